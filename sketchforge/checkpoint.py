@@ -1,0 +1,98 @@
+"""Tensors on disk: safetensors with a format name, a version and a JSON description in the file's own metadata.
+
+No pickle is ever read: a file from a stranger can be refused but cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.files import write_bytes
+
+
+def save_tensors(path: Path, format_name: str, version: int, tensors: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Write `tensors` (name -> torch.Tensor, any shape and dtype) and the JSON-serialisable `about`, by rename.
+
+    Equal contents give equal bytes: no time stamps, keys sorted.
+    """
+    from safetensors.torch import save
+
+    # safetensors refuses shared and non-contiguous storage (channels_last weights are the usual case).
+    plain = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    header = {"format": format_name, "version": str(version), "about": json.dumps(dict(about), sort_keys=True)}
+    write_bytes(Path(path), _with_sorted_header(save(plain, metadata=header)))
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header in a fixed order: the library's own order changes from call to call.
+
+    Layout: 8 bytes length, JSON header, tensor bytes, which want to begin at a multiple of 8.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+def read_header(path: Path, format_name: str, version: int) -> dict[str, Any]:
+    """The `about` of a file without its tensors.
+
+    Raises SketchforgeError when the file is missing, corrupt, of another format, or newer than `version`.
+    """
+    return _open(path, format_name, version, tensors=False)[1]
+
+
+def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, about) of a file written by `save_tensors`; the same errors as `read_header`."""
+    return _open(path, format_name, version, tensors=True)
+
+
+def _open(path: Path, format_name: str, version: int, tensors: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise SketchforgeError(f"{path}: no such file (expected a {format_name} file)")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            check_format(path, header, format_name, version)
+            about = json.loads(header["about"])
+            loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}
+    except (SafetensorError, json.JSONDecodeError, KeyError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SketchforgeError(
+            f"{path}: cannot be read as a {format_name} file ({reason}); remove it or point to an intact copy"
+        ) from error
+    return loaded, about
+
+
+def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
+    """Refuse foreign formats and newer versions, naming what was found and what was expected."""
+    found = header.get("format")
+    if found != format_name:
+        raise SketchforgeError(f"{where}: found format {found!r}, expected {format_name!r}")
+    try:
+        found_version = int(header.get("version"))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
+    if found_version > version:
+        raise SketchforgeError(
+            f"{where}: {format_name} version {found_version}, but this sketchforge reads up to version {version}; "
+            "upgrade sketchforge to use it"
+        )
+
+
+def digest_of(tensors: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over names, dtypes, shapes and values: the identity of a set of weights, whatever file holds them."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,54 @@
+"""Which device and how many CPU threads: chosen once, recorded, and never guessed again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sketchforge.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def usable_cores() -> int:
+    """CPU cores this process may use (containers and `taskset` counted)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto" (CUDA, then Apple's MPS, then CPU) or any torch device name that exists here.
+
+    Raises UsageError when the named device is unknown or absent.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: not a device name; use auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: no CUDA device was found on this machine; use --device cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s), counted from 0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"--device {name}: no MPS device was found on this machine; use --device cpu or auto")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"--device {name}: supported are cpu, cuda and mps")
+    return device
+
+
+def set_threads(threads: int) -> int:
+    """Fix torch's CPU thread count (0: all usable cores) and return it.
+
+    Sums are split by thread, so the count belongs to what makes results repeatable. Subnormals are flushed to zero:
+    they change nothing that can be seen and slow training several times over.
+    """
+    import torch
+
+    count = threads or usable_cores()
+    torch.set_num_threads(count)
+    torch.set_flush_denormal(True)
+    return count

@@ -1,0 +1,13 @@
+"""The errors that users are meant to read: one line saying what, where, found versus expected, and what to do next."""
+
+
+class SketchforgeError(Exception):
+    """Something went wrong that the user can understand and act on; the command line exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(SketchforgeError):
+    """The request itself cannot be carried out (wrong path, wrong option value); exit code 2."""
+
+    exit_code = 2

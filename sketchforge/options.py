@@ -1,0 +1,79 @@
+"""One frozen dataclass per command: its fields are the command's options, its values their defaults.
+
+Free of torch, so that `--help` stays quick. Paths are None where the built-in samples or weights serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TomTrainOptions:
+    """`sketchforge tom-train` (TOM, paper section 3)."""
+
+    images: Path | None = None  # photos R; None: the built-in photos
+    drawings: Path | None = None  # drawings S; None: the built-in drawings
+    run: Path = Path("runs/tom")
+    encoder: str = "builtin"  # builtin | vgg16 | vgg19 | random | path of a weights file
+    generator: str = "lean"  # lean | paper
+    adversarial: str = "hinge"  # hinge | log
+    size: int = 192  # side of the square training crops, in pixels
+    steps: int = 1200
+    batch_size: int = 4
+    snapshots: int = 10
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    threads: int = 0  # torch's CPU threads; 0: all cores
+    fresh: bool = False  # discard what `run` already holds
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
+
+    shards: Path  # output folder
+    images: Path | None = None  # a folder tree; None: the built-in photos
+    method: str = "tom"  # tom | canny
+    tom: Path = Path("runs/tom")
+    checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
+    size: int = 256  # side of the output square, in pixels
+    fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
+    sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
+    threshold: float = 0.7  # png1: paper where the sketch is above it
+    canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
+    canny_high: float | None = None
+    canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
+    samples_per_shard: int = 1000
+    batch_size: int = 8
+    workers: int = 0  # decode/encode processes; 0: one per core
+    threads: int = 0  # torch's CPU threads; 0: all cores
+    device: str = "auto"
+    max_failures: int | None = None  # images that may fail before the run counts as failed; None: any number
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class GalleryOptions:
+    """`sketchforge gallery`: a contact sheet of a shard folder."""
+
+    shards: Path
+    png: Path  # the picture to write
+    compare: Path | None = None  # another folder of the same images, its sketches shown beside
+    rows: int = 8  # images to show
+
+
+@dataclass(frozen=True)
+class EncoderTrainOptions:
+    """`sketchforge encoder-train`: distil a VGG19-shaped teacher into the compact encoder."""
+
+    images: tuple[Path, ...] = ()  # folders of training images
+    teacher: str = "vgg19"  # vgg19 (torchvision's weights) | path of a weights file
+    out: Path = Path("encoder.safetensors")
+    steps: int = 3600
+    batch_size: int = 16
+    size: int = 96  # side of the square training crops, in pixels
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
