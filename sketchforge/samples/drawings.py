@@ -1,0 +1,76 @@
+"""The default sketch domain: every subject drawn with one or two of the pens."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+
+from . import (subjects_animals, subjects_buildings, subjects_clothes, subjects_faces, subjects_objects,
+               subjects_plants, subjects_scenes, subjects_vehicles)
+from .pens import PEN_TABLE, render
+from .sketch import Sketch
+from .strokes import Stroke, rotation_matrix
+
+_THEMES = (subjects_faces, subjects_animals, subjects_buildings, subjects_plants, subjects_objects,
+           subjects_vehicles, subjects_clothes, subjects_scenes)
+_AUTHORS = {name: author for theme in _THEMES for name, author in theme.SUBJECTS.items()}
+
+SUBJECTS: tuple[str, ...] = tuple(_AUTHORS)
+PENS: tuple[str, ...] = tuple(PEN_TABLE)
+
+
+# Chosen by hand: a broad pen would clog a crowded picture, a hairline starves a bare one.
+_DEFAULT_PENS: dict[str, str] = {
+    "woman": "quill brush", "bearded-man": "calligraphic", "child": "cartoon pencil", "profile": "brush",
+    "three-quarter": "pressure technical", "old-man": "pencil", "curly": "marker",
+    "cat": "marker doubled", "dog": "scratchy cartoon", "songbird": "quill", "fish": "calligraphic",
+    "horse": "brush", "elephant": "broken marker", "rabbit": "doubled", "owl": "architect",
+    "butterfly": "pressure",
+    "cottage": "pencil calligraphic", "church": "architect", "lighthouse": "doubled", "windmill": "technical",
+    "oak": "marker pencil", "sunflower": "pressure", "rose": "brush", "cactus": "broken cartoon",
+    "mushrooms": "quill", "tulip-vase": "calligraphic",
+    "teapot": "doubled marker", "scissors": "technical", "desk-lamp": "cartoon architect", "keys": "scratchy",
+    "rocking-chair": "pencil", "guitar": "quill", "camera": "technical",
+    "car": "cartoon broken", "bicycle": "architect", "sailing-boat": "brush pencil", "aeroplane": "pressure",
+    "locomotive": "technical", "balloon": "scratchy",
+    "dress": "quill marker", "boot": "architect", "jacket": "broken", "straw-hat": "doubled",
+    "street": "quill", "mountains": "broken", "still-life": "brush", "room": "pencil", "harbour": "architect",
+}
+
+
+def draw(subject: str, pen: str, size: int = 256, seed: int = 0) -> np.ndarray:
+    """Draw one of SUBJECTS with one of PENS.
+
+    Returns uint8 (size, size), 0 = ink, 255 = paper.  The result depends only on the arguments; the seed
+    varies the hand: a slight turn and scale of the whole, and the pen's own irregularities.
+    """
+    digest = hashlib.sha256(f"{seed}/{subject}/{pen}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    turn = rotation_matrix(rng.uniform(-1.5, 1.5)) * rng.uniform(0.96, 1.0)
+    strokes = [_placed(stroke, turn) for stroke in _strokes(subject)]
+    return render(strokes, PEN_TABLE[pen], size, rng)
+
+
+def load_drawings(size: int = 256, seed: int = 0) -> list[tuple[str, np.ndarray]]:
+    """The drawings used for training by default: list of (key, drawing), see :func:`draw`.
+
+    Keys are ``subject-pen``.  Every subject appears with one or two pens and every pen with several themes.
+    """
+    return [(f"{subject}-{pen}", draw(subject, pen, size, seed))
+            for subject in SUBJECTS for pen in _DEFAULT_PENS[subject].split()]
+
+
+@lru_cache(maxsize=None)
+def _strokes(subject: str) -> tuple[Stroke, ...]:
+    sketch = Sketch()
+    _AUTHORS[subject](sketch)
+    return tuple(sketch.strokes)
+
+
+def _placed(stroke: Stroke, turn: np.ndarray) -> Stroke:
+    def about_centre(points: np.ndarray | None) -> np.ndarray | None:
+        return None if points is None else (points - 0.5) @ turn.T + 0.5
+
+    return Stroke(about_centre(stroke.points), stroke.weight, about_centre(stroke.area), stroke.ink)
