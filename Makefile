@@ -1,0 +1,38 @@
+# Targets use the environment's own paths: nothing needs to be activated. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SHARDS ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test clean
+
+install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
+
+demo: install ## train TOM on the built-in samples, render them, make a contact sheet beside Canny (minutes on 2 cores)
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge tom-train
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards $(SHARDS)/
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge render --method canny --shards $(SHARDS)-canny/
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge gallery $(SHARDS)/ --compare $(SHARDS)-canny/ --png $(SHARDS)-gallery.png
+
+test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
+	$(BIN)/python -m pytest
+
+clean: ## remove what demo made; .venv stays
+	rm -rf runs/tom $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.tested-install: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.installed

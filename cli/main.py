@@ -1,0 +1,136 @@
+"""The group of commands: found by name, imported when used; and what becomes of errors."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.config import read_config
+from sketchforge.errors import SketchforgeError
+
+# Every command: its name and where it is written. Modules are imported when a command is used or listed, so
+# none of them may import torch, cv2 or numpy at its head.
+COMMANDS = {
+    "tom-train": "cli.tom_train:tom_train_command",
+    "render": "cli.render:render_command",
+    "verify": "cli.verify:verify_command",
+    "gallery": "cli.gallery:gallery_command",
+    "encoder-train": "cli.encoder_train:encoder_train_command",
+}
+
+_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like Ctrl-C save for the exit code."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come from a table of "module:attribute"."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sketchforge")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"sketchforge {_version()}")
+        ctx.exit()
+
+
+def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        group = ctx.command
+        assert isinstance(group, click.Group)
+        ctx.default_map = read_config(path, ctx, group)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"auto_envvar_prefix": "SKETCHFORGE", "help_option_names": ["-h", "--help"]},
+    epilog="Example: sketchforge render --images photos/ --shards out/",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it."
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.toml",
+    is_eager=True,
+    expose_value=False,
+    callback=_load_config,
+    help="Options from a file: a table per command, `[render]` with `size = 256`.",
+)
+def main() -> None:
+    """Turn any collection of images into sketch-image pairs, and train on them.
+
+    Options come from the command line, else from variables such as SKETCHFORGE_RENDER_SIZE, else from
+    --config, else from the defaults shown.
+    """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line (default: sys.argv) and return the exit code: 0, 1, 2, 130 or 143.
+
+    Every error that a user can bring about is one line on stderr.
+    """
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if not arguments:
+            main.main(["--help"], prog_name="sketchforge", standalone_mode=False)
+            return 2
+        code = main.main(arguments, prog_name="sketchforge", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SketchforgeError as error:
+        return _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+        return _fail(error.format_message().removesuffix(".") + hint, error.exit_code)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        terminated = isinstance(error.__cause__ or error, Terminated)
+        return _TERMINATED if terminated else _INTERRUPTED
+    except ImportError as error:
+        if "shared object file" not in str(error):
+            raise
+        return _fail(
+            f"a system library is missing ({error}); on Debian or Ubuntu: "
+            "apt-get install libglib2.0-0 libgl1",
+            1,
+        )
+
+
+def _fail(message: str, code: int) -> int:
+    try:
+        click.echo(f"error: {' '.join(message.split())}", err=True)
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
+    return code
+
+
+def _raise_terminated(*_: Any) -> None:
+    raise Terminated

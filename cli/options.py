@@ -1,0 +1,67 @@
+"""What commands share: options, each defined once, their defaults, and how interruptions are told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(
+    path_type=Path, file_okay=False
+)  # existence is the library's to check: it says what to do next
+
+
+def defaults_of(options: type) -> dict[str, Any]:
+    """The defaults of an options dataclass, by field name; fields without one are left out."""
+    fields = dataclasses.fields(options)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+
+
+def images_option(help: str) -> Callable[[Any], Any]:
+    return click.option("--images", type=FOLDER, metavar="DIR", help=help)
+
+
+def device_option(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--device",
+        default=default,
+        show_default=True,
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where torch computes.",
+    )
+
+
+def threads_option(default: int) -> Callable[[Any], Any]:
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="CPU threads of torch; 0: one per core. Part of what makes results repeatable.",
+    )
+
+
+def seed_option(default: int) -> Callable[[Any], Any]:
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Equal seeds, options and inputs give equal results.",
+    )
+
+
+@contextmanager
+def on_interrupt(explain: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM print what was kept and how to go on, and let the signal pass."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted: {explain()}", err=True)
+        raise

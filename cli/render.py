@@ -1,0 +1,237 @@
+"""`sketchforge render`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import FOLDER, defaults_of, device_option, images_option, on_interrupt, threads_option
+from sketchforge.options import RenderOptions
+
+DEFAULTS = defaults_of(RenderOptions)
+
+
+@click.command("render", epilog="Example: sketchforge render --images photos/ --checkpoints 10 --shards out/")
+@images_option("Folder of images, at any depth. [default: the built-in photos]")
+@click.option("--shards", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
+@click.option(
+    "--method",
+    type=click.Choice(["tom", "canny"]),
+    default=DEFAULTS["method"],
+    show_default=True,
+    help="tom: the snapshots of a `tom-train` run; canny: edges, one sketch per image.",
+)
+@click.option(
+    "--tom",
+    type=FOLDER,
+    default=DEFAULTS["tom"],
+    show_default=True,
+    metavar="RUN",
+    help="Run of `tom-train`.",
+)
+@click.option(
+    "--checkpoints",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["checkpoints"],
+    show_default=True,
+    metavar="N",
+    help="tom: draw with the N most diverse snapshots, N sketches per image.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=16, max=4096),
+    default=DEFAULTS["size"],
+    show_default=True,
+    metavar="PIXELS",
+    help="Side of the output square.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["crop", "pad", "keep"]),
+    default=DEFAULTS["fit"],
+    show_default=True,
+    help="crop: largest centred square, resized; pad: all of it, white borders; keep: images as they are.",
+)
+@click.option(
+    "--sketch-format",
+    type=click.Choice(["png1", "png"]),
+    default=DEFAULTS["sketch_format"],
+    show_default=True,
+    help="png1: black and white; png: 8-bit grey.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=DEFAULTS["threshold"],
+    show_default=True,
+    metavar="0..1",
+    help="png1: paper where the sketch is above it; lower gives fewer lines.",
+)
+@click.option(
+    "--canny-low",
+    type=click.FloatRange(min=0),
+    metavar="GRADIENT",
+    help="canny: lower threshold, on Sobel gradients of 8-bit grey. [default: automatic]",
+)
+@click.option(
+    "--canny-high",
+    type=click.FloatRange(min=0),
+    metavar="GRADIENT",
+    help="canny: upper threshold. [default: automatic]",
+)
+@click.option(
+    "--canny-blur",
+    type=click.FloatRange(min=0),
+    default=DEFAULTS["canny_blur"],
+    show_default=True,
+    metavar="PIXELS",
+    help="canny: standard deviation of the smoothing; 0: none.",
+)
+@click.option(
+    "--samples-per-shard",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["samples_per_shard"],
+    show_default=True,
+    metavar="N",
+    help="Images per tar file.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["batch_size"],
+    show_default=True,
+    metavar="N",
+    help="Images drawn at once.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["workers"],
+    show_default=True,
+    metavar="N",
+    help="Processes that decode and encode; 0: one per core. Does not change the result.",
+)
+@threads_option(DEFAULTS["threads"])
+@device_option(DEFAULTS["device"])
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["max_failures"],
+    metavar="N",
+    help="Stop with exit code 1 once more images have failed. [default: go on whatever fails]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the shards that the output folder holds.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+def render_command(dry_run: bool, **values: Any) -> None:
+    """Draw N sketches of every image and write them as WebDataset tar shards.
+
+    The same command again continues where it stopped. Images that cannot be read are counted and named in the
+    .jsonl file beside each shard.
+    """
+    from sketchforge.render import plan_render, render
+
+    options = RenderOptions(**values)
+    if dry_run:
+        plan = plan_render(options)
+        click.echo(_describe(plan))
+        click.echo(_estimate(plan))
+        return
+    progress = Bar()
+    with on_interrupt(lambda: progress.kept(options.shards)):
+        summary = render(options, progress)
+    _print_summary(options.shards, summary)
+
+
+def _describe(plan: Any) -> str:
+    """What is drawn by what, one line."""
+    inputs = plan.options.images or "built-in"
+    drawn_by = f"{plan.options.method}"
+    if plan.options.method == "tom":
+        digest = next(iter(plan.ready.sketcher.digests.values()), "")
+        drawn_by = (
+            f"tom, {plan.num_sketches} snapshots of {plan.options.tom} ({digest[:8]}), on {plan.ready.device}"
+        )
+    return (
+        f"{len(plan.images)} images ({inputs}) x {plan.num_sketches} sketches ({drawn_by}) "
+        f"-> {len(plan.shards)} shards in {plan.options.shards}"
+    )
+
+
+def _estimate(plan: Any) -> str:
+    images = sum(len(shard.inputs) for shard in plan.todo)
+    return (
+        f"to do: {images} images, {images * plan.num_sketches} sketches, {len(plan.todo)} shards; "
+        f"device {plan.ready.device}; {plan.num_workers} workers; "
+        f"about {plan.estimated_bytes() / 1e6:,.1f} MB in all"
+    )
+
+
+def _print_summary(folder: Path, summary: Any) -> None:
+    from sketchforge.render import reasons
+
+    if summary.num_images == 0:
+        click.echo(
+            f"{folder}: complete already, {summary.outcomes['ok']} samples in {summary.num_shards} shards"
+        )
+    else:
+        rate = summary.num_images / summary.seconds
+        click.echo(
+            f"{folder}: {summary.outcomes['ok']} samples in {summary.num_shards} shards; "
+            f"{summary.num_images} images in {summary.seconds:.1f} s ({rate:.1f} images/s), "
+            f"slowest stage: {summary.slowest_stage}"
+        )
+    if summary.num_failed:
+        click.echo(
+            f"{summary.num_failed} images failed: {reasons(summary.outcomes)}; the .jsonl files name them"
+        )
+
+
+class Bar:
+    """The progress of a rendering as a bar; a line now and then where no terminal is looking."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._plan: Any = None
+
+    def begin(self, plan: Any) -> None:
+        from tqdm import tqdm
+
+        self._plan = plan
+        click.echo(_describe(plan))
+        if plan.options.images is None:
+            click.echo("no --images given: using the photos built in")
+        if plan.kept and plan.todo:
+            click.echo(f"{len(plan.kept)} of {len(plan.shards)} shards are finished and kept")
+        if plan.todo:
+            total = sum(len(shard.inputs) for shard in plan.todo)
+            interval = 0.2 if sys.stderr.isatty() else 30
+            self._bar = tqdm(
+                total=total, unit="image", smoothing=0.05, mininterval=interval, maxinterval=2 * interval
+            )
+
+    def image(self, failed: bool, stage_seconds: Mapping[str, float]) -> None:
+        from sketchforge.render import slowest
+
+        rate = self._bar.format_dict["rate"]
+        if rate:
+            sketches = f"{rate * self._plan.num_sketches:.0f} sketches/s"
+            self._bar.set_postfix_str(f"{sketches}, slowest: {slowest(stage_seconds)}", refresh=False)
+        self._bar.update()
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def kept(self, folder: Path) -> str:
+        """For a run that was interrupted: what is kept, and how to go on."""
+        if self._plan is None:
+            return "nothing was written yet"
+        again = "run the same command again"
+        if self._plan.options.overwrite:
+            again += " without --overwrite"
+        finished = f"{len(list(folder.glob('*.stats.json')))} of {len(self._plan.shards)} shards"
+        return f"{finished} in {folder} are finished and kept; {again} to continue"

@@ -1,0 +1,56 @@
+"""Statistics of feature maps: what TOM calls content and what it calls style.
+
+Shape letters: B batch, C channels, H, W height and width. All functions are differentiable and keep the dtype.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Added to variances: a constant channel has no shape to keep, and its quotient must stay finite ([C]: 1e-5).
+EPSILON = 1e-5
+
+
+def channel_mean_std(features: Tensor, epsilon: float = EPSILON) -> tuple[Tensor, Tensor]:
+    """(B,C,H,W) -> means and standard deviations over H, W, each (B,C,1,1). The variance is the unbiased one."""
+    mean = features.mean(dim=(2, 3), keepdim=True)
+    variance = features.var(dim=(2, 3), keepdim=True)
+    return mean, (variance + epsilon).sqrt()
+
+
+def instance_normalized(features: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """IN of Eq. 4: every channel of every image with mean 0 and standard deviation 1 over H, W.
+
+    epsilon is added to the variance: channels that vary less than its square root stay quiet.
+    """
+    mean, std = channel_mean_std(features, epsilon)
+    return (features - mean) / std
+
+
+def adain(content: Tensor, style: Tensor) -> Tensor:
+    """Eq. 4, f_target = σ(style)·IN(content) + μ(style) (Huang & Belongie 2017); (B,C,H,W) and (B,C,h,w)."""
+    mean, std = channel_mean_std(style)
+    return std * instance_normalized(content) + mean
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B,C,H,W) -> (B,C,C): inner products of channels, averaged over H·W so that size does not matter."""
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def upper_triangle(matrices: Tensor) -> Tensor:
+    """(B,C,C) symmetric -> (B, C(C+1)/2): the entries that are not repeated."""
+    rows, columns = torch.triu_indices(matrices.shape[1], matrices.shape[1], device=matrices.device)
+    return matrices[:, rows, columns]
+
+
+def content_correlation(features: Tensor, reference: Tensor) -> Tensor:
+    """(B,): how far two maps (B,C,H,W) agree in *where* they are active, whatever their contrast and brightness.
+
+    Pearson correlation over H, W per channel, averaged over channels; 1 is the same layout, 0 an unrelated one.
+    """
+    a, b = instance_normalized(features), instance_normalized(reference)
+    n = a.shape[2] * a.shape[3]
+    return (a * b).sum(dim=(2, 3)).div(n - 1).mean(dim=1)

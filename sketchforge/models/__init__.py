@@ -1,0 +1,1 @@
+"""The networks: they know shapes and nothing of files, losses or optimisers."""

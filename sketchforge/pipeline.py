@@ -1,0 +1,148 @@
+"""The moving parts of a rendering: decode -> draw -> encode, overlapping, few images in flight.
+
+Worker processes decode and encode while this process draws. Records come out in plan order, so nothing about
+them depends on how many workers there are or how fast each is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.images import to_tensor
+from sketchforge.options import RenderOptions
+from sketchforge.shards.plan import PlannedShard, plan_batches
+from sketchforge.shards.writer import Record
+from sketchforge.sketchers.factory import ReadySketcher
+from sketchforge.sources import ImageSource
+from sketchforge.workers import Prepared, WorkerPool, encode_sketches, prepare
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# One input on its way: its record so far, and its sketches where they are still being encoded.
+_Pending = tuple[Record, "Future[Any] | None"]
+
+
+def records(
+    shards: Sequence[PlannedShard],
+    ready: ReadySketcher,
+    options: RenderOptions,
+    pool: WorkerPool,
+    num_workers: int,
+) -> Iterator[Record]:
+    """One record for every input of `shards`, in order. Raises SketchforgeError where drawing fails."""
+    import torch  # noqa: F401  here, so that its loading does not count as drawing
+
+    # Enough to keep every worker busy through a batch's drawing; more would only cost memory.
+    window = 2 * options.batch_size + 2 * num_workers
+    batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
+    pending: deque[_Pending] = deque()
+    for batch in _prepared(batches, options, pool, max(1, window // options.batch_size)):
+        images = [(image, future.result()) for image, future in batch]
+        pending.extend(_draw_batch(images, ready, options, pool))
+        while pending and (len(pending) > window or _is_done(pending[0])):
+            yield _finish(pending.popleft())
+    while pending:
+        yield _finish(pending.popleft())
+
+
+def _prepared(
+    batches: Iterator[Sequence[ImageSource]], options: RenderOptions, pool: WorkerPool, num_ahead: int
+) -> Iterator[list[tuple[ImageSource, Future[Prepared]]]]:
+    """Batches in order, `num_ahead` of them being decoded ahead, into the next shard where this one ends."""
+    ahead: deque[list[tuple[ImageSource, Future[Prepared]]]] = deque()
+    for batch in batches:
+        ahead.append([(image, pool.submit(prepare, image, options.size, options.fit)) for image in batch])
+        if len(ahead) > num_ahead:
+            yield ahead.popleft()
+    yield from ahead
+
+
+def _draw_batch(
+    images: Sequence[tuple[ImageSource, Prepared]],
+    ready: ReadySketcher,
+    options: RenderOptions,
+    pool: WorkerPool,
+) -> Iterator[_Pending]:
+    """Draw a batch, images of equal size that follow one another together, and send the sketches off."""
+    bilevel = options.sketch_format == "png1"
+    for size, run in itertools.groupby(images, key=lambda item: _size(item[1])):
+        run = list(run)
+        if size is None:
+            for image, prepared in run:
+                seconds = {"decode": prepared.seconds}
+                yield Record(image.key, image.source, prepared.reason, seconds=seconds), None
+            continue
+        start = time.perf_counter()
+        sketches = draw(
+            [prepared.pixels for _, prepared in run], ready, options.threshold if bilevel else None
+        )
+        spent = (time.perf_counter() - start) / len(run)
+        for (image, prepared), drawn in zip(run, sketches, strict=True):
+            about = _about(image, prepared, ready)
+            seconds = {"decode": prepared.seconds, "draw": spent}
+            record = Record(image.key, image.source, None, prepared.jpeg, (), about, seconds)
+            yield record, pool.submit(encode_sketches, drawn, bilevel)
+
+
+def _size(prepared: Prepared) -> tuple[int, ...] | None:
+    return None if prepared.pixels is None else prepared.pixels.shape
+
+
+def draw(pixels: Sequence[np.ndarray], ready: ReadySketcher, threshold: float | None) -> np.ndarray:
+    """B pictures uint8 HxWx3 -> their sketches uint8 BxNxHxW, 0 or 255 by `threshold`, grey if it is None.
+
+    Raises SketchforgeError when the sketcher runs out of memory, or draws what is not a number.
+    """
+    import numpy as np
+    import torch
+
+    try:
+        with torch.inference_mode():
+            drawn = ready.sketcher.draw(to_tensor(np.stack(pixels)).to(ready.device))
+            if not bool(torch.isfinite(drawn).all()):
+                raise SketchforgeError(
+                    f"{ready.sketcher.method} drew values that are not numbers; train it anew"
+                )
+            paper = drawn.float() if threshold is None else (drawn > threshold).float()
+            return paper.mul(255).round().clamp(0, 255).byte()[:, :, 0].cpu().numpy()
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            height, width = pixels[0].shape[:2]
+            raise SketchforgeError(
+                f"out of memory drawing {len(pixels)} images of {width} x {height} on {ready.device}; "
+                "lower --batch-size or --size"
+            ) from error
+        raise
+
+
+def _about(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
+    assert prepared.pixels is not None
+    return {
+        "source": image.source,
+        "sha256": prepared.sha256,
+        "width": prepared.pixels.shape[1],
+        "height": prepared.pixels.shape[0],
+        "method": ready.sketcher.method,
+        "styles": list(ready.sketcher.styles),
+        "meta": {"original_width": prepared.original_width, "original_height": prepared.original_height},
+    }
+
+
+def _is_done(pending: _Pending) -> bool:
+    return pending[1] is None or pending[1].done()
+
+
+def _finish(pending: _Pending) -> Record:
+    record, future = pending
+    if future is None:
+        return record
+    sketches, spent = future.result()
+    seconds = {**record.seconds, "encode": spent}
+    return Record(record.key, record.source, None, record.image, sketches, record.about, seconds)

@@ -1,0 +1,266 @@
+"""Render: draw N sketches of every image and write them as shards.
+
+The same command again continues where it stopped: shards that are finished are kept, the others made. What
+decides the bytes is the plan and the options in the manifest, never the number of workers or where a run was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sketchforge.device import usable_cores
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.options import RenderOptions
+from sketchforge.shards import manifest as manifests
+from sketchforge.shards import schema
+from sketchforge.shards.plan import PlannedShard, plan_shards
+from sketchforge.shards.writer import disk_errors, finished_stats, writing_shard
+from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
+from sketchforge.sources import ImageSource, builtin_images, find_images
+
+STAGES = ("decode", "draw", "encode", "write")
+
+
+@dataclass(frozen=True)
+class RenderPlan:
+    """What a rendering will do, known before anything is written."""
+
+    options: RenderOptions
+    images: Sequence[ImageSource]
+    shards: Sequence[PlannedShard]
+    ready: ReadySketcher
+    manifest: Mapping[str, Any]  # as it stands at the beginning of the run
+    found: Mapping[str, Any] | None  # the manifest that the folder holds already
+    kept: Mapping[int, Mapping[str, Any]]  # stats of the shards that are finished, by number
+
+    @property
+    def todo(self) -> list[PlannedShard]:
+        return [shard for shard in self.shards if shard.number not in self.kept]
+
+    @property
+    def num_sketches(self) -> int:
+        """Sketches per image."""
+        return len(self.ready.sketcher.styles)
+
+    @property
+    def num_workers(self) -> int:
+        images = sum(len(shard.inputs) for shard in self.todo)
+        return max(1, min(self.options.workers or usable_cores(), images))
+
+    def estimated_bytes(self) -> int:
+        """Roughly what the whole folder will take, from averages over photos."""
+        pixels = self.options.size**2
+        picture = 0.55 * pixels  # JPEG quality 95, 4:4:4
+        sketch = (0.05 if self.options.sketch_format == "png1" else 0.5) * pixels
+        members = self.num_sketches + 2
+        if self.options.fit == "keep":
+            stored = sum(max(image.num_bytes, 0) for image in self.images)
+            # About a byte for two pixels is what photos come in.
+            return round(
+                stored + 2 * stored * self.num_sketches * sketch / pixels + len(self.images) * members * 800
+            )
+        return round(len(self.images) * (picture + self.num_sketches * sketch + members * 800))
+
+
+@dataclass
+class RenderSummary:
+    """What a rendering did. Counts of outcomes cover the whole folder, the rest this run only."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)  # "ok" or a reason -> images
+    num_shards: int = 0
+    num_kept: int = 0  # shards that were finished before
+    num_images: int = 0  # processed now
+    seconds: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
+
+    @property
+    def num_failed(self) -> int:
+        return sum(self.outcomes.values()) - self.outcomes[schema.OK]
+
+    @property
+    def slowest_stage(self) -> str | None:
+        return slowest(self.stage_seconds)
+
+
+class Progress:
+    """What a rendering tells on its way; the command line overrides it to show a bar."""
+
+    def begin(self, plan: RenderPlan) -> None:
+        """The plan stands; nothing has been written yet."""
+
+    def image(self, failed: bool, stage_seconds: Mapping[str, float]) -> None:
+        """One more image is done; `stage_seconds` as in RenderSummary, so far."""
+
+    def end(self) -> None:
+        """Nothing more comes, be it for success, failure or Ctrl-C."""
+
+
+def plan_render(options: RenderOptions) -> RenderPlan:
+    """Look at inputs, output folder and weights and settle what is to be done. Writes nothing.
+
+    Raises UsageError where the request cannot be carried out: no images, an output folder that holds
+    something else or was made with other options.
+    """
+    found = manifests.output_state(options.shards)
+    images = builtin_images() if options.images is None else find_images(options.images)
+    shards = plan_shards(images, options.samples_per_shard)
+    ready = open_sketcher(options)
+    manifest = manifests.new_manifest(
+        _recorded_options(options, ready),
+        ready.sketcher.styles,
+        ready.sketcher.digests,
+        manifests.describe_inputs(images),
+        len(shards),
+        _libraries(options),
+    )
+    kept: dict[int, Mapping[str, Any]] = {}
+    if found is not None and not options.overwrite:
+        manifests.check_same(options.shards, found, manifest, manifests.IDENTITY)
+        fingerprint = manifests.fingerprint_of(manifest)
+        for shard in shards:
+            stats = finished_stats(options.shards, shard.number, fingerprint)
+            if stats is not None:
+                kept[shard.number] = stats
+        if len(kept) < len(
+            shards
+        ):  # other versions may look at finished shards, but not make their neighbours
+            manifests.check_same(options.shards, found, manifest, ["libraries"])
+    if found is not None and options.overwrite:
+        _check_no_strangers(options.shards, shards[found["num_shards"] :])
+    return RenderPlan(options, images, shards, ready, manifest, found, kept)
+
+
+def render(options: RenderOptions, progress: Progress | None = None) -> RenderSummary:
+    """Carry out `plan_render(options)`, or what is left of it.
+
+    Starts worker processes, so a script that calls it needs the usual `if __name__ == "__main__":`. Raises
+    UsageError as `plan_render` does, and SketchforgeError when more images failed than `max_failures`, when
+    none came out well, or when the disk refuses; finished shards are kept in every case.
+    """
+    progress = progress or Progress()
+    plan = plan_render(options)
+    progress.begin(plan)
+    summary = RenderSummary(num_shards=len(plan.shards), num_kept=len(plan.kept))
+    for stats in plan.kept.values():
+        summary.outcomes.update(stats["outcomes"])
+    if plan.todo or not (plan.found and plan.found["complete"]):
+        try:
+            _carry_out(plan, summary, progress)
+        finally:
+            progress.end()
+    _check_failures(options, summary)
+    if not summary.outcomes[schema.OK]:
+        raise SketchforgeError(
+            f"{options.shards}: all {summary.num_failed} images failed: {reasons(summary.outcomes)}"
+        )
+    return summary
+
+
+def _carry_out(plan: RenderPlan, summary: RenderSummary, progress: Progress) -> None:
+    folder = plan.options.shards
+    fingerprint = manifests.fingerprint_of(plan.manifest)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if plan.found is not None and plan.options.overwrite:
+            manifests.remove_shards(folder, plan.found)
+    with disk_errors(folder / schema.MANIFEST):
+        manifests.write_manifest(folder, plan.manifest)
+    if plan.todo:
+        _check_failures(plan.options, summary)
+        _render_shards(plan, fingerprint, summary, progress)
+    stats = (finished_stats(folder, shard.number, fingerprint) for shard in plan.shards)
+    with disk_errors(folder / schema.MANIFEST):
+        manifests.write_manifest(folder, manifests.completed(plan.manifest, stats))
+
+
+def _render_shards(plan: RenderPlan, fingerprint: str, summary: RenderSummary, progress: Progress) -> None:
+    import cv2  # noqa: F401  a broken installation shows here, not as workers that die
+
+    from sketchforge.pipeline import records
+    from sketchforge.workers import worker_pool
+
+    start = time.perf_counter()
+    spent: Counter[str] = Counter()
+    with (
+        worker_pool(plan.num_workers) as pool,
+        closing(records(plan.todo, plan.ready, plan.options, pool, plan.num_workers)) as stream,
+    ):
+        for shard in plan.todo:
+            with writing_shard(plan.options.shards, shard.number, fingerprint) as writer:
+                for record in islice(stream, len(shard.inputs)):
+                    writer.add(record)
+                    summary.num_images += 1
+                    summary.outcomes[record.reason or schema.OK] += 1
+                    progress.image(
+                        record.reason is not None, _per_stage(spent + writer.seconds, plan.num_workers)
+                    )
+                    _check_failures(plan.options, summary)
+            spent += writer.seconds
+    summary.seconds = time.perf_counter() - start
+    summary.stage_seconds = _per_stage(spent, plan.num_workers)
+
+
+def _per_stage(spent: Mapping[str, float], num_workers: int) -> dict[str, float]:
+    """Stage -> seconds of the clock: decoding and encoding are shared by the workers."""
+    shared = {"decode": num_workers, "encode": num_workers}
+    return {stage: spent.get(stage, 0.0) / shared.get(stage, 1) for stage in STAGES}
+
+
+def slowest(stage_seconds: Mapping[str, float]) -> str | None:
+    """The stage that takes most of the clock: the one to speed up. None before anything was measured."""
+    return max(stage_seconds, key=lambda stage: stage_seconds[stage]) if any(stage_seconds.values()) else None
+
+
+def reasons(outcomes: Mapping[str, int]) -> str:
+    """The failures among `outcomes` as text, the most frequent first: "3 truncated, 1 too small"."""
+    failed = [(count, reason) for reason, count in outcomes.items() if reason != schema.OK and count]
+    return ", ".join(
+        f"{count} {reason}" for count, reason in sorted(failed, key=lambda pair: (-pair[0], pair[1]))
+    )
+
+
+def _check_failures(options: RenderOptions, summary: RenderSummary) -> None:
+    if options.max_failures is not None and summary.num_failed > options.max_failures:
+        raise SketchforgeError(
+            f"{options.shards}: {summary.num_failed} images failed ({reasons(summary.outcomes)}), more than "
+            f"--max-failures {options.max_failures}; finished shards are kept, with the images named in their .jsonl"
+        )
+
+
+def _check_no_strangers(folder: Path, added: Sequence[PlannedShard]) -> None:
+    """Refuse to write over files where shards go that the folder's manifest does not speak of."""
+    for shard in added:
+        for path in schema.shard_files(folder, shard.number):
+            if path.exists():
+                raise UsageError(
+                    f"{path}: is in the way and not in the manifest; move it, or choose another folder"
+                )
+
+
+def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, object]:
+    """The options that decide the shards' bytes."""
+    recorded: dict[str, object] = {
+        "method": options.method,
+        "fit": options.fit,
+        "sketch_format": options.sketch_format,
+        "samples_per_shard": options.samples_per_shard,
+    }
+    if options.fit != "keep":
+        recorded["size"] = options.size
+    if options.sketch_format == "png1":
+        recorded["threshold"] = options.threshold
+    return {**recorded, **ready.options}
+
+
+def _libraries(options: RenderOptions) -> list[str]:
+    """The distributions whose versions can change a shard's bytes."""
+    drawn_by = ["torch"] if options.method == "tom" else []
+    return ["sketchforge", "numpy", "pillow", "opencv-python-headless", *drawn_by]

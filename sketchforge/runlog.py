@@ -1,0 +1,63 @@
+"""A run's log: one JSON object a line, readable while the run goes on and continued when it is resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sketchforge.files import write_bytes
+
+
+class RunLog:
+    """Appends records that hold a "step"; TensorBoard gets the same numbers where it is installed.
+
+    A run that was killed may have logged steps after its last saved state. They are cut off on resuming, because the
+    run will come by them again.
+    """
+
+    def __init__(self, path: Path, resume_at: int) -> None:
+        """Keep the records of `path` up to step `resume_at`, drop later ones and a half-written last line."""
+        self.path = path
+        kept = [record for record in read_log(path) if record["step"] <= resume_at]
+        write_bytes(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        self._file = open(path, "a", encoding="utf-8")
+        self._board = _tensorboard(path.parent, resume_at)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a log, oldest first; an unfinished last line is left out. Empty where there is no log."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
+    return records
+
+
+def _tensorboard(folder: Path, resume_at: int) -> Any:
+    """A TensorBoard writer, or None where it is not installed (extra `train`)."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=resume_at + 1)

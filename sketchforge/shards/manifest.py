@@ -1,0 +1,170 @@
+"""The manifest: what a shard folder was made from, by which options, and what it should hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sketchforge import files
+from sketchforge.checkpoint import check_format
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.shards import schema
+from sketchforge.sources import ImageSource
+
+# What decides the bytes of the shards: a folder whose manifest differs in one of these is not continued.
+IDENTITY = ("options", "styles", "digests", "inputs")
+
+
+def describe_inputs(images: Iterable[ImageSource]) -> dict[str, Any]:
+    """How many inputs there are, and a digest over keys, names and sizes (contents would be too slow)."""
+    total, count = hashlib.sha256(), 0
+    for image in images:
+        total.update(f"{image.key}\0{image.source}\0{image.num_bytes}\n".encode())
+        count += 1
+    return {"count": count, "sha256": total.hexdigest()}
+
+
+def new_manifest(
+    options: Mapping[str, object],
+    styles: Sequence[str],
+    digests: Mapping[str, str],
+    inputs: Mapping[str, Any],
+    num_shards: int,
+    libraries: Iterable[str],
+) -> dict[str, Any]:
+    """The manifest of a run that has just begun; `libraries` are distributions, to record the versions of."""
+    return {
+        "format": schema.FORMAT,
+        "version": schema.VERSION,
+        "options": dict(options),
+        "styles": list(styles),
+        "digests": dict(digests),
+        "inputs": dict(inputs),
+        "libraries": {name: _version(name) for name in libraries},
+        "num_shards": num_shards,
+        "complete": False,
+        "shards": [],
+        "outcomes": {},
+    }
+
+
+def completed(manifest: Mapping[str, Any], all_stats: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The manifest of the finished run, from the stats of every shard in order."""
+    shards, outcomes = [], Counter()
+    for stats in all_stats:
+        outcomes.update(stats["outcomes"])
+        shards.append(
+            {
+                "name": f"{stats['shard']}.tar",
+                "samples": stats["outcomes"].get(schema.OK, 0),
+                "failed": sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK),
+                "bytes": stats["tar"]["bytes"],
+                "sha256": stats["tar"]["sha256"],
+                "sidecar": dict(stats["sidecar"]),
+            }
+        )
+    return {**manifest, "complete": True, "shards": shards, "outcomes": dict(outcomes)}
+
+
+def fingerprint_of(manifest: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over all that decides the bytes of the shards."""
+    return hashlib.sha256(schema.json_bytes({name: manifest[name] for name in IDENTITY})).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a shard folder.
+
+    Raises UsageError when there is none, SketchforgeError when it is damaged, of another format or of a newer
+    version.
+    """
+    path = folder / schema.MANIFEST
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; expected shards made by `sketchforge render`")
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(
+            f"{folder}: holds no {schema.MANIFEST}; expected shards made by `sketchforge render`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
+    check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
+    missing = [name for name in (*IDENTITY, "num_shards", "complete", "shards") if name not in manifest]
+    if missing:
+        raise SketchforgeError(f"{path}: lacks {', '.join(missing)}; make the shards anew with `--overwrite`")
+    return manifest
+
+
+def output_state(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an output folder, or None for one that is empty or not there yet.
+
+    Raises UsageError for a folder that holds something else: nothing of anybody else's is ever written over.
+    Hidden files do not count.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: a file; --shards needs a folder")
+    if not folder.exists() or not any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        return None
+    if not (folder / schema.MANIFEST).exists():
+        raise UsageError(
+            f"{folder}: holds files that are not sketchforge's; choose an empty or a new folder for --shards"
+        )
+    try:
+        return read_manifest(folder)
+    except SketchforgeError as error:
+        raise UsageError(f"{error}; choose another folder for --shards") from error
+
+
+def check_same(
+    folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]
+) -> None:
+    """Raise UsageError if two manifests differ in one of `names`, naming both values of the first."""
+    for name in names:
+        before, now = found.get(name), wanted[name]
+        if before == now:
+            continue
+        if isinstance(before, Mapping) and name != "inputs":
+            item = next(item for item in sorted({*before, *now}) if before.get(item) != now.get(item))
+            flag = f"--{item.replace('_', '-')}" if name == "options" else f"{name} {item}"
+            before, now = before.get(item), now.get(item)
+        else:
+            flag = name
+        raise UsageError(
+            f"{folder}: was made with {flag} {_shown(before)}, now {_shown(now)}; "
+            "add --overwrite to replace it, or choose another folder for --shards"
+        )
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    files.write_json(folder / schema.MANIFEST, manifest)
+
+
+def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Remove the shards that a manifest speaks of, finished or not; everything else stays."""
+    for number in range(manifest["num_shards"]):
+        # Stats go first: a shard without them counts as unfinished, so stopping here is safe.
+        for path in reversed(list(schema.shard_files(folder, number))):
+            path.unlink(missing_ok=True)
+            files.partial_path(path).unlink(missing_ok=True)
+
+
+def _shown(value: object) -> str:
+    """A value for one line: inputs as count and digest, digests shortened, missing ones said to be so."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return f"{value.get('count')} images (digest {str(value.get('sha256'))[:8]})"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) < 60 else f"{text[:12]}..."
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,174 @@
+"""Verify: read a shard folder back and list everything in it that is not as the manifest says."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sketchforge.files import sha256_of
+from sketchforge.images import ImageError, decode_image
+from sketchforge.shards import schema
+from sketchforge.shards.manifest import read_manifest
+from sketchforge.shards.reader import tar_samples
+from sketchforge.shards.writer import read_stats
+
+
+@dataclass
+class VerifyReport:
+    """What was read, and one line for everything wrong."""
+
+    num_shards: int = 0
+    num_samples: int = 0
+    num_sketches: int = 0
+    num_bytes: int = 0
+    num_failed: int = 0  # inputs that have no sample, by the sidecars
+    problems: list[str] = field(default_factory=list)
+
+
+def verify(
+    folder: Path,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_sample: Callable[[], None] = lambda: None,
+) -> VerifyReport:
+    """Check every file, sample and picture of a shard folder; `on_start` gets the number of samples to come.
+
+    Raises UsageError or SketchforgeError where there is no manifest to check against.
+    """
+    manifest = read_manifest(folder)
+    report = VerifyReport()
+    if manifest["complete"]:
+        expected = dict(enumerate(manifest["shards"]))
+    else:
+        expected = {
+            number: entry
+            for number in range(manifest["num_shards"])
+            if (entry := _from_stats(folder, number))
+        }
+        report.problems.append(
+            f"{folder}: unfinished, {len(expected)} of {manifest['num_shards']} shards; "
+            "run the same `sketchforge render` again"
+        )
+    known = {schema.shard_files(folder, number).tar.name for number in range(manifest["num_shards"])}
+    for path in sorted(folder.glob("*.tar")):
+        if path.name not in known:
+            report.problems.append(f"{path.name}: foreign, the manifest does not know it")
+    on_start(sum(entry["samples"] for entry in expected.values()))
+    seen: dict[str, str] = {}
+    num_inputs = 0
+    for number, entry in expected.items():
+        num_inputs += entry["samples"] + entry["failed"]
+        report.num_shards += 1
+        report.num_failed += entry["failed"]
+        report.problems.extend(_check_files(folder, number, entry))
+        for key, problems in _check_samples(folder, number, entry, manifest):
+            report.problems.extend(problems)
+            if key is not None:
+                tar = schema.shard_files(folder, number).tar.name
+                if seen.setdefault(key, tar) is not tar:
+                    report.problems.append(f"{tar}: {key}: in {seen[key]} already, keys must be unique")
+                report.num_samples += 1
+                report.num_sketches += len(manifest["styles"])
+                on_sample()
+    report.num_bytes = sum(entry["bytes"] for entry in expected.values())
+    if manifest["complete"] and num_inputs != manifest["inputs"]["count"]:
+        report.problems.append(
+            f"{schema.MANIFEST}: {manifest['inputs']['count']} inputs, but its shards have {num_inputs}"
+        )
+    return report
+
+
+def _from_stats(folder: Path, number: int) -> dict[str, Any] | None:
+    """What the manifest would say of a shard, while the run is not finished."""
+    stats = read_stats(folder, number)
+    if stats is None:
+        return None
+    samples = stats["outcomes"].get(schema.OK, 0)
+    failed = sum(stats["outcomes"].values()) - samples
+    return {"samples": samples, "failed": failed, "sidecar": stats["sidecar"], **stats["tar"]}
+
+
+def _check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterator[str]:
+    paths = schema.shard_files(folder, number)
+    for path, wanted in ((paths.tar, entry), (paths.sidecar, entry["sidecar"])):
+        if not path.is_file():
+            yield f"{path.name}: missing"
+            continue
+        size = path.stat().st_size
+        if size != wanted["bytes"]:
+            change = "truncated" if size < wanted["bytes"] else "altered"
+            yield f"{path.name}: {change}, {size} bytes, expected {wanted['bytes']}"
+        elif sha256_of(path) != wanted["sha256"]:
+            yield f"{path.name}: altered, its SHA-256 is not the one in the manifest"
+    if read_stats(folder, number) is None:
+        yield f"{paths.stats.name}: {'damaged' if paths.stats.exists() else 'missing'}"
+
+
+def _check_samples(
+    folder: Path, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Iterator[tuple[str | None, list[str]]]:
+    """(key, what is wrong with the sample) for each sample of a shard; key None for the shard as a whole."""
+    paths = schema.shard_files(folder, number)
+    keys = []
+    try:
+        for key, members in tar_samples(paths.tar):
+            keys.append(key)
+            yield key, [f"{paths.tar.name}: {problem}" for problem in _check_sample(key, members, manifest)]
+    except FileNotFoundError:
+        return  # listed as missing already
+    except (OSError, tarfile.TarError) as error:
+        yield None, [f"{paths.tar.name}: cannot be read to its end ({error})"]
+    if len(keys) != entry["samples"]:
+        yield None, [f"{paths.tar.name}: {len(keys)} samples, expected {entry['samples']}"]
+    try:
+        lines = [json.loads(line) for line in paths.sidecar.read_bytes().splitlines()]
+        listed = [line["key"] for line in lines if line["status"] == schema.OK]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield None, [f"{paths.sidecar.name}: cannot be read ({error})"]
+        return
+    if listed != keys:
+        odd = next(
+            (pair for pair in zip(listed, keys, strict=False) if pair[0] != pair[1]), ("its end", "its end")
+        )
+        yield None, [f"{paths.sidecar.name}: disagrees with {paths.tar.name} at {odd[0]} / {odd[1]}"]
+
+
+def _check_sample(key: str, members: list[tuple[str, bytes]], manifest: Mapping[str, Any]) -> Iterator[str]:
+    names = [name for name, _ in members]
+    wanted = schema.sample_members(key, len(manifest["styles"]))
+    for name in wanted:
+        if name not in names:
+            yield f"{name}: missing"
+    for name in names:
+        if name not in wanted or names.count(name) > 1:
+            yield f"{name}: unexpected"
+    sizes = {}
+    for name, data in members:
+        try:
+            if name.endswith(".json"):
+                about = json.loads(data)
+                sizes[name] = (about["height"], about["width"])
+            elif name.endswith((".jpg", ".png")):
+                sizes[name] = decode_image(data).pixels.shape[:2]
+                if name.endswith(".png") and not _is_grey(data):
+                    yield f"{name}: more than one channel"
+        except ImageError as error:
+            yield f"{name}: {error.reason}"
+        except (ValueError, KeyError, TypeError) as error:
+            yield f"{name}: cannot be read ({error})"
+    image = sizes.get(schema.image_member(key))
+    for name, size in sizes.items():
+        if image is not None and size != image:
+            yield f"{name}: {size[1]} x {size[0]} pixels, the image has {image[1]} x {image[0]}"
+
+
+def _is_grey(png: bytes) -> bool:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(png)).mode in ("1", "L")

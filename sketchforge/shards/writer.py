@@ -1,0 +1,169 @@
+"""Writing one shard: its tar under a temporary name, its sidecar, and the stats that mark it finished."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from sketchforge import files
+from sketchforge.errors import SketchforgeError
+from sketchforge.shards import schema
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one input: a sample's files, or the reason why there is none."""
+
+    key: str
+    source: str
+    reason: str | None = None  # None: the sample is good
+    image: bytes = b""  # JPEG
+    sketches: Sequence[bytes] = ()  # PNG
+    about: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
+    seconds: dict[str, float] = field(default_factory=dict)  # spent on it, by stage
+
+
+class ShardWriter:
+    """Takes the records of one shard in plan order; made by `writing_shard`."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._path = path
+        self._stream = _DigestingStream(file)
+        self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]
+        self._lines: list[bytes] = []
+        self._outcomes: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()  # type: ignore[assignment]  # stage -> seconds, floats
+
+    def add(self, record: Record) -> None:
+        status = schema.OK if record.reason is None else schema.FAILED
+        line = {"key": record.key, "source": record.source, "status": status, "reason": record.reason}
+        self._lines.append(schema.json_bytes(line) + b"\n")
+        self._outcomes[record.reason or schema.OK] += 1
+        self.seconds.update(record.seconds)
+        start = time.perf_counter()
+        if record.reason is None:
+            contents = [record.image, *record.sketches, schema.json_bytes(record.about)]
+            for name, data in zip(
+                schema.sample_members(record.key, len(record.sketches)), contents, strict=True
+            ):
+                # TarInfo's defaults are what repeatable tars need: mtime, uid and gid 0, no names, mode 0644.
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                with disk_errors(self._path):
+                    self._tar.addfile(member, io.BytesIO(data))
+        self.seconds["write"] += time.perf_counter() - start
+
+    def close(self) -> None:
+        self._tar.close()
+
+    def stats(self, name: str, fingerprint: str) -> dict[str, Any]:
+        """The shard's stats; `sidecar` and `tar` describe the files' bytes."""
+        sidecar = self.sidecar
+        return {
+            "format": f"{schema.FORMAT}-stats",
+            "version": schema.VERSION,
+            "shard": name,
+            "fingerprint": fingerprint,
+            "outcomes": dict(self._outcomes),
+            "tar": {"bytes": self._stream.tell(), "sha256": self._stream.sha256.hexdigest()},
+            "sidecar": {"bytes": len(sidecar), "sha256": hashlib.sha256(sidecar).hexdigest()},
+            "seconds": {stage: round(spent, 3) for stage, spent in self.seconds.items()},
+        }
+
+    @property
+    def sidecar(self) -> bytes:
+        """The contents of the sidecar file so far: one JSON line per record."""
+        return b"".join(self._lines)
+
+
+@contextmanager
+def writing_shard(folder: Path, number: int, fingerprint: str) -> Iterator[ShardWriter]:
+    """A writer for shard `number`; when the block ends well, sidecar, tar and stats appear, in this order.
+
+    When it does not, none of them appears. Raises SketchforgeError naming the file where the disk refuses.
+    """
+    paths = schema.shard_files(folder, number)
+    with disk_errors(paths.stats):
+        paths.stats.unlink(missing_ok=True)  # a shard that is written anew is not finished
+    with ExitStack() as appearing:
+        with disk_errors(paths.tar):
+            partial = appearing.enter_context(files.appearing(paths.tar))
+            file = open(partial, "wb", buffering=1 << 20)
+        try:
+            writer = ShardWriter(file, paths.tar)
+            yield writer
+            with disk_errors(paths.tar):
+                writer.close()
+                file.close()
+        except BaseException:
+            with suppress(OSError):  # a full disk refuses the last buffer, too
+                file.close()
+            raise
+        start = time.perf_counter()
+        with disk_errors(paths.sidecar):
+            files.write_bytes(paths.sidecar, writer.sidecar)
+        with disk_errors(paths.tar):
+            appearing.close()
+        writer.seconds["write"] += time.perf_counter() - start
+    with disk_errors(paths.stats):
+        files.write_json(paths.stats, writer.stats(schema.shard_name(number), fingerprint))
+
+
+def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
+    """The stats of a finished shard, or None where they are missing or damaged."""
+    try:
+        stats = json.loads(schema.shard_files(folder, number).stats.read_bytes())
+    except (OSError, ValueError):
+        return None
+    sound = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
+    return stats if sound and stats.get("version") == schema.VERSION else None
+
+
+def finished_stats(folder: Path, number: int, fingerprint: str) -> dict[str, Any] | None:
+    """The stats of a shard that needs no more work: made by this very plan, its files there in full size."""
+    stats = read_stats(folder, number)
+    if stats is None or stats.get("fingerprint") != fingerprint:
+        return None
+    paths = schema.shard_files(folder, number)
+    for path, part in ((paths.tar, "tar"), (paths.sidecar, "sidecar")):
+        try:
+            if path.stat().st_size != stats[part]["bytes"]:
+                return None
+        except (OSError, KeyError, TypeError):
+            return None
+    return stats
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into one line that names the file and the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise SketchforgeError(f"{path}: could not be written ({error.strerror or error})") from error
+
+
+class _DigestingStream:
+    """What a tar writer needs of a file, with the SHA-256 taken on the way: no second reading."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._position = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self._position += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._position

@@ -1,0 +1,70 @@
+"""Canny edges as sketches: the method without training that every other one is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from sketchforge.errors import UsageError
+from sketchforge.images import to_uint8
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+# The automatic rule sets thresholds by the image's own gradients, as MATLAB's edge(I, "canny") does: the
+# upper one is what a fixed share of the pixels stays below, the lower one 0.4 of it. MATLAB's share is 0.7;
+# 0.9, with a blur of 2 pixels, agrees better with people's boundaries (BSDS500 validation photos, every
+# third: F .63 against .51 by a loose matching). Steps under four grey levels are noise in any case.
+BELOW_HIGH = 0.9
+LOW_TO_HIGH = 0.4
+MIN_HIGH = 16.0  # a step of one grey level has a Sobel gradient of 4
+
+
+class CannySketcher:
+    """One style: black lines, one pixel wide, where Canny finds an edge.
+
+    `low` and `high` are the hysteresis thresholds on the Sobel gradient (L2 norm) of 8-bit grey, both given
+    or both None for the automatic rule; `blur` is the standard deviation of the Gaussian smoothing in pixels,
+    0 for none. Raises UsageError where the thresholds make no pair.
+    """
+
+    method = "canny"
+    styles = ("canny",)
+    digests: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, low: float | None = None, high: float | None = None, blur: float = 2.0) -> None:
+        if (low is None) != (high is None):
+            raise UsageError(
+                "--canny-low and --canny-high go together: give both, or neither for automatic thresholds"
+            )
+        if low is not None and high is not None and low > high:
+            raise UsageError(f"--canny-low {low:g} lies above --canny-high {high:g}")
+        self.low, self.high, self.blur = low, high, blur
+
+    def draw(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, 3, H, W) in [-1, 1] -> float32 (B, 1, 1, H, W), every value 0 (ink) or 1 (paper)."""
+        import numpy as np
+        import torch
+
+        edges = np.stack([self.edges(image) for image in to_uint8(images)])
+        return torch.from_numpy(1 - edges.astype(np.float32))[:, None, None].to(images.device)
+
+    def edges(self, image: np.ndarray) -> np.ndarray:
+        """uint8 HxWx3 RGB -> bool HxW, True on edges."""
+        import cv2
+        import numpy as np
+
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if self.blur > 0:
+            grey = cv2.GaussianBlur(grey, (0, 0), self.blur)
+        across = cv2.Sobel(grey, cv2.CV_16S, 1, 0)
+        down = cv2.Sobel(grey, cv2.CV_16S, 0, 1)
+        low, high = self.low, self.high
+        if low is None or high is None:
+            gradient = cv2.magnitude(across.astype(np.float32), down.astype(np.float32)).ravel()
+            rank = int(BELOW_HIGH * gradient.size)
+            high = max(MIN_HIGH, float(np.partition(gradient, rank)[rank]))
+            low = LOW_TO_HIGH * high
+        return cv2.Canny(across, down, low, high, L2gradient=True) > 0

@@ -1,0 +1,50 @@
+"""From the options of `render` to the sketcher they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sketchforge.errors import UsageError
+from sketchforge.options import RenderOptions
+from sketchforge.sketchers import Sketcher
+
+METHODS = ("tom", "canny")
+
+
+@dataclass(frozen=True)
+class ReadySketcher:
+    """A sketcher, the device its images go to, and those options that decide how its lines come out."""
+
+    sketcher: Sketcher
+    device: str
+    options: Mapping[str, object]
+
+
+def open_sketcher(options: RenderOptions) -> ReadySketcher:
+    """Load what `options.method` draws with. Imports torch for `tom` only.
+
+    Raises UsageError for an unknown method or unfitting options, and whatever loading a run raises.
+    """
+    if options.method == "canny":
+        from sketchforge.sketchers.canny import CannySketcher
+
+        canny = CannySketcher(options.canny_low, options.canny_high, options.canny_blur)
+        recorded = {name: getattr(options, name) for name in ("canny_low", "canny_high", "canny_blur")}
+        return ReadySketcher(canny, "cpu", recorded)
+    if options.method == "tom":
+        from sketchforge.device import choose_device, set_threads
+        from sketchforge.sketchers.tom import TomSketcher
+
+        device = choose_device(options.device)
+        # Sums are split by thread and batch, so both decide the last bits of a sketch.
+        recorded = {
+            "checkpoints": options.checkpoints,
+            "batch_size": options.batch_size,
+            "threads": set_threads(options.threads),
+            "device": device.type,
+        }
+        return ReadySketcher(
+            TomSketcher.from_run(options.tom, options.checkpoints, device), str(device), recorded
+        )
+    raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")

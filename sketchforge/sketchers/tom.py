@@ -1,0 +1,89 @@
+"""TOM as a sketcher: one pass of the encoder, then N small generators on the same features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sketchforge.checkpoint import digest_of
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.models.encoder import Encoder
+from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, snapshot_path
+from sketchforge.weights import encoder_digest, read_encoder
+
+
+class TomSketcher:
+    """N styles, one per generator; see `Sketcher` for the contract.
+
+    encoder: frozen; generators: in eval mode, fed with taps of that encoder; styles: their names.
+    """
+
+    method = "tom"
+
+    def __init__(
+        self, encoder: Encoder, generators: Sequence[nn.Module], styles: Sequence[str], device: torch.device
+    ) -> None:
+        self.encoder = encoder.to(device)
+        self.generators = [generator.eval().to(device) for generator in generators]
+        self.styles = tuple(styles)
+        self.taps = sorted({tap for generator in generators for tap in generator.taps})
+        self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
+            style: digest_of(generator.state_dict()) for style, generator in zip(styles, generators, strict=True)
+        }
+
+    @classmethod
+    def from_run(cls, run: Path, count: int, device: torch.device) -> TomSketcher:
+        """The first `count` snapshots of a finished run; they are stored so that any first few differ most.
+
+        Raises UsageError when the run has fewer, SketchforgeError when there is no finished run or a file of it is
+        missing, corrupt, foreign or newer.
+        """
+        record = read_run(run)
+        if record is None:
+            raise SketchforgeError(
+                f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first"
+            )
+        snapshots = record.get("snapshots")
+        if not snapshots:
+            raise SketchforgeError(
+                f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the options it "
+                "was begun with to complete it"
+            )
+        if count > len(snapshots):
+            raise UsageError(f"--checkpoints {count}: {run} has {len(snapshots)} snapshots; ask for that many or fewer")
+        encoder = read_encoder(run / ENCODER_FILE)
+        if encoder_digest(encoder) != record["encoder"]:
+            raise SketchforgeError(f"{run / ENCODER_FILE}: is not the encoder that this run was trained with; "
+                                   "restore the file or train again with --fresh")
+        generators = []
+        for number in range(count):
+            path = snapshot_path(run, number)
+            generator, _ = read_snapshot(path)
+            if digest_of(generator.state_dict()) != snapshots[number]["digest"]:
+                raise SketchforgeError(f"{path}: differs from what {run}/run.json recorded; restore the file or "
+                                       "train again with --fresh")
+            _check_taps(path, generator, encoder)
+            generators.append(generator)
+        return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device)
+
+    @torch.inference_mode()
+    def draw(self, images: Tensor) -> Tensor:
+        """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
+        # All generators of a run are of one kind, so what they are fed is prepared once, too.
+        features = self.generators[0].prepare(self.encoder(images, self.taps))
+        sketches = torch.stack([generator(features) for generator in self.generators], dim=1)
+        if sketches.shape[-2:] != images.shape[-2:]:
+            # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
+            height, width = images.shape[-2:]
+            missing = (0, width - sketches.shape[-1], 0, height - sketches.shape[-2])
+            sketches = nn.functional.pad(sketches, missing, value=1.0)
+        return ((sketches + 1) / 2).clamp(0, 1)
+
+
+def _check_taps(path: Path, generator: nn.Module, encoder: Encoder) -> None:
+    for tap, channels in zip(generator.taps, generator.tap_channels, strict=True):
+        if tap not in encoder.tap_names() or encoder.tap_channels(tap) != channels:
+            raise SketchforgeError(f"{path}: wants {channels} channels of {tap}, which the run's encoder does not have")

@@ -1,0 +1,77 @@
+"""The folder that training TOM leaves behind, and that rendering draws from.
+
+    run.json              format, version, options, digests; once finished: the snapshots, most diverse first
+    encoder.safetensors   the encoder layers that the generators need
+    snapshots/NN.safetensors
+    selection.json        scores of every candidate and how far the snapshots differ
+    contact-sheet.png, previews/, log.jsonl
+    state.pt, candidates/ only while training is unfinished
+
+It is self-contained: nothing outside it is needed to draw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sketchforge.checkpoint import check_format, load_tensors, save_tensors
+from sketchforge.errors import SketchforgeError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 1
+SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 1
+RUN_FILE, ENCODER_FILE = "run.json", "encoder.safetensors"
+
+
+def read_run(run: Path) -> dict[str, Any] | None:
+    """The contents of run.json, or None where `run` does not exist or is empty.
+
+    Raises UsageError when the folder holds something else, SketchforgeError when run.json is unreadable or newer.
+    """
+    path = run / RUN_FILE
+    if not path.is_file():
+        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+            raise UsageError(f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run")
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); --fresh starts the run anew") from error
+    if not isinstance(record, dict):
+        raise SketchforgeError(f"{path}: found a {type(record).__name__}, expected a {RUN_FORMAT} record")
+    check_format(path, record, RUN_FORMAT, RUN_VERSION)
+    return record
+
+
+def snapshot_path(run: Path, number: int) -> Path:
+    return run / "snapshots" / f"{number:02d}.safetensors"
+
+
+def write_snapshot(path: Path, generator: nn.Module, about: Mapping[str, Any]) -> None:
+    """Write a generator with what is needed to build it again; `about` adds its step and scores."""
+    description = dict(about) | {
+        "generator": generator.kind,
+        "taps": generator.taps,
+        "tap_channels": generator.tap_channels,
+        "widths": generator.widths,
+    }
+    save_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION, generator.state_dict(), description)
+
+
+def read_snapshot(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """(generator in eval mode, about). Raises SketchforgeError for a corrupt, foreign or newer file."""
+    from sketchforge.models.tom import GENERATORS
+
+    tensors, about = load_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION)
+    try:
+        generator = GENERATORS[about["generator"]](about["taps"], about["tap_channels"], about["widths"])
+        generator.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
+                                   for name, tensor in tensors.items()})
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise SketchforgeError(f"{path}: not a usable snapshot ({str(error).splitlines()[0]})") from error
+    return generator.eval().requires_grad_(False), about

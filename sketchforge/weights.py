@@ -1,0 +1,214 @@
+"""Where encoder weights come from: ours, torchvision's, a file, or a fixed seed.
+
+What is used depends only on the name given, never on which files happen to be cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.checkpoint import digest_of, load_tensors, save_tensors
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images import to_tensor
+from sketchforge.models.encoder import (
+    VGG16_BLOCKS,
+    VGG19_BLOCKS,
+    Encoder,
+    calibrate,
+    freeze,
+    orthogonal_encoder,
+)
+from sketchforge.seeding import torch_generator
+
+ENCODER_FORMAT = "sketchforge-encoder"
+ENCODER_VERSION = 1
+BUILTIN_ENCODER = "encoder.safetensors"
+
+
+def load_encoder(name: str) -> Encoder:
+    """The frozen encoder called `builtin`, `vgg16`, `vgg19` or `random`, or the one in the file `name`.
+
+    A file may be ours, or a VGG16/VGG19 state dict in torchvision's key layout (`features.N.weight`) of any width,
+    as .pth or .safetensors. Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
+    """
+    if name == "builtin":
+        return read_encoder(Path(str(files("sketchforge") / "assets" / BUILTIN_ENCODER)))
+    if name in ("vgg16", "vgg19"):
+        return calibrated_on_photos(_torchvision_encoder(name, "--encoder"))
+    if name == "random":
+        return calibrated_on_photos(orthogonal_encoder(torch_generator(0, "random encoder")))
+    if not Path(name).is_file():
+        raise UsageError(f"--encoder {name}: neither builtin, vgg16, vgg19, random nor an existing file")
+    encoder = _from_file(Path(name))
+    return encoder if encoder.scales else calibrated_on_photos(encoder)
+
+
+def load_teacher(name: str) -> Encoder:
+    """The frozen encoder to learn from, its taps unscaled: torchvision's `vgg19`, or the one in the file `name`.
+
+    Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
+    """
+    if name == "vgg19":
+        return freeze(_torchvision_encoder(name, "--teacher"))
+    if not Path(name).is_file():
+        raise UsageError(f"--teacher {name}: neither vgg19 nor an existing file")
+    teacher = _from_file(Path(name))
+    teacher.scales = {}
+    return freeze(teacher)
+
+
+def read_encoder(path: Path) -> Encoder:
+    """The encoder written by `write_encoder`, in float32 whatever precision the file has."""
+    tensors, about = load_tensors(path, ENCODER_FORMAT, ENCODER_VERSION)
+    try:
+        encoder = Encoder(about["blocks"], about["input_range"], about["padding"])
+        encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        encoder.scales = {tap: float(scale) for tap, scale in about["scales"].items()}
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise SketchforgeError(f"{path}: not a usable encoder ({str(error).splitlines()[0]})") from error
+    return freeze(encoder)
+
+
+def write_encoder(path: Path, encoder: Encoder, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
+    """Write an encoder with its tap scales; `about` (JSON-serialisable) says where it comes from."""
+    description = dict(about) | {
+        "blocks": encoder.blocks,
+        "input_range": encoder.input_range,
+        "padding": encoder.padding,
+        "scales": encoder.scales,
+    }
+    tensors = {name: tensor.to(dtype) for name, tensor in encoder.state_dict().items()}
+    save_tensors(path, ENCODER_FORMAT, ENCODER_VERSION, tensors, description)
+
+
+def truncated(encoder: Encoder, taps: list[str]) -> Encoder:
+    """A copy without the layers below the deepest of `taps`: what a generator fed with these taps needs."""
+    deepest = max(encoder.tap_names().index(tap) for tap in taps)
+    kept = [name for name in encoder.tap_names()[: deepest + 1] if name.startswith("relu")]
+    blocks: list[list[int]] = []
+    for name in kept:
+        if name.endswith("_1"):
+            blocks.append([])
+        blocks[-1].append(encoder.tap_channels(name))
+    copy = Encoder(blocks, encoder.input_range, encoder.padding)
+    state = encoder.state_dict()
+    copy.load_state_dict({name: state[name] for name in copy.state_dict()})
+    copy.scales = {tap: scale for tap, scale in encoder.scales.items() if tap in copy.tap_names()}
+    return freeze(copy)
+
+
+def encoder_digest(encoder: Encoder) -> str:
+    """Identity of the function computed: weights, tap scales and preprocessing."""
+    scales = torch.tensor([encoder.scales.get(tap, 1.0) for tap in encoder.tap_names()], dtype=torch.float64)
+    kind = torch.tensor([encoder.input_range == "imagenet", encoder.padding == "zeros"])
+    return digest_of(encoder.state_dict() | {"scales": scales, "kind": kind})
+
+
+def calibration_images() -> Tensor:
+    """The built-in photos at 128 px, (B,3,128,128) float32 in [-1, 1]: what every encoder's taps are scaled over."""
+    from sketchforge.samples.photos import load_photos
+
+    photos = to_tensor(np.stack([image for _, image in load_photos()]))
+    return torch.nn.functional.interpolate(photos, size=(128, 128), mode="area")
+
+
+def calibrated_on_photos(encoder: Encoder) -> Encoder:
+    """The same encoder, frozen, with its tap scales taken over `calibration_images`."""
+    calibrate(encoder, calibration_images())
+    return freeze(encoder)
+
+
+def _from_file(path: Path) -> Encoder:
+    """Ours, with its scales, or a VGG state dict, without any."""
+    return read_encoder(path) if path.suffix == ".safetensors" and _is_ours(path) else _from_state_dict(path)
+
+
+def _torchvision_encoder(name: str, option: str) -> Encoder:
+    import torchvision
+    from urllib.error import URLError
+
+    weights = {
+        "vgg16": torchvision.models.VGG16_Weights.IMAGENET1K_V1,
+        "vgg19": torchvision.models.VGG19_Weights.IMAGENET1K_V1,
+    }[name]
+    file_name = weights.url.rsplit("/", 1)[1]
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise SketchforgeError(
+            f"{option} {name}: torchvision's {file_name} is neither in {folder} nor could it be downloaded "
+            f"({type(error).__name__}); copy the file into that folder, or give its path as {option}"
+        ) from None
+    return _build(state, name)
+
+
+def _from_state_dict(path: Path) -> Encoder:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(str(path), framework="pt") as file:
+                note = (file.metadata() or {}).get("input", "")
+                state = {key: file.get_tensor(key) for key in file.keys()}
+        else:
+            note = ""
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes provoke
+        raise SketchforgeError(f"{path}: cannot be read as weights ({type(error).__name__}); expected a VGG16 or "
+                               "VGG19 state dict (.pth or .safetensors) or a sketchforge encoder") from None
+    if not isinstance(state, Mapping):
+        raise SketchforgeError(f"{path}: holds a {type(state).__name__}, expected a VGG16 or VGG19 state dict")
+    return _build(state, str(path), note)
+
+
+def _build(state: Mapping[str, Tensor], where: str, note: str = "") -> Encoder:
+    """An encoder from `features.N.weight|bias`: 16 convolutions or more mean VGG19's layout, else by position."""
+    found = sorted(
+        int(key.split(".")[1])
+        for key in state
+        if key.startswith("features.") and key.endswith(".weight") and key.split(".")[1].isdigit()
+    )
+    for layout in (VGG19_BLOCKS, VGG16_BLOCKS):
+        positions, at = [], 0
+        for block in layout:
+            for _ in block:
+                positions.append(at)
+                at += 2  # a convolution and its ReLU
+            at += 1  # the pooling
+        if found and found == positions[: len(found)]:
+            break
+    else:
+        raise SketchforgeError(f"{where}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
+                               f"found {', '.join(sorted(state)[:3]) or 'nothing'}")
+    widths = iter(int(state[f"features.{n}.weight"].shape[0]) for n in found)
+    blocks = [list(row) for row in ([w for _, w in zip(block, widths)] for block in layout) if row]
+    # Files that say how they want their input are believed; the rest follow torchvision.
+    unit = note.startswith("RGB in [0,1]")
+    encoder = Encoder(blocks, "unit" if unit else "imagenet", "reflect" if "reflect" in note else "zeros")
+    named = {}
+    for n, name in zip(found, encoder.convs):
+        named[f"convs.{name}.weight"] = state[f"features.{n}.weight"].float()
+        named[f"convs.{name}.bias"] = state[f"features.{n}.bias"].float()
+    try:
+        encoder.load_state_dict(named)
+    except RuntimeError as error:
+        raise SketchforgeError(f"{where}: {str(error).splitlines()[-1].strip()}") from None
+    return encoder
+
+
+def _is_ours(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return (file.metadata() or {}).get("format") == ENCODER_FORMAT
+    except (SafetensorError, OSError):
+        return False

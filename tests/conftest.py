@@ -1,0 +1,133 @@
+"""What the tests share: pictures made by code, and ways of running the command line and comparing folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from sketchforge.options import RenderOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    for name in os.environ:
+        if name.startswith("SKETCHFORGE_") and name != "SKETCHFORGE_TEST_DATA":
+            monkeypatch.delenv(name)
+
+
+def scene(seed: int, height: int, width: int) -> np.ndarray:
+    """uint8 HxWx3: a shaded ground with a few filled shapes; different for every seed."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:height, 0:width]
+    shade = (rows * rng.uniform(0.1, 0.6) + columns * rng.uniform(0.1, 0.6)) % 256
+    picture = np.repeat(shade[..., None], 3, axis=2).astype(np.uint8)
+    for _ in range(5):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        colour = tuple(int(level) for level in rng.integers(0, 256, 3))
+        cv2.circle(picture, centre, int(rng.integers(3, max(4, min(height, width) // 3))), colour, -1)
+    return picture
+
+
+def make_photos(folder: Path, count: int) -> Path:
+    """`count` pictures, JPEG and PNG, of various sizes, some in a sub-folder."""
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        height, width = (int(side) for side in rng.integers(40, 90, 2))
+        inside = folder / "more" if number % 4 == 3 else folder
+        inside.mkdir(parents=True, exist_ok=True)
+        name = f"p{number:03d}.{'png' if number % 3 == 2 else 'jpg'}"
+        Image.fromarray(scene(number, height, width)).save(inside / name, quality=90)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """A folder of ten good pictures; never written to."""
+    return make_photos(tmp_path_factory.mktemp("photos"), 10)
+
+
+@pytest.fixture(scope="session")
+def rendered(photos, tmp_path_factory) -> RenderOptions:
+    """Canny on the shared pictures, four a shard, one worker, into a folder that no test changes."""
+    shards = tmp_path_factory.mktemp("rendered") / "out"
+    options = RenderOptions(
+        shards=shards, images=photos, method="canny", size=48, samples_per_shard=4, batch_size=3, workers=1
+    )
+    from sketchforge.render import render
+
+    render(options)
+    return options
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a shard folder by name, hidden ones included, but for the seconds in the stats."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.name.endswith(".stats.json"):
+                stats = json.loads(data)
+                assert set(stats.pop("seconds")) <= {"decode", "draw", "encode", "write"}
+                data = json.dumps(stats).encode()
+            found[path.relative_to(folder).as_posix()] = data
+    return found
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For subprocesses: this checkout first, one thread each."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKETCHFORGE_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+def run_python(code: str, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a process and group of its own. Waits until every process holding its output is gone."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(**more),
+        start_new_session=True,
+    )
+
+
+def run_cli(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m sketchforge` with these arguments."""
+    return subprocess.run(
+        [sys.executable, "-m", "sketchforge", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        env=environment(**more),
+    )
+
+
+def render_again(base: RenderOptions, folder: Path, **changes) -> dict[str, bytes]:
+    from sketchforge.render import render
+
+    render(dataclasses.replace(base, shards=folder, **changes))
+    return contents(folder)
+
+
+def members(folder: Path, number: int = 0) -> dict[str, bytes]:
+    with tarfile.open(folder / f"{number:05d}.tar") as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar}
+
+
+def lines(folder: Path) -> list[dict]:
+    return [
+        json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()
+    ]

@@ -1,0 +1,245 @@
+"""Stop a rendering anywhere, by any means: nothing half done stays, and the same command again completes it.
+
+The signals are real, sent to a real process by itself at a chosen moment: a patch before the command starts
+counts records and renames, so that moments are exact and nothing waits for a clock.
+"""
+
+import dataclasses
+import errno
+import os
+import random
+import signal
+import sys
+
+import pytest
+from conftest import ROOT, contents, make_photos, run_python
+
+from sketchforge import files
+from sketchforge.errors import SketchforgeError
+from sketchforge.options import RenderOptions
+from sketchforge.render import render
+from sketchforge.shards.writer import ShardWriter
+from sketchforge.workers import worker_pool
+
+# Arguments: moment ("record", "before" or "after" a rename), number, signal, whom (0: self, 1: its group).
+SCRIPT = """
+import os, signal, sys
+moment, number, sent, group = sys.argv[1], *map(int, sys.argv[2:5])
+from sketchforge.shards import writer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with SIGINT ignored
+count = 0
+def strike(now):
+    global count
+    count += now == moment
+    if now == moment and count == number:
+        (os.killpg if group else os.kill)(os.getpgid(0) if group else os.getpid(), sent)
+add, replace = writer.ShardWriter.add, os.replace
+def counted_add(self, record):
+    add(self, record)
+    strike("record")
+def counted_replace(*paths):
+    strike("before")
+    replace(*paths)
+    strike("after")
+writer.ShardWriter.add, os.replace = counted_add, counted_replace
+if __name__ == "__main__":
+    from cli.main import run
+    sys.exit(run(sys.argv[5:]))
+"""
+
+NUM_IMAGES, PER_SHARD = (
+    7,
+    3,
+)  # three shards; a manifest, three files a shard and the manifest again: eleven renames
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Options of a rendering, and what it leaves when nothing stops it."""
+    folder = tmp_path_factory.mktemp("interruptions")
+    options = RenderOptions(
+        shards=folder / "straight",
+        images=make_photos(folder / "in", NUM_IMAGES),
+        method="canny",
+        size=48,
+        samples_per_shard=PER_SHARD,
+        batch_size=2,
+        workers=2,
+    )
+    render(options)
+    return options, contents(options.shards)
+
+
+def arguments(options):
+    given = {
+        "--images": options.images,
+        "--shards": options.shards,
+        "--method": options.method,
+        "--size": options.size,
+    }
+    given |= {
+        "--samples-per-shard": options.samples_per_shard,
+        "--batch-size": options.batch_size,
+        "--workers": 2,
+    }
+    return [part for pair in given.items() for part in pair]
+
+
+def struck(options, moment, number, sent, group=0):
+    return run_python(SCRIPT, moment, number, int(sent), group, "render", *arguments(options))
+
+
+def some_moments():
+    moments = [("record", number) for number in range(1, NUM_IMAGES + 1)]
+    moments += [(when, number) for when in ("before", "after") for number in range(1, 12)]
+    return random.Random(20).sample(moments, 10)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("moment", "number"), [*some_moments(), ("before", 1), ("after", 10)])
+def test_kill_9_anywhere_then_the_same_command_again(straight, tmp_path, moment, number):
+    options, whole = straight
+    options = dataclasses.replace(options, shards=tmp_path / "out")
+    assert struck(options, moment, number, signal.SIGKILL).returncode == -signal.SIGKILL
+    left = contents(options.shards)
+    assert left != whole or (moment, number) == ("after", 11)
+    # What has appeared under its final name is final, but for the manifest.
+    final = {
+        name: data for name, data in left.items() if not name.startswith(".") and name != "manifest.json"
+    }
+    assert final.items() <= whole.items()
+    render(options)
+    assert contents(options.shards) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_killed_again_and_again(straight, tmp_path):
+    """Each run is killed as soon as it has finished one more shard; in the end nothing is left to do."""
+    options, whole = straight
+    options = dataclasses.replace(options, shards=tmp_path / "out")
+    assert [struck(options, "after", 4, signal.SIGKILL).returncode for _ in range(3)] == [-signal.SIGKILL] * 3
+    assert len(list(options.shards.glob("*.tar"))) == 3
+    assert struck(options, "after", 99, signal.SIGKILL).returncode == 0
+    assert contents(options.shards) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("group", [0, 1], ids=["self", "group"])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_polite_signals_leave_finished_shards_and_say_so(straight, tmp_path, sent, code, group):
+    if sent == signal.SIGTERM and group:
+        pytest.skip("workers may die of it before the parent hears of it")
+    options, whole = straight
+    options = dataclasses.replace(options, shards=tmp_path / "out")
+    done = struck(options, "record", PER_SHARD + 2, sent, group)
+    assert done.returncode == code
+    assert "1 of 3 shards" in done.stderr and "run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = contents(options.shards)
+    assert sorted(left) == ["00000.jsonl", "00000.stats.json", "00000.tar", "manifest.json"]
+    render(options)
+    assert contents(options.shards) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_worker_that_dies_is_one_line(straight, tmp_path):
+    options, whole = straight
+    options = dataclasses.replace(options, shards=tmp_path / "out")
+    code = """
+import multiprocessing, os, signal, sys
+from sketchforge import workers
+submit, count = workers.WorkerPool.submit, 0
+def murder(self, *arguments):
+    global count
+    count += 1
+    if count == 8:  # the first sketch is about to be encoded, all images have been taken in
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+    return submit(self, *arguments)
+workers.WorkerPool.submit = murder
+if __name__ == "__main__":
+    from cli.main import run
+    sys.exit(run(sys.argv[1:]))
+"""
+    done = run_python(code, "render", *arguments(options))
+    assert done.returncode == 1
+    assert "error: a worker process died" in done.stderr and "Traceback" not in done.stderr
+    assert list(contents(options.shards)) == ["manifest.json"]
+    render(options)
+    assert contents(options.shards) == whole
+
+
+def test_the_pool_reports_a_dead_worker_and_goes(tmp_path):
+    with pytest.raises(SketchforgeError, match="worker process died"), worker_pool(1) as pool:
+        pool.submit(os._exit, 3).result()
+
+
+@pytest.mark.parametrize("place", ["tar", "sidecar", "stats", "manifest", "rename"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_done(straight, tmp_path, monkeypatch, place):
+    options, whole = straight
+    options = dataclasses.replace(options, shards=tmp_path / "out")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write_bytes, add, replace = files.write_bytes, ShardWriter.add, os.replace
+
+    def full_for(path, data):
+        if {"sidecar": "00001.jsonl", "stats": "00001.stats.json", "manifest": "manifest.json"}[
+            place
+        ] == path.name:
+            raise full
+        write_bytes(path, data)
+
+    def no_rename(partial, path):
+        if path.name == "00001.tar":
+            raise full
+        replace(partial, path)
+
+    def full_tar(self, record):
+        if self._path.name == "00001.tar":
+            monkeypatch.setattr(self._stream, "write", lambda data: (_ for _ in ()).throw(full))
+        add(self, record)
+
+    with monkeypatch.context() as patch:
+        if place == "rename":
+            patch.setattr(os, "replace", no_rename)
+        elif place == "tar":
+            patch.setattr(ShardWriter, "add", full_tar)
+        else:
+            patch.setattr(files, "write_bytes", full_for)
+        with pytest.raises(SketchforgeError, match="No space left on device") as error:
+            render(options)
+    assert error.value.exit_code == 1 and "\n" not in str(error.value)
+    named = {"tar": "00001.tar", "rename": "00001.tar", "sidecar": "00001.jsonl", "stats": "00001.stats.json"}
+    assert named.get(place, "manifest.json") in str(error.value)
+    left = contents(options.shards)
+    assert not [name for name in left if name.startswith(".")]
+    if place != "manifest":
+        assert {"00000.tar", "00000.jsonl", "00000.stats.json"} <= set(left)
+        assert "00001.stats.json" not in left
+    render(options)
+    assert contents(options.shards) == whole
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_disk_that_fills_in_the_last_buffer(tmp_path):
+    """The system refuses only when buffers are flushed: on closing, and again while unwinding."""
+    from sketchforge.shards import writer
+
+    (tmp_path / ".00000.tar.part").symlink_to("/dev/full")
+    with (
+        pytest.raises(SketchforgeError, match="00000.tar: could not be written .No space left"),
+        writer.writing_shard(tmp_path, 0, "x") as shard,
+    ):
+        shard.add(writer.Record("key", "source", None, b"jpeg", [b"png"], {}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_one_line(straight, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(SketchforgeError, match="Permission denied"):
+        render(dataclasses.replace(straight[0], shards=tmp_path / "locked" / "out"))
+
+
+def test_the_checkout_under_test_is_this_one():
+    done = run_python("import sketchforge.render; print(sketchforge.render.__file__)")
+    assert done.stdout.strip() == str(ROOT / "sketchforge" / "render.py")

@@ -1,0 +1,186 @@
+"""The same inputs and options give the same bytes, however often and by however many workers."""
+
+import json
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import contents, make_photos, members, render_again, scene
+from PIL import Image
+
+from sketchforge import files
+from sketchforge import render as rendering
+from sketchforge.errors import SketchforgeError
+from sketchforge.images import fit_square, read_image
+from sketchforge.render import plan_render
+from sketchforge.sketchers.canny import CannySketcher
+from sketchforge.sketchers.factory import ReadySketcher
+
+
+def test_twice_gives_the_same_bytes(rendered, tmp_path):
+    assert render_again(rendered, tmp_path / "out") == contents(rendered.shards)
+
+
+def test_workers_do_not_change_the_bytes(rendered, tmp_path):
+    assert render_again(rendered, tmp_path / "out", workers=3) == contents(rendered.shards)
+
+
+def test_canny_does_not_depend_on_batches(rendered, tmp_path):
+    assert render_again(rendered, tmp_path / "out", batch_size=1) == contents(rendered.shards)
+
+
+def test_folder_holds_three_files_a_shard_and_a_manifest(rendered):
+    names = [f"{number:05d}{end}" for number in range(3) for end in (".jsonl", ".stats.json", ".tar")]
+    assert list(contents(rendered.shards)) == sorted([*names, "manifest.json"])
+
+
+@pytest.mark.parametrize(
+    ("per_shard", "sizes"), [(1, [1] * 10), (5, [5, 5]), (9, [9, 1]), (10, [10]), (99, [10])]
+)
+def test_shards_are_filled_in_input_order(rendered, tmp_path, per_shard, sizes):
+    render_again(rendered, tmp_path / "out", samples_per_shard=per_shard)
+    keys = [
+        list(dict.fromkeys(name.split(".")[0] for name in members(tmp_path / "out", n)))
+        for n in range(len(sizes))
+    ]
+    assert [len(shard) for shard in keys] == sizes
+    assert sum(keys, []) == [image.key for image in plan_render(rendered).images]
+
+
+def test_a_sample_holds_the_picture_the_sketch_and_its_description(rendered, photos):
+    found = members(rendered.shards)
+    image = plan_render(rendered).images[1]
+    pixels = fit_square(read_image(photos / image.source), rendered.size, rendered.fit)
+    stored = read_image(found[f"{image.key}.jpg"])
+    assert np.abs(stored.astype(int) - pixels).mean() < 4
+    sketch = cv2.imdecode(np.frombuffer(found[f"{image.key}.sketch0.png"], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert (sketch == np.where(CannySketcher().edges(pixels), 0, 255)).all()
+    about = json.loads(found[f"{image.key}.json"])
+    assert about["source"] == image.source and about["method"] == "canny" and about["styles"] == ["canny"]
+    assert about["sha256"] == files.sha256_of(photos / image.source)
+    assert (about["width"], about["height"]) == (48, 48)
+    original = read_image(photos / image.source).shape
+    assert (about["meta"]["original_height"], about["meta"]["original_width"]) == original[:2]
+
+
+def test_tar_members_are_free_of_time_and_owner(rendered):
+    with tarfile.open(rendered.shards / "00000.tar") as tar:
+        for info in tar:
+            assert (info.mtime, info.uid, info.gid, info.uname, info.gname, info.mode) == (
+                0,
+                0,
+                0,
+                "",
+                "",
+                0o644,
+            )
+            assert not info.pax_headers
+
+
+def test_manifest_and_stats_describe_the_files(rendered):
+    manifest = json.loads((rendered.shards / "manifest.json").read_text())
+    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 1 and manifest["complete"]
+    assert manifest["outcomes"] == {"ok": 10} and manifest["inputs"]["count"] == 10
+    for entry in manifest["shards"]:
+        assert entry["sha256"] == files.sha256_of(rendered.shards / entry["name"])
+        stats = json.loads((rendered.shards / entry["name"].replace(".tar", ".stats.json")).read_text())
+        assert stats["tar"] == {"bytes": entry["bytes"], "sha256": entry["sha256"]}
+
+
+def test_untouched_jpegs_are_stored_as_they_are(rendered, photos, tmp_path):
+    render_again(rendered, tmp_path / "out", fit="keep", samples_per_shard=99)
+    found = members(tmp_path / "out")
+    for image in plan_render(rendered).images:
+        same = found[f"{image.key}.jpg"] == (photos / image.source).read_bytes()
+        assert same == image.source.endswith(".jpg")
+
+
+def test_what_we_encode_keeps_colour_at_full_resolution(rendered):
+    for name, data in members(rendered.shards).items():
+        if name.endswith(".jpg"):
+            (tmp := rendered.shards.parent / "x.jpg").write_bytes(data)
+            with Image.open(tmp) as picture:
+                assert [part[1:3] for part in picture.layer] == [(1, 1)] * 3
+
+
+def test_keep_draws_every_image_at_its_own_size(rendered, photos, tmp_path):
+    render_again(rendered, tmp_path / "out", fit="keep", samples_per_shard=99)
+    found = members(tmp_path / "out")
+    for image in plan_render(rendered).images:
+        shape = read_image(photos / image.source).shape[:2]
+        assert read_image(found[f"{image.key}.sketch0.png"]).shape[:2] == shape
+
+
+def test_grey_sketches_have_eight_bits_and_bilevel_ones_one(rendered, tmp_path):
+    render_again(rendered, tmp_path / "out", sketch_format="png")
+    for folder, depth in ((rendered.shards, 1), (tmp_path / "out", 8)):
+        for name, data in members(folder).items():
+            if name.endswith(".png"):
+                assert data[24] == depth and data[25] == 0  # IHDR: bit depth; colour type grey
+
+
+class Shades:
+    """Draws two sketches of known tones, to see what becomes of them."""
+
+    method, styles, digests = "tom", ("light", "dark"), {"generator": "0" * 64}
+    batches: list[tuple[int, ...]] = []
+
+    def draw(self, images):
+        self.batches.append(tuple(images.shape))
+        tone = torch.tensor([0.8, 0.6]).view(1, 2, 1, 1, 1)
+        return tone.expand(len(images), 2, 1, *images.shape[2:])
+
+
+@pytest.fixture
+def shades(monkeypatch):
+    Shades.batches = []
+    monkeypatch.setattr(rendering, "open_sketcher", lambda options: ReadySketcher(Shades(), "cpu", {}))
+
+
+@pytest.mark.parametrize(("form", "tones"), [("png1", (255, 0)), ("png", (204, 153))])
+def test_threshold_parts_ink_from_paper(rendered, tmp_path, shades, form, tones):
+    render_again(rendered, tmp_path / "out", method="tom", sketch_format=form)
+    found = members(tmp_path / "out")
+    for name, data in found.items():
+        for index, tone in enumerate(tones):
+            if name.endswith(f"sketch{index}.png"):
+                assert (read_image(data) == tone).all()
+
+
+def test_batches_follow_the_plan_and_end_with_the_shard(rendered, tmp_path, shades):
+    render_again(rendered, tmp_path / "out", method="tom")
+    assert Shades.batches == [(n, 3, 48, 48) for n in (3, 1, 3, 1, 2)]
+
+
+def test_failures_shift_no_batch(rendered, tmp_path, shades):
+    make_photos(tmp_path / "in", 6)
+    (tmp_path / "in" / "p001.jpg").write_bytes(b"")
+    render_again(rendered, tmp_path / "out", images=tmp_path / "in", method="tom", samples_per_shard=6)
+    assert [batch[0] for batch in Shades.batches] == [2, 3]
+
+
+def test_kept_sizes_are_drawn_together_only_where_equal(rendered, tmp_path, shades):
+    (tmp_path / "in").mkdir()
+    for name, height in (("a", 20), ("b", 20), ("c", 30), ("d", 20), ("e", 20)):
+        Image.fromarray(scene(1, height, 24)).save(tmp_path / "in" / f"{name}.png")
+    render_again(
+        rendered,
+        tmp_path / "out",
+        images=tmp_path / "in",
+        method="tom",
+        fit="keep",
+        batch_size=5,
+        samples_per_shard=9,
+    )
+    assert Shades.batches == [(2, 3, 20, 24), (1, 3, 30, 24), (2, 3, 20, 24)]
+
+
+def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch):
+    monkeypatch.setattr(
+        Shades, "draw", lambda self, images: torch.full((len(images), 2, 1, 48, 48), torch.nan)
+    )
+    with pytest.raises(SketchforgeError, match="not numbers"):
+        render_again(rendered, tmp_path / "out", method="tom")
+    assert list(contents(tmp_path / "out")) == ["manifest.json"]

@@ -1,0 +1,196 @@
+"""What fails is counted, what is finished is kept, and what is not ours or was made otherwise is refused."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from conftest import contents, lines, make_photos, members, render_again
+from PIL import Image
+
+from sketchforge import files
+from sketchforge import render as rendering
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.render import Progress, plan_render, render
+
+
+@pytest.fixture
+def flawed(tmp_path) -> Path:
+    """Five pictures, and one of each kind of failure."""
+    folder = make_photos(tmp_path / "flawed", 5)
+    (folder / "empty.jpg").touch()
+    (folder / "text.png").write_text("no picture")
+    whole = (folder / "p000.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    return folder
+
+
+def test_failures_are_counted_and_named(rendered, flawed, tmp_path):
+    options = dataclasses.replace(rendered, images=flawed, shards=tmp_path / "out")
+    summary = render(options)
+    wanted = {
+        "empty.jpg": "empty",
+        "text.png": "not an image",
+        "cut.jpg": "truncated",
+        "dot.png": "too small",
+    }
+    failed = {line["source"]: line["reason"] for line in lines(options.shards) if line["status"] == "failed"}
+    assert failed == wanted
+    assert summary.outcomes == {"ok": 5, **dict.fromkeys(wanted.values(), 1)}
+    assert rendering.reasons(summary.outcomes) == "1 empty, 1 not an image, 1 too small, 1 truncated"
+    assert len(lines(options.shards)) == 9
+    keys = {name.split(".")[0] for number in range(3) for name in members(options.shards, number)}
+    assert keys == {line["key"] for line in lines(options.shards) if line["status"] == "ok"}
+    assert render(options).outcomes == summary.outcomes  # a complete folder remembers
+
+
+def test_max_failures_stops_the_run_and_keeps_what_is_finished(rendered, flawed, tmp_path):
+    options = dataclasses.replace(
+        rendered, images=flawed, shards=tmp_path / "out", samples_per_shard=2, max_failures=1
+    )
+    with pytest.raises(SketchforgeError, match="2 images failed .* more than --max-failures 1") as error:
+        render(options)
+    assert error.value.exit_code == 1
+    assert not json.loads((options.shards / "manifest.json").read_text())["complete"]
+    again = dataclasses.replace(options, max_failures=4)  # not an option that decides bytes: the run goes on
+    render(again)
+    assert contents(options.shards) == render_again(again, tmp_path / "straight")
+    with pytest.raises(SketchforgeError, match="4 images failed"):
+        render(options)
+
+
+def test_nothing_but_failures_is_a_failure(rendered, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(b"no")
+    options = dataclasses.replace(rendered, images=tmp_path / "in", shards=tmp_path / "out")
+    for _ in range(2):
+        with pytest.raises(SketchforgeError, match="all 3 images failed: 3 not an image"):
+            render(options)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"size": 64}, "--size 48, now 64"),
+        ({"threshold": 0.5}, "--threshold 0.7, now 0.5"),
+        ({"sketch_format": "png"}, "--sketch-format png1, now png"),
+        ({"samples_per_shard": 5}, "--samples-per-shard 4, now 5"),
+        ({"canny_low": 3.0, "canny_high": 9.0}, "--canny-high none, now 9.0"),
+        ({"images": None}, r"inputs 10 images .*, now \d+ images"),
+    ],
+)
+def test_other_options_are_refused_naming_both_values(rendered, change, told):
+    before = contents(rendered.shards)
+    with pytest.raises(UsageError, match=told) as error:
+        render(dataclasses.replace(rendered, **change))
+    assert "--overwrite" in str(error.value) and "\n" not in str(error.value)
+    assert contents(rendered.shards) == before
+
+
+def test_changed_inputs_are_refused(rendered, tmp_path):
+    inputs = make_photos(tmp_path / "in", 3)
+    options = dataclasses.replace(rendered, images=inputs, shards=tmp_path / "out")
+    render(options)
+    (inputs / "p000.jpg").write_bytes((inputs / "p001.jpg").read_bytes())
+    with pytest.raises(UsageError, match=r"inputs 3 images \(digest .*\), now 3 images \(digest"):
+        render(options)
+
+
+def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_path):
+    options = dataclasses.replace(rendered, shards=tmp_path / "out")
+    render(options)
+    manifest = json.loads((options.shards / "manifest.json").read_text())
+    manifest["libraries"]["pillow"] = "0.1"
+    files.write_json(options.shards / "manifest.json", manifest)
+    assert render(options).num_images == 0
+    (options.shards / "00001.tar").unlink()
+    with pytest.raises(UsageError, match="libraries pillow 0.1, now"):
+        render(options)
+
+
+def test_complete_runs_do_nothing_and_lost_shards_are_made_again(rendered, tmp_path):
+    options = dataclasses.replace(rendered, shards=tmp_path / "out")
+    render(options)
+    whole = contents(options.shards)
+    stamps = {path: path.stat().st_mtime_ns for path in options.shards.iterdir()}
+    assert render(options).num_images == 0
+    assert stamps == {path: path.stat().st_mtime_ns for path in options.shards.iterdir()}
+    (options.shards / "00001.tar").unlink()
+    (options.shards / "00002.jsonl").write_bytes(b"")
+    summary = render(options)
+    assert (summary.num_kept, summary.num_images) == (1, 6)
+    assert contents(options.shards) == whole
+
+
+def test_overwrite_replaces_ours_and_leaves_theirs(rendered, tmp_path):
+    folder = tmp_path / "out"
+    render_again(rendered, folder, samples_per_shard=1)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "00099.tar").write_text("mine too")
+    found = render_again(rendered, folder, overwrite=True)
+    assert found.pop("notes.txt") == b"mine" and found.pop("00099.tar") == b"mine too"
+    assert found == contents(rendered.shards)
+
+
+def test_overwrite_never_writes_over_a_strangers_shard(rendered, tmp_path):
+    folder = tmp_path / "out"
+    render_again(rendered, folder)
+    (folder / "00007.tar").write_text("mine")
+    before = contents(folder)
+    with pytest.raises(UsageError, match="00007.tar: is in the way"):
+        render_again(rendered, folder, samples_per_shard=1, overwrite=True)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["photo.jpg", "manifest.json"])
+def test_folders_of_others_are_refused(rendered, tmp_path, overwrite, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError) as error:
+        render_again(rendered, tmp_path, overwrite=overwrite)
+    assert error.value.exit_code == 2
+    told = "format None, expected" if name == "manifest.json" else "holds files that are not sketchforge's"
+    assert told in str(error.value)
+    assert contents(tmp_path) == {name: b"{}"}
+
+
+def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(UsageError, match="needs a folder"):
+        render_again(rendered, tmp_path / "out")
+
+
+def test_newer_formats_are_refused(rendered, tmp_path):
+    files.write_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 2})
+    with pytest.raises(UsageError, match="version 2, but this sketchforge reads up to version 1"):
+        render_again(rendered, tmp_path)
+
+
+def test_planning_writes_nothing_and_guesses_the_size(rendered, tmp_path):
+    plan = plan_render(dataclasses.replace(rendered, shards=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert (len(plan.images), len(plan.shards), len(plan.todo), plan.num_sketches) == (10, 3, 3, 1)
+    actual = sum(path.stat().st_size for path in rendered.shards.glob("*.tar"))
+    assert actual / 4 < plan.estimated_bytes() < actual * 4
+
+
+def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
+    heard = []
+
+    class Ear(Progress):
+        def begin(self, plan):
+            heard.append(len(plan.images))
+
+        def image(self, failed, stage_seconds):
+            heard.append(failed)
+            assert set(stage_seconds) == set(rendering.STAGES)
+
+        def end(self):
+            heard.append("end")
+
+    summary = render(dataclasses.replace(rendered, images=flawed, shards=tmp_path / "out"), Ear())
+    assert heard[0] == 9 and heard[-1] == "end"
+    assert heard[1:-1].count(True) == 4 and heard[1:-1].count(False) == 5
+    assert summary.slowest_stage in rendering.STAGES

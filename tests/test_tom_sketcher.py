@@ -1,0 +1,144 @@
+"""TOM as a sketcher, and render drawing with it."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import contents
+
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images import to_tensor
+from sketchforge.options import RenderOptions, TomTrainOptions
+from sketchforge.render import render
+from sketchforge.samples.photos import load_photos
+from sketchforge.shards.verify import verify
+from sketchforge.sketchers.tom import TomSketcher
+from trainers.tom_session import train_tom
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = tmp_path_factory.mktemp("tom") / "run"
+    train_tom(TomTrainOptions(run=run, size=64, steps=40, batch_size=2, snapshots=4, threads=1, device="cpu"))
+    return run
+
+
+@pytest.fixture
+def own_run(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.cat([to_tensor(picture[::2, ::2].copy()) for _, picture in load_photos()[:6]])
+
+
+def test_shapes_range_and_styles(run, images):
+    sketcher = TomSketcher.from_run(run, 4, CPU)
+    sketches = sketcher.draw(images)
+    assert sketches.shape == (6, 4, 1, 128, 128)
+    assert sketches.min() >= 0 and sketches.max() <= 1
+    assert len(set(sketcher.styles)) == 4
+    assert all(not torch.equal(sketches[:, 0], sketches[:, n]) for n in range(1, 4))
+
+
+def test_the_encoder_looks_once_whatever_the_number_of_generators(run, images, monkeypatch):
+    for count in (1, 4):
+        sketcher = TomSketcher.from_run(run, count, CPU)
+        calls = []
+        sketcher.encoder.register_forward_hook(lambda *_: calls.append(1))
+        sketcher.draw(images)
+        assert len(calls) == 1
+
+
+def test_batch_size_does_not_matter(run, images):
+    """Convolutions of other batch sizes add in another order: float32 leaves 1e-5 after a few layers."""
+    sketcher = TomSketcher.from_run(run, 4, CPU)
+    together = sketcher.draw(images)
+    alone = torch.cat([sketcher.draw(image[None]) for image in images])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_fewer_snapshots_are_the_first_of_more(run, images):
+    few, all_of_them = TomSketcher.from_run(run, 2, CPU), TomSketcher.from_run(run, 4, CPU)
+    assert few.styles == all_of_them.styles[:2]
+    assert torch.equal(few.draw(images), all_of_them.draw(images)[:, :2])
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (65, 127), (33, 90)])
+def test_any_size(run, height, width):
+    image = torch.rand(1, 3, height, width) * 2 - 1
+    assert TomSketcher.from_run(run, 2, CPU).draw(image).shape == (1, 2, 1, height, width)
+
+
+def test_more_checkpoints_than_the_run_has(run):
+    with pytest.raises(UsageError, match="--checkpoints 5: .* has 4 snapshots"):
+        TomSketcher.from_run(run, 5, CPU)
+
+
+def test_no_run_says_what_to_do(tmp_path):
+    with pytest.raises(SketchforgeError, match="run `sketchforge tom-train"):
+        TomSketcher.from_run(tmp_path / "none", 1, CPU)
+
+
+def test_unfinished_run_says_what_to_do(own_run):
+    record = json.loads((own_run / "run.json").read_text())
+    del record["snapshots"]
+    (own_run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(SketchforgeError, match="has not finished"):
+        TomSketcher.from_run(own_run, 1, CPU)
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "snapshots/00.safetensors"])
+def test_damaged_foreign_and_missing_files_are_named(own_run, name):
+    path, other = own_run / name, own_run / "snapshots" / "01.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SketchforgeError, match=f"{path}: cannot be read"):
+        TomSketcher.from_run(own_run, 1, CPU)
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(SketchforgeError, match=str(path)):
+        TomSketcher.from_run(own_run, 1, CPU)
+    path.unlink()
+    with pytest.raises(SketchforgeError, match=f"{path}: no such file"):
+        TomSketcher.from_run(own_run, 1, CPU)
+
+
+def test_one_altered_weight_is_noticed(own_run):
+    path = own_run / "snapshots" / "00.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SketchforgeError, match="differs from what"):
+        TomSketcher.from_run(own_run, 1, CPU)
+
+
+def test_newer_run_is_refused(own_run):
+    record = json.loads((own_run / "run.json").read_text()) | {"version": 2}
+    (own_run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(SketchforgeError, match="version 2, but this sketchforge reads up to version 1"):
+        TomSketcher.from_run(own_run, 1, CPU)
+
+
+def test_render_with_tom_gives_the_same_bytes_for_any_number_of_workers(run, photos, tmp_path):
+    options = RenderOptions(tmp_path / "a", photos, tom=run, checkpoints=4, size=64, samples_per_shard=4, threads=1)
+    render(replace(options, workers=1))
+    render(replace(options, shards=tmp_path / "b", workers=2))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert verify(tmp_path / "a").problems == []
+
+
+def test_render_refuses_other_generators_in_the_same_folder(run, photos, own_run, tmp_path):
+    options = RenderOptions(tmp_path / "out", photos, tom=run, checkpoints=2, size=64, threads=1, workers=1)
+    render(options)
+    train_tom(
+        TomTrainOptions(
+            run=own_run, size=64, steps=40, batch_size=2, snapshots=4, threads=1, device="cpu", seed=9, fresh=True
+        )
+    )
+    with pytest.raises(UsageError, match="--overwrite"):
+        render(replace(options, tom=own_run))

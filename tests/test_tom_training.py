@@ -1,0 +1,281 @@
+"""One step of TOM and what it may touch; whole trainings, interrupted and not."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import environment, scene
+
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.options import TomTrainOptions
+from sketchforge.runlog import read_log
+from sketchforge.samples.drawings import load_drawings
+from sketchforge.weights import load_encoder
+from trainers import tom_session
+from trainers.tom import Tom
+from trainers.tom_session import TomProgress, train_tom
+
+TINY = TomTrainOptions(size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("builtin")
+
+
+def photo_readers(count):
+    return [lambda seed=seed: scene(seed, 96, 96) for seed in range(count)]
+
+
+def drawing_readers(count):
+    return [lambda picture=picture: np.repeat(picture[..., None], 3, 2) for _, picture in load_drawings(96)[:count]]
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    """All that a run leaves, but for TensorBoard's files, which hold times of day."""
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and "tensorboard" not in path.parts
+    }
+
+
+class StopAt(TomProgress):
+    """Ctrl-C after so many steps."""
+
+    def __init__(self, step):
+        self.at = step
+
+    def step(self, step, losses):
+        if step == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp("tom") / "run"
+    train_tom(replace(TINY, run=run))
+    return run
+
+
+def test_each_player_is_moved_by_its_own_loss_alone(encoder):
+    tom = Tom(TINY, encoder, photo_readers(4), drawing_readers(4))
+    net = tom.networks
+    moved = {}
+    for player, optimizer in (("generator", net.optimizer_g), ("discriminator", net.optimizer_d)):
+        step = optimizer.step
+
+        def watched(player=player, step=step):
+            other = net.discriminator if player == "generator" else net.generator
+            if player == "generator":
+                # D was updated a moment ago: what G's loss would add on top of that must be nothing.
+                moved["d in g's step"] = [p.grad.clone() for p in other.parameters()]
+            else:
+                moved["g in d's step"] = [p.grad for p in other.parameters()]
+            step()
+
+        optimizer.step = watched
+    before = {}
+    original = net.discriminator.requires_grad_
+
+    def switch(on=True):
+        if not on:
+            before["d"] = [p.grad.clone() for p in net.discriminator.parameters()]
+        return original(on)
+
+    net.discriminator.requires_grad_ = switch
+    tom.step(tom.photos.batch(0, 2), tom.drawings.batch(0, 2))
+    assert all(grad is None for grad in moved["g in d's step"])
+    assert all(torch.equal(a, b) for a, b in zip(before["d"], moved["d in g's step"], strict=True))
+    assert all(p.grad is None for p in tom.encoder.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in net.generator.parameters())
+
+
+@pytest.mark.parametrize("generator", ["lean", "paper"])
+@pytest.mark.parametrize("adversarial", ["hinge", "log"])
+def test_every_variant_takes_steps(encoder, generator, adversarial):
+    tom = Tom(replace(TINY, generator=generator, adversarial=adversarial), encoder, photo_readers(2), drawing_readers(2))
+    before = [p.clone() for p in tom.networks.generator.parameters()]
+    losses = [tom.step(tom.photos.batch(i, 2), tom.drawings.batch(i, 2)) for i in range(2)]
+    assert all(np.isfinite(list(found.values())).all() for found in losses)
+    assert any(not torch.equal(a, b) for a, b in zip(before, tom.networks.generator.parameters()))
+
+
+def test_evaluation_changes_nothing(encoder):
+    tom = Tom(TINY, encoder, photo_readers(3), drawing_readers(3))
+    first, second = tom.evaluate(), tom.evaluate()
+    assert (first.content, first.realism) == (second.content, second.realism)
+    assert np.array_equal(first.sketches, second.sketches)
+    assert first.sketches.min() >= 0 and first.sketches.max() <= 1
+
+
+def test_four_images_overfit(encoder):
+    """Four photos, four drawings: within a hundred steps the sketches have their layout and the drawings' statistics."""
+    options = replace(TINY, size=64, batch_size=4)
+    tom = Tom(options, encoder, photo_readers(4), drawing_readers(4))
+    before = tom.evaluate()
+    for step in range(100):
+        tom.step(tom.photos.batch(step, 4), tom.drawings.batch(step, 4))
+    after = tom.evaluate()
+    assert after.realism < 0.5 * before.realism
+    assert after.content > before.content + 0.05
+    assert np.median(after.sketches) > 0.75 and after.sketches.min() < 0.3  # light paper, dark ink
+
+
+def test_run_folder(finished):
+    record = json.loads((finished / "run.json").read_text())
+    assert (record["format"], record["version"]) == ("sketchforge-tom-run", 1)
+    assert len(record["snapshots"]) == 3
+    assert sorted(path.name for path in (finished / "snapshots").iterdir()) == [f"0{n}.safetensors" for n in range(3)]
+    selection = json.loads((finished / "selection.json").read_text())
+    assert [f"tom-{step}" for step in selection["chosen"]] == [each["style"] for each in record["snapshots"]]
+    difference = np.array(selection["difference"])
+    assert np.allclose(difference, difference.T, atol=1e-6) and (np.diag(difference) == 0).all()
+    assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "loss_d" in entry] == list(range(1, 13))
+    assert not list(finished.rglob("*.part")) and not (finished / "state.pt").exists()
+
+
+def test_same_command_twice_same_bytes(finished, tmp_path):
+    train_tom(replace(TINY, run=tmp_path / "run"))
+    assert files_of(tmp_path / "run") == files_of(finished)
+
+
+def test_another_seed_another_result(finished, tmp_path):
+    train_tom(replace(TINY, run=tmp_path / "run", seed=1))
+    assert files_of(tmp_path / "run")["snapshots/00.safetensors"] != files_of(finished)["snapshots/00.safetensors"]
+
+
+@pytest.mark.parametrize("stops", [[1], [5, 9], [12]])
+def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkeypatch, stops):
+    monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
+    options = replace(TINY, run=tmp_path / "run")
+    for step in stops:
+        with pytest.raises(KeyboardInterrupt):
+            train_tom(options, StopAt(step))
+        assert not list(options.run.rglob("*.part"))
+    train_tom(options)
+    assert files_of(options.run) == files_of(finished)
+
+
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_path):
+    """SIGKILL when the log has reached a line drawn at random: what is on disk then is all that is left."""
+    code = """
+import sys
+from pathlib import Path
+from sketchforge.options import TomTrainOptions
+from trainers import tom_session
+tom_session.SAVE_EVERY = 3
+tom_session.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
+                                      device="cpu"))
+"""
+    run, log = tmp_path / "run", tmp_path / "run" / "log.jsonl"
+    for lines in np.random.default_rng(0).integers(1, 20, 3):
+        process = subprocess.Popen([sys.executable, "-c", code, str(run)], env=environment())
+        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < lines):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([sys.executable, "-c", code, str(run)], env=environment(), check=True, timeout=120)
+    assert files_of(run) == files_of(finished)
+
+
+def test_finished_run_is_left_alone(finished):
+    before = files_of(finished)
+    train_tom(replace(TINY, run=finished))
+    assert files_of(finished) == before
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go_on(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
+    options = replace(TINY, run=tmp_path / "run")
+    seen, original = [], Tom.step
+
+    def poisoned(self, photos, drawings):
+        if len(seen) == 6:
+            photos = photos * float("nan")
+        seen.append([p.clone() for p in self.networks.generator.parameters()])
+        try:
+            return original(self, photos, drawings)
+        except FloatingPointError:
+            unchanged = zip(seen[-1], self.networks.generator.parameters())
+            seen.append(all(torch.equal(a, b) for a, b in unchanged))
+            raise
+
+    monkeypatch.setattr(Tom, "step", poisoned)
+    with pytest.raises(SketchforgeError, match="loss became nan at step 6; the state of step 4 is kept"):
+        train_tom(options)
+    assert seen[-1] is True
+    monkeypatch.setattr(Tom, "step", original)
+    train_tom(options)
+    assert files_of(options.run) == files_of(finished)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"steps": 24}, "was begun with --steps 12, now asked for --steps 24"),
+        ({"seed": 3}, "was begun with --seed 0, now asked for --seed 3"),
+        ({"encoder": "random"}, "was begun with --encoder builtin, now asked for --encoder random"),
+    ],
+)
+def test_changed_options_are_refused_with_both_values(finished, change, message):
+    before = files_of(finished)
+    with pytest.raises(UsageError, match=message):
+        train_tom(replace(TINY, run=finished, **change))
+    assert files_of(finished) == before
+
+
+def test_fresh_replaces_our_files_and_no_others(finished, tmp_path):
+    run = tmp_path / "run"
+    train_tom(replace(TINY, run=run, seed=5, steps=6))
+    (run / "notes.txt").write_text("mine")
+    train_tom(replace(TINY, run=run, fresh=True))
+    found = files_of(run)
+    assert found.pop("notes.txt") == b"mine"
+    assert found == files_of(finished)
+
+
+def test_foreign_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    for fresh in (False, True):
+        with pytest.raises(UsageError, match="holds no run.json of ours"):
+            train_tom(replace(TINY, run=tmp_path, fresh=fresh))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"steps": 2}, UsageError, "--steps 2: at least as many as --snapshots 3"),
+        ({"size": 100}, UsageError, "--size 100: expected a multiple of 8"),
+        ({"images": Path("no/such/folder")}, UsageError, "no such folder"),
+        ({"drawings": Path("no/such/folder")}, UsageError, "no such folder"),
+        ({"encoder": "no/such/file"}, UsageError, "neither builtin"),
+        ({"device": "cuda"}, UsageError, "no CUDA device"),
+        ({"device": "toaster"}, UsageError, "not a device name"),
+    ],
+)
+def test_bad_requests_leave_nothing_behind(tmp_path, change, error, message):
+    if change.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(error, match=message):
+        train_tom(replace(TINY, run=tmp_path / "run", **change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
+    options = replace(TINY, run=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train_tom(options, StopAt(6))
+    (options.run / "state.pt").write_bytes(b"rubbish")
+    with pytest.raises(SketchforgeError, match="state.pt: cannot be read .*--fresh"):
+        train_tom(options)
+    train_tom(replace(options, fresh=True))
+    assert files_of(options.run) == files_of(finished)

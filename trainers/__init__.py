@@ -1,0 +1,1 @@
+"""The training procedures: one file is one recipe, read from top to bottom."""

@@ -1,0 +1,91 @@
+"""Training crops as a pure function of (seed, purpose, position), whatever was drawn before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.images import ImageError, to_tensor
+from sketchforge.seeding import numpy_generator
+
+CACHE_BYTES = 1 << 30
+
+
+class CropSampler:
+    """Random square crops of images, every image once per pass in a shuffled order.
+
+    readers: functions that return uint8 H×W×3 RGB; decoded images are kept while they fit in CACHE_BYTES. Where one
+    raises ImageError, the next readable image takes its place, so crops do not depend on what was drawn before;
+    `unreadable` collects the indices met so far. SketchforgeError when no image can be read.
+    zoom: the crop's side is a uniform share between 1/zoom and 1 of the image's shorter side.
+    """
+
+    def __init__(
+        self, readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int, purpose: str, zoom: float = 1.5
+    ) -> None:
+        self.readers, self.size, self.seed, self.purpose, self.zoom = readers, size, seed, purpose, zoom
+        self.unreadable: set[int] = set()
+        self._cache: dict[int, np.ndarray] = {}
+        self._cached_bytes = 0
+
+    def batch(self, step: int, count: int) -> Tensor:
+        """(count, 3, size, size) float32 in [-1, 1]: the crops number step·count to (step+1)·count - 1."""
+        return torch.cat([to_tensor(self.crop(step * count + i)) for i in range(count)])
+
+    def crop(self, position: int) -> np.ndarray:
+        """uint8 size×size×3, the crop at this position of the endless sequence."""
+        epoch, place = divmod(position, len(self.readers))
+        order = numpy_generator(self.seed, f"{self.purpose} order", epoch).permutation(len(self.readers))
+        image = self._image(int(order[place]))
+        draw = numpy_generator(self.seed, f"{self.purpose} crop", position)
+        shorter = min(image.shape[:2])
+        side = max(int(round(shorter * draw.uniform(1 / self.zoom, 1.0))), 1)
+        top = int(draw.integers(image.shape[0] - side + 1))
+        left = int(draw.integers(image.shape[1] - side + 1))
+        crop = image[top : top + side, left : left + side]
+        method = cv2.INTER_AREA if side > self.size else cv2.INTER_CUBIC
+        crop = cv2.resize(crop, (self.size, self.size), interpolation=method)
+        return np.ascontiguousarray(crop[:, ::-1]) if draw.random() < 0.5 else crop
+
+    def _image(self, index: int) -> np.ndarray:
+        for offset in range(len(self.readers)):
+            candidate = (index + offset) % len(self.readers)
+            if candidate not in self.unreadable:
+                try:
+                    return self._decoded(candidate)
+                except ImageError:
+                    self.unreadable.add(candidate)
+        raise SketchforgeError(f"none of the {len(self.readers)} images can be read")
+
+    def _decoded(self, index: int) -> np.ndarray:
+        if index in self._cache:
+            return self._cache[index]
+        image = self.readers[index]()
+        if self._cached_bytes + image.nbytes <= CACHE_BYTES:
+            self._cache[index] = image
+            self._cached_bytes += image.nbytes
+        return image
+
+
+class Prefetch:
+    """Prepares the next step's batch in a thread while this step trains; `get(step)` may be asked for any step."""
+
+    def __init__(self, make: Callable[[int], object]) -> None:
+        self._make = make
+        self._pool = ThreadPoolExecutor(1)
+        self._ahead: tuple[int, Future] | None = None
+
+    def get(self, step: int) -> object:
+        ahead = self._ahead
+        batch = ahead[1].result() if ahead and ahead[0] == step else self._make(step)
+        self._ahead = (step + 1, self._pool.submit(self._make, step + 1))
+        return batch
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,361 @@
+"""One run of TOM in its folder: begin or resume, save, choose the snapshots, leave a self-contained result."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sketchforge.checkpoint import digest_of
+from sketchforge.device import set_threads
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.files import appearing, write_json
+from sketchforge.images import read_image, to_uint8
+from sketchforge.options import TomTrainOptions
+from sketchforge.report.sheet import contact_sheet, write_png
+from sketchforge.runlog import RunLog
+from sketchforge.sources import ImageSource, builtin_images, find_images
+from sketchforge.tom_run import (
+    ENCODER_FILE,
+    RUN_FILE,
+    RUN_FORMAT,
+    RUN_VERSION,
+    read_run,
+    read_snapshot,
+    snapshot_path,
+    write_snapshot,
+)
+from sketchforge.weights import encoder_digest, load_encoder, truncated, write_encoder
+from trainers.snapshots import pairwise_difference, select, settled
+from trainers.tom import GENERATOR_TAPS, NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
+
+STATE_FILE, STATE_VERSION = "state.pt", 1
+SAVE_EVERY = 50  # steps; a killed run repeats at most these
+LATEST_SETTLING = 0.5  # of the steps: from here on every evaluation is a candidate, settled or not
+# What decides the snapshots' bytes; the rest of the options says where and how fast.
+RECORDED = ("encoder", "generator", "adversarial", "size", "steps", "batch_size", "snapshots", "seed")
+
+
+class TomProgress:
+    """What a training tells on its way; the command line overrides it to show a bar."""
+
+    def begin(self, plan: TomPlan, step: int) -> None:
+        """Training starts at `step`, 0 for a new run."""
+
+    def step(self, step: int, losses: Mapping[str, float]) -> None:
+        """`step` steps are done."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def end(self) -> None:
+        """No more steps come, be it for success, failure or Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class TomPlan:
+    """What a training will do, known before anything is written."""
+
+    options: TomTrainOptions
+    photos: Sequence[Callable[[], np.ndarray]]
+    drawings: Sequence[Callable[[], np.ndarray]]
+    record: Mapping[str, Any]  # run.json as it stands at the beginning
+    found: Mapping[str, Any] | None  # what `run` holds already
+    encoder: Any
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.found and self.found.get("snapshots")) and not self.options.fresh
+
+
+def plan_tom(options: TomTrainOptions) -> TomPlan:
+    """Look at inputs, weights and the run folder and settle what is to be done. Writes nothing.
+
+    Raises UsageError where the request cannot be carried out: no images, a folder that holds something else or was
+    begun with other options; SketchforgeError for weights that cannot be had.
+    """
+    if options.steps < options.snapshots:
+        raise UsageError(
+            f"--steps {options.steps}: at least as many as --snapshots {options.snapshots} are needed"
+        )
+    deepest_stride = 8
+    if options.size < 32 or options.size % deepest_stride:
+        raise UsageError(f"--size {options.size}: expected a multiple of {deepest_stride}, at least 32")
+    found = read_run(options.run) if not options.fresh else _found_or_none(options.run)
+    photos, photo_names = _photos(options.images)
+    drawings, drawing_names = _drawings(options.drawings)
+    threads = set_threads(options.threads)
+    encoder = load_encoder(options.encoder)
+    check_encoder(encoder, options)
+    recorded = {name: getattr(options, name) for name in RECORDED}
+    recorded["encoder"] = options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
+    record = {
+        "format": RUN_FORMAT,
+        "version": RUN_VERSION,
+        "options": recorded | {"threads": threads, "device": _device_type(options)},
+        "trained_with": encoder_digest(encoder),
+        "encoder": encoder_digest(truncated(encoder, list(GENERATOR_TAPS[options.generator]))),
+        "photos": photo_names,
+        "drawings": drawing_names,
+    }
+    if found is not None and not options.fresh:
+        _check_same(options.run, found, record)
+    return TomPlan(options, photos, drawings, record, found, encoder)
+
+
+def train_tom(options: TomTrainOptions, progress: TomProgress | None = None) -> Path:
+    """Train or go on training, and return the contact sheet's path.
+
+    The same call again continues from the last saved state and, on a CPU, ends with the same bytes as a run that was
+    never interrupted. Raises as `plan_tom` does, and SketchforgeError when a loss stops being finite: then the last
+    good state is kept.
+    """
+    progress = progress or TomProgress()
+    plan = plan_tom(options)
+    run = options.run
+    sheet = run / "contact-sheet.png"
+    if plan.finished:
+        _clear_scratch(run)
+        return sheet
+    if options.fresh:
+        _remove_run(run, plan.found)
+    tom = Tom(options, plan.encoder, plan.photos, plan.drawings)
+    needed = truncated(plan.encoder, list(GENERATOR_TAPS[options.generator]))
+    write_encoder(run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"})
+    write_json(run / RUN_FILE, plan.record)
+    candidates, step = _restore(run, tom)
+    log = RunLog(run / "log.jsonl", step)
+    progress.begin(plan, step)
+    try:
+        _train(plan, tom, candidates, step, log, progress)
+    finally:
+        progress.end()
+        log.close()
+    _finish(plan, tom, candidates, sheet, progress)
+    return sheet
+
+
+def _train(
+    plan: TomPlan, tom: Tom, candidates: dict[str, Any], step: int, log: RunLog, progress: TomProgress
+) -> None:
+    options, run = plan.options, plan.options.run
+    every = max(options.steps // NUM_EVALUATIONS, 1)
+    # So late that the evaluations left are at least as many as the snapshots asked for.
+    latest = min(int(options.steps * LATEST_SETTLING), options.steps - options.snapshots * every)
+    batches = tom.batches()
+    try:
+        while step < options.steps:
+            photos, drawings = batches.get(step)
+            try:
+                losses = tom.step(photos, drawings)
+            except FloatingPointError as error:
+                raise SketchforgeError(
+                    f"{run}: {error} at step {step}; the state of step {step - step % SAVE_EVERY} is kept. Begin anew "
+                    "with --fresh and another --seed, a larger --batch-size, or other drawings"
+                ) from None
+            step += 1
+            log.write(step, losses)
+            progress.step(step, losses)
+            if step % every == 0:
+                _evaluate(run, tom, candidates, step, latest, log)
+            if step % SAVE_EVERY == 0 or step == options.steps:
+                _save(run, tom, candidates, step)
+    finally:
+        batches.close()
+
+
+def _evaluate(run: Path, tom: Tom, candidates: dict[str, Any], step: int, latest: int, log: RunLog) -> None:
+    """Score the generator; once it has settled, keep it as a candidate."""
+    found = tom.evaluate()
+    scores = {"step": step, "content": found.content, "realism": found.realism}
+    log.write(step, {"validation_content": found.content, "validation_realism": found.realism})
+    candidates["evaluations"].append(scores)
+    if candidates["settled_at"] is None:
+        content = [past["content"] for past in candidates["evaluations"]]
+        if step >= latest or (settled(content) and step >= latest // 2):
+            candidates["settled_at"] = step
+    if candidates["settled_at"] is not None:
+        write_snapshot(_candidate_path(run, step), tom.networks.generator, scores)
+    photos = to_uint8(tom.validation_photos)
+    rows = [[photo, _grey(sketch)] for photo, sketch in zip(photos[:4], found.sketches)]
+    write_png(run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
+
+
+def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, progress: TomProgress) -> None:
+    """Choose, write the snapshots and what explains the choice, and last the record that makes the run usable."""
+    options, run = plan.options, plan.options.run
+    evaluations = [e for e in candidates["evaluations"] if e["step"] >= candidates["settled_at"]]
+    generators = [read_snapshot(_candidate_path(run, e["step"]))[0] for e in evaluations]
+    drawn = []
+    for generator in generators:
+        tom.networks.generator = generator.to(tom.device)
+        drawn.append(tom.evaluate().sketches)
+    drawn = np.stack(drawn)
+    difference = pairwise_difference(drawn)
+    selection = select(
+        [e["content"] for e in evaluations], [e["realism"] for e in evaluations], difference, options.snapshots
+    )
+    if selection.relaxed:
+        progress.note(
+            f"fewer than {options.snapshots} of {len(evaluations)} candidates passed; tolerances were widened "
+            f"{selection.relaxed} times"
+        )
+    snapshots = []
+    for number, index in enumerate(selection.chosen):
+        step = evaluations[index]["step"]
+        write_snapshot(snapshot_path(run, number), generators[index], evaluations[index])
+        snapshots.append(
+            {"style": f"tom-{step}", **evaluations[index], "digest": digest_of(generators[index].state_dict())}
+        )
+    chosen = selection.chosen
+    write_json(
+        run / "selection.json",
+        {
+            "format": "sketchforge-tom-selection",
+            "version": 1,
+            "settled_at": candidates["settled_at"],
+            "evaluations": candidates["evaluations"],
+            "passing": [evaluations[i]["step"] for i in selection.passing],
+            "relaxed": selection.relaxed,
+            "chosen": [evaluations[i]["step"] for i in chosen],
+            "difference": np.round(difference[np.ix_(chosen, chosen)].astype(float), 6).tolist(),
+        },
+    )
+    photos = to_uint8(tom.validation_photos)
+    rows = [
+        [photos[i], *(_grey(drawn[index][i]) for index in chosen)] for i in range(NUM_VALIDATION_IMAGES)
+    ]
+    write_png(sheet, contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)]))
+    write_json(run / RUN_FILE, dict(plan.record) | {"snapshots": snapshots})
+    _clear_scratch(run)
+
+
+def _save(run: Path, tom: Tom, candidates: Mapping[str, Any], step: int) -> None:
+    state = {"version": STATE_VERSION, "step": step, "candidates": dict(candidates), **tom.networks.state()}
+    with appearing(run / STATE_FILE) as partial:
+        torch.save(state, partial)
+
+
+def _restore(run: Path, tom: Tom) -> tuple[dict[str, Any], int]:
+    """(evaluations so far, step); puts the saved state into `tom`. Zero and empty where nothing was saved."""
+    path = run / STATE_FILE
+    if not path.is_file():
+        return {"evaluations": [], "settled_at": None}, 0
+    try:
+        state = torch.load(path, map_location=tom.device, weights_only=True)
+        if state["version"] != STATE_VERSION:
+            raise SketchforgeError(f"{path}: version {state['version']}, expected {STATE_VERSION}; use --fresh")
+        tom.networks.restore(state)
+        return state["candidates"], state["step"]
+    except SketchforgeError:
+        raise
+    except Exception as error:  # torch.load raises whatever the bytes provoke
+        raise SketchforgeError(
+            f"{path}: cannot be read as a training state ({type(error).__name__}); --fresh starts the run anew"
+        ) from error
+
+
+def _candidate_path(run: Path, step: int) -> Path:
+    return run / "candidates" / f"{step:06d}.safetensors"
+
+
+def _clear_scratch(run: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    (run / STATE_FILE).unlink(missing_ok=True)
+    shutil.rmtree(run / "candidates", ignore_errors=True)
+
+
+def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
+    """--fresh: remove the files of an earlier run of ours, and nothing else."""
+    if found is None:
+        return
+    (run / RUN_FILE).unlink(missing_ok=True)
+    _clear_scratch(run)
+    for name in (ENCODER_FILE, "selection.json", "contact-sheet.png", "log.jsonl"):
+        (run / name).unlink(missing_ok=True)
+    for name in ("snapshots", "previews", "tensorboard"):
+        shutil.rmtree(run / name, ignore_errors=True)
+
+
+def _found_or_none(run: Path) -> dict[str, Any] | None:
+    """As `read_run`, but a run.json that cannot be read counts as ours: --fresh is the way out of it."""
+    try:
+        return read_run(run)
+    except UsageError:
+        raise
+    except SketchforgeError:
+        return {}
+
+
+def _check_same(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Refuse to continue a run with other options or inputs, naming both values."""
+    was, now = found.get("options") or {}, record["options"]
+    differences = [(f"--{name.replace('_', '-')}", was.get(name), now[name]) for name in now]
+    differences += [(name, found.get(name), record[name]) for name in ("trained_with", "photos", "drawings")]
+    for name, before, asked in differences:
+        if before != asked:
+            raise UsageError(
+                f"{run}: was begun with {_shown(name, before)}, now asked for {_shown(name, asked)}; use the same "
+                "options to continue it, --fresh to begin anew, or another --run"
+            )
+
+
+def _shown(name: str, value: Any) -> str:
+    if name.startswith("--"):
+        return f"{name} {value}"
+    if isinstance(value, Mapping):
+        return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
+    return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"
+
+
+def _device_type(options: TomTrainOptions) -> str:
+    from sketchforge.device import choose_device
+
+    return choose_device(options.device).type
+
+
+def _photos(folder: Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+    images = builtin_images() if folder is None else find_images(folder)
+    return [_reader(image) for image in images], _inputs(folder, [(image.key, image.num_bytes) for image in images])
+
+
+def _drawings(folder: Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+    """Drawings as grey RGB: S gives lines, and paper or ink that has a tint must not become one."""
+    if folder is not None:
+        images = find_images(folder)
+        return [_grey_reader(image) for image in images], _inputs(folder, [(i.key, i.num_bytes) for i in images])
+    from sketchforge.samples.drawings import load_drawings
+
+    drawn = load_drawings(256)
+    names = [(key, hashlib.sha256(picture.tobytes()).hexdigest()) for key, picture in drawn]
+    return [lambda picture=picture: _grey_rgb(picture) for _, picture in drawn], _inputs(None, names)
+
+
+def _inputs(folder: Path | None, names: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(f"{key} {identity}" for key, identity in names).encode()).hexdigest()
+    return {"source": "built-in" if folder is None else folder.name, "count": len(names), "digest": digest}
+
+
+def _reader(image: ImageSource) -> Callable[[], np.ndarray]:
+    return lambda: read_image(image.read())
+
+
+def _grey_reader(image: ImageSource) -> Callable[[], np.ndarray]:
+    import cv2
+
+    return lambda: _grey_rgb(cv2.cvtColor(read_image(image.read()), cv2.COLOR_RGB2GRAY))
+
+
+def _grey_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _grey(sketch: np.ndarray) -> np.ndarray:
+    """float (H,W) in [0, 1] -> uint8."""
+    return np.rint(sketch * 255).astype(np.uint8)
