@@ -231,7 +231,7 @@ def _check_failures(options: RenderOptions, summary: RenderSummary) -> None:
     if options.max_failures is not None and summary.num_failed > options.max_failures:
         raise SketchforgeError(
             f"{options.shards}: {summary.num_failed} images failed ({reasons(summary.outcomes)}), more than "
-            f"--max-failures {options.max_failures}; finished shards are kept, with the images named in their .jsonl"
+            f"--max-failures {options.max_failures}; finished shards are kept, see their .jsonl files"
         )
 
 

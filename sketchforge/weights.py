@@ -5,6 +5,7 @@ What is used depends only on the name given, never on which files happen to be c
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -71,7 +72,7 @@ def read_encoder(path: Path) -> Encoder:
         encoder = Encoder(about["blocks"], about["input_range"], about["padding"])
         encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         encoder.scales = {tap: float(scale) for tap, scale in about["scales"].items()}
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable encoder ({str(error).splitlines()[0]})") from error
     return freeze(encoder)
 
@@ -160,7 +161,9 @@ def _from_state_dict(path: Path) -> Encoder:
                 state = {key: file.get_tensor(key) for key in file.keys()}
         else:
             note = ""
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's remarks on old or odd pickles are not the user's concern
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the bytes provoke
         raise SketchforgeError(f"{path}: cannot be read as weights ({type(error).__name__}); expected a VGG16 or "
                                "VGG19 state dict (.pth or .safetensors) or a sketchforge encoder") from None
@@ -188,6 +191,10 @@ def _build(state: Mapping[str, Tensor], where: str, note: str = "") -> Encoder:
     else:
         raise SketchforgeError(f"{where}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
                                f"found {', '.join(sorted(state)[:3]) or 'nothing'}")
+    for n in found:
+        weight, bias = (state.get(f"features.{n}.{part}") for part in ("weight", "bias"))
+        if getattr(weight, "ndim", 0) != 4 or getattr(bias, "ndim", 0) != 1:
+            raise SketchforgeError(f"{where}: features.{n} is not a convolution's weight and bias, as in VGG it is")
     widths = iter(int(state[f"features.{n}.weight"].shape[0]) for n in found)
     blocks = [list(row) for row in ([w for _, w in zip(block, widths)] for block in layout) if row]
     # Files that say how they want their input are believed; the rest follow torchvision.

@@ -140,9 +140,10 @@ def test_other_errors_of_a_reader_are_not_swallowed():
         CropSampler([defect, plain(1)], 8, 0, "test").batch(0, 2)
 
 
-def test_prefetch_gives_what_was_asked_for_in_any_order():
-    batches = Prefetch(lambda step: step * 10)
-    assert [batches.get(step) for step in (0, 1, 2, 7, 8, 3)] == [0, 10, 20, 70, 80, 30]
+def test_prefetch_gives_what_was_asked_for_whatever_was_foretold():
+    batches = Prefetch(lambda step, count: (step, count))
+    asked = [(0, 4), (1, 4), (2, 4), (7, 2), (8, 2), (3, 4)]
+    assert [batches.get(this, (this[0] + 1, this[1])) for this in asked] == asked
     batches.close()
 
 
@@ -157,10 +158,19 @@ def test_prefetch_works_ahead_in_another_thread():
         return step
 
     batches = Prefetch(make)
-    batches.get(0)
+    batches.get((0,), (1,))
     assert ready.wait(5)
     assert made[1] != threading.get_ident()
     batches.close()
+
+
+def test_prefetch_makes_what_was_foretold_once():
+    made = []
+    batches = Prefetch(lambda step: made.append(step))
+    for step in range(4):
+        batches.get((step,), (step + 1,))
+    batches.close()
+    assert made[:4] == [0, 1, 2, 3]
 
 
 def test_prefetch_reports_errors_when_the_batch_is_due():
@@ -170,7 +180,7 @@ def test_prefetch_reports_errors_when_the_batch_is_due():
         return step
 
     batches = Prefetch(make)
-    assert batches.get(0) == 0
+    assert batches.get((0,), (1,)) == 0
     with pytest.raises(RuntimeError, match="a bug"):
-        batches.get(1)
+        batches.get((1,), (2,))
     batches.close()

@@ -12,6 +12,7 @@ from sketchforge import files
 from sketchforge import render as rendering
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.render import Progress, plan_render, render
+from sketchforge.shards.writer import writing_shard
 
 
 @pytest.fixture
@@ -122,6 +123,13 @@ def test_complete_runs_do_nothing_and_lost_shards_are_made_again(rendered, tmp_p
     summary = render(options)
     assert (summary.num_kept, summary.num_images) == (1, 6)
     assert contents(options.shards) == whole
+
+
+def test_a_shard_that_is_made_anew_is_unfinished_until_its_end(tmp_path):
+    (tmp_path / "00000.stats.json").write_text("{}")
+    with writing_shard(tmp_path, 0, "fingerprint"):
+        assert list(contents(tmp_path)) == [".00000.tar.part"]
+    assert list(contents(tmp_path)) == ["00000.jsonl", "00000.stats.json", "00000.tar"]
 
 
 def test_overwrite_replaces_ours_and_leaves_theirs(rendered, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ class CropSampler:
         self.unreadable: set[int] = set()
         self._cache: dict[int, np.ndarray] = {}
         self._cached_bytes = 0
+        self._epoch, self._permutation = -1, np.arange(0)
 
     def batch(self, step: int, count: int) -> Tensor:
         """(count, 3, size, size) float32 in [-1, 1]: the crops number step·count to (step+1)·count - 1."""
@@ -41,8 +43,11 @@ class CropSampler:
     def crop(self, position: int) -> np.ndarray:
         """uint8 size×size×3, the crop at this position of the endless sequence."""
         epoch, place = divmod(position, len(self.readers))
-        order = numpy_generator(self.seed, f"{self.purpose} order", epoch).permutation(len(self.readers))
-        image = self._image(int(order[place]))
+        return self.crop_of(int(self._order(epoch)[place]), position)
+
+    def crop_of(self, index: int, position: int) -> np.ndarray:
+        """uint8 size×size×3, the crop at this position if it were the turn of the image number `index`."""
+        image = self._image(index)
         draw = numpy_generator(self.seed, f"{self.purpose} crop", position)
         shorter = min(image.shape[:2])
         side = max(int(round(shorter * draw.uniform(1 / self.zoom, 1.0))), 1)
@@ -52,6 +57,12 @@ class CropSampler:
         method = cv2.INTER_AREA if side > self.size else cv2.INTER_CUBIC
         crop = cv2.resize(crop, (self.size, self.size), interpolation=method)
         return np.ascontiguousarray(crop[:, ::-1]) if draw.random() < 0.5 else crop
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self._epoch != epoch:
+            order = numpy_generator(self.seed, f"{self.purpose} order", epoch)
+            self._epoch, self._permutation = epoch, order.permutation(len(self.readers))
+        return self._permutation
 
     def _image(self, index: int) -> np.ndarray:
         for offset in range(len(self.readers)):
@@ -74,17 +85,21 @@ class CropSampler:
 
 
 class Prefetch:
-    """Prepares the next step's batch in a thread while this step trains; `get(step)` may be asked for any step."""
+    """Prepares the next step's batch in a thread while this step trains."""
 
-    def __init__(self, make: Callable[[int], object]) -> None:
+    def __init__(self, make: Callable[..., Any]) -> None:
+        """make: a pure function of the arguments that `get` is given."""
         self._make = make
         self._pool = ThreadPoolExecutor(1)
-        self._ahead: tuple[int, Future] | None = None
+        self._ahead: tuple[tuple, Future] | None = None
 
-    def get(self, step: int) -> object:
+    def get(self, this: tuple, following: tuple) -> Any:
+        """make(*this); make(*following) is begun, and used if it is what the next call asks for."""
         ahead = self._ahead
-        batch = ahead[1].result() if ahead and ahead[0] == step else self._make(step)
-        self._ahead = (step + 1, self._pool.submit(self._make, step + 1))
+        if ahead is not None and ahead[0] != this:
+            ahead[1].exception()  # one thread at a time reads images
+        batch = ahead[1].result() if ahead is not None and ahead[0] == this else self._make(*this)
+        self._ahead = (following, self._pool.submit(self._make, *following))
         return batch
 
     def close(self) -> None:

@@ -195,8 +195,7 @@ class WhitenedConv(nn.Module):
 
     @torch.no_grad()
     def whiten(self, x: Tensor, generator: torch.Generator) -> None:
-        """Take the patch statistics of x, the finished features this layer will be fed; done once, before training:
-        the random start is meant in whitened coordinates, where every direction is equally easy to unlearn."""
+        """Take the patch statistics of x, the finished features this layer will be fed; done once, before training."""
         count, _, height, width = x.shape
         chosen = torch.randperm(count * height * width, generator=generator)[:WHITENING_PATCHES].to(x.device)
         image, top, left = chosen // (height * width), chosen // width % height, chosen % width
@@ -211,8 +210,10 @@ class WhitenedConv(nn.Module):
 
     @torch.no_grad()
     def aim(self, target: Tensor) -> None:
-        """Start from the target's (B,K,H,W) channel means and measure in its channel deviations, so that one
-        learning rate suits channels whose sizes differ a hundredfold."""
+        """Start as the target's (B,K,H,W) channel means and measure in its channel deviations, so that one learning
+        rate suits channels whose sizes differ a hundredfold. The fit is convex: a random start would only be noise
+        to unlearn, which the layers above magnify."""
+        self.v.zero_()
         self.gain.copy_(target.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None])
         self.b.copy_(target.mean(dim=(0, 2, 3)) / self.gain[:, 0])
 
@@ -246,19 +247,20 @@ def train_encoder(
         return torch.cat([photos.batch(step, batch_size - num_lines), lines.batch(step, num_lines)])
 
     teacher = freeze(teacher).to(device)
-    generator = torch_generator(seed, "encoder init")
-    student = _Student(generator).to(device)
+    student = _Student(torch_generator(seed, "encoder init")).to(device)
     layers = list(student.convs)
     probe = torch.cat([make(steps + i) for i in range(8)]).to(device)  # crops that training itself never takes
     with torch.no_grad():
         reference = preactivations(teacher, probe, layers[-1])
-    spread = {name: outputs.var(dim=(0, 2, 3), keepdim=True) for name, outputs in reference.items()}
-    heads = nn.ModuleDict()
-    for name in layers:
-        ours, theirs = student.convs[name].b.numel(), spread[name].numel()
-        heads[name] = nn.Identity() if ours == theirs else _head(ours, theirs, generator)
-        if ours == theirs:
-            student.convs[name].aim(reference[name])
+    variances, heads = {}, nn.ModuleDict()
+    for name, target in reference.items():
+        conv = student.convs[name]
+        if same_width := conv.b.numel() == target.shape[1]:
+            conv.aim(target)
+        else:
+            target = F.relu(target)
+        heads[name] = nn.Identity() if same_width else _Head(conv.b.numel(), target)
+        variances[name] = target.var(dim=(0, 2, 3), keepdim=True)
     del reference
     heads.to(device)
 
@@ -272,7 +274,7 @@ def train_encoder(
             difference = ours - theirs
         else:
             difference = heads[name](F.relu(ours)) - F.relu(theirs)
-        variance = spread[name]
+        variance = variances[name]
         return (difference.square() / (variance + 0.01 * variance.mean())).mean()
 
     batches = Prefetch(make)
@@ -300,7 +302,7 @@ def train_encoder(
             trained = [*student.convs[name].parameters(), *heads[name].parameters()]
             optimizer = torch.optim.Adam(trained, lr=2e-2, betas=(0.9, 0.99))
             for i in range(per_layer):
-                images = batches.get(step).to(device)
+                images = batches.get((step,), (step + 1,)).to(device)
                 with torch.no_grad():
                     inputs, target = student.inputs_of(name, images), preactivations(teacher, images, name)[name]
                 take(layer_loss(name, student.convs[name](inputs), target), optimizer,
@@ -308,7 +310,7 @@ def train_encoder(
         optimizer = torch.optim.Adam([*student.parameters(), *heads.parameters()], lr=1e-3, betas=(0.9, 0.99))
         together = max(steps - step, 0)
         for i in range(together):
-            images = batches.get(step).to(device)
+            images = batches.get((step,), (step + 1,)).to(device)
             with torch.no_grad():
                 targets = preactivations(teacher, images, layers[-1])
             outputs = student(images)
@@ -340,12 +342,21 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
     raise SketchforgeError(f"--images: none of the {len(readers)} images can be read")
 
 
-def _head(ours: int, theirs: int, generator: torch.Generator) -> nn.Conv2d:
-    """The linear map from our channels to a wider teacher's; thrown away after training."""
-    head = nn.Conv2d(ours, theirs, 1)
-    nn.init.normal_(head.weight, std=ours**-0.5, generator=generator)
-    nn.init.zeros_(head.bias)
-    return head
+class _Head(nn.Module):
+    """The linear map from our channels (B,C,H,W) to a teacher's of another number; thrown away after training.
+
+    It starts as the target's channel means and measures in its channel deviations, as `WhitenedConv.aim` does.
+    """
+
+    def __init__(self, channels: int, target: Tensor) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.zeros(target.shape[1], channels, 1, 1))
+        self.b = nn.Parameter(torch.zeros(target.shape[1]))
+        self.register_buffer("deviation", target.std(dim=(0, 2, 3))[:, None, None])
+        self.register_buffer("mean", target.mean(dim=(0, 2, 3))[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.deviation * F.conv2d(x, self.v, self.b) + self.mean
 
 
 class _Student(nn.Module):

@@ -23,12 +23,14 @@ from torch import Tensor, nn
 from sketchforge.device import choose_device
 from sketchforge.errors import SketchforgeError
 from sketchforge.features import content_correlation, gram
+from sketchforge.images import to_tensor
 from sketchforge.losses import ADVERSARIAL, content_loss, gram_loss
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom import GENERATORS, GramDiscriminator
 from sketchforge.options import TomTrainOptions
-from sketchforge.seeding import derive_seed
+from sketchforge.seeding import derive_seed, numpy_generator
 from trainers.crops import CropSampler, Prefetch
+from trainers.styles import neighbourhoods, style_vectors
 
 CONTENT_TAP = "relu3_1"  # of Eqs. 1-4. Departure from the authors' pool3: relu3_1 still knows where a line runs
 STYLE_TAPS = ("relu2_1", "relu3_1", "relu4_1")  # judged by D and by the Gram term
@@ -38,8 +40,10 @@ GRAM_WEIGHT = 1.0  # of a loss relative to the drawings' own Gram matrices; the 
 GENERATOR_RATE = {"lean": 1e-3, "paper": 2e-4}  # 2e-4 as published suits 4.7 M parameters; 58 thousand want more
 DISCRIMINATOR_RATE = 2e-4
 BETAS = (0.5, 0.99)
-NUM_EVALUATIONS = 40  # over the whole run; each one after settling is a candidate
+NUM_EVALUATIONS = 30  # over the whole run; each one after settling ends a style window and is a candidate
 NUM_VALIDATION_IMAGES = 8
+MAX_REFERENCES = 128  # drawings that styles and realism are measured on
+MANNER_TAPS = ("relu1_1", "relu2_1")  # fine layers: how lines are drawn rather than what of
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Evaluation:
     """Scores on the validation photos, and the sketches themselves (V,H,W) float32 in [0, 1]."""
 
     content: float  # correlation of layout between sketch and photo features, higher is better
-    realism: float  # relative distance of Gram statistics to the drawings', lower is better
+    realism: float  # relative distance of Gram statistics to those of the drawings imitated, lower is better
     sketches: np.ndarray
 
 
@@ -91,8 +95,7 @@ class Tom:
         self.discriminator_loss, self.generator_loss = ADVERSARIAL[options.adversarial]
         validation = CropSampler(photos, options.size, options.seed, "tom validation", zoom=1.0)
         self.validation_photos = validation.batch(0, NUM_VALIDATION_IMAGES).to(self.device)
-        reference = CropSampler(drawings, options.size, options.seed, "tom reference", zoom=1.0)
-        self.drawn = self._mean_gram(reference.batch(0, min(2 * len(drawings), 64)).to(self.device))
+        self.reference_grams, self.groups = self._look_at_drawings()
         self.validation_features = self._features(self.validation_photos)
 
     def _new_networks(self) -> Networks:
@@ -110,9 +113,26 @@ class Tom:
         )
 
     def batches(self) -> Prefetch:
-        """step -> (photos, drawings), each (B,3,H,W) in [-1, 1] on the CPU: the random pairing of Eq. 4."""
+        """(step, window) -> (photos, drawings), each (B,3,H,W) in [-1, 1] on the CPU.
+
+        The random pairing of Eq. 4: window None picks from all drawings, a number from that neighbourhood alone.
+        """
         count = self.options.batch_size
-        return Prefetch(lambda step: (self.photos.batch(step, count), self.drawings.batch(step, count)))
+
+        def make(step: int, window: int | None) -> tuple[Tensor, Tensor]:
+            photos = self.photos.batch(step, count)
+            if window is None:
+                return photos, self.drawings.batch(step, count)
+            group, first = self.group(window), step * count
+            picks = numpy_generator(self.options.seed, "tom window", step).choice(group, count)
+            crops = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
+            return photos, torch.cat([to_tensor(crop) for crop in crops])
+
+        return Prefetch(make)
+
+    def group(self, window: int) -> list[int]:
+        """The drawings of a style window, by index."""
+        return self.groups[window % len(self.groups)]
 
     def step(self, photos: Tensor, drawings: Tensor) -> dict[str, float]:
         """One update of D and one of G; returns the losses.
@@ -146,22 +166,35 @@ class Tom:
         return {name: loss.item() for name, loss in losses.items()}
 
     @torch.no_grad()
-    def evaluate(self) -> Evaluation:
-        """Draw the validation photos with the present generator and score them; changes no state."""
+    def evaluate(self, window: int | None = None) -> Evaluation:
+        """Draw the validation photos with the present generator and score them; changes no state.
+
+        window: whose drawings the realism is measured against; None: all.
+        """
+        group = self.group(window) if window is not None else list(range(len(self.reference_grams[STYLE_TAPS[0]])))
         generator = self.networks.generator.eval()
         sketches = generator(self._prepared(self.validation_features))
         features = self.encoder(sketches.expand(-1, 3, -1, -1), [*STYLE_TAPS, CONTENT_TAP])
         content = content_correlation(features[CONTENT_TAP], self.validation_features[CONTENT_TAP]).mean()
-        distances = [
-            (gram(features[tap]).mean(0) - drawn).norm() / drawn.norm() for tap, drawn in self.drawn.items()
-        ]
+        distances = []
+        for tap, grams in self.reference_grams.items():
+            drawn = grams[group].mean(0)
+            distances.append((gram(features[tap]).mean(0) - drawn).norm() / drawn.norm())
         pictures = ((sketches[:, 0] + 1) / 2).clamp(0, 1).float().cpu().numpy()
         return Evaluation(float(content), float(sum(distances) / len(distances)), pictures)
 
     @torch.no_grad()
-    def _mean_gram(self, drawings: Tensor) -> dict[str, Tensor]:
-        features = [self.encoder(part, STYLE_TAPS) for part in drawings.split(8)]
-        return {tap: torch.cat([gram(part[tap]) for part in features]).mean(0) for tap in STYLE_TAPS}
+    def _look_at_drawings(self) -> tuple[dict[str, Tensor], list[list[int]]]:
+        """({tap: (M,C,C)} Gram matrices of the first M drawings, their neighbourhoods in style)."""
+        whole = CropSampler(self.drawings.readers[:MAX_REFERENCES], self.options.size, self.options.seed, "tom", zoom=1.0)
+        taps = [*STYLE_TAPS, *MANNER_TAPS]
+        parts = [
+            self.encoder(to_tensor(whole.crop_of(index, index)).to(self.device), taps)
+            for index in range(len(whole.readers))
+        ]
+        features = {tap: torch.cat([part[tap] for part in parts]) for tap in taps}
+        groups = neighbourhoods(style_vectors({tap: features[tap] for tap in MANNER_TAPS}))
+        return {tap: gram(features[tap]) for tap in STYLE_TAPS}, groups
 
     def _prepared(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         generator = self.networks.generator

@@ -147,11 +147,14 @@ def _train(
     options, run = plan.options, plan.options.run
     every = max(options.steps // NUM_EVALUATIONS, 1)
     # So late that the evaluations left are at least as many as the snapshots asked for.
-    latest = min(int(options.steps * LATEST_SETTLING), options.steps - options.snapshots * every)
+    latest = min(int(options.steps * LATEST_SETTLING), options.steps // every * every - options.snapshots * every)
+    if latest <= 0 and candidates["settled_at"] is None:
+        candidates["settled_at"] = 0
     batches = tom.batches()
     try:
         while step < options.steps:
-            photos, drawings = batches.get(step)
+            here, following = (_window(candidates, at, every) for at in (step, step + 1))
+            photos, drawings = batches.get((step, here), (step + 1, following))
             try:
                 losses = tom.step(photos, drawings)
             except FloatingPointError as error:
@@ -163,24 +166,32 @@ def _train(
             log.write(step, losses)
             progress.step(step, losses)
             if step % every == 0:
-                _evaluate(run, tom, candidates, step, latest, log)
+                _evaluate(run, tom, candidates, step, here, latest, log)
             if step % SAVE_EVERY == 0 or step == options.steps:
                 _save(run, tom, candidates, step)
     finally:
         batches.close()
 
 
-def _evaluate(run: Path, tom: Tom, candidates: dict[str, Any], step: int, latest: int, log: RunLog) -> None:
-    """Score the generator; once it has settled, keep it as a candidate."""
-    found = tom.evaluate()
-    scores = {"step": step, "content": found.content, "realism": found.realism}
+def _window(candidates: Mapping[str, Any], step: int, every: int) -> int | None:
+    """The style window that a step lies in; None before the training has settled."""
+    settled_at = candidates["settled_at"]
+    return None if settled_at is None else (step - settled_at) // every
+
+
+def _evaluate(
+    run: Path, tom: Tom, candidates: dict[str, Any], step: int, window: int | None, latest: int, log: RunLog
+) -> None:
+    """Score the generator at the end of a style window, and keep it as a candidate once training has settled."""
+    found = tom.evaluate(window)
+    scores = {"step": step, "window": window, "content": found.content, "realism": found.realism}
     log.write(step, {"validation_content": found.content, "validation_realism": found.realism})
     candidates["evaluations"].append(scores)
     if candidates["settled_at"] is None:
         content = [past["content"] for past in candidates["evaluations"]]
         if step >= latest or (settled(content) and step >= latest // 2):
             candidates["settled_at"] = step
-    if candidates["settled_at"] is not None:
+    elif step > candidates["settled_at"]:
         write_snapshot(_candidate_path(run, step), tom.networks.generator, scores)
     photos = to_uint8(tom.validation_photos)
     rows = [[photo, _grey(sketch)] for photo, sketch in zip(photos[:4], found.sketches)]
@@ -190,7 +201,7 @@ def _evaluate(run: Path, tom: Tom, candidates: dict[str, Any], step: int, latest
 def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, progress: TomProgress) -> None:
     """Choose, write the snapshots and what explains the choice, and last the record that makes the run usable."""
     options, run = plan.options, plan.options.run
-    evaluations = [e for e in candidates["evaluations"] if e["step"] >= candidates["settled_at"]]
+    evaluations = [e for e in candidates["evaluations"] if e["window"] is not None]
     generators = [read_snapshot(_candidate_path(run, e["step"]))[0] for e in evaluations]
     drawn = []
     for generator in generators:
