@@ -149,12 +149,11 @@ def render_command(dry_run: bool, **values: Any) -> None:
 def _describe(plan: Any) -> str:
     """What is drawn by what, one line."""
     inputs = plan.options.images or "built-in"
-    drawn_by = f"{plan.options.method}"
+    drawn_by = plan.options.method
     if plan.options.method == "tom":
-        digest = next(iter(plan.ready.sketcher.digests.values()), "")
-        drawn_by = (
-            f"tom, {plan.num_sketches} snapshots of {plan.options.tom} ({digest[:8]}), on {plan.ready.device}"
-        )
+        name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
+        weights = f"{plan.num_sketches} snapshots of {plan.options.tom} ({name} {digest[:8]})"
+        drawn_by = f"tom, {weights}, on {plan.ready.device}"
     return (
         f"{len(plan.images)} images ({inputs}) x {plan.num_sketches} sketches ({drawn_by}) "
         f"-> {len(plan.shards)} shards in {plan.options.shards}"

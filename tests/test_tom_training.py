@@ -124,7 +124,7 @@ def test_four_images_overfit(encoder):
         tom.step(tom.photos.batch(step, 4), tom.drawings.batch(step, 4))
     after = tom.evaluate()
     assert after.realism < 0.5 * before.realism
-    assert after.content > before.content + 0.05
+    assert after.content > before.content + 0.02
     assert np.median(after.sketches) > 0.75 and after.sketches.min() < 0.3  # light paper, dark ink
 
 

@@ -41,6 +41,8 @@ MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which canno
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
 MEASURED_CROPS = 512  # of held-out images, at most
+RATE, FITTED_RATE = 2e-2, 2e-3  # Adam's, for layers that start at random and for those that start from a fit
+RIDGE = 0.1
 WHITENING_PATCHES = 50_000
 WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
 
@@ -93,15 +95,15 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     check_options(options)
     device = choose_device(options.device)
     threads = set_threads(options.threads)
+    folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
+    readers = [reader for folder in folders for reader in folder]
+    if len(readers) < 2:
+        raise UsageError(f"--images {options.images[0]}: found 1 image, expected 2 or more, since one is held out")
     teacher = load_teacher(options.teacher)
     if missing := [tap for tap in Encoder(COMPACT_BLOCKS).tap_names() if tap not in teacher.tap_names()]:
         raise SketchforgeError(f"--teacher {options.teacher}: has no layer {missing[0]}, "
                                f"expected all of VGG19's up to {DEEPEST}")
     teacher = truncated(teacher, [DEEPEST])
-    folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
-    readers = [reader for folder in folders for reader in folder]
-    if len(readers) < 2:
-        raise UsageError("--images: found 1 image, expected 2 or more, since one is held out for measuring")
     drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
     name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
     progress.begin(f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, teacher {name}, "
@@ -194,8 +196,13 @@ class WhitenedConv(nn.Module):
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
 
     @torch.no_grad()
-    def whiten(self, x: Tensor, generator: torch.Generator) -> None:
-        """Take the patch statistics of x, the finished features this layer will be fed; done once, before training."""
+    def start(self, x: Tensor, target: Tensor | None, generator: torch.Generator) -> None:
+        """Take the patch statistics of x (B,C,H,W), the finished features this layer will be fed; done once.
+
+        Where a target (B,K,H,W) of equal width is known, begin with its least-squares fit, measured in the target's
+        channel deviations, so that one learning rate suits channels whose sizes differ a hundredfold. From a random
+        or zero start, layers above would be whitened on features whose size then grows, and magnify that growth.
+        """
         count, _, height, width = x.shape
         chosen = torch.randperm(count * height * width, generator=generator)[:WHITENING_PATCHES].to(x.device)
         image, top, left = chosen // (height * width), chosen // width % height, chosen % width
@@ -203,19 +210,22 @@ class WhitenedConv(nn.Module):
         pixels = [padded[image, :, top + row, left + column] for row in range(3) for column in range(3)]
         patches = torch.stack(pixels, dim=2).flatten(1).double().cpu()  # (patches, C*9), in the weights' order
         centre = patches.mean(0)
-        values, vectors = torch.linalg.eigh((patches - centre).T @ (patches - centre) / len(patches))
+        patches -= centre
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         values = values.clamp_min(0) + WHITENING_FLOOR * values.mean() + 1e-12
-        self.whitener.copy_((vectors * values.rsqrt()) @ vectors.T)
+        whitener = (vectors * values.rsqrt()) @ vectors.T
+        self.whitener.copy_(whitener)
         self.centre.copy_(centre)
-
-    @torch.no_grad()
-    def aim(self, target: Tensor) -> None:
-        """Start as the target's (B,K,H,W) channel means and measure in its channel deviations, so that one learning
-        rate suits channels whose sizes differ a hundredfold. The fit is convex: a random start would only be noise
-        to unlearn, which the layers above magnify."""
-        self.v.zero_()
-        self.gain.copy_(target.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None])
-        self.b.copy_(target.mean(dim=(0, 2, 3)) / self.gain[:, 0])
+        if target is not None:
+            wanted = target[image, :, top, left].double().cpu()
+            mean, deviation = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
+            white = patches @ whitener
+            # Few patches for many weights would be fitted exactly, noise and all; the ridge grows with that risk.
+            ridge = RIDGE * white.shape[1] / len(white) * torch.eye(white.shape[1], dtype=white.dtype)
+            moments = white.T @ ((wanted - mean) / deviation) / len(white)
+            self.v.copy_(torch.linalg.solve(white.T @ white / len(white) + ridge, moments).T)
+            self.gain.copy_(deviation[:, None])
+            self.b.copy_(mean / deviation)
 
 
 def train_encoder(
@@ -255,13 +265,10 @@ def train_encoder(
     variances, heads = {}, nn.ModuleDict()
     for name, target in reference.items():
         conv = student.convs[name]
-        if same_width := conv.b.numel() == target.shape[1]:
-            conv.aim(target)
-        else:
-            target = F.relu(target)
-        heads[name] = nn.Identity() if same_width else _Head(conv.b.numel(), target)
-        variances[name] = target.var(dim=(0, 2, 3), keepdim=True)
-    del reference
+        same_width = conv.b.numel() == target.shape[1]
+        compared = target if same_width else F.relu(target)
+        heads[name] = nn.Identity() if same_width else _Head(conv.b.numel(), compared)
+        variances[name] = compared.var(dim=(0, 2, 3), keepdim=True)
     heads.to(device)
 
     def layer_loss(name: str, ours: Tensor, theirs: Tensor) -> Tensor:
@@ -298,15 +305,18 @@ def train_encoder(
     generator = torch_generator(seed, "whitening")
     try:
         for name in layers:
-            student.convs[name].whiten(student.inputs_of(name, probe), generator)
+            same_width = isinstance(heads[name], nn.Identity)
+            target = reference.pop(name)
+            student.convs[name].start(student.inputs_of(name, probe), target if same_width else None, generator)
+            rate = FITTED_RATE if same_width else RATE
             trained = [*student.convs[name].parameters(), *heads[name].parameters()]
-            optimizer = torch.optim.Adam(trained, lr=2e-2, betas=(0.9, 0.99))
+            optimizer = torch.optim.Adam(trained, betas=(0.9, 0.99))
             for i in range(per_layer):
                 images = batches.get((step,), (step + 1,)).to(device)
                 with torch.no_grad():
                     inputs, target = student.inputs_of(name, images), preactivations(teacher, images, name)[name]
                 take(layer_loss(name, student.convs[name](inputs), target), optimizer,
-                     2e-2 * _cosine(i, per_layer), name)
+                     rate * _cosine(i, per_layer), name)
         optimizer = torch.optim.Adam([*student.parameters(), *heads.parameters()], lr=1e-3, betas=(0.9, 0.99))
         together = max(steps - step, 0)
         for i in range(together):
@@ -345,7 +355,7 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
 class _Head(nn.Module):
     """The linear map from our channels (B,C,H,W) to a teacher's of another number; thrown away after training.
 
-    It starts as the target's channel means and measures in its channel deviations, as `WhitenedConv.aim` does.
+    It starts as the target's channel means and measures in its channel deviations, as `WhitenedConv.start` does.
     """
 
     def __init__(self, channels: int, target: Tensor) -> None:

@@ -88,13 +88,13 @@ class Tom:
     ) -> None:
         self.options = options
         self.device = choose_device(options.device)
-        self.encoder = encoder.to(self.device)
+        self.encoder = encoder.to(self.device, memory_format=torch.channels_last)
         self.photos = CropSampler(photos, options.size, options.seed, "tom photos")
         self.drawings = CropSampler(drawings, options.size, options.seed, "tom drawings")
         self.networks = self._new_networks()
         self.discriminator_loss, self.generator_loss = ADVERSARIAL[options.adversarial]
         validation = CropSampler(photos, options.size, options.seed, "tom validation", zoom=1.0)
-        self.validation_photos = validation.batch(0, NUM_VALIDATION_IMAGES).to(self.device)
+        self.validation_photos = self._here(validation.batch(0, NUM_VALIDATION_IMAGES))
         self.reference_grams, self.groups = self._look_at_drawings()
         self.validation_features = self._features(self.validation_photos)
 
@@ -102,7 +102,8 @@ class Tom:
         options, channels = self.options, self.encoder.tap_channels
         taps = GENERATOR_TAPS[options.generator]
         with _seeded(options.seed, "tom generator"):
-            generator = GENERATORS[options.generator](taps, [channels(tap) for tap in taps]).to(self.device)
+            generator = GENERATORS[options.generator](taps, [channels(tap) for tap in taps])
+        generator.to(self.device, memory_format=torch.channels_last)
         with _seeded(options.seed, "tom discriminator"):
             discriminator = GramDiscriminator({tap: channels(tap) for tap in STYLE_TAPS}).to(self.device)
         return Networks(
@@ -142,8 +143,8 @@ class Tom:
         net = self.networks
         net.generator.train()
         with torch.no_grad():
-            photo_features = self._features(photos.to(self.device))
-            drawing_features = self.encoder(drawings.to(self.device), [*STYLE_TAPS, CONTENT_TAP])
+            photo_features = self._features(self._here(photos))
+            drawing_features = self.encoder(self._here(drawings), [*STYLE_TAPS, CONTENT_TAP])
         sketches = net.generator(self._prepared(photo_features))
         sketch_features = self.encoder(sketches.expand(-1, 3, -1, -1), [*STYLE_TAPS, CONTENT_TAP])
 
@@ -189,12 +190,16 @@ class Tom:
         whole = CropSampler(self.drawings.readers[:MAX_REFERENCES], self.options.size, self.options.seed, "tom", zoom=1.0)
         taps = [*STYLE_TAPS, *MANNER_TAPS]
         parts = [
-            self.encoder(to_tensor(whole.crop_of(index, index)).to(self.device), taps)
+            self.encoder(self._here(to_tensor(whole.crop_of(index, index))), taps)
             for index in range(len(whole.readers))
         ]
         features = {tap: torch.cat([part[tap] for part in parts]) for tap in taps}
         groups = neighbourhoods(style_vectors({tap: features[tap] for tap in MANNER_TAPS}))
         return {tap: gram(features[tap]) for tap in STYLE_TAPS}, groups
+
+    def _here(self, images: Tensor) -> Tensor:
+        # Channels last: a fifth less time for a step on a CPU with AVX-512.
+        return images.to(self.device, memory_format=torch.channels_last)
 
     def _prepared(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         generator = self.networks.generator

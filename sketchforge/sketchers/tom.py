@@ -26,8 +26,10 @@ class TomSketcher:
     def __init__(
         self, encoder: Encoder, generators: Sequence[nn.Module], styles: Sequence[str], device: torch.device
     ) -> None:
-        self.encoder = encoder.to(device)
-        self.generators = [generator.eval().to(device) for generator in generators]
+        self.encoder = encoder.to(device, memory_format=torch.channels_last)
+        self.generators = [
+            generator.eval().to(device, memory_format=torch.channels_last) for generator in generators
+        ]
         self.styles = tuple(styles)
         self.taps = sorted({tap for generator in generators for tap in generator.taps})
         self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
@@ -73,7 +75,9 @@ class TomSketcher:
     def draw(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
         # All generators of a run are of one kind, so what they are fed is prepared once, too.
-        features = self.generators[0].prepare(self.encoder(images, self.taps))
+        features = self.generators[0].prepare(
+            self.encoder(images.contiguous(memory_format=torch.channels_last), self.taps)
+        )
         sketches = torch.stack([generator(features) for generator in self.generators], dim=1)
         if sketches.shape[-2:] != images.shape[-2:]:
             # The paper's generator only makes multiples of 8; the few missing border pixels are paper.

@@ -1,0 +1,73 @@
+"""What the README tells people to type is typed here, as it stands, at tiny size."""
+
+import contextlib
+import io
+import re
+import shlex
+
+import pytest
+from conftest import ROOT, make_photos
+from PIL import Image
+
+from cli.main import COMMANDS, run
+from sketchforge.samples.drawings import load_drawings
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+LINES = [line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
+COMMAND_LINES = [line for line in LINES if line.startswith("sketchforge ")]
+TINY = {
+    "SKETCHFORGE_TOM_TRAIN_STEPS": "20",
+    "SKETCHFORGE_TOM_TRAIN_SIZE": "32",
+    "SKETCHFORGE_TOM_TRAIN_BATCH_SIZE": "2",
+    "SKETCHFORGE_RENDER_SIZE": "32",
+    "SKETCHFORGE_TOM_TRAIN_THREADS": "1",
+    "SKETCHFORGE_RENDER_THREADS": "1",
+    "SKETCHFORGE_RENDER_WORKERS": "1",
+}
+
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch):
+    """A folder with photos/ and drawings/, as the README's reader has them, and small defaults."""
+    make_photos(tmp_path / "photos", 4)
+    (tmp_path / "drawings").mkdir()
+    for key, picture in load_drawings(64)[:5]:
+        Image.fromarray(picture).save(tmp_path / "drawings" / f"{key}.png")
+    monkeypatch.chdir(tmp_path)
+    for name, value in TINY.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def test_readme_shows_the_users_commands():
+    assert COMMAND_LINES[:2] == ["sketchforge tom-train", "sketchforge render --checkpoints 10 --shards out/"]
+    assert {line.split()[1] for line in COMMAND_LINES} >= {"tom-train", "render", "verify", "gallery"}
+
+
+def test_every_command_is_described():
+    assert [name for name in COMMANDS if f"`{name}" not in README] == []
+
+
+def test_commands_as_typed(newcomer, monkeypatch):
+    """In the README's order, in process; what one makes the next one reads. Then the ten lines that read the shards.
+
+    `out/` is named twice, for the built-in photos and for one's own: the second reader begins in a fresh folder.
+    """
+    for line in COMMAND_LINES:
+        if "--shards out/" in line and (newcomer / "out").exists():
+            (newcomer / "out").rename(newcomer / "first")
+        assert run(shlex.split(line)[1:]) == 0, line
+    assert (newcomer / "gallery.png").stat().st_size > 1000
+    program = next(block for kind, block in BLOCKS if kind == "python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(program, "README.md", "exec"), {})
+    assert printed.getvalue() == "(32, 32) (32, 32)\n" * 4
+
+
+def test_pictures_that_the_documents_show_exist():
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "sketchforge").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
