@@ -113,6 +113,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         terminated = isinstance(error.__cause__ or error, Terminated)
         return _TERMINATED if terminated else _INTERRUPTED
+    except OSError as error:  # a full disk, a folder without permission: the user's to mend, not ours
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; what was finished before is kept", 1)
     except ImportError as error:
         if "shared object file" not in str(error):
             raise

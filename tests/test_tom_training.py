@@ -1,6 +1,8 @@
 """One step of TOM and what it may touch; whole trainings, interrupted and not."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -279,3 +281,25 @@ def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, mon
         train_tom(options)
     train_tom(replace(options, fresh=True))
     assert files_of(options.run) == files_of(finished)
+
+
+def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeypatch, capsys):
+    from cli.main import run as command_line
+
+    run, saved, original = tmp_path / "run", [], tom_session.write_bytes
+
+    def full(path, data):
+        saved.append(path)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(tom_session, "write_bytes", full)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    words = ["tom-train", "--run", run, "--size", 32, "--steps", 12, "--batch-size", 2, "--snapshots", 3, "--threads", 1]
+    words = [*map(str, words), "--device", "cpu"]
+    assert command_line(words) == 1
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert error == [f"error: {saved[0]}: No space left on device; what was finished before is kept"]
+    assert not list(run.rglob("*.part"))
+    monkeypatch.setattr(tom_session, "write_bytes", original)
+    assert command_line(words) == 0
+    assert files_of(run) == files_of(finished)

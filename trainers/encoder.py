@@ -41,7 +41,7 @@ MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which canno
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
 MEASURED_CROPS = 512  # of held-out images, at most
-RATE, FITTED_RATE = 2e-2, 2e-3  # Adam's, for layers that start at random and for those that start from a fit
+RATE, FITTED_RATE = 5e-3, 2e-3  # Adam's, for layers that start at random and for those that start from a fit
 RIDGE = 0.1
 WHITENING_PATCHES = 50_000
 WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
@@ -173,6 +173,16 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
+def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N,P) and (N,K), centred, float64 -> the (K,P) that maps the ones to the others.
+
+    Few samples for many weights would be fitted exactly, noise and all; the ridge grows with that risk.
+    """
+    count, width = inputs.shape
+    ridge = RIDGE * width / count * torch.eye(width, dtype=inputs.dtype)
+    return torch.linalg.solve(inputs.T @ inputs / count + ridge, inputs.T @ targets / count).T
+
+
 class WhitenedConv(nn.Module):
     """Reflect-padded 3x3 convolution (B,C,H,W) -> (B,K,H,W) whose weights are learned in whitened coordinates."""
 
@@ -219,11 +229,7 @@ class WhitenedConv(nn.Module):
         if target is not None:
             wanted = target[image, :, top, left].double().cpu()
             mean, deviation = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
-            white = patches @ whitener
-            # Few patches for many weights would be fitted exactly, noise and all; the ridge grows with that risk.
-            ridge = RIDGE * white.shape[1] / len(white) * torch.eye(white.shape[1], dtype=white.dtype)
-            moments = white.T @ ((wanted - mean) / deviation) / len(white)
-            self.v.copy_(torch.linalg.solve(white.T @ white / len(white) + ridge, moments).T)
+            self.v.copy_(least_squares(patches @ whitener, (wanted - mean) / deviation))
             self.gain.copy_(deviation[:, None])
             self.b.copy_(mean / deviation)
 
@@ -306,8 +312,11 @@ def train_encoder(
     try:
         for name in layers:
             same_width = isinstance(heads[name], nn.Identity)
-            target = reference.pop(name)
-            student.convs[name].start(student.inputs_of(name, probe), target if same_width else None, generator)
+            inputs, target = student.inputs_of(name, probe), reference.pop(name)
+            student.convs[name].start(inputs, target if same_width else None, generator)
+            if not same_width:
+                with torch.no_grad():
+                    heads[name].start(F.relu(student.convs[name](inputs)), F.relu(target))
             rate = FITTED_RATE if same_width else RATE
             trained = [*student.convs[name].parameters(), *heads[name].parameters()]
             optimizer = torch.optim.Adam(trained, betas=(0.9, 0.99))
@@ -355,18 +364,29 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
 class _Head(nn.Module):
     """The linear map from our channels (B,C,H,W) to a teacher's of another number; thrown away after training.
 
-    It starts as the target's channel means and measures in its channel deviations, as `WhitenedConv.start` does.
+    It measures in the target's channel deviations, as `WhitenedConv` does.
     """
 
     def __init__(self, channels: int, target: Tensor) -> None:
         super().__init__()
-        self.v = nn.Parameter(torch.zeros(target.shape[1], channels, 1, 1))
+        self.v = nn.Parameter(torch.zeros(target.shape[1], channels))
         self.b = nn.Parameter(torch.zeros(target.shape[1]))
         self.register_buffer("deviation", target.std(dim=(0, 2, 3))[:, None, None])
         self.register_buffer("mean", target.mean(dim=(0, 2, 3))[:, None, None])
+        self.register_buffer("centre", torch.zeros(channels, 1, 1))
+        self.register_buffer("size", torch.ones(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.deviation * F.conv2d(x, self.v, self.b) + self.mean
+        return self.deviation * F.conv2d((x - self.centre) / self.size, self.v[:, :, None, None], self.b) + self.mean
+
+    @torch.no_grad()
+    def start(self, x: Tensor, target: Tensor) -> None:
+        """Begin with the least-squares map from x (B,C,H,W) to the target (B,K,H,W)."""
+        self.centre.copy_(x.mean(dim=(0, 2, 3))[:, None, None])
+        self.size.copy_(x.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])
+        inputs = ((x - self.centre) / self.size).transpose(0, 1).flatten(1).T.double().cpu()
+        targets = ((target - self.mean) / self.deviation.clamp_min(1e-6)).transpose(0, 1).flatten(1).T.double().cpu()
+        self.v.copy_(least_squares(inputs, targets))
 
 
 class _Student(nn.Module):

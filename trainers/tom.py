@@ -94,7 +94,10 @@ class Tom:
         self.networks = self._new_networks()
         self.discriminator_loss, self.generator_loss = ADVERSARIAL[options.adversarial]
         validation = CropSampler(photos, options.size, options.seed, "tom validation", zoom=1.0)
-        self.validation_photos = self._here(validation.batch(0, NUM_VALIDATION_IMAGES))
+        # Spread over all photos and nearly whole, so that scores and contact sheets show the collection.
+        spread = np.linspace(0, len(photos) - 1, NUM_VALIDATION_IMAGES).round().astype(int)
+        chosen = [to_tensor(validation.crop_of(int(index), place)) for place, index in enumerate(spread)]
+        self.validation_photos = self._here(torch.cat(chosen))
         self.reference_grams, self.groups = self._look_at_drawings()
         self.validation_features = self._features(self.validation_photos)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from sketchforge.checkpoint import digest_of
 from sketchforge.device import set_threads
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import appearing, write_json
+from sketchforge.files import write_bytes, write_json
 from sketchforge.images import read_image, to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.report.sheet import contact_sheet, write_png
@@ -249,8 +250,9 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
 
 def _save(run: Path, tom: Tom, candidates: Mapping[str, Any], step: int) -> None:
     state = {"version": STATE_VERSION, "step": step, "candidates": dict(candidates), **tom.networks.state()}
-    with appearing(run / STATE_FILE) as partial:
-        torch.save(state, partial)
+    buffer = io.BytesIO()  # torch.save to a full disk raises whatever; our own writing raises OSError
+    torch.save(state, buffer)
+    write_bytes(run / STATE_FILE, buffer.getvalue())
 
 
 def _restore(run: Path, tom: Tom) -> tuple[dict[str, Any], int]:
