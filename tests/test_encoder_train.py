@@ -1,6 +1,5 @@
 """Distilling the encoder: it learns, it repeats itself to the byte, and what is wrong is said before anything is done."""
 
-import json
 import os
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from sketchforge.weights import (
 from trainers.encoder import (
     HELD_OUT,
     WhitenedConv,
+    _Head,
     distil,
     preactivations,
     short_names,
@@ -140,34 +140,41 @@ class Recorder:
 def test_a_student_of_equal_widths_comes_to_compute_the_teachers_function(threads):
     torch.set_num_threads(1)
     teacher = teacher_of(COMPACT_BLOCKS)
-    encoder, errors = train(teacher, steps=180)
-    assert list(errors) == [tap for tap in teacher.tap_names() if tap.startswith("relu")]
-    assert max(errors.values()) < 0.3
-    assert max(train(teacher, steps=9)[1].values()) > 0.6  # the steps did it
+    (_, few), (encoder, many) = (train(teacher, steps) for steps in (9, 27))
+    assert list(many) == [tap for tap in teacher.tap_names() if tap.startswith("relu")]
+    assert max(many.values()) < 0.1 and many["relu1_1"] < 1e-3
+    assert all(many[tap] < few[tap] for tap in many)
     assert all(not p.requires_grad for p in encoder.parameters())
 
 
-@pytest.mark.parametrize("preprocessing", [{"input_range": "imagenet", "padding": "zeros"}])
-def test_a_teacher_of_other_widths_is_learned_through_linear_maps(threads, preprocessing):
+def test_a_teacher_of_other_widths_is_learned_through_linear_maps(threads):
     torch.set_num_threads(1)
-    encoder, errors = train(teacher_of(WIDER, **preprocessing), steps=270)
-    assert encoder.blocks == COMPACT_BLOCKS and encoder.padding == "reflect"
-    assert max(errors.values()) < 0.9
-    assert errors["relu1_1"] < 0.5
+    teacher = teacher_of(WIDER, input_range="imagenet", padding="zeros")
+    (_, few), (encoder, many) = (train(teacher, steps) for steps in (9, 90))
+    assert encoder.blocks == COMPACT_BLOCKS and (encoder.input_range, encoder.padding) == ("unit", "reflect")
+    assert all(many[tap] < few[tap] for tap in many)
+    assert many["relu1_1"] < 0.85 and many["relu2_1"] < 1
 
 
-def test_faint_and_strong_teachers_are_learned_alike(threads):
-    """Real VGG features run into the hundreds: neither rates nor heads may depend on the size."""
+def test_a_narrower_teacher_serves_too(threads):
     torch.set_num_threads(1)
-    for blocks in (COMPACT_BLOCKS, WIDER):
-        strong = teacher_of(blocks)
-        with torch.no_grad():
-            for name, conv in strong.convs.items():
-                conv.weight.mul_(100 if name == "conv1_1" else 1)
-                conv.bias.mul_(100)
-        weak, loud = (train(teacher, steps=45)[1] for teacher in (teacher_of(blocks), strong))
-        for tap in weak:
-            assert loud[tap] == pytest.approx(weak[tap], rel=0.15), tap
+    teacher = teacher_of([[6, 6], [16, 6], [6, 6, 64, 6], [6]])
+    few, many = (train(teacher, steps)[1] for steps in (9, 36))
+    assert many["relu1_1"] < min(few["relu1_1"], 0.8) and many["relu1_2"] < min(few["relu1_2"], 1)
+
+
+@pytest.mark.parametrize("blocks", [COMPACT_BLOCKS, WIDER], ids=["equal", "wider"])
+def test_faint_and_strong_teachers_are_learned_alike(threads, blocks):
+    """Real VGG features run into the hundreds: neither rates nor fits may depend on the size."""
+    torch.set_num_threads(1)
+    strong = teacher_of(blocks)
+    with torch.no_grad():
+        strong.convs["conv1_1"].weight.mul_(100)
+        for conv in strong.convs.values():
+            conv.bias.mul_(100)  # all features are now a hundred times as large, and otherwise the same
+    weak, loud = (train(teacher, steps=9)[1] for teacher in (teacher_of(blocks), strong))
+    for tap in list(weak)[:6]:  # beyond, rounding decides in a training this short
+        assert loud[tap] == pytest.approx(weak[tap], rel=0.1), tap
 
 
 def test_torchs_own_random_state_and_earlier_work_change_nothing(threads):
@@ -176,9 +183,9 @@ def test_torchs_own_random_state_and_earlier_work_change_nothing(threads):
     digests = set()
     for seed in (1, 2):
         torch.manual_seed(seed)
-        digests.add(encoder_digest(train(teacher_of(WIDER), steps=18)[0]))
+        digests.add(encoder_digest(train(teacher_of(WIDER), steps=9)[0]))
     assert len(digests) == 1
-    assert encoder_digest(train(teacher_of(WIDER), steps=18, seed=1)[0]) not in digests
+    assert encoder_digest(train(teacher_of(WIDER), steps=9, seed=1)[0]) not in digests
 
 
 def test_the_weights_are_what_float16_holds(threads):
@@ -255,7 +262,7 @@ def test_whitened_coordinates_are_folded_away_exactly():
     generator = torch.Generator().manual_seed(0)
     conv = WhitenedConv(5, 4, generator)
     x = torch.rand(2, 5, 12, 14, generator=generator).cumsum(dim=3)  # neighbours alike, as in photos
-    conv.whiten(x, generator)
+    conv.start(x, None, generator)
     patches = F.unfold(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3)  # (B, 45, 168)
     white = torch.einsum("pq,bqn->bpn", conv.whitener, patches - conv.centre[:, None])
     covariance = torch.einsum("bpn,bqn->pq", white, white) / (white.shape[0] * white.shape[2])
@@ -266,6 +273,29 @@ def test_whitened_coordinates_are_folded_away_exactly():
     plain = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
     torch.testing.assert_close(plain, by_coordinates, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(conv(x), plain)
+
+
+def test_a_layer_of_known_target_starts_as_its_fit():
+    """A convolution of the same shape is found at once, whatever the size of its channels."""
+    generator = torch.Generator().manual_seed(0)
+    conv = WhitenedConv(3, 4, generator)
+    x = torch.rand(8, 3, 40, 40, generator=generator)
+    weight, bias = torch.randn(4, 3, 3, 3, generator=generator), torch.randn(4, generator=generator)
+    weight, bias = (values * torch.tensor([1e-3, 1, 10, 1e3]).view(-1, *[1] * (values.ndim - 1)) for values in (weight, bias))
+    target = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
+    conv.start(x, target, generator)
+    error = (conv(x) - target).square().mean(dim=(0, 2, 3)) / target.var(dim=(0, 2, 3))
+    assert error.max() < 1e-4
+
+
+def test_a_head_starts_as_the_best_linear_map():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 20, 20, generator=generator)
+    target = torch.einsum("kc,bchw->bkhw", torch.randn(5, 3, generator=generator) * 100, x) + 7
+    head = _Head(3, target)
+    torch.testing.assert_close(head(x), target.mean(dim=(0, 2, 3), keepdim=True).expand_as(target), atol=1e-2, rtol=1e-4)
+    head.start(x, target)
+    assert ((head(x) - target).square().mean() / target.var(dim=(0, 2, 3)).mean()) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -350,7 +380,7 @@ def test_bad_values_are_refused_before_training(options, tmp_path, folder):
     assert "--size 15" in refusal(size=15)
     assert "--device" in refusal(device="abacus")
     assert "is a folder" in refusal(out=folder)
-    assert "cannot be written" in refusal(out=folder / "p0.png" / "encoder.safetensors").replace("that can", "cannot")
+    assert "is not a folder" in refusal(out=folder / "p0.png" / "encoder.safetensors")
     assert "--teacher" in refusal(teacher=str(tmp_path / "absent.pth"))
 
 
@@ -420,7 +450,6 @@ def test_the_command_prints_what_it_did(options, call, folder, threads):
     assert lines[3:12] == [f"{tap:8} {error:.2e}" for tap, error in errors.items()]
     assert lines[12].startswith(f"{options.out}: 0.4")
     assert "18/18" in err and "loss" in err and "layer all" in err
-    assert json.dumps(errors)
 
 
 def test_the_command_needs_images_and_refuses_nonsense(options, call, folder, tmp_path):

@@ -4,10 +4,14 @@ Read top to bottom: data, student, layer by layer, all layers together, report.
 
 Plain gradient descent barely moves the first layers: neighbouring pixels are so alike that the regression of a
 VGG layer's output on its 3x3 patches has a condition number in the thousands, and an error in one layer is
-magnified by all that follow. Two measures, both exact and both folded away at the end:
-each layer's patches are whitened, W = V·P with P the inverse square root of the patch covariance, so that Adam on
-V sees a well-conditioned problem; and the layers are fitted in depth order, each on its finished predecessors,
-before all are trained together.
+magnified by all that follow. Three measures, the first two exact and folded away at the end: each layer's patches
+are whitened, W = V·P with P the inverse square root of the patch covariance, so that Adam on V sees a
+well-conditioned problem; the layers are fitted in depth order, each on its finished predecessors, before all are
+trained together; and each begins with a least-squares fit, of itself where its width is the teacher's, else of the
+linear map from it to the teacher.
+
+A teacher of the student's own widths, padding and input can be matched exactly, and nearly is: the student then comes
+to compute the teacher's function. A wider teacher is approximated.
 """
 
 from __future__ import annotations
@@ -41,9 +45,9 @@ MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which canno
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
 MEASURED_CROPS = 512  # of held-out images, at most
-RATE, FITTED_RATE = 5e-3, 2e-3  # Adam's, for layers that start at random and for those that start from a fit
-RIDGE = 0.1
-WHITENING_PATCHES = 50_000
+RATE, FITTED_RATE = 2e-2, 2e-3  # Adam's, for layers that start at random and for those that start from a fit
+RIDGE = 0.1  # of least squares, times weights per sample
+FITTED_SAMPLES = 50_000  # patches, or positions, that a layer's statistics and least squares are taken over
 WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
 
 
@@ -214,7 +218,7 @@ class WhitenedConv(nn.Module):
         or zero start, layers above would be whitened on features whose size then grows, and magnify that growth.
         """
         count, _, height, width = x.shape
-        chosen = torch.randperm(count * height * width, generator=generator)[:WHITENING_PATCHES].to(x.device)
+        chosen = torch.randperm(count * height * width, generator=generator)[:FITTED_SAMPLES].to(x.device)
         image, top, left = chosen // (height * width), chosen // width % height, chosen % width
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
         pixels = [padded[image, :, top + row, left + column] for row in range(3) for column in range(3)]
@@ -384,8 +388,11 @@ class _Head(nn.Module):
         """Begin with the least-squares map from x (B,C,H,W) to the target (B,K,H,W)."""
         self.centre.copy_(x.mean(dim=(0, 2, 3))[:, None, None])
         self.size.copy_(x.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])
-        inputs = ((x - self.centre) / self.size).transpose(0, 1).flatten(1).T.double().cpu()
-        targets = ((target - self.mean) / self.deviation.clamp_min(1e-6)).transpose(0, 1).flatten(1).T.double().cpu()
+        every = -(-x[:, 0].numel() // FITTED_SAMPLES)
+        inputs, targets = (
+            normalised.transpose(0, 1).flatten(1)[:, ::every].T.double().cpu()
+            for normalised in ((x - self.centre) / self.size, (target - self.mean) / self.deviation.clamp_min(1e-6))
+        )
         self.v.copy_(least_squares(inputs, targets))
 
 

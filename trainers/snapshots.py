@@ -12,7 +12,7 @@ import numpy as np
 
 WINDOW = 3  # evaluations averaged when asking whether the score still moves
 CONTENT_TOLERANCE = 0.04  # of correlation below the best candidate
-REALISM_TOLERANCE = 0.5  # of the best candidate's distance above it
+REALISM_TOLERANCE = 0.15  # of relative distance above the best candidate; failures lie at 0.3 and more
 RELAXATION = 1.5
 
 
@@ -56,8 +56,7 @@ def select(
     while True:
         widened = RELAXATION**relaxed
         good = content >= content.max() - CONTENT_TOLERANCE * widened
-        # The small constant lets the loop end where the best distance is zero.
-        good &= realism <= realism.min() * (1 + REALISM_TOLERANCE * widened) + 1e-6 * widened
+        good &= realism <= realism.min() + REALISM_TOLERANCE * widened
         if good.sum() >= count:
             break
         relaxed += 1
