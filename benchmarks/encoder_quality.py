@@ -2,15 +2,16 @@
 
     python benchmarks/encoder_quality.py --data DATA --teacher FILE --json encoder_quality.json
 
-DATA (default: the variable SKETCHFORGE_TEST_DATA) holds photos/bsds500/val, faces/celebahq_1024, photos/pacs and
-sketches/pacs, the last two with one folder per class. Prints a table and writes the same figures as JSON.
+DATA (default: the variable SKETCHFORGE_TEST_DATA) holds photos/bsds500/val, faces/celebahq_1024, photos/pacs
+and sketches/pacs, the last two with one folder per class. Prints a table and writes the same figures as JSON.
 
-1. Error per tap: mean squared difference to the teacher over the teacher's variance, on images that were not trained
-   on (0 perfect, 1 no better than a constant). Needs a teacher of the same widths.
-2. 5-nearest-neighbour accuracy, leave one out, of the classes of PACS: features of relu4_1 over whole images, their
-   channel means ("mean"), or means and standard deviations ("mean+std"); every dimension standardised over the set;
-   Euclidean distance; ties go to the class of the nearest neighbour. Features know nothing of the classes, though the
-   PACS photos, without their labels, are among the training images of the encoder we ship. The sketches are not.
+1. Error per tap: mean squared difference to the teacher over the teacher's variance, on images that were not
+   trained on (0 perfect, 1 no better than a constant). Needs a teacher of the same widths.
+2. 5-nearest-neighbour accuracy, leave one out, of the classes of PACS: features of relu4_1 over whole images,
+   their channel means ("mean"), or means and standard deviations ("mean+std"); every dimension standardised
+   over the set; Euclidean distance; ties go to the class of the nearest neighbour. Features know nothing of
+   the classes, though the PACS photos, without their labels, are among the training images of the encoder we
+   ship. The sketches are not.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ NEIGHBOURS = 5
 
 
 def load_folder(folder: Path) -> tuple[Tensor, list[str]]:
-    """All images of a folder as (B,3,SIZE,SIZE) in [-1, 1], centre-cropped, and the sub-folder each lies in."""
+    """All images of a folder as (B,3,SIZE,SIZE) in [-1, 1], centre-cropped, and each one's sub-folder."""
     sources = find_images(folder)
     images = [to_tensor(fit_square(read_image(folder / source.source), SIZE, "crop")) for source in sources]
     return torch.cat(images), [source.source.split("/")[0] for source in sources]
@@ -72,8 +73,11 @@ def neighbour_accuracy(features: Tensor, classes: list[str]) -> float:
 
 
 def measure(data: Path, encoders: dict[str, Encoder]) -> dict[str, object]:
-    """The figures, by kind, set of images and encoder; the first encoder is the one compared to `teacher`, if any."""
-    result: dict[str, object] = {"size": SIZE, "digests": {name: encoder_digest(e) for name, e in encoders.items()}}
+    """The figures, by kind, images and encoder; the first encoder is compared to the one named `teacher`."""
+    result: dict[str, object] = {
+        "size": SIZE,
+        "digests": {name: encoder_digest(e) for name, e in encoders.items()},
+    }
     if "teacher" in encoders:
         judged, teacher = next(iter(encoders.values())), encoders["teacher"]
         identity = nn.ModuleDict({name: nn.Identity() for name in teacher.convs})
@@ -129,7 +133,9 @@ def main() -> None:
         if options.teacher:
             encoders["teacher"] = truncated(load_encoder(options.teacher), [DEEPEST])
             if len({encoder.blocks for encoder in encoders.values()}) > 1:
-                parser.error(f"--teacher {options.teacher}: of other widths than the encoder, nothing to compare")
+                parser.error(
+                    f"--teacher {options.teacher}: of other widths than the encoder, nothing to compare"
+                )
         encoders["random"] = load_encoder("random")
         result = measure(options.data, encoders)
     except SketchforgeError as error:

@@ -16,7 +16,7 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
 
 @click.command(
     "encoder-train",
-    epilog="Example: sketchforge encoder-train --images photos/ --images portraits/ --teacher vgg19 --out my.safetensors",
+    epilog="Example: sketchforge encoder-train --images photos/ --images faces/ --teacher vgg19 --out e.safetensors",
 )
 @click.option(
     "--images",
@@ -71,9 +71,9 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
 def encoder_train_command(**values: Any) -> None:
     """Distil a VGG19-shaped teacher into the compact encoder that TOM sees with.
 
-    Writes one file of 0.5 MB, the taps scaled over the photos built in. Images that cannot be read are left out and
-    counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0 is perfect, 1 no
-    better than a constant.
+    Writes one file of 0.5 MB, the taps scaled over the photos built in. Images that cannot be read are left
+    out and counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0
+    is perfect, 1 no better than a constant.
     """
     from trainers.encoder import distil
 
@@ -101,7 +101,9 @@ class Bar:
 
         click.echo(description)
         interval = 0.2 if sys.stderr.isatty() else 30
-        self._bar = tqdm(total=steps, unit="step", smoothing=0.05, mininterval=interval, maxinterval=2 * interval)
+        self._bar = tqdm(
+            total=steps, unit="step", smoothing=0.05, mininterval=interval, maxinterval=2 * interval
+        )
 
     def step(self, loss: float, phase: str) -> None:
         self._bar.set_postfix_str(f"loss {loss:.2e}, layer {phase}", refresh=False)

@@ -127,7 +127,7 @@ class Bar:
     def kept(self, options: TomTrainOptions) -> str:
         """For a run that was interrupted: what is kept, and how to go on."""
         if not self.began:
-            return "nothing was changed"
+            return "no step was trained yet"
         again = "run the same command again"
         if options.fresh:
             again += " without --fresh"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,25 @@ class RunLog:
         write_bytes(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         self._file = open(path, "a", encoding="utf-8")
         self._board = _tensorboard(path.parent, resume_at)
+        # Ctrl-C hits the main thread anywhere, also inside the board's queue, which then never empties and whose
+        # closing waits for ever. In a thread of its own it is safe.
+        self._board_thread = ThreadPoolExecutor(1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+            self._board_thread.submit(self._show, step, dict(values))
 
     def close(self) -> None:
         self._file.close()
         if self._board is not None:
-            self._board.close()
+            self._board_thread.submit(self._board.close)
+        self._board_thread.shutdown()
+
+    def _show(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

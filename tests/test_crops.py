@@ -49,6 +49,11 @@ def test_a_crop_depends_on_its_position_only():
         np.testing.assert_array_equal(backwards.crop(position), crops[position])
 
 
+def test_every_pass_cuts_anew():
+    sampler = CropSampler([ramp()], 16, 3, "test")
+    assert len({sampler.crop(position).tobytes() for position in range(30)}) == 30
+
+
 def test_batches_are_consecutive_crops():
     sampler = CropSampler([ramp(), ramp(50, 40)], 16, 3, "test")
     batch = sampler.batch(2, 3)
@@ -124,7 +129,9 @@ def test_unreadable_images_are_replaced_by_the_next_readable_one():
     assert sorted(shades(sampler, range(5))) == [0, 0, 3, 3, 3]  # 1 and 2 become 3, 4 becomes 0
     assert sampler.unreadable == {1, 2, 4}
     later = CropSampler(readers, 8, 0, "test")  # what was read before does not matter
-    assert [shades(later, range(p, p + 1))[0] for p in (4, 2, 0)] == [shades(sampler, range(p, p + 1))[0] for p in (4, 2, 0)]
+    assert [shades(later, range(p, p + 1))[0] for p in (4, 2, 0)] == [
+        shades(sampler, range(p, p + 1))[0] for p in (4, 2, 0)
+    ]
 
 
 def test_no_readable_image_is_an_error():

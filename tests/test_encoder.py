@@ -18,7 +18,14 @@ from sketchforge.models.encoder import (
     freeze,
     orthogonal_encoder,
 )
-from sketchforge.weights import calibration_images, encoder_digest, load_encoder, read_encoder, truncated, write_encoder
+from sketchforge.weights import (
+    calibration_images,
+    encoder_digest,
+    load_encoder,
+    read_encoder,
+    truncated,
+    write_encoder,
+)
 
 ASSET = files("sketchforge") / "assets" / "encoder.safetensors"
 
@@ -56,7 +63,13 @@ def test_tap_names_are_vggs():
         "relu1_1", "relu1_2", "pool1", "relu2_1", "relu2_2", "pool2",
         "relu3_1", "relu3_2", "relu3_3", "relu3_4", "pool3", "relu4_1", "pool4",
     ]  # fmt: skip
-    assert [Encoder.tap_stride(tap) for tap in ("relu1_2", "pool1", "relu2_1", "pool3", "relu4_1")] == [1, 2, 2, 8, 8]
+    assert [Encoder.tap_stride(tap) for tap in ("relu1_2", "pool1", "relu2_1", "pool3", "relu4_1")] == [
+        1,
+        2,
+        2,
+        8,
+        8,
+    ]
 
 
 def test_order_and_repetition_of_taps_do_not_matter():
@@ -132,7 +145,9 @@ def test_calibration_brings_every_tap_to_deviation_1():
     encoder.scales = {"relu1_1": 123.0}  # an earlier calibration must not enter the new one
     calibrate(encoder, images(4))
     for tap, x in encoder(images(4), encoder.tap_names()).items():
-        assert (x - x.mean(dim=(0, 2, 3), keepdim=True)).square().mean().sqrt().item() == pytest.approx(1, rel=1e-4), tap
+        assert (x - x.mean(dim=(0, 2, 3), keepdim=True)).square().mean().sqrt().item() == pytest.approx(
+            1, rel=1e-4
+        ), tap
 
 
 def test_frozen_weights_get_no_gradient_but_images_do():
@@ -144,7 +159,10 @@ def test_frozen_weights_get_no_gradient_but_images_do():
     assert not encoder.training
 
 
-@pytest.mark.parametrize("taps", [["relu1_1"], ["relu3_1", "relu1_1"], ["pool2"], ["relu3_2", "pool1"], ["pool3"]])
+@pytest.mark.parametrize(
+    "taps",
+    [["relu1_1"], ["relu3_1", "relu1_1"], ["relu1_2", "relu3_2"], ["pool2"], ["relu3_2", "pool1"], ["pool3"]],
+)
 def test_truncated_gives_equal_features_with_fewer_layers(taps):
     encoder = random_encoder(COMPACT_BLOCKS, input_range="imagenet", padding="zeros")
     calibrate(encoder, images(4))
@@ -154,7 +172,9 @@ def test_truncated_gives_equal_features_with_fewer_layers(taps):
     assert all(torch.equal(found[tap], expected[tap]) for tap in taps)
     deepest = max(taps, key=encoder.tap_names().index)
     assert [name for name in short.tap_names() if name.startswith("relu")] == [
-        name for name in encoder.tap_names()[: encoder.tap_names().index(deepest) + 1] if name.startswith("relu")
+        name
+        for name in encoder.tap_names()[: encoder.tap_names().index(deepest) + 1]
+        if name.startswith("relu")
     ]
     assert all(not p.requires_grad for p in short.parameters())
 

@@ -105,7 +105,7 @@ def test_content_correlation_is_minus_one_on_the_negative():
 
 
 def test_content_correlation_is_near_zero_on_unrelated_maps():
-    # Each of 4096 positions x 8 channels is an independent draw: the score's deviation is 1/sqrt(32768) = .0055.
+    # Each of 4096 positions x 8 channels is an independent draw, so the deviation is 1/sqrt(32768) = .0055.
     assert content_correlation(maps(2, 8, 64, 64, seed=1), maps(2, 8, 64, 64, seed=2)).abs().max() < 0.03
 
 
@@ -116,7 +116,8 @@ def test_content_correlation_is_one_number_per_image():
 
 
 @pytest.mark.parametrize(
-    "function", [instance_normalized, gram, lambda x: upper_triangle(gram(x)), lambda x: channel_mean_std(x)[1]]
+    "function",
+    [instance_normalized, gram, lambda x: upper_triangle(gram(x)), lambda x: channel_mean_std(x)[1]],
 )
 def test_gradients(function):
     assert torch.autograd.gradcheck(function, maps(2, 2, 3, 3).requires_grad_())

@@ -26,7 +26,8 @@ def maps(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_hinge_discriminator_by_hand():
-    # real: max(0, 1-2) = 0 and max(0, 1+1) = 2, mean 1; fake: max(0, 1-3) = 0 and max(0, 1+0.5) = 1.5, mean 0.75
+    # real: max(0, 1-2) = 0 and max(0, 1+1) = 2, mean 1
+    # fake: max(0, 1-3) = 0 and max(0, 1+0.5) = 1.5, mean 0.75
     assert hinge_discriminator(logits(2, -1), logits(-3, 0.5)).item() == pytest.approx(1.75)
 
 
@@ -89,7 +90,7 @@ def test_content_loss_is_zero_at_the_target_of_equation_4():
 
 
 def test_content_loss_by_hand():
-    # The drawing's channel has mean 2 and the unbiased variance 4/3; the photo's normalised map is +-sqrt(3)/2.
+    # The drawing's channel has mean 2 and unbiased variance 4/3; the photo's normalised map is +-sqrt(3)/2.
     photo = torch.tensor([0.0, 0.0, 2.0, 2.0], dtype=torch.float64).view(1, 1, 2, 2)
     drawing = torch.tensor([1.0, 3.0, 1.0, 3.0], dtype=torch.float64).view(1, 1, 2, 2)
     # So the target is 2 +- 1, and a sketch of zeros is off by 1, 1, 3, 3: mean square (1 + 1 + 9 + 9) / 4.
@@ -115,7 +116,9 @@ def test_gram_loss_by_hand():
 
 
 def test_gram_loss_compares_batch_means_and_leaves_each_drawing_its_style():
-    drawings = {"a": torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 7.0**0.5)])}  # 1 and 7, mean 4
+    drawings = {
+        "a": torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 7.0**0.5)])
+    }  # 1 and 7, mean 4
     sketches = {"a": torch.full((2, 1, 2, 2), 2.0)}  # 4 and 4
     assert gram_loss(sketches, drawings).item() == pytest.approx(0, abs=1e-10)
 

@@ -53,7 +53,10 @@ def test_lean_sketch_has_the_size_of_the_image(size):
 
 
 def features(size: int = 16, count: int = 2) -> dict[str, torch.Tensor]:
-    return {tap: maps(count, c, size >> (2 - i), size >> (2 - i), seed=i) for i, (tap, c) in enumerate(zip(TAPS, CHANNELS))}
+    return {
+        tap: maps(count, c, size >> (2 - i), size >> (2 - i), seed=i)
+        for i, (tap, c) in enumerate(zip(TAPS, CHANNELS))
+    }
 
 
 def test_lean_size_is_as_documented():
@@ -83,7 +86,9 @@ def test_lean_moves_with_the_picture():
     whole = features(96, count=1)
     shifted = {tap: x.roll(2 * (1 << i), dims=3) for i, (tap, x) in enumerate(whole.items())}  # by 8 pixels
     expected, found = generator(whole).roll(8, dims=3), generator(shifted)
-    torch.testing.assert_close(found[..., 32:-32, 32:-32], expected[..., 32:-32, 32:-32], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        found[..., 32:-32, 32:-32], expected[..., 32:-32, 32:-32], atol=1e-5, rtol=1e-4
+    )
 
 
 def test_lean_refuses_tables_of_different_length():
@@ -147,7 +152,10 @@ def test_discriminator_never_sees_where():
     """Every tap's positions may be permuted, each tap by an order of its own, and sizes may differ."""
     judge, inputs = discriminator(JUDGED).eval(), judged()
     generator = torch.Generator().manual_seed(0)
-    moved = {tap: x.flatten(2)[:, :, torch.randperm(30, generator=generator)].view_as(x) for tap, x in inputs.items()}
+    moved = {
+        tap: x.flatten(2)[:, :, torch.randperm(30, generator=generator)].view_as(x)
+        for tap, x in inputs.items()
+    }
     tiled = {tap: x.repeat(1, 1, 2, 3) for tap, x in inputs.items()}
     torch.testing.assert_close(judge(moved), judge(inputs))
     torch.testing.assert_close(judge(tiled), judge(inputs))
@@ -170,7 +178,7 @@ def test_discriminator_uses_every_parameter_and_tap():
 
 
 def test_discriminator_stays_finite_on_blank_paper():
-    """Channels that are zero everywhere: the root in the signed square root must not give an infinite gradient."""
+    """Where channels are zero everywhere, the signed square root must not give an infinite gradient."""
     judge = discriminator(JUDGED)
     blank = {tap: torch.zeros_like(x).requires_grad_() for tap, x in judged().items()}
     judge(blank).sum().backward()

@@ -303,3 +303,21 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
     monkeypatch.setattr(tom_session, "write_bytes", original)
     assert command_line(words) == 0
     assert files_of(run) == files_of(finished)
+
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code):
+    run = tmp_path / "run"
+    words = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
+    command = [sys.executable, "-m", "sketchforge", "tom-train", "--run", str(run), *words]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = run / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        pass
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert f"interrupted: {run} keeps all up to the last saved step; run the same command again" in errors
+    assert "Traceback" not in errors and not list(run.rglob("*.part"))
+    train_tom(replace(TINY, run=run))
+    assert files_of(run) == files_of(finished)

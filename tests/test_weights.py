@@ -28,7 +28,7 @@ BLOCKS = {"vgg16": VGG16_BLOCKS, "vgg19": VGG19_BLOCKS}
 
 
 def vgg(name: str, width: int = 4) -> nn.Sequential:
-    """torchvision's `features` of vgg16 or vgg19 with few channels: convolution, ReLU, ..., pooling after each block."""
+    """torchvision's `features` with few channels: convolutions, ReLUs, a pooling after each block."""
     torch.manual_seed(0)
     layers, channels = [], 3
     for b, block in enumerate(BLOCKS[name]):
@@ -75,7 +75,11 @@ def test_torchvisions_layout_is_read_in_any_width(tmp_path, name, suffix):
     encoder = load_encoder(save(state_of(features), tmp_path / f"weights{suffix}"))
     assert (encoder.input_range, encoder.padding) == ("imagenet", "zeros")
     x = torch.stack(
-        [((images()[:, c] + 1) / 2 - m) / s for c, m, s in zip(range(3), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))], 1
+        [
+            ((images()[:, c] + 1) / 2 - m) / s
+            for c, m, s in zip(range(3), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        ],
+        1,
     )
     found = encoder(images(), encoder.tap_names())
     after = [layer for layer in features if not isinstance(layer, nn.Conv2d)]  # ReLUs and poolings, in order
@@ -85,7 +89,9 @@ def test_torchvisions_layout_is_read_in_any_width(tmp_path, name, suffix):
             x = layer(x)
             if not isinstance(layer, nn.Conv2d):
                 tap = encoder.tap_names()[after.index(layer)]
-                torch.testing.assert_close(found[tap] * encoder.scales[tap], x, msg=lambda m, tap=tap: f"{tap}: {m}")
+                torch.testing.assert_close(
+                    found[tap] * encoder.scales[tap], x, msg=lambda m, tap=tap: f"{tap}: {m}"
+                )
 
 
 def test_a_file_that_says_how_it_wants_its_input_is_believed(tmp_path):

@@ -21,14 +21,19 @@ CACHE_BYTES = 1 << 30
 class CropSampler:
     """Random square crops of images, every image once per pass in a shuffled order.
 
-    readers: functions that return uint8 H×W×3 RGB; decoded images are kept while they fit in CACHE_BYTES. Where one
-    raises ImageError, the next readable image takes its place, so crops do not depend on what was drawn before;
-    `unreadable` collects the indices met so far. SketchforgeError when no image can be read.
+    readers: functions that return uint8 H×W×3 RGB; decoded images are kept while they fit in CACHE_BYTES.
+    Where one raises ImageError, the next readable image takes its place, so crops do not depend on what was
+    drawn before; `unreadable` collects the indices met so far. SketchforgeError when no image can be read.
     zoom: the crop's side is a uniform share between 1/zoom and 1 of the image's shorter side.
     """
 
     def __init__(
-        self, readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int, purpose: str, zoom: float = 1.5
+        self,
+        readers: Sequence[Callable[[], np.ndarray]],
+        size: int,
+        seed: int,
+        purpose: str,
+        zoom: float = 1.5,
     ) -> None:
         self.readers, self.size, self.seed, self.purpose, self.zoom = readers, size, seed, purpose, zoom
         self.unreadable: set[int] = set()

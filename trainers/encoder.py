@@ -2,16 +2,15 @@
 
 Read top to bottom: data, student, layer by layer, all layers together, report.
 
-Plain gradient descent barely moves the first layers: neighbouring pixels are so alike that the regression of a
-VGG layer's output on its 3x3 patches has a condition number in the thousands, and an error in one layer is
-magnified by all that follow. Three measures, the first two exact and folded away at the end: each layer's patches
-are whitened, W = V·P with P the inverse square root of the patch covariance, so that Adam on V sees a
-well-conditioned problem; the layers are fitted in depth order, each on its finished predecessors, before all are
-trained together; and each begins with a least-squares fit, of itself where its width is the teacher's, else of the
-linear map from it to the teacher.
+Plain gradient descent barely moves the first layers: neighbouring pixels are so alike that the regression of
+a VGG layer's output on its 3x3 patches has a condition number in the thousands, and an error in one layer is
+magnified by all that follow. Two measures, both exact and folded away at the end: each layer's patches are
+whitened, W = V·P with P the inverse square root of the patch covariance, so that Adam on V sees a
+well-conditioned problem; and the layers are trained in depth order, each from random weights on its finished
+predecessors, before all are trained together.
 
-A teacher of the student's own widths, padding and input can be matched exactly, and nearly is: the student then comes
-to compute the teacher's function. A wider teacher is approximated.
+A teacher of the student's own widths, padding and input can be matched exactly, and nearly is: the student
+then comes to compute the teacher's function. A wider teacher is approximated.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which canno
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
 MEASURED_CROPS = 512  # of held-out images, at most
-RATE, FITTED_RATE = 2e-2, 2e-3  # Adam's, for layers that start at random and for those that start from a fit
+RATE = 2e-2  # Adam's, while one layer is trained
 RIDGE = 0.1  # of least squares, times weights per sample
-FITTED_SAMPLES = 50_000  # patches, or positions, that a layer's statistics and least squares are taken over
+FITTED_SAMPLES = 50_000  # patches, or positions, for statistics and for a head's least squares
 WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
 
 
@@ -88,11 +87,11 @@ class ImageReader:
 
 
 def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
-    """Train the compact encoder after the options' teacher and write it, scaled over the built-in photos, in float16.
+    """Train the compact encoder after the teacher and write it, scaled over the built-in photos, in float16.
 
-    The file says where it comes from without naming any path of this machine. Whatever is wrong with the options,
-    the folders or the teacher is raised before training begins, as UsageError or SketchforgeError; unreadable images
-    are left out and counted. On any error nothing is written.
+    The file says where it comes from without naming any path of this machine. Whatever is wrong with the
+    options, the folders or the teacher is raised before training begins, as UsageError or SketchforgeError;
+    unreadable images are left out and counted. On any error nothing is written.
     """
     from sketchforge.samples.drawings import load_drawings
 
@@ -102,16 +101,22 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
     readers = [reader for folder in folders for reader in folder]
     if len(readers) < 2:
-        raise UsageError(f"--images {options.images[0]}: found 1 image, expected 2 or more, since one is held out")
+        raise UsageError(
+            f"--images {options.images[0]}: found 1 image, expected 2 or more, since one is held out"
+        )
     teacher = load_teacher(options.teacher)
     if missing := [tap for tap in Encoder(COMPACT_BLOCKS).tap_names() if tap not in teacher.tap_names()]:
-        raise SketchforgeError(f"--teacher {options.teacher}: has no layer {missing[0]}, "
-                               f"expected all of VGG19's up to {DEEPEST}")
+        raise SketchforgeError(
+            f"--teacher {options.teacher}: has no layer {missing[0]}, expected all of VGG19's up to {DEEPEST}"
+        )
     teacher = truncated(teacher, [DEEPEST])
     drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
     name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
-    progress.begin(f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, teacher {name}, "
-                   f"{options.steps} steps on {device} with {threads} threads", options.steps)
+    progress.begin(
+        f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, "
+        f"teacher {name}, {options.steps} steps on {device} with {threads} threads",
+        options.steps,
+    )
     try:
         encoder, errors = train_encoder(
             teacher,
@@ -131,7 +136,11 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     about: dict[str, Any] = settings | {
         "teacher": {"name": name, "sha256": digest_of(teacher.state_dict())},
         "images": [
-            {"folder": label, "found": len(folder), "unreadable": sum(reader.failure is not None for reader in folder)}
+            {
+                "folder": label,
+                "found": len(folder),
+                "unreadable": sum(reader.failure is not None for reader in folder),
+            }
             for label, folder in zip(short_names(options.images), folders)
         ],
         "drawings": len(drawings),
@@ -154,7 +163,9 @@ def check_options(options: EncoderTrainOptions) -> None:
     if not options.images:
         raise UsageError("--images: none given, expected one folder or more")
     for flag, value, least in (
-        ("--steps", options.steps, MIN_STEPS), ("--batch-size", options.batch_size, 2), ("--size", options.size, MIN_SIZE)
+        ("--steps", options.steps, MIN_STEPS),
+        ("--batch-size", options.batch_size, 2),
+        ("--size", options.size, MIN_SIZE),
     ):
         if value < least:
             raise UsageError(f"{flag} {value}: expected {least} or more")
@@ -188,7 +199,7 @@ def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 class WhitenedConv(nn.Module):
-    """Reflect-padded 3x3 convolution (B,C,H,W) -> (B,K,H,W) whose weights are learned in whitened coordinates."""
+    """Reflect-padded 3x3 convolution (B,C,H,W) -> (B,K,H,W), its weights learned in whitened coordinates."""
 
     def __init__(self, in_channels: int, out_channels: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -213,27 +224,24 @@ class WhitenedConv(nn.Module):
     def start(self, x: Tensor, target: Tensor | None, generator: torch.Generator) -> None:
         """Take the patch statistics of x (B,C,H,W), the finished features this layer will be fed; done once.
 
-        Where a target (B,K,H,W) of equal width is known, begin with its least-squares fit, measured in the target's
-        channel deviations, so that one learning rate suits channels whose sizes differ a hundredfold. From a random
-        or zero start, layers above would be whitened on features whose size then grows, and magnify that growth.
+        Where a target (B,K,H,W) of equal width is known, begin at its channel means and measure in its channel
+        deviations, so that one learning rate suits channels whose sizes differ a hundredfold.
         """
         count, _, height, width = x.shape
         chosen = torch.randperm(count * height * width, generator=generator)[:FITTED_SAMPLES].to(x.device)
         image, top, left = chosen // (height * width), chosen // width % height, chosen % width
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
         pixels = [padded[image, :, top + row, left + column] for row in range(3) for column in range(3)]
-        patches = torch.stack(pixels, dim=2).flatten(1).double().cpu()  # (patches, C*9), in the weights' order
+        patches = torch.stack(pixels, dim=2).flatten(1).double().cpu()  # (N, C*9), in the weights' order
         centre = patches.mean(0)
         patches -= centre
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         values = values.clamp_min(0) + WHITENING_FLOOR * values.mean() + 1e-12
-        whitener = (vectors * values.rsqrt()) @ vectors.T
-        self.whitener.copy_(whitener)
+        self.whitener.copy_((vectors * values.rsqrt()) @ vectors.T)
         self.centre.copy_(centre)
         if target is not None:
             wanted = target[image, :, top, left].double().cpu()
             mean, deviation = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
-            self.v.copy_(least_squares(patches @ whitener, (wanted - mean) / deviation))
             self.gain.copy_(deviation[:, None])
             self.b.copy_(mean / deviation)
 
@@ -252,11 +260,11 @@ def train_encoder(
 ) -> tuple[Encoder, dict[str, float]]:
     """Train the compact encoder and return it with the error per tap on images it never saw.
 
-    readers, drawings: functions giving uint8 H×W×3 RGB, or raising ImageError; one crop in eight is a drawing, for
-    TOM judges drawings. One image in twenty is held out. Errors are mean squared error over variance, in the teacher's
-    features where the widths agree, else after a linear map. The encoder's float32 weights are values that float16
-    holds. on_step(step, loss, phase) is called after every step.
-    Raises SketchforgeError when no image can be read or the loss is not finite.
+    readers, drawings: functions giving uint8 H×W×3 RGB, or raising ImageError; one crop in eight is a
+    drawing, for TOM judges drawings. One image in twenty is held out. Errors are mean squared error over
+    variance, in the teacher's features where the widths agree, else after a linear map. The encoder's float32
+    weights are values that float16 holds. on_step(step, loss, phase) is called after every step. Raises
+    SketchforgeError when no image can be read or the loss is not finite.
     """
     seen, unseen = split(readers, size, seed)
     photos = CropSampler(seen, size, seed, "encoder photos", zoom=2.0)
@@ -269,7 +277,8 @@ def train_encoder(
     teacher = freeze(teacher).to(device)
     student = _Student(torch_generator(seed, "encoder init")).to(device)
     layers = list(student.convs)
-    probe = torch.cat([make(steps + i) for i in range(8)]).to(device)  # crops that training itself never takes
+    # Crops that training itself never takes.
+    probe = torch.cat([make(steps + i) for i in range(8)]).to(device)
     with torch.no_grad():
         reference = preactivations(teacher, probe, layers[-1])
     variances, heads = {}, nn.ModuleDict()
@@ -282,7 +291,7 @@ def train_encoder(
     heads.to(device)
 
     def layer_loss(name: str, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Squared error per channel over that channel's variance; faint channels are not blown up without bound.
+        """Squared error over variance per channel; faint channels are not blown up without bound.
 
         Equal widths are compared before the ReLU, where the problem is convex and no channel can die; a wider
         teacher is compared after it, through the 1x1 head, for that is what the student's taps will offer.
@@ -301,8 +310,10 @@ def train_encoder(
     def take(loss: Tensor, optimizer: torch.optim.Optimizer, rate: float, phase: str) -> None:
         nonlocal step
         if not torch.isfinite(loss):
-            raise SketchforgeError(f"encoder-train: the loss became {loss.item()} at step {step} ({phase}); "
-                                   "nothing was written; try another --seed or fewer --steps")
+            raise SketchforgeError(
+                f"encoder-train: the loss became {loss.item()} at step {step} ({phase}); "
+                "nothing was written; try another --seed or fewer --steps"
+            )
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
@@ -321,15 +332,15 @@ def train_encoder(
             if not same_width:
                 with torch.no_grad():
                     heads[name].start(F.relu(student.convs[name](inputs)), F.relu(target))
-            rate = FITTED_RATE if same_width else RATE
             trained = [*student.convs[name].parameters(), *heads[name].parameters()]
             optimizer = torch.optim.Adam(trained, betas=(0.9, 0.99))
             for i in range(per_layer):
                 images = batches.get((step,), (step + 1,)).to(device)
                 with torch.no_grad():
-                    inputs, target = student.inputs_of(name, images), preactivations(teacher, images, name)[name]
-                take(layer_loss(name, student.convs[name](inputs), target), optimizer,
-                     rate * _cosine(i, per_layer), name)
+                    inputs = student.inputs_of(name, images)
+                    target = preactivations(teacher, images, name)[name]
+                loss = layer_loss(name, student.convs[name](inputs), target)
+                take(loss, optimizer, RATE * _cosine(i, per_layer), name)
         optimizer = torch.optim.Adam([*student.parameters(), *heads.parameters()], lr=1e-3, betas=(0.9, 0.99))
         together = max(steps - step, 0)
         for i in range(together):
@@ -344,15 +355,16 @@ def train_encoder(
 
     encoder = student.folded()
     if not all(tensor.isfinite().all() for tensor in encoder.state_dict().values()):
-        raise SketchforgeError("encoder-train: a weight exceeds what float16 holds; nothing was written; "
-                               "try another --seed")
+        raise SketchforgeError(
+            "encoder-train: a weight exceeds what float16 holds; nothing was written; try another --seed"
+        )
     return encoder, tap_errors(encoder, teacher, heads, unseen)
 
 
 def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> tuple[list[Any], Tensor]:
-    """(readers to train on, crops of the held-out ones): two crops of every HELD_OUT-th image, 16 to MEASURED_CROPS.
+    """(readers to train on, crops of the held-out ones): every HELD_OUT-th image is held out.
 
-    Held out is the first such series that can be read at all.
+    Two crops of each are taken, 16 to MEASURED_CROPS in all, of the first such series that can be read.
     """
     for first in range(min(HELD_OUT, len(readers))):
         held_out = readers[first::HELD_OUT]
@@ -366,7 +378,7 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
 
 
 class _Head(nn.Module):
-    """The linear map from our channels (B,C,H,W) to a teacher's of another number; thrown away after training.
+    """The linear map from our channels (B,C,H,W) to a teacher's of another number, needed in training only.
 
     It measures in the target's channel deviations, as `WhitenedConv` does.
     """
@@ -381,7 +393,8 @@ class _Head(nn.Module):
         self.register_buffer("size", torch.ones(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.deviation * F.conv2d((x - self.centre) / self.size, self.v[:, :, None, None], self.b) + self.mean
+        normalised = F.conv2d((x - self.centre) / self.size, self.v[:, :, None, None], self.b)
+        return self.deviation * normalised + self.mean
 
     @torch.no_grad()
     def start(self, x: Tensor, target: Tensor) -> None:
@@ -391,7 +404,10 @@ class _Head(nn.Module):
         every = -(-x[:, 0].numel() // FITTED_SAMPLES)
         inputs, targets = (
             normalised.transpose(0, 1).flatten(1)[:, ::every].T.double().cpu()
-            for normalised in ((x - self.centre) / self.size, (target - self.mean) / self.deviation.clamp_min(1e-6))
+            for normalised in (
+                (x - self.centre) / self.size,
+                (target - self.mean) / self.deviation.clamp_min(1e-6),
+            )
         )
         self.v.copy_(least_squares(inputs, targets))
 
@@ -433,7 +449,7 @@ class _Student(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> Encoder:
-        """The plain encoder, its weights rounded to what float16 holds: what is measured is what is shipped."""
+        """The plain encoder, rounded to what float16 holds: what is measured is what is written."""
         encoder = Encoder(COMPACT_BLOCKS)
         for name, conv in encoder.convs.items():
             weight, bias = self.convs[name].folded()
@@ -460,7 +476,7 @@ def preactivations(encoder: Encoder, images: Tensor, until: str | None = None) -
 
 @torch.no_grad()
 def tap_errors(encoder: Encoder, teacher: Encoder, heads: nn.ModuleDict, images: Tensor) -> dict[str, float]:
-    """Mean squared error over variance of every ReLU tap (0 perfect, 1 no better than the mean); images (B,3,H,W)."""
+    """Mean squared error over variance of every ReLU tap (0 perfect, 1 a constant's); images (B,3,H,W)."""
     device = next(teacher.parameters()).device
     encoder = encoder.to(device)
     layers = list(encoder.convs)
@@ -476,7 +492,9 @@ def tap_errors(encoder: Encoder, teacher: Encoder, heads: nn.ModuleDict, images:
             square[name] += target.square().mean(dim=(2, 3)).sum(0)
         count += len(batch)
     variance = {name: (square[name] / count - (total[name] / count).square()).sum() for name in layers}
-    return {name.replace("conv", "relu"): float(error[name].sum() / count / variance[name]) for name in layers}
+    return {
+        name.replace("conv", "relu"): float(error[name].sum() / count / variance[name]) for name in layers
+    }
 
 
 def _cosine(step: int, steps: int) -> float:
