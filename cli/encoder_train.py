@@ -71,7 +71,7 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
 def encoder_train_command(**values: Any) -> None:
     """Distil a VGG19-shaped teacher into the compact encoder that TOM sees with.
 
-    Writes one file of 0.5 MB, the taps scaled over the photos built in. Images that cannot be read are left
+    Writes one file of 0.44 MB, its taps scaled over the photos built in. Images that cannot be read are left
     out and counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0
     is perfect, 1 no better than a constant.
     """
