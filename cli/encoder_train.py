@@ -75,7 +75,7 @@ def encoder_train_command(**values: Any) -> None:
     out and counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0
     is perfect, 1 no better than a constant.
     """
-    from trainers.encoder import distil
+    from trainers.encoder_session import distil
 
     options = EncoderTrainOptions(**values)
     progress = Bar()

@@ -26,17 +26,9 @@ from sketchforge.weights import (
     read_encoder,
     write_encoder,
 )
-from trainers.encoder import (
-    HELD_OUT,
-    WhitenedConv,
-    _Head,
-    distil,
-    preactivations,
-    short_names,
-    split,
-    tap_errors,
-    train_encoder,
-)
+from trainers.encoder import HELD_OUT, preactivations, split, tap_errors, train_encoder
+from trainers.encoder_session import distil, short_names
+from trainers.whitening import Head, WhitenedConv
 
 WIDER = [[20, 20], [40, 40], [72, 72, 72, 72], [136]]
 
@@ -309,7 +301,7 @@ def test_a_head_starts_as_the_best_linear_map():
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, 20, 20, generator=generator)
     target = torch.einsum("kc,bchw->bkhw", torch.randn(5, 3, generator=generator) * 100, x) + 7
-    head = _Head(3, target)
+    head = Head(3, target)
     torch.testing.assert_close(
         head(x), target.mean(dim=(0, 2, 3), keepdim=True).expand_as(target), atol=1e-2, rtol=1e-4
     )
@@ -512,7 +504,7 @@ def test_ctrl_c_says_that_nothing_was_written(options, call, folder, monkeypatch
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainers.encoder.calibrated_on_photos", interrupt)
+    monkeypatch.setattr("trainers.encoder_session.calibrated_on_photos", interrupt)
     code, _, err = call("--images", folder, *words(options))
     assert code == 130 and "nothing was written" in err
     assert not options.out.exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import environment, scene
+from conftest import environment, make_photos, scene
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import TomTrainOptions
@@ -303,6 +303,30 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
     monkeypatch.setattr(tom_session, "write_bytes", original)
     assert command_line(words) == 0
     assert files_of(run) == files_of(finished)
+
+
+class Notes(TomProgress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_unreadable_photos_are_replaced_and_told(tmp_path):
+    make_photos(tmp_path / "photos", 4)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    progress = Notes()
+    train_tom(replace(TINY, run=tmp_path / "run", images=tmp_path / "photos"), progress)
+    assert "1 of 5 photos could not be read; others took their place" in progress.notes
+
+
+def test_no_readable_photo_at_all_is_an_error(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(SketchforgeError, match="none of the 1 images can be read"):
+        train_tom(replace(TINY, run=tmp_path / "run", images=tmp_path / "photos"))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -15,235 +15,25 @@ then comes to compute the teacher's function. A wider teacher is approximated.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sketchforge.checkpoint import digest_of
-from sketchforge.device import choose_device, set_threads
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import ImageError, decode_image
+from sketchforge.errors import SketchforgeError
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder, freeze
-from sketchforge.options import EncoderTrainOptions
 from sketchforge.seeding import torch_generator
-from sketchforge.sources import ImageSource, find_images
-from sketchforge.weights import calibrated_on_photos, encoder_digest, load_teacher, truncated, write_encoder
 from trainers.crops import CropSampler, Prefetch
+from trainers.whitening import Head, WhitenedConv
 
-DEEPEST = "relu4_1"  # the last layer of COMPACT_BLOCKS
-MIN_STEPS = sum(map(len, COMPACT_BLOCKS))  # one for every layer
-MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which cannot be padded by reflection
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
 MEASURED_CROPS = 512  # of held-out images, at most
 RATE = 2e-2  # Adam's, while one layer is trained
-RIDGE = 0.1  # of least squares, times weights per sample
-FITTED_SAMPLES = 50_000  # patches, or positions, for statistics and for a head's least squares
-WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
-
-
-class Progress(Protocol):
-    """Who wants to know how the training goes."""
-
-    def begin(self, description: str, steps: int) -> None: ...
-
-    def step(self, loss: float, phase: str) -> None: ...
-
-    def end(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class EncoderSummary:
-    """What `distil` wrote. errors: mean squared error over variance per tap, on images held out."""
-
-    errors: dict[str, float]
-    digest: str
-    num_bytes: int
-    num_images: int
-    unreadable: dict[str, int]  # images left out, by reason
-
-
-class ImageReader:
-    """Decodes its image when called, uint8 H×W×3 RGB, and remembers why it could not (`failure`)."""
-
-    def __init__(self, source: ImageSource) -> None:
-        self.source = source
-        self.failure: str | None = None
-
-    def __call__(self) -> np.ndarray:
-        try:
-            return decode_image(self.source.read()).pixels
-        except ImageError as error:
-            self.failure = error.reason
-            raise
-
-
-def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
-    """Train the compact encoder after the teacher and write it, scaled over the built-in photos, in float16.
-
-    The file says where it comes from without naming any path of this machine. Whatever is wrong with the
-    options, the folders or the teacher is raised before training begins, as UsageError or SketchforgeError;
-    unreadable images are left out and counted. On any error nothing is written.
-    """
-    from sketchforge.samples.drawings import load_drawings
-
-    check_options(options)
-    device = choose_device(options.device)
-    threads = set_threads(options.threads)
-    folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
-    readers = [reader for folder in folders for reader in folder]
-    if len(readers) < 2:
-        raise UsageError(
-            f"--images {options.images[0]}: found 1 image, expected 2 or more, since one is held out"
-        )
-    teacher = load_teacher(options.teacher)
-    if missing := [tap for tap in Encoder(COMPACT_BLOCKS).tap_names() if tap not in teacher.tap_names()]:
-        raise SketchforgeError(
-            f"--teacher {options.teacher}: has no layer {missing[0]}, expected all of VGG19's up to {DEEPEST}"
-        )
-    teacher = truncated(teacher, [DEEPEST])
-    drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
-    name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
-    progress.begin(
-        f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, "
-        f"teacher {name}, {options.steps} steps on {device} with {threads} threads",
-        options.steps,
-    )
-    try:
-        encoder, errors = train_encoder(
-            teacher,
-            readers,
-            [lambda drawing=drawing: drawing for drawing in drawings],
-            steps=options.steps,
-            batch_size=options.batch_size,
-            size=options.size,
-            seed=options.seed,
-            device=device,
-            on_step=lambda _, loss, phase: progress.step(loss, phase),
-        )
-    finally:
-        progress.end()
-    encoder = calibrated_on_photos(encoder.cpu())
-    settings = {key: asdict(options)[key] for key in ("steps", "batch_size", "size", "seed")}
-    about: dict[str, Any] = settings | {
-        "teacher": {"name": name, "sha256": digest_of(teacher.state_dict())},
-        "images": [
-            {
-                "folder": label,
-                "found": len(folder),
-                "unreadable": sum(reader.failure is not None for reader in folder),
-            }
-            for label, folder in zip(short_names(options.images), folders)
-        ],
-        "drawings": len(drawings),
-        "errors": errors,
-        "device": device.type,
-        "threads": threads,
-    }
-    write_encoder(options.out, encoder, about, torch.float16)
-    return EncoderSummary(
-        errors,
-        encoder_digest(encoder),
-        options.out.stat().st_size,
-        len(readers),
-        dict(Counter(reader.failure for reader in readers if reader.failure)),
-    )
-
-
-def check_options(options: EncoderTrainOptions) -> None:
-    """Raise UsageError for values that cannot work, among them an output file that cannot be created."""
-    if not options.images:
-        raise UsageError("--images: none given, expected one folder or more")
-    for flag, value, least in (
-        ("--steps", options.steps, MIN_STEPS),
-        ("--batch-size", options.batch_size, 2),
-        ("--size", options.size, MIN_SIZE),
-    ):
-        if value < least:
-            raise UsageError(f"{flag} {value}: expected {least} or more")
-    if options.out.is_dir():
-        raise UsageError(f"--out {options.out}: is a folder, expected a file to write")
-    above = next(folder for folder in options.out.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {options.out}: {above} is not a folder that can be written to")
-
-
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """The folders by their own names, with as many of the names above as it takes to tell them apart."""
-    parts = [folder.resolve().parts for folder in folders]
-    names = []
-    for own in parts:
-        length = 1
-        while length < len(own) and sum(other[-length:] == own[-length:] for other in set(parts)) > 1:
-            length += 1
-        names.append("/".join(own[-length:]))
-    return names
-
-
-def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
-    """(N,P) and (N,K), centred, float64 -> the (K,P) that maps the ones to the others.
-
-    Few samples for many weights would be fitted exactly, noise and all; the ridge grows with that risk.
-    """
-    count, width = inputs.shape
-    ridge = RIDGE * width / count * torch.eye(width, dtype=inputs.dtype)
-    return torch.linalg.solve(inputs.T @ inputs / count + ridge, inputs.T @ targets / count).T
-
-
-class WhitenedConv(nn.Module):
-    """Reflect-padded 3x3 convolution (B,C,H,W) -> (B,K,H,W), its weights learned in whitened coordinates."""
-
-    def __init__(self, in_channels: int, out_channels: int, generator: torch.Generator) -> None:
-        super().__init__()
-        patch = in_channels * 9
-        self.in_channels = in_channels
-        self.v = nn.Parameter(torch.randn(out_channels, patch, generator=generator) / patch**0.5)
-        self.b = nn.Parameter(torch.zeros(out_channels))
-        self.register_buffer("gain", torch.ones(out_channels, 1))
-        self.register_buffer("whitener", torch.eye(patch))
-        self.register_buffer("centre", torch.zeros(patch))
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """The plain convolution's weight (K,C,3,3) and bias (K)."""
-        weight = self.gain * (self.v @ self.whitener)
-        return weight.view(-1, self.in_channels, 3, 3), self.gain[:, 0] * self.b - weight @ self.centre
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.folded()
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
-
-    @torch.no_grad()
-    def start(self, x: Tensor, target: Tensor | None, generator: torch.Generator) -> None:
-        """Take the patch statistics of x (B,C,H,W), the finished features this layer will be fed; done once.
-
-        Where a target (B,K,H,W) of equal width is known, begin at its channel means and measure in its channel
-        deviations, so that one learning rate suits channels whose sizes differ a hundredfold.
-        """
-        count, _, height, width = x.shape
-        chosen = torch.randperm(count * height * width, generator=generator)[:FITTED_SAMPLES].to(x.device)
-        image, top, left = chosen // (height * width), chosen // width % height, chosen % width
-        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        pixels = [padded[image, :, top + row, left + column] for row in range(3) for column in range(3)]
-        patches = torch.stack(pixels, dim=2).flatten(1).double().cpu()  # (N, C*9), in the weights' order
-        centre = patches.mean(0)
-        patches -= centre
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-        values = values.clamp_min(0) + WHITENING_FLOOR * values.mean() + 1e-12
-        self.whitener.copy_((vectors * values.rsqrt()) @ vectors.T)
-        self.centre.copy_(centre)
-        if target is not None:
-            wanted = target[image, :, top, left].double().cpu()
-            mean, deviation = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
-            self.gain.copy_(deviation[:, None])
-            self.b.copy_(mean / deviation)
 
 
 def train_encoder(
@@ -286,7 +76,7 @@ def train_encoder(
         conv = student.convs[name]
         same_width = conv.b.numel() == target.shape[1]
         compared = target if same_width else F.relu(target)
-        heads[name] = nn.Identity() if same_width else _Head(conv.b.numel(), compared)
+        heads[name] = nn.Identity() if same_width else Head(conv.b.numel(), compared)
         variances[name] = compared.var(dim=(0, 2, 3), keepdim=True)
     heads.to(device)
 
@@ -375,41 +165,6 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
             continue
         return [reader for i, reader in enumerate(readers) if i % HELD_OUT != first], unseen
     raise SketchforgeError(f"--images: none of the {len(readers)} images can be read")
-
-
-class _Head(nn.Module):
-    """The linear map from our channels (B,C,H,W) to a teacher's of another number, needed in training only.
-
-    It measures in the target's channel deviations, as `WhitenedConv` does.
-    """
-
-    def __init__(self, channels: int, target: Tensor) -> None:
-        super().__init__()
-        self.v = nn.Parameter(torch.zeros(target.shape[1], channels))
-        self.b = nn.Parameter(torch.zeros(target.shape[1]))
-        self.register_buffer("deviation", target.std(dim=(0, 2, 3))[:, None, None])
-        self.register_buffer("mean", target.mean(dim=(0, 2, 3))[:, None, None])
-        self.register_buffer("centre", torch.zeros(channels, 1, 1))
-        self.register_buffer("size", torch.ones(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        normalised = F.conv2d((x - self.centre) / self.size, self.v[:, :, None, None], self.b)
-        return self.deviation * normalised + self.mean
-
-    @torch.no_grad()
-    def start(self, x: Tensor, target: Tensor) -> None:
-        """Begin with the least-squares map from x (B,C,H,W) to the target (B,K,H,W)."""
-        self.centre.copy_(x.mean(dim=(0, 2, 3))[:, None, None])
-        self.size.copy_(x.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])
-        every = -(-x[:, 0].numel() // FITTED_SAMPLES)
-        inputs, targets = (
-            normalised.transpose(0, 1).flatten(1)[:, ::every].T.double().cpu()
-            for normalised in (
-                (x - self.centre) / self.size,
-                (target - self.mean) / self.deviation.clamp_min(1e-6),
-            )
-        )
-        self.v.copy_(least_squares(inputs, targets))
 
 
 class _Student(nn.Module):

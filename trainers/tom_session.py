@@ -138,6 +138,10 @@ def train_tom(options: TomTrainOptions, progress: TomProgress | None = None) -> 
     finally:
         progress.end()
         log.close()
+    for what, sampler in (("photos", tom.photos), ("drawings", tom.drawings)):
+        if sampler.unreadable:
+            progress.note(f"{len(sampler.unreadable)} of {len(sampler.readers)} {what} could not be read; others took "
+                          "their place")
     _finish(plan, tom, candidates, sheet, progress)
     return sheet
 

@@ -1,0 +1,104 @@
+"""Linear layers that are learned in well-conditioned coordinates, and folded into plain ones afterwards."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RIDGE = 0.1  # of least squares, times weights per sample
+FITTED_SAMPLES = 50_000  # patches, or positions, for statistics and for a head's least squares
+WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
+
+
+def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(N,P) and (N,K), centred, float64 -> the (K,P) that maps the ones to the others.
+
+    Few samples for many weights would be fitted exactly, noise and all; the ridge grows with that risk.
+    """
+    count, width = inputs.shape
+    ridge = RIDGE * width / count * torch.eye(width, dtype=inputs.dtype)
+    return torch.linalg.solve(inputs.T @ inputs / count + ridge, inputs.T @ targets / count).T
+
+
+class WhitenedConv(nn.Module):
+    """Reflect-padded 3x3 convolution (B,C,H,W) -> (B,K,H,W), its weights learned in whitened coordinates."""
+
+    def __init__(self, in_channels: int, out_channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        patch = in_channels * 9
+        self.in_channels = in_channels
+        self.v = nn.Parameter(torch.randn(out_channels, patch, generator=generator) / patch**0.5)
+        self.b = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("gain", torch.ones(out_channels, 1))
+        self.register_buffer("whitener", torch.eye(patch))
+        self.register_buffer("centre", torch.zeros(patch))
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """The plain convolution's weight (K,C,3,3) and bias (K)."""
+        weight = self.gain * (self.v @ self.whitener)
+        return weight.view(-1, self.in_channels, 3, 3), self.gain[:, 0] * self.b - weight @ self.centre
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.folded()
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
+
+    @torch.no_grad()
+    def start(self, x: Tensor, target: Tensor | None, generator: torch.Generator) -> None:
+        """Take the patch statistics of x (B,C,H,W), the finished features this layer will be fed; done once.
+
+        Where a target (B,K,H,W) of equal width is known, begin at its channel means and measure in its channel
+        deviations, so that one learning rate suits channels whose sizes differ a hundredfold.
+        """
+        count, _, height, width = x.shape
+        chosen = torch.randperm(count * height * width, generator=generator)[:FITTED_SAMPLES].to(x.device)
+        image, top, left = chosen // (height * width), chosen // width % height, chosen % width
+        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        pixels = [padded[image, :, top + row, left + column] for row in range(3) for column in range(3)]
+        patches = torch.stack(pixels, dim=2).flatten(1).double().cpu()  # (N, C*9), in the weights' order
+        centre = patches.mean(0)
+        patches -= centre
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        values = values.clamp_min(0) + WHITENING_FLOOR * values.mean() + 1e-12
+        self.whitener.copy_((vectors * values.rsqrt()) @ vectors.T)
+        self.centre.copy_(centre)
+        if target is not None:
+            wanted = target[image, :, top, left].double().cpu()
+            mean, deviation = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
+            self.gain.copy_(deviation[:, None])
+            self.b.copy_(mean / deviation)
+
+
+class Head(nn.Module):
+    """The linear map from our channels (B,C,H,W) to a teacher's of another number, needed in training only.
+
+    It measures in the target's channel deviations, as `WhitenedConv` does.
+    """
+
+    def __init__(self, channels: int, target: Tensor) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.zeros(target.shape[1], channels))
+        self.b = nn.Parameter(torch.zeros(target.shape[1]))
+        self.register_buffer("deviation", target.std(dim=(0, 2, 3))[:, None, None])
+        self.register_buffer("mean", target.mean(dim=(0, 2, 3))[:, None, None])
+        self.register_buffer("centre", torch.zeros(channels, 1, 1))
+        self.register_buffer("size", torch.ones(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised = F.conv2d((x - self.centre) / self.size, self.v[:, :, None, None], self.b)
+        return self.deviation * normalised + self.mean
+
+    @torch.no_grad()
+    def start(self, x: Tensor, target: Tensor) -> None:
+        """Begin with the least-squares map from x (B,C,H,W) to the target (B,K,H,W)."""
+        self.centre.copy_(x.mean(dim=(0, 2, 3))[:, None, None])
+        self.size.copy_(x.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])
+        every = -(-x[:, 0].numel() // FITTED_SAMPLES)
+        inputs, targets = (
+            normalised.transpose(0, 1).flatten(1)[:, ::every].T.double().cpu()
+            for normalised in (
+                (x - self.centre) / self.size,
+                (target - self.mean) / self.deviation.clamp_min(1e-6),
+            )
+        )
+        self.v.copy_(least_squares(inputs, targets))
