@@ -14,6 +14,7 @@ demo: install ## train TOM on the built-in samples, render them, make a contact 
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards $(SHARDS)/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge render --method canny --shards $(SHARDS)-canny/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge gallery $(SHARDS)/ --compare $(SHARDS)-canny/ --png $(SHARDS)-gallery.png
+	@echo "photo | ten sketches | Canny: $(abspath $(SHARDS)-gallery.png)"
 
 test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest
@@ -27,7 +28,8 @@ help: ## this list
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $(PYTHON) is older than 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "error: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .

@@ -18,6 +18,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import TomTrainOptions
 from sketchforge.runlog import read_log
 from sketchforge.samples.drawings import load_drawings
+from sketchforge.tom_run import read_snapshot, snapshot_path
 from sketchforge.weights import load_encoder
 from trainers import tom_session
 from trainers.tom import Tom
@@ -135,6 +136,10 @@ def test_run_folder(finished):
     assert (record["format"], record["version"]) == ("sketchforge-tom-run", 1)
     assert len(record["snapshots"]) == 3
     assert sorted(path.name for path in (finished / "snapshots").iterdir()) == [f"0{n}.safetensors" for n in range(3)]
+    for number, entry in enumerate(record["snapshots"]):
+        _, about = read_snapshot(snapshot_path(finished, number))
+        assert about["options"] == record["options"] and about["encoder"] == record["encoder"]
+        assert (about["content"], about["realism"]) == (entry["content"], entry["realism"])
     selection = json.loads((finished / "selection.json").read_text())
     assert [f"tom-{step}" for step in selection["chosen"]] == [each["style"] for each in record["snapshots"]]
     difference = np.array(selection["difference"])

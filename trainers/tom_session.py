@@ -225,7 +225,8 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
     snapshots = []
     for number, index in enumerate(selection.chosen):
         step = evaluations[index]["step"]
-        write_snapshot(snapshot_path(run, number), generators[index], evaluations[index])
+        about = evaluations[index] | {name: plan.record[name] for name in ("options", "encoder")}
+        write_snapshot(snapshot_path(run, number), generators[index], about)
         snapshots.append(
             {"style": f"tom-{step}", **evaluations[index], "digest": digest_of(generators[index].state_dict())}
         )
