@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images import read_bytes
@@ -87,9 +87,10 @@ def builtin_images() -> list[ImageSource]:
 
 def image_key(relative_path: str) -> str:
     """The key of an image, from its path with forward slashes; see the head of this module."""
-    path = PurePosixPath(relative_path)
-    extension = path.suffix[1:].lower()
-    text = str(path.with_suffix("")) if extension == "jpg" else str(path)
+    # Plain text operations: pathlib's idea of a suffix differs between versions of Python, and keys must not.
+    stem, _, extension = relative_path.rpartition(".")
+    named = bool(stem) and not stem.endswith("/") and "/" not in extension
+    text = stem if named and extension.lower() == "jpg" else relative_path
     text = re.sub(r"[^A-Za-z0-9_-]+", "_", text.replace("/", "__"))
     text = re.sub(r"^-+", "_", text)  # a leading hyphen would read as an option wherever a key is typed
     bare = len(text) <= MAX_KEY and not _HASHED.fullmatch(text) and text == text.lower()
