@@ -1,8 +1,7 @@
 """The one module that converts pictures: uint8 HWC RGB on disk, float32 NCHW in [-1, 1] in memory.
 
-Reading refuses rather than guesses. Whatever Pillow can open becomes 8-bit RGB: EXIF orientation applied,
-palettes and grey expanded, transparency laid over white paper, 16-bit values divided by 257, CMYK converted,
-and of an animation the first frame taken. Colour profiles are not applied.
+Reading refuses rather than guesses. Whatever Pillow can open becomes 8-bit sRGB, upright and on white paper;
+docs/images.md lists what happens to which kind of picture, `colour.py` does it.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sketchforge.colour import is_srgb, to_srgb
 from sketchforge.errors import SketchforgeError
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def decode_image(data: bytes) -> DecodedImage:
             warnings.simplefilter(
                 "ignore"
             )  # Pillow's half-way bomb warning, odd EXIF and palettes: not the user's
-            image = Image.open(io.BytesIO(data))
-            _check_size(*image.size)
-            image.load()
-            return _to_rgb(image)
+            return _decode(data)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -103,7 +100,40 @@ def decode_image(data: bytes) -> DecodedImage:
     ) as error:  # Pillow's decoders raise anything from struct.error to SyntaxError on damaged data
         text = str(error).lower()
         truncated = isinstance(error, EOFError) or "truncat" in text or "unexpected end" in text
+        truncated = truncated or _is_cut_webp(data)
+        if truncated and (whole := _without_its_end(data)):
+            return whole
         raise ImageError(TRUNCATED if truncated else UNREADABLE, text[:200]) from error
+
+
+def _decode(data: bytes) -> DecodedImage:
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data))
+    _check_size(*image.size)
+    image.load()
+    return _to_rgb(image)
+
+
+def _without_its_end(data: bytes) -> DecodedImage | None:
+    """A JPEG whose data is all there and only the end marker is missing; None for any other picture.
+
+    What the decoder makes up for missing data depends on what follows, so two endings tell whether it had to.
+    """
+    import numpy as np
+
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    try:
+        plain, other = (_decode(data + filler + b"\xff\xd9") for filler in (b"", bytes(range(1, 250)) * 4))
+    except Exception:
+        return None
+    return DecodedImage(plain.pixels, False) if np.array_equal(plain.pixels, other.pixels) else None
+
+
+def _is_cut_webp(data: bytes) -> bool:
+    """Whether a RIFF file is shorter than its header says: Pillow's own error does not tell."""
+    return data.startswith(b"RIFF") and len(data) < int.from_bytes(data[4:8], "little") + 8
 
 
 def _check_size(width: int, height: int) -> None:
@@ -115,34 +145,17 @@ def _check_size(width: int, height: int) -> None:
 
 def _to_rgb(image: Image.Image) -> DecodedImage:
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     # A multi-picture JPEG (MPO) is not passed on as it is: readers differ in which of its pictures they take.
-    plain = image.format == "JPEG" and image.mode == "RGB"
+    plain = image.format == "JPEG" and image.mode == "RGB" and is_srgb(image)
     try:
         upright = ImageOps.exif_transpose(image)
         plain = plain and image.getexif().get(0x0112, 1) == 1
     except Exception:  # an unreadable EXIF block says nothing about the pixels, which are sound
         upright = image
         plain = False
-    if upright.mode.startswith("I") or upright.mode == "F":
-        pixels = np.repeat(_grey_to_uint8(np.asarray(upright), upright.mode)[..., None], 3, axis=2)
-    elif upright.has_transparency_data:
-        layers = upright.convert("RGBA")
-        paper = Image.new("RGBA", layers.size, (255, 255, 255, 255))
-        pixels = np.asarray(Image.alpha_composite(paper, layers).convert("RGB"))
-    else:
-        pixels = np.asarray(upright.convert("RGB"))
-    return DecodedImage(np.ascontiguousarray(pixels), plain)
-
-
-def _grey_to_uint8(values: np.ndarray, mode: str) -> np.ndarray:
-    """Wide grey to 8 bits: integers as 0..65535; floats as 0..1 when none is above 1, else as 0..255."""
-    import numpy as np
-
-    wide = np.nan_to_num(values.astype(np.float64))
-    scale = 1 / 257 if mode != "F" else 255.0 if wide.max() <= 1 else 1.0
-    return np.clip(np.rint(wide * scale), 0, 255).astype(np.uint8)
+    return DecodedImage(np.ascontiguousarray(to_srgb(upright)), plain)
 
 
 def fit_square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
