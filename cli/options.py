@@ -22,7 +22,8 @@ def defaults_of(options: type) -> dict[str, Any]:
 
 
 def images_option(help: str) -> Callable[[Any], Any]:
-    return click.option("--images", type=FOLDER, metavar="DIR", help=help)
+    # Text, not a path: it may be a pattern. What it means is the library's to find out (sources/find.py).
+    return click.option("--images", metavar="SRC", help=help)
 
 
 def device_option(default: str) -> Callable[[Any], Any]:

@@ -16,7 +16,23 @@ DEFAULTS = defaults_of(RenderOptions)
 
 
 @click.command("render", epilog="Example: sketchforge render --images photos/ --checkpoints 10 --shards out/")
-@images_option("Folder of images, at any depth. [default: the built-in photos]")
+@images_option(
+    "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; or a list "
+    "of files (.txt). [default: the built-in photos]"
+)
+@click.option("--prefix-keys", is_flag=True, help="Put a tar's name before its keys: for tars whose keys repeat.")
+@click.option(
+    "--shuffle-seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Take the images in an order drawn from this seed. [default: as found]",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take only the first N images, after shuffling. [default: all]",
+)
 @click.option("--shards", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
 @click.option(
     "--method",
@@ -124,6 +140,31 @@ DEFAULTS = defaults_of(RenderOptions)
     metavar="N",
     help="Stop with exit code 1 once more images have failed. [default: go on whatever fails]",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULTS["timeout"],
+    show_default=True,
+    metavar="SECONDS",
+    help="Give an image up when a worker takes longer for it.",
+)
+@click.option(
+    "--num-tasks",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["num_tasks"],
+    show_default=True,
+    metavar="N",
+    help="Share the shards among N runs of this command, on any number of machines with one folder.",
+)
+@click.option(
+    "--task-id",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["task_id"],
+    show_default=True,
+    metavar="I",
+    help="Which of them this is, from 0 to N-1.",
+)
+@click.option("--retry-failed", is_flag=True, help="Draw those shards anew in which images failed.")
 @click.option("--overwrite", is_flag=True, help="Replace the shards that the output folder holds.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
 def render_command(dry_run: bool, **values: Any) -> None:
@@ -143,7 +184,7 @@ def render_command(dry_run: bool, **values: Any) -> None:
     progress = Bar()
     with on_interrupt(lambda: progress.kept(options.shards)):
         summary = render(options, progress)
-    _print_summary(options.shards, summary)
+    _print_summary(options, summary)
 
 
 def _describe(plan: Any) -> str:
@@ -154,9 +195,11 @@ def _describe(plan: Any) -> str:
         name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
         weights = f"{plan.num_sketches} snapshots of {plan.options.tom} ({name} {digest[:8]})"
         drawn_by = f"tom, {weights}, on {plan.ready.device}"
+    task, tasks = plan.options.task_id, plan.options.num_tasks
+    of_task = f"; task {task} of 0..{tasks - 1}: {len(plan.mine)} of them" if tasks > 1 else ""
     return (
         f"{len(plan.images)} images ({inputs}) x {plan.num_sketches} sketches ({drawn_by}) "
-        f"-> {len(plan.shards)} shards in {plan.options.shards}"
+        f"-> {len(plan.shards)} shards in {plan.options.shards}{of_task}"
     )
 
 
@@ -169,23 +212,27 @@ def _estimate(plan: Any) -> str:
     )
 
 
-def _print_summary(folder: Path, summary: Any) -> None:
+def _print_summary(options: RenderOptions, summary: Any) -> None:
     from sketchforge.render import reasons
 
+    folder = options.shards
+    of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
+    samples = f"{summary.outcomes['ok']} samples in {summary.num_shards} shards{of_task}"
     if summary.num_images == 0:
-        click.echo(
-            f"{folder}: complete already, {summary.outcomes['ok']} samples in {summary.num_shards} shards"
-        )
+        click.echo(f"{folder}: complete already, {samples}")
     else:
         rate = summary.num_images / summary.seconds
         click.echo(
-            f"{folder}: {summary.outcomes['ok']} samples in {summary.num_shards} shards; "
-            f"{summary.num_images} images in {summary.seconds:.1f} s ({rate:.1f} images/s), "
+            f"{folder}: {samples}; {summary.num_images} images in {summary.seconds:.1f} s ({rate:.1f} images/s), "
             f"slowest stage: {summary.slowest_stage}"
         )
+    if options.num_tasks > 1:
+        others = "all tasks are done" if summary.complete else "other tasks have shards to make still"
+        click.echo(f"{folder}: {others}")
     if summary.num_failed:
         click.echo(
-            f"{summary.num_failed} images failed: {reasons(summary.outcomes)}; the .jsonl files name them"
+            f"{summary.num_failed} images failed: {reasons(summary.outcomes)}; the .jsonl files name them, and "
+            "--retry-failed tries them again"
         )
 
 
@@ -203,8 +250,12 @@ class Bar:
         click.echo(_describe(plan))
         if plan.options.images is None:
             click.echo("no --images given: using the photos built in")
-        if plan.kept and plan.todo:
-            click.echo(f"{len(plan.kept)} of {len(plan.shards)} shards are finished and kept")
+        kept, changed = plan.state.kept, plan.state.changed
+        if kept and plan.todo:
+            click.echo(f"{len(kept)} of {len(plan.mine)} shards are finished and kept")
+        if changed:
+            which = next(filter(None, changed.values()), "an input")
+            click.echo(f"{len(changed)} shards are drawn anew: {which} has changed since")
         if plan.todo:
             total = sum(len(shard.inputs) for shard in plan.todo)
             interval = 0.2 if sys.stderr.isatty() else 30

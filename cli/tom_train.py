@@ -15,7 +15,7 @@ DEFAULTS = defaults_of(TomTrainOptions)
 
 
 @click.command("tom-train", epilog="Example: sketchforge tom-train --images photos/ --drawings drawings/ --run runs/mine")
-@images_option("Folder of photos, at any depth. [default: the built-in photos]")
+@images_option("Photos: a folder, tars or a list, as for `render`. [default: the built-in photos]")
 @click.option(
     "--drawings", type=FOLDER, metavar="DIR",
     help="Folder of line drawings, dark on light; twenty will do. [default: the built-in drawings]",

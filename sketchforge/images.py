@@ -30,7 +30,9 @@ TRUNCATED = "truncated"  # the data ends early
 TOO_SMALL = "too small"  # a side under MIN_SIDE
 TOO_LARGE = "too large"  # over MAX_PIXELS by its own header, or over MAX_BYTES
 UNREADABLE = "unreadable"  # the file cannot be opened, or its data is damaged or of a kind we cannot convert
-REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE)
+GONE = "gone"  # the file has disappeared since it was found
+CHANGED = "changed"  # the file is no longer the one that was found
+REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED)
 
 # How the formats we look for begin: a damaged header is `unreadable`, not `not an image`.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")

@@ -13,8 +13,8 @@ from pathlib import Path
 class TomTrainOptions:
     """`sketchforge tom-train` (TOM, paper section 3)."""
 
-    images: Path | None = None  # photos R; None: the built-in photos
-    drawings: Path | None = None  # drawings S; None: the built-in drawings
+    images: str | Path | None = None  # photos R, as `render` takes them; None: the built-in photos
+    drawings: str | Path | None = None  # drawings S; None: the built-in drawings
     run: Path = Path("runs/tom")
     encoder: str = "builtin"  # builtin | vgg16 | vgg19 | random | path of a weights file
     generator: str = "lean"  # lean | paper
@@ -34,7 +34,10 @@ class RenderOptions:
     """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
 
     shards: Path  # output folder
-    images: Path | None = None  # a folder tree; None: the built-in photos
+    images: str | Path | None = None  # folder, tars, images or a list (sources/find.py); None: the built-in photos
+    prefix_keys: bool = False  # put a tar's name before the keys of its images
+    shuffle_seed: int | None = None  # order of the inputs; None: as found
+    limit: int | None = None  # take only the first so many, after shuffling
     method: str = "tom"  # tom | canny
     tom: Path = Path("runs/tom")
     checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
@@ -51,6 +54,10 @@ class RenderOptions:
     threads: int = 0  # torch's CPU threads; 0: all cores
     device: str = "auto"
     max_failures: int | None = None  # images that may fail before the run counts as failed; None: any number
+    timeout: float = 300.0  # seconds a worker may take for one image before it is given up
+    task_id: int = 0  # which of num_tasks pieces of the work to do
+    num_tasks: int = 1
+    retry_failed: bool = False  # draw shards anew in which images failed
     overwrite: bool = False
 
 
@@ -68,7 +75,7 @@ class GalleryOptions:
 class EncoderTrainOptions:
     """`sketchforge encoder-train`: distil a VGG19-shaped teacher into the compact encoder."""
 
-    images: tuple[Path, ...] = ()  # folders of training images
+    images: tuple[str | Path, ...] = ()  # training images, each as `render` takes them
     teacher: str = "vgg19"  # vgg19 (torchvision's weights) | path of a weights file
     out: Path = Path("encoder.safetensors")
     steps: int = 3600

@@ -10,23 +10,24 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import to_tensor
 from sketchforge.options import RenderOptions
+from sketchforge.pictures import Prepared, encode_sketches, prepare
 from sketchforge.shards.plan import PlannedShard, plan_batches
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.sources import ImageSource
-from sketchforge.workers import Prepared, WorkerPool, encode_sketches, prepare
+from sketchforge.workers import Task, WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     import numpy as np
 
 # One input on its way: its record so far, and its sketches where they are still being encoded.
-_Pending = tuple[Record, "Future[Any] | None"]
+_Pending = tuple[Record, "Task | None"]
 
 
 def records(
@@ -44,19 +45,19 @@ def records(
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
     pending: deque[_Pending] = deque()
     for batch in _prepared(batches, options, pool, max(1, window // options.batch_size)):
-        images = [(image, future.result()) for image, future in batch]
+        images = [(image, _prepared_by(task, pool)) for image, task in batch]
         pending.extend(_draw_batch(images, ready, options, pool))
         while pending and (len(pending) > window or _is_done(pending[0])):
-            yield _finish(pending.popleft())
+            yield _finish(pending.popleft(), pool)
     while pending:
-        yield _finish(pending.popleft())
+        yield _finish(pending.popleft(), pool)
 
 
 def _prepared(
     batches: Iterator[Sequence[ImageSource]], options: RenderOptions, pool: WorkerPool, num_ahead: int
-) -> Iterator[list[tuple[ImageSource, Future[Prepared]]]]:
+) -> Iterator[list[tuple[ImageSource, Task]]]:
     """Batches in order, `num_ahead` of them being decoded ahead, into the next shard where this one ends."""
-    ahead: deque[list[tuple[ImageSource, Future[Prepared]]]] = deque()
+    ahead: deque[list[tuple[ImageSource, Task]]] = deque()
     for batch in batches:
         ahead.append([(image, pool.submit(prepare, image, options.size, options.fit)) for image in batch])
         if len(ahead) > num_ahead:
@@ -76,8 +77,7 @@ def _draw_batch(
         run = list(run)
         if size is None:
             for image, prepared in run:
-                seconds = {"decode": prepared.seconds}
-                yield Record(image.key, image.source, prepared.reason, seconds=seconds), None
+                yield _record(image, prepared), None
             continue
         start = time.perf_counter()
         sketches = draw(
@@ -85,10 +85,28 @@ def _draw_batch(
         )
         spent = (time.perf_counter() - start) / len(run)
         for (image, prepared), drawn in zip(run, sketches, strict=True):
-            about = _about(image, prepared, ready)
-            seconds = {"decode": prepared.seconds, "draw": spent}
-            record = Record(image.key, image.source, None, prepared.jpeg, (), about, seconds)
+            record = replace(
+                _record(image, prepared),
+                image=prepared.jpeg,
+                caption=prepared.caption,
+                about=_about(image, prepared, ready),
+                seconds={"decode": prepared.seconds, "draw": spent},
+            )
             yield record, pool.submit(encode_sketches, drawn, bilevel)
+
+
+def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:
+    """What a worker made of the picture; one that no worker survives is an image that failed."""
+    try:
+        return pool.result(task)
+    except WorkerLost as lost:
+        return Prepared(lost.reason, 0.0)
+
+
+def _record(image: ImageSource, prepared: Prepared) -> Record:
+    seconds = {"decode": prepared.seconds}
+    size = image.picture.num_bytes
+    return Record(image.key, image.source, size, prepared.reason, prepared.note, seconds=seconds)
 
 
 def _size(prepared: Prepared) -> tuple[int, ...] | None:
@@ -131,7 +149,9 @@ def _about(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict
         "height": prepared.pixels.shape[0],
         "method": ready.sketcher.method,
         "styles": list(ready.sketcher.styles),
-        "meta": {"original_width": prepared.original_width, "original_height": prepared.original_height},
+        "original_width": prepared.original_width,
+        "original_height": prepared.original_height,
+        "meta": dict(prepared.metadata),
     }
 
 
@@ -139,10 +159,12 @@ def _is_done(pending: _Pending) -> bool:
     return pending[1] is None or pending[1].done()
 
 
-def _finish(pending: _Pending) -> Record:
-    record, future = pending
-    if future is None:
+def _finish(pending: _Pending, pool: WorkerPool) -> Record:
+    record, task = pending
+    if task is None:
         return record
-    sketches, spent = future.result()
-    seconds = {**record.seconds, "encode": spent}
-    return Record(record.key, record.source, None, record.image, sketches, record.about, seconds)
+    try:
+        sketches, spent = pool.result(task)
+    except WorkerLost as lost:
+        return replace(record, reason=lost.reason, seconds={})
+    return replace(record, sketches=sketches, seconds={**record.seconds, "encode": spent})

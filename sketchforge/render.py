@@ -7,11 +7,12 @@ interrupted.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,22 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import RenderOptions
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
-from sketchforge.shards.plan import PlannedShard, plan_shards
+from sketchforge.shards.lock import FOLDER_LOCK, MANIFEST_LOCK, locked, remove_stale_locks, task_lock
+from sketchforge.shards.plan import PlannedShard, plan_shards, task_range
 from sketchforge.shards.writer import disk_errors, finished_stats, writing_shard
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
-from sketchforge.sources import ImageSource, builtin_images, find_images
+from sketchforge.sources import ImageSource, arranged, builtin_images, find_images
 
 STAGES = ("decode", "draw", "encode", "write")
+
+
+@dataclass(frozen=True)
+class FolderState:
+    """The output folder as it is found."""
+
+    manifest: Mapping[str, Any] | None  # its manifest, None for a new folder
+    kept: Mapping[int, Mapping[str, Any]]  # stats of this task's finished shards, by number
+    changed: Mapping[int, str]  # shards to be drawn anew as an input has changed: number -> which
 
 
 @dataclass(frozen=True)
@@ -38,12 +49,23 @@ class RenderPlan:
     shards: Sequence[PlannedShard]
     ready: ReadySketcher
     manifest: Mapping[str, Any]  # as it stands at the beginning of the run
-    found: Mapping[str, Any] | None  # the manifest that the folder holds already
-    kept: Mapping[int, Mapping[str, Any]]  # stats of the shards that are finished, by number
+    state: FolderState  # what the output folder holds already
+
+    @property
+    def mine(self) -> Sequence[PlannedShard]:
+        """The shards that are this task's to make: all of them where there is one task only."""
+        numbers = task_range(len(self.shards), self.options.task_id, self.options.num_tasks)
+        return self.shards[numbers.start : numbers.stop]
 
     @property
     def todo(self) -> list[PlannedShard]:
-        return [shard for shard in self.shards if shard.number not in self.kept]
+        return [shard for shard in self.mine if shard.number not in self.state.kept]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder is complete and stays as it is."""
+        found = self.state.manifest
+        return not (self.todo or self.options.overwrite) and found is not None and bool(found["complete"])
 
     @property
     def num_sketches(self) -> int:
@@ -62,7 +84,7 @@ class RenderPlan:
         sketch = (0.05 if self.options.sketch_format == "png1" else 0.5) * pixels
         members = self.num_sketches + 2
         if self.options.fit == "keep":
-            stored = sum(max(image.num_bytes, 0) for image in self.images)
+            stored = sum(max(image.picture.num_bytes, 0) for image in self.images)
             # About a byte for two pixels is what photos come in.
             return round(
                 stored + 2 * stored * self.num_sketches * sketch / pixels + len(self.images) * members * 800
@@ -72,11 +94,12 @@ class RenderPlan:
 
 @dataclass
 class RenderSummary:
-    """What a rendering did. Counts of outcomes cover the whole folder, the rest this run only."""
+    """What a rendering did. Counts of outcomes cover all shards of the task, the rest this run only."""
 
     outcomes: Counter[str] = field(default_factory=Counter)  # "ok" or a reason -> images
-    num_shards: int = 0
+    num_shards: int = 0  # of this task
     num_kept: int = 0  # shards that were finished before
+    complete: bool = False  # the whole folder: other tasks have finished, too
     num_images: int = 0  # processed now
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
@@ -109,8 +132,17 @@ def plan_render(options: RenderOptions) -> RenderPlan:
     Raises UsageError where the request cannot be carried out: no images, an output folder that holds
     something else or was made with other options.
     """
-    found = manifests.output_state(options.shards)
-    images = builtin_images() if options.images is None else find_images(options.images)
+    if not 0 <= options.task_id < options.num_tasks:
+        raise UsageError(
+            f"--task-id {options.task_id}: with --num-tasks {options.num_tasks} expected 0 to {options.num_tasks - 1}"
+        )
+    if options.overwrite and options.num_tasks > 1:
+        raise UsageError(
+            "--overwrite would remove what other tasks have made; choose a new folder, or run once without --num-tasks"
+        )
+    manifests.output_state(options.shards)  # before anything slow
+    found = builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)
+    images = arranged(found, options.shuffle_seed, options.limit)
     shards = plan_shards(images, options.samples_per_shard)
     ready = open_sketcher(options)
     manifest = manifests.new_manifest(
@@ -121,64 +153,117 @@ def plan_render(options: RenderOptions) -> RenderPlan:
         len(shards),
         _libraries(options),
     )
+    plan = RenderPlan(options, images, shards, ready, manifest, FolderState(None, {}, {}))
+    return _surveyed(plan)
+
+
+def _surveyed(plan: RenderPlan) -> RenderPlan:
+    """The plan with the folder's state as it is now."""
+    options = plan.options
+    found = manifests.output_state(options.shards)
     kept: dict[int, Mapping[str, Any]] = {}
+    changed: dict[int, str] = {}
     if found is not None and not options.overwrite:
-        manifests.check_same(options.shards, found, manifest, manifests.IDENTITY)
-        fingerprint = manifests.fingerprint_of(manifest)
-        for shard in shards:
+        manifests.check_same(options.shards, found, plan.manifest, manifests.IDENTITY)
+        fingerprint = manifests.fingerprint_of(plan.manifest)
+        for shard in plan.mine:
             stats = finished_stats(options.shards, shard.number, fingerprint)
-            if stats is not None:
+            if stats is None:
+                continue
+            if stats["inputs"] != manifests.sizes_digest(shard.inputs):
+                changed[shard.number] = _first_changed(options.shards, shard)
+            elif not (options.retry_failed and failed_of(stats)):
                 kept[shard.number] = stats
-        if len(kept) < len(
-            shards
-        ):  # other versions may look at finished shards, but not make their neighbours
-            manifests.check_same(options.shards, found, manifest, ["libraries"])
+        if len(kept) < len(plan.mine):  # other versions may look at finished shards, not make their neighbours
+            manifests.check_same(options.shards, found, plan.manifest, ["libraries"])
     if found is not None and options.overwrite:
-        _check_no_strangers(options.shards, shards[found["num_shards"] :])
-    return RenderPlan(options, images, shards, ready, manifest, found, kept)
+        _check_no_strangers(options.shards, plan.shards[found["num_shards"] :])
+    return replace(plan, state=FolderState(found, kept, changed))
 
 
 def render(options: RenderOptions, progress: Progress | None = None) -> RenderSummary:
     """Carry out `plan_render(options)`, or what is left of it.
 
     Starts worker processes, so a script that calls it needs the usual `if __name__ == "__main__":`. Raises
-    UsageError as `plan_render` does, and SketchforgeError when more images failed than `max_failures`, when
-    none came out well, or when the disk refuses; finished shards are kept in every case.
+    UsageError as `plan_render` does, and SketchforgeError when another rendering is at work in the folder, when
+    more images failed than `max_failures`, when none came out well, or when the disk refuses; finished shards are
+    kept in every case.
     """
     progress = progress or Progress()
     plan = plan_render(options)
-    progress.begin(plan)
-    summary = RenderSummary(num_shards=len(plan.shards), num_kept=len(plan.kept))
-    for stats in plan.kept.values():
-        summary.outcomes.update(stats["outcomes"])
-    if plan.todo or not (plan.found and plan.found["complete"]):
+    if plan.is_done:
+        remove_stale_locks(options.shards)  # of a run that was killed in its last moment
+        progress.begin(plan)
+        return _concluded(plan, _begun(plan))
+    with disk_errors(options.shards):
+        options.shards.mkdir(parents=True, exist_ok=True)
+    with _locked(options):
+        plan = _surveyed(plan)  # what the folder holds may have changed until it was ours
+        progress.begin(plan)
+        summary = _begun(plan)
         try:
             _carry_out(plan, summary, progress)
         finally:
             progress.end()
-    _check_failures(options, summary)
-    if not summary.outcomes[schema.OK]:
+    return _concluded(plan, summary)
+
+
+@contextmanager
+def _locked(options: RenderOptions) -> Iterator[None]:
+    """The folder for ourselves; or, as one of several tasks, this task's part of it."""
+    several = options.num_tasks > 1
+    with ExitStack() as locks:
+        with disk_errors(options.shards):
+            locks.enter_context(locked(options.shards / FOLDER_LOCK, shared=several))
+            if several:
+                task = task_lock(options.task_id, options.num_tasks)
+                locks.enter_context(locked(options.shards / task))
+        yield
+
+
+def _begun(plan: RenderPlan) -> RenderSummary:
+    summary = RenderSummary(num_shards=len(plan.mine), num_kept=len(plan.state.kept), complete=plan.is_done)
+    for stats in plan.state.kept.values():
+        summary.outcomes.update(stats["outcomes"])
+    return summary
+
+
+def _concluded(plan: RenderPlan, summary: RenderSummary) -> RenderSummary:
+    _check_failures(plan.options, summary)
+    if plan.mine and not summary.outcomes[schema.OK]:
         raise SketchforgeError(
-            f"{options.shards}: all {summary.num_failed} images failed: {reasons(summary.outcomes)}"
+            f"{plan.options.shards}: all {summary.num_failed} images failed: {reasons(summary.outcomes)}"
         )
     return summary
 
 
 def _carry_out(plan: RenderPlan, summary: RenderSummary, progress: Progress) -> None:
-    folder = plan.options.shards
+    folder, found = plan.options.shards, plan.state.manifest
     fingerprint = manifests.fingerprint_of(plan.manifest)
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if plan.found is not None and plan.options.overwrite:
-            manifests.remove_shards(folder, plan.found)
-    with disk_errors(folder / schema.MANIFEST):
-        manifests.write_manifest(folder, plan.manifest)
+    begun = found is not None and not plan.options.overwrite
+    anew = bool(plan.todo) or not begun
+    if anew:
+        with disk_errors(folder):
+            if found is not None and plan.options.overwrite:
+                manifests.remove_shards(folder, found)
+        _write_manifest(plan, plan.manifest)
     if plan.todo:
         _check_failures(plan.options, summary)
         _render_shards(plan, fingerprint, summary, progress)
-    stats = (finished_stats(folder, shard.number, fingerprint) for shard in plan.shards)
-    with disk_errors(folder / schema.MANIFEST):
-        manifests.write_manifest(folder, manifests.completed(plan.manifest, stats))
+    # Whichever task finishes last completes the manifest: nothing is left to be merged.
+    stats = [finished_stats(folder, shard.number, fingerprint) for shard in plan.shards]
+    summary.complete = None not in stats
+    if summary.complete:
+        finished = manifests.completed(plan.manifest, stats)
+        if anew or finished != found:
+            _write_manifest(plan, finished)
+        remove_stale_locks(folder)
+
+
+def _write_manifest(plan: RenderPlan, manifest: Mapping[str, Any]) -> None:
+    folder = plan.options.shards
+    with disk_errors(folder / schema.MANIFEST), locked(folder / MANIFEST_LOCK, wait=True):
+        manifests.write_manifest(folder, manifest)
 
 
 def _render_shards(plan: RenderPlan, fingerprint: str, summary: RenderSummary, progress: Progress) -> None:
@@ -190,11 +275,12 @@ def _render_shards(plan: RenderPlan, fingerprint: str, summary: RenderSummary, p
     start = time.perf_counter()
     spent: Counter[str] = Counter()
     with (
-        worker_pool(plan.num_workers) as pool,
+        worker_pool(plan.num_workers, plan.options.timeout) as pool,
         closing(records(plan.todo, plan.ready, plan.options, pool, plan.num_workers)) as stream,
     ):
         for shard in plan.todo:
-            with writing_shard(plan.options.shards, shard.number, fingerprint) as writer:
+            sizes = manifests.sizes_digest(shard.inputs)
+            with writing_shard(plan.options.shards, shard.number, fingerprint, sizes) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
                     summary.num_images += 1
@@ -235,6 +321,22 @@ def _check_failures(options: RenderOptions, summary: RenderSummary) -> None:
         )
 
 
+def failed_of(stats: Mapping[str, Any]) -> int:
+    """How many inputs of a finished shard failed."""
+    return sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK)
+
+
+def _first_changed(folder: Path, shard: PlannedShard) -> str:
+    """The first input whose picture has another size than when its shard was drawn; "" where that cannot be told."""
+    try:
+        lines = schema.shard_files(folder, shard.number).sidecar.read_bytes().splitlines()
+        sizes = {line["key"]: line["bytes"] for line in map(json.loads, lines)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    changed = (image.source for image in shard.inputs if sizes.get(image.key) != image.picture.num_bytes)
+    return next(changed, "")
+
+
 def _check_no_strangers(folder: Path, added: Sequence[PlannedShard]) -> None:
     """Refuse to write over files where shards go that the folder's manifest does not speak of."""
     for shard in added:
@@ -253,6 +355,11 @@ def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str,
         "sketch_format": options.sketch_format,
         "samples_per_shard": options.samples_per_shard,
     }
+    for name in ("shuffle_seed", "limit"):
+        if getattr(options, name) is not None:
+            recorded[name] = getattr(options, name)
+    if options.prefix_keys:
+        recorded["prefix_keys"] = True
     if options.fit != "keep":
         recorded["size"] = options.size
     if options.sketch_format == "png1":

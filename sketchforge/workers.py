@@ -1,124 +1,141 @@
-"""The work of the worker processes: decode pictures, encode sketches. Free of torch."""
+"""Worker processes: who does the work of `pictures.py`, and what happens when one of them dies or hangs."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import ImageError, decode_image, fit_square
-from sketchforge.shards.schema import JPEG_QUALITY
-from sketchforge.sources import ImageSource
 
-if TYPE_CHECKING:
-    import numpy as np
-
-PNG_COMPRESSION = 6
+DIED = "worker died"  # of the picture, or killed: out of memory as a rule
+TIMED_OUT = "timed out"
+MAX_LOST = 3  # tasks lost one after another: the machine's fault, not the pictures'
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """One input, read and fitted; `reason` says why not, and then there are no pixels."""
+class WorkerLost(Exception):
+    """A task that a process died or hung of, twice, the second time with a process to itself."""
 
-    reason: str | None
-    seconds: float
-    pixels: np.ndarray | None = None  # uint8 HxWx3 RGB, to be drawn from
-    jpeg: bytes = b""  # the same picture, to be stored
-    sha256: str = ""  # of the source bytes
-    original_width: int = 0
-    original_height: int = 0
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason  # DIED or TIMED_OUT
 
 
-def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
-    """Read, decode and fit one image, and encode it for the shard."""
-    start = time.perf_counter()
-    try:
-        data = image.read()
-        decoded = decode_image(data)
-    except ImageError as error:
-        return Prepared(error.reason, time.perf_counter() - start)
-    pixels = fit_square(decoded.pixels, size, fit)
-    untouched = decoded.is_plain_jpeg and pixels.shape == decoded.pixels.shape
-    height, width = decoded.pixels.shape[:2]
-    return Prepared(
-        None,
-        time.perf_counter() - start,
-        pixels,
-        data if untouched else encode_jpeg(pixels),
-        hashlib.sha256(data).hexdigest(),
-        width,
-        height,
-    )
+class Task:
+    """A call on its way; ask `WorkerPool.result` for its value."""
 
+    def __init__(self, function: Any, arguments: tuple[Any, ...], future: Future[Any]) -> None:
+        self.function, self.arguments, self.future = function, arguments, future
 
-def encode_sketches(sketches: np.ndarray, bilevel: bool) -> tuple[list[bytes], float]:
-    """uint8 NxHxW -> N PNG files and the seconds spent; `bilevel` for sketches of 0 and 255 only."""
-    start = time.perf_counter()
-    return [encode_png(sketch, bilevel) for sketch in sketches], time.perf_counter() - start
-
-
-def encode_jpeg(pixels: np.ndarray) -> bytes:
-    """uint8 HxWx3 RGB -> JPEG, colour at full resolution."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
-
-
-def encode_png(grey: np.ndarray, bilevel: bool) -> bytes:
-    """uint8 HxW -> PNG of 8 bits a pixel, or of one (0 and 255 only)."""
-    import cv2
-
-    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(bilevel)]
-    done, data = cv2.imencode(".png", grey, parameters)
-    if not done:
-        raise ValueError(f"PNG encoding failed for {grey.dtype} of shape {grey.shape}")
-    return data.tobytes()
+    def done(self) -> bool:
+        return self.future.done()
 
 
 class WorkerPool:
-    """Processes that run the functions above.
+    """Processes that run functions.
 
-    They never see Ctrl-C, which is the parent's to handle, and they end themselves when the parent is gone,
+    A process that dies takes the whole pool with it, and nobody can tell which of the tasks under way it was. So
+    a new pool takes over, and each of those tasks is tried once more with a process of its own: what it dies or
+    hangs of then is lost, everything else goes on. `timeout` is in seconds per task.
+
+    Processes never see Ctrl-C, which is the parent's to handle, and they end themselves when the parent is gone,
     even by kill -9. Started by `spawn`: forking after torch or cv2 have started threads can deadlock.
     """
 
-    def __init__(self, num_workers: int) -> None:
-        self._pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _start_worker)
+    def __init__(self, num_workers: int, timeout: float) -> None:
+        self._num_workers, self._timeout = num_workers, timeout
+        self._pool = _new_pool(num_workers)
+        self._lost = 0  # tasks lost in a row
 
-    def submit(self, function: Any, *arguments: Any) -> Future[Any]:
+    def submit(self, function: Any, *arguments: Any) -> Task:
         with _interrupts_held():
-            return self._pool.submit(function, *arguments)
+            try:
+                future = self._pool.submit(function, *arguments)
+            except BrokenProcessPool:
+                self._replace()
+                future = self._pool.submit(function, *arguments)
+        return Task(function, arguments, future)
+
+    def result(self, task: Task) -> Any:
+        """What the task's function returned or raised.
+
+        Raises WorkerLost where a process died or hung of it, SketchforgeError when that happens all the time.
+        """
+        try:
+            return task.future.result(self._timeout)
+        except (BrokenProcessPool, CancelledError):
+            pass
+        except TimeoutError:
+            if task.future.done():
+                raise
+            self._replace()
+        try:
+            result = _alone(task, self._timeout)
+        except WorkerLost as lost:
+            self._lost += 1
+            if self._lost >= MAX_LOST:
+                raise SketchforgeError(
+                    f"worker processes keep being lost ({lost.reason}); finished shards are kept: see to the "
+                    "machine's memory and disks, then run the same command again, with fewer --workers if memory "
+                    "was short"
+                ) from None
+            raise
+        self._lost = 0
+        return result
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _replace(self) -> None:
+        _kill(self._pool)
+        with _interrupts_held():
+            self._pool = _new_pool(self._num_workers)
+
 
 @contextmanager
-def worker_pool(num_workers: int) -> Iterator[WorkerPool]:
-    """A pool that is gone when the block ends; SketchforgeError when one of its processes dies."""
-    pool = WorkerPool(num_workers)
+def worker_pool(num_workers: int, timeout: float) -> Iterator[WorkerPool]:
+    """A pool that is gone when the block ends."""
+    pool = WorkerPool(num_workers, timeout)
     try:
         yield pool
-    except BrokenProcessPool as error:
-        raise SketchforgeError(
-            "a worker process died (killed, or out of memory); finished shards are kept, run the same "
-            "command again, with fewer --workers if memory was short"
-        ) from error
     finally:
         pool.close()
+
+
+def _new_pool(num_workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _start_worker)
+
+
+def _alone(task: Task, timeout: float) -> Any:
+    """Run a task with a process of its own; WorkerLost where that dies or hangs, too."""
+    pool = _new_pool(1)
+    try:
+        with _interrupts_held():
+            started = pool.submit(os.getpid)
+        started.result()  # starting takes its time, which is not the task's
+        future = pool.submit(task.function, *task.arguments)
+        return future.result(timeout)
+    except BrokenProcessPool:
+        raise WorkerLost(DIED) from None
+    except TimeoutError:
+        if future.done():
+            raise
+        raise WorkerLost(TIMED_OUT) from None
+    finally:
+        _kill(pool)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End a pool whose processes may hang. Executors have no public way to do so before Python 3.14."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

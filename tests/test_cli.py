@@ -182,7 +182,7 @@ def test_precedence_is_command_line_environment_file_default(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[render]\nsizes = 3\n", "unknown key 'sizes' in [render]; known are images, shards,"),
+        ("[render]\nsizes = 3\n", "unknown key 'sizes' in [render]; known are images, prefix_keys,"),
         ("[rendering]\nsize = 3\n", "unknown table [rendering]; known are ["),
         ("size = 3\n", "unknown table [size]"),
         ("[render\n", "cannot be read as TOML"),

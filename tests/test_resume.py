@@ -90,13 +90,28 @@ def test_other_options_are_refused_naming_both_values(rendered, change, told):
     assert contents(rendered.shards) == before
 
 
-def test_changed_inputs_are_refused(rendered, tmp_path):
+def test_other_inputs_are_refused(rendered, tmp_path):
     inputs = make_photos(tmp_path / "in", 3)
     options = dataclasses.replace(rendered, images=inputs, shards=tmp_path / "out")
     render(options)
-    (inputs / "p000.jpg").write_bytes((inputs / "p001.jpg").read_bytes())
+    (inputs / "p000.jpg").rename(inputs / "q000.jpg")
     with pytest.raises(UsageError, match=r"inputs 3 images \(digest .*\), now 3 images \(digest"):
         render(options)
+
+
+def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_path):
+    inputs = make_photos(tmp_path / "in", 6)  # p000 to p003 are in shard 0, by the order of their paths
+    options = dataclasses.replace(rendered, images=inputs, shards=tmp_path / "out")
+    render(options)
+    before = contents(options.shards)
+    (inputs / "p001.jpg").write_bytes((inputs / "p000.jpg").read_bytes())
+    changed = plan_render(options).state.changed
+    assert list(changed.values()) == ["p001.jpg"]
+    summary = render(options)
+    assert summary.num_images < 6 and summary.num_kept == 1
+    after = contents(options.shards)
+    assert {name[:5] for name in after if after[name] != before[name]} == {"manif", f"{next(iter(changed)):05d}"}
+    assert render_again(options, tmp_path / "fresh") == after
 
 
 def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_path):
@@ -127,7 +142,7 @@ def test_complete_runs_do_nothing_and_lost_shards_are_made_again(rendered, tmp_p
 
 def test_a_shard_that_is_made_anew_is_unfinished_until_its_end(tmp_path):
     (tmp_path / "00000.stats.json").write_text("{}")
-    with writing_shard(tmp_path, 0, "fingerprint"):
+    with writing_shard(tmp_path, 0, "fingerprint", "inputs"):
         assert list(contents(tmp_path)) == [".00000.tar.part"]
     assert list(contents(tmp_path)) == ["00000.jsonl", "00000.stats.json", "00000.tar"]
 

@@ -189,9 +189,9 @@ CORRUPTIONS = {
         lambda s: rewrite(
             s,
             0,
-            lambda name, data: [(name, data), ("p000.txt", b"")] if name == "p000.json" else [(name, data)],
+            lambda name, data: [(name, data), ("p000.npy", b"")] if name == "p000.json" else [(name, data)],
         ),
-        ["00000.tar: p000.txt: unexpected"],
+        ["00000.tar: p000.npy: unexpected"],
     ),
 }
 

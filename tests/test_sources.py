@@ -57,7 +57,7 @@ def test_images_are_found_in_order_at_any_depth(tmp_path):
         path.write_bytes(b"x" * len(name))
     found = find_images(tmp_path)
     assert [image.source for image in found] == wanted
-    assert [image.num_bytes for image in found] == [len(name) for name in wanted]
+    assert [image.picture.num_bytes for image in found] == [len(name) for name in wanted]
     assert [image.read() for image in found] == [b"x" * len(name) for name in wanted]
 
 
@@ -107,9 +107,9 @@ def test_our_own_output_is_not_an_input(tmp_path):
 def test_missing_and_empty_folders_are_usage_errors(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         find_images(tmp_path / "nowhere")
-    (tmp_path / "file.jpg").touch()
-    with pytest.raises(UsageError, match="not a folder"):
-        find_images(tmp_path / "file.jpg")
+    (tmp_path / "file.doc").touch()
+    with pytest.raises(UsageError, match="not a folder, a tar"):
+        find_images(tmp_path / "file.doc")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError) as error:
         find_images(tmp_path / "empty")

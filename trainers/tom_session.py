@@ -338,16 +338,16 @@ def _device_type(options: TomTrainOptions) -> str:
     return choose_device(options.device).type
 
 
-def _photos(folder: Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
-    images = builtin_images() if folder is None else find_images(folder)
-    return [_reader(image) for image in images], _inputs(folder, [(image.key, image.num_bytes) for image in images])
+def _photos(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+    images = builtin_images() if source is None else find_images(source)
+    return [_reader(image) for image in images], _inputs(source, _identities(images))
 
 
-def _drawings(folder: Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+def _drawings(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
     """Drawings as grey RGB: S gives lines, and paper or ink that has a tint must not become one."""
-    if folder is not None:
-        images = find_images(folder)
-        return [_grey_reader(image) for image in images], _inputs(folder, [(i.key, i.num_bytes) for i in images])
+    if source is not None:
+        images = find_images(source)
+        return [_grey_reader(image) for image in images], _inputs(source, _identities(images))
     from sketchforge.samples.drawings import load_drawings
 
     drawn = load_drawings(256)
@@ -355,9 +355,13 @@ def _drawings(folder: Path | None) -> tuple[list[Callable[[], np.ndarray]], dict
     return [lambda picture=picture: _grey_rgb(picture) for _, picture in drawn], _inputs(None, names)
 
 
-def _inputs(folder: Path | None, names: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _identities(images: Sequence[ImageSource]) -> list[tuple[str, Any]]:
+    return [(image.key, image.picture.num_bytes) for image in images]
+
+
+def _inputs(source: str | Path | None, names: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     digest = hashlib.sha256("\n".join(f"{key} {identity}" for key, identity in names).encode()).hexdigest()
-    return {"source": "built-in" if folder is None else folder.name, "count": len(names), "digest": digest}
+    return {"source": "built-in" if source is None else Path(source).name, "count": len(names), "digest": digest}
 
 
 def _reader(image: ImageSource) -> Callable[[], np.ndarray]:

@@ -21,12 +21,20 @@ IDENTITY = ("options", "styles", "digests", "inputs")
 
 
 def describe_inputs(images: Iterable[ImageSource]) -> dict[str, Any]:
-    """How many inputs there are, and a digest over keys, names and sizes (contents would be too slow)."""
+    """How many inputs there are, and a digest over their keys and names, in order: what the plan rests on."""
     total, count = hashlib.sha256(), 0
     for image in images:
-        total.update(f"{image.key}\0{image.source}\0{image.num_bytes}\n".encode())
+        total.update(f"{image.key}\0{image.source}\n".encode())
         count += 1
     return {"count": count, "sha256": total.hexdigest()}
+
+
+def sizes_digest(images: Iterable[ImageSource]) -> str:
+    """Digest over the sizes of a shard's inputs: the sign that one has changed (contents would be too slow)."""
+    total = hashlib.sha256()
+    for image in images:
+        total.update(f"{image.key}\0{' '.join(map(str, image.sizes()))}\n".encode())
+    return total.hexdigest()
 
 
 def new_manifest(

@@ -31,3 +31,8 @@ def plan_batches(shard: PlannedShard, batch_size: int) -> Iterator[Sequence[Imag
     """A shard's inputs by the batches they are drawn in; a batch never crosses into the next shard."""
     for start in range(0, len(shard.inputs), batch_size):
         yield shard.inputs[start : start + batch_size]
+
+
+def task_range(num_shards: int, task_id: int, num_tasks: int) -> range:
+    """The numbers of the shards that task `task_id` of 0..num_tasks-1 makes: one after another, evenly shared."""
+    return range(task_id * num_shards // num_tasks, (task_id + 1) * num_shards // num_tasks)

@@ -42,15 +42,20 @@ def sketch_member(key: str, index: int) -> str:
     return f"{key}.sketch{index}.png"
 
 
+def caption_member(key: str) -> str:
+    return f"{key}.txt"
+
+
 def about_member(key: str) -> str:
     return f"{key}.json"
 
 
-def sample_members(key: str, num_sketches: int) -> list[str]:
+def sample_members(key: str, num_sketches: int, captioned: bool) -> list[str]:
     """The names of a sample's files, in the order they have in the tar."""
     return [
         image_member(key),
         *(sketch_member(key, index) for index in range(num_sketches)),
+        *([caption_member(key)] if captioned else []),
         about_member(key),
     ]
 

@@ -141,7 +141,8 @@ def _check_samples(
 
 def _check_sample(key: str, members: list[tuple[str, bytes]], manifest: Mapping[str, Any]) -> Iterator[str]:
     names = [name for name, _ in members]
-    wanted = schema.sample_members(key, len(manifest["styles"]))
+    captioned = schema.caption_member(key) in names
+    wanted = schema.sample_members(key, len(manifest["styles"]), captioned)
     for name in wanted:
         if name not in names:
             yield f"{name}: missing"
@@ -151,7 +152,9 @@ def _check_sample(key: str, members: list[tuple[str, bytes]], manifest: Mapping[
     sizes = {}
     for name, data in members:
         try:
-            if name.endswith(".json"):
+            if name.endswith(".txt"):
+                data.decode("utf-8")
+            elif name.endswith(".json"):
                 about = json.loads(data)
                 sizes[name] = (about["height"], about["width"])
             elif name.endswith((".jpg", ".png")):

@@ -25,9 +25,12 @@ class Record:
 
     key: str
     source: str
+    num_bytes: int  # of the source
     reason: str | None = None  # None: the sample is good
+    note: str | None = None  # something came along that was of no use
     image: bytes = b""  # JPEG
     sketches: Sequence[bytes] = ()  # PNG
+    caption: bytes | None = None  # UTF-8
     about: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
     seconds: dict[str, float] = field(default_factory=dict)  # spent on it, by stage
 
@@ -45,16 +48,25 @@ class ShardWriter:
 
     def add(self, record: Record) -> None:
         status = schema.OK if record.reason is None else schema.FAILED
-        line = {"key": record.key, "source": record.source, "status": status, "reason": record.reason}
+        line = {
+            "key": record.key,
+            "source": record.source,
+            "bytes": record.num_bytes,
+            "status": status,
+            "reason": record.reason,
+        }
+        if record.note is not None:
+            line["note"] = record.note
         self._lines.append(schema.json_bytes(line) + b"\n")
         self._outcomes[record.reason or schema.OK] += 1
         self.seconds.update(record.seconds)
         start = time.perf_counter()
         if record.reason is None:
-            contents = [record.image, *record.sketches, schema.json_bytes(record.about)]
-            for name, data in zip(
-                schema.sample_members(record.key, len(record.sketches)), contents, strict=True
-            ):
+            captioned = record.caption is not None
+            names = schema.sample_members(record.key, len(record.sketches), captioned)
+            caption = [record.caption] if captioned else []
+            contents = [record.image, *record.sketches, *caption, schema.json_bytes(record.about)]
+            for name, data in zip(names, contents, strict=True):
                 # TarInfo's defaults are what repeatable tars need: mtime, uid and gid 0, no names, mode 0644.
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
@@ -65,7 +77,7 @@ class ShardWriter:
     def close(self) -> None:
         self._tar.close()
 
-    def stats(self, name: str, fingerprint: str) -> dict[str, Any]:
+    def stats(self, name: str, fingerprint: str, inputs: str) -> dict[str, Any]:
         """The shard's stats; `sidecar` and `tar` describe the files' bytes."""
         sidecar = self.sidecar
         return {
@@ -73,6 +85,7 @@ class ShardWriter:
             "version": schema.VERSION,
             "shard": name,
             "fingerprint": fingerprint,
+            "inputs": inputs,
             "outcomes": dict(self._outcomes),
             "tar": {"bytes": self._stream.tell(), "sha256": self._stream.sha256.hexdigest()},
             "sidecar": {"bytes": len(sidecar), "sha256": hashlib.sha256(sidecar).hexdigest()},
@@ -86,10 +99,10 @@ class ShardWriter:
 
 
 @contextmanager
-def writing_shard(folder: Path, number: int, fingerprint: str) -> Iterator[ShardWriter]:
+def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Iterator[ShardWriter]:
     """A writer for shard `number`; when the block ends well, sidecar, tar and stats appear, in this order.
 
-    When it does not, none of them appears. Raises SketchforgeError naming the file where the disk refuses.
+    `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block does not end well, none of them appears. Raises SketchforgeError naming the file where the disk refuses.
     """
     paths = schema.shard_files(folder, number)
     with disk_errors(paths.stats):
@@ -115,7 +128,7 @@ def writing_shard(folder: Path, number: int, fingerprint: str) -> Iterator[Shard
             appearing.close()
         writer.seconds["write"] += time.perf_counter() - start
     with disk_errors(paths.stats):
-        files.write_json(paths.stats, writer.stats(schema.shard_name(number), fingerprint))
+        files.write_json(paths.stats, writer.stats(schema.shard_name(number), fingerprint, inputs))
 
 
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:

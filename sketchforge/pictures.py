@@ -1,0 +1,109 @@
+"""What worker processes do with one input: decode and fit the picture, encode its sketches. Free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sketchforge.images import ImageError, decode_image, fit_square
+from sketchforge.shards.schema import JPEG_QUALITY, json_bytes
+from sketchforge.sources import ImageSource
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PNG_COMPRESSION = 6
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One input, read and fitted; `reason` says why not, and then there are no pixels."""
+
+    reason: str | None
+    seconds: float
+    pixels: np.ndarray | None = None  # uint8 HxWx3 RGB, to be drawn from
+    jpeg: bytes = b""  # the same picture, to be stored
+    sha256: str = ""  # of the source bytes
+    original_width: int = 0
+    original_height: int = 0
+    caption: bytes | None = None  # UTF-8
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None  # what came along and could not be used
+
+
+def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
+    """Read, decode and fit one image, and encode it for the shard."""
+    start = time.perf_counter()
+    try:
+        data = image.read()
+        decoded = decode_image(data)
+    except ImageError as error:
+        return Prepared(error.reason, time.perf_counter() - start)
+    caption, metadata, note = _what_came_along(image)
+    pixels = fit_square(decoded.pixels, size, fit)
+    untouched = decoded.is_plain_jpeg and pixels.shape == decoded.pixels.shape
+    height, width = decoded.pixels.shape[:2]
+    return Prepared(
+        None,
+        time.perf_counter() - start,
+        pixels,
+        data if untouched else encode_jpeg(pixels),
+        hashlib.sha256(data).hexdigest(),
+        width,
+        height,
+        caption,
+        metadata,
+        note,
+    )
+
+
+def encode_sketches(sketches: np.ndarray, bilevel: bool) -> tuple[list[bytes], float]:
+    """uint8 NxHxW -> N PNG files and the seconds spent; `bilevel` for sketches of 0 and 255 only."""
+    start = time.perf_counter()
+    return [encode_png(sketch, bilevel) for sketch in sketches], time.perf_counter() - start
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """uint8 HxWx3 RGB -> JPEG, colour at full resolution."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def encode_png(grey: np.ndarray, bilevel: bool) -> bytes:
+    """uint8 HxW -> PNG of 8 bits a pixel, or of one (0 and 255 only)."""
+    import cv2
+
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(bilevel)]
+    done, data = cv2.imencode(".png", grey, parameters)
+    if not done:
+        raise ValueError(f"PNG encoding failed for {grey.dtype} of shape {grey.shape}")
+    return data.tobytes()
+
+
+def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:
+    """Caption, metadata, and a note where one of them is damaged: no reason to lose the picture."""
+    caption, metadata, notes = None, {}, []
+    try:
+        caption = image.caption.read() if image.caption else None
+        caption = caption.decode("utf-8-sig").encode() if caption is not None else None
+    except (ImageError, UnicodeDecodeError):
+        notes.append("caption left out: not UTF-8 text" if caption is not None else "caption left out: unreadable")
+        caption = None
+    try:
+        # Python's own writers put NaN into JSON, which no other reader takes.
+        found = json.loads(image.metadata.read(), parse_constant=lambda _: None) if image.metadata else {}
+        if not isinstance(found, dict):
+            raise ValueError
+        json_bytes(found)  # refuses half characters
+        metadata = found
+    except (ImageError, ValueError, RecursionError):
+        notes.append("metadata left out: not a JSON object")
+    return caption, metadata, "; ".join(notes) or None

@@ -1,0 +1,97 @@
+"""Locks on a shard folder: one `render` at a time, or several tasks that share the work.
+
+Kernel locks on files (flock): they end with the process that holds them, however it ends, so nothing left behind
+can block. The file names who holds it and is removed by the last holder. Where the system or the file system has
+no such locks, nothing is locked.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sketchforge.errors import SketchforgeError
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None  # type: ignore[assignment]
+
+FOLDER_LOCK = ".render.lock"
+MANIFEST_LOCK = ".manifest.lock"  # held while it is written
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextmanager
+def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`; `shared` admits other shared holders.
+
+    Raises SketchforgeError naming the holder when somebody else has it and `wait` is not set.
+    """
+    descriptor = _acquire(path, shared, wait)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            _release(descriptor, path)
+
+
+def task_lock(task_id: int, num_tasks: int) -> str:
+    return f".task-{task_id}-of-{num_tasks}.lock"
+
+
+def remove_stale_locks(folder: Path) -> None:
+    """Remove the lock files that nobody holds: killed processes leave them, to no harm."""
+    for path in folder.glob(".*.lock"):
+        with suppress(OSError, SketchforgeError), locked(path):
+            pass
+
+
+def _acquire(path: Path, shared: bool, wait: bool) -> int | None:
+    if fcntl is None:
+        return None
+    way = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, way)
+            if _is_still(descriptor, path):
+                if not shared:
+                    os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return descriptor
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip().splitlines()
+            os.close(descriptor)
+            raise SketchforgeError(
+                f"{path.parent}: another `sketchforge render` is at work there"
+                f"{f' ({holder[0]})' if holder else ''}; wait for it, or choose another folder"
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise
+        os.close(descriptor)  # its last holder removed it meanwhile: try the one that is there now
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _release(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody shares it any more: it can go
+        if _is_still(descriptor, path):
+            path.unlink(missing_ok=True)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

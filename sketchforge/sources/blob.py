@@ -1,0 +1,94 @@
+"""Bytes to be read later: a file, a stretch of a tar, or memory; with a watch on whether they have changed since."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import BinaryIO, NamedTuple
+
+from sketchforge.images import CHANGED, GONE, MAX_BYTES, TOO_LARGE, TRUNCATED, UNREADABLE, ImageError
+
+
+class FileState(NamedTuple):
+    """A file as it was when it was found; size -1 where it could not be looked at."""
+
+    path: str
+    size: int
+    modified: int  # nanoseconds
+
+    @classmethod
+    def now(cls, path: str) -> FileState:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return cls(path, -1, 0)
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """`num_bytes` from `offset` on in `file` (in what it unpacks to, if `gzipped`); or `data`.
+
+    `reason`: known beforehand to be of no use, and why.
+    """
+
+    num_bytes: int
+    file: FileState | None = None
+    offset: int = 0
+    gzipped: bool = False
+    data: bytes | None = field(default=None, repr=False)
+    reason: str | None = None
+
+    @classmethod
+    def of_file(cls, file: FileState) -> Blob:
+        return cls(file.size, file)
+
+    def read(self) -> bytes:
+        """The bytes; ImageError `too large`, `unreadable`, `truncated`, `gone` or `changed`."""
+        if self.data is not None:
+            return self.data
+        if self.reason is not None:
+            raise ImageError(self.reason)
+        assert self.file is not None
+        if self.num_bytes > MAX_BYTES:
+            raise ImageError(TOO_LARGE, self.file.path)
+        try:
+            data = self._read_gzipped(self.file) if self.gzipped else self._read_plain(self.file)
+        except FileNotFoundError as error:
+            raise ImageError(UNREADABLE if self.file.size < 0 else GONE, self.file.path) from error
+        except (EOFError, zlib.error) as error:
+            raise ImageError(UNREADABLE, f"{self.file.path}: {error}") from error
+        except OSError as error:
+            raise ImageError(UNREADABLE, f"{self.file.path}: {error.strerror or error}") from error
+        if len(data) != self.num_bytes:
+            raise ImageError(TRUNCATED, self.file.path)
+        return data
+
+    def _read_plain(self, state: FileState) -> bytes:
+        with open(state.path, "rb") as file:
+            _check_unchanged(file, state)
+            file.seek(self.offset)
+            return file.read(self.num_bytes)
+
+    def _read_gzipped(self, state: FileState) -> bytes:
+        file, stream = _unpacking(state)
+        _check_unchanged(file, state)
+        stream.seek(self.offset)
+        return stream.read(self.num_bytes)
+
+
+def _check_unchanged(file: BinaryIO, then: FileState) -> None:
+    """By size and time of the open file: what the plan said of it would no longer be true."""
+    status = os.fstat(file.fileno())
+    if (status.st_size, status.st_mtime_ns) != (then.size, then.modified):
+        raise ImageError(CHANGED, then.path)
+
+
+@lru_cache(maxsize=2)  # a shard may end in one tar and begin in the next
+def _unpacking(state: FileState) -> tuple[BinaryIO, gzip.GzipFile]:
+    """A gzip stream that stays open: going forward in it, as plans without shuffling do, unpacks it only once."""
+    file = open(state.path, "rb")
+    return file, gzip.GzipFile(fileobj=file)

@@ -1,0 +1,126 @@
+"""From what the user names as `--images` to the images meant."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.seeding import numpy_generator
+from sketchforge.sources.blob import Blob, FileState
+from sketchforge.sources.folders import extension_of, images_in_folder
+from sketchforge.sources.image_source import ImageSource
+from sketchforge.sources.keys import EXTENSIONS, as_text, check_keys, image_key
+from sketchforge.sources.tars import TAR_ENDINGS, images_in_tar, is_tar
+
+LIST_EXTENSIONS = ("txt", "lst")
+
+
+def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSource]:
+    """The images of a folder tree, tar shards, image files or a list of files.
+
+    source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); an image or a
+    pattern of images; or a text file (.txt, .lst) with a path a line, relative to its own folder. Order: of the
+    list, of the patterns' expansion (globs sorted), of the tars' members; folders by path. prefix_keys: put the
+    tar's name before the keys, for tars whose keys repeat.
+    Raises UsageError where there is nothing or two images have one key, SketchforgeError where something cannot
+    be read.
+    """
+    name = os.fspath(source)
+    if os.path.isdir(name):
+        images = images_in_folder(Path(name))
+    else:
+        files = _listed(name) if extension_of(name) in LIST_EXTENSIONS else _expanded(name)
+        images = _of_files(name, files, prefix_keys)
+    check_keys(images)
+    return images
+
+
+def arranged(
+    images: Sequence[ImageSource], shuffle_seed: int | None, limit: int | None
+) -> Sequence[ImageSource]:
+    """The images in the order of a seed (None: as found), and the first `limit` of them."""
+    if shuffle_seed is not None:
+        order = numpy_generator(shuffle_seed, "order of inputs").permutation(len(images))
+        images = [images[int(index)] for index in order]
+    return images if limit is None else images[:limit]
+
+
+def builtin_images() -> list[ImageSource]:
+    """The photos built in, as uncompressed PPM: the same bytes whatever library encodes or decodes."""
+    from sketchforge.samples.photos import load_photos
+
+    images = []
+    for name, pixels in load_photos():
+        data = b"P6\n%d %d\n255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+        images.append(ImageSource(image_key(f"{name}.jpg"), f"{name}.ppm", Blob(len(data), data=data)))
+    check_keys(images)
+    return images
+
+
+def _of_files(named: str, files: Mapping[str, str], prefix_keys: bool) -> list[ImageSource]:
+    """The images of files, given as path -> name relative to the input."""
+    tars = {path: name for path, name in files.items() if is_tar(path)}
+    pictures = {path: name for path, name in files.items() if extension_of(path) in EXTENSIONS}
+    odd = next((path for path in files if path not in tars and path not in pictures), None)
+    if odd is not None or not files:
+        raise UsageError(
+            f"{odd or named}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of files "
+            f"({', '.join('.' + ending for ending in LIST_EXTENSIONS)})"
+        )
+    if tars and pictures:
+        raise UsageError(
+            f"{named}: means tars and images ({next(iter(tars))}, {next(iter(pictures))}); name one kind only"
+        )
+    if pictures:
+        return [
+            ImageSource(image_key(name), as_text(name), Blob.of_file(FileState.now(path)))
+            for path, name in pictures.items()
+        ]
+    images = [image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys)]
+    if not any(image.picture.reason is None for image in images):
+        raise UsageError(f"{named}: no images found in {len(tars)} tars; expected members such as KEY.jpg")
+    return images
+
+
+def _expanded(pattern: str) -> dict[str, str]:
+    """The files that a path with braces and wildcards means, with their names relative to its fixed beginning."""
+    from braceexpand import UnbalancedBracesError, braceexpand
+
+    try:
+        alternatives = [pattern] if os.path.exists(pattern) else list(braceexpand(pattern))
+    except UnbalancedBracesError as error:
+        raise UsageError(f"{pattern}: its braces do not match ({error})") from error
+    base = os.path.dirname(pattern if os.path.exists(pattern) else re.split(r"[*?\[{]", pattern)[0])
+    files = {}
+    for alternative in alternatives:
+        found = [alternative] if os.path.exists(alternative) else sorted(glob.glob(alternative, recursive=True))
+        if not found:
+            of = "" if alternative == pattern else f", from {pattern}"
+            raise UsageError(f"{alternative}: no such folder or file{of}; expected images there")
+        for path in found:
+            if not os.path.isdir(path):
+                files[path] = os.path.relpath(path, base or ".").replace(os.sep, "/")
+    return files
+
+
+def _listed(path: str) -> dict[str, str]:
+    """The files of a list: one path a line, relative to the list's folder; empty lines are passed over."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such folder or file; expected images there") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SketchforgeError(f"{path}: cannot be read as a list of files ({error})") from error
+    folder, files = os.path.dirname(path), {}
+    for name in filter(None, (line.strip() for line in lines)):
+        file = os.path.normpath(os.path.join(folder, name))
+        if file in files:
+            raise UsageError(f"{path}: lists {name} more than once")
+        files[file] = os.path.normpath(name).replace(os.sep, "/")
+    if not files:
+        raise UsageError(f"{path}: lists no images; expected a path on every line")
+    return files

@@ -1,0 +1,76 @@
+"""Images in a folder tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.sources.blob import Blob, FileState
+from sketchforge.sources.image_source import ImageSource
+from sketchforge.sources.keys import EXTENSIONS, as_text, image_key
+
+_OUR_FORMAT = b'"format": "sketchforge-'
+
+
+def images_in_folder(folder: Path) -> list[ImageSource]:
+    """All images under `folder`, at any depth, in byte order of their relative paths.
+
+    Known by extension (EXTENSIONS, any case); `NAME.txt` and `NAME.json` beside `NAME.jpg` are its caption and
+    metadata. Hidden files and folders are passed over, and so are folders that sketchforge wrote. Symbolic links
+    are followed, save those that lead back to a folder they lie in. Raises UsageError when there is no image,
+    SketchforgeError when a part of the tree cannot be listed.
+    """
+    found = dict(_walk(str(folder), "", ()))
+    images = []
+    for name in sorted((name for name in found if extension_of(name) in EXTENSIONS), key=os.fsencode):
+        stem = name[: name.rindex(".")]
+        blobs = [_blob(found.get(f"{stem}.{ending}")) for ending in ("txt", "json")]
+        images.append(ImageSource(image_key(name), as_text(name), Blob.of_file(found[name]), *blobs))
+    if not images:
+        hint = ""
+        if any(name.endswith((".tar", ".tar.gz", ".tgz")) for name in found):
+            hint = f"; there are tars: name them as --images '{folder}/*.tar'"
+        kinds = ", ".join("." + name for name in EXTENSIONS)
+        raise UsageError(f"{folder}: no images found, looked for {kinds}{hint}")
+    return images
+
+
+def extension_of(name: str) -> str:
+    return os.path.splitext(name)[1][1:].lower()
+
+
+def _blob(file: FileState | None) -> Blob | None:
+    return None if file is None else Blob.of_file(file)
+
+
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, FileState]]:
+    """(relative path, state) of every file; `above` identifies the folders being walked."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = [
+                entry for entry in listing if not entry.name.startswith(".") and entry.name != "__MACOSX"
+            ]
+        status = os.stat(folder)
+    except OSError as error:
+        raise SketchforgeError(f"{folder}: cannot be listed ({error.strerror or error})") from error
+    here = (status.st_dev, status.st_ino)
+    if here in above or any(entry.name == "manifest.json" and _is_ours(entry.path) for entry in entries):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, here))
+        elif entry.is_file() or entry.is_symlink():
+            # A dangling link counts, too: it is reported as unreadable, not dropped unseen.
+            yield prefix + entry.name, FileState.now(entry.path)
+
+
+def _is_ours(manifest: str) -> bool:
+    try:
+        with open(manifest, "rb") as file:
+            return _OUR_FORMAT in file.read()
+    except OSError:
+        return False
+
+
