@@ -7,21 +7,18 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of
+from cli.options import FOLDER
 from sketchforge.options import GalleryOptions
 
-DEFAULTS = defaults_of(GalleryOptions)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("gallery", epilog="Example: sketchforge gallery out/ --png gallery.png")
+@click.command("gallery", epilog="Example: sketchforge gallery out/ --html gallery.html")
 @click.argument("shards", type=FOLDER, metavar="DIR")
 @click.option(
-    "--png",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    metavar="FILE",
-    help="The picture to write.",
+    "--html", type=FILE, metavar="FILE", help="Write a web page: one file that needs nothing beside it."
 )
+@click.option("--png", type=FILE, metavar="FILE", help="Write a contact sheet.")
 @click.option(
     "--compare",
     type=FOLDER,
@@ -31,13 +28,16 @@ DEFAULTS = defaults_of(GalleryOptions)
 @click.option(
     "--rows",
     type=click.IntRange(min=1),
-    default=DEFAULTS["rows"],
-    show_default=True,
     metavar="N",
-    help="How many images to show, spread evenly over all.",
+    help="How many images to show, spread evenly over all.  [default: 200 on the page, 8 on the sheet]",
 )
 def gallery_command(**values: Any) -> None:
-    """Draw a contact sheet of the shards in DIR: every row an image and its sketches."""
+    """Show the images in DIR beside their sketches: as a web page, a contact sheet, or both.
+
+    The page opens in any browser, without a network. Styles can be switched on and off, images filtered,
+    sketches enlarged and laid over their photo.
+    """
     from sketchforge.report.gallery import gallery
 
-    click.echo(gallery(GalleryOptions(**values)))
+    for path in gallery(GalleryOptions(**values)):
+        click.echo(path)

@@ -21,6 +21,7 @@ COMMANDS = {
     "tom-train": "cli.tom_train:tom_train_command",
     "render": "cli.render:render_command",
     "verify": "cli.verify:verify_command",
+    "inspect": "cli.inspect:inspect_command",
     "gallery": "cli.gallery:gallery_command",
     "encoder-train": "cli.encoder_train:encoder_train_command",
 }

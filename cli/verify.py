@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from cli.options import FOLDER
+from cli.options import FOLDER, sample_bar
 from sketchforge.errors import SketchforgeError
 
 
@@ -19,22 +17,10 @@ def verify_command(shards: Path) -> None:
 
     Exit code 0 when all is well, 1 when something is missing, altered, foreign, unreadable or unfinished.
     """
-    from tqdm import tqdm
-
     from sketchforge.shards.verify import verify
 
-    bars: list[Any] = []
-
-    def start(total: int) -> None:
-        interval = 0.2 if sys.stderr.isatty() else 30
-        # The delay keeps quick checks free of any bar.
-        bars.append(tqdm(total=total, unit="sample", delay=2, mininterval=interval, maxinterval=2 * interval))
-
-    try:
-        report = verify(shards, start, lambda: bars[0].update())
-    finally:
-        for bar in bars:
-            bar.close()
+    with sample_bar() as (start, advance):
+        report = verify(shards, start, advance)
     for problem in report.problems:
         click.echo(problem)
     counts = f"{report.num_samples} samples with {report.num_sketches} sketches in {report.num_shards} shards"

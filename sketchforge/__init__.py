@@ -7,7 +7,7 @@ The way of the data, module by module:
 3. train TOM                `models.tom`, `losses`; trainers.tom      photos + drawings -> N generator snapshots (`tom_run`)
 4. draw                     `sketchers`               (B,3,H,W) -> (B,N,1,H,W) in [0, 1], 1 = paper, 0 = ink
 5. shard                    `render`, `shards`        images + N sketches -> tar shards + manifest
-6. look                     `report`                  shards -> contact sheet
+6. look                     `report`                  shards -> contact sheet, web page, numbers
 
 Imports run cli -> trainers -> sketchforge, never back. This package needs no GPU, no network and no weights to be
 imported; it never prints, exits, or touches global random state.

@@ -63,12 +63,21 @@ class RenderOptions:
 
 @dataclass(frozen=True)
 class GalleryOptions:
-    """`sketchforge gallery`: a contact sheet of a shard folder."""
+    """`sketchforge gallery`: a contact sheet, a web page or both, of a shard folder."""
 
     shards: Path
-    png: Path  # the picture to write
+    png: Path | None = None  # the contact sheet to write
+    html: Path | None = None  # the page to write
     compare: Path | None = None  # another folder of the same images, its sketches shown beside
-    rows: int = 8  # images to show
+    rows: int | None = None  # images to show; None: 8 on the sheet, 200 on the page
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """`sketchforge inspect`: what a shard folder holds, and how much ink its sketches have."""
+
+    shards: Path
+    samples: int = 500  # how many to read, spread evenly over all; 0: every one
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -131,3 +132,58 @@ def lines(folder: Path) -> list[dict]:
     return [
         json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()
     ]
+
+
+def png(pixels: np.ndarray, bilevel: bool = True) -> bytes:
+    """A sketch as it is stored, from uint8 HxW."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    (picture.convert("1", dither=Image.Dither.NONE) if bilevel else picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def store(
+    folder: Path, shards: list[list[dict]], styles: list[str], num_shards: int | None = None, **options
+) -> Path:
+    """A shard folder made by hand, without the writer and what it would refuse.
+
+    A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption` and `size` (width,
+    height). With more `num_shards` than there are shards the folder counts as unfinished.
+    """
+    from sketchforge.shards.manifest import new_manifest, write_manifest
+
+    folder.mkdir(parents=True)
+    for number, samples in enumerate(shards):
+        lines = []
+        with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
+            for sample in samples:
+                key, source = sample["key"], sample.get("source", f"{sample['key']}.jpg")
+                width, height = sample.get("size", (8, 8))
+                image = io.BytesIO()
+                Image.fromarray(scene(len(key), height, width)).save(image, "JPEG")
+                about = {"source": source, "width": width, "height": height, "styles": styles}
+                found = {"jpg": image.getvalue()}
+                found |= {f"sketch{index}.png": data for index, data in enumerate(sample["sketches"])}
+                if "caption" in sample:
+                    found["txt"] = sample["caption"].encode()
+                found["json"] = json.dumps(about).encode()
+                for ending, data in found.items():
+                    info = tarfile.TarInfo(f"{key}.{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+                line = {"key": key, "source": source, "status": "ok", "reason": None}
+                lines.append(json.dumps(line) + "\n")
+        (folder / f"{number:05d}.jsonl").write_text("".join(lines))
+        stats = {
+            "format": "sketchforge-shards-stats",
+            "version": 1,
+            "outcomes": {"ok": len(samples)},
+            "seconds": {},
+            "tar": {"bytes": (folder / f"{number:05d}.tar").stat().st_size},
+        }
+        (folder / f"{number:05d}.stats.json").write_text(json.dumps(stats))
+    usual = {"method": "canny", "size": 8, "fit": "crop", "sketch_format": "png1", "threshold": 0.7}
+    planned = num_shards or len(shards)
+    manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [])
+    write_manifest(folder, manifest | {"complete": planned == len(shards)})
+    return folder

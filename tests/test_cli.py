@@ -95,6 +95,10 @@ def test_render_verify_and_gallery_end_to_end(call, tmp_path):
     assert code == 0 and stdout.startswith(f"{out}: intact, 5 samples with 5 sketches in 1 shards")
     code, stdout, stderr = call("gallery", out, "--png", tmp_path / "sheet.png", "--rows", 2)
     assert (code, stdout) == (0, f"{tmp_path / 'sheet.png'}\n")
+    code, stdout, stderr = call("gallery", out, "--html", tmp_path / "page.html", "--png", tmp_path / "2.png")
+    assert (code, stdout.split()) == (0, [str(tmp_path / "2.png"), str(tmp_path / "page.html")])
+    code, stdout, stderr = call("inspect", out)
+    assert code == 0 and stdout.startswith(f"folder    {out}: complete, 1 shard\n") and stderr == ""
     (out / "00000.tar").unlink()
     code, stdout, stderr = call("verify", out)
     assert (
@@ -131,6 +135,11 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
             "--canny-low and --canny-high go together",
         ),
         (["verify", "nowhere"], "nowhere: no such folder"),
+        (["inspect", "nowhere"], "nowhere: no such folder"),
+        (["inspect", "out", "--samples", "-1"], "-1 is not in the range x>=0"),
+        (["gallery", "nowhere", "--html", "page.html"], "nowhere: no such folder"),
+        (["gallery", "out"], "nothing to write; give --html FILE, --png FILE or both"),
+        (["gallery", "out", "--html", "page.html", "--rows", "0"], "0 is not in the range x>=1"),
         (["paint"], "No such command 'paint'"),
         (["--config", "nowhere.toml", "render"], "nowhere.toml"),
     ],

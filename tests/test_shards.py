@@ -261,7 +261,7 @@ def test_sheet_refuses_rows_that_do_not_fit_their_labels():
 
 
 def test_gallery_shows_samples_from_end_to_end(options, tmp_path):
-    written = gallery(GalleryOptions(options.shards, tmp_path / "new" / "sheet.png", rows=3))
+    (written,) = gallery(GalleryOptions(options.shards, tmp_path / "new" / "sheet.png", rows=3))
     with Image.open(written) as picture:
         sheet = np.asarray(picture)
     assert sheet.shape[1] == 2 * 48 + 3 * MARGIN
@@ -274,7 +274,7 @@ def test_gallery_compares_the_same_images(options, tmp_path):
     render(other)
     alone = GalleryOptions(options.shards, tmp_path / "a.png", rows=2)
     both = dataclasses.replace(alone, png=tmp_path / "b.png", compare=other.shards)
-    sheets = [np.asarray(Image.open(gallery(each))) for each in (alone, both)]
+    sheets = [np.asarray(Image.open(*gallery(each))) for each in (alone, both)]
     width = sheets[0].shape[1]
     below = slice(20, None)
     assert sheets[1].shape[1] == width + 48 + MARGIN

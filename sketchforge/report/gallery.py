@@ -1,32 +1,45 @@
-"""A shard folder at a glance: some of its images beside their sketches."""
+"""A shard folder at a glance: some of its images beside their sketches, as a picture or as a web page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sketchforge import files
 from sketchforge.errors import UsageError
 from sketchforge.options import GalleryOptions
+from sketchforge.report.gallery_page import ShownFolder, gallery_page
+from sketchforge.report.selection import spread, whole_samples
 from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.reader import read_samples, sample_keys
+from sketchforge.shards.reader import finished_shards, read_samples, sample_keys
 from sketchforge.shards.writer import disk_errors
 
 if TYPE_CHECKING:
     import numpy as np
 
+SHEET_ROWS = 8
+PAGE_ROWS = 200
 
-def gallery(options: GalleryOptions) -> Path:
-    """Draw the contact sheet that `options` ask for, write it as PNG and return its path.
+
+def gallery(options: GalleryOptions) -> list[Path]:
+    """Write what `options` ask for, contact sheet (PNG), page (HTML) or both, and return the paths.
 
     Rows are taken at equal distances over all samples (with `compare`: over those whose keys are in both
-    folders), so that a large collection is shown from end to end. Raises UsageError where there are no such
-    samples.
+    folders), so that a large collection is shown from end to end. Equal folders and options give equal
+    bytes. Raises UsageError where there are no such samples or nothing to write, SketchforgeError on damaged
+    shards.
     """
-    folders = [options.shards] + ([options.compare] if options.compare else [])
-    manifests = [read_manifest(folder) for folder in folders]
-    keys = [sample_keys(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
-    common = [key for key in keys[0] if all(key in others for others in keys)]
+    if not options.png and not options.html:
+        raise UsageError("gallery: nothing to write; give --html FILE, --png FILE or both")
+    paths = [options.shards] + ([options.compare] if options.compare else [])
+    manifests = [read_manifest(path) for path in paths]
+    folders = [
+        ShownFolder(path, manifest, len(finished_shards(path, manifest)), sample_keys(path, manifest))
+        for path, manifest in zip(paths, manifests, strict=True)
+    ]
+    common = [key for key in folders[0].keys if all(key in folder.keys for folder in folders)]
     if not common:
         where = (
             f"{options.shards} and {options.compare}: have no samples in common"
@@ -34,21 +47,36 @@ def gallery(options: GalleryOptions) -> Path:
             else (f"{options.shards}: holds no samples yet")
         )
         raise UsageError(f"{where}; render the same images into both" if options.compare else where)
-    chosen = _spread(common, options.rows)
-    samples = [read_samples(folder, found, chosen) for folder, found in zip(folders, keys, strict=True)]
+    if options.png:
+        _write_sheet(options.png, folders, spread(common, options.rows or SHEET_ROWS))
+    if options.html:
+        chosen = spread(common, options.rows or PAGE_ROWS)
+        _write_page(options.html, folders, chosen, len(common))
+    return [path for path in (options.png, options.html) if path]
+
+
+def _write_sheet(path: Path, folders: Sequence[ShownFolder], chosen: Sequence[str]) -> None:
+    samples = [read_samples(folder.path, folder.keys, chosen) for folder in folders]
     rows: list[list[np.ndarray | None]] = []
     for key in chosen:
         rows.append(
             [samples[0][key].image, *(sketch for stored in samples for sketch in stored[key].sketches)]
         )
-    labels = ["photo", *(style for manifest in manifests for style in manifest["styles"])]
-    with disk_errors(options.png):
-        write_png(options.png, contact_sheet(rows, labels))
-    return options.png
+    labels = ["photo", *(style for folder in folders for style in folder.manifest["styles"])]
+    with disk_errors(path):
+        write_png(path, contact_sheet(rows, labels))
 
 
-def _spread(items: list[str], count: int) -> list[str]:
-    """At most `count` of `items`, at equal distances, the first and the last among them."""
-    if count >= len(items):
-        return items
-    return [items[round(index * (len(items) - 1) / max(1, count - 1))] for index in range(count)]
+def _write_page(path: Path, folders: Sequence[ShownFolder], chosen: Sequence[str], num_common: int) -> None:
+    samples = [
+        {sample.key: sample for sample in whole_samples(folder.path, folder.manifest, folder.keys, chosen)}
+        for folder in folders
+    ]
+    rows = [[stored[key] for stored in samples] for key in chosen]
+    with (
+        disk_errors(path),
+        files.appearing(path) as partial,
+        # A file name that is no valid text shows as question marks; it does not stop the page.
+        open(partial, "w", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        file.writelines(gallery_page(folders, rows, num_common))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,17 @@ class StoredSample:
     key: str
     image: np.ndarray
     sketches: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One sample as it lies in its tar, no picture decoded."""
+
+    key: str
+    image: bytes  # JPEG
+    sketches: tuple[bytes, ...]  # PNG
+    about: dict[str, Any]  # the sample's JSON
+    caption: str | None  # KEY.txt, where there is one
 
 
 def finished_shards(folder: Path, manifest: dict[str, Any]) -> list[int]:
@@ -56,25 +69,54 @@ def read_samples(folder: Path, keys: dict[str, int], wanted: Collection[str]) ->
     Raises SketchforgeError when one is missing or damaged.
     """
     samples = {}
-    for number in sorted({keys[key] for key in wanted}):
-        path = schema.shard_files(folder, number).tar
-        try:
-            here = [key for key in wanted if keys[key] == number]
-            for key, members in tar_samples(path):
-                if key in here:
-                    samples[key] = _decode(key, members)
-        except (OSError, tarfile.TarError, SketchforgeError) as error:
-            raise SketchforgeError(
-                f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
-            ) from error
-    missing = [key for key in wanted if key not in samples]
-    if missing:
-        raise SketchforgeError(f"{folder}: sample {missing[0]} is missing; see `sketchforge verify {folder}`")
+    for raw in raw_samples(folder, keys, wanted):
+        with read_errors(folder, schema.shard_files(folder, keys[raw.key]).tar):
+            sketches = tuple(read_image(sketch)[..., 0] for sketch in raw.sketches)
+            samples[raw.key] = StoredSample(raw.key, read_image(raw.image), sketches)
     return samples
 
 
-def tar_samples(path: Path) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """(key, [(member name, bytes), ...]) for every run of members with one key, as WebDataset has it."""
+def raw_samples(folder: Path, keys: dict[str, int], wanted: Collection[str]) -> Iterator[RawSample]:
+    """The samples `wanted` among `keys` (from `sample_keys`), in the order in which they are stored.
+
+    Only the shards they lie in are opened, and what lies between them is passed over unread. Raises
+    SketchforgeError when one is missing or damaged.
+    """
+    by_shard: defaultdict[int, set[str]] = defaultdict(set)
+    for key in wanted:
+        by_shard[keys[key]].add(key)
+    for number, here in sorted(by_shard.items()):
+        path = schema.shard_files(folder, number).tar
+        with read_errors(folder, path):
+            for key, members in tar_samples(path, here):
+                here.discard(key)
+                yield _raw(key, dict(members))
+                if not here:
+                    break
+        if here:
+            raise SketchforgeError(
+                f"{path}: sample {min(here)} is missing; see `sketchforge verify {folder}`"
+            )
+
+
+@contextmanager
+def read_errors(folder: Path, path: Path) -> Iterator[None]:
+    """Turn whatever a damaged shard brings about into one line that names the file and the next step."""
+    try:
+        yield
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, SketchforgeError) as error:
+        raise SketchforgeError(
+            f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
+        ) from error
+
+
+def tar_samples(
+    path: Path, wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """(key, [(member name, bytes), ...]) for every run of members with one key, as WebDataset has it.
+
+    With `wanted`, samples of other keys are passed over unread.
+    """
     key, members = "", []
     with tarfile.open(path, "r:") as tar:
         for info in tar:
@@ -82,6 +124,8 @@ def tar_samples(path: Path) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
             if members and name_key != key:
                 yield key, members
                 members = []
+            if wanted is not None and name_key not in wanted:
+                continue
             file = tar.extractfile(info)
             key = name_key
             members.append((info.name, file.read() if file else b""))
@@ -89,11 +133,19 @@ def tar_samples(path: Path) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         yield key, members
 
 
-def _decode(key: str, members: list[tuple[str, bytes]]) -> StoredSample:
-    contents = dict(members)
+def _raw(key: str, contents: dict[str, bytes]) -> RawSample:
+    for name in (schema.image_member(key), schema.about_member(key)):
+        if name not in contents:
+            raise SketchforgeError(f"{name} is missing")
     sketches = []
     while schema.sketch_member(key, len(sketches)) in contents:
-        sketches.append(read_image(contents[schema.sketch_member(key, len(sketches))])[..., 0])
-    if schema.image_member(key) not in contents:
-        raise SketchforgeError(f"{schema.image_member(key)} is missing")
-    return StoredSample(key, read_image(contents[schema.image_member(key)]), tuple(sketches))
+        sketches.append(contents[schema.sketch_member(key, len(sketches))])
+    about = json.loads(contents[schema.about_member(key)])
+    caption = contents.get(f"{key}.txt")
+    return RawSample(
+        key,
+        contents[schema.image_member(key)],
+        tuple(sketches),
+        {**about, **{name: int(about[name]) for name in ("width", "height")}, "source": str(about["source"])},
+        None if caption is None else caption.decode("utf-8", errors="replace"),
+    )

@@ -1,0 +1,111 @@
+"""`sketchforge inspect`"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import FOLDER, defaults_of, sample_bar
+from sketchforge.options import InspectOptions
+
+DEFAULTS = defaults_of(InspectOptions)
+MAX_SIZES = 4  # as many picture sizes are listed one by one
+
+
+@click.command("inspect", epilog="Example: sketchforge inspect out/")
+@click.argument("shards", type=FOLDER, metavar="DIR")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="How many samples to read, spread evenly over all; 0: every one.",
+)
+def inspect_command(**values: Any) -> None:
+    """Tell what the shards in DIR hold: counts, bytes, picture sizes, and how much ink each style uses."""
+    from sketchforge.report.inspect import inspect
+
+    options = InspectOptions(**values)
+    with sample_bar() as (start, advance):
+        found = inspect(options, start, advance)
+    for line in [*_facts(options.shards, found), "", *_ink(found)]:
+        click.echo(line)
+
+
+def _facts(folder: Path, found: Any) -> list[str]:
+    from sketchforge.render import reasons
+
+    manifest, options = found.manifest, found.manifest["options"]
+    shards = manifest["num_shards"]
+    if manifest["complete"]:
+        state = f"complete, {shards:,} {'shard' if shards == 1 else 'shards'}"
+    else:
+        state = f"unfinished, {found.num_finished:,} of {shards:,} shards"
+    number = len(manifest["styles"])
+    threshold = f", threshold {options['threshold']}" if options.get("sketch_format") == "png1" else ""
+    fit = options.get("fit")
+    geometry = "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')}, fit {fit}"
+    failed = reasons(found.failed)
+    rows = [
+        ("folder", f"{folder}: {state}"),
+        ("format", f"{manifest['format']}, version {manifest['version']}"),
+        ("method", f"{options.get('method')}, {number} {'style' if number == 1 else 'styles'}"),
+        ("geometry", geometry),
+        ("sketches", f"{options.get('sketch_format')}{threshold}"),
+        ("samples", f"{found.num_samples:,}"),
+        ("failed", f"{sum(found.failed.values()):,}{' inputs: ' if failed else ''}{failed}"),
+        ("bytes", f"{found.num_bytes:,}, {found.num_bytes / found.num_samples:,.0f} a sample"),
+        ("pictures", _sizes(found.sizes)),
+        ("captions", f"{found.num_captions:,}"),
+    ]
+    read = f"{found.num_read:,} of {found.num_samples:,} samples, spread evenly"
+    if found.num_read == found.num_samples:
+        read = "all samples"
+    rows.append(("", f"pictures, captions and ink are those of {read}"))
+    return [f"{name:<10}{value}".rstrip() for name, value in rows]
+
+
+def _sizes(sizes: dict[tuple[int, int], int]) -> str:
+    """Each size with its share while they are few, else the ranges of the sides."""
+    if len(sizes) == 1:
+        ((width, height),) = sizes
+        return f"{width} x {height} pixels"
+    total = sum(sizes.values())
+    if len(sizes) <= MAX_SIZES:
+        common = sorted(sizes, key=lambda size: (-sizes[size], size))
+        shares = (f"{width} x {height} ({sizes[width, height] / total:.0%})" for width, height in common)
+        return f"{', '.join(shares)} pixels"
+    return f"{len(sizes):,} sizes; width {_range(sizes, 0)}, height {_range(sizes, 1)} pixels"
+
+
+def _range(sizes: dict[tuple[int, int], int], side: int) -> str:
+    """Smallest, median and largest of a side."""
+    ordered = sorted(size[side] for size, count in sizes.items() for _ in range(count))
+    return f"{ordered[0]} to {ordered[-1]}, median {ordered[len(ordered) // 2]}"
+
+
+def _ink(found: Any) -> list[str]:
+    bilevel = found.manifest["options"].get("sketch_format") == "png1"
+    kind = "share of pixels darker than mid-grey" if bilevel else "mean darkness, black 100 %"
+    table = [("style", "ink %", "10th", "90th", "blank", "PNG bytes")]
+    for style in found.styles:
+        shares = (f"{100 * share:.2f}" for share in (style.mean, style.low, style.high))
+        table.append((style.style, *shares, f"{style.num_blank:,}", f"{style.mean_bytes:,.0f}"))
+    explained = f"ink: {kind}; mean, 10th and 90th percentile over images; blank: below 0.1 %"
+    return [*_aligned(table), explained]
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]

@@ -1,0 +1,144 @@
+"""What a shard folder holds, in numbers: counts, bytes, picture sizes, and the ink share of every style."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.options import InspectOptions
+from sketchforge.report.selection import spread, whole_samples
+from sketchforge.shards import schema
+from sketchforge.shards.manifest import read_manifest
+from sketchforge.shards.reader import read_errors, sample_keys
+from sketchforge.shards.writer import read_stats
+
+BLANK = 0.001  # ink share below which a sketch counts as blank
+
+
+@dataclass(frozen=True)
+class StyleInk:
+    """One style over the samples that were read; ink shares in [0, 1]."""
+
+    style: str
+    mean: float
+    low: float  # 10th percentile over images
+    high: float  # 90th percentile
+    num_blank: int  # sketches with an ink share below BLANK
+    mean_bytes: float  # of the PNG
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A folder's numbers: of all of it where manifest and stats tell, else of `num_read` samples."""
+
+    manifest: dict[str, Any]
+    num_finished: int  # shards
+    num_samples: int
+    failed: dict[str, int]  # reason -> inputs
+    num_bytes: int  # of the finished shards' tars
+    num_read: int
+    num_captions: int  # among those read
+    sizes: dict[tuple[int, int], int]  # (width, height) -> samples among those read
+    styles: tuple[StyleInk, ...]
+
+
+def inspect(
+    options: InspectOptions,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_sample: Callable[[], None] = lambda: None,
+) -> Inspection:
+    """Read at most `options.samples` samples (0: all), spread evenly; `on_start` gets their number.
+
+    Of an unfinished folder the finished shards count. Raises UsageError where there is no sample,
+    SketchforgeError on damaged shards.
+    """
+    folder = options.shards
+    manifest = read_manifest(folder)
+    outcomes: Counter[str] = Counter()
+    num_bytes = num_finished = 0
+    for number in range(manifest["num_shards"]):
+        stats = read_stats(folder, number)
+        if stats is not None:
+            _check_size(folder, number, stats)
+            num_finished += 1
+            outcomes.update(stats["outcomes"])
+            num_bytes += stats["tar"]["bytes"]
+    keys = sample_keys(folder, manifest)
+    if not keys:
+        raise UsageError(f"{folder}: holds no samples yet")
+    wanted = spread(list(keys), options.samples or len(keys))
+    on_start(len(wanted))
+
+    sizes: Counter[tuple[int, int]] = Counter()
+    num_captions = 0
+    ink: list[list[float]] = [[] for _ in manifest["styles"]]
+    num_png_bytes = [0] * len(ink)
+    for sample in whole_samples(folder, manifest, keys, wanted):
+        sizes[sample.about["width"], sample.about["height"]] += 1
+        num_captions += sample.caption is not None
+        with read_errors(folder, schema.shard_files(folder, keys[sample.key]).tar):
+            for index, png in enumerate(sample.sketches):
+                ink[index].append(ink_share(png))
+                num_png_bytes[index] += len(png)
+        on_sample()
+    return Inspection(
+        manifest=manifest,
+        num_finished=num_finished,
+        num_samples=len(keys),
+        failed={reason: count for reason, count in sorted(outcomes.items()) if reason != schema.OK},
+        num_bytes=num_bytes,
+        num_read=len(wanted),
+        num_captions=num_captions,
+        sizes=dict(sizes),
+        styles=tuple(
+            _style_ink(style, shares, total)
+            for style, shares, total in zip(manifest["styles"], ink, num_png_bytes, strict=True)
+        ),
+    )
+
+
+def _check_size(folder: Path, number: int, stats: dict[str, Any]) -> None:
+    """A shard cut short is told even where no sample of it is read; other damage is for `verify` to find."""
+    path = schema.shard_files(folder, number).tar
+    with read_errors(folder, path):
+        found, expected = path.stat().st_size, stats["tar"]["bytes"]
+        if found != expected:
+            raise SketchforgeError(f"{found:,} bytes, expected {expected:,}")
+
+
+def ink_share(png: bytes) -> float:
+    """How much of a sketch is ink, in [0, 1], from the bytes of its PNG file.
+
+    Of a bilevel file the share of pixels darker than mid-grey; of an 8-bit one the mean darkness, black being
+    1 and white 0, since in a grey sketch any single threshold would be arbitrary. Raises SketchforgeError
+    where the file cannot be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png)) as picture:
+            grey = picture if picture.mode in ("1", "L") else picture.convert("L")
+            counts = grey.histogram()
+    except Exception as error:  # Pillow's decoders raise anything on damaged data
+        raise SketchforgeError(f"a sketch is no sound PNG: {error}") from error
+    # Where all pixels are 0 or 255 the mean darkness is the share of dark ones: one formula serves both.
+    return sum(count * (255 - level) for level, count in enumerate(counts)) / (255 * sum(counts))
+
+
+def _style_ink(style: str, shares: Sequence[float], num_bytes: int) -> StyleInk:
+    import numpy as np
+
+    low, high = np.percentile(shares, (10, 90))
+    return StyleInk(
+        style=style,
+        mean=float(np.mean(shares)),
+        low=float(low),
+        high=float(high),
+        num_blank=sum(share < BLANK for share in shares),
+        mean_bytes=num_bytes / len(shares),
+    )
