@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,29 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON with sorted keys and a final newline, so that equal values are equal bytes."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+    write_bytes(path, _json_text(value))
+
+
+def write_sealed_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON object with a digest of the rest of it under "seal"."""
+    write_json(path, {**value, "seal": _seal_of(value)})
+
+
+def seal_holds(data: bytes) -> bool:
+    """Whether bytes are just what `write_sealed_json` wrote."""
+    try:
+        value = json.loads(data)
+        return isinstance(value, dict) and value.get("seal") == _seal_of(value) and data == _json_text(value)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _seal_of(value: Mapping[str, object]) -> str:
+    return hashlib.sha256(_json_text({key: part for key, part in value.items() if key != "seal"})).hexdigest()
+
+
+def _json_text(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 def sha256_of(path: Path) -> str:

@@ -255,7 +255,7 @@ def _carry_out(plan: RenderPlan, summary: RenderSummary, progress: Progress) -> 
     summary.complete = None not in stats
     if summary.complete:
         finished = manifests.completed(plan.manifest, stats)
-        if anew or finished != found:
+        if anew or not (found and found["complete"]):
             _write_manifest(plan, finished)
         remove_stale_locks(folder)
 

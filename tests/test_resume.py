@@ -119,7 +119,7 @@ def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_pat
     render(options)
     manifest = json.loads((options.shards / "manifest.json").read_text())
     manifest["libraries"]["pillow"] = "0.1"
-    files.write_json(options.shards / "manifest.json", manifest)
+    files.write_sealed_json(options.shards / "manifest.json", manifest)
     assert render(options).num_images == 0
     (options.shards / "00001.tar").unlink()
     with pytest.raises(UsageError, match="libraries pillow 0.1, now"):
@@ -186,7 +186,7 @@ def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
 
 
 def test_newer_formats_are_refused(rendered, tmp_path):
-    files.write_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 2})
+    files.write_sealed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 2})
     with pytest.raises(UsageError, match="version 2, but this sketchforge reads up to version 1"):
         render_again(rendered, tmp_path)
 

@@ -104,7 +104,7 @@ def retell(shards: Path, number: int) -> None:
     tar = shards / f"{number:05d}.tar"
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": tar.stat().st_size, "sha256": files.sha256_of(tar)}
-    files.write_json(shards / "manifest.json", manifest)
+    files.write_sealed_json(shards / "manifest.json", manifest)
 
 
 def rewrite(shards: Path, number: int, change) -> None:

@@ -149,7 +149,7 @@ def check_same(
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    files.write_json(folder / schema.MANIFEST, manifest)
+    files.write_sealed_json(folder / schema.MANIFEST, manifest)
 
 
 def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sketchforge.files import sha256_of
+from sketchforge.files import seal_holds, sha256_of
 from sketchforge.images import ImageError, decode_image
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
@@ -41,6 +41,8 @@ def verify(
     """
     manifest = read_manifest(folder)
     report = VerifyReport()
+    if not seal_holds((folder / schema.MANIFEST).read_bytes()):
+        report.problems.append(f"{schema.MANIFEST}: altered, its digest of itself does not hold")
     if manifest["complete"]:
         expected = dict(enumerate(manifest["shards"]))
     else:
@@ -104,8 +106,12 @@ def _check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterato
             yield f"{path.name}: {change}, {size} bytes, expected {wanted['bytes']}"
         elif sha256_of(path) != wanted["sha256"]:
             yield f"{path.name}: altered, its SHA-256 is not the one in the manifest"
-    if read_stats(folder, number) is None:
-        yield f"{paths.stats.name}: {'damaged' if paths.stats.exists() else 'missing'}"
+    if not paths.stats.is_file():
+        yield f"{paths.stats.name}: missing"
+    elif read_stats(folder, number) is None:
+        yield f"{paths.stats.name}: damaged"
+    elif not seal_holds(paths.stats.read_bytes()):
+        yield f"{paths.stats.name}: altered, its digest of itself does not hold"
 
 
 def _check_samples(

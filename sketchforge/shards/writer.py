@@ -128,7 +128,7 @@ def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> I
             appearing.close()
         writer.seconds["write"] += time.perf_counter() - start
     with disk_errors(paths.stats):
-        files.write_json(paths.stats, writer.stats(schema.shard_name(number), fingerprint, inputs))
+        files.write_sealed_json(paths.stats, writer.stats(schema.shard_name(number), fingerprint, inputs))
 
 
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
