@@ -20,10 +20,11 @@ DEFAULTS = defaults_of(RenderOptions)
 @click.option("--shards", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
 @click.option(
     "--method",
-    type=click.Choice(["tom", "canny"]),
+    type=click.Choice(["tom", "canny", "hed", "pidinet", "teed"]),
     default=DEFAULTS["method"],
     show_default=True,
-    help="tom: the snapshots of a `tom-train` run; canny: edges, one sketch per image.",
+    help="tom: the snapshots of a `tom-train` run; canny: edges, one sketch per image; hed, pidinet, teed: "
+    "learned edges, one sketch per image, with weights that you provide (see `sketchforge weights list`).",
 )
 @click.option(
     "--tom",
@@ -92,6 +93,12 @@ DEFAULTS = defaults_of(RenderOptions)
     help="canny: standard deviation of the smoothing; 0: none.",
 )
 @click.option(
+    "--edge-weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="hed, pidinet, teed: weights. [default: looked for as `sketchforge weights path NAME` says]",
+)
+@click.option(
     "--samples-per-shard",
     type=click.IntRange(min=1),
     default=DEFAULTS["samples_per_shard"],
@@ -154,6 +161,9 @@ def _describe(plan: Any) -> str:
         name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
         weights = f"{plan.num_sketches} snapshots of {plan.options.tom} ({name} {digest[:8]})"
         drawn_by = f"tom, {weights}, on {plan.ready.device}"
+    elif plan.ready.sketcher.digests:
+        digest = plan.ready.sketcher.digests[plan.options.method]
+        drawn_by += f", weights {digest[:8]}, on {plan.ready.device}"
     return (
         f"{len(plan.images)} images ({inputs}) x {plan.num_sketches} sketches ({drawn_by}) "
         f"-> {len(plan.shards)} shards in {plan.options.shards}"

@@ -35,7 +35,7 @@ class RenderOptions:
 
     shards: Path  # output folder
     images: Path | None = None  # a folder tree; None: the built-in photos
-    method: str = "tom"  # tom | canny
+    method: str = "tom"  # tom | canny | hed | pidinet | teed
     tom: Path = Path("runs/tom")
     checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
@@ -45,6 +45,7 @@ class RenderOptions:
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
+    edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in our cache folder
     samples_per_shard: int = 1000
     batch_size: int = 8
     workers: int = 0  # decode/encode processes; 0: one per core
