@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "cli.inspect:inspect_command",
     "gallery": "cli.gallery:gallery_command",
     "encoder-train": "cli.encoder_train:encoder_train_command",
+    "weights": "cli.weights:weights_command",
 }
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells have it

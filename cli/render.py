@@ -36,10 +36,11 @@ DEFAULTS = defaults_of(RenderOptions)
 @click.option("--shards", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
 @click.option(
     "--method",
-    type=click.Choice(["tom", "canny"]),
+    type=click.Choice(["tom", "canny", "hed", "pidinet", "teed"]),
     default=DEFAULTS["method"],
     show_default=True,
-    help="tom: the snapshots of a `tom-train` run; canny: edges, one sketch per image.",
+    help="tom: the snapshots of a `tom-train` run; canny: edges, one sketch per image; hed, pidinet, teed: "
+    "learned edges, one sketch per image, with weights that you provide (see `sketchforge weights list`).",
 )
 @click.option(
     "--tom",
@@ -106,6 +107,12 @@ DEFAULTS = defaults_of(RenderOptions)
     show_default=True,
     metavar="PIXELS",
     help="canny: standard deviation of the smoothing; 0: none.",
+)
+@click.option(
+    "--edge-weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="hed, pidinet, teed: weights. [default: looked for as `sketchforge weights path NAME` says]",
 )
 @click.option(
     "--samples-per-shard",
@@ -195,6 +202,9 @@ def _describe(plan: Any) -> str:
         name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
         weights = f"{plan.num_sketches} snapshots of {plan.options.tom} ({name} {digest[:8]})"
         drawn_by = f"tom, {weights}, on {plan.ready.device}"
+    elif plan.ready.sketcher.digests:
+        digest = plan.ready.sketcher.digests[plan.options.method]
+        drawn_by += f", weights {digest[:8]}, on {plan.ready.device}"
     task, tasks = plan.options.task_id, plan.options.num_tasks
     of_task = f"; task {task} of 0..{tasks - 1}: {len(plan.mine)} of them" if tasks > 1 else ""
     return (

@@ -38,7 +38,7 @@ class RenderOptions:
     prefix_keys: bool = False  # put a tar's name before the keys of its images
     shuffle_seed: int | None = None  # order of the inputs; None: as found
     limit: int | None = None  # take only the first so many, after shuffling
-    method: str = "tom"  # tom | canny
+    method: str = "tom"  # tom | canny | hed | pidinet | teed
     tom: Path = Path("runs/tom")
     checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
@@ -48,6 +48,7 @@ class RenderOptions:
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
+    edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in our cache folder
     samples_per_shard: int = 1000
     batch_size: int = 8
     workers: int = 0  # decode/encode processes; 0: one per core

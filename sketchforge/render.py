@@ -369,5 +369,5 @@ def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str,
 
 def _libraries(options: RenderOptions) -> list[str]:
     """The distributions whose versions can change a shard's bytes."""
-    drawn_by = ["torch"] if options.method == "tom" else []
+    drawn_by = [] if options.method == "canny" else ["torch"]
     return ["sketchforge", "numpy", "pillow", "opencv-python-headless", *drawn_by]

@@ -5,7 +5,6 @@ What is used depends only on the name given, never on which files happen to be c
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -27,10 +26,12 @@ from sketchforge.models.encoder import (
     orthogonal_encoder,
 )
 from sketchforge.seeding import torch_generator
+from sketchforge.state_files import read_state
 
 ENCODER_FORMAT = "sketchforge-encoder"
 ENCODER_VERSION = 1
 BUILTIN_ENCODER = "encoder.safetensors"
+VGG_STATE = "a VGG16 or VGG19 state dict (.pth or .safetensors) or a sketchforge encoder"
 
 
 def load_encoder(name: str) -> Encoder:
@@ -152,24 +153,8 @@ def _torchvision_encoder(name: str, option: str) -> Encoder:
 
 
 def _from_state_dict(path: Path) -> Encoder:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import safe_open
-
-            with safe_open(str(path), framework="pt") as file:
-                note = (file.metadata() or {}).get("input", "")
-                state = {key: file.get_tensor(key) for key in file.keys()}
-        else:
-            note = ""
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's remarks on old or odd pickles are not the user's concern
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the bytes provoke
-        raise SketchforgeError(f"{path}: cannot be read as weights ({type(error).__name__}); expected a VGG16 or "
-                               "VGG19 state dict (.pth or .safetensors) or a sketchforge encoder") from None
-    if not isinstance(state, Mapping):
-        raise SketchforgeError(f"{path}: holds a {type(state).__name__}, expected a VGG16 or VGG19 state dict")
-    return _build(state, str(path), note)
+    state, metadata = read_state(path, VGG_STATE)
+    return _build(state, str(path), metadata.get("input", ""))
 
 
 def _build(state: Mapping[str, Tensor], where: str, note: str = "") -> Encoder:

@@ -52,7 +52,8 @@ def test_help_of_every_command_is_quick_and_ends_with_an_example():
     code = """
 import sys, io, contextlib
 from cli.main import COMMANDS, run
-for words in [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)]:
+inner = [["weights", name, "--help"] for name in ("list", "check", "path")]
+for words in [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), *inner]:
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         assert run(words) == 0
@@ -71,10 +72,11 @@ def test_every_option_has_help(name):
     from cli.main import main
 
     command = main.get_command(None, name)
-    assert command.name == name and command.help and command.epilog
-    assert [
-        option.name for option in command.params if isinstance(option, click.Option) and not option.help
-    ] == []
+    assert command.name == name
+    for one in [command, *getattr(command, "commands", {}).values()]:
+        assert one.help and one.epilog
+        options = [option for option in one.params if isinstance(option, click.Option)]
+        assert [option.name for option in options if not option.help] == []
 
 
 def test_defaults_are_those_of_the_dataclass(asked):
@@ -124,7 +126,7 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
     [
         (["render"], "Missing option '--shards'"),
         (["render", "--shards", "out", "--size", "3"], "'--size': 3 is not in the range 16<=x<=4096"),
-        (["render", "--shards", "out", "--method", "x"], "'x' is not one of 'tom', 'canny'"),
+        (["render", "--shards", "out", "--method", "x"], "'x' is not one of 'tom', 'canny', 'hed', 'pidinet', 'teed'"),
         (["render", "--shards", "out", "--colour"], "No such option"),
         (
             ["render", "--shards", "out", "--images", "nowhere", "--method", "canny"],

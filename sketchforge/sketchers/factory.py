@@ -9,7 +9,8 @@ from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
 from sketchforge.sketchers import Sketcher
 
-METHODS = ("tom", "canny")
+EDGE_NETWORKS = ("hed", "pidinet", "teed")
+METHODS = ("tom", "canny", *EDGE_NETWORKS)
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class ReadySketcher:
 
 
 def open_sketcher(options: RenderOptions) -> ReadySketcher:
-    """Load what `options.method` draws with. Imports torch for `tom` only.
+    """Load what `options.method` draws with. Imports torch for all methods but `canny`.
 
-    Raises UsageError for an unknown method or unfitting options, and whatever loading a run raises.
+    Raises UsageError for an unknown method or unfitting options, and whatever loading the weights raises.
     """
     if options.method == "canny":
         from sketchforge.sketchers.canny import CannySketcher
@@ -32,19 +33,27 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         canny = CannySketcher(options.canny_low, options.canny_high, options.canny_blur)
         recorded = {name: getattr(options, name) for name in ("canny_low", "canny_high", "canny_blur")}
         return ReadySketcher(canny, "cpu", recorded)
-    if options.method == "tom":
-        from sketchforge.device import choose_device, set_threads
-        from sketchforge.sketchers.tom import TomSketcher
+    if options.method not in METHODS:
+        raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")
+    from sketchforge.device import choose_device, set_threads
 
-        device = choose_device(options.device)
-        # Sums are split by thread and batch, so both decide the last bits of a sketch.
-        recorded = {
-            "checkpoints": options.checkpoints,
-            "batch_size": options.batch_size,
-            "threads": set_threads(options.threads),
-            "device": device.type,
-        }
-        return ReadySketcher(
-            TomSketcher.from_run(options.tom, options.checkpoints, device), str(device), recorded
-        )
-    raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")
+    device = choose_device(options.device)
+    # Sums are split by thread and batch, so both decide the last bits of a sketch.
+    recorded = {
+        "batch_size": options.batch_size,
+        "threads": set_threads(options.threads),
+        "device": device.type,
+    }
+    if options.method in EDGE_NETWORKS:
+        from sketchforge.sketchers.edges import EdgeSketcher
+        from sketchforge.weight_files import edge_weights_path
+
+        weights = edge_weights_path(options.method, options.edge_weights)
+        # Not the path: the digest says which weights they are, wherever they lie.
+        return ReadySketcher(EdgeSketcher.from_file(options.method, weights, device), str(device), recorded)
+    from sketchforge.sketchers.tom import TomSketcher
+
+    recorded["checkpoints"] = options.checkpoints
+    return ReadySketcher(
+        TomSketcher.from_run(options.tom, options.checkpoints, device), str(device), recorded
+    )

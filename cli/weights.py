@@ -1,0 +1,96 @@
+"""`sketchforge weights list|check|path`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.weight_files import KNOWN, WeightFile
+
+NAME = click.Choice(list(KNOWN))
+
+
+@click.group(
+    "weights",
+    no_args_is_help=False,  # one line on what is missing, as everywhere
+    epilog="Example: sketchforge weights list",
+    help=f"""The weights files that sketchforge knows: {", ".join(KNOWN)}.
+
+    Only `builtin` comes with the package. hed, pidinet and teed are looked for in $SKETCHFORGE_WEIGHTS, else
+    in sketchforge/weights in the cache folder ($XDG_CACHE_HOME or ~/.cache); vgg16 and vgg19 where
+    torchvision keeps them.
+    """,
+)
+def weights_command() -> None:
+    pass
+
+
+@weights_command.command("list", epilog="Example: sketchforge weights list")
+def list_command() -> None:
+    """Say of each file what uses it, where it belongs, whether it is there, its sha256 and its licence."""
+    for file in KNOWN.values():
+        click.echo("\n".join(_about(file)))
+
+
+@weights_command.command("check", epilog="Example: sketchforge weights check hed teed")
+@click.argument("names", type=NAME, nargs=-1, metavar="[NAME...]")
+def check_command(names: tuple[str, ...]) -> None:
+    """Load each file, or those named, and say whether it is sound.
+
+    Exit code 1 when a file that is there is not sound, or one that was named is not there.
+    """
+    from sketchforge.weight_check import check_weights
+
+    bad = []
+    for file in (KNOWN[name] for name in dict.fromkeys(names or KNOWN)):
+        try:
+            path = file.found()
+            if path is not None:
+                check_weights(file, path)
+                click.echo(f"{file.name}: sound, {path}")
+                continue
+            click.echo(f"{file.name}: absent, looked for {file.looked_for()}")
+            if names:
+                bad.append(f"{file.name} is absent")
+        except SketchforgeError as error:
+            click.echo(f"{file.name}: not sound: {error}")
+            bad.append(f"{file.name} is not sound")
+    if bad:
+        raise SketchforgeError(f"{', '.join(bad)}; `sketchforge weights list` says where each belongs")
+
+
+@weights_command.command("path", epilog="Example: sketchforge weights path hed")
+@click.argument("name", type=NAME, metavar="NAME")
+def path_command(name: str) -> None:
+    """Print the path of a file, or where it is expected (and say so on stderr)."""
+    file = KNOWN[name]
+    path = file.found()
+    click.echo(path or file.candidates()[0])
+    if path is None:
+        click.echo(f"{name} is not there yet: looked for {file.looked_for()}; {file.placing}", err=True)
+
+
+def _about(file: WeightFile) -> list[str]:
+    lines = [file.name, _row("used by", file.used_by)]
+    try:
+        path = file.found()
+    except SketchforgeError as error:
+        return [*lines, _row("unclear", str(error)), _row("licence", file.licence)]
+    if path is None:
+        lines += [_row("absent", f"looked for {file.looked_for()}"), _row("to place it", file.placing)]
+    else:
+        lines += _there(path)
+    return [*lines, _row("licence", file.licence)]
+
+
+def _there(path: Path) -> list[str]:
+    from sketchforge.files import sha256_of
+
+    size = f"{path.stat().st_size / 1e6:,.2f} MB"
+    return [_row("there", f"{path} ({size})"), _row("sha256", sha256_of(path))]
+
+
+def _row(what: str, text: str) -> str:
+    return f"  {what:12}{text}"

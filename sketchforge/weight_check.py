@@ -1,0 +1,32 @@
+"""Whether a weights file can really be used: it is loaded as the command that wants it would load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.files import sha256_of
+from sketchforge.weight_files import WeightFile
+
+
+def check_weights(file: WeightFile, path: Path) -> None:
+    """Load `path` as `file` says. Raises SketchforgeError, one line, where it is not sound."""
+    if file.sha256_start:
+        digest = sha256_of(path)
+        if not digest.startswith(file.sha256_start):
+            raise SketchforgeError(
+                f"{path}: its sha256 begins with {digest[:8]}, expected {file.sha256_start} as in its name; "
+                "remove it and copy it anew"
+            )
+    if file.name == "builtin":
+        from sketchforge.weights import read_encoder
+
+        read_encoder(path)
+    elif file.name in ("vgg16", "vgg19"):
+        from sketchforge.weights import load_teacher
+
+        load_teacher(str(path))
+    else:
+        from sketchforge.edge_weights import load_edge_network
+
+        load_edge_network(file.name, path)

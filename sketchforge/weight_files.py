@@ -1,0 +1,152 @@
+"""Every weights file that sketchforge knows: what it is for, where it is looked for, and its licence.
+
+Free of torch, so that listing them is quick. Only torchvision ever downloads anything, its own two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from sketchforge.errors import SketchforgeError, UsageError
+
+CACHE_VARIABLE = "SKETCHFORGE_WEIGHTS"
+SUFFIXES = (".safetensors", ".npz", ".pth")
+
+
+def cache_folder() -> Path:
+    """$SKETCHFORGE_WEIGHTS, else $XDG_CACHE_HOME/sketchforge/weights, else ~/.cache/sketchforge/weights."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sketchforge" / "weights"
+
+
+def torch_hub_folder() -> Path:
+    """Where torchvision keeps its weights: $TORCH_HOME, else $XDG_CACHE_HOME/torch, else ~/.cache/torch."""
+    # An empty variable counts as given there, and here it must count the same.
+    home = os.environ.get("TORCH_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"))
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _assets_folder() -> Path:
+    return Path(str(files("sketchforge") / "assets"))
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One entry of KNOWN."""
+
+    name: str
+    used_by: str
+    file_names: tuple[str, ...]  # any one of them
+    folder: Callable[[], Path]
+    licence: str
+    placing: str  # how to come by it where there is no network
+    sha256_start: str = ""  # where the publisher's file name tells it
+
+    def candidates(self) -> list[Path]:
+        return [self.folder() / name for name in self.file_names]
+
+    def found(self) -> Path | None:
+        """The file that is used, None where there is none; SketchforgeError rather than a choice of two."""
+        present = [path for path in self.candidates() if path.is_file()]
+        if len(present) > 1:
+            raise SketchforgeError(
+                f"{self.name}: both {present[0]} and {present[1]} are there; "
+                "remove all but the one to be used"
+            )
+        return present[0] if present else None
+
+    def looked_for(self) -> str:
+        """The file names and their folder, for messages."""
+        names = ", ".join(self.file_names[:-1])
+        return f"{names + ' or ' if names else ''}{self.file_names[-1]} in {self.folder()}"
+
+
+def _edge_names(method: str) -> tuple[str, ...]:
+    return tuple(method + suffix for suffix in SUFFIXES)
+
+
+KNOWN = {
+    file.name: file
+    for file in (
+        WeightFile(
+            "builtin",
+            "tom-train --encoder builtin (the default)",
+            ("encoder.safetensors",),
+            _assets_folder,
+            "MIT, like sketchforge",
+            "it comes with the package: install sketchforge again",
+        ),
+        WeightFile(
+            "vgg16",
+            "tom-train --encoder vgg16",
+            ("vgg16-397923af.pth",),
+            torch_hub_folder,
+            "BSD 3-Clause (torchvision); trained on ImageNet",
+            "copy torchvision's file into that folder under its own name, or give any path as --encoder",
+            "397923af",
+        ),
+        WeightFile(
+            "vgg19",
+            "tom-train --encoder vgg19, encoder-train --teacher vgg19",
+            ("vgg19-dcbb9e9d.pth",),
+            torch_hub_folder,
+            "BSD 3-Clause (torchvision); trained on ImageNet",
+            "copy torchvision's file into that folder under its own name, or give any path as --encoder or "
+            "--teacher",
+            "dcbb9e9d",
+        ),
+        WeightFile(
+            "hed",
+            "render --method hed",
+            _edge_names("hed"),
+            cache_folder,
+            "none stated with the weights; trained on BSDS500 (non-commercial research)",
+            "copy HED's weights, by the authors' layer names (conv1_1.weight, score-dsn1.weight, ...) or as "
+            "the PyTorch state dict (moduleVggOne.0.weight, ...), into that folder, or give any path as "
+            "--edge-weights",
+        ),
+        WeightFile(
+            "pidinet",
+            "render --method pidinet",
+            _edge_names("pidinet"),
+            cache_folder,
+            "research only",
+            "copy PiDiNet's state dict, converted to plain convolutions (init_block.weight, ...), into that "
+            "folder, or give any path as --edge-weights",
+        ),
+        WeightFile(
+            "teed",
+            "render --method teed",
+            _edge_names("teed"),
+            cache_folder,
+            "none stated",
+            "copy TEED's state dict (block_1.conv1.weight, ...) into that folder, or give any path as "
+            "--edge-weights",
+        ),
+    )
+}
+
+
+def edge_weights_path(method: str, given: Path | None) -> Path:
+    """The weights file of an edge network: `given` (--edge-weights), else the one in our cache folder.
+
+    Raises UsageError where `given` does not exist, SketchforgeError where nothing is found, or two files are.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise UsageError(f"--edge-weights {given}: no such file")
+        return given
+    file = KNOWN[method]
+    path = file.found()
+    if path is None:
+        raise SketchforgeError(
+            f"--method {method}: no weights of {method}: looked for {file.looked_for()}; {file.placing} "
+            "(docs/weights.md)"
+        )
+    return path
