@@ -97,9 +97,9 @@ def run(arguments: list[str] | None = None) -> int:
 
     Every error that a user can bring about is one line on stderr.
     """
-    signal.signal(signal.SIGTERM, _raise_terminated)
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+        arguments = sys.argv[1:] if arguments is None else arguments
         if not arguments:
             main.main(["--help"], prog_name="sketchforge", standalone_mode=False)
             return 2

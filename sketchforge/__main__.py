@@ -20,9 +20,13 @@ def main() -> None:
             f"error: expected sketchforge's own package `cli` at {ours.parent}, found {where}: another "
             "distribution has taken its name; install sketchforge into an environment of its own"
         )
-    from cli.main import run
+    try:
+        from cli.main import run
 
-    sys.exit(run())
+        code = run()
+    except KeyboardInterrupt:  # before or after the command: there is nothing to tell
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -262,7 +262,9 @@ def _carry_out(plan: RenderPlan, summary: RenderSummary, progress: Progress) -> 
 
 def _write_manifest(plan: RenderPlan, manifest: Mapping[str, Any]) -> None:
     folder = plan.options.shards
-    with disk_errors(folder / schema.MANIFEST), locked(folder / MANIFEST_LOCK, wait=True):
+    with ExitStack() as locks, disk_errors(folder / schema.MANIFEST):
+        if plan.options.num_tasks > 1:  # else the folder is ours alone
+            locks.enter_context(locked(folder / MANIFEST_LOCK, wait=True))
         manifests.write_manifest(folder, manifest)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.signals import held
 
 DIED = "worker died"  # of the picture, or killed: out of memory as a rule
 TIMED_OUT = "timed out"
@@ -44,7 +45,7 @@ class WorkerPool:
     a new pool takes over, and each of those tasks is tried once more with a process of its own: what it dies or
     hangs of then is lost, everything else goes on. `timeout` is in seconds per task.
 
-    Processes never see Ctrl-C, which is the parent's to handle, and they end themselves when the parent is gone,
+    Processes never see Ctrl-C or SIGTERM, which are the parent's to handle, and they end themselves when the parent is gone,
     even by kill -9. Started by `spawn`: forking after torch or cv2 have started threads can deadlock.
     """
 
@@ -54,7 +55,8 @@ class WorkerPool:
         self._lost = 0  # tasks lost in a row
 
     def submit(self, function: Any, *arguments: Any) -> Task:
-        with _interrupts_held():
+        # Processes inherit that the signals are held, so none can hit them, or us, while they are starting.
+        with held(signal.SIGINT, signal.SIGTERM):
             try:
                 future = self._pool.submit(function, *arguments)
             except BrokenProcessPool:
@@ -94,7 +96,7 @@ class WorkerPool:
 
     def _replace(self) -> None:
         _kill(self._pool)
-        with _interrupts_held():
+        with held(signal.SIGINT, signal.SIGTERM):
             self._pool = _new_pool(self._num_workers)
 
 
@@ -116,7 +118,7 @@ def _alone(task: Task, timeout: float) -> Any:
     """Run a task with a process of its own; WorkerLost where that dies or hangs, too."""
     pool = _new_pool(1)
     try:
-        with _interrupts_held():
+        with held(signal.SIGINT, signal.SIGTERM):
             started = pool.submit(os.getpid)
         started.result()  # starting takes its time, which is not the task's
         future = pool.submit(task.function, *task.arguments)
@@ -138,23 +140,11 @@ def _kill(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold SIGINT back while a process may be started: it inherits that, and Ctrl-C cannot hit it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _start_worker() -> None:
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
     cv2.setNumThreads(1)  # the processes are the parallelism
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

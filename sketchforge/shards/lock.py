@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.signals import held
 
 try:
     import fcntl
@@ -32,12 +34,16 @@ def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[Non
 
     Raises SketchforgeError naming the holder when somebody else has it and `wait` is not set.
     """
-    descriptor = _acquire(path, shared, wait)
+    descriptor = None
     try:
+        # A signal between opening the file and knowing of it would leave the file behind.
+        with held(signal.SIGINT, signal.SIGTERM):
+            descriptor = _acquire(path, shared, wait)
         yield
     finally:
         if descriptor is not None:
-            _release(descriptor, path)
+            with held(signal.SIGINT, signal.SIGTERM):
+                _release(descriptor, path)
 
 
 def task_lock(task_id: int, num_tasks: int) -> str:
