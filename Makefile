@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SHARDS ?= out
+KILLS ?= 200
+FUZZ ?= 20000
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test clean
+.PHONY: help install demo test soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 
@@ -13,14 +16,17 @@ demo: install ## train TOM on the built-in samples, render them, make a contact 
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge tom-train
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards $(SHARDS)/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge render --method canny --shards $(SHARDS)-canny/
-	PATH="$(abspath $(BIN)):$$PATH" sketchforge gallery $(SHARDS)/ --compare $(SHARDS)-canny/ --png $(SHARDS)-gallery.png
-	@echo "photo | ten sketches | Canny: $(abspath $(SHARDS)-gallery.png)"
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge gallery $(SHARDS)/ --compare $(SHARDS)-canny/ --png $(SHARDS)-gallery.png --html $(SHARDS)-gallery.html
+	@echo "photo | ten sketches | Canny: $(abspath $(SHARDS)-gallery.png), to browse: $(abspath $(SHARDS)-gallery.html)"
 
 test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest
 
+soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings struck, FUZZ=20000 damaged inputs
+	$(BIN)/python -m pytest tests/test_kills.py tests/test_fuzz.py --kills $(KILLS) --fuzz $(FUZZ) --campaign-seed $(SEED)
+
 clean: ## remove what demo made; .venv stays
-	rm -rf runs/tom $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png
+	rm -rf runs/tom $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.files import write_bytes
+from sketchforge.files import parse_json, write_bytes
 
 
 def save_tensors(path: Path, format_name: str, version: int, tensors: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -62,9 +62,9 @@ def _open(path: Path, format_name: str, version: int, tensors: bool) -> tuple[di
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
             check_format(path, header, format_name, version)
-            about = json.loads(header["about"])
+            about = parse_json(header["about"])
             loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}
-    except (SafetensorError, json.JSONDecodeError, KeyError, OSError, ValueError) as error:
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SketchforgeError(
             f"{path}: cannot be read as a {format_name} file ({reason}); remove it or point to an intact copy"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PARTIAL_SUFFIX = ".part"
 
@@ -58,6 +59,14 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, _json_text(value))
 
 
+def parse_json(data: bytes | str) -> Any:
+    """The value of a JSON text; ValueError for whatever is wrong with it, nesting without end included."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def write_sealed_json(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON object with a digest of the rest of it under "seal"."""
     write_json(path, {**value, "seal": _seal_of(value)})
@@ -66,9 +75,9 @@ def write_sealed_json(path: Path, value: Mapping[str, object]) -> None:
 def seal_holds(data: bytes) -> bool:
     """Whether bytes are just what `write_sealed_json` wrote."""
     try:
-        value = json.loads(data)
+        value = parse_json(data)
         return isinstance(value, dict) and value.get("seal") == _seal_of(value) and data == _json_text(value)
-    except (ValueError, RecursionError):
+    except ValueError:
         return False
 
 

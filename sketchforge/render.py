@@ -7,7 +7,6 @@ interrupted.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from sketchforge.device import usable_cores
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.files import parse_json
 from sketchforge.options import RenderOptions
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
@@ -332,7 +332,7 @@ def _first_changed(folder: Path, shard: PlannedShard) -> str:
     """The first input whose picture has another size than when its shard was drawn; "" where that cannot be told."""
     try:
         lines = schema.shard_files(folder, shard.number).sidecar.read_bytes().splitlines()
-        sizes = {line["key"]: line["bytes"] for line in map(json.loads, lines)}
+        sizes = {line["key"]: line["bytes"] for line in map(parse_json, lines)}
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     changed = (image.source for image in shard.inputs if sizes.get(image.key) != image.picture.num_bytes)

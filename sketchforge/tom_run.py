@@ -12,13 +12,13 @@ It is self-contained: nothing outside it is needed to draw.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoint import check_format, load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.files import parse_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def read_run(run: Path) -> dict[str, Any] | None:
             raise UsageError(f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run")
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); --fresh starts the run anew") from error
     if not isinstance(record, dict):

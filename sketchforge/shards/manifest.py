@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -94,7 +93,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; expected shards made by `sketchforge render`")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = files.parse_json(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(
             f"{folder}: holds no {schema.MANIFEST}; expected shards made by `sketchforge render`"
@@ -102,9 +101,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
     check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
-    missing = [name for name in (*IDENTITY, "num_shards", "complete", "shards") if name not in manifest]
-    if missing:
-        raise SketchforgeError(f"{path}: lacks {', '.join(missing)}; make the shards anew with `--overwrite`")
+    odd = [name for name, shape in schema.MANIFEST_SHAPE.items() if not schema.fits(manifest.get(name), shape)]
+    if not odd and manifest["complete"] and len(manifest["shards"]) != manifest["num_shards"]:
+        odd = ["shards"]
+    if odd:
+        raise SketchforgeError(
+            f"{path}: {', '.join(odd)}: missing or not as a manifest has it; restore the file, or make the shards "
+            "anew in another folder"
+        )
     return manifest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.files import parse_json
 from sketchforge.images import read_image
 from sketchforge.shards import schema
 from sketchforge.shards.writer import read_stats
@@ -54,7 +54,7 @@ def sample_keys(folder: Path, manifest: dict[str, Any]) -> dict[str, int]:
     for number in finished_shards(folder, manifest):
         path = schema.shard_files(folder, number).sidecar
         try:
-            lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+            lines = [parse_json(line) for line in path.read_bytes().splitlines()]
             keys.update((line["key"], number) for line in lines if line["status"] == schema.OK)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SketchforgeError(
@@ -140,7 +140,7 @@ def _raw(key: str, contents: dict[str, bytes]) -> RawSample:
     sketches = []
     while schema.sketch_member(key, len(sketches)) in contents:
         sketches.append(contents[schema.sketch_member(key, len(sketches))])
-    about = json.loads(contents[schema.about_member(key)])
+    about = parse_json(contents[schema.about_member(key)])
     caption = contents.get(f"{key}.txt")
     return RawSample(
         key,

@@ -13,6 +13,45 @@ JPEG_QUALITY = 95
 OK, FAILED = "ok", "failed"
 
 
+# The shapes of our JSON files; see `fits`.
+_FILE_SHAPE = {"bytes": int, "sha256": str}
+STATS_SHAPE = {
+    "shard": str,
+    "fingerprint": str,
+    "inputs": str,
+    "outcomes": {...: int},
+    "tar": _FILE_SHAPE,
+    "sidecar": _FILE_SHAPE,
+}
+MANIFEST_SHAPE = {
+    "options": dict,
+    "styles": [str],
+    "digests": {...: str},
+    "inputs": {"count": int, "sha256": str},
+    "libraries": {...: str},
+    "num_shards": int,
+    "complete": bool,
+    "shards": [{"name": str, "samples": int, "failed": int, "sidecar": _FILE_SHAPE, **_FILE_SHAPE}],
+    "outcomes": {...: int},
+}
+
+
+def fits(value: object, shape: object) -> bool:
+    """Whether JSON has a shape: a type, [shape of every item], or {key: shape}, with ... for any key.
+
+    Numbers are whole and not negative; objects may hold more than they must.
+    """
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(item, shape[0]) for item in value)
+    if not isinstance(shape, dict):
+        return type(value) is shape and (shape is not int or value >= 0)
+    if not isinstance(value, dict):
+        return False
+    if ... in shape:
+        return all(fits(item, shape[...]) for item in value.values())
+    return all(key in value and fits(value[key], part) for key, part in shape.items())
+
+
 @dataclass(frozen=True)
 class ShardFiles:
     """The three files of one shard, in the order in which they appear; the last one marks it finished."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sketchforge.files import seal_holds, sha256_of
+from sketchforge.files import parse_json, seal_holds, sha256_of
 from sketchforge.images import ImageError, decode_image
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
@@ -108,10 +107,18 @@ def _check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterato
             yield f"{path.name}: altered, its SHA-256 is not the one in the manifest"
     if not paths.stats.is_file():
         yield f"{paths.stats.name}: missing"
-    elif read_stats(folder, number) is None:
+    elif (stats := read_stats(folder, number)) is None:
         yield f"{paths.stats.name}: damaged"
+    elif not _tell_of(stats, paths.tar.name, entry):
+        yield f"{paths.stats.name}: altered, it tells of another shard than the manifest"
     elif not seal_holds(paths.stats.read_bytes()):
         yield f"{paths.stats.name}: altered, its digest of itself does not hold"
+
+
+def _tell_of(stats: Mapping[str, Any], tar: str, entry: Mapping[str, Any]) -> bool:
+    described = {"bytes": entry["bytes"], "sha256": entry["sha256"]}
+    same = stats.get("tar") == described and stats.get("sidecar") == entry["sidecar"]
+    return same and f"{stats.get('shard')}.tar" == tar
 
 
 def _check_samples(
@@ -131,7 +138,7 @@ def _check_samples(
     if len(keys) != entry["samples"]:
         yield None, [f"{paths.tar.name}: {len(keys)} samples, expected {entry['samples']}"]
     try:
-        lines = [json.loads(line) for line in paths.sidecar.read_bytes().splitlines()]
+        lines = [parse_json(line) for line in paths.sidecar.read_bytes().splitlines()]
         listed = [line["key"] for line in lines if line["status"] == schema.OK]
     except FileNotFoundError:
         return
@@ -161,7 +168,7 @@ def _check_sample(key: str, members: list[tuple[str, bytes]], manifest: Mapping[
             if name.endswith(".txt"):
                 data.decode("utf-8")
             elif name.endswith(".json"):
-                about = json.loads(data)
+                about = parse_json(data)
                 sizes[name] = (about["height"], about["width"])
             elif name.endswith((".jpg", ".png")):
                 sizes[name] = decode_image(data).pixels.shape[:2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tarfile
 import time
 from collections import Counter
@@ -134,11 +133,12 @@ def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> I
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
     """The stats of a finished shard, or None where they are missing or damaged."""
     try:
-        stats = json.loads(schema.shard_files(folder, number).stats.read_bytes())
+        stats = files.parse_json(schema.shard_files(folder, number).stats.read_bytes())
     except (OSError, ValueError):
         return None
     sound = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
-    return stats if sound and stats.get("version") == schema.VERSION else None
+    sound = sound and stats.get("version") == schema.VERSION and schema.fits(stats, schema.STATS_SHAPE)
+    return stats if sound else None
 
 
 def finished_stats(folder: Path, number: int, fingerprint: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ members are passed over.
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -80,9 +81,9 @@ def _read_headers(state: FileState, gzipped: bool, members: list[tarfile.TarInfo
         del members[-1:]  # its data may end early
         if not members and "file could not be opened" in str(error):
             return UNREADABLE
+    except gzip.BadGzipFile:  # a checksum that does not hold
+        return UNREADABLE
     except OSError as error:
-        if isinstance(error, tarfile.gzip.BadGzipFile):
-            return UNREADABLE
         raise SketchforgeError(f"{state.path}: cannot be read ({error.strerror or error})") from error
     return None if complete else TRUNCATED
 

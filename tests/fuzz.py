@@ -1,0 +1,299 @@
+"""Damaged inputs by the thousand: whatever comes in, the answer is a result or one line, soon, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import random
+import shutil
+import signal
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from conftest import scene
+from icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
+from PIL import Image
+
+from sketchforge.checkpoint import save_tensors
+from sketchforge.edge_weights import load_edge_network
+from sketchforge.errors import SketchforgeError
+from sketchforge.images import REASONS, ImageError, decode_image
+from sketchforge.models.teed import TEED
+from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
+from sketchforge.render import plan_render
+from sketchforge.report.gallery import gallery
+from sketchforge.report.inspect import inspect
+from sketchforge.shards.verify import verify
+from sketchforge.sources import find_images
+from sketchforge.weights import load_encoder
+
+SECONDS = 30  # any one input takes milliseconds
+
+
+def damaged(data: bytes, rng: random.Random, other: bytes) -> bytes:
+    """`data` after one to four random injuries."""
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = rng.randrange(len(data)) if data else 0
+        # Headers decide most, so half of the injuries are near the beginning.
+        at = min(at, rng.randrange(200)) if rng.random() < 0.5 else at
+        length = rng.choice((1, 2, 4, 8, 30, 300))
+        match rng.randrange(8):
+            case 0 if data:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at : at + length] = rng.randbytes(length)
+            case 2:
+                del data[at:]
+            case 3:
+                del data[at : at + length]
+            case 4:
+                data[at:at] = rng.randbytes(length)
+            case 5:
+                data[at : at + 4] = rng.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\0\0\1\0"))
+            case 6:
+                data[at:at] = data[at // 2 : at // 2 + length] * rng.choice((1, 50))
+            case 7 if other:
+                begin = rng.randrange(len(other))
+                data[at : at + length] = other[begin : begin + length]
+    return bytes(data)
+
+
+_ODD_TEXT = ("null", "-1", "1e999", "NaN", "9" * 400, '"\\ud800"', "[" * 3000, "{}", "true", '"../../x"', '""', "0.5")
+
+
+def damaged_text(data: bytes, rng: random.Random, other: bytes) -> bytes:
+    """As `damaged`; or with one value of a JSON text replaced by an odd one."""
+    if rng.random() < 0.4:
+        return damaged(data, rng, other)
+    text = data.decode("utf-8", "replace")
+    colons = [at for at, letter in enumerate(text) if letter == ":"]
+    if not colons:
+        return damaged(data, rng, other)
+    at = rng.choice(colons) + 1
+    end = min((found for mark in ",}\n]" if (found := text.find(mark, at)) > 0), default=len(text))
+    return (text[:at] + " " + rng.choice(_ODD_TEXT) + text[end:]).encode("utf-8", "surrogatepass")
+
+
+def pictures() -> list[bytes]:
+    picture = Image.fromarray(scene(1, 40, 50))
+    grey = picture.convert("L")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made = [
+        (picture, "JPEG", {"exif": exif, "icc_profile": rgb_profile(ADOBE_RGB, 2.2)}),
+        (picture, "JPEG", {"progressive": True}),
+        (picture.convert("CMYK"), "JPEG", {"icc_profile": cmyk_profile({(0, 0, 0, 0): (100, 0, 0)})}),
+        (picture, "PNG", {"exif": exif}),
+        (picture.convert("RGBA"), "PNG", {"icc_profile": rgb_profile(ADOBE_RGB, 2.2)}),
+        (grey, "PNG", {"icc_profile": grey_profile(1.8)}),
+        (picture.quantize(), "PNG", {"transparency": 3}),
+        (picture.quantize(), "GIF", {"save_all": True, "append_images": [grey.quantize()]}),
+        (picture, "WEBP", {}),
+        (picture.convert("RGBA"), "WEBP", {"lossless": True}),
+        (picture, "TIFF", {"compression": "tiff_lzw"}),
+        (picture.convert("CMYK"), "TIFF", {}),
+        (picture.convert("LAB") if False else grey, "TIFF", {"compression": "tiff_deflate"}),
+        (picture, "BMP", {}),
+        (picture, "PPM", {}),
+    ]
+    files = []
+    for image, kind, more in made:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **more)
+        files.append(buffer.getvalue())
+    wide = (scene(2, 40, 50).astype(np.uint16) * 257)
+    return files + [cv2.imencode(kind, wide)[1].tobytes() for kind in (".png", ".tif")]
+
+
+def tar_of(files: list[tuple[str, bytes]], form: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+class Targets:
+    """Each method takes a damaged something to where a user would bring it."""
+
+    def __init__(self, folder: Path, shards: Path, images: Path) -> None:
+        self.folder, self.shards, self.images = folder, shards, images
+        self.pictures = pictures()
+        small = [(f"{'d/' * n}k{n}.{end}", data) for n, data in enumerate(self.pictures[:4])
+                 for end in ("jpg", "txt", "json")]  # fmt: skip
+        self.tars = [tar_of(small, form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+        self.tars.append(tar_of([("n" * 150 + ".jpg", self.pictures[1])], tarfile.GNU_FORMAT))
+        self.weights = self._weights()
+
+    def _weights(self) -> list[tuple[str, bytes, Callable[[Path], object]]]:
+        from sketchforge.weights import read_encoder
+
+        ours = self.folder / "ours.safetensors"
+        save_tensors(ours, "sketchforge-encoder", 1, {"convs.conv1_1.weight": torch.zeros(2, 3, 3, 3),
+                     "convs.conv1_1.bias": torch.zeros(2)},
+                     {"blocks": [[2]], "input_range": "unit", "padding": "zeros", "scales": {"relu1_1": 1.0}})  # fmt: skip
+        state = {"features.0.weight": torch.zeros(2, 3, 3, 3), "features.0.bias": torch.zeros(2)}
+        pth = self.folder / "a.pth"
+        torch.save(state, pth)
+        legacy = self.folder / "b.pth"
+        torch.save(state, legacy, _use_new_zipfile_serialization=False)
+        npz = self.folder / "a.npz"
+        np.savez(npz, **{name: tensor.numpy() for name, tensor in TEED().state_dict().items()})
+        return [
+            (".safetensors", ours.read_bytes(), read_encoder),
+            (".safetensors", ours.read_bytes(), lambda path: load_encoder(str(path))),
+            (".pth", pth.read_bytes(), lambda path: load_encoder(str(path))),
+            (".pth", legacy.read_bytes(), lambda path: load_encoder(str(path))),
+            (".npz", npz.read_bytes(), lambda path: load_edge_network("teed", path)),
+            (".pth", pickle.dumps(_Exploding()), lambda path: load_edge_network("hed", path)),
+        ]
+
+    def image(self, rng: random.Random) -> str:
+        try:
+            decode_image(damaged(rng.choice(self.pictures), rng, rng.choice(self.pictures)))
+        except ImageError as error:
+            assert error.reason in REASONS
+            return error.reason
+        return "decoded"
+
+    def tar(self, rng: random.Random) -> str:
+        data = damaged(rng.choice(self.tars), rng, rng.choice(self.tars))
+        packed = rng.random() < 0.3
+        path = self.folder / f"x.tar{'.gz' if packed else ''}"
+        path.write_bytes(damaged(gzip.compress(data, 1), rng, data) if packed and rng.random() < 0.5
+                         else gzip.compress(data, 1) if packed else data)  # fmt: skip
+        outcome = "read"
+        for image in find_images(path):
+            for blob in filter(None, (image.picture, image.caption, image.metadata)):
+                try:
+                    blob.read()
+                except ImageError as error:
+                    assert error.reason in REASONS
+                    outcome = error.reason
+        return outcome
+
+    def weight_file(self, rng: random.Random) -> str:
+        ending, data, load = rng.choice(self.weights)
+        path = self.folder / f"weights{ending}"
+        path.write_bytes(damaged(data, rng, data) if rng.random() < 0.95 else data)
+        load(path)
+        return "loaded"
+
+    def shard_folder(self, rng: random.Random) -> str:
+        """Sidecar, stats, manifest or tar of a finished folder; then every command that reads such a folder."""
+        copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.shards, copy)
+        path = rng.choice(sorted(copy.iterdir()))
+        before = path.read_bytes()
+        hurt = damaged if path.suffix == ".tar" else damaged_text
+        path.write_bytes(hurt(before, rng, before))
+        outcomes = []
+        if path.read_bytes() != before:
+            try:
+                assert verify(copy).problems, f"verify did not notice the damage to {path.name}"
+            except SketchforgeError:
+                pass
+        options = RenderOptions(shards=copy, images=self.images, method="canny", size=40, samples_per_shard=3)
+        commands = (
+            lambda: inspect(InspectOptions(copy)),
+            lambda: gallery(GalleryOptions(copy, html=self.folder / "page.html")),
+            lambda: plan_render(options),
+        )
+        for command in commands:
+            try:
+                command()
+                outcomes.append("read")
+            except SketchforgeError as error:
+                _assert_one_line(error)
+                outcomes.append("refused")
+        return " ".join(outcomes)
+
+
+class _Exploding:
+    def __reduce__(self):
+        return (_exploded, ())
+
+
+def _exploded() -> None:
+    raise AssertionError("a pickle was executed")
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise AssertionError(f"took more than {SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _assert_one_line(error: SketchforgeError) -> None:
+    assert str(error) and "\n" not in str(error).strip() and error.exit_code in (1, 2), repr(str(error))
+
+
+def fuzz(targets: Targets, count: int, seed: int) -> Counter[str]:
+    """Bring `count` damaged inputs, half of them pictures; returns how often each outcome was seen."""
+    kinds = [targets.image] * 4 + [targets.tar] * 2 + [targets.weight_file, targets.shard_folder]
+    seen: Counter[str] = Counter()
+    for number in range(count):
+        rng = random.Random(f"{seed} {number}")
+        target = kinds[number % len(kinds)]
+        try:
+            with _in_time():
+                outcome = target(rng)
+        except SketchforgeError as error:
+            _assert_one_line(error)
+            outcome = "refused"
+        except Exception as error:
+            raise AssertionError(f"input {number} of seed {seed}, {target.__name__}: {error!r}") from error
+        seen[f"{target.__name__}: {outcome}"] += 1
+    return seen
+
+
+def corrupt(folder: Path, rng: random.Random) -> str:
+    """Damage one file of a shard folder so that its bytes change, or take, add or swap files; says what was done."""
+    files = sorted(path for path in folder.iterdir())
+    path = rng.choice(files)
+    data = path.read_bytes()
+    match rng.randrange(6):
+        case 0:
+            path.unlink()
+            return f"{path.name} removed"
+        case 1:
+            other = rng.choice([file for file in files if file.suffix == path.suffix and file != path] or [files[-1]])
+            if other == path or other.read_bytes() == data:
+                return ""
+            path.write_bytes(other.read_bytes())
+            return f"{path.name} replaced by {other.name}"
+        case 2:
+            tar = rng.choice([file for file in files if file.suffix == ".tar"])
+            shutil.copy(tar, folder / f"{rng.randrange(50, 99999):05d}.tar")
+            return f"{tar.name} doubled"
+        case 3:
+            at = rng.randrange(len(data))
+            path.write_bytes(data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :])
+            return f"bit {at} of {path.name}"
+        case 4:
+            path.write_bytes(data[: rng.randrange(len(data))])
+            return f"{path.name} cut"
+        case _:
+            hurt = damaged(data, rng, data)
+            path.write_bytes(hurt)
+            return f"{path.name} damaged" if hurt != data else ""

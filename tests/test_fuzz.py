@@ -1,0 +1,55 @@
+"""Five hundred damaged inputs and a thousand corruptions; `make soak` brings more (docs/reliability.md)."""
+
+import random
+import resource
+import shutil
+
+import pytest
+from conftest import make_photos
+from fuzz import Targets, corrupt, fuzz
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.options import RenderOptions
+from sketchforge.render import render
+from sketchforge.shards.verify import verify
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz")
+    images = make_photos(folder / "in", 7)
+    (images / "p000.txt").write_text("a caption")
+    (images / "p001.jpg").write_bytes(b"no picture")
+    render(RenderOptions(shards=folder / "out", images=images, method="canny", size=40, samples_per_shard=3, workers=1))
+    return folder / "out"
+
+
+def test_no_damaged_input_crashes_hangs_or_swells(shards, tmp_path, pytestconfig, capsys):
+    count = pytestconfig.getoption("--fuzz")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seen = fuzz(Targets(tmp_path, shards, shards.parent / "in"), count, pytestconfig.getoption("--campaign-seed"))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    assert seen.total() == count and len(seen) > 10
+    assert grown < 4, "gibibytes; a picture at our limit takes 0.5 as RGB, and several copies while it is converted"
+    with capsys.disabled():
+        print(f"\n{count} inputs, {grown:.2f} GiB more: " + ", ".join(f"{n} {what}" for what, n in seen.most_common()))
+
+
+def test_verify_finds_every_corruption(shards, tmp_path, pytestconfig):
+    assert verify(shards).problems == []
+    found = 0
+    for number in range(1000):
+        rng = random.Random(f"{pytestconfig.getoption('--campaign-seed')} corruption {number}")
+        copy = tmp_path / "copy"
+        shutil.copytree(shards, copy)
+        done = ""
+        while not done:
+            done = corrupt(copy, rng)
+        try:
+            noticed = bool(verify(copy).problems)
+        except SketchforgeError:
+            noticed = True
+        assert noticed, f"corruption {number}: {done}"
+        found += 1
+        shutil.rmtree(copy)
+    assert found == 1000
