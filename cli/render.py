@@ -171,6 +171,11 @@ DEFAULTS = defaults_of(RenderOptions)
     metavar="I",
     help="Which of them this is, from 0 to N-1.",
 )
+@click.option(
+    "--check-digests",
+    is_flag=True,
+    help="Read the inputs of finished shards again, and draw anew what has changed in content, not only in size.",
+)
 @click.option("--retry-failed", is_flag=True, help="Draw those shards anew in which images failed.")
 @click.option("--overwrite", is_flag=True, help="Replace the shards that the output folder holds.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")

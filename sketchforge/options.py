@@ -58,6 +58,7 @@ class RenderOptions:
     timeout: float = 300.0  # seconds a worker may take for one image before it is given up
     task_id: int = 0  # which of num_tasks pieces of the work to do
     num_tasks: int = 1
+    check_digests: bool = False  # tell changed inputs of finished shards by their contents, not only their sizes
     retry_failed: bool = False  # draw shards anew in which images failed
     overwrite: bool = False
 

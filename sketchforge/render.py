@@ -7,6 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 from sketchforge.device import usable_cores
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.files import parse_json
+from sketchforge.images import ImageError
 from sketchforge.options import RenderOptions
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
@@ -170,8 +172,10 @@ def _surveyed(plan: RenderPlan) -> RenderPlan:
             stats = finished_stats(options.shards, shard.number, fingerprint)
             if stats is None:
                 continue
-            if stats["inputs"] != manifests.sizes_digest(shard.inputs):
-                changed[shard.number] = _first_changed(options.shards, shard)
+            differs = stats["inputs"] != manifests.sizes_digest(shard.inputs)
+            which = _first_changed(options, shard) if differs or options.check_digests else ""
+            if differs or which:
+                changed[shard.number] = which
             elif not (options.retry_failed and failed_of(stats)):
                 kept[shard.number] = stats
         if len(kept) < len(plan.mine):  # other versions may look at finished shards, not make their neighbours
@@ -328,15 +332,30 @@ def failed_of(stats: Mapping[str, Any]) -> int:
     return sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK)
 
 
-def _first_changed(folder: Path, shard: PlannedShard) -> str:
-    """The first input whose picture has another size than when its shard was drawn; "" where that cannot be told."""
+def _first_changed(options: RenderOptions, shard: PlannedShard) -> str:
+    """The first input whose picture is not the one its shard was drawn from; "" where there is none to be found.
+
+    By its size; with `check_digests` by its SHA-256, too.
+    """
     try:
-        lines = schema.shard_files(folder, shard.number).sidecar.read_bytes().splitlines()
-        sizes = {line["key"]: line["bytes"] for line in map(parse_json, lines)}
+        lines = schema.shard_files(options.shards, shard.number).sidecar.read_bytes().splitlines()
+        drawn = {line["key"]: (line["bytes"], line.get("sha256")) for line in map(parse_json, lines)}
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    changed = (image.source for image in shard.inputs if sizes.get(image.key) != image.picture.num_bytes)
-    return next(changed, "")
+    for image in shard.inputs:
+        num_bytes, sha256 = drawn.get(image.key, (None, None))
+        if num_bytes != image.picture.num_bytes:
+            return image.source
+        if options.check_digests and sha256 is not None and not _has_digest(image, sha256):
+            return image.source
+    return ""
+
+
+def _has_digest(image: ImageSource, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(image.read()).hexdigest() == sha256
+    except ImageError:
+        return False
 
 
 def _check_no_strangers(folder: Path, added: Sequence[PlannedShard]) -> None:

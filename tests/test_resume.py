@@ -114,6 +114,21 @@ def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_pat
     assert render_again(options, tmp_path / "fresh") == after
 
 
+def test_inputs_changed_in_content_only_are_found_by_digest(rendered, tmp_path):
+    inputs = make_photos(tmp_path / "in", 6)
+    options = dataclasses.replace(rendered, images=inputs, shards=tmp_path / "out")
+    render(options)
+    other = bytearray((inputs / "p001.jpg").read_bytes())
+    other[-30] ^= 1
+    (inputs / "p001.jpg").write_bytes(other)
+    assert render(options).num_images == 0, "sizes do not tell"
+    options = dataclasses.replace(options, check_digests=True)
+    assert list(plan_render(options).state.changed.values()) == ["p001.jpg"]
+    assert render(options).num_images > 0
+    assert contents(options.shards) == render_again(options, tmp_path / "fresh")
+    assert render(options).num_images == 0
+
+
 def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out")
     render(options)

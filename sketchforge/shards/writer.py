@@ -54,6 +54,8 @@ class ShardWriter:
             "status": status,
             "reason": record.reason,
         }
+        if record.reason is None:
+            line["sha256"] = record.about.get("sha256")
         if record.note is not None:
             line["note"] = record.note
         self._lines.append(schema.json_bytes(line) + b"\n")
