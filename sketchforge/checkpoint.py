@@ -79,7 +79,7 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
         raise SketchforgeError(f"{where}: found format {found!r}, expected {format_name!r}")
     try:
         found_version = int(header.get("version"))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
     if found_version > version:
         raise SketchforgeError(

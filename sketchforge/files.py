@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,11 +61,21 @@ def write_json(path: Path, value: object) -> None:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """The value of a JSON text; ValueError for whatever is wrong with it, nesting without end included."""
+    """The value of a JSON text; ValueError for whatever is wrong with it.
+
+    That includes nesting without end, and numbers that are none or infinite, which Python alone lets pass.
+    """
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a number that JSON has")
+    return value
 
 
 def write_sealed_json(path: Path, value: Mapping[str, object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 PNG_COMPRESSION = 6
+
+
+def _finite_or_none(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+_LENIENT: dict[str, Any] = {"parse_constant": _finite_or_none, "parse_float": _finite_or_none}
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], 
         caption = None
     try:
         # Python's own writers put NaN into JSON, which no other reader takes.
-        found = json.loads(image.metadata.read(), parse_constant=lambda _: None) if image.metadata else {}
+        found = json.loads(image.metadata.read(), **_LENIENT) if image.metadata else {}
         if not isinstance(found, dict):
             raise ValueError
         json_bytes(found)  # refuses half characters

@@ -44,6 +44,7 @@ def img2dataset(folder, num_shards=2, per_shard=3):
                 "caption": f"a picture of {place} things", "url": f"https://example.com/{key}", "key": key,
                 "status": "success", "error_message": None, "width": 50, "height": 40, "original_width": 640,
                 "original_height": 480, "exif": "{}", "sha256": "00", "similarity": float("nan"),
+                "aesthetic": float("-inf"), "pwatermark": 0.25,
             }  # fmt: skip
             files += [(f"{key}.jpg", jpeg(shard * 10 + place)), (f"{key}.json", json.dumps(about).encode())]
             files += [(f"{key}.txt", about["caption"].encode())]
@@ -73,6 +74,7 @@ def test_an_img2dataset_run_keeps_its_keys_captions_and_metadata(tmp_path):
     assert about["source"] == "00001.tar/000010001.jpg"
     assert about["meta"]["url"] == "https://example.com/000010001" and about["meta"]["original_width"] == 640
     assert about["meta"]["similarity"] is None, "NaN is no JSON"
+    assert about["meta"]["aesthetic"] is None and about["meta"]["pwatermark"] == 0.25
     assert verify(options.shards).problems == []
 
 
