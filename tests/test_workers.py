@@ -4,8 +4,11 @@ import os
 import time
 
 import pytest
+from conftest import lines, make_photos
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.options import RenderOptions
+from sketchforge.render import render
 from sketchforge.workers import DIED, TIMED_OUT, WorkerLost, worker_pool
 
 
@@ -38,6 +41,18 @@ def test_only_the_task_that_hangs_is_lost():
             pool.result(hangs)
         assert lost.value.reason == TIMED_OUT
         assert pool.result(other) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_an_image_that_hangs_is_named_and_the_others_come_out_well(tmp_path):
+    make_photos(tmp_path, 5)
+    os.mkfifo(tmp_path / "pipe.jpg")  # nobody will ever write to it, as on a network drive that is gone
+    (tmp_path / "all.txt").write_text("p000.jpg\npipe.jpg\np001.jpg\np002.png\n")
+    options = RenderOptions(
+        shards=tmp_path / "out", images=tmp_path / "all.txt", method="canny", size=40, workers=2, timeout=1.5
+    )
+    assert render(options).outcomes == {"ok": 3, TIMED_OUT: 1}
+    assert [line["reason"] for line in lines(options.shards)] == [None, TIMED_OUT, None, None]
 
 
 def test_a_machine_that_kills_every_process_is_one_error():
