@@ -70,7 +70,9 @@ class WorkerPool:
         Raises WorkerLost where a process died or hung of it, SketchforgeError when that happens all the time.
         """
         try:
-            return task.future.result(self._timeout)
+            result = task.future.result(self._timeout)
+            self._lost = 0
+            return result
         except (BrokenProcessPool, CancelledError):
             pass
         except TimeoutError:

@@ -55,6 +55,14 @@ def test_an_image_that_hangs_is_named_and_the_others_come_out_well(tmp_path):
     assert [line["reason"] for line in lines(options.shards)] == [None, TIMED_OUT, None, None]
 
 
+def test_a_few_bad_images_among_many_are_not_taken_for_a_bad_machine():
+    with worker_pool(2, 60) as pool:
+        for number in range(4):
+            with pytest.raises(WorkerLost):
+                pool.result(pool.submit(os._exit, 1))
+            assert pool.result(pool.submit(abs, -number)) == number
+
+
 def test_a_machine_that_kills_every_process_is_one_error():
     with worker_pool(1, 60) as pool:
         tasks = [pool.submit(os._exit, 9) for _ in range(3)]
