@@ -141,7 +141,11 @@ def check_same(
         if before == now:
             continue
         if isinstance(before, Mapping) and name != "inputs":
-            item = next(item for item in sorted({*before, *now}) if before.get(item) != now.get(item))
+            item = next(
+                item
+                for item in sorted({*before, *now})
+                if (item in before, before.get(item)) != (item in now, now.get(item))
+            )
             flag = f"--{item.replace('_', '-')}" if name == "options" else f"{name} {item}"
             before, now = before.get(item), now.get(item)
         else:
