@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from sketchforge.files import write_bytes
+from sketchforge.signals import held
 
 
 class RunLog:
@@ -33,13 +35,17 @@ class RunLog:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
-            self._board_thread.submit(self._show, step, dict(values))
+            self._submit(self._show, step, dict(values))
 
     def close(self) -> None:
         self._file.close()
         if self._board is not None:
-            self._board_thread.submit(self._board.close)
+            self._submit(self._board.close)
         self._board_thread.shutdown()
+
+    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
+        with held(signal.SIGINT, signal.SIGTERM):  # handing over to a thread is no safe place, either
+            self._board_thread.submit(function, *arguments)
 
     def _show(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

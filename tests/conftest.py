@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -158,7 +159,7 @@ def store(
     A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption` and `size` (width,
     height). With more `num_shards` than there are shards the folder counts as unfinished.
     """
-    from sketchforge.shards.manifest import new_manifest, write_manifest
+    from sketchforge.shards.manifest import completed, new_manifest, write_manifest
 
     folder.mkdir(parents=True)
     for number, samples in enumerate(shards):
@@ -185,13 +186,25 @@ def store(
         stats = {
             "format": "sketchforge-shards-stats",
             "version": 1,
+            "shard": f"{number:05d}",
+            "fingerprint": "",
+            "inputs": "",
             "outcomes": {"ok": len(samples)},
             "seconds": {},
-            "tar": {"bytes": (folder / f"{number:05d}.tar").stat().st_size},
+            "tar": _described(folder / f"{number:05d}.tar"),
+            "sidecar": _described(folder / f"{number:05d}.jsonl"),
         }
         (folder / f"{number:05d}.stats.json").write_text(json.dumps(stats))
     usual = {"method": "canny", "size": 8, "fit": "crop", "sketch_format": "png1", "threshold": 0.7}
     planned = num_shards or len(shards)
     manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [])
-    write_manifest(folder, manifest | {"complete": planned == len(shards)})
+    if planned == len(shards):
+        stats = [json.loads(path.read_text()) for path in sorted(folder.glob("*.stats.json"))]
+        manifest = completed(manifest, stats)
+    write_manifest(folder, manifest)
     return folder
+
+
+def _described(path: Path) -> dict:
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

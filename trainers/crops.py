@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import ImageError, to_tensor
 from sketchforge.seeding import numpy_generator
+from sketchforge.signals import held
 
 CACHE_BYTES = 1 << 30
 
@@ -104,7 +106,9 @@ class Prefetch:
         if ahead is not None and ahead[0] != this:
             ahead[1].exception()  # one thread at a time reads images
         batch = ahead[1].result() if ahead is not None and ahead[0] == this else self._make(*this)
-        self._ahead = (following, self._pool.submit(self._make, *following))
+        # An interruption while a thread is being started or handed work can leave both waiting for ever.
+        with held(signal.SIGINT, signal.SIGTERM):
+            self._ahead = (following, self._pool.submit(self._make, *following))
         return batch
 
     def close(self) -> None:
