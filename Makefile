@@ -11,6 +11,7 @@ SEED ?= 1
 .PHONY: help install demo test soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
+	@echo "installed; now: . $(VENV)/bin/activate"
 
 demo: install ## train TOM on the built-in samples, render them, make a contact sheet beside Canny (minutes on 2 cores)
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge tom-train
@@ -38,6 +39,7 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "error: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): some minutes and 6 GB, most of it torch"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 

@@ -233,7 +233,9 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
     folder = options.shards
     of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
     samples = f"{summary.outcomes['ok']} samples in {summary.num_shards} shards{of_task}"
-    if summary.num_images == 0:
+    if summary.num_shards == 0:
+        click.echo(f"{folder}: nothing to do for task {options.task_id}: more tasks than shards; lower --samples-per-shard")
+    elif summary.num_images == 0:
         click.echo(f"{folder}: complete already, {samples}")
     else:
         rate = summary.num_images / summary.seconds
@@ -245,9 +247,10 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         others = "all tasks are done" if summary.complete else "other tasks have shards to make still"
         click.echo(f"{folder}: {others}")
     if summary.num_failed:
+        some = f" ({', '.join(summary.some_failed)}{', ...' if summary.num_failed > 3 else ''})" if summary.some_failed else ""
+        again = "" if options.retry_failed else ", and --retry-failed tries them again"
         click.echo(
-            f"{summary.num_failed} images failed: {reasons(summary.outcomes)}; the .jsonl files name them, and "
-            "--retry-failed tries them again"
+            f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{some}; the .jsonl files name them{again}"
         )
 
 
@@ -268,6 +271,10 @@ class Bar:
         kept, changed = plan.state.kept, plan.state.changed
         if kept and plan.todo:
             click.echo(f"{len(kept)} of {len(plan.mine)} shards are finished and kept")
+        before = plan.state.manifest
+        lost = len(plan.todo) - len(changed)
+        if before and before["complete"] and lost > 0 and not (plan.options.retry_failed or plan.options.overwrite):
+            click.echo(f"{lost} shards are missing or altered and made again")
         if changed:
             which = next(filter(None, changed.values()), "an input")
             click.echo(f"{len(changed)} shards are drawn anew: {which} has changed since")
@@ -294,7 +301,7 @@ class Bar:
     def kept(self, folder: Path) -> str:
         """For a run that was interrupted: what is kept, and how to go on."""
         if self._plan is None:
-            return "nothing was written yet"
+            return "nothing was begun yet, what was finished before is kept"
         again = "run the same command again"
         if self._plan.options.overwrite:
             again += " without --overwrite"

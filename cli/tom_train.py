@@ -131,4 +131,6 @@ class Bar:
         again = "run the same command again"
         if options.fresh:
             again += " without --fresh"
-        return f"{options.run} keeps all up to the last saved step; {again} to continue"
+        from trainers.tom_session import SAVE_EVERY
+
+        return f"{options.run} keeps all up to the last saved step, {SAVE_EVERY} steps back at most; {again} to continue"

@@ -103,6 +103,7 @@ class RenderSummary:
     num_kept: int = 0  # shards that were finished before
     complete: bool = False  # the whole folder: other tasks have finished, too
     num_images: int = 0  # processed now
+    some_failed: list[str] = field(default_factory=list)  # the first three that failed now, by source
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
 
@@ -291,6 +292,8 @@ def _render_shards(plan: RenderPlan, fingerprint: str, summary: RenderSummary, p
                     writer.add(record)
                     summary.num_images += 1
                     summary.outcomes[record.reason or schema.OK] += 1
+                    if record.reason is not None and len(summary.some_failed) < 3:
+                        summary.some_failed.append(record.source)
                     progress.image(
                         record.reason is not None, _per_stage(spent + writer.seconds, plan.num_workers)
                     )

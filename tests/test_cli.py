@@ -116,7 +116,7 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
     (photos / "x.jpg").write_text("no picture")
     words = ["render", "--images", photos, "--method", "canny", "--workers", 1, "--shards"]
     code, stdout, stderr = call(*words, tmp_path / "a")
-    assert code == 0 and "1 images failed: 1 not an image; the .jsonl files name them" in stdout
+    assert code == 0 and "1 images failed: 1 not an image (x.jpg); the .jsonl files name them, and --retry-failed" in stdout
     code, stdout, stderr = call(*words, tmp_path / "b", "--max-failures", 0)
     assert code == 1 and "error: " in stderr and "more than --max-failures 0" in stderr
 
@@ -289,3 +289,30 @@ def test_stats_name_every_stage(call, tmp_path):
     )
     stats = json.loads((tmp_path / "out" / "00000.stats.json").read_text())
     assert set(stats["seconds"]) == {"decode", "draw", "encode", "write"}
+
+
+def test_a_pattern_without_quotes_is_told(tmp_path):
+    done = run_cli("render", "--images", "a.jpg", "b.jpg", "c.jpg", "--shards", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr == "error: unexpected argument b.jpg; quote patterns, as in --images 'photos/*.jpg'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--method", "tom", "--canny-low", "3", "--canny-high", "9"], "--canny-low: has no meaning with --method tom"),
+        (["--method", "canny", "--edge-weights", "x.npz"], "--edge-weights: has no meaning with --method canny"),
+    ],
+)
+def test_options_of_another_method_are_refused(tmp_path, options, told):
+    done = run_cli("render", *options, "--shards", tmp_path / "out")
+    assert done.returncode == 2 and told in done.stderr
+
+
+def test_who_names_the_wrong_run_is_told_of_those_nearby(tmp_path):
+    (tmp_path / "runs" / "mine" / "snapshots").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "run.json").write_text("{}")
+    (tmp_path / "runs" / "mine" / "snapshots" / "x").touch()
+    for wrong, code in (("runs/tom", 1), ("runs", 2), ("runs/mine/snapshots", 2)):
+        done = run_cli("render", "--tom", wrong, "--shards", "out", cwd=tmp_path)
+        assert done.returncode == code and "runs/mine" in done.stderr.partition("there is")[2], done.stderr

@@ -311,7 +311,7 @@ import sys
 from pathlib import Path
 from sketchforge.options import RenderOptions
 from sketchforge.sketchers.factory import open_sketcher
-open_sketcher(RenderOptions(Path("out"), method="canny", edge_weights=Path("x")))
+open_sketcher(RenderOptions(Path("out"), method="canny"))
 import sketchforge.weight_files
 assert not {"torch", "safetensors"} & set(sys.modules)
 """

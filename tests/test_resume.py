@@ -232,3 +232,13 @@ def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
     assert heard[0] == 9 and heard[-1] == "end"
     assert heard[1:-1].count(True) == 4 and heard[1:-1].count(False) == 5
     assert summary.slowest_stage in rendering.STAGES
+
+
+def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):
+    options = dataclasses.replace(rendered, shards=tmp_path / "out", canny_blur=3.0)
+    render(options)
+    manifest = json.loads((options.shards / "manifest.json").read_text())
+    manifest["options"]["method"] = "tom"
+    files.write_sealed_json(options.shards / "manifest.json", manifest)
+    with pytest.raises(UsageError, match="was made with --method tom, now canny"):
+        plan_render(dataclasses.replace(options, canny_blur=1.0))

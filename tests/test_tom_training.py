@@ -346,7 +346,7 @@ def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code):
     process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code
-    assert f"interrupted: {run} keeps all up to the last saved step; run the same command again" in errors
+    assert f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again" in errors
     assert "Traceback" not in errors and not list(run.rglob("*.part"))
     train_tom(replace(TINY, run=run))
     assert files_of(run) == files_of(finished)

@@ -37,7 +37,7 @@ from trainers.snapshots import pairwise_difference, select, settled
 from trainers.tom import GENERATOR_TAPS, NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
 
 STATE_FILE, STATE_VERSION = "state.pt", 1
-SAVE_EVERY = 50  # steps; a killed run repeats at most these
+SAVE_EVERY = 20  # steps; a killed run repeats at most these
 LATEST_SETTLING = 0.5  # of the steps: from here on every evaluation is a candidate, settled or not
 # What decides the snapshots' bytes; the rest of the options says where and how fast.
 RECORDED = ("encoder", "generator", "adversarial", "size", "steps", "batch_size", "snapshots", "seed")

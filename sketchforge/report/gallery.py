@@ -44,7 +44,7 @@ def gallery(options: GalleryOptions) -> list[Path]:
         where = (
             f"{options.shards} and {options.compare}: have no samples in common"
             if options.compare
-            else (f"{options.shards}: holds no samples yet")
+            else (f"{options.shards}: holds no samples")
         )
         raise UsageError(f"{where}; render the same images into both" if options.compare else where)
     if options.png:

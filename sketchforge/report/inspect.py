@@ -70,7 +70,7 @@ def inspect(
             num_bytes += stats["tar"]["bytes"]
     keys = sample_keys(folder, manifest)
     if not keys:
-        raise UsageError(f"{folder}: holds no samples yet")
+        raise UsageError(f"{folder}: holds no samples")
     wanted = spread(list(keys), options.samples or len(keys))
     on_start(len(wanted))
 

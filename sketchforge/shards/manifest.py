@@ -143,17 +143,17 @@ def check_same(
         if isinstance(before, Mapping) and name != "inputs":
             item = next(
                 item
-                for item in sorted({*before, *now})
+                for item in sorted({*before, *now}, key=lambda item: (item != "method", item))
                 if (item in before, before.get(item)) != (item in now, now.get(item))
             )
             flag = f"--{item.replace('_', '-')}" if name == "options" else f"{name} {item}"
             before, now = before.get(item), now.get(item)
         else:
             flag = name
-        raise UsageError(
-            f"{folder}: was made with {flag} {_shown(before)}, now {_shown(now)}; "
-            "add --overwrite to replace it, or choose another folder for --shards"
-        )
+        remedy = "add --overwrite to replace it, or choose another folder for --shards"
+        if name == "inputs":
+            remedy = "images that were added go into a folder of their own, or " + remedy
+        raise UsageError(f"{folder}: was made with {flag} {_shown(before)}, now {_shown(now)}; {remedy}")
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

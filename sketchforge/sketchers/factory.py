@@ -27,6 +27,12 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
 
     Raises UsageError for an unknown method or unfitting options, and whatever loading the weights raises.
     """
+    given = {"--canny-low": options.canny_low, "--canny-high": options.canny_high}
+    odd = [name for name, value in given.items() if value is not None] if options.method != "canny" else []
+    if options.edge_weights is not None and options.method in ("tom", "canny"):
+        odd.append("--edge-weights")
+    if odd:
+        raise UsageError(f"{odd[0]}: has no meaning with --method {options.method}")
     if options.method == "canny":
         from sketchforge.sketchers.canny import CannySketcher
 

@@ -43,10 +43,14 @@ class TomSketcher:
         Raises UsageError when the run has fewer, SketchforgeError when there is no finished run or a file of it is
         missing, corrupt, foreign or newer.
         """
-        record = read_run(run)
+        try:
+            record = read_run(run)
+        except UsageError:
+            raise UsageError(f"--tom {run}: not a run of `sketchforge tom-train`{_others(run)}") from None
         if record is None:
             raise SketchforgeError(
-                f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first"
+                f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first, or name a run "
+                f"as --tom{_others(run)}"
             )
         snapshots = record.get("snapshots")
         if not snapshots:
@@ -85,6 +89,13 @@ class TomSketcher:
             missing = (0, width - sketches.shape[-1], 0, height - sketches.shape[-2])
             sketches = nn.functional.pad(sketches, missing, value=1.0)
         return ((sketches + 1) / 2).clamp(0, 1)
+
+
+def _others(run: Path) -> str:
+    """The runs around a path that is none, for whoever named the wrong folder."""
+    near = [*run.glob("*/run.json"), *run.parent.glob("*/run.json"), *run.parent.glob("run.json")]
+    found = sorted({str(path.parent) for path in near})[:3]
+    return f"; there is {', '.join(found)}" if found else ""
 
 
 def _check_taps(path: Path, generator: nn.Module, encoder: Encoder) -> None:

@@ -82,7 +82,10 @@ def _of_files(named: str, files: Mapping[str, str], prefix_keys: bool) -> list[I
         ]
     images = [image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys)]
     if not any(image.picture.reason is None for image in images):
-        raise UsageError(f"{named}: no images found in {len(tars)} tars; expected members such as KEY.jpg")
+        damaged = f", {len(images)} of them damaged" if images else ""
+        raise UsageError(
+            f"{named}: no images found in {len(tars)} tars{damaged}; expected members such as KEY.jpg"
+        )
     return images
 
 
