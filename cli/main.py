@@ -111,7 +111,8 @@ def run(arguments: list[str] | None = None) -> int:
         if "unexpected extra argument" in error.format_message():
             # As a rule the shell has put a list of files in the place of a pattern.
             first = error.format_message().partition("(")[2].split()[0].rstrip(")")
-            return _fail(f"unexpected argument {first}; quote patterns, as in --images 'photos/*.jpg'", error.exit_code)
+            message = f"unexpected argument {first}; quote patterns, as in --images 'photos/*.jpg'"
+            return _fail(message, error.exit_code)
         hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
         return _fail(error.format_message().removesuffix(".") + hint, error.exit_code)
     except click.ClickException as error:

@@ -234,7 +234,9 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
     of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
     samples = f"{summary.outcomes['ok']} samples in {summary.num_shards} shards{of_task}"
     if summary.num_shards == 0:
-        click.echo(f"{folder}: nothing to do for task {options.task_id}: more tasks than shards; lower --samples-per-shard")
+        click.echo(
+            f"{folder}: nothing to do for task {options.task_id}: more tasks than shards; lower --samples-per-shard"
+        )
     elif summary.num_images == 0:
         click.echo(f"{folder}: complete already, {samples}")
     else:
@@ -247,11 +249,11 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         others = "all tasks are done" if summary.complete else "other tasks have shards to make still"
         click.echo(f"{folder}: {others}")
     if summary.num_failed:
-        some = f" ({', '.join(summary.some_failed)}{', ...' if summary.num_failed > 3 else ''})" if summary.some_failed else ""
+        names = [*summary.some_failed, *(["..."] if summary.num_failed > len(summary.some_failed) else [])]
+        some = f" ({', '.join(names)})" if summary.some_failed else ""
         again = "" if options.retry_failed else ", and --retry-failed tries them again"
-        click.echo(
-            f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{some}; the .jsonl files name them{again}"
-        )
+        counts = f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{some}"
+        click.echo(f"{counts}; the .jsonl files name them{again}")
 
 
 class Bar:

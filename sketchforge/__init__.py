@@ -2,7 +2,7 @@
 
 The way of the data, module by module:
 
-1. find and read images     `sources`, `images`       folder or built-in photos -> (key, uint8 H×W×3 RGB)
+1. find and read images     `sources`, `images`       folder, tars, list or built-in photos -> (key, uint8 H×W×3 RGB)
 2. encoder features         `models.encoder`, `weights`, `features`   (B,3,H,W) in [-1, 1] -> frozen VGG taps; Gram, AdaIN
 3. train TOM                `models.tom`, `losses`; trainers.tom      photos + drawings -> N generator snapshots (`tom_run`)
 4. draw                     `sketchers`, `edge_weights`   (B,3,H,W) -> (B,N,1,H,W) in [0, 1], 1 = paper, 0 = ink

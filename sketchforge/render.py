@@ -141,7 +141,8 @@ def plan_render(options: RenderOptions) -> RenderPlan:
         )
     if options.overwrite and options.num_tasks > 1:
         raise UsageError(
-            "--overwrite would remove what other tasks have made; choose a new folder, or run once without --num-tasks"
+            "--overwrite would remove what other tasks have made; choose a new folder, or run once without "
+            "--num-tasks"
         )
     manifests.output_state(options.shards)  # before anything slow
     found = builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)

@@ -45,8 +45,8 @@ class WorkerPool:
     a new pool takes over, and each of those tasks is tried once more with a process of its own: what it dies or
     hangs of then is lost, everything else goes on. `timeout` is in seconds per task.
 
-    Processes never see Ctrl-C or SIGTERM, which are the parent's to handle, and they end themselves when the parent is gone,
-    even by kill -9. Started by `spawn`: forking after torch or cv2 have started threads can deadlock.
+    Processes never see Ctrl-C or SIGTERM, which are the parent's to handle, and they end themselves when the parent
+    is gone, even by kill -9. Started by `spawn`: forking after torch or cv2 have started threads can deadlock.
     """
 
     def __init__(self, num_workers: int, timeout: float) -> None:

@@ -103,7 +103,8 @@ class ShardWriter:
 def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Iterator[ShardWriter]:
     """A writer for shard `number`; when the block ends well, sidecar, tar and stats appear, in this order.
 
-    `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block does not end well, none of them appears. Raises SketchforgeError naming the file where the disk refuses.
+    `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block does not end well, none of
+    the files appears. Raises SketchforgeError naming the file where the disk refuses.
     """
     paths = schema.shard_files(folder, number)
     with disk_errors(paths.stats):
