@@ -203,7 +203,7 @@ def test_comparison_has_the_images_of_both(tmp_path):
 def test_nothing_to_show_or_to_write_is_a_usage_error(folder, tmp_path):
     with pytest.raises(UsageError, match="nothing to write"):
         gallery(GalleryOptions(folder))
-    with pytest.raises(UsageError, match="holds no samples yet"):
+    with pytest.raises(UsageError, match="holds no samples"):
         gallery(GalleryOptions(store(tmp_path / "none", [], ["s"], num_shards=2), html=tmp_path / "a.html"))
 
 
