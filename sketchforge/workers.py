@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
@@ -112,8 +113,20 @@ def worker_pool(num_workers: int, timeout: float) -> Iterator[WorkerPool]:
         pool.close()
 
 
+class _Process(SpawnProcess):
+    """Executors end the processes of a broken pool by SIGTERM, which ours ignore, and wait for them with a lock held
+    that the next `submit` needs (Python 3.12 and later)."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _Spawn(SpawnContext):
+    Process = _Process
+
+
 def _new_pool(num_workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _start_worker)
+    return ProcessPoolExecutor(num_workers, _Spawn(), _start_worker)
 
 
 def _alone(task: Task, timeout: float) -> Any:
