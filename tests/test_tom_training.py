@@ -22,9 +22,11 @@ from sketchforge.tom_run import read_snapshot, snapshot_path
 from sketchforge.weights import load_encoder
 from trainers import tom_session
 from trainers.tom import Tom
+from trainers.tom_recipe import RECIPES
 from trainers.tom_session import TomProgress, train_tom
 
 TINY = TomTrainOptions(size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu")
+RECIPE = RECIPES["lean"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def finished(tmp_path_factory):
 
 
 def test_each_player_is_moved_by_its_own_loss_alone(encoder):
-    tom = Tom(TINY, encoder, photo_readers(4), drawing_readers(4))
+    tom = Tom(TINY, RECIPE, encoder, photo_readers(4), drawing_readers(4))
     net = tom.networks
     moved = {}
     for player, optimizer in (("generator", net.optimizer_g), ("discriminator", net.optimizer_d)):
@@ -93,7 +95,7 @@ def test_each_player_is_moved_by_its_own_loss_alone(encoder):
         return original(on)
 
     net.discriminator.requires_grad_ = switch
-    tom.step(tom.photos.batch(0, 2), tom.drawings.batch(0, 2))
+    tom.step(tom.batch(0, None))
     assert all(grad is None for grad in moved["g in d's step"])
     assert all(torch.equal(a, b) for a, b in zip(before["d"], moved["d in g's step"], strict=True))
     assert all(p.grad is None for p in tom.encoder.parameters())
@@ -103,15 +105,16 @@ def test_each_player_is_moved_by_its_own_loss_alone(encoder):
 @pytest.mark.parametrize("generator", ["lean", "paper"])
 @pytest.mark.parametrize("adversarial", ["hinge", "log"])
 def test_every_variant_takes_steps(encoder, generator, adversarial):
-    tom = Tom(replace(TINY, generator=generator, adversarial=adversarial), encoder, photo_readers(2), drawing_readers(2))
+    options = replace(TINY, generator=generator, adversarial=adversarial)
+    tom = Tom(options, RECIPES[generator], encoder, photo_readers(2), drawing_readers(2))
     before = [p.clone() for p in tom.networks.generator.parameters()]
-    losses = [tom.step(tom.photos.batch(i, 2), tom.drawings.batch(i, 2)) for i in range(2)]
+    losses = [tom.step(tom.batch(i, None)) for i in range(2)]
     assert all(np.isfinite(list(found.values())).all() for found in losses)
     assert any(not torch.equal(a, b) for a, b in zip(before, tom.networks.generator.parameters()))
 
 
 def test_evaluation_changes_nothing(encoder):
-    tom = Tom(TINY, encoder, photo_readers(3), drawing_readers(3))
+    tom = Tom(TINY, RECIPE, encoder, photo_readers(3), drawing_readers(3))
     first, second = tom.evaluate(), tom.evaluate()
     assert (first.content, first.realism) == (second.content, second.realism)
     assert np.array_equal(first.sketches, second.sketches)
@@ -121,10 +124,10 @@ def test_evaluation_changes_nothing(encoder):
 def test_four_images_overfit(encoder):
     """Four photos, four drawings: within a hundred steps the sketches have their layout and the drawings' statistics."""
     options = replace(TINY, size=64, batch_size=4)
-    tom = Tom(options, encoder, photo_readers(4), drawing_readers(4))
+    tom = Tom(options, RECIPE, encoder, photo_readers(4), drawing_readers(4))
     before = tom.evaluate()
     for step in range(100):
-        tom.step(tom.photos.batch(step, 4), tom.drawings.batch(step, 4))
+        tom.step(tom.batch(step, None))
     after = tom.evaluate()
     assert after.realism < 0.5 * before.realism
     assert after.content > before.content + 0.02
@@ -203,12 +206,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go
     options = replace(TINY, run=tmp_path / "run")
     seen, original = [], Tom.step
 
-    def poisoned(self, photos, drawings):
+    def poisoned(self, batch):
         if len(seen) == 6:
-            photos = photos * float("nan")
+            batch = replace(batch, photos=batch.photos * float("nan"))
         seen.append([p.clone() for p in self.networks.generator.parameters()])
         try:
-            return original(self, photos, drawings)
+            return original(self, batch)
         except FloatingPointError:
             unchanged = zip(seen[-1], self.networks.generator.parameters())
             seen.append(all(torch.equal(a, b) for a, b in unchanged))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.device import choose_device
@@ -29,17 +30,12 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom import GENERATORS, GramDiscriminator
 from sketchforge.options import TomTrainOptions
 from sketchforge.seeding import derive_seed, numpy_generator
+from trainers.colouring import coloured
 from trainers.crops import CropSampler, Prefetch
 from trainers.styles import neighbourhoods, style_vectors
+from trainers.tom_recipe import TomRecipe
 
-CONTENT_TAP = "relu3_1"  # of Eqs. 1-4. Departure from the authors' pool3: relu3_1 still knows where a line runs
-STYLE_TAPS = ("relu2_1", "relu3_1", "relu4_1")  # judged by D and by the Gram term
-GENERATOR_TAPS = {"lean": ("relu3_1", "relu2_1", "relu1_1"), "paper": ("pool3",)}
-CONTENT_WEIGHT = 1.0  # taps have unit deviation here; the authors' 0.2 belongs to raw VGG16 features
-GRAM_WEIGHT = 1.0  # of a loss relative to the drawings' own Gram matrices; the authors' 2000 to theirs
-GENERATOR_RATE = {"lean": 1e-3, "paper": 2e-4}  # 2e-4 as published suits 4.7 M parameters; 58 thousand want more
-DISCRIMINATOR_RATE = 2e-4
-BETAS = (0.5, 0.99)
+LAYOUT_TAP = "relu3_1"  # where the validation asks whether sketch and photo have the same layout
 NUM_EVALUATIONS = 25  # over the whole run; each one after settling ends a style window and is a candidate
 NUM_VALIDATION_IMAGES = 8
 MAX_REFERENCES = 128  # drawings that styles and realism are measured on
@@ -64,6 +60,16 @@ class Networks:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What a step sees, each (·,3,H,W) float32 in [-1, 1]; coloured and originals are empty where not asked for."""
+
+    photos: Tensor
+    drawings: Tensor
+    coloured: Tensor
+    originals: Tensor  # what the coloured were made from
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Scores on the validation photos, and the sketches themselves (V,H,W) float32 in [0, 1]."""
 
@@ -75,18 +81,18 @@ class Evaluation:
 class Tom:
     """The procedure for one set of inputs: batches, one step, one evaluation.
 
-    encoder: frozen, with CONTENT_TAP, STYLE_TAPS and the generator's taps. photos, drawings: functions that return
-    uint8 H×W×3 RGB.
+    encoder: frozen, with all taps of the recipe. photos, drawings: functions that return uint8 H×W×3 RGB.
     """
 
     def __init__(
         self,
         options: TomTrainOptions,
+        recipe: TomRecipe,
         encoder: Encoder,
         photos: Sequence[Callable[[], np.ndarray]],
         drawings: Sequence[Callable[[], np.ndarray]],
     ) -> None:
-        self.options = options
+        self.options, self.recipe = options, recipe
         self.device = choose_device(options.device)
         self.encoder = encoder.to(self.device, memory_format=torch.channels_last)
         self.photos = CropSampler(photos, options.size, options.seed, "tom photos")
@@ -102,54 +108,59 @@ class Tom:
         self.validation_features = self._features(self.validation_photos)
 
     def _new_networks(self) -> Networks:
-        options, channels = self.options, self.encoder.tap_channels
-        taps = GENERATOR_TAPS[options.generator]
+        options, recipe, channels = self.options, self.recipe, self.encoder.tap_channels
+        taps = recipe.generator_taps
         with _seeded(options.seed, "tom generator"):
-            generator = GENERATORS[options.generator](taps, [channels(tap) for tap in taps])
+            generator = GENERATORS[recipe.generator](taps, [channels(tap) for tap in taps], recipe.widths)
         generator.to(self.device, memory_format=torch.channels_last)
         with _seeded(options.seed, "tom discriminator"):
-            discriminator = GramDiscriminator({tap: channels(tap) for tap in STYLE_TAPS}).to(self.device)
+            discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(self.device)
         return Networks(
             generator,
             discriminator,
-            torch.optim.Adam(generator.parameters(), GENERATOR_RATE[options.generator], BETAS),
-            torch.optim.Adam(discriminator.parameters(), DISCRIMINATOR_RATE, BETAS),
+            torch.optim.Adam(generator.parameters(), recipe.generator_rate, recipe.betas),
+            torch.optim.Adam(discriminator.parameters(), recipe.discriminator_rate, recipe.betas),
         )
 
     def batches(self) -> Prefetch:
-        """(step, window) -> (photos, drawings), each (B,3,H,W) in [-1, 1] on the CPU.
+        """(step, window) -> `Batch` on the CPU.
 
         The random pairing of Eq. 4: window None picks from all drawings, a number from that neighbourhood alone.
         """
-        count = self.options.batch_size
+        return Prefetch(self.batch)
 
-        def make(step: int, window: int | None) -> tuple[Tensor, Tensor]:
-            photos = self.photos.batch(step, count)
-            if window is None:
-                return photos, self.drawings.batch(step, count)
-            group, first = self.group(window), step * count
-            picks = numpy_generator(self.options.seed, "tom window", step).choice(group, count)
-            crops = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
-            return photos, torch.cat([to_tensor(crop) for crop in crops])
-
-        return Prefetch(make)
+    def batch(self, step: int, window: int | None) -> Batch:
+        count, first = self.options.batch_size, step * self.options.batch_size
+        photos = [self.photos.crop(first + i) for i in range(count)]
+        if window is None:
+            drawings = [self.drawings.crop(first + i) for i in range(count)]
+        else:
+            picks = numpy_generator(self.options.seed, "tom window", step).choice(self.group(window), count)
+            drawings = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
+        originals = drawings[: self.recipe.num_coloured if self.recipe.coloured_weight else 0]
+        filled = [
+            coloured(original[..., 0], np.stack(photos), numpy_generator(self.options.seed, "tom coloured", first + i))
+            for i, original in enumerate(originals)
+        ]
+        return Batch(*(_stack(pictures) for pictures in (photos, drawings, filled, originals)))
 
     def group(self, window: int) -> list[int]:
         """The drawings of a style window, by index."""
         return self.groups[window % len(self.groups)]
 
-    def step(self, photos: Tensor, drawings: Tensor) -> dict[str, float]:
+    def step(self, batch: Batch) -> dict[str, float]:
         """One update of D and one of G; returns the losses.
 
         Raises FloatingPointError before the optimiser steps when a loss is not finite.
         """
-        net = self.networks
+        net, recipe = self.networks, self.recipe
         net.generator.train()
+        seen = list({*recipe.style_taps, *recipe.content_taps})
         with torch.no_grad():
-            photo_features = self._features(self._here(photos))
-            drawing_features = self.encoder(self._here(drawings), [*STYLE_TAPS, CONTENT_TAP])
+            photo_features = self._features(self._here(batch.photos))
+            drawing_features = self.encoder(self._here(batch.drawings), seen)
         sketches = net.generator(self._prepared(photo_features))
-        sketch_features = self.encoder(sketches.expand(-1, 3, -1, -1), [*STYLE_TAPS, CONTENT_TAP])
+        sketch_features = self.encoder(sketches.expand(-1, 3, -1, -1), seen)
 
         # D: Eq. 5.
         net.discriminator.requires_grad_(True)
@@ -157,17 +168,27 @@ class Tom:
         loss_d = self.discriminator_loss(net.discriminator(drawing_features), net.discriminator(detached))
         _update(net.optimizer_d, loss_d, "discriminator")
 
-        # G: Eq. 6, and the Gram term of the authors' code.
+        # G: Eq. 6, the Gram term of the authors' code, and drawings found again under colour.
         net.discriminator.requires_grad_(False)
-        adversarial = self.generator_loss(net.discriminator(sketch_features))
-        content = content_loss(
-            sketch_features[CONTENT_TAP], photo_features[CONTENT_TAP], drawing_features[CONTENT_TAP]
-        )
-        style = gram_loss({tap: sketch_features[tap] for tap in STYLE_TAPS}, drawing_features)
-        loss_g = adversarial + CONTENT_WEIGHT * content + GRAM_WEIGHT * style
-        _update(net.optimizer_g, loss_g, "generator")
-        losses = {"loss_d": loss_d, "adversarial": adversarial, "content": content, "gram": style}
-        return {name: loss.item() for name, loss in losses.items()}
+        losses = {
+            "adversarial": self.generator_loss(net.discriminator(sketch_features)),
+            "content": sum(
+                content_loss(sketch_features[tap], photo_features[tap], drawing_features[tap])
+                for tap in recipe.content_taps
+            ) / len(recipe.content_taps),
+            "gram": gram_loss({tap: sketch_features[tap] for tap in recipe.style_taps}, drawing_features),
+        }
+        weights = {
+            "adversarial": recipe.adversarial_weight,
+            "content": recipe.content_weight,
+            "gram": recipe.gram_weight,
+        }
+        if recipe.coloured_weight:
+            found = net.generator(self._prepared(self._features(self._here(batch.coloured))))
+            losses["coloured"] = F.mse_loss(found, self._here(batch.originals)[:, :1])
+            weights["coloured"] = recipe.coloured_weight
+        _update(net.optimizer_g, sum(weights[name] * loss for name, loss in losses.items()), "generator")
+        return {name: loss.item() for name, loss in ({"loss_d": loss_d} | losses).items()}
 
     @torch.no_grad()
     def evaluate(self, window: int | None = None) -> Evaluation:
@@ -175,11 +196,11 @@ class Tom:
 
         window: whose drawings the realism is measured against; None: all.
         """
-        group = self.group(window) if window is not None else list(range(len(self.reference_grams[STYLE_TAPS[0]])))
+        group = self.group(window) if window is not None else list(range(len(self.groups)))
         generator = self.networks.generator.eval()
         sketches = generator(self._prepared(self.validation_features))
-        features = self.encoder(sketches.expand(-1, 3, -1, -1), [*STYLE_TAPS, CONTENT_TAP])
-        content = content_correlation(features[CONTENT_TAP], self.validation_features[CONTENT_TAP]).mean()
+        features = self.encoder(sketches.expand(-1, 3, -1, -1), [*self.recipe.style_taps, LAYOUT_TAP])
+        content = content_correlation(features[LAYOUT_TAP], self.validation_features[LAYOUT_TAP]).mean()
         distances = []
         for tap, grams in self.reference_grams.items():
             drawn = grams[group].mean(0)
@@ -191,14 +212,14 @@ class Tom:
     def _look_at_drawings(self) -> tuple[dict[str, Tensor], list[list[int]]]:
         """({tap: (M,C,C)} Gram matrices of the first M drawings, their neighbourhoods in style)."""
         whole = CropSampler(self.drawings.readers[:MAX_REFERENCES], self.options.size, self.options.seed, "tom", zoom=1.0)
-        taps = [*STYLE_TAPS, *MANNER_TAPS]
+        taps = [*self.recipe.style_taps, *MANNER_TAPS]
         parts = [
             self.encoder(self._here(to_tensor(whole.crop_of(index, index))), taps)
             for index in range(len(whole.readers))
         ]
         features = {tap: torch.cat([part[tap] for part in parts]) for tap in taps}
         groups = neighbourhoods(style_vectors({tap: features[tap] for tap in MANNER_TAPS}))
-        return {tap: gram(features[tap]) for tap in STYLE_TAPS}, groups
+        return {tap: gram(features[tap]) for tap in self.recipe.style_taps}, groups
 
     def _here(self, images: Tensor) -> Tensor:
         # Channels last: a fifth less time for a step on a CPU with AVX-512.
@@ -210,7 +231,11 @@ class Tom:
 
     @torch.no_grad()
     def _features(self, photos: Tensor) -> dict[str, Tensor]:
-        return self.encoder(photos, [*GENERATOR_TAPS[self.options.generator], CONTENT_TAP])
+        return self.encoder(photos, [*self.recipe.generator_taps, *self.recipe.content_taps, LAYOUT_TAP])
+
+
+def _stack(pictures: Sequence[np.ndarray]) -> Tensor:
+    return to_tensor(np.stack(pictures)) if pictures else torch.empty(0, 3, 1, 1)
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
@@ -229,10 +254,10 @@ def _seeded(seed: int, purpose: str) -> Iterator[None]:
         yield
 
 
-def check_encoder(encoder: Encoder, options: TomTrainOptions) -> None:
+def check_encoder(encoder: Encoder, recipe: TomRecipe, name: str) -> None:
     """Raise SketchforgeError if the encoder lacks a layer that TOM looks at."""
-    wanted = {CONTENT_TAP, *STYLE_TAPS, *GENERATOR_TAPS[options.generator]}
+    wanted = {LAYOUT_TAP, *recipe.content_taps, *recipe.style_taps, *recipe.generator_taps}
     if missing := sorted(wanted - set(encoder.tap_names())):
         raise SketchforgeError(
-            f"--encoder {options.encoder}: has no {', '.join(missing)}; TOM needs VGG layers up to relu4_1"
+            f"--encoder {name}: has no {', '.join(missing)}; TOM needs VGG layers up to relu4_1"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ from sketchforge.tom_run import (
 )
 from sketchforge.weights import encoder_digest, load_encoder, truncated, write_encoder
 from trainers.snapshots import pairwise_difference, select, settled
-from trainers.tom import GENERATOR_TAPS, NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
+from trainers.tom import NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
+from trainers.tom_recipe import RECIPES, TomRecipe
 
 STATE_FILE, STATE_VERSION = "state.pt", 1
 SAVE_EVERY = 20  # steps; a killed run repeats at most these
@@ -64,6 +66,7 @@ class TomPlan:
     """What a training will do, known before anything is written."""
 
     options: TomTrainOptions
+    recipe: TomRecipe
     photos: Sequence[Callable[[], np.ndarray]]
     drawings: Sequence[Callable[[], np.ndarray]]
     record: Mapping[str, Any]  # run.json as it stands at the beginning
@@ -75,7 +78,7 @@ class TomPlan:
         return bool(self.found and self.found.get("snapshots")) and not self.options.fresh
 
 
-def plan_tom(options: TomTrainOptions) -> TomPlan:
+def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPlan:
     """Look at inputs, weights and the run folder and settle what is to be done. Writes nothing.
 
     Raises UsageError where the request cannot be carried out: no images, a folder that holds something else or was
@@ -93,32 +96,41 @@ def plan_tom(options: TomTrainOptions) -> TomPlan:
     drawings, drawing_names = _drawings(options.drawings)
     threads = set_threads(options.threads)
     encoder = load_encoder(options.encoder)
-    check_encoder(encoder, options)
+    recipe = recipe or RECIPES[options.generator]
+    check_encoder(encoder, recipe, options.encoder)
     recorded = {name: getattr(options, name) for name in RECORDED}
     recorded["encoder"] = options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
     record = {
         "format": RUN_FORMAT,
         "version": RUN_VERSION,
         "options": recorded | {"threads": threads, "device": _device_type(options)},
+        "recipe": recipe.record(),
         "trained_with": encoder_digest(encoder),
-        "encoder": encoder_digest(truncated(encoder, list(GENERATOR_TAPS[options.generator]))),
+        "encoder": encoder_digest(truncated(encoder, list(recipe.generator_taps))),
         "photos": photo_names,
         "drawings": drawing_names,
     }
     if found is not None and not options.fresh:
         _check_same(options.run, found, record)
-    return TomPlan(options, photos, drawings, record, found, encoder)
+    return TomPlan(options, recipe, photos, drawings, record, found, encoder)
 
 
-def train_tom(options: TomTrainOptions, progress: TomProgress | None = None) -> Path:
+def train_tom(
+    options: TomTrainOptions,
+    progress: TomProgress | None = None,
+    recipe: TomRecipe | None = None,
+    procedure: type[Tom] = Tom,
+) -> Path:
     """Train or go on training, and return the contact sheet's path.
+
+    recipe, procedure: for studies that vary them; None: what `options.generator` stands for.
 
     The same call again continues from the last saved state and, on a CPU, ends with the same bytes as a run that was
     never interrupted. Raises as `plan_tom` does, and SketchforgeError when a loss stops being finite: then the last
     good state is kept.
     """
     progress = progress or TomProgress()
-    plan = plan_tom(options)
+    plan = plan_tom(options, recipe)
     run = options.run
     sheet = run / "contact-sheet.png"
     if plan.finished:
@@ -126,8 +138,8 @@ def train_tom(options: TomTrainOptions, progress: TomProgress | None = None) -> 
         return sheet
     if options.fresh:
         _remove_run(run, plan.found)
-    tom = Tom(options, plan.encoder, plan.photos, plan.drawings)
-    needed = truncated(plan.encoder, list(GENERATOR_TAPS[options.generator]))
+    tom = procedure(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
+    needed = truncated(plan.encoder, list(plan.recipe.generator_taps))
     write_encoder(run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"})
     write_json(run / RUN_FILE, plan.record)
     candidates, step = _restore(run, tom)
@@ -159,9 +171,9 @@ def _train(
     try:
         while step < options.steps:
             here, following = (_window(candidates, at, every) for at in (step, step + 1))
-            photos, drawings = batches.get((step, here), (step + 1, following))
+            batch = batches.get((step, here), (step + 1, following))
             try:
-                losses = tom.step(photos, drawings)
+                losses = tom.step(batch)
             except FloatingPointError as error:
                 raise SketchforgeError(
                     f"{run}: {error} at step {step}; the state of step {step - step % SAVE_EVERY} is kept. Begin anew "
@@ -225,7 +237,7 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
     snapshots = []
     for number, index in enumerate(selection.chosen):
         step = evaluations[index]["step"]
-        about = evaluations[index] | {name: plan.record[name] for name in ("options", "encoder")}
+        about = evaluations[index] | {name: plan.record[name] for name in ("options", "recipe", "encoder")}
         write_snapshot(snapshot_path(run, number), generators[index], about)
         snapshots.append(
             {"style": f"tom-{step}", **evaluations[index], "digest": digest_of(generators[index].state_dict())}
@@ -315,7 +327,7 @@ def _check_same(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) 
     """Refuse to continue a run with other options or inputs, naming both values."""
     was, now = found.get("options") or {}, record["options"]
     differences = [(f"--{name.replace('_', '-')}", was.get(name), now[name]) for name in now]
-    differences += [(name, found.get(name), record[name]) for name in ("trained_with", "photos", "drawings")]
+    differences += [(name, found.get(name), record[name]) for name in ("recipe", "trained_with", "photos", "drawings")]
     for name, before, asked in differences:
         if before != asked:
             raise UsageError(
@@ -327,6 +339,8 @@ def _check_same(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) 
 def _shown(name: str, value: Any) -> str:
     if name.startswith("--"):
         return f"{name} {value}"
+    if name == "recipe":
+        return f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
     if isinstance(value, Mapping):
         return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
     return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"

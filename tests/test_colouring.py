@@ -1,0 +1,79 @@
+"""Coloured-in drawings: what is inside a line belongs together, and the lines are where they were."""
+
+import cv2
+import numpy as np
+import pytest
+
+from trainers.colouring import coloured, stretched
+
+SIZE = 96
+
+
+def ring() -> np.ndarray:
+    """A circle around the middle, drawn on white."""
+    drawing = np.full((SIZE, SIZE), 255, np.uint8)
+    cv2.circle(drawing, (48, 48), 28, 0, 3)
+    return drawing
+
+
+def flat_photos(*levels: int) -> np.ndarray:
+    return np.stack([np.full((SIZE, SIZE, 3), level, np.uint8) for level in levels])
+
+
+def noisy_photos(count: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def test_the_inside_and_the_outside_of_a_line_get_one_tone_each():
+    """Flat photos have neither texture nor shading, so all that can vary is along the line."""
+    for seed in range(8):
+        picture = coloured(ring(), flat_photos(40, 200), np.random.default_rng(seed)).astype(int)
+        assert np.ptp(picture[38:59, 38:59], axis=(0, 1)).max() == 0
+        assert np.ptp(picture[:10, :10], axis=(0, 1)).max() == 0
+        assert np.array_equal(picture[2, 2], picture[-3, -3]), "one region outside"
+
+
+def test_regions_differ_and_their_edge_lies_on_the_line():
+    steps = []
+    for seed in range(30):
+        picture = coloured(ring(), flat_photos(40, 200), np.random.default_rng(seed)).astype(float)
+        steps.append(np.abs(picture[48, 48] - picture[2, 2]).max())
+        row = np.abs(np.diff(picture[48].mean(-1)))
+        changed = np.flatnonzero(row > 1)
+        assert all(min(abs(place - 20), abs(place - 76)) <= 6 for place in changed)
+    assert np.mean(np.array(steps) > 5) > 0.3, "colours are drawn per region"
+
+
+def test_every_line_leaves_a_trace():
+    """A stroke that parts nothing would be gone if lines could be left out: nobody could draw it again."""
+    drawing = np.full((SIZE, SIZE), 255, np.uint8)
+    cv2.line(drawing, (20, 48), (76, 48), 0, 3)
+    for seed in range(30):
+        picture = coloured(drawing, flat_photos(120), np.random.default_rng(seed)).astype(float)
+        assert np.abs(picture[48, 30:66] - picture[10, 30:66]).max() > 2
+
+
+def test_texture_comes_from_the_photos():
+    plain = coloured(ring(), flat_photos(90, 90, 90), np.random.default_rng(3))
+    rough = [coloured(ring(), noisy_photos(3), np.random.default_rng(seed)) for seed in range(10)]
+    assert plain[40:56, 40:56].std() == 0
+    assert max(picture[40:56, 40:56].astype(float).std(axis=(0, 1)).max() for picture in rough) > 3
+
+
+def test_the_same_draw_gives_the_same_picture():
+    first, again = (coloured(ring(), noisy_photos(2), np.random.default_rng(9)) for _ in range(2))
+    other = coloured(ring(), noisy_photos(2), np.random.default_rng(10))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_sheet_without_lines_is_one_region(level):
+    sheet = np.full((SIZE, SIZE), level, np.uint8)
+    picture = coloured(sheet, flat_photos(10, 250), np.random.default_rng(0))
+    assert picture.shape == (SIZE, SIZE, 3) and picture.dtype == np.uint8
+    assert picture.std(axis=(0, 1)).max() == 0
+
+
+def test_a_grey_scan_is_stretched_to_paper_and_ink():
+    scan = (ring() // 4 + 120).astype(np.uint8)
+    assert np.allclose(stretched(scan), stretched(ring()), atol=0.02)

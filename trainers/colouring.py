@@ -1,0 +1,76 @@
+"""Drawings coloured in: pictures of which one drawing is known to be right.
+
+Departure from the paper, which has photos without drawings and drawings without photos. A drawing parts the paper into
+regions; filled with colours, shading and texture from the photos and with its lines faint, dark or light, it is a
+picture whose right drawing is the one it was made from. Learning to find that again teaches G, in S's own manner,
+that an edge between two faint tones is a line and that fur, bark and grass are none.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+TEXTURE_SCALE = 3.0  # pixels: what varies faster in a photo is texture
+SHADING_SCALE = 24  # pixels: what varies more slowly is shading
+LARGEST_GAP = 5  # pixels: wider gaps in a line let two regions be one
+
+
+def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB picture of the same layout."""
+    ink = 1 - stretched(drawing)
+    regions = _regions(ink, int(draw.integers(1, LARGEST_GAP + 1)))
+    count = int(regions.max()) + 1
+    photos = photos.astype(np.float32)
+
+    # Each region takes its colour from a pixel of a photo and its texture from one of the photos.
+    height, width = drawing.shape
+    source = draw.integers(len(photos), size=count)
+    colours = photos[source, draw.integers(height, size=count), draw.integers(width, size=count)]
+    # Half of the pictures get colours close to each other: outlines of low contrast must be found, too.
+    together = draw.uniform(0.1, 0.5) if draw.random() < 0.5 else 1.0
+    colours = colours.mean(0) + together * (colours - colours.mean(0))
+    roughness = (draw.uniform(0, 16, count) * (draw.random(count) < 0.7)).astype(np.float32)
+    picture = colours[regions]
+    for number, photo in enumerate(photos):
+        amount = np.where(source == number, roughness, 0).astype(np.float32)[regions]
+        picture += amount[..., None] * _texture(photo)
+    # One light over all regions: shading crosses outlines and is none.
+    coarse = cv2.resize(
+        photos[int(draw.integers(len(photos)))],
+        (max(width // SHADING_SCALE, 2), max(height // SHADING_SCALE, 2)),
+        interpolation=cv2.INTER_AREA,
+    )
+    coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture += draw.uniform(0, 0.5) * (coarse - coarse.mean((0, 1)))
+
+    # Real outlines are steps between tones more often than lines, and where there is one it may be the lighter.
+    strength = draw.uniform(0.1, 0.35) if draw.random() < 0.6 else draw.uniform(0.35, 1.0)
+    tone = draw.uniform(0, 60) if draw.random() < 0.75 else draw.uniform(190, 255)
+    line = (strength * ink)[..., None]
+    picture = (1 - line) * picture + line * tone
+    picture = cv2.GaussianBlur(picture, (0, 0), draw.uniform(0.3, 1.0))
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _texture(photo: np.ndarray) -> np.ndarray:
+    """float32 H×W×3 -> the same with mean 0 and deviation 1: what varies fast, its strongest edges cut down."""
+    fine = photo - cv2.GaussianBlur(photo, (0, 0), TEXTURE_SCALE)
+    return np.clip(fine / (fine.std() + 1e-3), -2, 2)
+
+
+def stretched(drawing: np.ndarray) -> np.ndarray:
+    """uint8 H×W -> float32 H×W in [0, 1] with the paper at 1 and the darkest ink at 0, however grey the scan."""
+    low, high = np.percentile(drawing, (1, 90))
+    return np.clip((drawing.astype(np.float32) - low) / max(high - low, 1.0), 0, 1)
+
+
+def _regions(ink: np.ndarray, gap: int) -> np.ndarray:
+    """int H×W: the number of the region each pixel is in; ink belongs to the nearest one."""
+    closed = (ink > 0.5).astype(np.uint8)
+    if gap > 1:
+        closed = cv2.morphologyEx(closed, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap)))
+    if closed.all():
+        return np.zeros(ink.shape, np.int32)
+    _, nearest = cv2.distanceTransformWithLabels(closed, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+    return nearest
