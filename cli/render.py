@@ -45,10 +45,8 @@ DEFAULTS = defaults_of(RenderOptions)
 @click.option(
     "--tom",
     type=FOLDER,
-    default=DEFAULTS["tom"],
-    show_default=True,
     metavar="RUN",
-    help="Run of `tom-train`.",
+    help="Run of `tom-train`, or `builtin`. [default: runs/tom where there is one, else builtin]",
 )
 @click.option(
     "--checkpoints",
@@ -204,8 +202,10 @@ def _describe(plan: Any) -> str:
     inputs = plan.options.images or "built-in"
     drawn_by = plan.options.method
     if plan.options.method == "tom":
+        from sketchforge.tom_run import find_run, run_name
+
         name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
-        weights = f"{plan.num_sketches} snapshots of {plan.options.tom} ({name} {digest[:8]})"
+        weights = f"{plan.num_sketches} snapshots of {run_name(find_run(plan.options.tom))} ({name} {digest[:8]})"
         drawn_by = f"tom, {weights}, on {plan.ready.device}"
     elif plan.ready.sketcher.digests:
         digest = plan.ready.sketcher.digests[plan.options.method]

@@ -39,7 +39,7 @@ class RenderOptions:
     shuffle_seed: int | None = None  # order of the inputs; None: as found
     limit: int | None = None  # take only the first so many, after shuffling
     method: str = "tom"  # tom | canny | hed | pidinet | teed
-    tom: Path = Path("runs/tom")
+    tom: Path | None = None  # run of `tom-train`, or "builtin"; None: runs/tom where there is one, else built-in
     checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)

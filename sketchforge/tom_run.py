@@ -13,6 +13,7 @@ It is self-contained: nothing outside it is needed to draw.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
 RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 1
 SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 1
 RUN_FILE, ENCODER_FILE = "run.json", "encoder.safetensors"
+OWN_RUN = Path("runs/tom")  # where `tom-train` leaves its run when nothing else is asked for
+BUILTIN = "builtin"
+
+
+def find_run(given: Path | None) -> Path:
+    """The run to draw with: `given`, the built-in snapshots for "builtin"; None: OWN_RUN, else the built-in ones."""
+    if given is None:
+        return OWN_RUN if OWN_RUN.exists() else builtin_run()
+    return builtin_run() if str(given) == BUILTIN else given
+
+
+def builtin_run() -> Path:
+    """The run whose snapshots are shipped; sketchforge/assets/tom.md tells how it was trained."""
+    return Path(str(files("sketchforge") / "assets" / "tom"))
+
+
+def run_name(run: Path) -> str:
+    """For messages."""
+    return "the built-in run" if run == builtin_run() else str(run)
 
 
 def read_run(run: Path) -> dict[str, Any] | None:

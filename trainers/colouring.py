@@ -30,7 +30,7 @@ def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator)
     # Half of the pictures get colours close to each other: outlines of low contrast must be found, too.
     together = draw.uniform(0.1, 0.5) if draw.random() < 0.5 else 1.0
     colours = colours.mean(0) + together * (colours - colours.mean(0))
-    roughness = (draw.uniform(0, 16, count) * (draw.random(count) < 0.7)).astype(np.float32)
+    roughness = (draw.uniform(0, 40, count) * (draw.random(count) < 0.7)).astype(np.float32)
     picture = colours[regions]
     for number, photo in enumerate(photos):
         amount = np.where(source == number, roughness, 0).astype(np.float32)[regions]

@@ -58,8 +58,8 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         # Not the path: the digest says which weights they are, wherever they lie.
         return ReadySketcher(EdgeSketcher.from_file(options.method, weights, device), str(device), recorded)
     from sketchforge.sketchers.tom import TomSketcher
+    from sketchforge.tom_run import find_run
 
     recorded["checkpoints"] = options.checkpoints
-    return ReadySketcher(
-        TomSketcher.from_run(options.tom, options.checkpoints, device), str(device), recorded
-    )
+    sketcher = TomSketcher.from_run(find_run(options.tom), options.checkpoints, device)
+    return ReadySketcher(sketcher, str(device), recorded)

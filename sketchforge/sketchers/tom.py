@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
-from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, snapshot_path
+from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.weights import encoder_digest, read_encoder
 
 
@@ -56,10 +56,10 @@ class TomSketcher:
         if not snapshots:
             raise SketchforgeError(
                 f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the options it "
-                "was begun with to complete it"
+                "was begun with to complete it, or draw with --tom builtin meanwhile"
             )
         if count > len(snapshots):
-            raise UsageError(f"--checkpoints {count}: {run} has {len(snapshots)} snapshots; ask for that many or fewer")
+            raise UsageError(f"--checkpoints {count}: {run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer")
         encoder = read_encoder(run / ENCODER_FILE)
         if encoder_digest(encoder) != record["encoder"]:
             raise SketchforgeError(f"{run / ENCODER_FILE}: is not the encoder that this run was trained with; "
