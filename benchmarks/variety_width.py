@@ -2,17 +2,19 @@
 
     python benchmarks/variety_width.py --data DATA --shards OUT > variety_width.json
 
-DATA (default: the variable SKETCHFORGE_TEST_DATA) holds photo_sketch_pairs.tsv, two columns `sketch` and `photo`, and
-the drawings it names, two of every photo, by two people. OUT is a shard folder of `sketchforge render` with several
-sketches of each image; without it, no lines on it. Prints JSON:
+DATA (default: the variable SKETCHFORGE_TEST_DATA) holds photo_sketch_pairs.tsv, two columns `sketch` and
+`photo`, and the drawings it names, two of every photo, by two people. OUT is a shard folder of `sketchforge
+render` with several sketches of each image; without it, what is measured on it is left out. Prints JSON:
 
-units       the medians over pairs of the distance in each part of the description (UNITS)
-width       with these as units, median and quartiles of the distance between two people's drawings of one photo
-distances   median and quartiles, in widths, between a drawing and
-            - itself, disturbed: "human ..." for the people's drawings, "shards ..." for the first sketches of OUT
-            - another: by someone else of another photo, with another built-in pen, of another style of OUT, by Canny
-"share" is that of disturbed pixels: half of them become ink, half paper. "noisy twice" is between two noisy copies.
-vendi       Vendi scores of the styles of OUT, of Canny at six thresholds, of the built-in pens on a subject
+units       medians over pairs of the distance in each part of the description (UNITS of metrics/variety.py)
+width       with these as units, the distances between two people's drawings of one photo; WIDTH is the median
+distances   in widths, between a drawing and
+            - itself, disturbed: "human ..." people's drawings, "shards ..." the first sketches of OUT
+            - another: by someone else of another photo, with another built-in pen, in another style of OUT,
+              by Canny with other thresholds
+            "share" is that of disturbed pixels: half of them become ink, half paper. "noisy twice" is between
+            two noisy copies. Gaps are six pixels broad, and a region is erased around some inked pixel.
+vendi       Vendi scores of the styles of OUT, of Canny's thresholds, of the built-in pens on one subject
 """
 
 from __future__ import annotations
@@ -187,7 +189,7 @@ def measure(data: Path, shards: Path | None, seed: int) -> dict[str, object]:
         "units": {name: round(unit, 4) for name, unit in units.items()},
         "width": summary(apart),
         "distances": {name: summary(distances(found) / width) for name, found in compared.items()},
-        "vendi": {name: summary(np.array([score(group) for group in groups])) for name, groups in vendi.items()},
+        "vendi": {name: summary(np.array([score(g) for g in groups])) for name, groups in vendi.items()},
     }
 
 

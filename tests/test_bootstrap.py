@@ -23,8 +23,8 @@ def test_a_single_image_has_no_other_to_be_drawn():
 
 
 def test_two_images_by_hand():
-    """The mean of two draws from {0, 1} is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4: the middle half begins at the last 0
-    or the first 1/2, the middle nine tenths reach from 0 to 1."""
+    """The mean of two draws from {0, 1} is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4: the middle nine tenths
+    reach from 0 to 1, the middle four tenths are all 1/2."""
     assert interval([0.0, 1.0], np.mean, 0, "ink", count=4000, level=0.9) == (0.0, 1.0)
     assert interval([0.0, 1.0], np.mean, 0, "ink", count=4000, level=0.4) == (0.5, 0.5)
 
@@ -39,7 +39,7 @@ def test_measurements_may_be_anything_and_are_drawn_whole():
 
 
 def test_the_interval_is_as_wide_as_theory_says():
-    """Of the mean of n values of deviation s: 1.96 s/sqrt(n) to each side; 2000 draws settle it to a few per cent."""
+    """Of the mean of n values of deviation s: 1.96 s/sqrt(n) to each side, as 2000 draws nearly find."""
     values = np.random.default_rng(1).normal(5, 2, size=400)
     low, high = interval(list(values), np.mean, 0, "ink", count=2000)
     half = 1.96 * values.std() / 20
@@ -48,8 +48,8 @@ def test_the_interval_is_as_wide_as_theory_says():
 
 
 def test_it_covers_the_truth_about_as_often_as_it_says():
-    """200 samples of 20 normal values: the percentile bootstrap covers some 93 % instead of 95 % at that size, with a
-    binomial deviation of 1.8 %."""
+    """200 samples of 20 normal values: the percentile bootstrap covers some 93 % instead of 95 % at that
+    size, with a binomial deviation of 1.8 %."""
     rng = np.random.default_rng(0)
     hits = 0
     for number in range(200):
@@ -66,7 +66,8 @@ def test_a_higher_level_is_wider():
 
 
 @pytest.mark.parametrize(
-    "measurements, options", [([], {}), ([1.0], {"count": 0}), ([1.0], {"level": 1.0}), ([1.0], {"level": 0.0})]
+    "measurements, options", [([], {}), ([1.0], {"count": 0}), ([1.0], {"level": 1.0}), ([1.0], {"level":
+    0.0})]
 )
 def test_what_cannot_be_drawn_is_refused(measurements, options):
     with pytest.raises(ValueError, match="expected"):

@@ -7,17 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sketchforge.metrics.strokes import (
-    MEASURES,
-    SHORT,
-    Strokes,
-    compare,
-    fragments,
-    measure_strokes,
-    values_of,
-    widths,
-    without_corners,
-)
+from sketchforge.metrics.fragments import fragments, line_widths, without_corners
+from sketchforge.metrics.strokes import MEASURES, SHORT, Strokes, compare, measure_strokes, values_of
 from sketchforge.samples.drawings import SUBJECTS, draw
 
 SIDE = 256
@@ -28,7 +19,7 @@ def paper(height: int = SIDE, width: int = SIDE) -> np.ndarray:
     return np.full((height, width), 255, np.uint8)
 
 
-def line(start: tuple[float, float], end: tuple[float, float], sketch: np.ndarray | None = None) -> np.ndarray:
+def line(start: tuple[float, ...], end: tuple[float, ...], sketch: np.ndarray | None = None) -> np.ndarray:
     """A hairline between two (x, y), rounded to pixels."""
     ends = [tuple(round(value) for value in point) for point in (start, end)]
     return cv2.line(paper() if sketch is None else sketch, *ends, 0, 1)
@@ -82,7 +73,7 @@ def test_widths_against_brute_force():
     for row, column in np.argwhere(fine):
         distance = np.sqrt(((blank - (row, column)) ** 2).sum(axis=1).min())
         expected[row // 2, column // 2] = max(expected[row // 2, column // 2], distance)
-    np.testing.assert_allclose(widths(ink), expected, rtol=1e-5)
+    np.testing.assert_allclose(line_widths(ink), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("degrees", [0, 10, 22.5, 30, 45, 60, 85, 90])
@@ -194,7 +185,7 @@ def test_turning_and_mirroring_leave_the_measures_nearly_alone():
         found = measure_strokes(np.ascontiguousarray(turned))
         for measure in MEASURES:
             if measure in ("fragments", "median_length", "short_share"):
-                tolerance = {"rel": 0.1, "abs": 0.01}  # thinning favours some directions: a few specks come and go
+                tolerance = {"rel": 0.1, "abs": 0.01}  # thinning favours some directions: a few come and go
             else:
                 tolerance = {"rel": 0.03}
             assert getattr(found, measure) == pytest.approx(getattr(expected, measure), **tolerance), measure
@@ -224,7 +215,7 @@ def test_ragged_edges_are_not_strokes():
     sketch = paper()
     sketch[100:112, 40:200] = 0
     sketch[98:100, 50:190:20] = 0
-    assert len(fragments(skeletonize(np.pad(sketch == 0, 1)))[0]) > 10
+    assert len(fragments(skeletonize(np.pad(sketch == 0, 1))).arcs) > 10
     found = measure_strokes(sketch)
     assert found.fragments == 1
     assert found.straightness == pytest.approx(1, abs=0.01)
@@ -238,29 +229,79 @@ def test_a_stroke_that_leaves_a_broad_one_is_a_stroke():
 
 
 def test_fragments_by_hand():
-    """A fork: its branch point belongs to no fragment; the arms are 3 steps, 2 diagonal steps and 2 steps long."""
-    arcs, chords, closed = fragments(
-        skeleton("......#", ".....#.", "....#..", "####...", "....#..", "....#..", "....#..")
-    )
-    assert not closed.any()
+    """A fork: its branch point belongs to no fragment; the arms are 2, 2 and 2 diagonal steps long."""
+    found = fragments(skeleton("......#", ".....#.", "....#..", "####...", "....#..", "....#..", "....#.."))
+    assert not found.closed.any()
     expected = sorted([2.0, 2 * 2**0.5, 2.0])
-    assert sorted(arcs) == pytest.approx(expected)
-    assert sorted(chords) == pytest.approx(expected)
+    assert sorted(found.arcs) == pytest.approx(expected)
+    assert sorted(found.chords) == pytest.approx(expected)
 
 
 def test_a_bend_is_longer_than_its_chord():
-    arcs, chords, closed = fragments(skeleton("##########.", *["..........#"] * 10))
-    assert not closed.any()
-    assert chords == pytest.approx([math.hypot(10, 10)])
-    assert chords[0] < arcs[0] < 9 + 2**0.5 + 9 + 1e-9
+    found = fragments(skeleton("##########.", *["..........#"] * 10))
+    assert not found.closed.any()
+    assert found.chords == pytest.approx([math.hypot(10, 10)])
+    assert found.chords[0] < found.arcs[0] < 9 + 2**0.5 + 9 + 1e-9
 
 
 def test_rings_are_closed_whatever_their_neighbours():
+    """Eight pixels, 4 steps of 1 and 4 of sqrt 2, whose corners the polygon cuts."""
     ring = (".##.", "#..#", "#..#", ".##.")
-    arcs, chords, closed = fragments(skeleton(*(f"{row}..{row}.#" for row in ring)))
-    assert sorted(closed) == [False, True, True]
-    assert arcs[~closed] == pytest.approx([3])
-    assert arcs[closed] == pytest.approx(2 * [5 + 2**0.5], abs=2)  # 8 pixels: 4 steps of 1, 4 of sqrt 2, cut short
+    found = fragments(skeleton(*(f"{row}..{row}.#" for row in ring)))
+    assert sorted(found.closed) == [False, True, True]
+    assert found.arcs[~found.closed] == pytest.approx([3])
+    assert all(6 < arc < 4 + 4 * 2**0.5 for arc in found.arcs[found.closed])
+
+
+def traced(skeleton: np.ndarray) -> list[tuple[float, float, bool]]:
+    """(arc, chord, closed) of every fragment, pixel by pixel."""
+    present = {tuple(map(int, at)) for at in np.argwhere(skeleton)}
+
+    def linked(a: tuple[int, int]) -> list[tuple[int, int]]:
+        beside = [b for b in present if abs(a[0] - b[0]) + abs(a[1] - b[1]) == 1]
+        for b in present:
+            if abs(a[0] - b[0]) == abs(a[1] - b[1]) == 1 and not {(a[0], b[1]), (b[0], a[1])} & present:
+                beside.append(b)
+        return beside
+
+    links = {a: linked(a) for a in present}
+    path = {a: [b for b in near if len(links[b]) < 3] for a, near in links.items() if len(near) < 3}
+    result, left = [], set(path)
+    while left:
+        ends = [a for a in left if len(path[a]) < 2]
+        at = ends[0] if ends else min(left)
+        walk = [at]
+        left.discard(at)
+        while following := [b for b in path[at] if b in left]:
+            at = following[0]
+            left.discard(at)
+            walk.append(at)
+        knots = walk[::5] + ([] if (len(walk) - 1) % 5 == 0 else walk[-1:])
+        chord = math.dist(walk[0], walk[-1])
+        arc = sum(math.dist(a, b) for a, b in zip(knots, knots[1:], strict=False))
+        result.append((arc if ends else arc + chord, chord, not ends))
+    return result
+
+
+def test_fragments_against_pixel_by_pixel_tracing():
+    """Of random lines and ellipses with crossings and dots; polygons may begin at either end: hence 4 %."""
+    rng, kinds = np.random.default_rng(0), set()
+    for _ in range(12):
+        sketch = paper(30, 40)
+        for _ in range(2):
+            cv2.line(sketch, *(tuple(map(int, rng.integers(2, 28, 2))) for _ in range(2)), 0, 1)
+            centre, axes = (tuple(map(int, rng.integers(*span, 2))) for span in ((5, 30), (2, 10)))
+            cv2.ellipse(sketch, centre, axes, 0, 0, 360, 0, 1)
+        sketch[tuple(rng.integers(0, 30, 2))] = 0
+        thin = without_corners(np.pad(sketch == 0, 1))
+        found, expected = fragments(thin), traced(thin)
+        assert len(found.arcs) == len(expected)
+        assert found.closed.sum() == sum(closed for *_, closed in expected)
+        chords = sorted(chord for _, chord, closed in expected if not closed)
+        assert sorted(found.chords[~found.closed]) == pytest.approx(chords)
+        assert found.arcs.sum() == pytest.approx(sum(arc for arc, *_ in expected), rel=0.04)
+        kinds |= set(found.closed.tolist())
+    assert kinds == {True, False}
 
 
 def test_corners_of_staircases_go_and_everything_still_hangs_together():

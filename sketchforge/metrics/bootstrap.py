@@ -20,17 +20,17 @@ def interval(
     count: int = 1000,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """The percentile bootstrap confidence interval of `statistic` over images (Efron & Tibshirani 1993, ch. 13).
+    """The percentile bootstrap confidence interval of `statistic` over images (Efron & Tibshirani 1993).
 
-    `measurements` holds one entry per image, whatever was measured of it. As many are drawn from them with
-    replacement, `count` times, and of the `count` values of the statistic the middle `level` is returned: how far it
-    would be another with other images of the same kind, the method, its training run and the reference being what
-    they are. Below some twenty images, and for extremes, it is too narrow. Sketches of one image belong
-    together: an entry is an image, not a sketch.
+    `measurements` holds one entry per image, whatever was measured of it: sketches of one image belong
+    together, so an entry is an image, not a sketch. As many are drawn from them with replacement, `count`
+    times, and the middle `level` of the `count` values of the statistic is returned. It says how far the
+    figure would be another with other images of the same kind, all else equal: the method, its training run,
+    the reference. With fewer than some twenty images, and for extremes, it is too narrow.
 
-    The draws depend on `seed`, `purpose` and the number of measurements alone, so two methods measured on
-    the same images can be compared draw by draw. Raises ValueError where there is nothing to draw from, for `count`
-    below 1, and for a `level` not between 0 and 1.
+    The draws depend on `seed`, `purpose` and the number of measurements alone, so that two methods measured
+    on the same images can be compared draw by draw. Raises ValueError where there is nothing to draw from,
+    for a `count` below 1, and for a `level` not between 0 and 1.
     """
     if not len(measurements):
         raise ValueError("expected at least one measurement, found none")

@@ -1,9 +1,10 @@
 """How many different manners N sketches of one image really are: their Vendi score.
 
-The Vendi score (Friedman & Dieng 2023, The Vendi Score: A Diversity Evaluation Metric for Machine Learning) is the
-effective number of distinct members of a set: 1 for N copies, N for N members that have nothing in common. What "in
-common" means is up to a kernel. Here it is Gaussian in the distance between style vectors, and its width is how far
-two people's drawings of one photo lie apart, so that less than that counts for little.
+The Vendi score (Friedman & Dieng 2023, The Vendi Score: A Diversity Evaluation Metric for Machine Learning)
+is the effective number of distinct members of a set: 1 for N copies, N for N members that have nothing in
+common. What "in common" means is up to a kernel. Here it is Gaussian in the distance between style vectors,
+and its width is how far two people's drawings of one photo lie apart, so that much less than that counts for
+little.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from sketchforge.images import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.weights import load_encoder
 
-# relu4_1 beside them saw noise twice as strongly, and pens no better.
+# With relu4_1 as well, noise weighed 1.7 times as much, and pens and broken lines no more.
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
-SIDE = 256  # pixels; sketches are brought to the area of a square of this side, for lines are seen by their width
-MIN_SIDE = 16  # pixels; less, and the encoder's reflected borders exceed its deepest layer
-# Added to activity in the encoder's own units, in which photos vary by 1, and to ink shares: what is fainter is nothing.
+SIDE = 256  # pixels; sketches are brought to the area of such a square, so that size is no manner
+MIN_SIDE = 16  # pixels; much less, and the encoder's reflected borders exceed its deepest layer
+# What is fainter counts as nothing: activity in the encoder's units, in which photos vary by 1, and darkness.
 FAINT = 0.1
 FAINT_INK = 0.001
 
-# Measured by benchmarks/variety_width.py over 258 pairs of drawings of one photo by two people (Sketchy, 227 px): the
-# medians of their distances in each part of the description, and, with these as units, in the whole.
+# Measured by benchmarks/variety_width.py over 258 pairs of drawings of one photo by two people (Sketchy, 227
+# px, black and white): the medians of their distances in each part, and, with these as units, in the whole.
 UNITS = {"relu1_1": 0.2231, "relu2_1": 0.3699, "relu3_1": 0.848, "ink": 0.2002}
 WIDTH = 1.0467  # quartiles 0.7866 and 1.6048
 
@@ -37,13 +38,14 @@ WIDTH = 1.0467  # quartiles 0.7866 and 1.6048
 def style_parts(sketch: np.ndarray) -> dict[str, np.ndarray]:
     """uint8 HxW, 255 = paper -> how it is drawn, {tap: (C,)} for TAPS, and how much, {"ink": (1,)}; float64.
 
-    Of a tap: how far each channel of the built-in encoder strays from what it says of blank paper (root of the mean
-    square over the picture), as a logarithm, less the mean of these logarithms. Activities grow with the amount of
-    ink; their logarithms all by the same, so what is left is in which proportion fine and coarse, straight and
-    bent, upright and level lines occur. Ink: the logarithm of the mean darkness, 0 to 1.
+    Of a tap: how far each channel of the built-in encoder strays from what it says of blank paper (root of
+    the mean square over the picture), as a logarithm, less the mean of these logarithms. Activities all grow
+    with the amount of ink; what is left is in which proportion the channels answer, which is a matter of the
+    lines' width, ends, bends and spacing. Ink: the logarithm of the mean darkness, 0 to 1.
 
-    Logarithms also make a difference count the same in sparse human drawings and in dense sketches: without them,
-    sketches with three times the ink seem three times as varied. Raises ValueError for other arrays.
+    Logarithms make a change count alike in sparse drawings and dense sketches: in channel means and
+    deviations themselves, lines one pixel broader weigh twice as much at 17 % ink as at 5 %. Raises
+    ValueError for other arrays.
     """
     if sketch.dtype != np.uint8 or sketch.ndim != 2 or 0 in sketch.shape:
         raise ValueError(f"expected uint8 HxW, found {sketch.dtype} of shape {sketch.shape}")
@@ -59,7 +61,8 @@ def style_parts(sketch: np.ndarray) -> dict[str, np.ndarray]:
 def style_vectors(sketches: Sequence[np.ndarray]) -> np.ndarray:
     """Sketches, each uint8 HxW, -> (N,K) float64: the parts of each, in UNITS and with equal weight.
 
-    Euclidean distances between them are root mean squares over the parts; WIDTH is that of two people's drawings.
+    Euclidean distances between them are root mean squares over the parts; that of two people's drawings is
+    WIDTH.
     """
     vectors = []
     for sketch in sketches:
@@ -78,8 +81,8 @@ def style_distances(vectors: np.ndarray) -> np.ndarray:
 def vendi_score(distances: np.ndarray, width: float = WIDTH) -> float:
     """(N,N) Euclidean distances -> effective number of distinct members, between 1 and N.
 
-    exp of the Shannon entropy of the eigenvalues of K/N (Friedman & Dieng 2023, Definition 3.1), with the Gaussian
-    kernel K = exp(-d²/(2 width²)). Ten members at distance `width` from each other are 4.2, at twice that 9.4.
+    exp of the Shannon entropy of the eigenvalues of K/N (Friedman & Dieng 2023), with the Gaussian kernel
+    K = exp(-d²/(2 width²)). Ten members at distance `width` from each other are 4.2, at twice that 9.4.
     Raises ValueError where the matrix is no table of distances or the width not positive.
     """
     distances = np.asarray(distances, float)
