@@ -336,10 +336,20 @@ def sketches(*widths: float) -> list[Strokes]:
 
 
 def test_compare_by_hand():
-    """From {1, 3} to {2, 6} by 1 and 3, 2 on average; the reference's deviation is 2."""
+    """From {1, 3} to {2, 6} by 1 and 3, 2 on average; the reference's quartiles are 3 and 5."""
     result = compare(sketches(1.0, 3.0), sketches(6.0, 2.0))
     assert set(result) == set(MEASURES)
     assert result["width"] == pytest.approx(1)
+
+
+def test_compare_does_not_take_its_unit_from_a_single_drawing():
+    """Half of {1, 2, 3, 4, 100} lies between 2 and 4; the other set is 1 further on."""
+    assert compare(sketches(2, 3, 4, 5, 101), sketches(1, 2, 3, 4, 100))["width"] == pytest.approx(0.5)
+
+
+def test_compare_with_a_reference_most_of_which_is_equal():
+    """The quartiles of {1, 1, 1, 1, 6} are equal; its standard deviation is 2."""
+    assert compare(sketches(5, 5, 5, 5, 10), sketches(1, 1, 1, 1, 6))["width"] == pytest.approx(2)
 
 
 def test_compare_knows_no_order_and_no_repetition():

@@ -19,7 +19,7 @@ KNOT = 5  # pixels between the points through which a fragment's length is taken
 
 @dataclass(frozen=True)
 class Fragments:
-    """The pieces of a skeleton between its branch points and ends, (F,) each; from middle to middle of pixels."""
+    """The pieces of a skeleton between its branch points and ends, (F,) each, between pixel middles."""
 
     arcs: np.ndarray  # float64, length in pixels; of a loop, all around
     chords: np.ndarray  # float64, distance in pixels between first and last pixel
@@ -150,7 +150,7 @@ def _links(skeleton: np.ndarray) -> np.ndarray:
 
 
 def _in_order(pieces: _Pieces) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in `pieces.pixels`, each piece from end to end, by rising label, (P,); which pieces are loops.
+    """Positions in `pieces.pixels`, each piece from end to end, by label, (P,); which pieces are loops.
 
     The pieces are tied end to end to one long path, for which one walk by scipy will do.
     """

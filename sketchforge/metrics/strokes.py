@@ -92,10 +92,12 @@ def compare(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[s
     """How far the sketches are from the reference in each of MEASURES: 0 is equally distributed.
 
     The 1-Wasserstein distance between the two distributions over sketches, divided by the reference's
-    standard deviation: 1 says that sketches would have to move, on average, by one such deviation to be
-    distributed like the reference. (The inter-quartile range is zero as soon as half the reference has one
-    width.) Sketches without a value, blank ones above all, are left out of that measure. None where none is
-    left on a side, or where all the reference's are equal.
+    inter-quartile range: 1 says that sketches would have to move, on average, as far as the middle half of
+    the reference reaches to be distributed like it. (A standard deviation would be made by a few: the
+    fragments of a drawing that is one long line are twenty times as long as the median.) Where half the
+    reference has one value and the range is 0, the standard deviation stands in. Sketches without a
+    value, blank ones above all, are left out of that measure. None where none is left on a side, or all the
+    reference's are equal.
 
     Two samples of one distribution are not at 0, and the farther from it the smaller they are: read the
     figure beside the distance between two halves of the reference.
@@ -105,11 +107,19 @@ def compare(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[s
     result: dict[str, float | None] = {}
     for measure in MEASURES:
         ours, theirs = (values_of(strokes, measure) for strokes in (sketches, reference))
-        deviation = float(theirs.std()) if len(theirs) else 0.0
-        # Equal values may differ from their mean by a rounding error.
-        usable = len(ours) and deviation > 1e-9 * float(np.abs(theirs).max())
-        result[measure] = float(wasserstein_distance(ours, theirs)) / deviation if usable else None
+        spread = _spread(theirs)
+        usable = len(ours) and spread
+        result[measure] = float(wasserstein_distance(ours, theirs)) / spread if usable else None
     return result
+
+
+def _spread(values: np.ndarray) -> float:
+    if not len(values):
+        return 0.0
+    rounding = 1e-9 * float(np.abs(values).max())  # equal values may differ from their mean by that
+    low, high = np.percentile(values, (25, 75))
+    spreads = [float(spread) for spread in (high - low, values.std()) if spread > rounding]
+    return spreads[0] if spreads else 0.0
 
 
 def values_of(strokes: Sequence[Strokes], measure: str) -> np.ndarray:
