@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-TEXTURE_SCALE = 3.0  # pixels: what varies faster in a photo is texture
+SMALLEST_PIECE = 20  # pixels of a photo that texture is made from
 SHADING_SCALE = 24  # pixels: what varies more slowly is shading
 LARGEST_GAP = 5  # pixels: wider gaps in a line let two regions be one
 
@@ -30,11 +30,11 @@ def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator)
     # Half of the pictures get colours close to each other: outlines of low contrast must be found, too.
     together = draw.uniform(0.1, 0.5) if draw.random() < 0.5 else 1.0
     colours = colours.mean(0) + together * (colours - colours.mean(0))
-    roughness = (draw.uniform(0, 40, count) * (draw.random(count) < 0.7)).astype(np.float32)
+    roughness = (draw.uniform(0, 0.8, count) * (draw.random(count) < 0.8)).astype(np.float32)
     picture = colours[regions]
     for number, photo in enumerate(photos):
         amount = np.where(source == number, roughness, 0).astype(np.float32)[regions]
-        picture += amount[..., None] * _texture(photo)
+        picture += amount[..., None] * _texture(photo, draw)
     # One light over all regions: shading crosses outlines and is none.
     coarse = cv2.resize(
         photos[int(draw.integers(len(photos)))],
@@ -45,7 +45,7 @@ def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator)
     picture += draw.uniform(0, 0.5) * (coarse - coarse.mean((0, 1)))
 
     # Real outlines are steps between tones more often than lines, and where there is one it may be the lighter.
-    strength = draw.uniform(0.1, 0.35) if draw.random() < 0.6 else draw.uniform(0.35, 1.0)
+    strength = draw.uniform(0.15, 0.5) if draw.random() < 0.5 else draw.uniform(0.5, 1.0)
     tone = draw.uniform(0, 60) if draw.random() < 0.75 else draw.uniform(190, 255)
     line = (strength * ink)[..., None]
     picture = (1 - line) * picture + line * tone
@@ -53,10 +53,17 @@ def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def _texture(photo: np.ndarray) -> np.ndarray:
-    """float32 H×W×3 -> the same with mean 0 and deviation 1: what varies fast, its strongest edges cut down."""
-    fine = photo - cv2.GaussianBlur(photo, (0, 0), TEXTURE_SCALE)
-    return np.clip(fine / (fine.std() + 1e-3), -2, 2)
+def _texture(photo: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """float32 H×W×3 -> the same size, mean 0: a small piece of the photo, mirrored again and again.
+
+    Fur, bark or wall if the piece shows some; pieces are too small to hold an outline that anyone would draw.
+    """
+    height, width = photo.shape[:2]
+    side = min(int(draw.integers(SMALLEST_PIECE, 2 * SMALLEST_PIECE)), height, width)
+    top, left = int(draw.integers(height - side + 1)), int(draw.integers(width - side + 1))
+    piece = photo[top : top + side, left : left + side]
+    piece = piece - cv2.GaussianBlur(piece, (0, 0), side / 4)
+    return cv2.copyMakeBorder(piece, 0, height - side, 0, width - side, cv2.BORDER_REFLECT)
 
 
 def stretched(drawing: np.ndarray) -> np.ndarray:

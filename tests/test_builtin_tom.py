@@ -1,0 +1,79 @@
+"""The snapshots that come with sketchforge: found when nothing else is there, small, whole, and all different."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_photos, run_cli
+
+from sketchforge.images import to_tensor
+from sketchforge.metrics.strokes import measure_strokes
+from sketchforge.metrics.variety import style_distances, style_vectors, vendi_score
+from sketchforge.samples.photos import load_photos
+from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.tom_run import builtin_run, find_run, read_run
+from sketchforge.weights import encoder_digest, load_encoder, truncated
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """uint8 (photos, 10, H, W) of every sixth built-in photo, as `render` makes them: black and white."""
+    sketcher = TomSketcher.from_run(builtin_run(), 10, torch.device("cpu"))
+    photos = np.stack([photo for _, photo in load_photos()[::6]])
+    drawings = [sketcher.draw(to_tensor(photo))[0, :, 0].numpy() for photo in photos]
+    return (np.stack(drawings) > 0.7).astype(np.uint8) * 255
+
+
+def test_they_are_small_and_belong_to_the_builtin_encoder():
+    run = builtin_run()
+    assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) <= 2_500_000
+    record = read_run(run)
+    assert len(record["snapshots"]) == 10
+    taps = record["recipe"]["generator_taps"]
+    assert record["encoder"] == encoder_digest(truncated(load_encoder("builtin"), taps))
+
+
+def test_every_style_draws_lines_and_leaves_paper(drawn):
+    for style in drawn.swapaxes(0, 1):
+        ink = [measure_strokes(sketch).ink for sketch in style]
+        assert 0.01 < np.mean(ink) < 0.25
+
+
+def test_the_styles_are_not_one(drawn):
+    scores = [vendi_score(style_distances(style_vectors(sketches))) for sketches in drawn]
+    assert np.mean(scores) > 3
+
+
+def test_a_run_of_ones_own_goes_before_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_run(None) == builtin_run()
+    (tmp_path / "runs" / "tom").mkdir(parents=True)
+    assert str(find_run(None)) == "runs/tom"
+    assert str(find_run("builtin")) == str(builtin_run())
+    assert str(find_run(tmp_path / "mine")) == str(tmp_path / "mine")
+
+
+def test_render_without_training_says_what_it_draws_with(tmp_path):
+    make_photos(tmp_path / "photos", 2)
+    arguments = ["render", "--images", "photos", "--checkpoints", "10", "--size", "48", "--shards", "out/"]
+    first = run_cli(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "10 snapshots of the built-in run" in first.stdout
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["num_samples"] == 2
+
+    shutil.copytree(builtin_run(), tmp_path / "runs" / "tom")
+    again = run_cli(*[*arguments[:-1], "own/"], cwd=tmp_path)
+    assert "10 snapshots of runs/tom" in again.stdout
+
+
+def test_a_run_that_is_not_finished_is_named_and_the_way_around_it(tmp_path):
+    make_photos(tmp_path / "photos", 1)
+    (tmp_path / "runs" / "tom").mkdir(parents=True)
+    record = read_run(builtin_run())
+    del record["snapshots"]
+    (tmp_path / "runs" / "tom" / "run.json").write_text(json.dumps(record))
+    failed = run_cli("render", "--images", "photos", "--shards", "out/", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert "has not finished" in failed.stderr and "--tom builtin" in failed.stderr
