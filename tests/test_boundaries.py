@@ -270,8 +270,10 @@ def test_a_sweep_agrees_with_single_thresholds():
         assert rows(boundary_counts(grey, people, (threshold,), tolerance=0.03)) == [row]
 
 
-@pytest.mark.parametrize(("value", "threshold", "ink"), [(127, 0.5, True), (128, 0.5, False), (0, 1, True),
-                                                         (204, 0.2, True), (205, 0.2, False), (1, 1, False)])
+@pytest.mark.parametrize(
+    ("value", "threshold", "ink"),
+    [(127, 0.5, 1), (128, 0.5, 0), (0, 1, 1), (1, 1, 0), (204, 0.2, 1), (205, 0.2, 0)],
+)
 def test_ink_has_at_least_the_threshold_in_darkness(value, threshold, ink):
     line = column(20)
     sketch = np.where(line, value, 255).astype(np.uint8)
@@ -307,6 +309,7 @@ def test_one_threshold_for_all_and_one_for_each():
 
 def test_images_weigh_by_their_pixels():
     small, large = counts_of((1, 1, 1, 1)), counts_of((0, 99, 0, 99))
+    assert summarise([small]).precision == summarise([small]).recall == 1
     assert summarise([small, large]).precision == summarise([small, large]).recall == 0.01
 
 
@@ -317,6 +320,7 @@ def test_people_are_compared_with_each_other():
     # One of three sees another line: two agree with each other, and the third with nobody.
     assert rows(human_agreement([line, line, far])) == [(40, 60, 40, 120)]
     assert rows(human_agreement([line, far])) == [(0, 40, 0, 40)]
+    assert rows(human_agreement([line, far], tolerance=0.41)) == [(40, 40, 40, 40)]
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
@@ -354,6 +358,15 @@ def test_a_fitted_drawing_scores_against_its_fitted_annotation():
         assert result.f_ods > 0.95, (fit, size, result)
 
 
+def test_enlarged_corners_have_no_holes():
+    mask = np.zeros((12, 12), bool)
+    mask[2, 2:9] = mask[2:9, 2] = mask[2:9, 8] = True
+    fitted = fit_boundaries(mask, 96, "crop")
+    background = (~fitted).astype(np.uint8)
+    assert cv2.connectedComponents(background, connectivity=4)[0] == 2
+    assert fitted.sum() == pytest.approx(mask.sum() * 8, rel=0.1)
+
+
 def test_what_is_cropped_away_is_gone_and_kept_ones_stay():
     mask = np.zeros((20, 40), bool)
     mask[:, 3] = mask[10, 20] = True
@@ -365,6 +378,7 @@ def test_what_is_cropped_away_is_gone_and_kept_ones_stay():
 
 def test_pixels_that_fall_together_are_one():
     mask = np.zeros((16, 16), bool)
+    assert not fit_boundaries(mask, 8, "crop").any() and not fit_boundaries(mask, 40, "pad").any()
     mask[4, 4] = mask[5, 5] = mask[10, 3] = True
     assert np.argwhere(fit_boundaries(mask, 8, "crop")).tolist() == [[2, 2], [5, 1]]
 
@@ -411,6 +425,11 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
         with pytest.raises(SketchforgeError) as caught:
             read_boundaries(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value), name
+    reasons = {"missing.mat": "No such file", "half": "BSDS500", "other.mat": "BSDS500"}
+    reasons["sizes.mat"] = "11 x 15, 12 x 15"
+    for name, reason in reasons.items():
+        with pytest.raises(SketchforgeError, match=reason):
+            read_boundaries(tmp_path / name)
 
 
 @pytest.mark.parametrize("key", range(60))
