@@ -78,7 +78,9 @@ def human_drawings(data: Path) -> dict[str, tuple[Path, list[Path]]]:
     return {f"{Path(p).parent.name}-{Path(p).stem}": (data / p, sorted(found[p])) for p in chosen}
 
 
-def drawn_by_machine(work: Path, data: Path, tom: Path | None, photos: list[tuple[str, Path]]) -> dict[str, Sketches]:
+def drawn_by_machine(
+    work: Path, data: Path, tom: Path | None, photos: list[tuple[str, Path]]
+) -> dict[str, Sketches]:
     """Every method's sketches of the photos, from the shards under `work` or drawn anew; 1 bit, as stored."""
     (work / "photos").mkdir(parents=True, exist_ok=True)
     for name, path in photos:
@@ -116,7 +118,8 @@ def jitter(sketch: np.ndarray, pixels: float, rng: np.random.Generator) -> np.nd
     fields = [cv2.GaussianBlur(rng.standard_normal(sketch.shape).astype(np.float32), (0, 0), 2) for _ in "xy"]
     y, x = np.mgrid[: sketch.shape[0], : sketch.shape[1]].astype(np.float32)
     dx, dy = (field / field.std() * pixels for field in fields)
-    return cv2.remap(sketch, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+    paper = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": 255}
+    return cv2.remap(sketch, x + dx, y + dy, cv2.INTER_LINEAR, **paper)
 
 
 def gaps(sketch: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -178,7 +181,8 @@ def all_sets(options: argparse.Namespace) -> dict[str, Sketches]:
     people = human_drawings(options.data)
     sets = {FLOOR: {n: grey(d[0]) for n, (_, d) in people.items()}}
     sets[REFERENCE] = {n: grey(d[1]) for n, (_, d) in people.items()}
-    machines = drawn_by_machine(options.work, options.data, options.tom, [(n, p) for n, (p, _) in people.items()])
+    photos = [(name, photo) for name, (photo, _) in people.items()]
+    machines = drawn_by_machine(options.work, options.data, options.tom, photos)
     style_set = sorted((options.data / "sketches" / "style_set").iterdir())
     both = {**sets, **machines}
     for name, (of, control, amount) in CONTROLS.items():
@@ -220,11 +224,12 @@ def main_table(sets: dict[str, Sketches]) -> list[dict[str, object]]:
             continue
         result = realism.two_sample_test(*measured[name], *measured[REFERENCE], seed=0)
         kernels = kernel_matrices(features[name], features[REFERENCE])
-        row = {"set": name, "sketches": len(sets[name]), "patches": int(result.labels.sum()), "auc": result.auc}
-        row |= {"auc interval": interval_auc(result), "kid": kernels.mmd2()}
+        row = {"set": name, "sketches": len(sets[name]), "patches": int(result.labels.sum())}
+        row |= {"auc": result.auc, "auc interval": interval_auc(result), "kid": kernels.mmd2()}
         row["kid interval"] = interval_kid(kernels, list(sets[name]), list(sets[REFERENCE]))
         if name != other:
-            row["auc against style_set"] = realism.two_sample_test(*measured[name], *measured[other], seed=0).auc
+            against_others = realism.two_sample_test(*measured[name], *measured[other], seed=0)
+            row["auc against style_set"] = against_others.auc
         rows.append(row)
     sides = [rows_of(measured, half) for half in halves]
     half_test = realism.two_sample_test(*sides[0], *sides[1], seed=0)
@@ -240,7 +245,10 @@ def main_table(sets: dict[str, Sketches]) -> list[dict[str, object]]:
     return rows
 
 
-def rows_of(measured: dict[str, tuple[np.ndarray, list[str]]], names: list[str]) -> tuple[np.ndarray, list[str]]:
+def rows_of(
+    measured: dict[str, tuple[np.ndarray, list[str]]], names: list[str]
+) -> tuple[np.ndarray, list[str]]:
+    """The described patches of people's drawings, first and second, of the photos named."""
     parts, groups = [], []
     for side in (FLOOR, REFERENCE):
         features, owners = measured[side]
@@ -308,8 +316,9 @@ def variant_table(sets: dict[str, Sketches]) -> list[dict[str, object]]:
     shown = {name: sets[name] for name in (REFERENCE, *VARIANT_SETS) if name in sets}
     rows = []
     for variant, settings in VARIANTS.items():
-        of_patches = {k: v for k, v in settings.items() if hasattr(patches, k)}
-        of_test = {k: v for k, v in settings.items() if k == "INK_STRATA"}
+        taken = {"PATCH_SIDE": patches.PATCH_SIDE, "INK_STRATA": realism.INK_STRATA} | settings
+        of_patches = {k: v for k, v in taken.items() if hasattr(patches, k)}
+        of_test = {"INK_STRATA": taken["INK_STRATA"]}
         describe, count = settings.get("describe", describe_patches), settings.get("count", PATCHES)
         with patch.multiple(patches, **of_patches), patch.multiple(realism, **of_test):
             measured = {n: described(s, describe, count, n) for n, s in shown.items()}
@@ -333,7 +342,8 @@ def as_markdown(rows: list[dict[str, object]]) -> str:
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(shown(row.get(name)) for name in names) + " |" for row in rows])
+    lines += ["| " + " | ".join(shown(row.get(name)) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
 
 
 def main() -> None:

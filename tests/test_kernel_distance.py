@@ -1,20 +1,20 @@
 """KID in an encoder's features: the estimator against its definition, and what resampling does to it."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import scene
 
 from sketchforge.errors import UsageError
-from sketchforge.images import fit_square, to_tensor
+from sketchforge.images import to_tensor
 from sketchforge.metrics.kernel_distance import (
     BATCH,
     TAPS,
-    WORKING_SIDE,
     kernel_distance_name,
     kernel_matrices,
     sketch_features,
 )
+from sketchforge.metrics.patches import normalized_lines
 from sketchforge.weights import load_encoder
 
 
@@ -48,7 +48,8 @@ def test_by_hand():
 
 
 def test_zero_in_expectation_for_one_distribution():
-    found = np.array([kernel_matrices(points(15, seed), points(20, 10_000 + seed)).mmd2() for seed in range(400)])
+    pairs = [(points(15, seed), points(20, 10_000 + seed)) for seed in range(400)]
+    found = np.array([kernel_matrices(*pair).mmd2() for pair in pairs])
     assert abs(found.mean()) < 3 * found.std() / 20
     assert (found < 0).mean() > 0.3
 
@@ -107,25 +108,44 @@ def encoder():
     return load_encoder("builtin")
 
 
-def test_features_are_channel_means_of_the_taps(encoder):
-    sketches = [scene(seed, 40 + 7 * seed, 60)[..., 0] for seed in range(3)]
-    features = sketch_features(sketches, encoder)
-    assert features.shape == (3, sum(map(encoder.tap_channels, TAPS))) and features.dtype == np.float64
-    for sketch, row in zip(sketches, features):
-        whole = to_tensor(np.repeat(fit_square(sketch, WORKING_SIDE, "pad")[..., None], 3, axis=2))
-        maps = encoder(whole, TAPS)
-        expected = [maps[tap][0, channel].mean().item() for tap in TAPS for channel in range(encoder.tap_channels(tap))]
-        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
+def rings(seed: int, side: int = 227, pen: int = 3) -> np.ndarray:
+    """A sketch of five rings, the same for one seed whatever its size and pen."""
+    rng = np.random.default_rng(seed)
+    sketch = np.full((side, side), 255, np.uint8)
+    for centre, radius in zip(rng.uniform(0.3, 0.7, (5, 2)), rng.uniform(0.08, 0.28, 5)):
+        at = (centre * side).round().astype(int).tolist()
+        cv2.circle(sketch, at, round(radius * side), 0, pen, cv2.LINE_AA)
+    return sketch
 
 
-def test_features_do_not_depend_on_batches_nor_much_on_size(encoder):
-    sketch = np.full((112, 112), 255, np.uint8)
-    sketch[30:80, 50:56] = 0
-    twice = sketch.repeat(2, axis=0).repeat(2, axis=1)
-    many = sketch_features([sketch] * (BATCH + 1), encoder)
+def test_features_are_channel_means_of_the_taps_at_one_length(encoder):
+    sketch = np.full((160, 160), 255, np.uint8)
+    sketch[50, 20:140] = 0  # the lines that thinning leaves alone
+    redrawn = np.full((160, 160), 255, np.uint8)
+    redrawn[normalized_lines(sketch)] = 0
+    redrawn = cv2.erode(redrawn, np.ones((2, 2), np.uint8))
+    maps = encoder(to_tensor(np.repeat(redrawn[..., None], 3, axis=2)), TAPS)
+    means = np.concatenate([maps[tap][0].mean(dim=(1, 2)).numpy() for tap in TAPS])
+    row = sketch_features([sketch], encoder)[0]
+    assert row.dtype == np.float64 and row.shape == (sum(map(encoder.tap_channels, TAPS)),)
+    assert row @ row == pytest.approx(len(row))
+    np.testing.assert_allclose(row, means * np.sqrt(len(row)) / np.linalg.norm(means), rtol=1e-3, atol=1e-4)
+
+
+def test_features_do_not_depend_on_batches(encoder):
+    many = sketch_features([rings(0)] * (BATCH + 1), encoder)
     assert np.allclose(many, many[0], rtol=1e-4, atol=1e-5)
-    enlarged, native = sketch_features([sketch, twice], encoder)
-    assert np.corrcoef(enlarged, native)[0, 1] > 0.99
+
+
+def test_pen_and_size_are_as_nothing_beside_other_lines(encoder):
+    plain = sketch_features([rings(seed) for seed in range(16)], encoder)
+    distances = [
+        kernel_matrices(sketch_features([rings(seed, **other) for seed in range(16)], encoder), plain).mmd2()
+        for other in ({"pen": 6}, {"side": 454, "pen": 5})
+    ]
+    scribbles = [np.where(np.random.default_rng(i).random((227, 227)) < 0.01, 0, 255) for i in range(16)]
+    noise = kernel_matrices(sketch_features([s.astype(np.uint8) for s in scribbles], encoder), plain).mmd2()
+    assert max(map(abs, distances)) < noise / 20
 
 
 def test_no_sketches_are_no_rows_and_other_arrays_are_refused(encoder):

@@ -75,9 +75,12 @@ def test_no_point_is_drawn_twice():
     assert 1 <= len(stroke_patches(dot, 100, 0)) < 10
 
 
-@pytest.mark.parametrize("other", [{"pen": 0.005}, {"pen": 0.022}, {"side": 454}, {"side": 160}, {"side": 1024}])
+@pytest.mark.parametrize(
+    "other", [{"pen": 0.005}, {"pen": 0.022}, {"side": 454}, {"side": 160}, {"side": 1024}]
+)
 def test_lines_do_not_depend_on_pen_or_size(other):
-    """All lines of either are within 2 px of the other's at the working size, but for 6 % where strokes meet."""
+    """All lines of either are within 2 px of the other's at the working size, but for 6 % where strokes
+    meet."""
     for seed in range(3):
         pair = normalized_lines(arcs(seed)), normalized_lines(arcs(seed, **other))
         assert max(pair[0].shape) == max(pair[1].shape) == WORKING_SIDE
@@ -95,7 +98,9 @@ def test_a_line_keeps_its_place(shape):
     assert abs(columns.mean() - (50 * scale - 0.5)) < 1
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4), bool), np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4), bool), np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4), np.uint8)]
+)
 def test_other_arrays_are_refused(bad):
     with pytest.raises(ValueError, match="uint8 HxW"):
         stroke_patches(bad, 1, 0)
@@ -118,7 +123,7 @@ def test_a_patch_by_hand():
     row = dict(zip(FEATURES, describe_patches(cross_and_ring)[0]))
     assert row["ink"] == 13
     assert row["ends"] == pytest.approx(4 / 13)
-    assert row["junctions"] == pytest.approx(5 / 13)  # the crossing, and the four about it that touch each other
+    assert row["junctions"] == pytest.approx(5 / 13)  # the crossing and the four about it
     assert row["pieces"] == pytest.approx(2 / 13)
     assert row["holes"] == pytest.approx(1 / 13)
 
@@ -148,7 +153,8 @@ def test_straight_lines_are_coherent_and_scribbles_are_not():
 def test_description_is_blind_to_quarter_turns_and_mirrors():
     patches = stroke_patches(arcs(1), 10, 0)
     expected = describe_patches(patches)
-    for turned in (np.rot90(patches, axes=(1, 2)), patches[:, ::-1], patches[:, :, ::-1], patches.swapaxes(1, 2)):
+    quarter, transposed = np.rot90(patches, axes=(1, 2)), patches.swapaxes(1, 2)
+    for turned in (quarter, transposed, patches[:, ::-1], patches[:, :, ::-1]):
         np.testing.assert_allclose(describe_patches(turned), expected, atol=1e-4)
 
 
@@ -184,7 +190,9 @@ def test_sides_without_ink_in_common_do_not_match():
 # --- the test
 
 
-def normal(images: int, patches: int, shift: float, seed: int, prefix: str = "") -> tuple[np.ndarray, list[str]]:
+def normal(
+    images: int, patches: int, shift: float, seed: int, prefix: str = ""
+) -> tuple[np.ndarray, list[str]]:
     """Made-up features: ink alike, the rest normal about `shift`."""
     rng = np.random.default_rng(seed)
     features = rng.standard_normal((images * patches, 6)) + shift
@@ -244,14 +252,16 @@ def test_a_source_image_is_in_one_fold_on_both_sides():
 
 
 def test_quirks_of_single_images_are_no_difference_of_sets():
-    """Every image has a quirk and the sets have none: whoever has seen an image knows its set, nobody else does."""
+    """Every image has a quirk and the sets have none: whoever has seen an image knows its set, nobody else
+    does."""
     grouped, leaking = [], []
     for seed in range(12):
         sides = []
         for side in (0, 1):
             features, groups = normal(6, 20, 0.0, 2 * seed + side, "ab"[side])
             quirks = np.random.default_rng(1000 + 2 * seed + side).standard_normal((6, 11)) * 5
-            sides.append((np.hstack([features[:, :1], features[:, 1:2] + np.repeat(quirks, 20, axis=0)]), groups))
+            rest = features[:, 1:2] + np.repeat(quirks, 20, axis=0)
+            sides.append((np.hstack([features[:, :1], rest]), groups))
         (a, groups_a), (b, groups_b) = sides
         grouped.append(two_sample_test(a, groups_a, b, groups_b, seed).auc)
         own = [[f"{side}{i}" for i in range(len(groups_a))] for side in "ab"]
@@ -275,7 +285,8 @@ def test_auc_is_that_of_all_pairs_within_folds():
         for j in np.flatnonzero(~result.labels):
             if result.folds[i] == result.folds[j]:
                 weight = weights[result.groups[i]] * weights[result.groups[j]]
-                wins += weight * ((result.scores[i] > result.scores[j]) + (result.scores[i] == result.scores[j]) / 2)
+                one, other = result.scores[i], result.scores[j]
+                wins += weight * ((one > other) + (one == other) / 2)
                 pairs += weight
     assert result.resampled_auc(weights) == pytest.approx(wins / pairs, abs=1e-12)
     one_fold = TwoSampleResult(result.scores, result.labels, result.groups, np.zeros(n, int))

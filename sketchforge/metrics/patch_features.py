@@ -1,7 +1,7 @@
 """What the two-sample test sees of a stroke patch: a dozen figures about how its lines run.
 
-None depends on how a patch is turned by quarters or mirrored, and all but the first are relative to the length
-of line in it.
+None depends on how a patch is turned by quarters or mirrored, and all but the first are relative to the
+length of line in it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-# Standard deviations in pixels: of the smoothing before gradients are taken, and of the neighbourhood over which
-# they are compared.
+# Standard deviations in pixels: of the smoothing before gradients are taken, and of the neighbourhood over
+# which they are compared.
 SCALES = ((0.7, 1.0), (1.0, 2.0), (1.5, 4.0), (2.0, 8.0))
 FEATURES = (
     "ink",
@@ -29,12 +29,12 @@ _WITHIN_A_PATCH[1] = True
 def describe_patches(patches: np.ndarray) -> np.ndarray:
     """uint8 (K,P,P) from `stroke_patches` -> float64 (K, len(FEATURES)).
 
-    ink: the number of line pixels. ends, junctions: pixels with at most one and with at least three neighbours
-    of eight, the patch's border left out, pieces: 8-connected components, and holes: background enclosed by
-    them, each per line pixel. coherence s: (l1 - l2) / (l1 + l2) of the structure tensor's eigenvalues (Förstner
-    & Gülch 1987; Weickert 1999), averaged over the line pixels, 1 where the line keeps its direction within s
-    pixels and 0 where directions are mixed; its spread is the standard deviation over the line pixels.
-    Raises ValueError for another dtype or shape, or a patch without ink.
+    ink: the number of line pixels. ends, junctions: pixels with at most one and with at least three
+    neighbours of eight, the patch's border left out, pieces: 8-connected components, and holes: background
+    enclosed by them, each per line pixel. coherence s: (l1 - l2) / (l1 + l2) of the structure tensor's
+    eigenvalues (Förstner & Gülch 1987; Weickert 1999), averaged over the line pixels, 1 where the line keeps
+    its direction within s pixels and 0 where directions are mixed; its spread is the standard deviation over
+    the line pixels. Raises ValueError for another dtype or shape, or a patch without ink.
     """
     if patches.dtype != np.uint8 or patches.ndim != 3:
         raise ValueError(f"expected patches as uint8 KxPxP, found {patches.dtype} of shape {patches.shape}")
@@ -89,5 +89,6 @@ def _coherence(images: np.ndarray, smoothing: float, scale: float) -> np.ndarray
     """float32 (K,P,P) -> (K,P,P) in [0, 1]."""
     sigma = (0, smoothing, smoothing)
     dx, dy = (ndimage.gaussian_filter(images, sigma, order) for order in ((0, 0, 1), (0, 1, 0)))
-    xx, yy, xy = (ndimage.gaussian_filter(product, (0, scale, scale)) for product in (dx * dx, dy * dy, dx * dy))
+    products = (dx * dx, dy * dy, dx * dy)
+    xx, yy, xy = (ndimage.gaussian_filter(product, (0, scale, scale)) for product in products)
     return np.sqrt((xx - yy) ** 2 + 4 * xy**2) / (xx + yy + 1e-9)

@@ -1,8 +1,8 @@
 """Stroke patches: small windows around the lines of a sketch, all at one scale and drawn with one pen.
 
 How broad a line is and how many pixels a sketch is stored at say nothing about whether a person drew it, yet
-would tell any two sets apart. So every sketch is thinned, redrawn at one working size with one pen and thinned
-again; what is left is how the lines run. The windows are too small to show what is depicted.
+would tell any two sets apart. So every sketch is thinned, redrawn at one working size with one pen and
+thinned again; what is left is how the lines run. The windows are too small to show what is depicted.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _SUBPIXEL_BITS = 4  # cv2's fixed-point coordinates
 def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> np.ndarray:
     """Up to `count` windows of a sketch, each centred on a point of a line chosen at random.
 
-    sketch: uint8 HxW, 255 paper, 0 ink. Returns uint8 (K, PATCH_SIDE, PATCH_SIDE) of 0 and 255, lines one pixel
-    wide; blank windows and windows that reach over the sketch's edge are left out, so K is below `count` where
-    there are fewer line points, and 0 for a blank sketch or one over five times as long as wide. The choice
-    depends on (seed, key) only. Raises ValueError for another dtype or shape, or a negative count.
+    sketch: uint8 HxW, 255 paper, 0 ink. Returns uint8 (K, PATCH_SIDE, PATCH_SIDE) of 0 and 255, lines one
+    pixel wide; blank windows and windows that reach over the sketch's edge are left out, so K is below
+    `count` where there are fewer line points, and 0 for a blank sketch or one over five times as long as
+    wide. The choice depends on (seed, key) only. Raises ValueError for another dtype or shape, or a negative
+    count.
     """
     if count < 0:
         raise ValueError(f"count is {count}, expected 0 or more")
@@ -42,11 +43,11 @@ def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> n
 
 
 def normalized_lines(sketch: np.ndarray) -> np.ndarray:
-    """The lines of a sketch (uint8 HxW, 255 paper), one pixel wide, as bool (h, w) with max(h, w) = WORKING_SIDE.
+    """The lines of a sketch, one pixel wide, at the working size.
 
-    Ink is thinned (Zhang & Suen 1984), its links are drawn at the working size with a pen of PEN_WIDTH, and the
-    result is thinned once more. Scaling links rather than pixels loses no hairline of a large sketch and opens
-    no gap in a small one. Raises ValueError for another dtype or shape.
+    uint8 HxW, 255 paper -> bool (h, w), its longer side WORKING_SIDE. Ink is thinned (Zhang & Suen 1984), its links are drawn at the working size with a pen of PEN_WIDTH, and
+    the result is thinned once more. Scaling links rather than pixels loses no hairline of a large sketch and
+    opens no gap in a small one. Raises ValueError for another dtype or shape.
     """
     if sketch.dtype != np.uint8 or sketch.ndim != 2 or not sketch.size:
         raise ValueError(f"expected a sketch as uint8 HxW, found {sketch.dtype} of shape {sketch.shape}")

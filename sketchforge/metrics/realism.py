@@ -1,9 +1,11 @@
-"""Can strokes be told from people's? The classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017) on patches.
+"""Can strokes be told from people's? The classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017) on
+patches.
 
-A classifier that has seen other images is shown patches of two sets; the area under its ROC curve (AUC) is the
-chance that it takes the patch of the first set for the likelier of the first. 0.5: the sets cannot be told
-apart; 1: they always can. Departure from the paper, which takes the accuracy: AUC needs no threshold and no sets
-of equal size. Every figure means something only beside its floor, human drawings against human drawings.
+A classifier that has seen other images is shown patches of two sets; the area under its ROC curve (AUC) is
+the chance that it takes the patch of the first set for the likelier of the first. 0.5: the sets cannot be
+told apart; 1: they always can. Departure from the paper, which takes the accuracy: AUC needs no threshold and
+no sets of equal size. Every figure means something only beside its floor, human drawings against human
+drawings.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ INK_STRATA = 16
 class TwoSampleResult:
     """What the classifier said of every patch while the patch's source image was held out.
 
-    All arrays have one entry per patch, N in total. Scores of different folds come of different classifiers and
-    are not compared.
+    All arrays have one entry per patch, N in total. Scores of different folds come of different classifiers
+    and are not compared.
     """
 
     scores: np.ndarray  # float64 (N,): log odds of the first set
@@ -39,11 +41,12 @@ class TwoSampleResult:
         return self.resampled_auc({})
 
     def resampled_auc(self, weights: Mapping[str, float]) -> float:
-        """The AUC with every patch weighted by its source image's weight (1 where there is none), ties a half.
+        """The AUC with every patch weighted by its source image's weight (1 where there is none), ties a
+        half.
 
-        Weights that count how often a bootstrap over images has drawn each give that replicate's AUC (nan where
-        no pair is left). The classifiers stay as they were: the interval is that of the images looked at, not of
-        those trained on.
+        Weights that count how often a bootstrap over images has drawn each give that replicate's AUC (nan
+        where no pair is left). The classifiers stay as they were: the interval is that of the images looked
+        at, not of those trained on.
         """
         names, image = np.unique(self.groups, return_inverse=True)
         weight = np.array([float(weights.get(str(name), 1.0)) for name in names])[image]
@@ -54,7 +57,8 @@ class TwoSampleResult:
         fold = np.zeros(len(first), int)
         fold[level] = self.folds
         totals = np.bincount(fold, second)
-        lower = np.cumsum(second) - second - (np.cumsum(totals) - totals)[fold]  # in this fold, below this score
+        # What the second set has in the same fold below each score.
+        lower = np.cumsum(second) - second - (np.cumsum(totals) - totals)[fold]
         pairs = np.bincount(fold, first) @ totals
         return float(first @ (lower + second / 2) / pairs) if pairs else float("nan")
 
@@ -68,12 +72,13 @@ def two_sample_test(
 ) -> TwoSampleResult:
     """Test whether patches a and b, float (K, D) and (L, D) from `describe_patches`, can be told apart.
 
-    Column 0 is the patch's ink. groups_a, groups_b: the source image of every patch. All patches of one group are held out together, so the
-    same name on both sides keeps drawings of one photo in one fold. From either side as many patches are taken,
-    at random, in each of INK_STRATA strata of ink, and the classifier does not see the ink: otherwise crowded
-    sketches would be told from sparse ones by that alone. The classifier is a logistic regression with L2
-    penalty 1 on standardised features, FOLDS-fold (fewer for fewer groups).
-    Raises UsageError for fewer than two source images on a side or no ink in common, ValueError for other shapes.
+    Column 0 is the patch's ink. groups_a, groups_b: the source image of every patch. All patches of one group
+    are held out together, so the same name on both sides keeps drawings of one photo in one fold. From either
+    side as many patches are taken, at random, in each of INK_STRATA strata of ink, and the classifier does
+    not see the ink: otherwise crowded sketches would be told from sparse ones by that alone. The classifier
+    is a logistic regression with L2 penalty 1 on standardised features, FOLDS-fold (fewer for fewer groups).
+    Raises UsageError for fewer than two source images on a side or no ink in common, ValueError for other
+    shapes.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
@@ -91,14 +96,14 @@ def two_sample_test(
     labels = np.repeat([True, False], [len(kept_a), len(kept_b)])
     fewest = _check_groups(groups[labels], groups[~labels])
     features = np.concatenate([features_a[kept_a], features_b[kept_b]])[:, 1:]
-    split = StratifiedGroupKFold(
-        min(FOLDS, fewest), shuffle=True, random_state=derive_seed(seed, "folds of the two-sample test") % 2**32
-    )
+    shuffling = derive_seed(seed, "folds of the two-sample test") % 2**32
+    split = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=shuffling)
     scores, folds = np.zeros(len(labels)), np.zeros(len(labels), int)
     for fold, (train, test) in enumerate(split.split(features, labels, groups)):
         if labels[train].all() or not labels[train].any():
             raise UsageError(_too_few(*(len(set(groups[side])) for side in (labels, ~labels))))
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+        regression = LogisticRegression(class_weight="balanced", max_iter=1000)
+        classifier = make_pipeline(StandardScaler(), regression)
         classifier.fit(features[train], labels[train])
         scores[test], folds[test] = classifier.decision_function(features[test]), fold
     return TwoSampleResult(scores, labels, groups, folds)
@@ -136,6 +141,6 @@ def _check_groups(groups_a: Sequence[str], groups_b: Sequence[str]) -> int:
 
 def _too_few(a: int, b: int) -> str:
     return (
-        f"two-sample test: found {a} and {b} source images with strokes of like density, expected at least two "
-        "on each side and better fifty; give more sketches"
+        f"two-sample test: found {a} and {b} source images with strokes of like density, expected at least "
+        "two on each side and better fifty; give more sketches"
     )
