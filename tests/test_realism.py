@@ -79,8 +79,7 @@ def test_no_point_is_drawn_twice():
     "other", [{"pen": 0.005}, {"pen": 0.022}, {"side": 454}, {"side": 160}, {"side": 1024}]
 )
 def test_lines_do_not_depend_on_pen_or_size(other):
-    """All lines of either are within 2 px of the other's at the working size, but for 6 % where strokes
-    meet."""
+    """All lines of either are within 2 px of the other's, but for 6 % where strokes meet."""
     for seed in range(3):
         pair = normalized_lines(arcs(seed)), normalized_lines(arcs(seed, **other))
         assert max(pair[0].shape) == max(pair[1].shape) == WORKING_SIDE
@@ -252,8 +251,7 @@ def test_a_source_image_is_in_one_fold_on_both_sides():
 
 
 def test_quirks_of_single_images_are_no_difference_of_sets():
-    """Every image has a quirk and the sets have none: whoever has seen an image knows its set, nobody else
-    does."""
+    """Images have quirks, the sets have none: who has seen an image knows its set, and nobody else does."""
     grouped, leaking = [], []
     for seed in range(12):
         sides = []

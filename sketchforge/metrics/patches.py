@@ -45,9 +45,10 @@ def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> n
 def normalized_lines(sketch: np.ndarray) -> np.ndarray:
     """The lines of a sketch, one pixel wide, at the working size.
 
-    uint8 HxW, 255 paper -> bool (h, w), its longer side WORKING_SIDE. Ink is thinned (Zhang & Suen 1984), its links are drawn at the working size with a pen of PEN_WIDTH, and
-    the result is thinned once more. Scaling links rather than pixels loses no hairline of a large sketch and
-    opens no gap in a small one. Raises ValueError for another dtype or shape.
+    uint8 HxW, 255 paper -> bool (h, w), its longer side WORKING_SIDE. Ink is thinned (Zhang & Suen 1984), its
+    links are drawn at the working size with a pen of PEN_WIDTH, and the result is thinned once more. Scaling
+    links rather than pixels loses no hairline of a large sketch and opens no gap in a small one. Raises
+    ValueError for another dtype or shape.
     """
     if sketch.dtype != np.uint8 or sketch.ndim != 2 or not sketch.size:
         raise ValueError(f"expected a sketch as uint8 HxW, found {sketch.dtype} of shape {sketch.shape}")
