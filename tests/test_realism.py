@@ -87,14 +87,24 @@ def test_lines_do_not_depend_on_pen_or_size(other):
             assert (distance_transform_edt(~b)[a] <= 2).mean() > 0.94
 
 
-@pytest.mark.parametrize("shape", [(300, 100), (100, 300)])
-def test_a_line_keeps_its_place(shape):
-    sketch = np.full(shape, 255, np.uint8)
-    sketch[50:53, 30:70] = 0
+def test_lines_keep_their_place():
+    """In the middle of pixels, that is, on average over where the lines may lie."""
+    scale, off = WORKING_SIDE / 400, []
+    for at in range(60, 90):
+        sketch = np.full((400, 150), 255, np.uint8)
+        sketch[at - 1 : at + 2, 30:120] = 0
+        rows, columns = np.nonzero(normalized_lines(sketch))
+        off.append((rows.mean() + 0.5 - (at + 0.5) * scale, columns.mean() + 0.5 - 75 * scale))
+    assert np.abs(np.mean(off, axis=0)).max() < 0.1
+
+
+@pytest.mark.parametrize("slope", [1, -1])
+def test_diagonals_keep_their_place(slope):
+    sketch = np.full((WORKING_SIDE, WORKING_SIDE), 255, np.uint8)
+    steps = np.arange(-50, 51)
+    sketch[80 + steps, 80 + slope * steps] = 0
     rows, columns = np.nonzero(normalized_lines(sketch))
-    scale = WORKING_SIDE / 300
-    assert abs(rows.mean() - (51.5 * scale - 0.5)) < 0.6
-    assert abs(columns.mean() - (50 * scale - 0.5)) < 1
+    assert abs((rows - 80 - slope * (columns - 80)).mean()) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -223,7 +233,11 @@ def test_pen_and_size_cannot_be_told(other):
 def test_ink_alone_tells_nothing():
     dense, sparse = normal(30, 10, 0.0, 1), normal(30, 10, 0.0, 2)
     dense[0][:, 0] += 15
-    assert two_sample_test(*dense, *sparse, seed=0).auc == pytest.approx(0.5, abs=0.08)
+    result = two_sample_test(*dense, *sparse, seed=0)
+    assert result.auc == pytest.approx(0.5, abs=0.08)
+    for side in (dense, sparse):
+        side[0][:, 0] **= 3  # the same strata
+    assert np.array_equal(result.scores, two_sample_test(*dense, *sparse, seed=0).scores)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 4.0])

@@ -1,7 +1,6 @@
-"""Can strokes be told from people's? The classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017) on
-patches.
+"""Can strokes be told from people's? The classifier two-sample test of Lopez-Paz & Oquab, ICLR 2017.
 
-A classifier that has seen other images is shown patches of two sets; the area under its ROC curve (AUC) is
+A classifier that has seen other images is shown stroke patches of two sets; the area under its ROC curve (AUC) is
 the chance that it takes the patch of the first set for the likelier of the first. 0.5: the sets cannot be
 told apart; 1: they always can. Departure from the paper, which takes the accuracy: AUC needs no threshold and
 no sets of equal size. Every figure means something only beside its floor, human drawings against human
@@ -41,10 +40,9 @@ class TwoSampleResult:
         return self.resampled_auc({})
 
     def resampled_auc(self, weights: Mapping[str, float]) -> float:
-        """The AUC with every patch weighted by its source image's weight (1 where there is none), ties a
-        half.
+        """The AUC with every patch weighted by its source image's weight, 1 where there is none.
 
-        Weights that count how often a bootstrap over images has drawn each give that replicate's AUC (nan
+        Ties count a half. Weights that count how often a bootstrap over images has drawn each give that replicate's AUC (nan
         where no pair is left). The classifiers stay as they were: the interval is that of the images looked
         at, not of those trained on.
         """
