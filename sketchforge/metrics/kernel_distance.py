@@ -1,4 +1,4 @@
-"""The kernel distance (KID) of Bińkowski et al., ICLR 2018, between sets of sketches, in an encoder's features.
+"""The kernel distance (KID) of Bińkowski et al., ICLR 2018, between sets of sketches, in a named encoder.
 
 KID proper is taken in Inception's features. Ours are an encoder's of `sketchforge.weights`, so its figures
 are comparable among themselves only, and bear the encoder's name (`kernel_distance_name`). Beside every

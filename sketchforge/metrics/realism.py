@@ -1,7 +1,7 @@
 """Can strokes be told from people's? The classifier two-sample test of Lopez-Paz & Oquab, ICLR 2017.
 
-A classifier that has seen other images is shown stroke patches of two sets; the area under its ROC curve (AUC) is
-the chance that it takes the patch of the first set for the likelier of the first. 0.5: the sets cannot be
+A classifier that has seen other images is shown stroke patches of two sets. The area under its ROC
+curve, AUC, is the chance that it takes the patch of the first set for the likelier of the first. 0.5: the sets cannot be
 told apart; 1: they always can. Departure from the paper, which takes the accuracy: AUC needs no threshold and
 no sets of equal size. Every figure means something only beside its floor, human drawings against human
 drawings.
@@ -42,9 +42,9 @@ class TwoSampleResult:
     def resampled_auc(self, weights: Mapping[str, float]) -> float:
         """The AUC with every patch weighted by its source image's weight, 1 where there is none.
 
-        Ties count a half. Weights that count how often a bootstrap over images has drawn each give that replicate's AUC (nan
-        where no pair is left). The classifiers stay as they were: the interval is that of the images looked
-        at, not of those trained on.
+        Ties count a half. Weights that count how often a bootstrap over images has drawn each give that
+        replicate's AUC (nan where no pair is left). The classifiers stay as they were: the interval is of
+        the images looked at, not of those trained on.
         """
         names, image = np.unique(self.groups, return_inverse=True)
         weight = np.array([float(weights.get(str(name), 1.0)) for name in names])[image]
