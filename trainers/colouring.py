@@ -81,3 +81,11 @@ def _regions(ink: np.ndarray, gap: int) -> np.ndarray:
         return np.zeros(ink.shape, np.int32)
     _, nearest = cv2.distanceTransformWithLabels(closed, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
     return nearest
+
+
+def smoothed(photo: np.ndarray, side: int) -> np.ndarray:
+    """uint8 H×W×3 -> the same without what is finer than `side` pixels (odd), edges kept: median filter, twice.
+
+    Departure from Eq. 4, whose f_c is the photo's: all of its texture would have to be in the drawing.
+    """
+    return cv2.medianBlur(cv2.medianBlur(photo, side), side)

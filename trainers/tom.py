@@ -30,7 +30,7 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom import GENERATORS, GramDiscriminator
 from sketchforge.options import TomTrainOptions
 from sketchforge.seeding import derive_seed, numpy_generator
-from trainers.colouring import coloured
+from trainers.colouring import coloured, smoothed
 from trainers.crops import CropSampler, Prefetch
 from trainers.styles import neighbourhoods, style_vectors
 from trainers.tom_recipe import TomRecipe
@@ -64,6 +64,7 @@ class Batch:
     """What a step sees, each (·,3,H,W) float32 in [-1, 1]; coloured and originals are empty where not asked for."""
 
     photos: Tensor
+    smoothed: Tensor  # the photos without their texture: where the content of Eq. 4 is taken from
     drawings: Tensor
     coloured: Tensor
     originals: Tensor  # what the coloured were made from
@@ -142,7 +143,8 @@ class Tom:
             coloured(original[..., 0], np.stack(photos), numpy_generator(self.options.seed, "tom coloured", first + i))
             for i, original in enumerate(originals)
         ]
-        return Batch(*(_stack(pictures) for pictures in (photos, drawings, filled, originals)))
+        calm = [smoothed(photo, self.recipe.smoothing) for photo in photos] if self.recipe.smoothing else []
+        return Batch(*(_stack(pictures) for pictures in (photos, calm, drawings, filled, originals)))
 
     def group(self, window: int) -> list[int]:
         """The drawings of a style window, by index."""
@@ -158,6 +160,9 @@ class Tom:
         seen = list({*recipe.style_taps, *recipe.content_taps})
         with torch.no_grad():
             photo_features = self._features(self._here(batch.photos))
+            content = photo_features
+            if len(batch.smoothed):
+                content = self.encoder(self._here(batch.smoothed), recipe.content_taps)
             drawing_features = self.encoder(self._here(batch.drawings), seen)
         sketches = net.generator(self._prepared(photo_features))
         sketch_features = self.encoder(sketches.expand(-1, 3, -1, -1), seen)
@@ -173,7 +178,7 @@ class Tom:
         losses = {
             "adversarial": self.generator_loss(net.discriminator(sketch_features)),
             "content": sum(
-                content_loss(sketch_features[tap], photo_features[tap], drawing_features[tap])
+                content_loss(sketch_features[tap], content[tap], drawing_features[tap])
                 for tap in recipe.content_taps
             ) / len(recipe.content_taps),
             "gram": gram_loss({tap: sketch_features[tap] for tap in recipe.style_taps}, drawing_features),
