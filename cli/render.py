@@ -84,7 +84,15 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["threshold"],
     show_default=True,
     metavar="0..1",
-    help="png1: paper where the sketch is above it; lower gives fewer lines.",
+    help="png1: paper where the sketch is above it; lower gives thinner lines.",
+)
+@click.option(
+    "--core",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=DEFAULTS["core"],
+    show_default=True,
+    metavar="0..1",
+    help="png1: lines that are nowhere as dark as this are left out; lower gives fewer lines.",
 )
 @click.option(
     "--canny-low",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sketchforge.bilevel import bilevel
 from sketchforge.images import ImageError, decode_image, fit_square
 from sketchforge.shards.schema import JPEG_QUALITY, json_bytes
 from sketchforge.sources import ImageSource
@@ -71,10 +72,14 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
     )
 
 
-def encode_sketches(sketches: np.ndarray, bilevel: bool) -> tuple[list[bytes], float]:
-    """uint8 NxHxW -> N PNG files and the seconds spent; `bilevel` for sketches of 0 and 255 only."""
+def encode_sketches(
+    sketches: np.ndarray, thresholds: tuple[float, float] | None
+) -> tuple[list[bytes], float]:
+    """uint8 NxHxW -> N PNG files and the seconds spent; one bit a pixel by (threshold, core), grey if None."""
     start = time.perf_counter()
-    return [encode_png(sketch, bilevel) for sketch in sketches], time.perf_counter() - start
+    if thresholds is not None:
+        sketches = [bilevel(sketch, *thresholds) for sketch in sketches]
+    return [encode_png(sketch, thresholds is not None) for sketch in sketches], time.perf_counter() - start
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:

@@ -72,7 +72,7 @@ def _draw_batch(
     pool: WorkerPool,
 ) -> Iterator[_Pending]:
     """Draw a batch, images of equal size that follow one another together, and send the sketches off."""
-    bilevel = options.sketch_format == "png1"
+    thresholds = (options.threshold, options.core) if options.sketch_format == "png1" else None
     for size, run in itertools.groupby(images, key=lambda item: _size(item[1])):
         run = list(run)
         if size is None:
@@ -80,9 +80,7 @@ def _draw_batch(
                 yield _record(image, prepared), None
             continue
         start = time.perf_counter()
-        sketches = draw(
-            [prepared.pixels for _, prepared in run], ready, options.threshold if bilevel else None
-        )
+        sketches = draw([prepared.pixels for _, prepared in run], ready)
         spent = (time.perf_counter() - start) / len(run)
         for (image, prepared), drawn in zip(run, sketches, strict=True):
             record = replace(
@@ -92,7 +90,7 @@ def _draw_batch(
                 about=_about(image, prepared, ready),
                 seconds={"decode": prepared.seconds, "draw": spent},
             )
-            yield record, pool.submit(encode_sketches, drawn, bilevel)
+            yield record, pool.submit(encode_sketches, drawn, thresholds)
 
 
 def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:
@@ -113,8 +111,8 @@ def _size(prepared: Prepared) -> tuple[int, ...] | None:
     return None if prepared.pixels is None else prepared.pixels.shape
 
 
-def draw(pixels: Sequence[np.ndarray], ready: ReadySketcher, threshold: float | None) -> np.ndarray:
-    """B pictures uint8 HxWx3 -> their sketches uint8 BxNxHxW, 0 or 255 by `threshold`, grey if it is None.
+def draw(pixels: Sequence[np.ndarray], ready: ReadySketcher) -> np.ndarray:
+    """B pictures uint8 HxWx3 -> their sketches in grey, uint8 BxNxHxW, 255 = paper.
 
     Raises SketchforgeError when the sketcher runs out of memory, or draws what is not a number.
     """
@@ -128,8 +126,7 @@ def draw(pixels: Sequence[np.ndarray], ready: ReadySketcher, threshold: float | 
                 raise SketchforgeError(
                     f"{ready.sketcher.method} drew values that are not numbers; train it anew"
                 )
-            paper = drawn.float() if threshold is None else (drawn > threshold).float()
-            return paper.mul(255).round().clamp(0, 255).byte()[:, :, 0].cpu().numpy()
+            return drawn.float().mul(255).round().clamp(0, 255).byte()[:, :, 0].cpu().numpy()
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             height, width = pixels[0].shape[:2]

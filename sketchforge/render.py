@@ -388,7 +388,7 @@ def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str,
     if options.fit != "keep":
         recorded["size"] = options.size
     if options.sketch_format == "png1":
-        recorded["threshold"] = options.threshold
+        recorded |= {"threshold": options.threshold, "core": options.core}
     return {**recorded, **ready.options}
 
 

@@ -142,7 +142,7 @@ def shades(monkeypatch):
 
 @pytest.mark.parametrize(("form", "tones"), [("png1", (255, 0)), ("png", (204, 153))])
 def test_threshold_parts_ink_from_paper(rendered, tmp_path, shades, form, tones):
-    render_again(rendered, tmp_path / "out", method="tom", sketch_format=form)
+    render_again(rendered, tmp_path / "out", method="tom", sketch_format=form, threshold=0.7, core=0.65)
     found = members(tmp_path / "out")
     for name, data in found.items():
         for index, tone in enumerate(tones):

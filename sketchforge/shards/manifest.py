@@ -141,9 +141,11 @@ def check_same(
         if before == now:
             continue
         if isinstance(before, Mapping) and name != "inputs":
+            # Some options are there only with others: the method and what both have are the cause, not the rest.
+            order = {item: (item != "method", item not in before or item not in now, item) for item in {*before, *now}}
             item = next(
                 item
-                for item in sorted({*before, *now}, key=lambda item: (item != "method", item))
+                for item in sorted(order, key=order.__getitem__)
                 if (item in before, before.get(item)) != (item in now, now.get(item))
             )
             flag = f"--{item.replace('_', '-')}" if name == "options" else f"{name} {item}"
