@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from sketchforge.bilevel import bilevel
 from sketchforge.features import gram
 from sketchforge.files import write_json
 from sketchforge.images import read_image, to_tensor
@@ -35,7 +36,7 @@ from sketchforge.metrics.bootstrap import interval
 from sketchforge.metrics.patch_features import describe_patches
 from sketchforge.metrics.patches import stroke_patches
 from sketchforge.metrics.realism import two_sample_test
-from sketchforge.options import TomTrainOptions
+from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.weights import load_encoder
 from trainers import tom_session
 from trainers.tom import Batch, Tom
@@ -43,6 +44,7 @@ from trainers.tom_recipe import RECIPES
 
 THRESHOLDS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # of darkness
 STEPS, SIZE = 250, 128
+RENDER = RenderOptions(Path("unused"))  # its thresholds
 NUM_CONTENT, NUM_REALISM = 20, 60  # photos
 PATCHES = 20  # of every sketch
 
@@ -292,14 +294,15 @@ def realism_score(tom: Tom, data: Path) -> dict[str, float]:
     groups: dict[str, list[str]] = {"ours": [], "people": []}
     for name in names:
         image = read_image((data / name).read_bytes())
-        sketch = np.where(drawn(tom, image) > 0.7 * 255, 255, 0).astype(np.uint8)
+        sketch = bilevel(drawn(tom, image), RENDER.threshold, RENDER.core)
         people = cv2.cvtColor(read_image((data / found[name][0]).read_bytes()), cv2.COLOR_RGB2GRAY)
         for side, picture in (("ours", sketch), ("people", people)):
             patches = describe_patches(stroke_patches(picture, PATCHES, 0, side, name))
             described[side].append(patches)
             groups[side] += [name] * len(patches)
     ours, people = (np.concatenate(described[side]) for side in ("ours", "people"))
-    return {"auc": two_sample_test(ours, groups["ours"], people, groups["people"], seed=0).auc}
+    tests = [two_sample_test(ours, groups["ours"], people, groups["people"], seed) for seed in range(3)]
+    return {"auc": float(np.mean([test.auc for test in tests]))}
 
 
 def table(work: Path) -> None:
