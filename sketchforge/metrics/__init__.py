@@ -1,1 +1,1 @@
-"""Measures of sketches: each image gives a few numbers first, which are summed up over a set afterwards."""
+"""Measures of images and sketches: arrays in, numbers out."""
