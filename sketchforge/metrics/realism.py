@@ -1,0 +1,141 @@
+"""Can strokes be told from people's? The classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017) on patches.
+
+A classifier that has seen other images is shown patches of two sets; the area under its ROC curve (AUC) is the
+chance that it takes the patch of the first set for the likelier of the first. 0.5: the sets cannot be told
+apart; 1: they always can. Departure from the paper, which takes the accuracy: AUC needs no threshold and no sets
+of equal size. Every figure means something only beside its floor, human drawings against human drawings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sketchforge.errors import UsageError
+from sketchforge.seeding import derive_seed, numpy_generator
+
+FOLDS = 5
+INK_STRATA = 16
+
+
+@dataclass(frozen=True)
+class TwoSampleResult:
+    """What the classifier said of every patch while the patch's source image was held out.
+
+    All arrays have one entry per patch, N in total. Scores of different folds come of different classifiers and
+    are not compared.
+    """
+
+    scores: np.ndarray  # float64 (N,): log odds of the first set
+    labels: np.ndarray  # bool (N,): whether the patch is of the first set
+    groups: np.ndarray  # str (N,): its source image
+    folds: np.ndarray  # int (N,)
+
+    @property
+    def auc(self) -> float:
+        """The AUC over all pairs of patches of one fold; may fall a little below 0.5 by chance."""
+        return self.resampled_auc({})
+
+    def resampled_auc(self, weights: Mapping[str, float]) -> float:
+        """The AUC with every patch weighted by its source image's weight (1 where there is none), ties a half.
+
+        Weights that count how often a bootstrap over images has drawn each give that replicate's AUC (nan where
+        no pair is left). The classifiers stay as they were: the interval is that of the images looked at, not of
+        those trained on.
+        """
+        names, image = np.unique(self.groups, return_inverse=True)
+        weight = np.array([float(weights.get(str(name), 1.0)) for name in names])[image]
+        _, level = np.unique(np.stack([self.folds, self.scores]), axis=1, return_inverse=True)
+        level = level.ravel()
+        first = np.bincount(level, weight * self.labels)
+        second = np.bincount(level, weight * ~self.labels)
+        fold = np.zeros(len(first), int)
+        fold[level] = self.folds
+        totals = np.bincount(fold, second)
+        lower = np.cumsum(second) - second - (np.cumsum(totals) - totals)[fold]  # in this fold, below this score
+        pairs = np.bincount(fold, first) @ totals
+        return float(first @ (lower + second / 2) / pairs) if pairs else float("nan")
+
+
+def two_sample_test(
+    features_a: np.ndarray,
+    groups_a: Sequence[str],
+    features_b: np.ndarray,
+    groups_b: Sequence[str],
+    seed: int,
+) -> TwoSampleResult:
+    """Test whether patches a and b, float (K, D) and (L, D) from `describe_patches`, can be told apart.
+
+    Column 0 is the patch's ink. groups_a, groups_b: the source image of every patch. All patches of one group are held out together, so the
+    same name on both sides keeps drawings of one photo in one fold. From either side as many patches are taken,
+    at random, in each of INK_STRATA strata of ink, and the classifier does not see the ink: otherwise crowded
+    sketches would be told from sparse ones by that alone. The classifier is a logistic regression with L2
+    penalty 1 on standardised features, FOLDS-fold (fewer for fewer groups).
+    Raises UsageError for fewer than two source images on a side or no ink in common, ValueError for other shapes.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    for features, groups in ((features_a, groups_a), (features_b, groups_b)):
+        if features.ndim != 2 or features.shape != (len(groups), features_a.shape[1]):
+            raise ValueError(
+                f"expected features ({len(groups)}, {features_a.shape[-1]}), found {features.shape}"
+            )
+    _check_groups(groups_a, groups_b)
+    kept_a, kept_b = matched_by_ink(features_a[:, 0], features_b[:, 0], seed)
+    groups = np.concatenate([np.asarray(groups_a, str)[kept_a], np.asarray(groups_b, str)[kept_b]])
+    labels = np.repeat([True, False], [len(kept_a), len(kept_b)])
+    fewest = _check_groups(groups[labels], groups[~labels])
+    features = np.concatenate([features_a[kept_a], features_b[kept_b]])[:, 1:]
+    split = StratifiedGroupKFold(
+        min(FOLDS, fewest), shuffle=True, random_state=derive_seed(seed, "folds of the two-sample test") % 2**32
+    )
+    scores, folds = np.zeros(len(labels)), np.zeros(len(labels), int)
+    for fold, (train, test) in enumerate(split.split(features, labels, groups)):
+        if labels[train].all() or not labels[train].any():
+            raise UsageError(_too_few(*(len(set(groups[side])) for side in (labels, ~labels))))
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+        classifier.fit(features[train], labels[train])
+        scores[test], folds[test] = classifier.decision_function(features[test]), fold
+    return TwoSampleResult(scores, labels, groups, folds)
+
+
+def matched_by_ink(ink_a: np.ndarray, ink_b: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a and rows of b, equally many in each of INK_STRATA strata of ink, chosen at random.
+
+    ink_a, ink_b: (K,), (L,) line pixels per patch. The strata are quantiles of both sides together, each side
+    counted for half.
+    """
+    ink = np.concatenate([ink_a, ink_b])
+    weights = np.repeat([1 / max(1, len(ink_a)), 1 / max(1, len(ink_b))], [len(ink_a), len(ink_b)])
+    order = np.argsort(ink, kind="stable")
+    below = np.cumsum(weights[order]) / max(weights.sum(), 1e-12)
+    edges = [ink[order][np.searchsorted(below, part / INK_STRATA)] for part in range(1, INK_STRATA)]
+    strata = [np.digitize(side, edges) for side in (ink_a, ink_b)]
+    chosen: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for stratum in range(INK_STRATA):
+        rows = [np.flatnonzero(side == stratum) for side in strata]
+        count = min(map(len, rows))
+        for side, kept in enumerate(chosen):
+            # Each side draws by itself, so that swapping the sides swaps the choice and nothing else.
+            kept.append(numpy_generator(seed, "ink strata", stratum).permutation(rows[side])[:count])
+    return np.concatenate(chosen[0]), np.concatenate(chosen[1])
+
+
+def _check_groups(groups_a: Sequence[str], groups_b: Sequence[str]) -> int:
+    """The number of source images on the smaller side; UsageError under two."""
+    counts = len(set(groups_a)), len(set(groups_b))
+    if min(counts) < 2:
+        raise UsageError(_too_few(*counts))
+    return min(counts)
+
+
+def _too_few(a: int, b: int) -> str:
+    return (
+        f"two-sample test: found {a} and {b} source images with strokes of like density, expected at least two "
+        "on each side and better fifty; give more sketches"
+    )
