@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,12 @@ def eval_command() -> None:
     "--references drawings/ --html sketches.html",
 )
 @click.option(
-    "--shards", type=FOLDER, multiple=True, required=True, metavar="DIR", help="Sketches to measure; repeatable."
+    "--shards",
+    type=FOLDER,
+    multiple=True,
+    required=True,
+    metavar="DIR",
+    help="Sketches to measure; repeatable.",
 )
 @click.option(
     "--boundaries",
@@ -43,7 +48,7 @@ def eval_command() -> None:
     type=FOLDER,
     multiple=True,
     metavar="DIR",
-    help="Realism: human drawings to compare with; repeatable, the first is what all others are compared with.",
+    help="Realism: human drawings to compare with; repeatable, all others are compared with the first.",
 )
 @click.option(
     "--samples",
@@ -63,31 +68,34 @@ def eval_command() -> None:
     help="Processes that measure; 0: as many as pay, one per core at most.",
 )
 @click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON.")
-@click.option("--html", type=FILE, metavar="FILE", help="Write a web page: one file that needs nothing beside it.")
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Write a web page: one file that needs nothing beside it."
+)
 def sketches_command(**values: Any) -> None:
     """Tell how good sketches are: content, realism, variety and strokes, beside people's.
 
-    Every figure has its 95 % interval over images. docs/measures.md says what each is and what it cannot tell.
+    Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
     """
     from sketchforge.metrics.lines import as_json, evaluate_sketches
 
     options = EvalSketchesOptions(**values)
-    with on_interrupt(lambda: "nothing was written; run the same command again"):
-        with sample_bar("sketch") as (start, advance):
-            found = evaluate_sketches(options, start, advance)
-        for line in _report(found):
-            click.echo(line)
-        if options.json:
-            from sketchforge.files import write_json
+    with (
+        on_interrupt(lambda: "nothing was written; run the same command again"),
+        sample_bar("sketch") as (start, advance),
+    ):
+        found = evaluate_sketches(options, start, advance)
+    for line in _report(found):
+        click.echo(line)
+    if options.json:
+        from sketchforge.files import write_json
 
-            write_json(options.json, as_json(found))
-        if options.html:
-            from sketchforge.report.sketch_page import write_sketch_page
+        write_json(options.json, as_json(found))
+        click.echo(options.json)
+    if options.html:
+        from sketchforge.report.sketch_page import write_sketch_page
 
-            write_sketch_page(options.html, found)
-    for path in (options.json, options.html):
-        if path:
-            click.echo(path)
+        write_sketch_page(options.html, found)
+        click.echo(options.html)
 
 
 def _report(found: Any) -> Iterator[str]:
@@ -98,8 +106,16 @@ def _report(found: Any) -> Iterator[str]:
     references = found.of_kind("reference")
     blocks = (
         (CONTENT, "agreement with people's boundaries, 0 to 1, higher is better", [*styles, *people]),
-        (REALISM, "told from drawings by people: AUC (0.5: not at all) and KID, lower is better", styles + references),
-        (VARIETY, "how many different manners the styles of one image are, higher is better", found.of_kind("folder")),
+        (
+            REALISM,
+            "told from drawings by people: AUC (0.5: not at all) and KID, lower is better",
+            styles + references,
+        ),
+        (
+            VARIETY,
+            "how many different manners the styles of one image are, higher is better",
+            found.of_kind("folder"),
+        ),
         (STROKES, "median over sketches [95 %]", styles + references),
     )
     for block, explained, rows in blocks:
@@ -109,13 +125,19 @@ def _report(found: Any) -> Iterator[str]:
             continue
         yield f"{block}: {explained}"
         yield from _table(block, columns, shown)
+        if block == CONTENT and people:
+            yield "people: each annotator against the others"
         if block == STROKES:
             yield "10th to 90th percentile over sketches"
             yield from _table(block, columns, shown, _percentiles)
             compared = [row for row in shown if row.figure(block, f"distance_{DISTANCES[0][0]}")]
             if compared:
-                yield "distance of the distributions from the references', in their standard deviations, lower is better"
-                yield from _table(block, [(f"distance_{name}", heading.split()[0], 1, 1) for name, heading, _, _ in DISTANCES], compared)
+                yield "distance from the references' distribution, in its standard deviations, lower is better"
+                yield from _table(
+                    block,
+                    [(f"distance_{name}", heading.split()[0], 1, 1) for name, heading, _, _ in DISTANCES],
+                    compared,
+                )
         yield ""
     if references:
         yield f"the floor is {references[0].name}: one half against the other"
@@ -148,8 +170,9 @@ DISTANCES = [
 
 
 def _table(
-    block: str, columns: Sequence[Any], rows: Sequence[Any], cell: Any = None
+    block: str, columns: Sequence[Any], rows: Sequence[Any], cell: Callable[..., str] | None = None
 ) -> list[str]:
+    """One line per row: its name, its figures, and how many images the figure of most images rests on."""
     cell = cell or _interval
     table = [["", *(heading for _, heading, _, _ in columns), "n"]]
     for row in rows:
@@ -159,7 +182,7 @@ def _table(
             for figure, (_, _, factor, decimals) in zip(figures, columns, strict=True)
         ]
         counts = [figure.images for figure in figures if figure]
-        table.append([row.name, *cells, str(max(counts))])
+        table.append(["people" if row.kind == "people" else row.name, *cells, str(max(counts))])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
@@ -171,9 +194,15 @@ def _table(
 
 
 def _interval(figure: Any, factor: float, decimals: int) -> str:
-    ends = "" if figure.low is None else f" [{factor * figure.low:.{decimals}f} {factor * figure.high:.{decimals}f}]"
-    return f"{factor * figure.value:.{decimals}f}{ends}"
+    value, low, high = (_number(end, factor, decimals) for end in (figure.value, figure.low, figure.high))
+    return f"{value} [{low} {high}]" if low else value
 
 
 def _percentiles(figure: Any, factor: float, decimals: int) -> str:
-    return f"{factor * figure.p10:.{decimals}f} to {factor * figure.p90:.{decimals}f}"
+    return f"{_number(figure.p10, factor, decimals)} to {_number(figure.p90, factor, decimals)}"
+
+
+def _number(value: float | None, factor: float, decimals: int) -> str:
+    if value is None:
+        return ""
+    return f"{factor * value:.{decimals if abs(factor * value) < 100 else 0}f}"

@@ -1,4 +1,4 @@
-"""What is measured: the sketches of shard folders, folders of human drawings, and the annotations of photos."""
+"""What is measured: sketches in shard folders, human drawings, and the annotations of photos."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ShardSet:
 
     @property
     def frame(self) -> tuple[int, str]:
-        """Size and fit of the pictures, as `images.fit_square` takes them; 0 and "keep" for original sizes."""
+        """Size and fit of the pictures, as `fit_square` takes them; 0 and "keep" for original sizes."""
         options = self.manifest["options"]
         return int(options.get("size", 0)), str(options["fit"])
 
@@ -60,8 +60,8 @@ class DrawingSet:
 def find_shards(folders: Sequence[Path], samples: int) -> list[ShardSet]:
     """The shard folders and at most `samples` (0: all) samples of each, spread evenly.
 
-    Folders that share keys are measured on those alone, and on the same ones. Raises UsageError for no folder, one
-    named twice or without samples, SketchforgeError for damaged ones.
+    Folders that share keys are measured on those alone, and on the same ones. Raises UsageError for no folder,
+    one named twice or without samples, SketchforgeError for damaged ones.
     """
     if not folders:
         raise UsageError("eval sketches: nothing to measure; give --shards DIR, made by `sketchforge render`")
@@ -76,7 +76,9 @@ def find_shards(folders: Sequence[Path], samples: int) -> list[ShardSet]:
         needed = ["fit", "sketch_format"] + ["size"] * (manifest["options"].get("fit") != "keep")
         missing = [name for name in needed if name not in manifest["options"]]
         if missing:
-            raise UsageError(f"{folder / schema.MANIFEST}: its options lack {', '.join(missing)}; render it again")
+            raise UsageError(
+                f"{folder / schema.MANIFEST}: its options lack {', '.join(missing)}; render it again"
+            )
     common = [key for key in keys[0] if all(key in found for found in keys)]
     sets = []
     for folder, manifest, found in zip(folders, manifests, keys, strict=True):
@@ -101,10 +103,10 @@ def _sources(folder: Path, manifest: dict[str, Any], wanted: set[str]) -> dict[s
 
 
 def find_annotations(folder: Path, sets: Sequence[ShardSet]) -> list[dict[str, Path]]:
-    """Of each set the annotation files, `NAME.mat`, by sample key: NAME is the key, else the stem of the source.
+    """Of each set the annotation files by sample key: KEY.mat, else that of the stem of the sample's source.
 
-    A stem that several samples of a folder share stands for none of them. Raises UsageError where there is none for
-    any sample.
+    A stem that several samples of a folder share stands for none of them. Raises UsageError where there is none
+    for any sample.
     """
     if not folder.is_dir():
         raise UsageError(f"--boundaries {folder}: no such folder; expected annotations in it, KEY.mat")
@@ -119,14 +121,15 @@ def find_annotations(folder: Path, sets: Sequence[ShardSet]) -> list[dict[str, P
         looked_for = " or ".join(f"{name}.mat" for name in dict.fromkeys((key, sets[0].photos[key])))
         there = f"{min(files)}.mat and others" if len(files) > 1 else f"{', '.join(files) or 'no'}.mat"
         raise UsageError(
-            f"--boundaries {folder}: no annotation for any of {len(sets[0].chosen)} samples of {sets[0].path}; looked "
-            f"for {looked_for} and so on, found {there}; name annotations by the key or the source of a sample"
+            f"--boundaries {folder}: no annotation for any of {len(sets[0].chosen)} samples of {sets[0].path}; "
+            f"looked for {looked_for} and so on, found {there}; name annotations by the key or the source of a "
+            "sample"
         )
     return found
 
 
 def find_drawings(folder: Path, samples: int) -> DrawingSet:
-    """The drawings in `folder` (as `tom-train --drawings` takes them), at most `samples` (0: all), spread evenly.
+    """At most `samples` (0: all) of the drawings in `folder`, as `tom-train --drawings` takes them, spread evenly.
 
     Raises UsageError where there are none.
     """
@@ -149,7 +152,7 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
 
 
 def style_names(sets: Sequence[ShardSet]) -> list[list[str]]:
-    """Of each set the names of its styles, with the folder's before them where two folders share a style's name."""
+    """Of each set the names of its styles, the folder's before them where two folders share a style's name."""
     count = Counter(style for one in sets for style in set(one.styles))
     folders = distinct_names([one.path for one in sets])
     return [
