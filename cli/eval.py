@@ -132,7 +132,7 @@ def _report(found: Any) -> Iterator[str]:
             yield from _table(block, columns, shown, _percentiles)
             compared = [row for row in shown if row.figure(block, f"distance_{DISTANCES[0][0]}")]
             if compared:
-                yield "distance from the references' distribution, in its standard deviations, lower is better"
+                yield "distance from the references' distribution in its standard deviations, lower is better"
                 yield from _table(
                     block,
                     [(f"distance_{name}", heading.split()[0], 1, 1) for name, heading, _, _ in DISTANCES],
@@ -140,7 +140,7 @@ def _report(found: Any) -> Iterator[str]:
                 )
         yield ""
     if references:
-        yield f"the floor is {references[0].name}: one half against the other"
+        yield f"the floor is {references[0].name}: one half against the other, over 20 halvings"
     yield "[95 %]: percentile bootstrap over images; n: images"
     for gap in found.gaps:
         yield f"missing: {': '.join(part for part in (gap.row, gap.block, gap.reason) if part)}"

@@ -2,7 +2,8 @@
 
 Each sketch is measured by itself (`one_sketch`), only small results are kept, and these are summarised. Every
 figure comes with its percentile-bootstrap interval over images and the number of images that it rests on; the
-set that others are compared with stays as it is. What could not be measured is a gap, with the reason.
+set that others are compared with stays as it is. The floor is people against people. What could not be
+measured is a gap, with the reason.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ VERSION = 1
 ENCODER = "builtin"
 PEOPLE = "people (each against the others)"
 RESAMPLINGS = 1000
+HALVINGS = 20  # of the references, for the floor
 LEVEL = 0.95
 TIMEOUT = 1800.0  # seconds a process may take for one sketch; matching a large grey one takes minutes
 AHEAD = 32  # sketches given to the processes before the first of them is waited for
@@ -67,7 +69,8 @@ COMPARED = ("ink", "relative_width", "straightness", "fragments", "short_share")
 class Figure:
     """A number, its interval (None for fewer than two images) and how many images it rests on.
 
-    Of strokes, `value` is the median over sketches, `p10` and `p90` are the percentiles.
+    Of the first references, what compares is the mean over halvings, and the interval theirs. Of strokes,
+    `value` is the median over sketches, `p10` and `p90` are the percentiles.
     """
 
     value: float
@@ -127,8 +130,8 @@ def evaluate_sketches(
 ) -> Evaluation:
     """Measure the sketches in `options.shards`; `on_start` gets the number of sketches and drawings.
 
-    Raises UsageError where there is nothing to measure or no annotation fits, SketchforgeError for damaged data
-    and for missing libraries.
+    Raises UsageError where there is nothing to measure or no annotation fits, SketchforgeError for damaged
+    data and for missing libraries.
     """
     _check_libraries()
     from sketchforge.weights import encoder_digest
@@ -214,6 +217,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "patches": PATCHES,
             "vendi_width": WIDTH,
             "resamplings": RESAMPLINGS,
+            "halvings": HALVINGS,
             "level": LEVEL,
         },
         "encoder": evaluation.encoder,
@@ -378,7 +382,7 @@ def _measure(
             return error
         except WorkerLost as lost:
             raise SketchforgeError(
-                f"{task.where}: {task.name}: {lost.reason}, twice; if memory was short, with fewer --workers"
+                f"{task.where}: {task.name}: {lost.reason}, twice; try fewer --workers if memory was short"
             ) from None
 
     if pool is None:
@@ -511,44 +515,62 @@ def _content(
     return {CONTENT: _figures(len(counts), scores, seed)}, summarise(counts).threshold
 
 
-def halves(photos: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
-    """The indices of two parts with equally many photos (the second may have one more), chosen by the seed.
+def halves(photos: Sequence[str], seed: int, turn: int) -> tuple[list[int], list[int]]:
+    """The indices of two parts with equally many photos (the second may have one more), chosen by seed and
+    turn.
 
     Drawings of one photo stay together.
     """
     names = sorted(set(photos))
-    order = numpy_generator(seed, "halves of the references").permutation(len(names))
+    order = numpy_generator(seed, "halves of the references", turn).permutation(len(names))
     first = {names[place] for place in order[: len(names) // 2]}
     inside = [index for index, photo in enumerate(photos) if photo in first]
     return inside, [index for index, photo in enumerate(photos) if photo not in first]
 
 
 def _floor(measured: _Measured, name: str, seed: int, gaps: list[Gap]) -> dict[str, dict[str, Figure]]:
-    """People against people: the first half of the photos, chosen by the seed, against the second one.
+    """People against people: one half of the photos against the other. The strokes are those of all drawings.
 
-    The strokes are those of all drawings.
+    A single halving says little: with a hundred drawings its AUC may be 0.4 or 0.6. So HALVINGS are made, and
+    a figure is their mean, its interval their middle LEVEL.
     """
-    found = _against(measured, None, name, seed, gaps)
-    first, second = (measured.part(indices) for indices in halves(measured.photos, seed))
-    if not first.photos:
+    result = {STROKES: _strokes(measured, name, seed, gaps)}
+    photos = len(set(measured.photos))
+    if photos < 2:
         gaps.append(Gap(name, REALISM, "no floor: all drawings are of one photo"))
-        return found
-    against = _against(first, second, name, seed, gaps)
-    distances = {part: figure for part, figure in against[STROKES].items() if part.startswith("distance")}
-    return against | {STROKES: found[STROKES] | distances}
+        return result
+    found = defaultdict(list)
+    for turn in range(HALVINGS):
+        first, second = (measured.part(indices) for indices in halves(measured.photos, seed, turn))
+        for block, figures in _compared(first, second, name, seed, gaps, resamplings=0).items():
+            for part, figure in figures.items():
+                found[block, part].append(figure.value)
+    for (block, part), values in found.items():
+        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        result.setdefault(block, {})[part] = Figure(float(np.mean(values)), float(low), float(high), photos)
+    return result
 
 
 def _against(
     measured: _Measured, reference: _Measured | None, name: str, seed: int, gaps: list[Gap]
 ) -> dict[str, dict[str, Figure]]:
     """Strokes, and where there is a reference realism and the distances of the strokes."""
-    figures = {STROKES: _strokes(measured, name, seed, gaps)}
-    if reference is not None:
-        realism = _auc(measured, reference, name, seed, gaps) | _kid(measured, reference, name, seed, gaps)
-        if realism:
-            figures[REALISM] = realism
-        figures[STROKES] |= _distances(measured, reference, name, seed, gaps)
-    return figures
+    figures = _compared(measured, reference, name, seed, gaps) if reference else {}
+    return figures | {STROKES: _strokes(measured, name, seed, gaps) | figures.get(STROKES, {})}
+
+
+def _compared(
+    measured: _Measured,
+    reference: _Measured,
+    name: str,
+    seed: int,
+    gaps: list[Gap],
+    resamplings: int = RESAMPLINGS,
+) -> dict[str, dict[str, Figure]]:
+    """Realism and the distances of the strokes; without resamplings no intervals."""
+    with_whom = (measured, reference, name, seed, gaps, resamplings)
+    blocks = {REALISM: _auc(*with_whom) | _kid(*with_whom), STROKES: _distances(*with_whom)}
+    return {block: figures for block, figures in blocks.items() if figures}
 
 
 def _strokes(measured: _Measured, name: str, seed: int, gaps: list[Gap]) -> dict[str, Figure]:
@@ -576,7 +598,7 @@ def _strokes(measured: _Measured, name: str, seed: int, gaps: list[Gap]) -> dict
 
 
 def _distances(
-    measured: _Measured, reference: _Measured, name: str, seed: int, gaps: list[Gap]
+    measured: _Measured, reference: _Measured, name: str, seed: int, gaps: list[Gap], resamplings: int
 ) -> dict[str, Figure]:
     from sketchforge.metrics.strokes import compare
 
@@ -595,7 +617,7 @@ def _distances(
         sketches = np.concatenate([members[index] for index in drawn])
         return {f"distance_{part}": distance(sketches) for part, distance in distances.items()}
 
-    return _figures(len(members), resampled, seed)
+    return _figures(len(members), resampled, seed, resamplings)
 
 
 def wasserstein(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -621,7 +643,7 @@ def wasserstein(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarr
 
 
 def _auc(
-    measured: _Measured, reference: _Measured, name: str, seed: int, gaps: list[Gap]
+    measured: _Measured, reference: _Measured, name: str, seed: int, gaps: list[Gap], resamplings: int
 ) -> dict[str, Figure]:
     from sketchforge.metrics.realism import two_sample_test
 
@@ -636,14 +658,15 @@ def _auc(
         total = pairs[drawn].sum()
         return {"auc": float(wins[drawn].sum() / total) if total else math.nan}
 
-    return _figures(len(wins), resampled, seed)
+    return _figures(len(wins), resampled, seed, resamplings)
 
 
 def ranked_pairs(result: TwoSampleResult) -> tuple[np.ndarray, np.ndarray]:
-    """Of each source image of the first set, in order of their names, the pairs of one of its patches with one of
-    the second set in the same fold: those won, ties a half, and all of them, each float64 (images,).
+    """Of each source image of the first set, in order of their names, the pairs of one of its patches with
+    one of the second set in the same fold: those won, ties a half, and all of them, each float64 (images,).
 
-    The AUC of images drawn with replacement is the sum of the one over that of the other, the second set as it is.
+    The AUC of images drawn with replacement is the sum of the one over that of the other, the second set as
+    it is.
     """
     names, image = np.unique(result.groups[result.labels], return_inverse=True)
     wins, pairs = np.zeros(len(result.labels)), np.zeros(len(result.labels))
@@ -661,7 +684,7 @@ def _patches(measured: _Measured) -> tuple[np.ndarray, list[str]]:
 
 
 def _kid(
-    measured: _Measured, reference: _Measured, name: str, seed: int, gaps: list[Gap]
+    measured: _Measured, reference: _Measured, name: str, seed: int, gaps: list[Gap], resamplings: int
 ) -> dict[str, Figure]:
     from sketchforge.metrics.kernel_distance import kernel_matrices
 
@@ -676,11 +699,14 @@ def _kid(
         sketches = np.concatenate([members[index] for index in drawn])
         return {"kid": matrices.mmd2(np.bincount(sketches, minlength=len(measured.photos)))}
 
-    return _figures(len(members), resampled, seed)
+    return _figures(len(members), resampled, seed, resamplings)
 
 
 def _figures(
-    count: int, statistics: Callable[[np.ndarray], dict[str, float]], seed: int
+    count: int,
+    statistics: Callable[[np.ndarray], dict[str, float]],
+    seed: int,
+    resamplings: int = RESAMPLINGS,
 ) -> dict[str, Figure]:
     """Figures of `count` images from a function of their indices, each with its interval.
 
@@ -694,7 +720,7 @@ def _figures(
     result = {}
     for name, value in of(tuple(range(count))).items():
         low = high = None
-        if count > 1:
+        if count > 1 and resamplings:
             low, high = interval(
                 range(count),
                 lambda drawn, name=name: of(tuple(drawn))[name],

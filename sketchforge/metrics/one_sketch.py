@@ -53,7 +53,8 @@ class SketchMeasurement:
 def measure_sketch(task: SketchTask) -> SketchMeasurement:
     """Measure one sketch. Content is measured as it is stored, the rest in two tones.
 
-    Raises SketchforgeError for an annotation that does not fit it, ImageError for a picture that is unreadable.
+    Raises SketchforgeError for an annotation that does not fit it, ImageError for a picture that is
+    unreadable.
     """
     picture = grey(task.picture)
     sketch = two_tone(picture, task.threshold)
@@ -93,7 +94,7 @@ def _annotations(task: SketchTask, path: Path) -> list[np.ndarray]:
     if task.original_size is not None and (width, height) != task.original_size:
         expected = " x ".join(map(str, task.original_size))
         raise SketchforgeError(
-            f"{path}: {width} x {height} pixels, but the photo of {task.name} has {expected}; give the annotations "
-            "of these very photos"
+            f"{path}: {width} x {height} pixels, but the photo of {task.name} has {expected}; give the "
+            "annotations of these very photos"
         )
     return [fit_boundaries(annotation, *task.frame) for annotation in annotations]

@@ -60,8 +60,8 @@ class DrawingSet:
 def find_shards(folders: Sequence[Path], samples: int) -> list[ShardSet]:
     """The shard folders and at most `samples` (0: all) samples of each, spread evenly.
 
-    Folders that share keys are measured on those alone, and on the same ones. Raises UsageError for no folder,
-    one named twice or without samples, SketchforgeError for damaged ones.
+    Folders that share keys are measured on those alone, and on the same ones. Raises UsageError for no
+    folder, one named twice or without samples, SketchforgeError for damaged ones.
     """
     if not folders:
         raise UsageError("eval sketches: nothing to measure; give --shards DIR, made by `sketchforge render`")
@@ -105,8 +105,8 @@ def _sources(folder: Path, manifest: dict[str, Any], wanted: set[str]) -> dict[s
 def find_annotations(folder: Path, sets: Sequence[ShardSet]) -> list[dict[str, Path]]:
     """Of each set the annotation files by sample key: KEY.mat, else that of the stem of the sample's source.
 
-    A stem that several samples of a folder share stands for none of them. Raises UsageError where there is none
-    for any sample.
+    A stem that several samples of a folder share stands for none of them. Raises UsageError where there is
+    none for any sample.
     """
     if not folder.is_dir():
         raise UsageError(f"--boundaries {folder}: no such folder; expected annotations in it, KEY.mat")
@@ -119,19 +119,19 @@ def find_annotations(folder: Path, sets: Sequence[ShardSet]) -> list[dict[str, P
     if not any(found):
         key = sets[0].chosen[0]
         looked_for = " or ".join(f"{name}.mat" for name in dict.fromkeys((key, sets[0].photos[key])))
-        there = f"{min(files)}.mat and others" if len(files) > 1 else f"{', '.join(files) or 'no'}.mat"
+        there = ", ".join(f"{name}.mat" for name in list(files)[:3]) or "no .mat file"
         raise UsageError(
-            f"--boundaries {folder}: no annotation for any of {len(sets[0].chosen)} samples of {sets[0].path}; "
-            f"looked for {looked_for} and so on, found {there}; name annotations by the key or the source of a "
-            "sample"
+            f"--boundaries {folder}: no annotation for any of {len(sets[0].chosen)} samples of "
+            f"{sets[0].path}; looked for {looked_for} and so on, found {there}; name annotations by the key "
+            "or the source of a sample"
         )
     return found
 
 
 def find_drawings(folder: Path, samples: int) -> DrawingSet:
-    """At most `samples` (0: all) of the drawings in `folder`, as `tom-train --drawings` takes them, spread evenly.
+    """At most `samples` (0: all) of the drawings in `folder`, spread evenly.
 
-    Raises UsageError where there are none.
+    They are found as `tom-train --drawings` finds them. Raises UsageError where there are none.
     """
     if not folder.is_dir():
         raise UsageError(f"--references {folder}: no such folder; expected human drawings in it")
@@ -152,7 +152,7 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
 
 
 def style_names(sets: Sequence[ShardSet]) -> list[list[str]]:
-    """Of each set the names of its styles, the folder's before them where two folders share a style's name."""
+    """Of each set the names of its styles, after the folder's where two folders share a style's name."""
     count = Counter(style for one in sets for style in set(one.styles))
     folders = distinct_names([one.path for one in sets])
     return [

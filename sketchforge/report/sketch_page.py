@@ -314,15 +314,15 @@ def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
         ]
         yield from _table(distances, compared, floor)
         yield (
-            '<p class="faint">Wasserstein distance between the distributions over sketches, in standard deviations '
-            "of the human drawings'. Lower is better, down to the floor.</p>\n"
+            '<p class="faint">Wasserstein distance between the distributions over sketches, in standard '
+            "deviations of the human drawings'. Lower is better, down to the floor.</p>\n"
         )
     if floor:
         mark = f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_line(6, "floor")}</svg>'
         yield f'<p class="faint">{mark} '
         yield {
             CONTENT: "what people reach, each against the others.",
-            REALISM: "the floor: one half of the human drawings against the other.",
+            REALISM: "the floor: one half of the human drawings against the other, mean over 20 halvings.",
             STROKES: "the human drawings; under distance the floor, one half of them against the other.",
         }[block]
         yield "</p>\n"
@@ -405,7 +405,8 @@ def _distributions(evaluation: Evaluation) -> Iterator[str]:
     people = next(iter(evaluation.of_kind("reference")), None)
     columns = [column for column in COLUMNS if column.block == STROKES]
     yield '<section id="distributions">\n<h2>Strokes, sketch by sketch</h2>\n'
-    yield '<div class="wide" tabindex="0" role="region" aria-label="Distributions">\n<table class="figures">\n'
+    yield '<div class="wide" tabindex="0" role="region" aria-label="Distributions">\n'
+    yield '<table class="figures">\n'
     yield '<thead><tr><th scope="col">set</th>'
     ranges = []
     for column in columns:
@@ -467,7 +468,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     yield f"<div><dt>libraries</dt><dd>{text(libraries)}</dd></div>\n"
     yield f"<div><dt>encoder</dt><dd>builtin, {text(evaluation.encoder)}</dd></div>\n</dl>\n"
     yield (
-        '<p class="faint">Intervals hold the middle 95 % of 1,000 percentile-bootstrap resamplings over images; '
-        "the human drawings that others are compared with stay as they are. Two sets whose intervals overlap may "
-        "still differ: they were measured on the same images.</p>\n</section>\n"
+        '<p class="faint">Intervals hold the middle 95 % of 1,000 percentile-bootstrap resamplings over '
+        "images; the human drawings that others are compared with stay as they are. Two sets whose intervals "
+        "overlap may still differ: they were measured on the same images.</p>\n</section>\n"
     )
