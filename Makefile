@@ -40,7 +40,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): some minutes and 6 GB, most of it torch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[eval]'
 	@touch $@
 
 $(VENV)/.tested-install: setup.cfg pyproject.toml | $(BIN)/python

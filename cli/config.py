@@ -21,24 +21,29 @@ def read_config(path: Path, ctx: click.Context, group: click.Group) -> dict[str,
         raise click.BadParameter(
             f"{path}: cannot be read as TOML ({error})", ctx=ctx, param_hint="--config"
         ) from error
-    found: dict[str, dict[str, Any]] = {}
-    for name, table in tables.items():
-        command = group.get_command(ctx, name)
-        if command is None or not isinstance(table, dict):
-            known = ", ".join(f"[{command}]" for command in group.list_commands(ctx))
+    return {name: _table(path, "", name, table, ctx, group) for name, table in tables.items()}
+
+
+def _table(
+    path: Path, above: str, name: str, table: Any, ctx: click.Context, group: click.Group
+) -> dict[str, Any]:
+    """The options of one command; those of a group are tables in its own, `above` being "eval." then."""
+    command = group.get_command(ctx, name)
+    if command is None or not isinstance(table, dict):
+        known = ", ".join(f"[{above}{other}]" for other in group.list_commands(ctx))
+        raise click.BadParameter(
+            f"{path}: unknown table [{above}{name}]; known are {known}", ctx=ctx, param_hint="--config"
+        )
+    if isinstance(command, click.Group):
+        return {key: _table(path, f"{above}{name}.", key, part, ctx, command) for key, part in table.items()}
+    options = [option.name for option in command.params if isinstance(option, click.Option) and option.name]
+    found = {}
+    for key, value in table.items():
+        if key.replace("-", "_") not in options:
             raise click.BadParameter(
-                f"{path}: unknown table [{name}]; known are {known}", ctx=ctx, param_hint="--config"
+                f"{path}: unknown key {key!r} in [{above}{name}]; known are {', '.join(options)}",
+                ctx=ctx,
+                param_hint="--config",
             )
-        options = [
-            option.name for option in command.params if isinstance(option, click.Option) and option.name
-        ]
-        found[name] = {}
-        for key, value in table.items():
-            if key.replace("-", "_") not in options:
-                raise click.BadParameter(
-                    f"{path}: unknown key {key!r} in [{name}]; known are {', '.join(options)}",
-                    ctx=ctx,
-                    param_hint="--config",
-                )
-            found[name][key.replace("-", "_")] = value
+        found[key.replace("-", "_")] = value
     return found

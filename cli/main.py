@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "cli.verify:verify_command",
     "inspect": "cli.inspect:inspect_command",
     "gallery": "cli.gallery:gallery_command",
+    "eval": "cli.eval:eval_command",
     "encoder-train": "cli.encoder_train:encoder_train_command",
     "weights": "cli.weights:weights_command",
 }

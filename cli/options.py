@@ -60,8 +60,8 @@ def seed_option(default: int) -> Callable[[Any], Any]:
 
 
 @contextmanager
-def sample_bar() -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
-    """A progress bar over samples: what to call with their number, and what to call after each of them."""
+def sample_bar(unit: str = "sample") -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
+    """A progress bar over samples or the like: what to call with their number, and what to call after each of them."""
     from tqdm import tqdm
 
     bars: list[Any] = []
@@ -69,7 +69,7 @@ def sample_bar() -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
     def start(total: int) -> None:
         interval = 0.2 if sys.stderr.isatty() else 30
         # The delay keeps quick commands free of any bar.
-        bars.append(tqdm(total=total, unit="sample", delay=2, mininterval=interval, maxinterval=2 * interval))
+        bars.append(tqdm(total=total, unit=unit, delay=2, mininterval=interval, maxinterval=2 * interval))
 
     try:
         yield start, lambda: bars[0].update()

@@ -84,6 +84,20 @@ class InspectOptions:
 
 
 @dataclass(frozen=True)
+class EvalSketchesOptions:
+    """`sketchforge eval sketches`: how good the sketches of shard folders are, beside people's."""
+
+    shards: tuple[Path, ...]
+    boundaries: Path | None = None  # folder of annotations, KEY.mat; None: content is not measured
+    references: tuple[Path, ...] = ()  # folders of human drawings, the first is what others are compared with
+    samples: int = 100  # images per folder, spread evenly; 0: every one
+    seed: int = 0
+    workers: int = 0  # processes; 0: as many as pay, one per core at most
+    json: Path | None = None  # files to write
+    html: Path | None = None
+
+
+@dataclass(frozen=True)
 class EncoderTrainOptions:
     """`sketchforge encoder-train`: distil a VGG19-shaped teacher into the compact encoder."""
 

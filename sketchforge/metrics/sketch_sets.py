@@ -1,0 +1,161 @@
+"""What is measured: sketches in shard folders, human drawings, and the annotations of photos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sketchforge.errors import UsageError
+from sketchforge.files import parse_json
+from sketchforge.report.selection import spread
+from sketchforge.shards import schema
+from sketchforge.shards.manifest import read_manifest
+from sketchforge.shards.reader import finished_shards, sample_keys
+from sketchforge.sources import ImageSource, find_images
+
+MAX_PER_PHOTO = 20  # more drawings with one stem are a numbered series, not drawings of one photo
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """A shard folder, and the samples of it that are measured."""
+
+    path: Path
+    manifest: dict[str, Any]
+    keys: dict[str, int]  # key of every sample -> its shard
+    chosen: tuple[str, ...]  # keys, in stored order
+    sources: dict[str, str]  # of the chosen
+    photos: dict[str, str]  # of the chosen: the name of the photo, distinct in the folder
+
+    @property
+    def styles(self) -> list[str]:
+        return self.manifest["styles"]
+
+    @property
+    def frame(self) -> tuple[int, str]:
+        """Size and fit of the pictures, as `fit_square` takes them; 0 and "keep" for original sizes."""
+        options = self.manifest["options"]
+        return int(options.get("size", 0)), str(options["fit"])
+
+    @property
+    def threshold(self) -> float | None:
+        """What is above it is paper; None for sketches of one bit."""
+        options = self.manifest["options"]
+        return None if options["sketch_format"] == "png1" else float(options.get("threshold", 0.5))
+
+
+@dataclass(frozen=True)
+class DrawingSet:
+    """A folder of human drawings, and those of it that are measured."""
+
+    path: Path
+    num_found: int
+    drawings: tuple[ImageSource, ...]
+    photos: tuple[str, ...]  # of each drawing: the photo it was drawn from, or else its own name
+
+
+def find_shards(folders: Sequence[Path], samples: int) -> list[ShardSet]:
+    """The shard folders and at most `samples` (0: all) samples of each, spread evenly.
+
+    Folders that share keys are measured on those alone, and on the same ones. Raises UsageError for no
+    folder, one named twice or without samples, SketchforgeError for damaged ones.
+    """
+    if not folders:
+        raise UsageError("eval sketches: nothing to measure; give --shards DIR, made by `sketchforge render`")
+    twice = [folder for folder, count in Counter(folder.resolve() for folder in folders).items() if count > 1]
+    if twice:
+        raise UsageError(f"--shards {twice[0]}: named twice; name each folder once")
+    manifests = [read_manifest(folder) for folder in folders]
+    keys = [sample_keys(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
+    for folder, found, manifest in zip(folders, keys, manifests, strict=True):
+        if not found or not manifest["styles"]:
+            raise UsageError(f"{folder}: holds no samples; see `sketchforge inspect {folder}`")
+        needed = ["fit", "sketch_format"] + ["size"] * (manifest["options"].get("fit") != "keep")
+        missing = [name for name in needed if name not in manifest["options"]]
+        if missing:
+            raise UsageError(
+                f"{folder / schema.MANIFEST}: its options lack {', '.join(missing)}; render it again"
+            )
+    common = [key for key in keys[0] if all(key in found for found in keys)]
+    sets = []
+    for folder, manifest, found in zip(folders, manifests, keys, strict=True):
+        chosen = spread(common or list(found), samples or len(found))
+        sources = _sources(folder, manifest, set(chosen))
+        stems = {key: PurePosixPath(source).stem for key, source in sources.items()}
+        count = Counter(stems.values())
+        photos = {key: stems[key] if count[stems[key]] == 1 else key for key in chosen}
+        sets.append(ShardSet(folder, manifest, found, tuple(chosen), sources, photos))
+    return sets
+
+
+def _sources(folder: Path, manifest: dict[str, Any], wanted: set[str]) -> dict[str, str]:
+    """The sources of keys, from sidecars that `sample_keys` has found sound."""
+    sources = {}
+    for number in finished_shards(folder, manifest):
+        for line in schema.shard_files(folder, number).sidecar.read_bytes().splitlines():
+            record = parse_json(line)
+            if record["status"] == schema.OK and record["key"] in wanted:
+                sources[record["key"]] = str(record.get("source", record["key"]))
+    return sources
+
+
+def find_annotations(folder: Path, sets: Sequence[ShardSet]) -> list[dict[str, Path]]:
+    """Of each set the annotation files by sample key: KEY.mat, else that of the stem of the sample's source.
+
+    A stem that several samples of a folder share stands for none of them. Raises UsageError where there is
+    none for any sample.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--boundaries {folder}: no such folder; expected annotations in it, KEY.mat")
+    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix == ".mat"}
+    found = []
+    for one in sets:
+        # Only a stem that is the sample's own has become its photo's name.
+        names = {key: key if key in files else one.photos[key] for key in one.chosen}
+        found.append({key: files[name] for key, name in names.items() if name in files})
+    if not any(found):
+        key = sets[0].chosen[0]
+        looked_for = " or ".join(f"{name}.mat" for name in dict.fromkeys((key, sets[0].photos[key])))
+        there = ", ".join(f"{name}.mat" for name in list(files)[:3]) or "no .mat file"
+        raise UsageError(
+            f"--boundaries {folder}: no annotation for any of {len(sets[0].chosen)} samples of "
+            f"{sets[0].path}; looked for {looked_for} and so on, found {there}; name annotations by the key "
+            "or the source of a sample"
+        )
+    return found
+
+
+def find_drawings(folder: Path, samples: int) -> DrawingSet:
+    """At most `samples` (0: all) of the drawings in `folder`, spread evenly.
+
+    They are found as `tom-train --drawings` finds them. Raises UsageError where there are none.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--references {folder}: no such folder; expected human drawings in it")
+    found = find_images(folder)
+    stems = [PurePosixPath(image.source).stem for image in found]
+    photos = [stem.rpartition("-")[0] or stem for stem in stems]
+    if max(Counter(photos).values()) > MAX_PER_PHOTO:
+        photos = stems
+    chosen = spread(list(zip(found, photos, strict=True)), samples or len(found))
+    return DrawingSet(folder, len(found), *(tuple(column) for column in zip(*chosen, strict=True)))
+
+
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """Each folder's own name, or the whole path where two have the same name."""
+    names = [folder.resolve().name for folder in folders]
+    count = Counter(names)
+    return [name if count[name] == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+
+
+def style_names(sets: Sequence[ShardSet]) -> list[list[str]]:
+    """Of each set the names of its styles, after the folder's where two folders share a style's name."""
+    count = Counter(style for one in sets for style in set(one.styles))
+    folders = distinct_names([one.path for one in sets])
+    return [
+        [style if count[style] == 1 else f"{folder}/{style}" for style in one.styles]
+        for folder, one in zip(folders, sets, strict=True)
+    ]

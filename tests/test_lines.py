@@ -1,0 +1,355 @@
+"""The measurement of sketches put together: what is compared with what, and on which images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import png, scene, store
+from PIL import Image
+from scipy.io import savemat
+from scipy.stats import wasserstein_distance
+
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.metrics.lines import (
+    COMPARED,
+    PEOPLE,
+    Evaluation,
+    Row,
+    evaluate_sketches,
+    halves,
+    ranked_pairs,
+    wasserstein,
+)
+from sketchforge.metrics.one_sketch import two_tone
+from sketchforge.metrics.realism import TwoSampleResult
+from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards, style_names
+from sketchforge.metrics.strokes import compare, measure_strokes
+from sketchforge.options import EvalSketchesOptions
+from sketchforge.samples.drawings import draw
+from sketchforge.sketchers.canny import CannySketcher
+
+SIDE = 40  # pixels; the tolerance is 0.42 of one, so lines match where they coincide
+SUBJECTS = ("woman", "cat", "fish", "horse", "cottage", "oak", "teapot", "car")
+
+
+def columns(*places: int, level: int = 0) -> np.ndarray:
+    """uint8 SIDE x SIDE: upright lines of one pixel on white."""
+    sketch = np.full((SIDE, SIDE), 255, np.uint8)
+    sketch[:, list(places)] = level
+    return sketch
+
+
+def annotate(path: Path, *annotators: np.ndarray) -> None:
+    """A ground-truth file of BSDS500 with each annotator's boundaries, bool HxW."""
+    cells = np.empty((1, len(annotators)), object)
+    for index, boundaries in enumerate(annotators):
+        cells[0, index] = {"Boundaries": boundaries.astype(np.uint8)}
+    path.parent.mkdir(exist_ok=True)
+    savemat(path, {"groundTruth": cells})
+
+
+def samples(sketches: dict[str, list[np.ndarray]], bilevel: bool = True, **more) -> list[dict]:
+    return [
+        {"key": key, "size": (SIDE, SIDE), "sketches": [png(one, bilevel) for one in found], **more}
+        for key, found in sketches.items()
+    ]
+
+
+def shards_of(folder: Path, sketches: dict[str, list[np.ndarray]], styles: list[str], **options) -> Path:
+    bilevel = options.get("sketch_format") != "png"
+    return store(folder, [samples(sketches, bilevel)], styles, **{"fit": "keep", **options})
+
+
+def measured(*shards: Path, **options) -> Evaluation:
+    return evaluate_sketches(EvalSketchesOptions(shards, **{"workers": 1, **options}))
+
+
+def row_of(evaluation: Evaluation, name: str) -> Row:
+    return next(row for row in evaluation.rows if row.name == name)
+
+
+def value(evaluation: Evaluation, row: str, block: str, name: str) -> float:
+    return row_of(evaluation, row).figures[block][name].value
+
+
+def reasons(evaluation: Evaluation, row: str, block: str) -> list[str]:
+    return [gap.reason for gap in evaluation.gaps if (gap.row, gap.block) == (row, block)]
+
+
+# --- content
+
+
+def test_content_by_hand(tmp_path):
+    """Three lines of 40 pixels drawn, two of them annotated; of one image nobody has annotated anything."""
+    folder = shards_of(tmp_path / "out", {"a": [columns(5, 20, 35)], "b": [columns(9)]}, ["style"])
+    annotate(tmp_path / "truth" / "a.mat", columns(5, 12, 20, 28) == 0)
+    found = measured(folder, boundaries=tmp_path / "truth")
+    content = row_of(found, "style").figures["content"]
+    assert content["precision"].value == pytest.approx(2 / 3)
+    assert content["recall"].value == pytest.approx(2 / 4)
+    assert (
+        content["f_ods"].value == content["f_ois"].value == pytest.approx(2 * 2 / 3 * 1 / 2 / (2 / 3 + 1 / 2))
+    )
+    assert content["f_ods"].images == 1 and content["f_ods"].low is None
+    assert reasons(found, "style", "content") == ["no annotation for this key: 1 of 2"]
+    assert reasons(found, PEOPLE, "content") == ["only one annotator: 1 images"]
+
+
+def test_people_are_measured_against_each_other(tmp_path):
+    """One drew lines 5 and 20, the other 20 only: right are 40 of 80 and 40 of 40, found likewise."""
+    folder = shards_of(tmp_path / "out", {key: [columns(5)] for key in "ab"}, ["style"])
+    for key in "ab":
+        annotate(tmp_path / "truth" / f"{key}.mat", columns(5, 20) == 0, columns(20) == 0)
+    found = measured(folder, boundaries=tmp_path / "truth")
+    people = row_of(found, PEOPLE).figures["content"]
+    assert people["precision"].value == people["recall"].value == pytest.approx((40 + 40) / (80 + 40))
+    assert people["f_ods"].images == 2
+    assert people["f_ods"].low == people["f_ods"].high == pytest.approx(2 / 3)  # both images are the same
+
+
+def test_grey_sketches_have_their_best_threshold(tmp_path):
+    """The annotated line is black, a false one light: at a threshold between them precision is 1."""
+    sketch = np.minimum(columns(10), columns(30, level=200))
+    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png", threshold=0.9)
+    annotate(tmp_path / "truth" / "a.mat", columns(10) == 0)
+    found = measured(grey, boundaries=tmp_path / "truth")
+    assert value(found, "grey", "content", "precision") == 1
+    assert row_of(found, "grey").threshold == 0.5
+    # The rest is measured in two tones: at 0.9 both lines are ink.
+    assert value(found, "grey", "strokes", "ink") == pytest.approx(2 / SIDE)
+
+
+def test_the_threshold_of_the_shards_is_that_of_render():
+    levels = np.array([[178, 179]], np.uint8)
+    assert two_tone(levels, 0.7).tolist() == [[0, 255]]  # 178.5 = 0.7 x 255, and above it is paper
+    assert two_tone(np.array([[127, 128]], np.uint8), None).tolist() == [[0, 255]]
+
+
+def test_annotations_follow_size_and_fit(tmp_path):
+    """A photo of 80 x 40 pixels, cropped to its middle: its column 30 is the sketch's column 10."""
+    sketches = samples({"a": [columns(10)]}, original_width=80)
+    folder = store(tmp_path / "out", [sketches], ["style"], fit="crop", size=SIDE)
+    boundaries = np.zeros((SIDE, 2 * SIDE), bool)
+    boundaries[:, 30] = True
+    annotate(tmp_path / "truth" / "a.mat", boundaries)
+    found = measured(folder, boundaries=tmp_path / "truth")
+    assert value(found, "style", "content", "f_ods") == 1
+
+
+def test_annotations_are_found_by_key_then_by_the_stem_of_the_source(tmp_path):
+    one = samples({"k": [columns(1)]}, source="cats/7.png") + samples(
+        {"8": [columns(1)]}, source="cats/9.jpg"
+    )
+    twins = samples({"x": [columns(1)]}, source="a/5.jpg") + samples({"y": [columns(1)]}, source="b/5.jpg")
+    sets = find_shards([store(tmp_path / "out", [one + twins], ["s"], fit="keep")], 0)
+    for name in ("5", "7", "8"):
+        annotate(tmp_path / "truth" / f"{name}.mat", columns(1) == 0)
+    (found,) = find_annotations(tmp_path / "truth", sets)
+    assert {key: path.name for key, path in found.items()} == {
+        "k": "7.mat",
+        "8": "8.mat",
+    }  # 5.mat could be either's
+    (tmp_path / "other").mkdir()
+    annotate(tmp_path / "other" / "z.mat", columns(1) == 0)
+    with pytest.raises(
+        UsageError, match=r"no annotation for any of 4 samples of .*; looked for k.mat or 7.mat"
+    ):
+        find_annotations(tmp_path / "other", sets)
+
+
+def test_annotations_of_another_picture_are_refused(tmp_path):
+    folder = shards_of(tmp_path / "out", {"a": [columns(5)]}, ["style"])
+    annotate(tmp_path / "truth" / "a.mat", np.zeros((SIDE, SIDE + 1), bool))
+    with pytest.raises(SketchforgeError, match=r"a.mat.* 40 x 40 .* 41 x 40"):
+        measured(folder, boundaries=tmp_path / "truth")
+
+
+# --- whom sketches are compared with
+
+
+def drawings_in(
+    folder: Path, pens: tuple[str, ...] = ("pencil",), subjects=SUBJECTS
+) -> dict[str, np.ndarray]:
+    """A folder of the built-in drawings, `SUBJECT-PEN.png`, of various sizes."""
+    folder.mkdir(parents=True)
+    drawn = {
+        f"{subject}-{pen}": draw(subject, pen, 80 + 16 * (index % 3))
+        for index, subject in enumerate(subjects)
+        for pen in pens
+    }
+    for name, picture in drawn.items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> Evaluation:
+    """Sketches that are the references; their inverse; Canny's of made-up scenes; and other drawings."""
+    folder = tmp_path_factory.mktemp("compared")
+    drawn = list(drawings_in(folder / "people").values())
+    drawings_in(folder / "others", ("marker",), SUBJECTS[:4])
+    edges = [
+        np.where(CannySketcher(blur=1.0).edges(scene(seed, 96, 96)), 0, 255) for seed in range(len(drawn))
+    ]
+    keys = [f"k{number:02d}" for number in range(len(drawn))]
+    own = shards_of(
+        folder / "own", {key: [one, 255 - one // 2] for key, one in zip(keys, drawn)}, ["same", "inverse"]
+    )
+    canny = shards_of(
+        folder / "canny", {key: [one.astype(np.uint8)] for key, one in zip(keys, edges)}, ["canny"]
+    )
+    seen: list[int] = []
+    options = EvalSketchesOptions((own, canny), references=(folder / "people", folder / "others"), workers=1)
+    result = evaluate_sketches(options, seen.append, lambda: seen.append(0))
+    assert seen == [8 * 3 + 8 + 4, *[0] * 36]
+    return result
+
+
+def test_a_set_equal_to_the_references_scores_best(compared):
+    for block, name in (
+        ("realism", "auc"),
+        ("realism", "kid"),
+        *(("strokes", f"distance_{part}") for part in COMPARED),
+    ):
+        figures = {row.name: row.figure(block, name) for row in compared.of_kind("style", "reference")}
+        values = {
+            row: figure.value for row, figure in figures.items() if figure and row != "people (drawings)"
+        }
+        assert len(values) >= 3 and min(values, key=values.get) == "same", (name, values)
+    assert {value(compared, "same", "strokes", f"distance_{part}") for part in COMPARED} == {0}
+
+
+def test_rows_and_what_they_rest_on(compared):
+    assert [(row.kind, row.name) for row in compared.rows] == [
+        ("style", "same"),
+        ("style", "inverse"),
+        ("style", "canny"),
+        ("folder", "own"),
+        ("reference", "people (drawings)"),
+        ("reference", "others (drawings)"),
+    ]
+    assert row_of(compared, "canny").figures["strokes"]["ink"].images == 8
+    people = row_of(compared, "people (drawings)").figures
+    assert people["strokes"]["ink"].images == 8  # all of them
+    assert people["strokes"]["distance_ink"].images == people["realism"]["kid"].images == 8  # halved
+    assert row_of(compared, "others (drawings)").figures["realism"]["kid"].images == 4
+    assert 1 < value(compared, "own", "variety", "vendi") <= 2
+
+
+def test_intervals_hold_their_figures(compared):
+    for row in compared.rows:
+        for figures in row.figures.values():
+            for name, figure in figures.items():
+                if name == "kid" or name.startswith("distance"):
+                    continue  # resampled sets are less alike than the sets themselves
+                assert figure.low <= figure.value <= figure.high, (row.name, name)
+
+
+def test_gaps_are_named(compared):
+    assert reasons(compared, "", "content") == ["no --boundaries"]
+    assert reasons(compared, "canny", "variety") == ["one style only"]
+    assert not reasons(compared, "", "realism")
+
+
+def test_without_references_and_boundaries_strokes_and_variety_remain(tmp_path):
+    blank = np.full((SIDE, SIDE), 255, np.uint8)
+    folder = shards_of(
+        tmp_path / "out", {"a": [columns(5), blank], "b": [columns(9), columns(9)]}, ["s", "t"]
+    )
+    found = measured(folder)
+    assert reasons(found, "", "realism") == ["no --references"] and reasons(found, "", "content") == [
+        "no --boundaries"
+    ]
+    assert reasons(found, "t", "strokes") == ["blank, so only ink and fragments count: 1 of 2"]
+    strokes = row_of(found, "t").figures["strokes"]
+    assert (strokes["ink"].images, strokes["width"].images) == (2, 1)
+    assert strokes["ink"].value == pytest.approx(0.5 / SIDE) and strokes["width"].value == 1
+    assert not any(name.startswith("distance") for name in strokes)
+    assert row_of(found, "out").figures["variety"]["vendi"].value == pytest.approx(1.5, abs=0.5)
+
+
+def test_too_few_references_are_a_gap(tmp_path):
+    folder = shards_of(tmp_path / "out", {key: [columns(5, 20)] for key in "ab"}, ["s"])
+    drawings_in(tmp_path / "people", subjects=("cat",))
+    (tmp_path / "people" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    found = measured(folder, references=(tmp_path / "people",))
+    assert [reason.split(":")[0] for reason in reasons(found, "s", "realism")] == [
+        "two-sample test",
+        "kernel distance",
+    ]
+    assert reasons(found, "people (drawings)", "realism") == ["no floor: all drawings are of one photo"]
+    assert reasons(found, "people (drawings)", "drawings") == ["cannot be read: 1 of 2"]
+    assert "realism" not in row_of(found, "s").figures
+
+
+# --- which images
+
+
+def test_folders_are_measured_on_the_keys_they_share(tmp_path):
+    first = shards_of(tmp_path / "first", {f"k{number}": [columns(5)] for number in range(9)}, ["s"])
+    second = shards_of(tmp_path / "second", {f"k{number}": [columns(7)] for number in range(2, 12)}, ["s"])
+    sets = find_shards([first, second], 3)
+    assert [one.chosen for one in sets] == [("k2", "k5", "k8")] * 2
+    assert style_names(sets) == [["first/s"], ["second/s"]]
+    found = measured(first, second, samples=3)
+    assert reasons(found, "first", "samples") == ["not in all folders, left out: 2 of 9"]
+    assert value(found, "second/s", "strokes", "ink") == pytest.approx(1 / SIDE)
+    assert len(find_shards([first], 0)[0].chosen) == 9
+    with pytest.raises(UsageError, match="named twice"):
+        find_shards([first, tmp_path / "second" / ".." / "first"], 3)
+
+
+def test_drawings_of_one_photo_stay_together(tmp_path):
+    drawings_in(tmp_path / "people", ("pencil", "marker"), SUBJECTS[:5])
+    found = find_drawings(tmp_path / "people", 0)
+    assert sorted(set(found.photos)) == sorted(SUBJECTS[:5]) and len(found.drawings) == 10
+    for seed in range(20):
+        first, second = halves(found.photos, seed, 0)
+        sides = [{found.photos[index] for index in side} for side in (first, second)]
+        assert sorted(first + second) == list(range(10)) and not sides[0] & sides[1]
+        assert [len(side) for side in sides] == [2, 3]
+    for ways in ([(seed, 0) for seed in range(20)], [(0, turn) for turn in range(20)]):
+        assert len({str(halves(found.photos, *way)) for way in ways}) > 5
+
+
+def test_a_numbered_series_is_not_one_photo(tmp_path):
+    for number in range(21):
+        (tmp_path / f"drawing-{number:02d}.png").write_bytes(b"never read")
+    assert len(set(find_drawings(tmp_path, 0).photos)) == 21
+    assert len(find_drawings(tmp_path, 5).drawings) == 5
+
+
+# --- resampling
+
+
+def test_resampled_distances_are_those_of_strokes_compare():
+    drawn = [
+        measure_strokes(draw(subject, "pencil", 56 + 8 * index)) for index, subject in enumerate(SUBJECTS * 2)
+    ]
+    ours, theirs = drawn[:7], drawn[7:]
+    rng = np.random.default_rng(0)
+    for part in COMPARED:
+        values, reference = (np.array([getattr(one, part) for one in side]) for side in (ours, theirs))
+        distance = wasserstein(values, reference)
+        for indices in (np.arange(7), rng.integers(7, size=7), np.array([3])):
+            again = compare([ours[index] for index in indices], theirs)[part]
+            assert distance(indices) == pytest.approx(again), part
+
+
+def test_resampled_distances_leave_out_what_has_no_value():
+    distance = wasserstein(np.array([1.0, np.nan, 4.0]), np.array([0.0, np.nan, 2.0]))
+    assert distance(np.array([0, 1, 2, 2])) == pytest.approx(wasserstein_distance([1, 4, 4], [0, 2]))
+    assert np.isnan(distance(np.array([1, 1])))
+
+
+def test_resampled_areas_are_those_of_the_two_sample_test():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([True, False], [60, 50])
+    groups = np.where(labels, rng.integers(0, 9, 110).astype(str), "people")
+    result = TwoSampleResult(rng.integers(0, 12, 110).astype(float), labels, groups, rng.integers(0, 3, 110))
+    wins, pairs = ranked_pairs(result)
+    assert wins.sum() / pairs.sum() == pytest.approx(result.auc)
+    for _ in range(5):
+        drawn = rng.integers(9, size=9)
+        weights = dict(zip(map(str, range(9)), np.bincount(drawn, minlength=9)))
+        assert wins[drawn].sum() / pairs[drawn].sum() == pytest.approx(result.resampled_auc(weights))
