@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trainers.colouring import coloured, stretched
+from trainers.colouring import coloured, smoothed, stretched
 
 SIZE = 96
 
@@ -77,3 +77,15 @@ def test_a_sheet_without_lines_is_one_region(level):
 def test_a_grey_scan_is_stretched_to_paper_and_ink():
     scan = (ring() // 4 + 120).astype(np.uint8)
     assert np.allclose(stretched(scan), stretched(ring()), atol=0.02)
+
+
+def test_smoothing_takes_texture_and_leaves_edges():
+    rng = np.random.default_rng(4)
+    photo = np.full((SIZE, SIZE, 3), 60, np.uint8)
+    photo[:, SIZE // 2 :] = 180
+    specks = rng.random((SIZE, SIZE)) < 0.15
+    rough = np.where(specks[..., None], np.uint8(255) - photo, photo)
+    calm = smoothed(rough, 7).astype(int)
+    strayed = np.abs(rough.astype(int) - photo).mean()
+    assert np.abs(calm - photo).mean() < 0.1 * strayed
+    assert calm[48, SIZE // 2 - 4, 0] == 60 and calm[48, SIZE // 2 + 3, 0] == 180, "no blur over the edge"
