@@ -58,22 +58,21 @@ class Variant:
     options: dict[str, Any] = field(default_factory=dict)
     procedure: type[Tom] = Tom
     num_drawings: int | None = None
+    average: bool = True
 
 
-class AverageWeights(Tom):
-    """Draws with an exponential moving average of G's weights (decay 0.98)."""
+class Average:
+    """A moving average of G's weights: every step pulls them towards its own few drawings."""
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        losses = super().step(batch)
-        present = self.networks.generator.state_dict()
-        if not hasattr(self, "average"):
-            self.average = {name: tensor.clone() for name, tensor in present.items()}
-        for name, tensor in self.average.items():
-            tensor.lerp_(present[name], 0.02)
-        return losses
+    def __init__(self, decay: float = 0.95) -> None:
+        self.decay, self.state = decay, {}
 
-    def finish(self) -> None:
-        self.networks.generator.load_state_dict(self.average)
+    def add(self, generator: nn.Module) -> None:
+        for name, tensor in generator.state_dict().items():
+            if name not in self.state or not tensor.is_floating_point():
+                self.state[name] = tensor.clone()
+            else:
+                self.state[name].lerp_(tensor, 1 - self.decay)
 
 
 class FallingRate(Tom):
@@ -201,7 +200,7 @@ VARIANTS: dict[str, Variant] = {
         "D and Gram term on relu1_1 to relu3_1", {"style_taps": ("relu1_1", "relu2_1", "relu3_1")}
     ),
     "falling rate": Variant("learning rate falling to nothing", procedure=FallingRate),
-    "average": Variant("moving average of G's weights", procedure=AverageWeights),
+    "last": Variant("the last weights in place of their average", average=False),
     "raw features": Variant("G fed features without instance normalisation", procedure=RawFeatures),
     "local contrast": Variant("G fed locally normalised features", procedure=LocalContrast),
     "contrast": Variant("photos at random contrast", procedure=ContrastAugmented),
@@ -239,14 +238,17 @@ def train(name: str, data: Path, work: Path) -> None:
     allowed = None
     if name.endswith("equal time"):
         allowed = json.loads((work / "default.json").read_text())["seconds"]
+    average = Average()
     for step in range(steps):
         start = time.process_time()
         tom.step(tom.batch(step, None))
+        average.add(tom.networks.generator)
         seconds += time.process_time() - start
         if allowed and seconds >= allowed:
             steps = step + 1
             break
-    getattr(tom, "finish", lambda: None)()
+    if variant.average:
+        tom.networks.generator.load_state_dict(average.state)
     scores = content_scores(tom, data, work / f"{name}.png") | realism_score(tom, data)
     write_json(work / f"{name}.json", {"name": name, "steps": steps, "seconds": round(seconds, 1)} | scores)
 

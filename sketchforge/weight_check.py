@@ -22,6 +22,14 @@ def check_weights(file: WeightFile, path: Path) -> None:
         from sketchforge.weights import read_encoder
 
         read_encoder(path)
+    elif file.name == "tom":
+        import torch
+
+        from sketchforge.sketchers.tom import TomSketcher
+        from sketchforge.tom_run import read_run
+
+        record = read_run(path.parent)
+        TomSketcher.from_run(path.parent, len(record["snapshots"]), torch.device("cpu"))
     elif file.name in ("vgg16", "vgg19"):
         from sketchforge.weights import load_teacher
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.tom_run import builtin_run
 
 CACHE_VARIABLE = "SKETCHFORGE_WEIGHTS"
 SUFFIXES = (".safetensors", ".npz", ".pth")
@@ -79,6 +80,14 @@ KNOWN = {
             "tom-train --encoder builtin (the default)",
             ("encoder.safetensors",),
             _assets_folder,
+            "MIT, like sketchforge",
+            "it comes with the package: install sketchforge again",
+        ),
+        WeightFile(
+            "tom",
+            "render --tom builtin (the default where there is no runs/tom)",
+            ("run.json",),  # with the snapshots that it names beside it
+            builtin_run,
             "MIT, like sketchforge",
             "it comes with the package: install sketchforge again",
         ),
