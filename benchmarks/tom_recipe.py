@@ -58,21 +58,6 @@ class Variant:
     options: dict[str, Any] = field(default_factory=dict)
     procedure: type[Tom] = Tom
     num_drawings: int | None = None
-    average: bool = True
-
-
-class Average:
-    """A moving average of G's weights: every step pulls them towards its own few drawings."""
-
-    def __init__(self, decay: float = 0.95) -> None:
-        self.decay, self.state = decay, {}
-
-    def add(self, generator: nn.Module) -> None:
-        for name, tensor in generator.state_dict().items():
-            if name not in self.state or not tensor.is_floating_point():
-                self.state[name] = tensor.clone()
-            else:
-                self.state[name].lerp_(tensor, 1 - self.decay)
 
 
 class FallingRate(Tom):
@@ -187,8 +172,8 @@ VARIANTS: dict[str, Variant] = {
     "smoothing 9": Variant("content smoothed more", {"smoothing": 9}),
     "neither": Variant("neither coloured nor smoothed", {"coloured_weight": 0.0, "smoothing": 0}),
     "no relu4_1": Variant("G fed relu3_1 to relu1_1", THREE_TAPS),
-    "narrow": Variant("G of half the width", {"widths": (24, 24, 16, 8)}),
-    "wide": Variant("G of one and a half times the width", {"widths": (72, 72, 48, 24)}),
+    "narrow": Variant("G of half the width", {"widths": (12, 24, 16, 8)}),
+    "wide": Variant("G of one and a half times the width", {"widths": (48, 72, 48, 24)}),
     "no adversarial": Variant("without the adversarial loss", {"adversarial_weight": 0.0}),
     "log": Variant("log losses as printed in Eqs. 5-6", options={"adversarial": "log"}),
     "authors' D": Variant("the authors' discriminator", procedure=PaperJudged),
@@ -200,7 +185,8 @@ VARIANTS: dict[str, Variant] = {
         "D and Gram term on relu1_1 to relu3_1", {"style_taps": ("relu1_1", "relu2_1", "relu3_1")}
     ),
     "falling rate": Variant("learning rate falling to nothing", procedure=FallingRate),
-    "last": Variant("the last weights in place of their average", average=False),
+    "smoother": Variant("a longer average", {"average_decay": 0.97}),
+    "last": Variant("the last weights in place of their average", {"average_decay": 0.0}),
     "raw features": Variant("G fed features without instance normalisation", procedure=RawFeatures),
     "local contrast": Variant("G fed locally normalised features", procedure=LocalContrast),
     "contrast": Variant("photos at random contrast", procedure=ContrastAugmented),
@@ -238,17 +224,13 @@ def train(name: str, data: Path, work: Path) -> None:
     allowed = None
     if name.endswith("equal time"):
         allowed = json.loads((work / "default.json").read_text())["seconds"]
-    average = Average()
     for step in range(steps):
         start = time.process_time()
         tom.step(tom.batch(step, None))
-        average.add(tom.networks.generator)
         seconds += time.process_time() - start
         if allowed and seconds >= allowed:
             steps = step + 1
             break
-    if variant.average:
-        tom.networks.generator.load_state_dict(average.state)
     scores = content_scores(tom, data, work / f"{name}.png") | realism_score(tom, data)
     write_json(work / f"{name}.json", {"name": name, "steps": steps, "seconds": round(seconds, 1)} | scores)
 
@@ -256,7 +238,7 @@ def train(name: str, data: Path, work: Path) -> None:
 @torch.no_grad()
 def drawn(tom: Tom, image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> uint8 H×W, 255 = paper."""
-    generator = tom.networks.generator.eval()
+    generator = tom.networks.average.eval()
     sketch = generator(tom._prepared(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
     picture = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
     picture[: sketch.shape[0], : sketch.shape[1]] = ((sketch + 1) * 127.5).clamp(0, 255).round().numpy()

@@ -44,7 +44,7 @@ class RenderOptions:
     size: int = 256  # side of the output square, in pixels
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
-    threshold: float = 0.85  # png1: paper where the sketch is above it
+    threshold: float = 0.75  # png1: paper where the sketch is above it
     core: float = 0.15  # png1: lines that are nowhere as dark as this are left out
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None

@@ -111,10 +111,10 @@ def test_list_tells_of_every_file(call, cache):
     code, stdout, stderr = call("weights", "list")
     assert (code, stderr) == (0, "")
     told = paragraphs(stdout)
-    assert list(told) == list(KNOWN) == ["builtin", "vgg16", "vgg19", "hed", "pidinet", "teed"]
+    assert list(told) == list(KNOWN) == ["builtin", "tom", "vgg16", "vgg19", "hed", "pidinet", "teed"]
     for name, text in told.items():
         assert KNOWN[name].used_by in text and f"licence     {KNOWN[name].licence}" in text
-    for name in ("builtin", "teed"):
+    for name in ("builtin", "tom", "teed"):
         file = KNOWN[name].found()
         assert (
             f"there       {file} (" in told[name]
@@ -214,7 +214,7 @@ def test_of_two_files_none_is_chosen(call, cache):
         (["weights"], "Missing command"),
         (["weights", "fetch"], "No such command 'fetch'"),
         (["weights", "path"], "Missing argument 'NAME'"),
-        (["weights", "path", "vgg11"], "'vgg11' is not one of 'builtin', 'vgg16'"),
+        (["weights", "path", "vgg11"], "'vgg11' is not one of 'builtin', 'tom', 'vgg16'"),
         (["weights", "check", "vgg11"], "'vgg11' is not one of"),
         (["weights", "list", "--json"], "No such option"),
     ],

@@ -11,6 +11,7 @@ Everything random derives from (seed, purpose, step), so a run that was killed g
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Networks:
     """What training changes, and what a saved state holds."""
 
     generator: nn.Module
+    average: nn.Module  # of the generator's weights over the last steps; it is what draws
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
@@ -114,10 +116,12 @@ class Tom:
         with _seeded(options.seed, "tom generator"):
             generator = GENERATORS[recipe.generator](taps, [channels(tap) for tap in taps], recipe.widths)
         generator.to(self.device, memory_format=torch.channels_last)
+        average = copy.deepcopy(generator).requires_grad_(False)
         with _seeded(options.seed, "tom discriminator"):
             discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(self.device)
         return Networks(
             generator,
+            average,
             discriminator,
             torch.optim.Adam(generator.parameters(), recipe.generator_rate, recipe.betas),
             torch.optim.Adam(discriminator.parameters(), recipe.discriminator_rate, recipe.betas),
@@ -193,17 +197,17 @@ class Tom:
             losses["coloured"] = F.mse_loss(found, self._here(batch.originals)[:, :1])
             weights["coloured"] = recipe.coloured_weight
         _update(net.optimizer_g, sum(weights[name] * loss for name, loss in losses.items()), "generator")
+        _average(net.average, net.generator, recipe.average_decay)
         return {name: loss.item() for name, loss in ({"loss_d": loss_d} | losses).items()}
 
     @torch.no_grad()
     def evaluate(self, window: int | None = None) -> Evaluation:
-        """Draw the validation photos with the present generator and score them; changes no state.
+        """Draw the validation photos with the averaged generator and score them; changes no state.
 
         window: whose drawings the realism is measured against; None: all.
         """
         group = self.group(window) if window is not None else list(range(len(self.groups)))
-        generator = self.networks.generator.eval()
-        sketches = generator(self._prepared(self.validation_features))
+        sketches = self.networks.average.eval()(self._prepared(self.validation_features))
         features = self.encoder(sketches.expand(-1, 3, -1, -1), [*self.recipe.style_taps, LAYOUT_TAP])
         content = content_correlation(features[LAYOUT_TAP], self.validation_features[LAYOUT_TAP]).mean()
         distances = []
@@ -241,6 +245,16 @@ class Tom:
 
 def _stack(pictures: Sequence[np.ndarray]) -> Tensor:
     return to_tensor(np.stack(pictures)) if pictures else torch.empty(0, 3, 1, 1)
+
+
+@torch.no_grad()
+def _average(average: nn.Module, present: nn.Module, decay: float) -> None:
+    """Pull the average's weights and buffers towards the present ones."""
+    for old, new in zip(average.state_dict().values(), present.state_dict().values(), strict=True):
+        if new.is_floating_point():
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)  # counters
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:

@@ -13,7 +13,7 @@ class TomRecipe:
     generator: str = "lean"  # lean | paper
     # What G sees of a photo, coarse to fine: relu4_1 tells outlines from texture, the others know where they run.
     generator_taps: tuple[str, ...] = ("relu4_1", "relu3_1", "relu2_1", "relu1_1")
-    widths: tuple[int, ...] = (48, 48, 32, 16)  # G's channels after each stage
+    widths: tuple[int, ...] = (24, 48, 32, 16)  # G's channels after each stage
     # Departure from the authors' pool3 in Eqs. 1-4: relu3_1 still knows where a line runs.
     content_taps: tuple[str, ...] = ("relu3_1",)  # of Eq. 4's target
     smoothing: int = 7  # side in pixels of the median filter that takes texture out of Eq. 4's content; 0: none
@@ -26,6 +26,8 @@ class TomRecipe:
     generator_rate: float = 1e-3
     discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
+    # Of the moving average of G's weights that snapshots are taken of: each step pulls G towards its own few drawings.
+    average_decay: float = 0.9
 
     def record(self) -> dict[str, Any]:
         """As JSON gives it back: lists in place of tuples."""

@@ -209,7 +209,7 @@ def _evaluate(
         if step >= latest or (settled(content) and step >= latest // 2):
             candidates["settled_at"] = step
     elif step > candidates["settled_at"]:
-        write_snapshot(_candidate_path(run, step), tom.networks.generator, scores)
+        write_snapshot(_candidate_path(run, step), tom.networks.average, scores)
     photos = to_uint8(tom.validation_photos)
     rows = [[photo, _grey(sketch)] for photo, sketch in zip(photos[:4], found.sketches)]
     write_png(run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
@@ -222,7 +222,7 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
     generators = [read_snapshot(_candidate_path(run, e["step"]))[0] for e in evaluations]
     drawn = []
     for generator in generators:
-        tom.networks.generator = generator.to(tom.device)
+        tom.networks.average = generator.to(tom.device)
         drawn.append(tom.evaluate().sketches)
     drawn = np.stack(drawn)
     difference = pairwise_difference(drawn)
