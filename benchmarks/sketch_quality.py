@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tom", type=Path, help="default: the snapshots that render uses")
-    parser.add_argument("--photos", type=int, default=50)
+    parser.add_argument("--photos", type=int, default=50, help="for content")
+    parser.add_argument("--grey-photos", type=int, default=50, help="for content at all thresholds, some of them")
     asked = parser.parse_args()
     data, work = asked.data, asked.work
     work.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,8 @@ def main() -> None:
     photos = sorted((data / "photos/bsds500/val").iterdir())[1::2][: asked.photos]
     tuned = tune_canny(photos, data, work / "canny.json")
     methods = methods_at_hand(data, asked.tom, tuned)
-    by_folder = [rendered(work / "content-grey", photos, methods, sketch_format="png")]
+    some = photos[:: max(1, len(photos) // asked.grey_photos)][: asked.grey_photos]
+    by_folder = [rendered(work / "content-grey", some, methods, sketch_format="png")]
     by_folder.append(rendered(work / "content", photos, methods))
     for name, folders in zip(("content-grey", "content"), by_folder, strict=True):
         report(work / name, shards=folders, boundaries=data / "photos/bsds500/boundaries_val")
