@@ -10,19 +10,14 @@ from scipy.io import savemat
 from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics.lines import (
-    COMPARED,
-    PEOPLE,
-    Evaluation,
-    Row,
-    evaluate_sketches,
-    halves,
-    ranked_pairs,
-    wasserstein,
-)
+from sketchforge.metrics.comparison import halves
+from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row
+from sketchforge.metrics.lines import evaluate_sketches
 from sketchforge.metrics.one_sketch import two_tone
 from sketchforge.metrics.realism import TwoSampleResult
+from sketchforge.metrics.realism_figures import ranked_pairs
 from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards, style_names
+from sketchforge.metrics.stroke_figures import wasserstein
 from sketchforge.metrics.strokes import compare, measure_strokes
 from sketchforge.options import EvalSketchesOptions
 from sketchforge.samples.drawings import draw
