@@ -62,7 +62,7 @@ def tables(found: Any) -> Iterator[str]:
             yield from _table(block, columns, shown, _percentiles)
             compared = [row for row in shown if row.figure(block, f"distance_{DISTANCES[0][0]}")]
             if compared:
-                yield "distance from the references' distribution in its standard deviations, lower is better"
+                yield "distance from the references' distribution in its inter-quartile ranges, lower is better"
                 yield from _table(
                     block,
                     [(f"distance_{name}", heading.split()[0], 1, 1) for name, heading, _, _ in DISTANCES],

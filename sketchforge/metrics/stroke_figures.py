@@ -10,7 +10,7 @@ import numpy as np
 from sketchforge.metrics.evaluation import COMPARED, STROKES, SUMMARISED, Figure, Gap
 from sketchforge.metrics.figures import figures_of
 from sketchforge.metrics.measuring import Measured
-from sketchforge.metrics.strokes import Strokes, compare, values_of
+from sketchforge.metrics.strokes import Strokes, compare, spread_of, values_of
 
 
 def stroke_figures(measured: Measured, name: str, seed: int, gaps: list[Gap]) -> dict[str, Figure]:
@@ -68,7 +68,7 @@ def wasserstein(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarr
     order = known[np.argsort(values[known], kind="stable")]
     ours = values[order]
     points = np.sort(np.concatenate([ours, theirs]))
-    widths = np.diff(points) / theirs.std()
+    widths = np.diff(points) / spread_of(theirs)
     share = np.searchsorted(theirs, points[:-1], "right") / len(theirs)
     below = np.searchsorted(ours, points[:-1], "right")
 

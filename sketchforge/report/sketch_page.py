@@ -98,8 +98,8 @@ def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
         ]
         yield from _table(distances, compared, floor)
         yield (
-            '<p class="faint">Wasserstein distance between the distributions over sketches, in standard '
-            "deviations of the human drawings'. Lower is better, down to the floor.</p>\n"
+            '<p class="faint">Wasserstein distance between the distributions over sketches, in '
+            "inter-quartile ranges of the human drawings'. Lower is better, down to the floor.</p>\n"
         )
     if floor:
         yield f'<p class="faint">{key_to_floor()} '
