@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.comparison import halves
-from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row
+from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row, as_json
 from sketchforge.metrics.lines import evaluate_sketches
 from sketchforge.metrics.one_sketch import two_tone
 from sketchforge.metrics.realism import TwoSampleResult
@@ -19,7 +19,8 @@ from sketchforge.metrics.realism_figures import ranked_pairs
 from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards, style_names
 from sketchforge.metrics.stroke_figures import wasserstein
 from sketchforge.metrics.strokes import compare, measure_strokes
-from sketchforge.options import EvalSketchesOptions
+from sketchforge.options import EvalSketchesOptions, RenderOptions
+from sketchforge.pictures import encode_sketches
 from sketchforge.samples.drawings import draw
 from sketchforge.sketchers.canny import CannySketcher
 
@@ -104,19 +105,45 @@ def test_people_are_measured_against_each_other(tmp_path):
 
 def test_grey_sketches_have_their_best_threshold(tmp_path):
     """The annotated line is black, a false one light: at a threshold between them precision is 1."""
-    sketch = np.minimum(columns(10), columns(30, level=200))
-    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png", threshold=0.9)
+    sketch = np.minimum(columns(10), columns(11, 30, level=200))
+    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png")
     annotate(tmp_path / "truth" / "a.mat", columns(10) == 0)
     found = measured(grey, boundaries=tmp_path / "truth")
     assert value(found, "grey", "content", "precision") == 1
     assert row_of(found, "grey").threshold == 0.5
-    # The rest is measured in two tones: at 0.9 both lines are ink.
+    # The rest is measured in two tones: what is light is ink beside the black line, and no line by itself.
     assert value(found, "grey", "strokes", "ink") == pytest.approx(2 / SIDE)
+    assert as_json(found)["thresholds"]["binarised"] == {str(grey): {"threshold": 0.85, "core": 0.15}}
 
 
-def test_the_threshold_of_the_shards_is_that_of_render():
-    levels = np.array([[178, 179]], np.uint8)
-    assert two_tone(levels, 0.7).tolist() == [[0, 255]]  # 178.5 = 0.7 x 255, and above it is paper
+def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
+    """All but content: the same figures as of `render`'s black and white."""
+    rng = np.random.default_rng(0)
+
+    def dark_and_faint() -> np.ndarray:
+        dark, faint, across = (rng.integers(0, SIDE, 3) for _ in range(3))
+        sketch = np.minimum(columns(*dark), columns(*faint, level=180))
+        sketch[across, :12] = np.minimum(sketch[across, :12], 150)  # some of them touch the dark lines
+        return sketch
+
+    drawn = {key: np.stack([dark_and_faint(), dark_and_faint()]) for key in "abc"}
+    pairs = {key: list(pair) for key, pair in drawn.items()}
+    grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png")
+    thresholds = RenderOptions.threshold, RenderOptions.core
+    stored = [
+        {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, thresholds)[0]}
+        for key, pair in drawn.items()
+    ]
+    bits = store(tmp_path / "bits", [stored], ["s", "t"], fit="keep")
+    drawings_in(tmp_path / "people", subjects=SUBJECTS[:3])
+    seen = []
+    for folder in (grey, bits):
+        found = measured(folder, references=(tmp_path / "people",))
+        seen.append([row.figures for row in found.of_kind("style", "folder")])
+    assert seen[0] == seen[1] and set(seen[0][0]) == {"realism", "strokes"}
+
+
+def test_drawings_and_sketches_of_one_bit_are_cut_at_mid_grey():
     assert two_tone(np.array([[127, 128]], np.uint8), None).tolist() == [[0, 255]]
 
 

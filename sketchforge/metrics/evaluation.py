@@ -128,7 +128,10 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "thresholds": {
             "darkness": list(THRESHOLDS),
             "tolerance": TOLERANCE,
-            "binarised": {str(one.path): one.threshold for one in evaluation.shards},
+            "binarised": {
+                str(one.path): one.thresholds and dict(zip(("threshold", "core"), one.thresholds, strict=True))
+                for one in evaluation.shards
+            },
         },
         "methods": {
             "kid": kernel_distance_name(ENCODER),

@@ -123,7 +123,7 @@ class Measuring:
                     sample.key,
                     str(one.path),
                     sketch,
-                    one.threshold,
+                    one.thresholds,
                     self._realism,
                     self._seed,
                     annotations.get(sample.key),
