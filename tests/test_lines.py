@@ -10,18 +10,21 @@ from scipy.io import savemat
 from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.metrics.bootstrap import interval
 from sketchforge.metrics.comparison import halves
 from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row, as_json
 from sketchforge.metrics.lines import evaluate_sketches
+from sketchforge.metrics.measuring import Measured
 from sketchforge.metrics.one_sketch import two_tone
-from sketchforge.metrics.realism import TwoSampleResult
-from sketchforge.metrics.realism_figures import ranked_pairs
+from sketchforge.metrics.realism import TwoSampleResult, two_sample_test
+from sketchforge.metrics.realism_figures import auc_figures, mean_area, ranked_pairs
 from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards, style_names
 from sketchforge.metrics.stroke_figures import wasserstein
 from sketchforge.metrics.strokes import compare, measure_strokes
 from sketchforge.options import EvalSketchesOptions, RenderOptions
 from sketchforge.pictures import encode_sketches
 from sketchforge.samples.drawings import draw
+from sketchforge.seeding import derive_seed
 from sketchforge.sketchers.canny import CannySketcher
 
 SIDE = 40  # pixels; the tolerance is 0.42 of one, so lines match where they coincide
@@ -369,9 +372,42 @@ def test_resampled_areas_are_those_of_the_two_sample_test():
     labels = np.repeat([True, False], [60, 50])
     groups = np.where(labels, rng.integers(0, 9, 110).astype(str), "people")
     result = TwoSampleResult(rng.integers(0, 12, 110).astype(float), labels, groups, rng.integers(0, 3, 110))
-    wins, pairs = ranked_pairs(result)
+    wins, pairs = ranked_pairs(result, np.array([*map(str, range(9))]))
     assert wins.sum() / pairs.sum() == pytest.approx(result.auc)
     for _ in range(5):
         drawn = rng.integers(9, size=9)
         weights = dict(zip(map(str, range(9)), np.bincount(drawn, minlength=9)))
         assert wins[drawn].sum() / pairs[drawn].sum() == pytest.approx(result.resampled_auc(weights))
+
+
+def test_an_auc_is_the_mean_over_runs_and_its_interval_that_of_the_mean():
+    """By brute force: every run by itself, every resampling by weights."""
+    rng = np.random.default_rng(2)
+    sets = []
+    for shift, images in ((0.4, 6), (0.0, 7)):
+        patches = [rng.normal(shift, 1, (5, 4)) for _ in range(images)]
+        for one in patches:
+            one[:, 0] = rng.integers(20, 90, 5)  # line pixels
+        sets.append(Measured([f"{shift}-{number}" for number in range(images)], patches=patches))
+    flat = [
+        (np.concatenate(one.patches), [photo for photo in one.photos for _ in range(5)]) for one in sets
+    ]
+    seeds = [derive_seed(3, "two-sample test", run) for run in range(5)]
+    runs = [two_sample_test(*flat[0], *flat[1], seed) for seed in seeds]
+    figure = auc_figures(*sets, "s", 3, [], 50, 5)["auc"]
+    assert figure.value == pytest.approx(np.mean([run.auc for run in runs])) and figure.images == 6
+    assert len({run.auc for run in runs}) > 1
+
+    def mean(drawn: list[str]) -> float:
+        weights = {photo: drawn.count(photo) for photo in sets[0].photos}
+        return np.nanmean([run.resampled_auc(weights) for run in runs])
+
+    low, high = interval(sets[0].photos, mean, 3, "images", 50)
+    assert (figure.low, figure.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_run_without_patches_of_the_images_drawn_does_not_count():
+    wins, pairs = np.array([[3.0, 1.0], [0.0, 4.0]]), np.array([[4.0, 4.0], [0.0, 8.0]])
+    assert mean_area(wins, pairs) == pytest.approx((4 / 8 + 4 / 8) / 2)
+    assert mean_area(wins[:, :1], pairs[:, :1]) == 3 / 4
+    assert np.isnan(mean_area(wins[1:, :1], pairs[1:, :1]))

@@ -15,6 +15,7 @@ VERSION = 1
 ENCODER = "builtin"
 RESAMPLINGS = 1000
 HALVINGS = 20  # of the references, for the floor
+AUC_RUNS = 5  # of the two-sample test, each with a seed of its own; an AUC is their mean
 LEVEL = 0.95
 PEOPLE = "people (each against the others)"  # the name of their row
 
@@ -139,6 +140,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "vendi_width": WIDTH,
             "resamplings": RESAMPLINGS,
             "halvings": HALVINGS,
+            "auc_runs": AUC_RUNS,
             "level": LEVEL,
         },
         "encoder": evaluation.encoder,

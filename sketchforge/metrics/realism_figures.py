@@ -11,41 +11,63 @@ from sketchforge.metrics.evaluation import REALISM, Figure, Gap
 from sketchforge.metrics.figures import figures_of
 from sketchforge.metrics.measuring import Measured
 from sketchforge.metrics.realism import TwoSampleResult, two_sample_test
+from sketchforge.seeding import derive_seed
 
 
 def auc_figures(
-    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resamplings: int
+    measured: Measured,
+    reference: Measured,
+    name: str,
+    seed: int,
+    gaps: list[Gap],
+    resamplings: int,
+    runs: int,
 ) -> dict[str, Figure]:
-    """`auc`; nothing, and a gap, where there are too few images."""
+    """`auc`, the mean over `runs` of the test; nothing, and a gap, where one of them finds too few images.
+
+    A run's AUC depends on which patches it takes to balance the ink, and on its folds. A resampling draws
+    images once for all runs, so the interval is that of the mean.
+    """
+    seeds = [derive_seed(seed, "two-sample test", run) for run in range(runs)]
     try:
-        result = two_sample_test(*_patches(measured), *_patches(reference), seed)
+        results = [two_sample_test(*_patches(measured), *_patches(reference), one) for one in seeds]
     except UsageError as error:
         gaps.append(Gap(name, REALISM, str(error)))
         return {}
-    wins, pairs = ranked_pairs(result)
+    images = np.unique(np.concatenate([result.groups[result.labels] for result in results]))
+    wins, pairs = np.stack([ranked_pairs(result, images) for result in results], axis=1)
 
     def resampled(drawn: np.ndarray) -> dict[str, float]:
-        total = pairs[drawn].sum()
-        return {"auc": float(wins[drawn].sum() / total) if total else math.nan}
+        return {"auc": mean_area(wins[:, drawn], pairs[:, drawn])}
 
-    return figures_of(len(wins), resampled, seed, resamplings)
+    return figures_of(len(images), resampled, seed, resamplings)
 
 
-def ranked_pairs(result: TwoSampleResult) -> tuple[np.ndarray, np.ndarray]:
-    """Of each source image of the first set, in order of their names, the pairs of one of its patches with
-    one of the second set in the same fold: those won, ties a half, and all of them, each float64 (images,).
+def mean_area(wins: np.ndarray, pairs: np.ndarray) -> float:
+    """The AUC, mean over runs, from `ranked_pairs` of each, (runs, images); nan where none has a pair.
+
+    A run that has taken no patch of the images drawn has no AUC and does not count.
+    """
+    won, counted = wins.sum(axis=1), pairs.sum(axis=1)
+    has_pairs = counted > 0
+    return float((won[has_pairs] / counted[has_pairs]).mean()) if has_pairs.any() else math.nan
+
+
+def ranked_pairs(result: TwoSampleResult, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `images`, source images of the first set, the pairs of one of its patches with one of the
+    second set in the same fold: those won, ties a half, and all of them, each float64 (images,).
 
     The AUC of images drawn with replacement is the sum of the one over that of the other, the second set as
-    it is.
+    it is. `images` are sorted, and all of the result's first set are among them.
     """
-    names, image = np.unique(result.groups[result.labels], return_inverse=True)
+    image = np.searchsorted(images, result.groups[result.labels])
     wins, pairs = np.zeros(len(result.labels)), np.zeros(len(result.labels))
     for fold in np.unique(result.folds):
         first = np.flatnonzero(result.labels & (result.folds == fold))
         second = np.sort(result.scores[~result.labels & (result.folds == fold)])
         sides = [np.searchsorted(second, result.scores[first], side) for side in ("left", "right")]
         wins[first], pairs[first] = (sides[0] + sides[1]) / 2, len(second)
-    return tuple(np.bincount(image, found[result.labels], len(names)) for found in (wins, pairs))
+    return tuple(np.bincount(image, found[result.labels], len(images)) for found in (wins, pairs))
 
 
 def _patches(measured: Measured) -> tuple[np.ndarray, list[str]]:

@@ -67,7 +67,8 @@ COLUMNS = (
         1,
         3,
         "How well a classifier tells thinned stroke patches from those of the human "
-        "drawings, images held out: 0.5 not at all, 1 always. Lower is better, down to the floor.",
+        "drawings, images held out: 0.5 not at all, 1 always; mean over five runs. Lower is better, down "
+        "to the floor.",
         (0, 1),
     ),
     Column(
