@@ -14,7 +14,7 @@ from sketchforge.metrics.bootstrap import interval
 from sketchforge.metrics.comparison import halves
 from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row, as_json
 from sketchforge.metrics.lines import evaluate_sketches
-from sketchforge.metrics.measuring import Measured
+from sketchforge.metrics.measuring import Measured, Measuring
 from sketchforge.metrics.one_sketch import two_tone
 from sketchforge.metrics.realism import TwoSampleResult, two_sample_test
 from sketchforge.metrics.realism_figures import auc_figures, mean_area, ranked_pairs
@@ -120,7 +120,7 @@ def test_grey_sketches_have_their_best_threshold(tmp_path):
 
 
 def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
-    """All but content: the same figures as of `render`'s black and white."""
+    """All but content: what is measured of them is the same as of `render`'s black and white."""
     rng = np.random.default_rng(0)
 
     def dark_and_faint() -> np.ndarray:
@@ -138,12 +138,13 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
         for key, pair in drawn.items()
     ]
     bits = store(tmp_path / "bits", [stored], ["s", "t"], fit="keep")
-    drawings_in(tmp_path / "people", subjects=SUBJECTS[:3])
-    seen = []
-    for folder in (grey, bits):
-        found = measured(folder, references=(tmp_path / "people",))
-        seen.append([row.figures for row in found.of_kind("style", "folder")])
-    assert seen[0] == seen[1] and set(seen[0][0]) == {"realism", "strokes"}
+    measuring = Measuring(0, True, None, lambda: None)
+    found = [measuring.shards(*find_shards([folder], 0), {}, people=False).styles for folder in (grey, bits)]
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.strokes == theirs.strokes
+        for kind in ("patches", "features", "manners"):
+            assert len(getattr(ours, kind)) == 3
+            np.testing.assert_array_equal(*(np.concatenate(getattr(one, kind)) for one in (ours, theirs)))
 
 
 def test_drawings_and_sketches_of_one_bit_are_cut_at_mid_grey():
@@ -211,8 +212,8 @@ def drawings_in(
 def compared(tmp_path_factory) -> Evaluation:
     """Sketches that are the references; their inverse; Canny's of made-up scenes; and other drawings."""
     folder = tmp_path_factory.mktemp("compared")
-    drawn = list(drawings_in(folder / "people").values())
-    drawings_in(folder / "others", ("marker",), SUBJECTS[:4])
+    drawn = list(drawings_in(folder / "people", subjects=SUBJECTS[:6]).values())
+    drawings_in(folder / "others", ("marker",), SUBJECTS[:3])
     edges = [
         np.where(CannySketcher(blur=1.0).edges(scene(seed, 96, 96)), 0, 255) for seed in range(len(drawn))
     ]
@@ -226,7 +227,7 @@ def compared(tmp_path_factory) -> Evaluation:
     seen: list[int] = []
     options = EvalSketchesOptions((own, canny), references=(folder / "people", folder / "others"), workers=1)
     result = evaluate_sketches(options, seen.append, lambda: seen.append(0))
-    assert seen == [8 * 3 + 8 + 4, *[0] * 36]
+    assert seen == [6 * 3 + 6 + 3, *[0] * 27]
     return result
 
 
@@ -253,11 +254,11 @@ def test_rows_and_what_they_rest_on(compared):
         ("reference", "people (drawings)"),
         ("reference", "others (drawings)"),
     ]
-    assert row_of(compared, "canny").figures["strokes"]["ink"].images == 8
+    assert row_of(compared, "canny").figures["strokes"]["ink"].images == 6
     people = row_of(compared, "people (drawings)").figures
-    assert people["strokes"]["ink"].images == 8  # all of them
-    assert people["strokes"]["distance_ink"].images == people["realism"]["kid"].images == 8  # halved
-    assert row_of(compared, "others (drawings)").figures["realism"]["kid"].images == 4
+    assert people["strokes"]["ink"].images == 6  # all of them
+    assert people["strokes"]["distance_ink"].images == people["realism"]["kid"].images == 6  # halved
+    assert row_of(compared, "others (drawings)").figures["realism"]["kid"].images == 3
     assert 1 < value(compared, "own", "variety", "vendi") <= 2
 
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from sketchforge.metrics.bootstrap import interval
+from sketchforge.metrics.bootstrap import intervals
 from sketchforge.metrics.evaluation import LEVEL, RESAMPLINGS, Figure
 
 
@@ -24,22 +24,16 @@ def figures_of(
     resamplings, and of a single image, there are no intervals.
     """
 
-    @cache
+    @cache  # a few images are drawn alike time and again
     def of(drawn: tuple[int, ...]) -> dict[str, float]:
         return statistics(np.array(drawn))
 
+    values = of(tuple(range(count)))
+    ends: dict[str, tuple[float, float]] = {}
+    if count > 1 and resamplings:
+        ends = intervals(range(count), lambda drawn: of(tuple(drawn)), seed, "images", resamplings, LEVEL)
     result = {}
-    for name, value in of(tuple(range(count))).items():
-        low = high = None
-        if count > 1 and resamplings:
-            low, high = interval(
-                range(count),
-                lambda drawn, name=name: of(tuple(drawn))[name],
-                seed,
-                "images",
-                resamplings,
-                LEVEL,
-            )
-        ends = [None if end is None or math.isnan(end) else end for end in (low, high)]
-        result[name] = Figure(value, *ends, count)
+    for name, value in values.items():
+        low, high = (None if math.isnan(end) else end for end in ends.get(name, (math.nan, math.nan)))
+        result[name] = Figure(value, low, high, count)
     return result
