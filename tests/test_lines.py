@@ -10,22 +10,21 @@ from scipy.io import savemat
 from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics.lines import (
-    COMPARED,
-    PEOPLE,
-    Evaluation,
-    Row,
-    evaluate_sketches,
-    halves,
-    ranked_pairs,
-    wasserstein,
-)
+from sketchforge.metrics.bootstrap import interval
+from sketchforge.metrics.comparison import halves
+from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row, as_json
+from sketchforge.metrics.lines import evaluate_sketches
+from sketchforge.metrics.measuring import Measured, Measuring
 from sketchforge.metrics.one_sketch import two_tone
-from sketchforge.metrics.realism import TwoSampleResult
+from sketchforge.metrics.realism import TwoSampleResult, two_sample_test
+from sketchforge.metrics.realism_figures import auc_figures, mean_area, ranked_pairs
 from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards, style_names
+from sketchforge.metrics.stroke_figures import wasserstein
 from sketchforge.metrics.strokes import compare, measure_strokes
-from sketchforge.options import EvalSketchesOptions
+from sketchforge.options import EvalSketchesOptions, RenderOptions
+from sketchforge.pictures import encode_sketches
 from sketchforge.samples.drawings import draw
+from sketchforge.seeding import derive_seed
 from sketchforge.sketchers.canny import CannySketcher
 
 SIDE = 40  # pixels; the tolerance is 0.42 of one, so lines match where they coincide
@@ -109,19 +108,46 @@ def test_people_are_measured_against_each_other(tmp_path):
 
 def test_grey_sketches_have_their_best_threshold(tmp_path):
     """The annotated line is black, a false one light: at a threshold between them precision is 1."""
-    sketch = np.minimum(columns(10), columns(30, level=200))
-    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png", threshold=0.9)
+    sketch = np.minimum(columns(10), columns(11, 30, level=200))
+    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png")
     annotate(tmp_path / "truth" / "a.mat", columns(10) == 0)
     found = measured(grey, boundaries=tmp_path / "truth")
     assert value(found, "grey", "content", "precision") == 1
     assert row_of(found, "grey").threshold == 0.5
-    # The rest is measured in two tones: at 0.9 both lines are ink.
+    # The rest is measured in two tones: what is light is ink beside the black line, and no line by itself.
     assert value(found, "grey", "strokes", "ink") == pytest.approx(2 / SIDE)
+    assert as_json(found)["thresholds"]["binarised"] == {str(grey): {"threshold": 0.85, "core": 0.15}}
 
 
-def test_the_threshold_of_the_shards_is_that_of_render():
-    levels = np.array([[178, 179]], np.uint8)
-    assert two_tone(levels, 0.7).tolist() == [[0, 255]]  # 178.5 = 0.7 x 255, and above it is paper
+def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
+    """All but content: what is measured of them is the same as of `render`'s black and white."""
+    rng = np.random.default_rng(0)
+
+    def dark_and_faint() -> np.ndarray:
+        dark, faint, across = (rng.integers(0, SIDE, 3) for _ in range(3))
+        sketch = np.minimum(columns(*dark), columns(*faint, level=180))
+        sketch[across, :12] = np.minimum(sketch[across, :12], 150)  # some of them touch the dark lines
+        return sketch
+
+    drawn = {key: np.stack([dark_and_faint(), dark_and_faint()]) for key in "abc"}
+    pairs = {key: list(pair) for key, pair in drawn.items()}
+    grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png")
+    thresholds = RenderOptions.threshold, RenderOptions.core
+    stored = [
+        {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, thresholds)[0]}
+        for key, pair in drawn.items()
+    ]
+    bits = store(tmp_path / "bits", [stored], ["s", "t"], fit="keep")
+    measuring = Measuring(0, True, None, lambda: None)
+    found = [measuring.shards(*find_shards([folder], 0), {}, people=False).styles for folder in (grey, bits)]
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.strokes == theirs.strokes
+        for kind in ("patches", "features", "manners"):
+            assert len(getattr(ours, kind)) == 3
+            np.testing.assert_array_equal(*(np.concatenate(getattr(one, kind)) for one in (ours, theirs)))
+
+
+def test_drawings_and_sketches_of_one_bit_are_cut_at_mid_grey():
     assert two_tone(np.array([[127, 128]], np.uint8), None).tolist() == [[0, 255]]
 
 
@@ -186,8 +212,8 @@ def drawings_in(
 def compared(tmp_path_factory) -> Evaluation:
     """Sketches that are the references; their inverse; Canny's of made-up scenes; and other drawings."""
     folder = tmp_path_factory.mktemp("compared")
-    drawn = list(drawings_in(folder / "people").values())
-    drawings_in(folder / "others", ("marker",), SUBJECTS[:4])
+    drawn = list(drawings_in(folder / "people", subjects=SUBJECTS[:6]).values())
+    drawings_in(folder / "others", ("marker",), SUBJECTS[:3])
     edges = [
         np.where(CannySketcher(blur=1.0).edges(scene(seed, 96, 96)), 0, 255) for seed in range(len(drawn))
     ]
@@ -201,7 +227,7 @@ def compared(tmp_path_factory) -> Evaluation:
     seen: list[int] = []
     options = EvalSketchesOptions((own, canny), references=(folder / "people", folder / "others"), workers=1)
     result = evaluate_sketches(options, seen.append, lambda: seen.append(0))
-    assert seen == [8 * 3 + 8 + 4, *[0] * 36]
+    assert seen == [6 * 3 + 6 + 3, *[0] * 27]
     return result
 
 
@@ -228,11 +254,11 @@ def test_rows_and_what_they_rest_on(compared):
         ("reference", "people (drawings)"),
         ("reference", "others (drawings)"),
     ]
-    assert row_of(compared, "canny").figures["strokes"]["ink"].images == 8
+    assert row_of(compared, "canny").figures["strokes"]["ink"].images == 6
     people = row_of(compared, "people (drawings)").figures
-    assert people["strokes"]["ink"].images == 8  # all of them
-    assert people["strokes"]["distance_ink"].images == people["realism"]["kid"].images == 8  # halved
-    assert row_of(compared, "others (drawings)").figures["realism"]["kid"].images == 4
+    assert people["strokes"]["ink"].images == 6  # all of them
+    assert people["strokes"]["distance_ink"].images == people["realism"]["kid"].images == 6  # halved
+    assert row_of(compared, "others (drawings)").figures["realism"]["kid"].images == 3
     assert 1 < value(compared, "own", "variety", "vendi") <= 2
 
 
@@ -347,9 +373,42 @@ def test_resampled_areas_are_those_of_the_two_sample_test():
     labels = np.repeat([True, False], [60, 50])
     groups = np.where(labels, rng.integers(0, 9, 110).astype(str), "people")
     result = TwoSampleResult(rng.integers(0, 12, 110).astype(float), labels, groups, rng.integers(0, 3, 110))
-    wins, pairs = ranked_pairs(result)
+    wins, pairs = ranked_pairs(result, np.array([*map(str, range(9))]))
     assert wins.sum() / pairs.sum() == pytest.approx(result.auc)
     for _ in range(5):
         drawn = rng.integers(9, size=9)
         weights = dict(zip(map(str, range(9)), np.bincount(drawn, minlength=9)))
         assert wins[drawn].sum() / pairs[drawn].sum() == pytest.approx(result.resampled_auc(weights))
+
+
+def test_an_auc_is_the_mean_over_runs_and_its_interval_that_of_the_mean():
+    """By brute force: every run by itself, every resampling by weights."""
+    rng = np.random.default_rng(2)
+    sets = []
+    for shift, images in ((0.4, 6), (0.0, 7)):
+        patches = [rng.normal(shift, 1, (5, 4)) for _ in range(images)]
+        for one in patches:
+            one[:, 0] = rng.integers(20, 90, 5)  # line pixels
+        sets.append(Measured([f"{shift}-{number}" for number in range(images)], patches=patches))
+    flat = [
+        (np.concatenate(one.patches), [photo for photo in one.photos for _ in range(5)]) for one in sets
+    ]
+    seeds = [derive_seed(3, "two-sample test", run) for run in range(5)]
+    runs = [two_sample_test(*flat[0], *flat[1], seed) for seed in seeds]
+    figure = auc_figures(*sets, "s", 3, [], 50, 5)["auc"]
+    assert figure.value == pytest.approx(np.mean([run.auc for run in runs])) and figure.images == 6
+    assert len({run.auc for run in runs}) > 1
+
+    def mean(drawn: list[str]) -> float:
+        weights = {photo: drawn.count(photo) for photo in sets[0].photos}
+        return np.nanmean([run.resampled_auc(weights) for run in runs])
+
+    low, high = interval(sets[0].photos, mean, 3, "images", 50)
+    assert (figure.low, figure.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_run_without_patches_of_the_images_drawn_does_not_count():
+    wins, pairs = np.array([[3.0, 1.0], [0.0, 4.0]]), np.array([[4.0, 4.0], [0.0, 8.0]])
+    assert mean_area(wins, pairs) == pytest.approx((4 / 8 + 4 / 8) / 2)
+    assert mean_area(wins[:, :1], pairs[:, :1]) == 3 / 4
+    assert np.isnan(mean_area(wins[1:, :1], pairs[1:, :1]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -32,14 +33,27 @@ def interval(
     on the same images can be compared draw by draw. Raises ValueError where there is nothing to draw from,
     for a `count` below 1, and for a `level` not between 0 and 1.
     """
+    return intervals(measurements, lambda drawn: {"": statistic(drawn)}, seed, purpose, count, level)[""]
+
+
+def intervals(
+    measurements: Sequence[Item],
+    statistics: Callable[[Sequence[Item]], Mapping[str, float]],
+    seed: int,
+    purpose: str,
+    count: int = 1000,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Of several statistics, by name, what `interval` gives for each, all from the same draws."""
     if not len(measurements):
         raise ValueError("expected at least one measurement, found none")
     if count < 1 or not 0 < level < 1:
         raise ValueError(f"count is {count} and level {level}, expected at least 1 and between 0 and 1")
     generator = numpy_generator(seed, purpose)
-    values = []
+    values: dict[str, list[float]] = defaultdict(list)
     for _ in range(count):
         drawn = generator.integers(len(measurements), size=len(measurements))
-        values.append(statistic([measurements[index] for index in drawn]))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        for name, value in statistics([measurements[index] for index in drawn]).items():
+            values[name].append(value)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return {name: tuple(np.quantile(found, ends).tolist()) for name, found in values.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sketchforge.bilevel import bilevel
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import read_image
 from sketchforge.metrics.boundaries import (
@@ -31,7 +32,7 @@ class SketchTask:
     name: str  # key of its sample, or of the drawing
     where: str  # the folder it comes from, for errors
     picture: bytes
-    threshold: float | None  # sketches of 8 bits: what is above it is paper; None: INK and above is
+    thresholds: tuple[float, float] | None  # sketches of 8 bits: of `bilevel`; None: paper is INK and above
     patches: bool
     seed: int
     annotation: Path | None = None
@@ -57,7 +58,7 @@ def measure_sketch(task: SketchTask) -> SketchMeasurement:
     unreadable.
     """
     picture = grey(task.picture)
-    sketch = two_tone(picture, task.threshold)
+    sketch = two_tone(picture, task.thresholds)
     counts = people = None
     if task.annotation:
         annotations = _annotations(task, task.annotation)
@@ -74,7 +75,7 @@ def measure_sketch(task: SketchTask) -> SketchMeasurement:
 
 def two_tone_sketch(task: SketchTask) -> np.ndarray:
     """The task's sketch as uint8 HxW of 0 and 255."""
-    return two_tone(grey(task.picture), task.threshold)
+    return two_tone(grey(task.picture), task.thresholds)
 
 
 def grey(data: bytes) -> np.ndarray:
@@ -82,10 +83,11 @@ def grey(data: bytes) -> np.ndarray:
     return cv2.cvtColor(read_image(data), cv2.COLOR_RGB2GRAY)
 
 
-def two_tone(picture: np.ndarray, threshold: float | None) -> np.ndarray:
-    """uint8 HxW -> the same with 255 for paper and 0 for ink; `threshold` as in SketchTask."""
-    paper = picture >= INK if threshold is None else picture > 255 * threshold
-    return np.where(paper, 255, 0).astype(np.uint8)
+def two_tone(picture: np.ndarray, thresholds: tuple[float, float] | None) -> np.ndarray:
+    """uint8 HxW -> the same with 255 for paper and 0 for ink; `thresholds` as in SketchTask."""
+    if thresholds is None:
+        return np.where(picture >= INK, np.uint8(255), np.uint8(0))
+    return bilevel(picture, *thresholds)
 
 
 def _annotations(task: SketchTask, path: Path) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sketchforge.errors import UsageError
 from sketchforge.files import parse_json
+from sketchforge.options import RenderOptions
 from sketchforge.report.selection import spread
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
@@ -41,10 +42,13 @@ class ShardSet:
         return int(options.get("size", 0)), str(options["fit"])
 
     @property
-    def threshold(self) -> float | None:
-        """What is above it is paper; None for sketches of one bit."""
-        options = self.manifest["options"]
-        return None if options["sketch_format"] == "png1" else float(options.get("threshold", 0.5))
+    def thresholds(self) -> tuple[float, float] | None:
+        """Threshold and core, as `bilevel` takes them, for sketches of 8 bits; None for those of one.
+
+        Always render's defaults: what keeps its greys was rendered with neither.
+        """
+        grey = self.manifest["options"]["sketch_format"] != "png1"
+        return (RenderOptions.threshold, RenderOptions.core) if grey else None
 
 
 @dataclass(frozen=True)

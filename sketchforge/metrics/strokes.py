@@ -107,13 +107,14 @@ def compare(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[s
     result: dict[str, float | None] = {}
     for measure in MEASURES:
         ours, theirs = (values_of(strokes, measure) for strokes in (sketches, reference))
-        spread = _spread(theirs)
+        spread = spread_of(theirs)
         usable = len(ours) and spread
         result[measure] = float(wasserstein_distance(ours, theirs)) / spread if usable else None
     return result
 
 
-def _spread(values: np.ndarray) -> float:
+def spread_of(values: np.ndarray) -> float:
+    """The unit of `compare`, of float (N,): inter-quartile range, else standard deviation, else 0."""
     if not len(values):
         return 0.0
     rounding = 1e-9 * float(np.abs(values).max())  # equal values may differ from their mean by that

@@ -2,161 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from sketchforge import files
-from sketchforge.images import ImageError, read_image
-from sketchforge.metrics.lines import CONTENT, REALISM, STROKES, VARIETY, Evaluation, Figure, Row
-from sketchforge.metrics.sketch_sets import DrawingSet, distinct_names, style_names
-from sketchforge.pictures import encode_jpeg, encode_png
-from sketchforge.report.page import data_uri, page, template, text
-from sketchforge.report.selection import spread, whole_samples
+from sketchforge.metrics.evaluation import CONTENT, REALISM, STROKES, Evaluation, Figure, Row
+from sketchforge.metrics.sketch_sets import distinct_names
+from sketchforge.report.page import page, template, text
+from sketchforge.report.sketch_columns import COLUMNS, MEASURED, NEUTRAL, Column
+from sketchforge.report.sketch_pictures import PictureRow, picture_rows
+from sketchforge.report.sketch_plots import bar, key_to_floor, plot, scale_of
 from sketchforge.shards.writer import disk_errors
-
-PICTURE_ROWS = 5
-PICTURE_SIDE = 320  # pixels; larger pictures are reduced, for looking at them is the gallery's affair
-BINS = 24
-
-
-@dataclass(frozen=True)
-class Column:
-    """How one figure is shown: what it is multiplied by, how many decimals, and how it came about."""
-
-    block: str
-    name: str
-    heading: str
-    factor: float
-    decimals: int
-    explained: str
-    bounds: tuple[float, float] | None = None  # of the scale; None: from zero to what there is
-
-
-COLUMNS = (
-    Column(
-        CONTENT,
-        "f_ods",
-        "F (ODS)",
-        1,
-        3,
-        "Harmonic mean of precision and recall, at the one threshold of darkness "
-        "that is best for all images together (BSDS500's optimal dataset scale). Higher is better.",
-        (0, 1),
-    ),
-    Column(
-        CONTENT,
-        "f_ois",
-        "F (OIS)",
-        1,
-        3,
-        "The same with the best threshold for each image (optimal image scale). "
-        "A two-tone sketch has one threshold only. Higher is better.",
-        (0, 1),
-    ),
-    Column(
-        CONTENT,
-        "precision",
-        "precision",
-        1,
-        3,
-        "Share of the sketch's line pixels, thinned, that lie on a boundary "
-        "that some annotator drew, within 0.75 % of the diagonal. Higher is better.",
-        (0, 1),
-    ),
-    Column(
-        CONTENT,
-        "recall",
-        "recall",
-        1,
-        3,
-        "Share of the annotators' boundary pixels that the sketch drew. Higher is better.",
-        (0, 1),
-    ),
-    Column(
-        REALISM,
-        "auc",
-        "AUC",
-        1,
-        3,
-        "How well a classifier tells thinned stroke patches from those of the human "
-        "drawings, images held out: 0.5 not at all, 1 always. Lower is better, down to the floor.",
-        (0, 1),
-    ),
-    Column(
-        REALISM,
-        "kid",
-        "KID",
-        1,
-        1,
-        "Kernel distance from the human drawings in the built-in encoder's features; "
-        "comparable within one report only. Lower is better, about 0 is none.",
-    ),
-    Column(
-        VARIETY,
-        "vendi",
-        "Vendi score",
-        1,
-        2,
-        "Effective number of different manners among the sketches of one "
-        "image, mean over images; two people's drawings of one photo differ by one kernel width. "
-        "Higher is better.",
-    ),
-    Column(STROKES, "ink", "ink, %", 100, 1, "Share of the pixels that is ink."),
-    Column(
-        STROKES,
-        "width",
-        "width, px",
-        1,
-        2,
-        "Width of the lines in pixels of the sketch as stored, median over its skeleton.",
-    ),
-    Column(
-        STROKES,
-        "relative_width",
-        "width, % of diagonal",
-        100,
-        2,
-        "The same over the picture's diagonal: comparable between sketches of different size.",
-    ),
-    Column(
-        STROKES,
-        "straightness",
-        "straightness",
-        1,
-        3,
-        "Chord over arc length of the line's fragments, between branch points; closed loops are 0.",
-    ),
-    Column(
-        STROKES, "fragments", "fragments", 1, 0, "Number of pieces of line between ends and branch points."
-    ),
-    Column(
-        STROKES,
-        "short_share",
-        "short, %",
-        100,
-        1,
-        "Share of the lines' length in fragments shorter than 2 % of the diagonal: dashes and specks.",
-    ),
-)
-MEASURED = {
-    CONTENT: "Does it show what people see?",
-    REALISM: "Is it drawn as people draw?",
-    VARIETY: "Are the styles different?",
-    STROKES: "What are its strokes like?",
-}
-NEUTRAL = "Neither high nor low is better; what counts is the distance from the human drawings."
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """One image: its name, and (heading, data URI or "" where there is none) for every column."""
-
-    name: str
-    cells: tuple[tuple[str, str], ...]
 
 
 def write_sketch_page(path: Path, evaluation: Evaluation) -> None:
@@ -174,80 +32,6 @@ def sketch_page(evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Itera
     """The page in pieces; equal evaluations and pictures give equal bytes."""
     title = " and ".join(distinct_names([one.path for one in evaluation.shards]))
     return page(f"{title} - measured", template("sketch_page.css"), "", _body(title, evaluation, pictures))
-
-
-def picture_rows(evaluation: Evaluation) -> list[PictureRow]:
-    """A few images of the first folder: photo, annotations, the styles of every folder, drawings."""
-    keys = spread(list(evaluation.shards[0].chosen), PICTURE_ROWS)
-    columns: dict[str, dict[str, str]] = {key: {} for key in keys}
-    names = style_names(evaluation.shards)
-    for index, one in enumerate(evaluation.shards):
-        here = [key for key in keys if key in one.keys]
-        for sample in whole_samples(one.path, one.manifest, one.keys, here):
-            cells = columns[sample.key]
-            if not index:
-                cells["photo"] = _picture(sample.image, photo=True)
-                annotation = evaluation.annotations[0].get(sample.key)
-                if evaluation.options.boundaries:
-                    cells["people's boundaries"] = _annotation(annotation, one.frame) if annotation else ""
-            for name, sketch in zip(names[index], sample.sketches, strict=True):
-                cells[name] = _picture(sketch)
-    for one, name in zip(
-        evaluation.drawings, distinct_names([one.path for one in evaluation.drawings]), strict=True
-    ):
-        for key, uri in zip(
-            keys, _drawings(one, [evaluation.shards[0].photos[key] for key in keys]), strict=True
-        ):
-            columns[key][f"{name} (drawings)"] = uri
-    headings = list(dict.fromkeys(heading for cells in columns.values() for heading in cells))
-    return [
-        PictureRow(key, tuple((heading, cells.get(heading, "")) for heading in headings))
-        for key, cells in columns.items()
-    ]
-
-
-def _drawings(one: DrawingSet, photos: Sequence[str]) -> list[str]:
-    """A drawing for every photo: one made from it where there is one, else any."""
-    of_photo = dict(zip(reversed(one.photos), reversed(one.drawings), strict=True))
-    others = spread(one.drawings, len(photos))
-    result = []
-    for index, photo in enumerate(photos):
-        drawing = of_photo.get(photo, others[index % len(others)])
-        try:
-            result.append(_picture(drawing.read()))
-        except ImageError:
-            result.append("")
-    return result
-
-
-def _picture(data: bytes, photo: bool = False) -> str:
-    pixels = _reduced(read_image(data))
-    return _uri(pixels if photo else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-
-
-def _annotation(path: Path, frame: tuple[int, str]) -> str:
-    """Boundaries over each other: the more annotators drew a pixel, the darker."""
-    from sketchforge.metrics.boundaries import fit_boundaries, read_boundaries
-
-    drawn = np.mean([fit_boundaries(annotation, *frame) for annotation in read_boundaries(path)], axis=0)
-    return _uri(_reduced(np.rint(255 * (1 - drawn)).astype(np.uint8)))
-
-
-def _reduced(picture: np.ndarray) -> np.ndarray:
-    scale = PICTURE_SIDE / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _uri(picture: np.ndarray) -> str:
-    if picture.ndim == 3:
-        return data_uri("image/jpeg", encode_jpeg(picture))
-    return data_uri("image/png", encode_png(picture, bilevel=bool(np.isin(picture, (0, 255)).all())))
-
-
-# --- the page
 
 
 def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Iterator[str]:
@@ -314,12 +98,11 @@ def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
         ]
         yield from _table(distances, compared, floor)
         yield (
-            '<p class="faint">Wasserstein distance between the distributions over sketches, in standard '
-            "deviations of the human drawings'. Lower is better, down to the floor.</p>\n"
+            '<p class="faint">Wasserstein distance between the distributions over sketches, in '
+            "inter-quartile ranges of the human drawings'. Lower is better, down to the floor.</p>\n"
         )
     if floor:
-        mark = f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_line(6, "floor")}</svg>'
-        yield f'<p class="faint">{mark} '
+        yield f'<p class="faint">{key_to_floor()} '
         yield {
             CONTENT: "what people reach, each against the others.",
             REALISM: "the floor: one half of the human drawings against the other, mean over 20 halvings.",
@@ -347,7 +130,7 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) ->
     for column in columns:
         yield f'<th scope="col">{text(column.heading)}</th>'
     yield '<th scope="col">images</th></tr></thead>\n<tbody>\n'
-    scales = [_scale(column, rows) for column in columns]
+    scales = [scale_of(column, rows) for column in columns]
     for row in rows:
         yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
         counts = []
@@ -360,15 +143,6 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) ->
     yield "</tbody>\n</table>\n</div>\n"
 
 
-def _scale(column: Column, rows: Sequence[Row]) -> tuple[float, float]:
-    if column.bounds:
-        return column.bounds
-    figures = [figure for row in rows if (figure := row.figure(column.block, column.name))]
-    ends = [value for one in figures for value in (one.value, one.low, one.high) if value is not None]
-    low, high = min([0.0, *ends]), max([0.0, *ends])
-    return (low, high) if high > low else (low, low + 1)
-
-
 def _cell(figure: Figure | None, column: Column, scale: tuple[float, float], floor: Figure | None) -> str:
     if figure is None:
         return '<span class="faint">&#8211;</span>'
@@ -376,27 +150,12 @@ def _cell(figure: Figure | None, column: Column, scale: tuple[float, float], flo
     def number(value: float) -> str:
         return f"{column.factor * value:.{column.decimals}f}"
 
-    def at(value: float) -> float:
-        return round(4 + 112 * (value - scale[0]) / (scale[1] - scale[0]), 1)
-
-    shapes = ['<line class="axis" x1="4" y1="12" x2="116" y2="12"/>']
-    ends = ""
-    if floor is not None:
-        shapes.append(_line(at(floor.value), "floor"))
+    ends = spread_of = ""
     if figure.low is not None and figure.high is not None:
-        width = max(1, at(figure.high) - at(figure.low))
-        shapes.append(f'<rect class="interval" x="{at(figure.low)}" y="5" width="{width:.1f}" height="6"/>')
         ends = f'<span class="ends">{number(figure.low)} to {number(figure.high)}</span>'
-    shapes.append(f'<circle class="value" cx="{at(figure.value)}" cy="8" r="3"/>')
-    drawn = f'<svg class="bar" viewBox="0 0 120 16" aria-hidden="true">{"".join(shapes)}</svg>'
-    spread_of = ""
     if figure.p10 is not None and figure.p90 is not None:
         spread_of = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
-    return f"<b>{number(figure.value)}</b> {ends}{drawn}{spread_of}"
-
-
-def _line(x: float, name: str) -> str:
-    return f'<line class="{name}" x1="{x}" y1="1" x2="{x}" y2="15"/>'
+    return f"<b>{number(figure.value)}</b> {ends}{bar(figure, column, scale, floor)}{spread_of}"
 
 
 def _distributions(evaluation: Evaluation) -> Iterator[str]:
@@ -420,28 +179,14 @@ def _distributions(evaluation: Evaluation) -> Iterator[str]:
     for row in rows:
         yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
         for column, bounds in zip(columns, ranges, strict=True):
-            shapes = []
-            if people is not None:
-                shapes.append(f'<path class="people" d="{_histogram(people.values, column.name, bounds)}z"/>')
-            shapes.append(f'<path class="style" d="{_histogram(row.values, column.name, bounds)}"/>')
-            label = text(f"{row.name}: distribution of {column.heading}")
-            yield f'<td><svg class="plot" viewBox="0 0 120 40" role="img" aria-label="{label}">'
-            yield f"{''.join(shapes)}</svg></td>"
+            of_people = None if people is None else people.values.get(column.name, ())
+            label = f"{row.name}: distribution of {column.heading}"
+            yield f"<td>{plot(row.values.get(column.name, ()), of_people, bounds, label)}</td>"
         yield "</tr>\n"
     yield "</tbody>\n</table>\n</div>\n<p class='faint'>Line: sketches of the set."
     if people is not None:
         yield f" Filled: {text(people.name)}."
     yield " What lies beyond the 99th percentile of all is put at the end of the scale.</p>\n</section>\n"
-
-
-def _histogram(values: Mapping[str, Sequence[float]], name: str, bounds: tuple[float, float]) -> str:
-    """The steps of a histogram as an SVG path over 120 x 40, its highest bin at the top."""
-    found = np.clip(np.asarray(values.get(name, ()), float), *bounds)
-    counts = np.histogram(found, bins=BINS, range=bounds)[0]
-    heights = 39 - 36 * counts / max(1, counts.max())
-    width = 120 / BINS
-    steps = "".join(f"V{height:.1f}H{(index + 1) * width:.0f}" for index, height in enumerate(heights))
-    return f"M0 39{steps}V39"
 
 
 def _notes(evaluation: Evaluation) -> Iterator[str]:

@@ -1,0 +1,115 @@
+"""The figures of `sketchforge eval sketches` as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+# Name of the figure, heading, factor and decimals, by block.
+COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
+    "content": [
+        ("f_ods", "F (ODS)", 1, 3),
+        ("f_ois", "F (OIS)", 1, 3),
+        ("precision", "precision", 1, 3),
+        ("recall", "recall", 1, 3),
+    ],
+    "realism": [("auc", "AUC", 1, 3), ("kid", "KID", 1, 2)],
+    "variety": [("vendi", "Vendi", 1, 2)],
+    "strokes": [
+        ("ink", "ink %", 100, 1),
+        ("width", "width px", 1, 1),
+        ("straightness", "straight", 1, 2),
+        ("fragments", "fragments", 1, 0),
+        ("short_share", "short %", 100, 1),
+    ],
+}
+DISTANCES = [
+    ("relative_width", "width", 1, 1) if column[0] == "width" else column for column in COLUMNS["strokes"]
+]
+
+
+def tables(found: Any) -> Iterator[str]:
+    """The tables, in blocks, each with a line on how to read it; then what is missing."""
+    from sketchforge.metrics.evaluation import CONTENT, REALISM, STROKES, VARIETY
+
+    styles, people = found.of_kind("style"), found.of_kind("people")
+    references = found.of_kind("reference")
+    blocks = (
+        (CONTENT, "agreement with people's boundaries, 0 to 1, higher is better", [*styles, *people]),
+        (
+            REALISM,
+            "told from drawings by people: AUC (0.5: not at all) and KID, lower is better",
+            styles + references,
+        ),
+        (
+            VARIETY,
+            "how many different manners the styles of one image are, higher is better",
+            found.of_kind("folder"),
+        ),
+        (STROKES, "median over sketches [95 %]", styles + references),
+    )
+    for block, explained, rows in blocks:
+        columns = [column for column in COLUMNS[block] if any(row.figure(block, column[0]) for row in rows)]
+        shown = [row for row in rows if row.figures.get(block)]
+        if not shown or not columns:
+            continue
+        yield f"{block}: {explained}"
+        yield from _table(block, columns, shown)
+        if block == CONTENT and people:
+            yield "people: each annotator against the others"
+        if block == STROKES:
+            yield "10th to 90th percentile over sketches"
+            yield from _table(block, columns, shown, _percentiles)
+            compared = [row for row in shown if row.figure(block, f"distance_{DISTANCES[0][0]}")]
+            if compared:
+                yield "distance from the references' distribution in its inter-quartile ranges, lower is better"
+                yield from _table(
+                    block,
+                    [(f"distance_{name}", heading.split()[0], 1, 1) for name, heading, _, _ in DISTANCES],
+                    compared,
+                )
+        yield ""
+    if references:
+        yield f"the floor is {references[0].name}: one half against the other, over 20 halvings"
+    yield "[95 %]: percentile bootstrap over images; n: images"
+    for gap in found.gaps:
+        yield f"missing: {': '.join(part for part in (gap.row, gap.block, gap.reason) if part)}"
+
+
+def _table(
+    block: str, columns: Sequence[Any], rows: Sequence[Any], cell: Callable[..., str] | None = None
+) -> list[str]:
+    """One line per row: its name, its figures, and how many images the figure of most images rests on."""
+    cell = cell or _interval
+    table = [["", *(heading for _, heading, _, _ in columns), "n"]]
+    for row in rows:
+        figures = [row.figure(block, name) for name, _, _, _ in columns]
+        cells = [
+            cell(figure, factor, decimals) if figure else "-"
+            for figure, (_, _, factor, decimals) in zip(figures, columns, strict=True)
+        ]
+        counts = [figure.images for figure in figures if figure]
+        table.append(["people" if row.kind == "people" else row.name, *cells, str(max(counts))])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
+
+
+def _interval(figure: Any, factor: float, decimals: int) -> str:
+    value, low, high = (_number(end, factor, decimals) for end in (figure.value, figure.low, figure.high))
+    return f"{value} [{low} {high}]" if low else value
+
+
+def _percentiles(figure: Any, factor: float, decimals: int) -> str:
+    return f"{_number(figure.p10, factor, decimals)} to {_number(figure.p90, factor, decimals)}"
+
+
+def _number(value: float | None, factor: float, decimals: int) -> str:
+    if value is None:
+        return ""
+    return f"{factor * value:.{decimals if abs(factor * value) < 100 else 0}f}"
