@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import contents, run_python, store
 from test_gallery_page import EVIL, POLICY, Page
-from test_lines import SIDE, annotate, columns, drawings_in, samples, shards_of
+from test_lines import SIDE, annotate, columns, drawings_in, fewer_resamplings, samples, shards_of
 
 from cli.main import run
 from sketchforge.metrics import lines as lines_module
@@ -36,10 +36,9 @@ def folders(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_halvings():
-    """Four floors say as much about tables, JSON and page as twenty."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sketchforge.metrics.comparison.HALVINGS", 4)
+def _few_resamplings():
+    """They say as much about tables, JSON and page."""
+    with fewer_resamplings():
         yield
 
 

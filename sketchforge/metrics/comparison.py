@@ -12,7 +12,6 @@ from sketchforge.metrics.evaluation import (
     HALVINGS,
     LEVEL,
     REALISM,
-    RESAMPLINGS,
     STROKES,
     Figure,
     Gap,
@@ -46,7 +45,7 @@ def floor(measured: Measured, name: str, seed: int, gaps: list[Gap]) -> dict[str
     found = defaultdict(list)
     for turn in range(HALVINGS):
         first, second = (measured.part(indices) for indices in halves(measured.photos, seed, turn))
-        for block, figures in _compared(first, second, name, seed, gaps, resamplings=0, auc_runs=1).items():
+        for block, figures in _compared(first, second, name, seed, gaps, resampled=False, auc_runs=1).items():
             for part, figure in figures.items():
                 found[block, part].append(figure.value)
     for (block, part), values in found.items():
@@ -74,11 +73,11 @@ def _compared(
     name: str,
     seed: int,
     gaps: list[Gap],
-    resamplings: int = RESAMPLINGS,
+    resampled: bool = True,
     auc_runs: int = AUC_RUNS,
 ) -> dict[str, dict[str, Figure]]:
-    """Realism and the distances of the strokes; without resamplings no intervals."""
-    with_whom = (measured, reference, name, seed, gaps, resamplings)
+    """Realism and the distances of the strokes; intervals where `resampled`."""
+    with_whom = (measured, reference, name, seed, gaps, resampled)
     blocks = {
         REALISM: auc_figures(*with_whom, auc_runs) | kid_figures(*with_whom),
         STROKES: stroke_distances(*with_whom),

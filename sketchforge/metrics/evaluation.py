@@ -129,10 +129,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "thresholds": {
             "darkness": list(THRESHOLDS),
             "tolerance": TOLERANCE,
-            "binarised": {
-                str(one.path): one.thresholds and dict(zip(("threshold", "core"), one.thresholds, strict=True))
-                for one in evaluation.shards
-            },
+            "binarised": {str(one.path): _binarised(one) for one in evaluation.shards},
         },
         "methods": {
             "kid": kernel_distance_name(ENCODER),
@@ -155,6 +152,10 @@ def _figure_json(figure: Figure) -> dict[str, float | int | None]:
     if figure.p10 is not None:
         found |= {name: _rounded(getattr(figure, name)) for name in ("p10", "p90")}
     return {**found, "images": figure.images}
+
+
+def _binarised(one: ShardSet) -> dict[str, float] | None:
+    return dict(zip(("threshold", "core"), one.thresholds, strict=True)) if one.thresholds else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -16,12 +16,12 @@ def figures_of(
     count: int,
     statistics: Callable[[np.ndarray], dict[str, float]],
     seed: int,
-    resamplings: int = RESAMPLINGS,
+    resampled: bool = True,
 ) -> dict[str, Figure]:
     """Figures of `count` images from a function of their indices, each with its interval.
 
-    All are drawn with one purpose, so whatever rests on equally many images has been resampled alike. Without
-    resamplings, and of a single image, there are no intervals.
+    All are drawn with one purpose, so whatever rests on equally many images has been resampled alike. Of a
+    single image, and where not asked for, there are no intervals.
     """
 
     @cache  # a few images are drawn alike time and again
@@ -30,8 +30,8 @@ def figures_of(
 
     values = of(tuple(range(count)))
     ends: dict[str, tuple[float, float]] = {}
-    if count > 1 and resamplings:
-        ends = intervals(range(count), lambda drawn: of(tuple(drawn)), seed, "images", resamplings, LEVEL)
+    if count > 1 and resampled:
+        ends = intervals(range(count), lambda drawn: of(tuple(drawn)), seed, "images", RESAMPLINGS, LEVEL)
     result = {}
     for name, value in values.items():
         low, high = (None if math.isnan(end) else end for end in ends.get(name, (math.nan, math.nan)))

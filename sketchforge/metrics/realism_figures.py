@@ -20,7 +20,7 @@ def auc_figures(
     name: str,
     seed: int,
     gaps: list[Gap],
-    resamplings: int,
+    resampled: bool,
     runs: int,
 ) -> dict[str, Figure]:
     """`auc`, the mean over `runs` of the test; nothing, and a gap, where one of them finds too few images.
@@ -37,10 +37,10 @@ def auc_figures(
     images = np.unique(np.concatenate([result.groups[result.labels] for result in results]))
     wins, pairs = np.stack([ranked_pairs(result, images) for result in results], axis=1)
 
-    def resampled(drawn: np.ndarray) -> dict[str, float]:
+    def of(drawn: np.ndarray) -> dict[str, float]:
         return {"auc": mean_area(wins[:, drawn], pairs[:, drawn])}
 
-    return figures_of(len(images), resampled, seed, resamplings)
+    return figures_of(len(images), of, seed, resampled)
 
 
 def mean_area(wins: np.ndarray, pairs: np.ndarray) -> float:
@@ -76,7 +76,7 @@ def _patches(measured: Measured) -> tuple[np.ndarray, list[str]]:
 
 
 def kid_figures(
-    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resamplings: int
+    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resampled: bool
 ) -> dict[str, Figure]:
     """`kid` by the built-in encoder; nothing, and a gap, where there are too few images."""
     from sketchforge.metrics.kernel_distance import kernel_matrices
@@ -88,8 +88,8 @@ def kid_figures(
         return {}
     members = measured.members
 
-    def resampled(drawn: np.ndarray) -> dict[str, float]:
+    def of(drawn: np.ndarray) -> dict[str, float]:
         sketches = np.concatenate([members[index] for index in drawn])
         return {"kid": matrices.mmd2(np.bincount(sketches, minlength=len(measured.photos)))}
 
-    return figures_of(len(members), resampled, seed, resamplings)
+    return figures_of(len(members), of, seed, resampled)

@@ -37,7 +37,7 @@ def stroke_figures(measured: Measured, name: str, seed: int, gaps: list[Gap]) ->
 
 
 def stroke_distances(
-    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resamplings: int
+    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resampled: bool
 ) -> dict[str, Figure]:
     """`distance_PART` for each of COMPARED (see `strokes.compare`). Those without one are told in `gaps`."""
     members = measured.members
@@ -51,11 +51,11 @@ def stroke_distances(
             Gap(name, STROKES, f"no distance in {unknown}: none has a value, or all references the same")
         )
 
-    def resampled(drawn: np.ndarray) -> dict[str, float]:
+    def of(drawn: np.ndarray) -> dict[str, float]:
         sketches = np.concatenate([members[index] for index in drawn])
         return {f"distance_{part}": distance(sketches) for part, distance in distances.items()}
 
-    return figures_of(len(members), resampled, seed, resamplings)
+    return figures_of(len(members), of, seed, resampled)
 
 
 def wasserstein(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarray], float]:
