@@ -75,11 +75,15 @@ def methods_at_hand(data: Path, tom: Path | None, tuned: dict[str, float]) -> di
         "pidinet": edge_net("pidinet", weights / "pidinet/pidinet_bsds_vanilla_fp32.safetensors", 0.4),
         "pidinet-tiny": edge_net("pidinet", weights / "pidinet/pidinet_tiny_bsds_vanilla_fp32.safetensors", 0.4),
         "teed": edge_net("teed", weights / "teed/teed_biped_7.safetensors", 0.7),
+    } | {
+        # As TOM: what is faint everywhere goes.
+        "pidinet-core": edge_net("pidinet", weights / "pidinet/pidinet_bsds_vanilla_fp32.safetensors", 0.6, 0.2),
+        "teed-core": edge_net("teed", weights / "teed/teed_biped_7.safetensors", 0.7, 0.3),
     }
 
 
-def edge_net(method: str, weights: Path, threshold: float) -> dict:
-    return {"method": method, "edge_weights": weights, "threshold": threshold}
+def edge_net(method: str, weights: Path, threshold: float, core: float | None = None) -> dict:
+    return {"method": method, "edge_weights": weights, "threshold": threshold, "core": core}
 
 
 def rendered(work: Path, photos: list[Path], methods: dict[str, dict], **more: str) -> tuple[Path, ...]:
@@ -131,12 +135,18 @@ def by_the_median(image: np.ndarray) -> np.ndarray:
 
 
 def drawn_twice(data: Path) -> list[tuple[Path, list[Path]]]:
-    """100 photos with two drawings each, spread over all there are."""
+    """100 photos with two drawings each, spread over all that recipe and thresholds were not chosen on."""
     found: dict[str, list[Path]] = {}
     with open(data / "photo_sketch_pairs.tsv", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             found.setdefault(row["photo"], []).append(data / row["sketch"])
-    twice = sorted((data / photo, sorted(drawings)) for photo, drawings in found.items() if len(drawings) == 2)
+    names = sorted(found)
+    seen = {names[at * len(names) // 60 + next_one] for at in range(60) for next_one in (0, 1)}
+    twice = sorted(
+        (data / photo, sorted(drawings))
+        for photo, drawings in found.items()
+        if len(drawings) == 2 and photo not in seen
+    )
     return [twice[at * len(twice) // 100] for at in range(100)]
 
 

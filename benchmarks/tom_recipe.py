@@ -278,7 +278,7 @@ def realism_score(tom: Tom, data: Path) -> dict[str, float]:
     groups: dict[str, list[str]] = {"ours": [], "people": []}
     for name in names:
         image = read_image((data / name).read_bytes())
-        sketch = bilevel(drawn(tom, image), RENDER.threshold, RENDER.core)
+        sketch = bilevel(drawn(tom, image), *RENDER.thresholds)
         people = cv2.cvtColor(read_image((data / found[name][0]).read_bytes()), cv2.COLOR_RGB2GRAY)
         for side, picture in (("ours", sketch), ("people", people)):
             patches = describe_patches(stroke_patches(picture, PATCHES, 0, side, name))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cli.options import FOLDER, defaults_of, device_option, images_option, on_interrupt, threads_option
-from sketchforge.options import RenderOptions
+from sketchforge.options import TOM_CORE, RenderOptions
 
 DEFAULTS = defaults_of(RenderOptions)
 
@@ -89,10 +89,9 @@ DEFAULTS = defaults_of(RenderOptions)
 @click.option(
     "--core",
     type=click.FloatRange(0, 1, max_open=True),
-    default=DEFAULTS["core"],
-    show_default=True,
     metavar="0..1",
-    help="png1: lines that are nowhere as dark as this are left out; lower gives fewer lines.",
+    help="png1: lines that are nowhere as dark as this are left out; lower gives fewer lines. "
+    f"[default: {TOM_CORE} for tom, the threshold for other methods]",
 )
 @click.option(
     "--canny-low",

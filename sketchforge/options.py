@@ -20,13 +20,17 @@ class TomTrainOptions:
     generator: str = "lean"  # lean | paper
     adversarial: str = "hinge"  # hinge | log
     size: int = 192  # side of the square training crops, in pixels
-    steps: int = 725
+    steps: int = 500
     batch_size: int = 4
     snapshots: int = 10
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     threads: int = 0  # torch's CPU threads; 0: all cores
     fresh: bool = False  # discard what `run` already holds
+
+
+# TOM knows what it means: its lines are black somewhere. Edge detectors give probabilities, which need not be.
+TOM_CORE = 0.03
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class RenderOptions:
     size: int = 256  # side of the output square, in pixels
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
-    threshold: float = 0.75  # png1: paper where the sketch is above it
-    core: float = 0.15  # png1: lines that are nowhere as dark as this are left out
+    threshold: float = 0.6  # png1: paper where the sketch is above it
+    core: float | None = None  # png1: lines nowhere as dark as this are left out; None: TOM_CORE for tom, else none
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
@@ -62,6 +66,14 @@ class RenderOptions:
     check_digests: bool = False  # tell changed inputs of finished shards by their contents, not only their sizes
     retry_failed: bool = False  # draw shards anew in which images failed
     overwrite: bool = False
+
+    @property
+    def thresholds(self) -> tuple[float, float] | None:
+        """(threshold, core) that make black and white of sketches; None where they stay grey."""
+        if self.sketch_format != "png1":
+            return None
+        usual = TOM_CORE if self.method == "tom" else self.threshold
+        return self.threshold, usual if self.core is None else self.core
 
 
 @dataclass(frozen=True)

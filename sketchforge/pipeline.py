@@ -72,7 +72,6 @@ def _draw_batch(
     pool: WorkerPool,
 ) -> Iterator[_Pending]:
     """Draw a batch, images of equal size that follow one another together, and send the sketches off."""
-    thresholds = (options.threshold, options.core) if options.sketch_format == "png1" else None
     for size, run in itertools.groupby(images, key=lambda item: _size(item[1])):
         run = list(run)
         if size is None:
@@ -90,7 +89,7 @@ def _draw_batch(
                 about=_about(image, prepared, ready),
                 seconds={"decode": prepared.seconds, "draw": spent},
             )
-            yield record, pool.submit(encode_sketches, drawn, thresholds)
+            yield record, pool.submit(encode_sketches, drawn, options.thresholds)
 
 
 def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:

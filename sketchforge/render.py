@@ -387,8 +387,10 @@ def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str,
         recorded["prefix_keys"] = True
     if options.fit != "keep":
         recorded["size"] = options.size
-    if options.sketch_format == "png1":
-        recorded |= {"threshold": options.threshold, "core": options.core}
+    if options.thresholds is not None:
+        recorded["threshold"], core = options.thresholds
+        if core < options.threshold:
+            recorded["core"] = core
     return {**recorded, **ready.options}
 
 

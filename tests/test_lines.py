@@ -120,15 +120,15 @@ def test_people_are_measured_against_each_other(tmp_path):
 
 def test_grey_sketches_have_their_best_threshold(tmp_path):
     """The annotated line is black, a false one light: at a threshold between them precision is 1."""
-    sketch = np.minimum(columns(10), columns(11, 30, level=200))
-    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png")
+    sketch = np.minimum(columns(10), columns(11, 30, level=150))
+    grey = shards_of(tmp_path / "grey", {"a": [sketch]}, ["grey"], sketch_format="png", method="tom")
     annotate(tmp_path / "truth" / "a.mat", columns(10) == 0)
     found = measured(grey, boundaries=tmp_path / "truth")
     assert value(found, "grey", "content", "precision") == 1
     assert row_of(found, "grey").threshold == 0.5
     # The rest is measured in two tones: what is light is ink beside the black line, and no line by itself.
     assert value(found, "grey", "strokes", "ink") == pytest.approx(2 / SIDE)
-    assert as_json(found)["thresholds"]["binarised"] == {str(grey): {"threshold": 0.85, "core": 0.15}}
+    assert as_json(found)["thresholds"]["binarised"] == {str(grey): {"threshold": 0.6, "core": 0.03}}
 
 
 def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
@@ -137,14 +137,14 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
 
     def dark_and_faint() -> np.ndarray:
         dark, faint, across = (rng.integers(0, SIDE, 3) for _ in range(3))
-        sketch = np.minimum(columns(*dark), columns(*faint, level=180))
-        sketch[across, :12] = np.minimum(sketch[across, :12], 150)  # some of them touch the dark lines
+        sketch = np.minimum(columns(*dark), columns(*faint, level=150))
+        sketch[across, :12] = np.minimum(sketch[across, :12], 140)  # some of them touch the dark lines
         return sketch
 
     drawn = {key: np.stack([dark_and_faint(), dark_and_faint()]) for key in "ab"}
     pairs = {key: list(pair) for key, pair in drawn.items()}
-    grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png")
-    thresholds = RenderOptions.threshold, RenderOptions.core
+    grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png", method="tom")
+    thresholds = RenderOptions(tmp_path, method="tom").thresholds
     stored = [
         {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, thresholds)[0]}
         for key, pair in drawn.items()

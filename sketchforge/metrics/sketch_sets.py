@@ -45,10 +45,11 @@ class ShardSet:
     def thresholds(self) -> tuple[float, float] | None:
         """Threshold and core, as `bilevel` takes them, for sketches of 8 bits; None for those of one.
 
-        Always render's defaults: what keeps its greys was rendered with neither.
+        Always render's defaults for the method: what keeps its greys was rendered with neither.
         """
-        grey = self.manifest["options"]["sketch_format"] != "png1"
-        return (RenderOptions.threshold, RenderOptions.core) if grey else None
+        options = self.manifest["options"]
+        grey = options["sketch_format"] != "png1"
+        return RenderOptions(self.path, method=options["method"]).thresholds if grey else None
 
 
 @dataclass(frozen=True)
