@@ -53,15 +53,16 @@ def main() -> None:
     tuned = tune_canny(photos, data, work / "canny.json")
     methods = methods_at_hand(data, asked.tom, tuned)
     some = photos[:: max(1, len(photos) // asked.grey_photos)][: asked.grey_photos]
-    by_folder = [rendered(work / "content-grey", some, methods, sketch_format="png")]
-    by_folder.append(rendered(work / "content", photos, methods))
-    for name, folders in zip(("content-grey", "content"), by_folder, strict=True):
-        report(work / name, shards=folders, boundaries=data / "photos/bsds500/boundaries_val")
+    annotated = {"boundaries": data / "photos/bsds500/boundaries_val"}
+    report(work / "content", shards=rendered(work / "content", photos, methods), **annotated)
 
     pairs = drawn_twice(data)
     first, second = (linked(work / f"drawings-{n}", [drawings[n] for _, drawings in pairs]) for n in (0, 1))
     folders = rendered(work / "lines", [photo for photo, _ in pairs], methods)
     report(work / "lines", shards=folders, references=(second, first, data / "sketches/style_set"))
+
+    greys = rendered(work / "content-grey", some, methods, sketch_format="png")  # last, for it takes longest
+    report(work / "content-grey", shards=greys, **annotated)
 
 
 def methods_at_hand(data: Path, tom: Path | None, tuned: dict[str, float]) -> dict[str, dict]:

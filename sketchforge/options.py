@@ -20,7 +20,7 @@ class TomTrainOptions:
     generator: str = "lean"  # lean | paper
     adversarial: str = "hinge"  # hinge | log
     size: int = 192  # side of the square training crops, in pixels
-    steps: int = 500
+    steps: int = 400
     batch_size: int = 4
     snapshots: int = 10
     seed: int = 0
@@ -30,7 +30,7 @@ class TomTrainOptions:
 
 
 # TOM knows what it means: its lines are black somewhere. Edge detectors give probabilities, which need not be.
-TOM_CORE = 0.03
+TOM_CORE = 0.15
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RenderOptions:
     size: int = 256  # side of the output square, in pixels
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
-    threshold: float = 0.6  # png1: paper where the sketch is above it
+    threshold: float = 0.65  # png1: paper where the sketch is above it
     core: float | None = None  # png1: lines nowhere as dark as this are left out; None: TOM_CORE for tom, else none
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None

@@ -75,7 +75,7 @@ def test_nothing_but_failures_is_a_failure(rendered, tmp_path):
     ("change", "told"),
     [
         ({"size": 64}, "--size 48, now 64"),
-        ({"threshold": 0.5}, "--threshold 0.6, now 0.5"),
+        ({"threshold": 0.5}, "--threshold 0.65, now 0.5"),
         ({"core": 0.3}, "--core none, now 0.3"),
         ({"sketch_format": "png"}, "--sketch-format png1, now png"),
         ({"samples_per_shard": 5}, "--samples-per-shard 4, now 5"),

@@ -157,8 +157,9 @@ def test_check_loads_what_is_there(call, cache):
     assert (code, stderr) == (0, "")
     lines = stdout.splitlines()
     assert lines[0] == f"builtin: sound, {KNOWN['builtin'].found()}"
-    assert [line.split(":")[1][:7] for line in lines[1:5]] == [" absent"] * 4
-    assert lines[5:] == [f"teed: sound, {path}"]
+    assert lines[1] == f"tom: sound, {KNOWN['tom'].found()}"
+    assert [line.split(":")[1][:7] for line in lines[2:6]] == [" absent"] * 4
+    assert lines[6:] == [f"teed: sound, {path}"]
 
 
 def test_check_fails_for_absent_files_that_were_asked_for(call, cache):
