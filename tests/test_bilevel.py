@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from sketchforge.bilevel import bilevel
+from sketchforge.options import TOM_CORE, RenderOptions
 
 
 def picture(*rows: str) -> np.ndarray:
@@ -46,3 +47,13 @@ def test_blank_and_solid():
 def test_black_and_white_stays_as_it_is():
     sketch = (np.random.default_rng(1).random((20, 20)) > 0.3).astype(np.uint8) * 255
     assert np.array_equal(bilevel(sketch, 0.85, 0.15), sketch)
+
+
+def test_probabilities_of_edge_detectors_are_cut_once_unless_asked(tmp_path):
+    def of(**options):
+        return RenderOptions(tmp_path, **options).thresholds
+
+    assert of(method="tom") == (RenderOptions.threshold, TOM_CORE) and TOM_CORE < RenderOptions.threshold
+    assert of(method="pidinet", threshold=0.4) == (0.4, 0.4)
+    assert of(method="teed", threshold=0.7, core=0.3) == (0.7, 0.3)
+    assert of(sketch_format="png") is None
