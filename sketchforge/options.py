@@ -20,7 +20,7 @@ class TomTrainOptions:
     generator: str = "lean"  # lean | paper
     adversarial: str = "hinge"  # hinge | log
     size: int = 192  # side of the square training crops, in pixels
-    steps: int = 400
+    steps: int = 360
     batch_size: int = 4
     snapshots: int = 10
     seed: int = 0

@@ -122,12 +122,12 @@ def test_evaluation_changes_nothing(encoder):
 
 
 def test_four_images_overfit(encoder):
-    """Four photos, four drawings: within 150 steps the sketches have their layout and the drawings' statistics."""
+    """Four photos, four drawings: within a hundred steps the sketches have their layout and the drawings' statistics."""
     options = replace(TINY, size=64, batch_size=4)
     recipe = replace(RECIPE, smoothing=0, coloured_weight=0.0)  # they take photo and sketch apart, on purpose
     tom = Tom(options, recipe, encoder, photo_readers(4), drawing_readers(4))
     before = tom.evaluate()
-    for step in range(150):
+    for step in range(100):
         tom.step(tom.batch(step, None))
     after = tom.evaluate()
     assert after.realism < 0.5 * before.realism
@@ -140,7 +140,7 @@ def test_coloured_drawings_are_found_again(encoder):
     options = replace(TINY, size=64, batch_size=2)
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
     tom = Tom(options, recipe, encoder, photo_readers(4), drawing_readers(2))
-    lost = [tom.step(tom.batch(step, None))["coloured"] for step in range(120)]
+    lost = [tom.step(tom.batch(step, None))["coloured"] for step in range(80)]
     blank = np.mean([(tom.batch(step, None).originals - 1).square().mean().item() for step in range(10)])
     assert np.mean(lost[-20:]) < 0.8 * blank < np.mean(lost[:3])
 
@@ -383,7 +383,7 @@ def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code):
         pass
     process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == code
+    assert process.returncode == code, errors
     assert f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again" in errors
     assert "Traceback" not in errors and not list(run.rglob("*.part"))
     train_tom(replace(TINY, run=run))

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from sketchforge.images import read_image, to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.runlog import RunLog
+from sketchforge.signals import held
 from sketchforge.sources import ImageSource, builtin_images, find_images
 from sketchforge.tom_run import (
     ENCODER_FILE,
@@ -34,6 +36,7 @@ from sketchforge.tom_run import (
     write_snapshot,
 )
 from sketchforge.weights import encoder_digest, load_encoder, truncated, write_encoder
+from trainers.crops import Prefetch
 from trainers.snapshots import pairwise_difference, select, settled
 from trainers.tom import NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
 from trainers.tom_recipe import RECIPES, TomRecipe
@@ -170,24 +173,43 @@ def _train(
     batches = tom.batches()
     try:
         while step < options.steps:
-            here, following = (_window(candidates, at, every) for at in (step, step + 1))
-            batch = batches.get((step, here), (step + 1, following))
-            try:
-                losses = tom.step(batch)
-            except FloatingPointError as error:
-                raise SketchforgeError(
-                    f"{run}: {error} at step {step}; the state of step {step - step % SAVE_EVERY} is kept. Begin anew "
-                    "with --fresh and another --seed, a larger --batch-size, or other drawings"
-                ) from None
-            step += 1
-            log.write(step, losses)
-            progress.step(step, losses)
-            if step % every == 0:
-                _evaluate(run, tom, candidates, step, here, latest, log)
-            if step % SAVE_EVERY == 0 or step == options.steps:
-                _save(run, tom, candidates, step)
+            # Between two steps is the one place where an interruption can neither be lost nor leave a thread waiting.
+            with held(signal.SIGINT, signal.SIGTERM):
+                step = _one_step(plan, tom, candidates, step, batches, latest, log, progress)
     finally:
         batches.close()
+
+
+def _one_step(
+    plan: TomPlan,
+    tom: Tom,
+    candidates: dict[str, Any],
+    step: int,
+    batches: Prefetch,
+    latest: int,
+    log: RunLog,
+    progress: TomProgress,
+) -> int:
+    """Train one step, evaluate and save where it is time; returns the number of steps done."""
+    options, run = plan.options, plan.options.run
+    every = max(options.steps // NUM_EVALUATIONS, 1)
+    here, following = (_window(candidates, at, every) for at in (step, step + 1))
+    batch = batches.get((step, here), (step + 1, following))
+    try:
+        losses = tom.step(batch)
+    except FloatingPointError as error:
+        raise SketchforgeError(
+            f"{run}: {error} at step {step}; the state of step {step - step % SAVE_EVERY} is kept. Begin anew "
+            "with --fresh and another --seed, a larger --batch-size, or other drawings"
+        ) from None
+    step += 1
+    log.write(step, losses)
+    progress.step(step, losses)
+    if step % every == 0:
+        _evaluate(run, tom, candidates, step, here, latest, log)
+    if step % SAVE_EVERY == 0 or step == options.steps:
+        _save(run, tom, candidates, step)
+    return step
 
 
 def _window(candidates: Mapping[str, Any], step: int, every: int) -> int | None:
