@@ -38,8 +38,8 @@ from sketchforge.metrics.patches import stroke_patches
 from sketchforge.metrics.realism import two_sample_test
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.weights import load_encoder
-from trainers import tom_session
 from trainers.tom import Batch, Tom
+from trainers.tom_inputs import drawing_readers, photo_readers
 from trainers.tom_recipe import RECIPES
 
 THRESHOLDS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # of darkness
@@ -144,15 +144,9 @@ class PaperJudged(Tom):
         return networks
 
 
-class AsCoded(PaperJudged):
-    """The authors' losses: hinge, 0.2 MSE to Eq. 4's target at pool3, 2000 times their Gram term, raw features.
-
-    Their Gram matrices are of the raw taps and divided by C·H·W; our taps have unit deviation, so the weight of the
-    Gram term is that of our relative one, chosen to start at the same share of the loss.
-    """
-
-
 DEFAULT = RECIPES["lean"]
+# As far as our terms go: the Gram term stays ours, relative to the drawings' matrices, at weight 1, for their 2000
+# belongs to raw taps divided by C·H·W.
 AS_CODED = {
     "content_taps": ("pool3",),
     "content_weight": 0.2,
@@ -197,10 +191,10 @@ VARIANTS: dict[str, Variant] = {
     "47 drawings": Variant("47 drawings", num_drawings=47),
     "style set": Variant("47 drawings by many hands", options={"drawings": "sketches/style_set"}),
     "as coded": Variant(
-        "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, AsCoded
+        "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, PaperJudged
     ),
     "as coded, equal time": Variant(
-        "the same in the time the default takes", AS_CODED, {"generator": "paper"}, AsCoded
+        "the same in the time the default takes", AS_CODED, {"generator": "paper"}, PaperJudged
     ),
 }  # fmt: skip
 
@@ -214,8 +208,8 @@ def train(name: str, data: Path, work: Path) -> None:
     options = TomTrainOptions(threads=1, **given)
     torch.set_num_threads(1)
     recipe = replace(RECIPES[options.generator], **variant.recipe)
-    photos, _ = tom_session._photos(data / "photos/bsds500/train")
-    drawings, _ = tom_session._drawings(options.drawings)
+    photos, _ = photo_readers(data / "photos/bsds500/train")
+    drawings, _ = drawing_readers(options.drawings)
     if variant.num_drawings:  # spread over all subjects and pens
         spread = np.linspace(0, len(drawings) - 1, variant.num_drawings).round().astype(int)
         drawings = [drawings[index] for index in spread]

@@ -7,7 +7,7 @@ import json
 import tarfile
 
 import pytest
-from conftest import contents, lines, make_photos, members, scene
+from conftest import lines, make_photos, members, scene
 from PIL import Image
 
 from sketchforge.errors import UsageError

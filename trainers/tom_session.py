@@ -19,12 +19,11 @@ from sketchforge.checkpoint import digest_of
 from sketchforge.device import set_threads
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.files import write_bytes, write_json
-from sketchforge.images import read_image, to_uint8
+from sketchforge.images import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.runlog import RunLog
 from sketchforge.signals import held
-from sketchforge.sources import ImageSource, builtin_images, find_images
 from sketchforge.tom_run import (
     ENCODER_FILE,
     RUN_FILE,
@@ -39,6 +38,7 @@ from sketchforge.weights import encoder_digest, load_encoder, truncated, write_e
 from trainers.crops import Prefetch
 from trainers.snapshots import pairwise_difference, select, settled
 from trainers.tom import NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
+from trainers.tom_inputs import drawing_readers, photo_readers
 from trainers.tom_recipe import RECIPES, TomRecipe
 
 STATE_FILE, STATE_VERSION = "state.pt", 1
@@ -95,8 +95,8 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     if options.size < 32 or options.size % deepest_stride:
         raise UsageError(f"--size {options.size}: expected a multiple of {deepest_stride}, at least 32")
     found = read_run(options.run) if not options.fresh else _found_or_none(options.run)
-    photos, photo_names = _photos(options.images)
-    drawings, drawing_names = _drawings(options.drawings)
+    photos, photo_names = photo_readers(options.images)
+    drawings, drawing_names = drawing_readers(options.drawings)
     threads = set_threads(options.threads)
     encoder = load_encoder(options.encoder)
     recipe = recipe or RECIPES[options.generator]
@@ -372,46 +372,6 @@ def _device_type(options: TomTrainOptions) -> str:
     from sketchforge.device import choose_device
 
     return choose_device(options.device).type
-
-
-def _photos(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
-    images = builtin_images() if source is None else find_images(source)
-    return [_reader(image) for image in images], _inputs(source, _identities(images))
-
-
-def _drawings(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
-    """Drawings as grey RGB: S gives lines, and paper or ink that has a tint must not become one."""
-    if source is not None:
-        images = find_images(source)
-        return [_grey_reader(image) for image in images], _inputs(source, _identities(images))
-    from sketchforge.samples.drawings import load_drawings
-
-    drawn = load_drawings(256)
-    names = [(key, hashlib.sha256(picture.tobytes()).hexdigest()) for key, picture in drawn]
-    return [lambda picture=picture: _grey_rgb(picture) for _, picture in drawn], _inputs(None, names)
-
-
-def _identities(images: Sequence[ImageSource]) -> list[tuple[str, Any]]:
-    return [(image.key, image.picture.num_bytes) for image in images]
-
-
-def _inputs(source: str | Path | None, names: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    digest = hashlib.sha256("\n".join(f"{key} {identity}" for key, identity in names).encode()).hexdigest()
-    return {"source": "built-in" if source is None else Path(source).name, "count": len(names), "digest": digest}
-
-
-def _reader(image: ImageSource) -> Callable[[], np.ndarray]:
-    return lambda: read_image(image.read())
-
-
-def _grey_reader(image: ImageSource) -> Callable[[], np.ndarray]:
-    import cv2
-
-    return lambda: _grey_rgb(cv2.cvtColor(read_image(image.read()), cv2.COLOR_RGB2GRAY))
-
-
-def _grey_rgb(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _grey(sketch: np.ndarray) -> np.ndarray:
