@@ -160,10 +160,12 @@ THREE_TAPS = {"generator_taps": ("relu3_1", "relu2_1", "relu1_1"), "widths": (48
 VARIANTS: dict[str, Variant] = {
     "default": Variant("the default recipe"),
     "default seed 1": Variant("the default recipe, another seed", options={"seed": 1}),
+    "default seed 2": Variant("the default recipe, a third seed", options={"seed": 2}),
     "no coloured": Variant("without drawings coloured in", {"coloured_weight": 0.0}),
     "coloured x3": Variant("three times their weight", {"coloured_weight": 3 * DEFAULT.coloured_weight}),
     "no smoothing": Variant("content of the photo with all its texture", {"smoothing": 0}),
-    "smoothing 9": Variant("content smoothed more", {"smoothing": 9}),
+    "smoothing 5": Variant("content smoothed by 5 pixels in place of 7", {"smoothing": 5}),
+    "smoothing 9": Variant("content smoothed by 9 pixels in place of 7", {"smoothing": 9}),
     "neither": Variant("neither coloured nor smoothed", {"coloured_weight": 0.0, "smoothing": 0}),
     "no relu4_1": Variant("G fed relu3_1 to relu1_1", THREE_TAPS),
     "narrow": Variant("G of half the width", {"widths": (12, 24, 16, 8)}),

@@ -17,16 +17,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sketchforge.checkpoint import check_format, load_tensors, save_tensors
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import parse_json
+from sketchforge.checkpoint import load_tensors, save_tensors
+from sketchforge.errors import SketchforgeError
+from sketchforge.run_folder import read_record
 
 if TYPE_CHECKING:
     from torch import nn
 
 RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 1
 SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 1
-RUN_FILE, ENCODER_FILE = "run.json", "encoder.safetensors"
+ENCODER_FILE = "encoder.safetensors"
 OWN_RUN = Path("runs/tom")  # where `tom-train` leaves its run when nothing else is asked for
 BUILTIN = "builtin"
 
@@ -49,23 +49,8 @@ def run_name(run: Path) -> str:
 
 
 def read_run(run: Path) -> dict[str, Any] | None:
-    """The contents of run.json, or None where `run` does not exist or is empty.
-
-    Raises UsageError when the folder holds something else, SketchforgeError when run.json is unreadable or newer.
-    """
-    path = run / RUN_FILE
-    if not path.is_file():
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise UsageError(f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run")
-        return None
-    try:
-        record = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); --fresh starts the run anew") from error
-    if not isinstance(record, dict):
-        raise SketchforgeError(f"{path}: found a {type(record).__name__}, expected a {RUN_FORMAT} record")
-    check_format(path, record, RUN_FORMAT, RUN_VERSION)
-    return record
+    """The contents of run.json; None, and the errors, as `run_folder.read_record` has them."""
+    return read_record(run, RUN_FORMAT, RUN_VERSION)
 
 
 def snapshot_path(run: Path, number: int) -> Path:

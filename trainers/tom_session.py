@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +20,11 @@ from sketchforge.files import write_bytes, write_json
 from sketchforge.images import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.report.sheet import contact_sheet, write_png
+from sketchforge.run_folder import RUN_FILE, check_continues, record_or_empty
 from sketchforge.runlog import RunLog
 from sketchforge.signals import held
 from sketchforge.tom_run import (
     ENCODER_FILE,
-    RUN_FILE,
     RUN_FORMAT,
     RUN_VERSION,
     read_run,
@@ -94,7 +92,7 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     deepest_stride = 8
     if options.size < 32 or options.size % deepest_stride:
         raise UsageError(f"--size {options.size}: expected a multiple of {deepest_stride}, at least 32")
-    found = read_run(options.run) if not options.fresh else _found_or_none(options.run)
+    found = read_run(options.run) if not options.fresh else record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
     photos, photo_names = photo_readers(options.images)
     drawings, drawing_names = drawing_readers(options.drawings)
     threads = set_threads(options.threads)
@@ -114,7 +112,7 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         "drawings": drawing_names,
     }
     if found is not None and not options.fresh:
-        _check_same(options.run, found, record)
+        check_continues(options.run, found, record, ("recipe", "trained_with", "photos", "drawings"))
     return TomPlan(options, recipe, photos, drawings, record, found, encoder)
 
 
@@ -333,39 +331,6 @@ def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
         (run / name).unlink(missing_ok=True)
     for name in ("snapshots", "previews", "tensorboard"):
         shutil.rmtree(run / name, ignore_errors=True)
-
-
-def _found_or_none(run: Path) -> dict[str, Any] | None:
-    """As `read_run`, but a run.json that cannot be read counts as ours: --fresh is the way out of it."""
-    try:
-        return read_run(run)
-    except UsageError:
-        raise
-    except SketchforgeError:
-        return {}
-
-
-def _check_same(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Refuse to continue a run with other options or inputs, naming both values."""
-    was, now = found.get("options") or {}, record["options"]
-    differences = [(f"--{name.replace('_', '-')}", was.get(name), now[name]) for name in now]
-    differences += [(name, found.get(name), record[name]) for name in ("recipe", "trained_with", "photos", "drawings")]
-    for name, before, asked in differences:
-        if before != asked:
-            raise UsageError(
-                f"{run}: was begun with {_shown(name, before)}, now asked for {_shown(name, asked)}; use the same "
-                "options to continue it, --fresh to begin anew, or another --run"
-            )
-
-
-def _shown(name: str, value: Any) -> str:
-    if name.startswith("--"):
-        return f"{name} {value}"
-    if name == "recipe":
-        return f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
-    if isinstance(value, Mapping):
-        return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
-    return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"
 
 
 def _device_type(options: TomTrainOptions) -> str:
