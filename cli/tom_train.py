@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from cli.options import FOLDER, defaults_of, device_option, images_option, on_interrupt, seed_option, threads_option
+from cli.training_bar import TrainingBar
 from sketchforge.options import TomTrainOptions
 
 DEFAULTS = defaults_of(TomTrainOptions)
@@ -65,8 +64,8 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     if dry_run:
         click.echo(_describe(plan_tom(options)))
         return
-    progress = Bar()
-    with on_interrupt(lambda: progress.kept(options)):
+    progress = TrainingBar(_introduction)
+    with on_interrupt(lambda: _kept(options, progress.began)):
         sheet = train_tom(options, progress)
     if not progress.began:
         click.echo(f"{options.run}: finished already; --fresh trains anew")
@@ -85,52 +84,20 @@ def _describe(plan: Any) -> str:
     )
 
 
-class Bar:
-    """The progress of a training as a bar with its losses; a line now and then where no terminal is looking."""
+def _introduction(plan: Any) -> list[str]:
+    options = plan.options
+    missing = [name for name in ("images", "drawings") if getattr(options, name) is None]
+    builtin = [f"no --{' and no --'.join(missing)} given: using the built-in ones"] if missing else []
+    return [_describe(plan), *builtin]
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self.began = False
 
-    def begin(self, plan: Any, step: int) -> None:
-        from tqdm import tqdm
+def _kept(options: TomTrainOptions, began: bool) -> str:
+    """For a run that was interrupted: what is kept, and how to go on."""
+    if not began:
+        return "no step was trained yet"
+    again = "run the same command again"
+    if options.fresh:
+        again += " without --fresh"
+    from trainers.tom_session import SAVE_EVERY
 
-        self.began = True
-        click.echo(_describe(plan))
-        options = plan.options
-        if options.images is None or options.drawings is None:
-            missing = [name for name in ("images", "drawings") if getattr(options, name) is None]
-            click.echo(f"no --{' and no --'.join(missing)} given: using the built-in ones")
-        if step:
-            click.echo(f"continuing after step {step}")
-        interval = 0.5 if sys.stderr.isatty() else 30
-        self._batch = options.batch_size
-        self._bar = tqdm(
-            total=options.steps, initial=step, unit="step", smoothing=0.05, mininterval=interval, maxinterval=2 * interval
-        )
-
-    def step(self, step: int, losses: Mapping[str, float]) -> None:
-        rate = self._bar.format_dict["rate"]
-        shown = ", ".join(f"{name} {value:.2f}" for name, value in losses.items())
-        if rate:
-            shown = f"{rate * self._batch:.1f} images/s, {shown}"
-        self._bar.set_postfix_str(shown, refresh=False)
-        self._bar.update()
-
-    def note(self, text: str) -> None:
-        click.echo(text, err=True)
-
-    def end(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def kept(self, options: TomTrainOptions) -> str:
-        """For a run that was interrupted: what is kept, and how to go on."""
-        if not self.began:
-            return "no step was trained yet"
-        again = "run the same command again"
-        if options.fresh:
-            again += " without --fresh"
-        from trainers.tom_session import SAVE_EVERY
-
-        return f"{options.run} keeps all up to the last saved step, {SAVE_EVERY} steps back at most; {again} to continue"
+    return f"{options.run} keeps all up to the last saved step, {SAVE_EVERY} steps back at most; {again} to continue"

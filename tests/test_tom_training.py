@@ -20,10 +20,11 @@ from sketchforge.runlog import read_log
 from sketchforge.samples.drawings import load_drawings
 from sketchforge.tom_run import read_snapshot, snapshot_path
 from sketchforge.weights import load_encoder
-from trainers import tom_session
+from trainers import loop, tom_session
+from trainers.loop import TrainProgress
 from trainers.tom import Tom
 from trainers.tom_recipe import RECIPES
-from trainers.tom_session import TomProgress, train_tom
+from trainers.tom_session import train_tom
 
 TINY = TomTrainOptions(size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu")
 RECIPE = RECIPES["lean"]
@@ -51,7 +52,7 @@ def files_of(run: Path) -> dict[str, bytes]:
     }
 
 
-class StopAt(TomProgress):
+class StopAt(TrainProgress):
     """Ctrl-C after so many steps."""
 
     def __init__(self, step):
@@ -329,13 +330,13 @@ def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, mon
 def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeypatch, capsys):
     from cli.main import run as command_line
 
-    run, saved, original = tmp_path / "run", [], tom_session.write_bytes
+    run, saved, original = tmp_path / "run", [], loop.write_bytes
 
     def full(path, data):
         saved.append(path)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(tom_session, "write_bytes", full)
+    monkeypatch.setattr(loop, "write_bytes", full)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     words = ["tom-train", "--run", run, "--size", 32, "--steps", 12, "--batch-size", 2, "--snapshots", 3, "--threads", 1]
     words = [*map(str, words), "--device", "cpu"]
@@ -343,12 +344,12 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert error == [f"error: {saved[0]}: No space left on device; what was finished before is kept"]
     assert not list(run.rglob("*.part"))
-    monkeypatch.setattr(tom_session, "write_bytes", original)
+    monkeypatch.setattr(loop, "write_bytes", original)
     assert command_line(words) == 0
     assert files_of(run) == files_of(finished)
 
 
-class Notes(TomProgress):
+class Notes(TrainProgress):
     def __init__(self):
         self.notes = []
 

@@ -12,8 +12,7 @@ Everything random derives from (seed, purpose, step), so a run that was killed g
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +29,10 @@ from sketchforge.losses import ADVERSARIAL, content_loss, gram_loss
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom import GENERATORS, GramDiscriminator
 from sketchforge.options import TomTrainOptions
-from sketchforge.seeding import derive_seed, numpy_generator
+from sketchforge.seeding import numpy_generator
 from trainers.colouring import coloured, smoothed
 from trainers.crops import CropSampler, Prefetch
+from trainers.networks import average_into, seeded
 from trainers.styles import neighbourhoods, style_vectors
 from trainers.tom_recipe import TomRecipe
 
@@ -52,13 +52,6 @@ class Networks:
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
-
-    def state(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in vars(self).items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for name, part in vars(self).items():
-            part.load_state_dict(state[name])
 
 
 @dataclass(frozen=True)
@@ -113,11 +106,11 @@ class Tom:
     def _new_networks(self) -> Networks:
         options, recipe, channels = self.options, self.recipe, self.encoder.tap_channels
         taps = recipe.generator_taps
-        with _seeded(options.seed, "tom generator"):
+        with seeded(options.seed, "tom generator"):
             generator = GENERATORS[recipe.generator](taps, [channels(tap) for tap in taps], recipe.widths)
         generator.to(self.device, memory_format=torch.channels_last)
         average = copy.deepcopy(generator).requires_grad_(False)
-        with _seeded(options.seed, "tom discriminator"):
+        with seeded(options.seed, "tom discriminator"):
             discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(self.device)
         return Networks(
             generator,
@@ -197,7 +190,7 @@ class Tom:
             losses["coloured"] = F.mse_loss(found, self._here(batch.originals)[:, :1])
             weights["coloured"] = recipe.coloured_weight
         _update(net.optimizer_g, sum(weights[name] * loss for name, loss in losses.items()), "generator")
-        _average(net.average, net.generator, recipe.average_decay)
+        average_into(net.average, net.generator, recipe.average_decay)
         return {name: loss.item() for name, loss in ({"loss_d": loss_d} | losses).items()}
 
     @torch.no_grad()
@@ -247,30 +240,12 @@ def _stack(pictures: Sequence[np.ndarray]) -> Tensor:
     return to_tensor(np.stack(pictures)) if pictures else torch.empty(0, 3, 1, 1)
 
 
-@torch.no_grad()
-def _average(average: nn.Module, present: nn.Module, decay: float) -> None:
-    """Pull the average's weights and buffers towards the present ones."""
-    for old, new in zip(average.state_dict().values(), present.state_dict().values(), strict=True):
-        if new.is_floating_point():
-            old.lerp_(new, 1 - decay)
-        else:
-            old.copy_(new)  # counters
-
-
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the {what}'s loss became {loss.item()}")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-
-
-@contextmanager
-def _seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator: lend them one of our own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, purpose))
-        yield
 
 
 def check_encoder(encoder: Encoder, recipe: TomRecipe, name: str) -> None:

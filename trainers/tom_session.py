@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ import torch
 from sketchforge.checkpoint import digest_of
 from sketchforge.device import set_threads
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import write_bytes, write_json
+from sketchforge.files import write_json
 from sketchforge.images import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.report.sheet import contact_sheet, write_png
@@ -34,32 +33,16 @@ from sketchforge.tom_run import (
 )
 from sketchforge.weights import encoder_digest, load_encoder, truncated, write_encoder
 from trainers.crops import Prefetch
+from trainers.loop import STATE_FILE, TrainProgress, restore_state, save_state
 from trainers.snapshots import pairwise_difference, select, settled
 from trainers.tom import NUM_EVALUATIONS, NUM_VALIDATION_IMAGES, Tom, check_encoder
 from trainers.tom_inputs import drawing_readers, photo_readers
 from trainers.tom_recipe import RECIPES, TomRecipe
 
-STATE_FILE, STATE_VERSION = "state.pt", 1
 SAVE_EVERY = 20  # steps; a killed run repeats at most these
 LATEST_SETTLING = 0.5  # of the steps: from here on every evaluation is a candidate, settled or not
 # What decides the snapshots' bytes; the rest of the options says where and how fast.
 RECORDED = ("encoder", "generator", "adversarial", "size", "steps", "batch_size", "snapshots", "seed")
-
-
-class TomProgress:
-    """What a training tells on its way; the command line overrides it to show a bar."""
-
-    def begin(self, plan: TomPlan, step: int) -> None:
-        """Training starts at `step`, 0 for a new run."""
-
-    def step(self, step: int, losses: Mapping[str, float]) -> None:
-        """`step` steps are done."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-    def end(self) -> None:
-        """No more steps come, be it for success, failure or Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +56,14 @@ class TomPlan:
     record: Mapping[str, Any]  # run.json as it stands at the beginning
     found: Mapping[str, Any] | None  # what `run` holds already
     encoder: Any
+
+    @property
+    def steps(self) -> int:
+        return self.options.steps
+
+    @property
+    def batch_size(self) -> int:
+        return self.options.batch_size
 
     @property
     def finished(self) -> bool:
@@ -118,7 +109,7 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
 
 def train_tom(
     options: TomTrainOptions,
-    progress: TomProgress | None = None,
+    progress: TrainProgress | None = None,
     recipe: TomRecipe | None = None,
     procedure: type[Tom] = Tom,
 ) -> Path:
@@ -130,7 +121,7 @@ def train_tom(
     never interrupted. Raises as `plan_tom` does, and SketchforgeError when a loss stops being finite: then the last
     good state is kept.
     """
-    progress = progress or TomProgress()
+    progress = progress or TrainProgress()
     plan = plan_tom(options, recipe)
     run = options.run
     sheet = run / "contact-sheet.png"
@@ -143,7 +134,8 @@ def train_tom(
     needed = truncated(plan.encoder, list(plan.recipe.generator_taps))
     write_encoder(run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"})
     write_json(run / RUN_FILE, plan.record)
-    candidates, step = _restore(run, tom)
+    step, candidates = restore_state(run, vars(tom.networks), tom.device)
+    candidates = candidates or {"evaluations": [], "settled_at": None}
     log = RunLog(run / "log.jsonl", step)
     progress.begin(plan, step)
     try:
@@ -160,7 +152,7 @@ def train_tom(
 
 
 def _train(
-    plan: TomPlan, tom: Tom, candidates: dict[str, Any], step: int, log: RunLog, progress: TomProgress
+    plan: TomPlan, tom: Tom, candidates: dict[str, Any], step: int, log: RunLog, progress: TrainProgress
 ) -> None:
     options, run = plan.options, plan.options.run
     every = max(options.steps // NUM_EVALUATIONS, 1)
@@ -186,7 +178,7 @@ def _one_step(
     batches: Prefetch,
     latest: int,
     log: RunLog,
-    progress: TomProgress,
+    progress: TrainProgress,
 ) -> int:
     """Train one step, evaluate and save where it is time; returns the number of steps done."""
     options, run = plan.options, plan.options.run
@@ -206,7 +198,7 @@ def _one_step(
     if step % every == 0:
         _evaluate(run, tom, candidates, step, here, latest, log)
     if step % SAVE_EVERY == 0 or step == options.steps:
-        _save(run, tom, candidates, step)
+        save_state(run, step, vars(tom.networks), candidates)
     return step
 
 
@@ -235,7 +227,7 @@ def _evaluate(
     write_png(run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
 
 
-def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, progress: TomProgress) -> None:
+def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, progress: TrainProgress) -> None:
     """Choose, write the snapshots and what explains the choice, and last the record that makes the run usable."""
     options, run = plan.options, plan.options.run
     evaluations = [e for e in candidates["evaluations"] if e["window"] is not None]
@@ -283,32 +275,6 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
     write_png(sheet, contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)]))
     write_json(run / RUN_FILE, dict(plan.record) | {"snapshots": snapshots})
     _clear_scratch(run)
-
-
-def _save(run: Path, tom: Tom, candidates: Mapping[str, Any], step: int) -> None:
-    state = {"version": STATE_VERSION, "step": step, "candidates": dict(candidates), **tom.networks.state()}
-    buffer = io.BytesIO()  # torch.save to a full disk raises whatever; our own writing raises OSError
-    torch.save(state, buffer)
-    write_bytes(run / STATE_FILE, buffer.getvalue())
-
-
-def _restore(run: Path, tom: Tom) -> tuple[dict[str, Any], int]:
-    """(evaluations so far, step); puts the saved state into `tom`. Zero and empty where nothing was saved."""
-    path = run / STATE_FILE
-    if not path.is_file():
-        return {"evaluations": [], "settled_at": None}, 0
-    try:
-        state = torch.load(path, map_location=tom.device, weights_only=True)
-        if state["version"] != STATE_VERSION:
-            raise SketchforgeError(f"{path}: version {state['version']}, expected {STATE_VERSION}; use --fresh")
-        tom.networks.restore(state)
-        return state["candidates"], state["step"]
-    except SketchforgeError:
-        raise
-    except Exception as error:  # torch.load raises whatever the bytes provoke
-        raise SketchforgeError(
-            f"{path}: cannot be read as a training state ({type(error).__name__}); --fresh starts the run anew"
-        ) from error
 
 
 def _candidate_path(run: Path, step: int) -> Path:
