@@ -1,0 +1,203 @@
+"""The exemplar-based auto-encoder (paper section 4.1 and appendix A): a sketch and a style image -> an image.
+
+E_style makes a vector of the style image, E_content makes maps of the sketch, and the decoder G1 builds the image: the
+content as masks on its features, the style as factors of its channels.
+
+Shape letters: B batch, C channels, S side of the image, D length of the style vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sketchforge.models.layers import Down, ResidualBlock, Up
+from sketchforge.models.modulation import STYLES, DualMaskInjection, Multiplication
+
+SIZES = (64, 128, 256, 512, 1024)
+COARSEST = 8  # side of f_content, whatever the size of the image
+CONTENT_SIDES = (8, 16, 32)  # the maps where content enters
+STYLE_FROM = 64  # the paper multiplies by style at 64² and every finer map (A.2)
+MIN_STYLE_MAPS = 3  # small images have fewer maps from 64² on than that: they take their finest ones
+DMI = ("none", "sketch", "feature")
+
+# Channels by side of the map, at width 1.
+ENCODER_CHANNELS = {8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 16, 512: 16}
+DECODER_CHANNELS = {8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8, 1024: 8}
+
+
+def channels_at(table: Mapping[int, int], side: int, width: float) -> int:
+    """table[side]·width, rounded to a multiple of 8, which is the least: narrower maps save no time."""
+    return max(8, 8 * round(table[side] * width / 8))
+
+
+@dataclass(frozen=True)
+class ContentFeatures:
+    """What a sketch says: maps (B,C,side,side) by side, and by side the masks m of DMI in [0, 1]."""
+
+    maps: Mapping[int, Tensor]  # sides 8, 16 and 32
+    masks: Mapping[int, Tensor]  # the same sides; empty without DMI; one channel where m is the sketch itself
+
+    @property
+    def coarsest(self) -> Tensor:
+        """f_content of the paper, (B,C,8,8)."""
+        return self.maps[COARSEST]
+
+    @property
+    def pooled(self) -> Tensor:
+        """(B,C): f_content averaged over its positions, what Eq. 9 classifies."""
+        return self.coarsest.mean(dim=(2, 3))
+
+
+class Trunk(nn.Module):
+    """(B,channels,S,S) -> {side: (B,C,side,side)} for sides 32, 16 and 8: stride-2 convolutions down to 8²."""
+
+    def __init__(self, channels: int, size: int, width: float) -> None:
+        super().__init__()
+        self.levels = nn.ModuleDict()
+        side = size
+        while side > COARSEST:
+            side //= 2
+            wider = channels_at(ENCODER_CHANNELS, side, width)
+            level: list[nn.Module] = [Down(channels, wider)]
+            if side in CONTENT_SIDES:
+                level.append(ResidualBlock(wider))
+            self.levels[str(side)] = nn.Sequential(*level)
+            channels = wider
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        maps = {}
+        for side, level in self.levels.items():
+            x = level(x)
+            if int(side) in CONTENT_SIDES:
+                maps[int(side)] = x
+        return maps
+
+
+class StyleEncoder(nn.Module):
+    """E_style: image (B,3,S,S) -> f_style (B,D)."""
+
+    def __init__(self, size: int, width: float, style_dim: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(3, size, width)
+        self.head = nn.Conv2d(channels_at(ENCODER_CHANNELS, COARSEST, width), style_dim, 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(F.adaptive_avg_pool2d(self.trunk(image)[COARSEST], 4)).flatten(1)
+
+
+class Decoder(nn.Module):
+    """G1: content maps and f_style -> image (B,3,S,S) in [-1, 1], from a learned map of 8² upwards."""
+
+    def __init__(self, size: int, width: float, style_dim: int, dmi: str, style: str) -> None:
+        super().__init__()
+        sides = [side for side in DECODER_CHANNELS if side <= size]
+        styled = [side for side in sides if side >= STYLE_FROM]
+        if len(styled) < MIN_STYLE_MAPS:
+            styled = sides[-MIN_STYLE_MAPS:]
+        widths = {side: channels_at(DECODER_CHANNELS, side, width) for side in sides}
+        first = widths[COARSEST]
+        self.base = nn.Parameter(torch.randn(1, first, COARSEST, COARSEST))
+        self.enter = nn.Conv2d(channels_at(ENCODER_CHANNELS, COARSEST, width), first, 3, padding=1, bias=False)
+        self.block = ResidualBlock(first)
+        self.ups = nn.ModuleDict()
+        self.injections = nn.ModuleDict()
+        # Colour needs a way in whatever is compared: at 8², as in the authors' code, style always multiplies.
+        self.modulations = nn.ModuleDict({str(COARSEST): Multiplication(style_dim, first)})
+        modulation = STYLES[style]
+        for side in sides:
+            if side > COARSEST:
+                self.ups[str(side)] = Up(widths[side // 2], widths[side])
+            if dmi != "none" and side in CONTENT_SIDES:
+                self.injections[str(side)] = DualMaskInjection(widths[side])
+            if modulation is not None and side in styled:
+                self.modulations[str(side)] = modulation(style_dim, widths[side])
+        self.to_rgb = nn.Conv2d(widths[size], 3, 3, padding=1)
+
+    def forward(self, content: ContentFeatures, style: Tensor) -> Tensor:
+        x = self.block(self.enter(content.coarsest) + self.base)
+        x = self._entered(x, COARSEST, content, style)
+        for side, up in self.ups.items():
+            x = self._entered(up(x), int(side), content, style)
+        return torch.tanh(self.to_rgb(x))
+
+    def _entered(self, x: Tensor, side: int, content: ContentFeatures, style: Tensor) -> Tensor:
+        name = str(side)
+        if name in self.injections:
+            x = self.injections[name](x, content.masks[side])
+        return self.modulations[name](x, style) if name in self.modulations else x
+
+
+class AutoEncoder(nn.Module):
+    """Sketch and style image -> image; its parts can be called one by one.
+
+    size: side of the images in pixels, a power of two in 64..1024. width: factor of all channels.
+    style_dim: length of f_style; None: as many as f_content has channels (512 at width 1), so that the classifier
+    of Eq. 8 can be shown the content, too (Eq. 9).
+    dmi (Table 3): "feature": the content's maps are the masks of DMI at 8², 16² and 32²; "sketch": the sketch
+    itself is; "none": content enters at 8² only. style (Table 4): how style enters at 64² and every finer map (the
+    three finest of small images): "multiply", "adain", "add", or "none", by 8² alone.
+    Raises ValueError for other values.
+    """
+
+    def __init__(
+        self,
+        size: int = 256,
+        width: float = 1.0,
+        style_dim: int | None = None,
+        dmi: str = "feature",
+        style: str = "multiply",
+    ) -> None:
+        super().__init__()
+        if size not in SIZES:
+            raise ValueError(f"size is {size}, expected one of {', '.join(map(str, SIZES))}")
+        if width <= 0:
+            raise ValueError(f"width is {width}, expected a factor above 0")
+        for name, value, known in (("dmi", dmi, DMI), ("style", style, STYLES)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        self.size, self.dmi = size, dmi
+        self.style_dim = channels_at(ENCODER_CHANNELS, COARSEST, width) if style_dim is None else style_dim
+        self.style_encoder = StyleEncoder(size, width, self.style_dim)
+        self.content_encoder = Trunk(1, size, width)
+        self.decoder = Decoder(size, width, self.style_dim, dmi, style)
+
+    def forward(self, sketch: Tensor, image: Tensor) -> Tensor:
+        """sketch (B,1,S,S) float in [-1, 1], 1 = paper; image (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1].
+
+        Raises ValueError for other shapes.
+        """
+        return self.decode(self.encode_content(sketch), self.encode_style(image))
+
+    def encode_style(self, image: Tensor) -> Tensor:
+        """(B,3,S,S) float in [-1, 1] -> f_style (B,D)."""
+        self._check("image", image, 3)
+        return self.style_encoder(image)
+
+    def encode_content(self, sketch: Tensor) -> ContentFeatures:
+        """(B,1,S,S) float in [-1, 1], 1 = paper -> f_content, the finer maps, and the masks made of them."""
+        self._check("sketch", sketch, 1)
+        maps = self.content_encoder(sketch)
+        if self.dmi == "feature":
+            # Departure: in the authors' code m is the feature as it is, any number, and `1 - m` no share of
+            # anything. By the sigmoid m is the mask that A.2 speaks of.
+            masks = {side: x.sigmoid() for side, x in maps.items()}
+        elif self.dmi == "sketch":
+            ink = (1 - sketch) / 2
+            masks = {side: F.adaptive_avg_pool2d(ink, side) for side in maps}
+        else:
+            masks = {}
+        return ContentFeatures(maps, masks)
+
+    def decode(self, content: ContentFeatures, style: Tensor) -> Tensor:
+        """Content of B sketches and f_style (B,D), of the same images or others -> (B,3,S,S) in [-1, 1]."""
+        return self.decoder(content, style)
+
+    def _check(self, name: str, pictures: Tensor, channels: int) -> None:
+        if pictures.ndim != 4 or pictures.shape[1:] != (channels, self.size, self.size):
+            found = ",".join(map(str, pictures.shape))
+            raise ValueError(f"{name} is ({found}), expected (B,{channels},{self.size},{self.size})")

@@ -1,0 +1,78 @@
+"""The convolutional blocks that the auto-encoder is built of.
+
+Shape letters: B batch, C channels, H, W height and width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
+
+SLOPE = 0.2  # of LeakyReLU
+REDUCTION = 8  # how much narrower the middle of squeeze-and-excitation is
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers training changes."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+class Down(nn.Sequential):
+    """Half the side: 4x4 convolution of stride 2, BatchNorm, LeakyReLU; (B,C,H,W) -> (B,width,H/2,W/2)."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(SLOPE),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, squeeze-and-excitation (Hu et al. 2018), and the input added; keeps the shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            # LeakyReLU in place of the usual ReLU: the middle of a narrow network is a single channel or two,
+            # and one that a ReLU has shut never learns again.
+            SqueezeExcitation(channels, max(channels // REDUCTION, 1), activation=lambda: nn.LeakyReLU(SLOPE)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x + self.change(x), SLOPE)
+
+
+class Up(nn.Module):
+    """Twice the side: nearest neighbour, 3x3 convolution, BatchNorm, GLU; (B,C,H,W) -> (B,width,2H,2W).
+
+    Departure: the authors' code normalises each instance here. That sets every channel of every image to mean 0 and
+    deviation 1, which undoes what a multiplication by style did to the coarser map. BatchNorm scales all images of a
+    batch alike, so that their differences survive.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(2 * width, channels, 3, 3))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as nn.Conv2d does
+        self.norm = nn.BatchNorm2d(2 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.glu(self.norm(doubled_and_convolved(x, self.weight)), dim=1)
+
+
+def doubled_and_convolved(x: Tensor, weight: Tensor) -> Tensor:
+    """Nearest neighbour ×2, then a 3x3 convolution with zeros around, in 4/9 of the multiplications.
+
+    x (B,C,H,W), weight (N,C,3,3) -> (B,N,2H,2W). Of the nine pixels under the 3x3 window at most four are different
+    ones. Adding up the weights that meet the same pixel leaves a transposed convolution of 4x4 and stride 2.
+    """
+    summed = 4 * F.avg_pool2d(F.pad(weight, (1, 1, 1, 1)), 2, stride=1)
+    return F.conv_transpose2d(x, summed.flip(2, 3).transpose(0, 1), stride=2, padding=1)

@@ -1,0 +1,88 @@
+"""How content and style enter the decoder's feature maps (paper appendix A.2), and the ways it is compared with.
+
+Shape letters: B batch, C channels, H, W height and width, D length of the style vector.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sketchforge.features import instance_normalized
+from sketchforge.models.layers import SLOPE
+
+
+class DualMaskInjection(nn.Module):
+    """DMI (A.2): w_a·f·m + b_a + w_b·f·(1 − m) + b_b, one w_a, w_b, b_a, b_b per channel of f.
+
+    Where the mask m says ink (1), features are scaled by w_a, and where it says paper (0), by w_b.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # Nearly the identity, yet apart, so that the mask counts from the first step on.
+        shape = (1, channels, 1, 1)
+        self.scale_a = nn.Parameter(torch.full(shape, 1.01))
+        self.scale_b = nn.Parameter(torch.full(shape, 0.99))
+        self.shift_a = nn.Parameter(torch.full(shape, 0.01))
+        self.shift_b = nn.Parameter(torch.full(shape, -0.01))
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """features (B,C,H,W), mask (B,C,H,W) or (B,1,H,W) in [0, 1] -> (B,C,H,W)."""
+        inside = self.scale_a * features * mask + self.shift_a
+        outside = self.scale_b * features * (1 - mask) + self.shift_b
+        return inside + outside
+
+
+class Multiplication(nn.Module):
+    """x·s with s = 2·sigmoid(MLP(f_style)) in (0, 2), one per channel: the paper's way (A.2).
+
+    Nothing is added and nothing normalised: a feature that is zero stays zero, whatever the style says, so that
+    style colours what the content has put there and puts nothing there itself.
+    """
+
+    def __init__(self, style_dim: int, channels: int) -> None:
+        super().__init__()
+        self.mlp = _mlp(style_dim, channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
+        return x * (2 * self.mlp(style).sigmoid())[:, :, None, None]
+
+
+class Addition(nn.Module):
+    """x + MLP(f_style), one number per channel (Table 4)."""
+
+    def __init__(self, style_dim: int, channels: int) -> None:
+        super().__init__()
+        self.mlp = _mlp(style_dim, channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
+        return x + self.mlp(style)[:, :, None, None]
+
+
+class AdaptiveNormalization(nn.Module):
+    """AdaIN (Huang & Belongie 2017): (1 + γ)·IN(x) + β with γ, β = MLP(f_style) per channel (Table 4)."""
+
+    def __init__(self, style_dim: int, channels: int) -> None:
+        super().__init__()
+        self.mlp = _mlp(style_dim, 2 * channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
+        scale, shift = self.mlp(style)[:, :, None, None].chunk(2, dim=1)
+        return (1 + scale) * instance_normalized(x) + shift
+
+
+STYLES: dict[str, type[nn.Module] | None] = {
+    "none": None,
+    "adain": AdaptiveNormalization,
+    "add": Addition,
+    "multiply": Multiplication,
+}
+
+
+def _mlp(style_dim: int, outputs: int) -> nn.Sequential:
+    """Its usual first weights are small enough: it begins by saying little, so that factors are close to 1."""
+    return nn.Sequential(nn.Linear(style_dim, style_dim), nn.LeakyReLU(SLOPE), nn.Linear(style_dim, outputs))

@@ -1,0 +1,227 @@
+"""The auto-encoder: shapes at every size, what each switch changes, and that content and style both count."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from sketchforge.models.autoencoder import (
+    DECODER_CHANNELS,
+    DMI,
+    ENCODER_CHANNELS,
+    SIZES,
+    AutoEncoder,
+    channels_at,
+)
+from sketchforge.models.layers import count_parameters
+from sketchforge.models.modulation import STYLES, Multiplication
+
+SWITCHES = list(itertools.product(DMI, STYLES))
+NARROW = 0.125
+
+
+def model(size: int = 64, width: float = NARROW, **switches) -> AutoEncoder:
+    torch.manual_seed(0)
+    return AutoEncoder(size, width, **switches)
+
+
+def settled(**switches) -> AutoEncoder:
+    """For evaluation: BatchNorm knows the pictures, as after a training."""
+    made = model(**switches)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    made(sketches(4), pictures(4))
+    return made.eval()
+
+
+def pictures(count: int = 2, channels: int = 3, size: int = 64, seed: int = 0) -> torch.Tensor:
+    """Blocks of 8 pixels in random colours, in [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    blocks = torch.rand(count, channels, size // 8, size // 8, generator=generator) * 2 - 1
+    return nn.functional.interpolate(blocks, size=size)
+
+
+def sketches(count: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
+    return pictures(count, 1, size, seed).sign()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_shapes_at_every_size(size):
+    with torch.device("meta"):
+        made = AutoEncoder(size, 0.0625)
+        sketch, image = torch.empty(2, 1, size, size), torch.empty(2, 3, size, size)
+    content, style = made.encode_content(sketch), made.encode_style(image)
+    expected = {side: (2, channels_at(ENCODER_CHANNELS, side, 0.0625), side, side) for side in (8, 16, 32)}
+    assert {side: tuple(x.shape) for side, x in content.maps.items()} == expected
+    assert {side: tuple(x.shape) for side, x in content.masks.items()} == expected
+    assert content.coarsest is content.maps[8] and content.pooled.shape == (2, 32)
+    assert style.shape == (2, 32) and made.style_dim == 32
+    assert made.decode(content, style).shape == made(sketch, image).shape == (2, 3, size, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_style_enters_at_the_coarsest_and_at_the_fine_maps(size):
+    with torch.device("meta"):
+        entered = AutoEncoder(size, NARROW).decoder.modulations
+    fine = {64: "16 32 64", 128: "32 64 128", 256: "64 128 256", 512: "64 128 256 512", 1024: "64 128 256 512 1024"}
+    assert list(entered) == ["8", *fine[size].split()]
+
+
+def test_f_content_is_8_by_8_at_any_size_and_levels_halve():
+    for size in SIZES:
+        with torch.device("meta"):
+            sides = [int(side) for side in AutoEncoder(size, NARROW).content_encoder.levels]
+        assert sides == [size >> i for i in range(1, size.bit_length() - 3)] and sides[-1] == 8
+
+
+def test_widths_are_multiples_of_8():
+    assert [channels_at(ENCODER_CHANNELS, side, 0.3) for side in (8, 16, 32, 64, 512)] == [152, 80, 40, 16, 8]
+    assert channels_at(DECODER_CHANNELS, 1024, 1.0) == 8 and channels_at(DECODER_CHANNELS, 8, 0.001) == 8
+
+
+def test_full_size_is_of_the_published_order():
+    """The authors' code at 512²: style 14.5 million, content 9.0, decoder 19.0; ours has one style vector of three."""
+    with torch.device("meta"):
+        made = AutoEncoder(512)
+    millions = [count_parameters(part) / 1e6 for part in (made.style_encoder, made.content_encoder, made.decoder)]
+    assert millions == pytest.approx([13.3, 9.1, 12.0], abs=0.1)
+
+
+def test_output_lies_within_the_range_of_images():
+    output = model()(sketches(), 3 * pictures())
+    assert output.abs().max() <= 1 and output.std() > 0.01
+
+
+@pytest.mark.parametrize(("dmi", "style"), SWITCHES)
+@pytest.mark.parametrize("size", [64, 128])
+def test_every_parameter_gets_a_gradient(size, dmi, style):
+    made, image = model(size, dmi=dmi, style=style), pictures(4, size=size)
+    output = made(sketches(4, size), image)
+    assert output.shape == image.shape
+    (output - image).square().mean().backward()
+    idle = [name for name, p in made.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
+    assert not idle
+
+
+@pytest.mark.parametrize(("dmi", "style"), SWITCHES)
+def test_output_follows_sketch_and_style_whatever_the_switches(dmi, style):
+    made = settled(dmi=dmi, style=style)
+    sketch, image = sketches(), pictures()
+    output = made(sketch, image)
+    assert (made(sketch.flip(0), image) - output).abs().mean() > 0.01
+    assert (made(sketch, image.flip(0)) - output).abs().mean() > 0.001
+
+
+def test_switches_change_what_is_there():
+    parts = {}
+    for dmi, style in SWITCHES:
+        decoder = model(dmi=dmi, style=style).decoder
+        parts[dmi, style] = [list(decoder.injections), [type(m) for m in decoder.modulations.values()]]
+    for (dmi, style), (injected, modulated) in parts.items():
+        assert injected == ([] if dmi == "none" else ["8", "16", "32"])
+        assert modulated == [Multiplication] + ([] if style == "none" else [STYLES[style]] * 3)
+
+
+def test_mask_of_dmi_by_sketch_is_the_share_of_ink():
+    sketch = torch.ones(1, 1, 64, 64)
+    sketch[..., :12, :8] = -1
+    masks = model(dmi="sketch").encode_content(sketch).masks
+    assert {side: tuple(mask.shape[1:]) for side, mask in masks.items()} == {
+        side: (1, side, side) for side in (8, 16, 32)
+    }
+    assert masks[8][0, 0, :3, 0].tolist() == [1, 0.5, 0] and masks[8].sum() == 1.5
+    assert masks[32].sum() == 24
+
+
+def test_masks_of_feature_dmi_lie_between_0_and_1():
+    content = model().encode_content(sketches())
+    for side, mask in content.masks.items():
+        assert 0 <= mask.min() < mask.max() <= 1
+        assert torch.equal(mask, content.maps[side].sigmoid())
+    assert model(dmi="none").encode_content(sketches()).masks == {}
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_content_enters_by_every_mask(side):
+    made = settled()
+    content, style = made.encode_content(sketches()), made.encode_style(pictures())
+    output = made.decode(content, style)
+    content.masks[side].zero_()
+    assert (made.decode(content, style) - output).abs().max() > 1e-5
+
+
+def test_style_knows_nothing_of_the_sketch_and_content_nothing_of_the_image():
+    """Each by its own encoder: another partner changes neither."""
+    made = settled()
+    style, content = made.encode_style(pictures()), made.encode_content(sketches())
+    mixed = made(sketches(), pictures().flip(0))
+    torch.testing.assert_close(mixed, made.decode(content, style.flip(0)))
+
+
+@pytest.mark.parametrize(("dmi", "style"), SWITCHES)
+def test_an_image_comes_out_the_same_whatever_else_is_in_the_batch(dmi, style):
+    made = settled(dmi=dmi, style=style)
+    together = made(sketches(4), pictures(4))
+    for i in range(4):
+        alone = made(sketches(4)[i : i + 1], pictures(4)[i : i + 1])
+        torch.testing.assert_close(alone, together[i : i + 1], atol=1e-5, rtol=1e-4)
+
+
+def test_channels_last_gives_the_same_numbers():
+    made = settled()
+    expected = made(sketches(), pictures())
+    made.to(memory_format=torch.channels_last)
+    found = made(*(x.contiguous(memory_format=torch.channels_last) for x in (sketches(), pictures())))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("style", ["adain", "multiply"])
+def test_bfloat16_autocast_trains_and_stays_near(style):
+    made = model(style=style).to(memory_format=torch.channels_last)
+    sketch, image = sketches(8), pictures(8)
+    expected = made(sketch, image)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = made(sketch, image)
+        (output.float() - image).square().mean().backward()
+    assert output.dtype == torch.bfloat16
+    assert (output - expected).abs().mean() < 0.05 * expected.abs().mean()
+    assert all(parameter.grad.isfinite().all() for parameter in made.parameters())
+
+
+def test_four_images_are_learnt():
+    """Mean squared error falls to a tenth: content and style get through, and no gate is dead."""
+    made, image, sketch = model(), pictures(4), sketches(4, seed=1)
+    optimizer = torch.optim.Adam(made.parameters(), 2e-3, (0.5, 0.999))
+    losses = []
+    for _ in range(60):
+        loss = (made(sketch, image) - image).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses) < losses[0] / 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 96}, "size is 96, expected one of 64, 128, 256, 512, 1024"),
+        ({"size": 32}, "size is 32, expected one of"),
+        ({"width": 0}, "width is 0, expected a factor above 0"),
+        ({"dmi": "edges"}, "dmi is 'edges', expected one of none, sketch, feature"),
+        ({"style": "multiplication"}, "style is 'multiplication', expected one of none, adain, add, multiply"),
+    ],
+)
+def test_unknown_values_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AutoEncoder(**arguments)
+
+
+def test_other_shapes_are_refused():
+    made = model()
+    with pytest.raises(ValueError, match=r"sketch is \(2,3,64,64\), expected \(B,1,64,64\)"):
+        made(pictures(), pictures())
+    with pytest.raises(ValueError, match=r"image is \(2,3,128,128\), expected \(B,3,64,64\)"):
+        made(sketches(), pictures(size=128))
