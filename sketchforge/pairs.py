@@ -1,7 +1,7 @@
-"""One stored sample -> what the auto-encoder trains on (section 4.1): an image, two sketches of it, a view for style.
+"""One stored sample -> what the auto-encoder trains on (section 4.1): image, two sketches, a view for style.
 
-The image and its sketch stay aligned; the variant of the sketch and the style view are what the self-supervised
-losses compare them with (Eqs. 7-10). Everything random derives from (seed, purpose, key).
+The image and its sketch stay aligned; the variant of the sketch and the style view are what the
+self-supervised losses compare them with (Eqs. 7-10). Everything random derives from (seed, purpose, key).
 
 Shape letters: B batch, S side of the square training picture, H, W of the stored one.
 """
@@ -30,7 +30,7 @@ class PairAugmentation:
     """How much is left to chance; the paper names the kinds, the numbers are those of its authors' code."""
 
     zoom: float = 1.1  # image and sketches are resized to so many times S before one S×S crop of all
-    style_zoom: float = 1.5  # the style view shows a square of 1/style_zoom to 1 times the image's side, rotated
+    style_zoom: float = 1.5  # the style view shows a square of 1/style_zoom to 1 times the image's side
     rotation: float = 30.0  # degrees, of the style view, either way; below 45
     erasures: int = 2  # tries at erasing a region of the variant
     erase_probability: float = 0.8  # of each try
@@ -47,14 +47,15 @@ def training_pair(
 ) -> dict[str, Tensor]:
     """The tensors of one sample, float32 in [-1, 1], S = size, 1 = paper in sketches.
 
-    image: uint8 H×W×3 RGB; sketches: uint8 H×W, the sketch and another one to make the variant of; where there is
-    one only, it serves for both. Raises ValueError for other dtypes and shapes.
+    image: uint8 H×W×3 RGB; sketches: uint8 H×W, the sketch and another one to make the variant of; where
+    there is one only, it serves for both. Raises ValueError for other dtypes and shapes.
 
     "image" (3,S,S) and "sketch" (1,S,S): the same random crop and flip of both.
-    "variant" (1,S,S): the other sketch, same crop and flip, in random boldness and with regions erased (Eqs. 9-10).
+    "variant" (1,S,S): the other sketch, same crop and flip, in random boldness and with regions erased
+    (Eqs. 9-10).
     "style_view" (3,S,S): another square of the image, flipped, rotated and scaled at random (Eqs. 7-8).
 
-    With augment None nothing is left to chance: the whole centred square, and the variant is the other sketch.
+    With augment None nothing is left to chance: all show the centred square, the variant is the other sketch.
     """
     pixels = pair_pixels(image, sketches, size, seed, key, augment)
     return {name: normalized(picture) for name, picture in pixels.items()}
@@ -68,7 +69,7 @@ def pair_pixels(
     key: object,
     augment: PairAugmentation | None = PairAugmentation(),
 ) -> dict[str, Tensor]:
-    """`training_pair` before normalisation, uint8 (C,S,S): a quarter of the bytes between processes and devices."""
+    """`training_pair` before normalisation, uint8 (C,S,S): a quarter of the bytes on the way to a device."""
     _check(image, sketches)
     if augment is None:
         pictures = [_square(picture, size) for picture in (image, sketches[0], sketches[-1])]
@@ -109,7 +110,7 @@ def sketch_variant(
     return variant
 
 
-# Lines are dark, so a minimum widens them. Lines of one pixel do not survive a maximum: thinner ones are half-way.
+# Lines are dark, so a minimum widens them. A maximum would lose those of one pixel: thinner is half-way.
 _BOLDNESS = (
     lambda sketch: sketch,
     lambda sketch: cv2.erode(sketch, _SQUARE),  # the authors' minimum filter of 3
@@ -129,7 +130,7 @@ def style_view(
     angle = np.deg2rad(draw.uniform(-augment.rotation, augment.rotation))
     share = draw.uniform(1 / augment.style_zoom, 1.0)
     where, flip = draw.random(2), draw.random() < 0.5
-    if share * shortest > 2 * size:  # a warp looks at a few pixels only: average first, lest fine texture aliases
+    if share * shortest > 2 * size:  # a warp looks at a few pixels only: average first, or texture aliases
         shrunk = 2 * size / (share * shortest)
         target = tuple(max(1, round(side * shrunk)) for side in image.shape[1::-1])
         image = cv2.resize(image, target, interpolation=cv2.INTER_AREA)
@@ -153,8 +154,9 @@ def mismatched(indices: Tensor, generator: torch.Generator) -> Tensor:
     """A random permutation p, int64 (B,), with indices[p[i]] != indices[i] for every i: true negatives for
     Eqs. 7 and 10.
 
-    indices: the images' numbers, int64 (B,), repetitions allowed; generator: of the CPU. Of distinct images each is
-    as likely as any other. Raises ValueError when there is no such permutation: one image fills more than half.
+    indices: the images' numbers, int64 (B,), repetitions allowed; generator: of the CPU. Of distinct images
+    each is as likely as any other. Raises ValueError when there is no such permutation: one image fills more
+    than half.
     """
     here = indices.cpu()
     if not len(here):
@@ -163,10 +165,10 @@ def mismatched(indices: Tensor, generator: torch.Generator) -> Tensor:
     most = int(counts.max())
     if 2 * most > len(here):
         raise ValueError(
-            f"image {int(here[number == counts.argmax()][0])} is {most} of the {len(here)} in the batch: no mismatch "
-            "for each of them; use larger batches or more images"
+            f"image {int(here[number == counts.argmax()][0])} is {most} of the {len(here)} in the batch: no "
+            "mismatch for each of them; use larger batches or more images"
         )
-    # Equal ones side by side, all else at random; then each takes the place so far on that none meets its equal.
+    # Equal ones side by side, all else at random; then a step so wide that none meets its equal.
     shuffled = torch.randperm(len(here), generator=generator)
     rank = torch.randperm(len(counts), generator=generator)[number]
     ordered = shuffled[rank[shuffled].argsort(stable=True)]
@@ -182,9 +184,8 @@ def _check(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:
         raise ValueError(f"{len(sketches)} sketches: expected two, or one that serves for both")
     for sketch in sketches:
         if sketch.dtype != np.uint8 or sketch.shape != image.shape[:2]:
-            raise ValueError(
-                f"sketch: expected uint8 of the image's {image.shape[:2]}, found {sketch.dtype} of shape {sketch.shape}"
-            )
+            found = f"{sketch.dtype} of shape {sketch.shape}"
+            raise ValueError(f"sketch: expected uint8 of the image's {image.shape[:2]}, found {found}")
 
 
 def _square(picture: np.ndarray, side: int) -> np.ndarray:

@@ -59,8 +59,8 @@ def test_each_group_is_gone_through_before_the_next_and_labels_hold(sizes, group
 
 def test_groups_are_put_together_anew_in_every_cycle():
     order = SampleOrder([8] * 8, 0, group=8)
-    first, second = ({frozenset(indices(order, range(g * 8, g * 8 + 8))) for g in range(c * 8, c * 8 + 8)} for c in (0, 1))
-    assert not first & second
+    groups = [frozenset(indices(order, range(first, first + 8))) for first in range(0, 128, 8)]
+    assert not set(groups[:8]) & set(groups[8:])
 
 
 def test_the_one_group_of_all_never_changes():
@@ -106,7 +106,7 @@ def test_few_shards_are_in_use_at_once(num_shards, pool):
 
 
 def test_no_shard_is_left_to_itself():
-    """Nine shards in pools of up to eight: five and four, not eight and one that nothing would be mixed with."""
+    """Nine shards in pools of up to eight: five and four, not eight and one that nothing is mixed with."""
     order = SampleOrder([50] * 9, 0, pool=8)
     assert len({order[position][0] for position in range(order.cycle - 50, order.cycle)}) > 1
 

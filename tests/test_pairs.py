@@ -169,7 +169,7 @@ def test_variants_are_bolder_or_thinner_but_the_same_drawing():
         assert variant[30, 30] < 200, "no line is lost"
         assert (np.delete(variant, [29, 30, 31], axis=0) == 255).all()
         inks.add(round((255 - variant).sum() / 255))
-    assert inks == {40 // 2, 40, 40 + 2 * 40 + 2, 3 * 42}  # half-way thinner, as it was, by a cross, by a square
+    assert inks == {40 // 2, 40, 40 + 2 * 40 + 2, 3 * 42}  # half of it, as it was, by a cross, by a square
     assert (sketch[30, 10:50] == 0).all(), "the sketch itself is untouched"
 
 
@@ -185,8 +185,8 @@ def test_erased_regions_are_white_and_of_the_share_asked_for():
             assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1), "one rectangle"
     assert 0.73 < len(shares) / tried < 0.87
     assert 0.0195 < min(shares) < 0.025 and 0.095 < max(shares) < 0.1005
-    counts = {cv2.connectedComponents(sketch_variant(ink, numpy_generator(0, "test", key)))[0] - 1 for key in range(50)}
-    assert counts == {0, 1, 2}
+    variants = [sketch_variant(ink, numpy_generator(0, "test", key)) for key in range(50)]
+    assert {cv2.connectedComponents(variant)[0] - 1 for variant in variants} == {0, 1, 2}
 
 
 def test_pixels_are_the_pair_before_normalisation():
@@ -214,7 +214,10 @@ def test_distinct_images_are_deranged(count):
         assert (indices[partner] != indices).all()
 
 
-@pytest.mark.parametrize("indices", [[7, 7, 1, 2], [7, 7, 7, 1, 2, 3], [1, 1, 2, 2], [1, 2, 1, 2, 3], [5, 5, 5, 6, 6, 6]])
+REPEATED = [[7, 7, 1, 2], [7, 7, 7, 1, 2, 3], [1, 1, 2, 2], [1, 2, 1, 2, 3], [5, 5, 5, 6, 6, 6]]
+
+
+@pytest.mark.parametrize("indices", REPEATED)
 def test_repeated_images_never_meet_themselves(indices):
     indices = torch.tensor(indices)
     for seed in range(50):
@@ -239,7 +242,9 @@ def test_mismatches_depend_on_the_generator_only():
     assert len(mismatched(indices[:0], generator())) == 0
 
 
-@pytest.mark.parametrize(("indices", "message"), [([4], "image 4 is 1 of the 1"), ([1, 9, 9], "image 9 is 2 of the 3")])
+@pytest.mark.parametrize(
+    ("indices", "message"), [([4], "image 4 is 1 of the 1"), ([1, 9, 9], "image 9 is 2 of the 3")]
+)
 def test_no_mismatch_is_an_error(indices, message):
     with pytest.raises(ValueError, match=message) as error:
         mismatched(torch.tensor(indices), generator())
@@ -256,7 +261,7 @@ IMAGE, SKETCH = np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8)
         (SKETCH, [SKETCH], "image: expected uint8 H×W×3"),
         (IMAGE, [], "0 sketches: expected two"),
         (IMAGE, [SKETCH] * 3, "3 sketches: expected two"),
-        (IMAGE, [SKETCH, SKETCH[:8]], r"expected uint8 of the image's \(9, 9\), found uint8 of shape \(8, 9\)"),
+        (IMAGE, [SKETCH, SKETCH[:8]], r"of the image's \(9, 9\), found uint8 of shape \(8, 9\)"),
         (IMAGE, [IMAGE], "sketch: expected uint8"),
     ],
 )

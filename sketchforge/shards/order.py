@@ -1,7 +1,7 @@
 """The order in which samples are trained on: a pure function of the shards' sizes and a few numbers.
 
-No state and no files: whatever the number of workers, and wherever a training is taken up again, position p of the
-endless sequence is the same sample. A cycle visits every sample `passes` times.
+No state and no files: whatever the number of workers, and wherever a training is taken up again, position p
+of the endless sequence is the same sample. A cycle visits every sample `passes` times.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ KEPT = 8  # permutations remembered at a time; positions are asked for nearly in
 class SampleOrder:
     """order[position] -> (number of the shard, place in it), position 0, 1, 2 … without end.
 
-    shard_sizes: samples per shard, 0 allowed. Shards are permuted anew in every cycle, and samples within pools of
-    about `pool` neighbours of that permutation, so that few shards are in use at once.
+    shard_sizes: samples per shard, 0 allowed. Shards are permuted anew in every cycle, and samples within
+    pools of about `pool` neighbours of that permutation, so that few shards are in use at once.
 
     group, passes: the rotating subsets of L_s_cls (Eq. 8, appendix A.1). A cycle's permutation is cut into
-    ⌈N / group⌉ nearly equal groups; each is gone through `passes` times, permuted anew each time, before the next.
-    With None, or `group` of all N samples and more, there is one group, which never changes.
+    ⌈N / group⌉ nearly equal groups; each is gone through `passes` times, permuted anew each time, before the
+    next. With None, or `group` of all N samples and more, there is one group, which never changes.
 
     Raises ValueError for sizes that hold no sample and for numbers below 1.
     """
@@ -35,12 +35,13 @@ class SampleOrder:
         self.shard_sizes = np.asarray(shard_sizes, np.int64).reshape(-1)
         self.num_samples = int(self.shard_sizes.sum())
         if self.num_samples < 1 or self.shard_sizes.min() < 0:
-            raise ValueError(f"shard_sizes={list(shard_sizes)!r}: expected sizes of 0 and more, with a sample somewhere")
+            found = list(shard_sizes)[:10]
+            raise ValueError(f"shard_sizes={found}: expected sizes of 0 and more, with a sample somewhere")
         for name, number in (("group", group), ("passes", passes), ("pool", pool)):
             if number is not None and number < 1:
                 raise ValueError(f"{name}={number}: expected 1 or more")
         self.seed, self.passes, self.pool = seed, passes, pool
-        # Of one group no pass differs from a cycle of its own, and whole passes would need all shards at once.
+        # One group of all is permuted in pools, pass by pass: as a whole it would need all shards at once.
         self.num_groups = 1 if group is None else -(-self.num_samples // group)
         self._starts = np.concatenate([[0], np.cumsum(self.shard_sizes)])
         self._filled = np.flatnonzero(self.shard_sizes)
@@ -55,14 +56,14 @@ class SampleOrder:
         return self.place_of(self.index_of(position))
 
     def index_of(self, position: int) -> int:
-        """The number of the sample at this position among all samples, counted through the shards in order."""
+        """The number of the sample at this position: samples are counted through the shards in order."""
         turn = self._turn(position)
         if self.num_groups == 1:
             return self._in_pools(turn.sweep, turn.place)
         return int(self._members(turn.cycle, turn.group)[self._label(turn)])
 
     def place_of(self, index: int) -> tuple[int, int]:
-        """(number of the shard, place in it) of a sample by its number among all; IndexError beyond the last."""
+        """(number of the shard, place in it) of a sample by its number; IndexError beyond the last."""
         if not 0 <= index < self.num_samples:
             raise IndexError(f"sample {index} of {self.num_samples}")
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
@@ -71,8 +72,8 @@ class SampleOrder:
     def group_of(self, position: int) -> tuple[int, int]:
         """(running number of the group, class label of the sample: its place among the group's 0 … size - 1).
 
-        Labels hold as long as the group does, whatever the pass. The one group of all samples has number 0 for
-        ever and labels that are the samples' own numbers: nothing changes that a classifier would have to
+        Labels hold as long as the group does, whatever the pass. The one group of all samples has number 0
+        for ever and labels that are the samples' own numbers: nothing changes that a classifier would have to
         learn anew.
         """
         turn = self._turn(position)
@@ -88,7 +89,7 @@ class SampleOrder:
         if position < 0:
             raise IndexError(f"position {position}: expected 0 or more")
         cycle, rest = divmod(position, self.cycle)
-        # The last group that begins at or before sample `rest // passes` of the cycle: g·N // G <= rest // passes.
+        # The last group g that begins at or before sample `rest // passes` of the cycle, at g·N // G.
         group = ((rest // self.passes + 1) * self.num_groups - 1) // self.num_samples
         span = self._span(group)
         number, place = divmod(rest - span.start * self.passes, len(span))
@@ -115,7 +116,7 @@ class SampleOrder:
         )
 
     def _in_pools(self, sweep: int, place: int) -> int:
-        """The sample at a place of the sweep's permutation of all: shards first, then samples within pools."""
+        """The sample at a place of the sweep's permutation: of shards, then of samples within pools."""
         shards, ends = self._pools(sweep)
         number = int(np.searchsorted(ends, place, side="right"))
         start = int(ends[number - 1]) if number else 0
@@ -124,18 +125,21 @@ class SampleOrder:
 
         def permuted() -> np.ndarray:
             here = shards[cuts[number] : cuts[number + 1]]
-            samples = np.concatenate([np.arange(self._starts[shard], self._starts[shard + 1]) for shard in here])
-            return numpy_generator(self.seed, "sample order", *key).permutation(samples)
+            samples = [np.arange(self._starts[shard], self._starts[shard + 1]) for shard in here]
+            return numpy_generator(self.seed, "sample order", *key).permutation(np.concatenate(samples))
 
         return int(self._kept(key, permuted)[place - start])
 
     def _pools(self, sweep: int) -> tuple[np.ndarray, np.ndarray]:
         """The shards in the sweep's order, and after how many samples each pool ends."""
         key = ("shards", sweep)
-        shards = self._kept(key, lambda: numpy_generator(self.seed, "sample order", *key).permutation(self._filled))
+
+        def permuted() -> np.ndarray:
+            return numpy_generator(self.seed, "sample order", *key).permutation(self._filled)
+
+        shards = self._kept(key, permuted)
         cuts = _cuts(len(shards), -(-len(shards) // self.pool))
-        ends = self._kept(("ends", sweep), lambda: np.cumsum(np.add.reduceat(self.shard_sizes[shards], cuts[:-1])))
-        return shards, ends
+        return shards, np.cumsum(np.add.reduceat(self.shard_sizes[shards], cuts[:-1]))
 
     def _kept(self, key: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:
         made = self._memory.pop(key, None)
@@ -148,14 +152,14 @@ class SampleOrder:
 
 
 def batch_positions(step: int, batch_size: int, rank: int = 0, world: int = 1) -> range:
-    """The positions that rank `rank` of `world` trains on at `step`: consecutive batches, dealt out in turn."""
+    """The positions that rank `rank` of `world` trains on at `step`: batches are dealt out in turn."""
     first = (step * world + rank) * batch_size
     return range(first, first + batch_size)
 
 
 @dataclass(frozen=True)
 class OrderedBatches:
-    """The batches of one rank from `start_step` on, as torch's DataLoader takes them for a `batch_sampler`."""
+    """The batches of one rank from `start_step` on: a `batch_sampler` for torch's DataLoader."""
 
     batch_size: int
     start_step: int

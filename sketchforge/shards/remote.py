@@ -1,4 +1,4 @@
-"""Shards that lie elsewhere: whatever webdataset's opener reads, fetched whole into a cache folder on first use."""
+"""Shards that lie elsewhere: whatever webdataset's opener reads, fetched whole into a cache on first use."""
 
 from __future__ import annotations
 
@@ -20,29 +20,39 @@ PLACE = "{}"  # stands for the file name in a source
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C:\ is a folder
 _CACHED = re.compile(r"\d{5,}-[0-9a-f]{16}\.tar")
+_PARTIAL = re.compile(rf"\.{_CACHED.pattern}\.\d+\.part")
 
 
 def is_remote(source: str | Path) -> bool:
-    """Whether a source is to be read through webdataset's opener: an URL, or a text with {} for the file name."""
-    return isinstance(source, str) and not os.path.isdir(source) and (PLACE in source or bool(_REMOTE.match(source)))
+    """Whether a source is for webdataset's opener: a URL, or a text with {} for the file name."""
+    if not isinstance(source, str) or os.path.isdir(source):
+        return False
+    return PLACE in source or bool(_REMOTE.match(source))
 
 
 @dataclass(frozen=True)
 class RemoteFolder:
     """The files of a shard folder by name.
 
-    source: the folder's URL, or a text that becomes a file's address when its {} is replaced by the name; schemes
-    are those of `webdataset.gopen` (http, https, file, pipe, gs, hf and more). UsageError for a pipe without {}.
+    source: the folder's URL, or a text that becomes a file's address when its {} is replaced by the name;
+    schemes are those of `webdataset.gopen` (http, https, file, pipe, gs, hf and more). UsageError for a pipe
+    without {}.
     """
 
     source: str
 
     def __post_init__(self) -> None:
         if self.source.startswith("pipe:") and PLACE not in self.source:
-            raise UsageError(f"{self.source}: where does the file name go? put {{}} there, as in pipe:cat /data/out/{{}}")
+            raise UsageError(
+                f"{self.source}: does not say where the file name goes; put {{}} there, as in "
+                "pipe:cat out/{}"
+            )
 
     def address(self, name: str) -> str:
-        return self.source.replace(PLACE, name) if PLACE in self.source else f"{self.source.rstrip('/')}/{name}"
+        """Where a file lies, as webdataset's opener takes it."""
+        if PLACE in self.source:
+            return self.source.replace(PLACE, name)
+        return f"{self.source.rstrip('/')}/{name}"
 
     def fetch(self, name: str, target: BinaryIO) -> tuple[int, str]:
         """Copy a file into `target`; its bytes and hex SHA-256. SketchforgeError where it cannot be had."""
@@ -57,12 +67,14 @@ class RemoteFolder:
                     count += len(chunk)
                     target.write(chunk)
         except (OSError, ValueError) as error:
-            raise SketchforgeError(f"{address}: could not be fetched ({_cause(error)}); try it by hand") from error
+            raise SketchforgeError(
+                f"{address}: could not be fetched ({_cause(error)}); try it by hand"
+            ) from error
         return count, total.hexdigest()
 
 
 def _cause(error: Exception) -> str:
-    """webdataset tells of a command that failed by its arguments and "exit 22 (read)": the status is what matters."""
+    """One phrase: of a command that failed, webdataset gives all arguments and "exit 22 (read)"."""
     if status := re.search(r": exit (-?\d+) \(read\)", str(error)):
         return f"its command ended with status {status[1]}"
     if isinstance(error, FileNotFoundError) and error.filename and "/" not in str(error.filename):
@@ -94,7 +106,8 @@ class ShardCache:
                     file = _opened(path, num_bytes) or self._fetched(remote, name, num_bytes, sha256, path)
         except OSError as error:
             raise SketchforgeError(
-                f"{path}: cannot be cached ({error.strerror or error}); see to the disk, or name another cache folder"
+                f"{path}: cannot be cached ({error.strerror or error}); see to the disk, or name another "
+                "folder"
             ) from error
         return file
 
@@ -107,11 +120,12 @@ class ShardCache:
                 target.flush()
                 os.fsync(target.fileno())
             if (found_bytes, found_sha256) != (num_bytes, sha256):
-                found = f"{found_bytes} bytes" if found_bytes != num_bytes else f"SHA-256 {found_sha256[:16]}…"
-                expected = f"{num_bytes}" if found_bytes != num_bytes else f"{sha256[:16]}…"
+                found, expected = f"SHA-256 {found_sha256[:16]}…", f"{sha256[:16]}…"
+                if found_bytes != num_bytes:
+                    found, expected = f"{found_bytes} bytes", f"{num_bytes}"
                 raise SketchforgeError(
-                    f"{remote.address(name)}: fetched {found}, but the manifest says {expected}; try again, and if "
-                    "that does not help, copy the folder there anew"
+                    f"{remote.address(name)}: fetched {found}, but the manifest says {expected}; try again, "
+                    "and if that does not help, copy the folder there anew"
                 )
             # Opened under this name: another process may drop it as soon as it has its own.
             file = open(partial, "rb", buffering=0)
@@ -124,11 +138,12 @@ class ShardCache:
 
     def _trim(self, newest: Path) -> None:
         with suppress(OSError):  # other processes remove files, too
-            entries = [(entry.stat().st_mtime, Path(entry.path)) for entry in os.scandir(self.folder)]
-            shards = sorted(entry for entry in entries if _CACHED.fullmatch(entry[1].name) and entry[1] != newest)
-            dropped = [path for _, path in shards[: max(0, len(shards) + 1 - self.keep)]]
-            parts = [(used, path) for used, path in entries if path.suffix == ".part" and path.name.startswith(".")]
-            dropped += [path for used, path in parts if used < time.time() - ABANDONED]
+            used = {path: path.stat().st_mtime for path in self.folder.iterdir()}
+            shards = [path for path in used if _CACHED.fullmatch(path.name) and path != newest]
+            shards.sort(key=used.__getitem__)
+            dropped = shards[: max(0, len(shards) + 1 - self.keep)]
+            parts = [path for path in used if _PARTIAL.fullmatch(path.name)]
+            dropped += [path for path in parts if used[path] < time.time() - ABANDONED]
             for path in dropped:
                 path.unlink(missing_ok=True)
 

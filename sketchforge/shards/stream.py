@@ -1,7 +1,7 @@
 """From shards to training batches: samples by random access, in the order of `order.py`.
 
-Of a sample only the members that are wanted are read and decoded. The same order, seed and options give the same
-samples bit for bit, whatever the number of workers, and from any step on.
+Of a sample only the members that are wanted are read and decoded. The same order, seed and options give the
+same samples bit for bit, whatever the number of workers, and from any step on.
 """
 
 from __future__ import annotations
@@ -80,12 +80,13 @@ class ShardSet:
         """This set; UsageError where it has fewer sketches per image, or pictures of many sizes."""
         if len(self.styles) < sketches:
             raise UsageError(
-                f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with more "
-                "--checkpoints"
+                f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with "
+                "more --checkpoints"
             )
         if one_size and self.size is None:
             raise UsageError(
-                f"{self.source}: was made with --fit keep, its pictures have many sizes; render with --fit crop or pad"
+                f"{self.source}: was made with --fit keep, its pictures have many sizes; render with --fit "
+                "crop or pad"
             )
         return self
 
@@ -121,12 +122,12 @@ class ShardSet:
 def open_shards(source: str | Path, cache: Path | None = None, keep: int = KEPT_SHARDS) -> ShardSet:
     """The shards that `sketchforge render` left in a folder, here or elsewhere.
 
-    source: a folder, the URL of one, or a text with {} for the file name that webdataset's opener reads, such as
-    `pipe:ssh host cat out/{}`. Shards from elsewhere are kept in `cache`, at most `keep` at a time; None: in a
-    temporary folder that goes with the set, at the latest when this process ends.
+    source: a folder, the URL of one, or a text with {} for the file name that webdataset's opener reads, such
+    as `pipe:ssh host cat out/{}`. Shards from elsewhere are kept in `cache`, at most `keep` at a time; None:
+    in a temporary folder that goes with the set, at the latest when this process ends.
 
-    Raises UsageError when there is no manifest, the set is unfinished or holds no sample, SketchforgeError when the
-    manifest is damaged or of a newer version.
+    Raises UsageError when there is no manifest, the set is unfinished or holds no sample, SketchforgeError
+    when the manifest is damaged or of a newer version.
     """
     if not is_remote(source):
         folder = Path(source)
@@ -165,7 +166,7 @@ def _remote_manifest(remote: RemoteFolder) -> dict[str, Any]:
 
 def _checked(shards: ShardSet) -> ShardSet:
     if not shards.manifest["complete"]:
-        raise UsageError(f"{shards.source}: unfinished; run the same `sketchforge render` again, it continues")
+        raise UsageError(f"{shards.source}: unfinished; continue it by the same `sketchforge render` again")
     if not shards.num_samples:
         raise UsageError(f"{shards.source}: holds no samples; see its outcomes with `sketchforge inspect`")
     return shards
@@ -199,11 +200,13 @@ class OpenShard:
         """
         key = self._keys[place]
         image = self._picture(place, schema.image_member(""), cv2.IMREAD_COLOR)
-        drawn = [self._picture(place, schema.sketch_member("", index), cv2.IMREAD_GRAYSCALE) for index in sketches]
+        names = [schema.sketch_member("", index) for index in sketches]
+        drawn = [self._picture(place, name, cv2.IMREAD_GRAYSCALE) for name in names]
         height, width = image.shape[:2]
         size = self._shards.size
         if size is not None and (height, width) != (size, size):
-            raise self._shards.damaged(self._number, f"{width} x {height} pixels, expected {size} x {size}", key)
+            expected = f"expected {size} x {size}"
+            raise self._shards.damaged(self._number, f"{width} x {height} pixels, {expected}", key)
         for sketch in drawn:
             if sketch.shape != (height, width):
                 found = f"a sketch of {sketch.shape[1]} x {sketch.shape[0]} pixels"
@@ -219,15 +222,16 @@ class OpenShard:
             self._file.seek(offset)
             data = self._file.read(size)
         except OSError as error:
-            raise self._shards.damaged(self._number, f"cannot be read ({error.strerror or error})", name) from error
+            cause = error.strerror or error
+            raise self._shards.damaged(self._number, f"cannot be read ({cause})", name) from error
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
         if picture is None:
             raise self._shards.damaged(self._number, "cannot be decoded", name)
         return picture
 
     def _read_headers(self) -> tuple[list[str], np.ndarray]:
-        """The samples' keys, in order, and (offset, bytes) of their pictures as int64 (samples, columns, 2), -1 for
-        none. Keys end at the first dot, as WebDataset has it."""
+        """The samples' keys, in order, and (offset, bytes) of their pictures as int64 (samples, columns, 2),
+        -1 for none. Keys end at the first dot, as WebDataset has it."""
         expected = self._shards.shard_sizes[self._number]
         keys: list[str] = []
         spans = np.full((expected + 1, len(self._columns), 2), -1, np.int64)  # one more than there should be
@@ -251,17 +255,18 @@ class OpenShard:
 class ShardDataset(Dataset):
     """Training samples by their position in the order: dataset[position] -> dict.
 
-    make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into tensors.
-    It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`, and can be pickled where
-    there are workers.
+    make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into
+    tensors. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`, and can be
+    pickled where there are workers.
     num_sketches: how many of a sample's sketches it gets, drawn at random without repetition.
 
-    A sample is what `make` returns and, as int, "index" (number of the image in the set), "label" and "group" (class
-    label within the running number of the group, see SampleOrder), "position", and "skipped": 1 where the sample of
-    this position could not be used and the next good one in the order stands in for it, else 0.
+    A sample is what `make` returns and, as int, "index" (number of the image in the set), "label" and "group"
+    (class label within the running number of the group, see SampleOrder), "position", and "skipped": 1 where
+    the sample of this position could not be used and the next good one in the order stands in for it, else 0.
 
-    skip_bad: do so; otherwise DamagedError names shard, key and what is wrong. A shard that could not be opened once
-    counts as missing for the rest of this process. UsageError when the set has too few sketches, SketchforgeError when no sample is good.
+    skip_bad: do so; otherwise DamagedError names shard, key and what is wrong. A shard that could not be
+    opened once counts as missing for the rest of this process. UsageError when the set has too few sketches,
+    SketchforgeError when no sample is good.
     """
 
     def __init__(
@@ -273,7 +278,8 @@ class ShardDataset(Dataset):
         pool = min(order.pool, len(shards.shard_sizes))
         if shards.cache and shards.cache.keep < pool:
             raise UsageError(
-                f"the cache keeps {shards.cache.keep} shards, but the order uses {pool} at once; keep as many at least"
+                f"the cache keeps {shards.cache.keep} shards, but the order uses {pool} at once; keep at "
+                "least as many"
             )
         self.order, self.make, self.num_sketches, self.skip_bad = order, make, num_sketches, skip_bad
         self._open: dict[int, OpenShard] = {}
@@ -333,12 +339,13 @@ def batches(
 ) -> DataLoader:
     """The batches of steps start_step … start_step + num_steps - 1 for one rank, as dicts of stacked tensors.
 
-    A position's sample is the same whatever `workers` is (processes; 0: none, read when asked for), and so are the
-    batches. Workers do not see Ctrl-C, which is the main process's to handle, and what goes wrong in one is raised
-    as the SketchforgeError it is, one line. ValueError for numbers that make no sense.
+    A position's sample is the same whatever `workers` is (processes; 0: none, read when asked for), and so
+    are the batches. Workers do not see Ctrl-C, which is the main process's to handle, and what goes wrong in
+    one is raised as the SketchforgeError it is, one line. ValueError for numbers that make no sense.
     """
     if batch_size < 1 or start_step < 0 or num_steps < 0 or workers < 0:
-        raise ValueError(f"{batch_size=}, {start_step=}, {num_steps=}, {workers=}: expected none below 0, a batch of 1")
+        found = f"{batch_size=}, {start_step=}, {num_steps=}, {workers=}"
+        raise ValueError(f"{found}: expected none below 0, and batches of 1 or more")
     if not 0 <= rank < world:
         raise ValueError(f"rank={rank}: expected 0 to {world - 1}, for there are {world}")
     return _Loader(
@@ -349,7 +356,7 @@ def batches(
         pin_memory=pin_memory,
         multiprocessing_context=_worker_context() if workers else None,
         worker_init_fn=_start_worker if workers else None,
-        generator=torch_generator(0, "loader"),  # torch would draw a seed from the global generator; none is used
+        generator=torch_generator(0, "loader"),  # nobody uses what is drawn from it
     )
 
 
@@ -385,12 +392,14 @@ class _Loader(DataLoader):
         while True:
             try:
                 batch = next(batches, None)
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader worker (pid"):
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                # The loader's own word for it, or a broken line to the process that has the tensors.
+                lost = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker (pid")
+                if not (self.num_workers and lost):
                     raise
                 raise SketchforgeError(
-                    "a process that reads samples died, out of memory (or of shared memory, /dev/shm) as a rule; "
-                    "try fewer --workers, or 0"
+                    "a process that reads samples died, out of memory (or of shared memory, /dev/shm) as a "
+                    "rule; try fewer --workers, or 0"
                 ) from error
             if batch is None:
                 return
@@ -400,8 +409,8 @@ class _Loader(DataLoader):
 
 
 def _worker_context() -> multiprocessing.context.BaseContext:
-    """Never fork this process: threads of torch or cv2 may hold locks. A fork server imports them once and uses
-    them not; where there is none, every worker imports them for itself."""
+    """Never fork this process: threads of torch or cv2 may hold locks. A fork server imports them once and
+    uses them not; where there is none, every worker imports them for itself."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -418,9 +427,9 @@ def _start_worker(number: int) -> None:
 class DevicePrefetch:
     """Batches on a device, the next one on its way while one is trained on.
 
-    loader: batches as dicts; tensors go to the device, of them uint8 ones become float32 in [-1, 1] there (pictures
-    travel at a quarter of the size), anything else stays as it is. On CUDA, copies run on a stream of their own from
-    pinned memory.
+    loader: batches as dicts; tensors go to the device, of them uint8 ones become float32 in [-1, 1] there
+    (pictures travel at a quarter of the size), anything else stays as it is. On CUDA, copies run on a stream
+    of their own from pinned memory.
     """
 
     def __init__(self, loader: Iterable[Mapping[str, Any]], device: torch.device) -> None:
