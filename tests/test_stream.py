@@ -1,0 +1,576 @@
+"""Shards become the same training samples whoever reads them, from where, from which step on."""
+
+import functools
+import http.server
+import io
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import tarfile
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import png, store
+
+from sketchforge import files
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.pairs import pair_pixels, training_pair
+from sketchforge.shards import stream
+from sketchforge.shards.order import SampleOrder
+from sketchforge.shards.reader import read_samples, sample_keys
+from sketchforge.shards.stream import DevicePrefetch, ShardDataset, batches, open_shards
+
+SIDE, STYLES = 16, ["a", "b", "c"]
+SIZES = [4, 1, 6, 3]
+TARS = ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
+MAKE = functools.partial(training_pair, size=SIDE, seed=0)
+
+
+def sample(number: int, **changes) -> dict:
+    levels = [np.full((SIDE, SIDE), 10 * number + sketch, np.uint8) for sketch in range(3)]
+    sketches = [png(level, bilevel=False) for level in levels]
+    return {"key": f"k{number:02d}" + "x" * number, "sketches": sketches, "size": (SIDE, SIDE), **changes}
+
+
+def make_set(folder: Path, sizes=SIZES, **options) -> Path:
+    numbers = iter(range(sum(sizes)))
+    samples = [[sample(next(numbers)) for _ in range(size)] for size in sizes]
+    return store(folder, samples, STYLES, **{"size": SIDE, **options})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Fourteen samples of three sketches in four shards; no test changes them."""
+    return make_set(tmp_path_factory.mktemp("stream") / "out")
+
+
+@pytest.fixture
+def own(folder, tmp_path) -> Path:
+    """A copy that may be spoilt."""
+    return shutil.copytree(folder, tmp_path / "out")
+
+
+def as_read(image, sketches, key):
+    """What a sample was made from: the sketches' levels tell which they are."""
+    levels = [int(sketch[0, 0]) for sketch in sketches]
+    return {"picture": torch.from_numpy(image), "levels": levels, "key": key}
+
+
+def dataset(source, make=MAKE, num_sketches=2, skip_bad=False, cache=None, keep=8, **order) -> ShardDataset:
+    shards = source if isinstance(source, stream.ShardSet) else open_shards(source, cache, keep)
+    options = {"seed": 1, "group": 5, "passes": 2, "pool": 2} | order
+    return ShardDataset(shards, SampleOrder(shards.shard_sizes, **options), make, num_sketches, skip_bad)
+
+
+def assert_same(one: dict, other: dict) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        equal = torch.equal if isinstance(value, torch.Tensor) else lambda a, b: a == b
+        assert equal(value, other[name]), name
+
+
+def test_samples_are_what_is_stored(folder):
+    data = dataset(folder, as_read, num_sketches=3)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    keys = sample_keys(folder, manifest)
+    stored = list(read_samples(folder, keys, keys).values())
+    for position in range(data.order.cycle):
+        got = data[position]
+        assert (got["position"], got["key"], got["skipped"]) == (position, position, 0)
+        assert got["index"] == data.order.index_of(position)
+        assert (got["group"], got["label"]) == data.order.group_of(position)
+        expected = stored[got["index"]]
+        np.testing.assert_array_equal(got["picture"].numpy(), expected.image)
+        assert sorted(got["levels"]) == [int(sketch[0, 0]) for sketch in expected.sketches]
+
+
+def test_sketches_are_drawn_without_repetition_and_all_have_their_turn(folder):
+    data = dataset(folder, as_read)
+    drawn = [tuple(level % 10 for level in data[position]["levels"]) for position in range(100)]
+    assert set(drawn) == {(a, b) for a in range(3) for b in range(3) if a != b}
+    assert [tuple(level % 10 for level in data[position]["levels"]) for position in range(100)] == drawn
+
+
+def test_only_what_is_wanted_is_read_and_decoded(folder, monkeypatch):
+    decoded, spans = [], []
+
+    class Spy:
+        def __init__(self, file):
+            self._file = file
+
+        def read(self, size):
+            spans.append((self._file.tell(), size))
+            return self._file.read(size)
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+    data = dataset(folder)
+    data[0]  # headers are read once
+    with tarfile.open(folder / f"{data.order[0][0]:05d}.tar") as tar:
+        members = {(info.offset_data, info.size): info.name for info in tar}
+    opened = data._open[data.order[0][0]]
+    monkeypatch.setattr(opened, "_file", Spy(opened._file))
+    imdecode = cv2.imdecode
+    monkeypatch.setattr(stream.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how))
+    data[0]
+    read = [members[span].split(".", 1)[1] for span in spans]
+    assert read[0] == "jpg" and len(read) == len(set(read)) == len(decoded) == 3
+    assert all(name.startswith("sketch") for name in read[1:])
+
+
+def test_few_files_are_open_and_each_is_opened_once_while_it_is(folder, monkeypatch):
+    monkeypatch.setattr(stream, "OPEN_SHARDS", 2)
+    opened, open_shard = [], stream.ShardSet.open
+    spy = lambda self, shard: opened.append(shard) or open_shard(self, shard)  # noqa: E731
+    monkeypatch.setattr(stream.ShardSet, "open", spy)
+    data = dataset(folder, group=None)
+    for position in range(data.order.num_samples):
+        data[position]
+        assert len(data._open) <= 2
+    assert sorted(opened) == [0, 1, 2, 3], "a pool's shards stay open as long as it lasts"
+
+
+def test_ranks_and_workers_lose_and_repeat_nothing(folder):
+    data = dataset(folder, group=None, passes=1)
+    loaders = [batches(data, 2, 0, 7, rank=rank, world=2, workers=3) for rank in range(2)]
+    shared = [list(loader) for loader in loaders]
+    # One cycle is 14 samples; 2 ranks, 7 steps, batches of 2 make two of them.
+    seen = [(batch["position"].tolist(), batch["index"].tolist()) for run in shared for batch in run]
+    by_position = dict(zip(sum((p for p, _ in seen), []), sum((i for _, i in seen), []), strict=True))
+    assert sorted(by_position) == list(range(28))
+    for cycle in range(2):
+        assert sorted(by_position[p] for p in range(cycle * 14, cycle * 14 + 14)) == list(range(14))
+    for step in range(7):
+        for rank in range(2):
+            first = (step * 2 + rank) * 2
+            assert shared[rank][step]["position"].tolist() == [first, first + 1], "in order, whoever made it"
+
+
+def test_workers_and_none_give_the_same_bits(folder):
+    data = dataset(folder)
+    alone, shared = (list(batches(data, 3, 2, 5, workers=workers)) for workers in (0, 2))
+    assert len(alone) == len(shared) == 5
+    for one, other in zip(alone, shared, strict=True):
+        assert_same(one, other)
+    batch = alone[0]
+    assert batch["image"].shape == (3, 3, SIDE, SIDE) and batch["image"].dtype == torch.float32
+    numbers = ("index", "label", "group", "position", "skipped")
+    assert all(batch[name].dtype == torch.int64 for name in numbers)
+
+
+def test_taken_up_again_in_the_middle_it_goes_on_in_order(folder):
+    whole = list(batches(dataset(folder), 3, 0, 12))
+    for start in (1, 5, 11):
+        resumed = list(batches(dataset(folder), 3, start, 12 - start))
+        assert len(resumed) == 12 - start
+        for one, other in zip(whole[start:], resumed, strict=True):
+            assert_same(one, other)
+
+
+def test_global_random_state_is_left_alone(folder):
+    before = torch.get_rng_state()
+    list(batches(dataset(folder), 2, 0, 3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_say_in_one_line_what_is_wrong(own):
+    (own / "00002.tar").unlink()
+    with pytest.raises(SketchforgeError) as error:
+        list(batches(dataset(own), 2, 0, 14, workers=1))
+    assert "00002.tar: cannot be read (No such file or directory)" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# Other places than a folder here.
+
+
+@pytest.fixture
+def served(folder, tmp_path):
+    """(URL of the folder, names of the files asked for so far), and the folder served may be spoilt."""
+    asked = []
+    root = shutil.copytree(folder, tmp_path / "served" / "out").parent
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=root)
+
+        def log_message(self, *_):
+            asked.append(self.path.rsplit("/", 1)[1])
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/out", asked, root / "out"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the curl program")
+def test_a_url_gives_the_samples_of_the_folder(folder, served):
+    url, asked, _ = served
+    here, there = dataset(folder), dataset(url + "/")
+    for position in range(28):
+        assert_same(here[position], there[position])
+    assert sorted(asked) == [*TARS, "manifest.json"], "each fetched once"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
+@pytest.mark.parametrize("source", ["pipe:cat '{}'", "{}", "file://{}"], ids=["pipe", "path", "file"])
+def test_other_addresses_give_the_samples_of_the_folder(folder, source):
+    here, there = dataset(folder), dataset(source.replace("{}", f"{folder}/{{}}"))
+    for position in range(20):
+        assert_same(here[position], there[position])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
+def test_workers_fetch_a_shard_once(folder, tmp_path):
+    log = tmp_path / "log"
+    source = f"pipe:echo {{}} >> {log}; sleep 0.1; cat {folder}/{{}}"
+    data = dataset(source, cache=tmp_path / "cache", group=None, passes=1)
+    alone = dataset(folder, group=None, passes=1)
+    for one, other in zip(batches(data, 1, 0, 14, workers=3), batches(alone, 1, 0, 14), strict=True):
+        assert_same(one, other)
+    assert sorted(log.read_text().split()) == [*TARS, "manifest.json"]
+    left = [path.name for path in (tmp_path / "cache").iterdir()]
+    assert len(left) == 4 and all(name.endswith(".tar") for name in left)
+
+
+def test_the_cache_drops_what_is_longest_unused_and_its_readers_read_on(folder, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "precious.tar").write_bytes(b"not ours")
+    shards = open_shards(f"{folder}/{{}}", cache, keep=2)
+    files_open = [shards.open(0), shards.open(1)]
+    cached = {path.name[:5]: path for path in cache.glob("0*.tar")}
+    os.utime(cached["00000"], (1, 1))
+    os.utime(cached["00001"], (2, 2))
+    files_open.append(shards.open(0))  # it was there, and now it was used last
+    files_open.append(shards.open(2))
+    assert sorted(path.name[:5] for path in cache.glob("0*.tar")) == ["00000", "00002"]
+    for file, number in zip(files_open, (0, 1, 0, 2), strict=True):
+        assert file.read() == (folder / f"0000{number}.tar").read_bytes()
+    assert (cache / "precious.tar").read_bytes() == b"not ours"
+
+
+def test_a_second_set_finds_what_the_first_fetched(folder, tmp_path):
+    cache = tmp_path / "cache"
+    dataset(f"{folder}/{{}}", cache=cache)[0]
+    (fetched,) = cache.iterdir()
+    before = fetched.stat().st_ino
+    dataset(f"{folder}/./{{}}", cache=cache)[0]
+    assert [path.stat().st_ino for path in cache.iterdir()] == [before]
+    fetched.write_bytes(b"cut short")  # not the size it should have: fetched again
+    assert_same(dataset(f"{folder}/{{}}", cache=cache)[0], dataset(folder)[0])
+
+
+def test_downloads_given_up_long_ago_are_cleared_away(folder, tmp_path):
+    old, fresh = (tmp_path / f".00000-{'0' * 16}.tar.{process}.part" for process in (1, 2))
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    open_shards(f"{folder}/{{}}", tmp_path).open(0).close()
+    assert not old.exists() and fresh.exists()
+
+
+def test_the_temporary_cache_goes_with_the_set(folder):
+    shards = open_shards(f"{folder}/{{}}")
+    shards.open(0).close()
+    cache = shards.cache.folder
+    copy = pickle.loads(pickle.dumps(shards))
+    assert len(list(cache.iterdir())) == 1
+    del copy
+    assert cache.exists(), "a worker's copy does not take it away"
+    del shards
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("damage", ["longer", "other"])
+def test_a_corrupted_download_is_refused(own, tmp_path, damage):
+    path = own / "00002.tar"
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data + b"x" if damage == "longer" else data)
+    with pytest.raises(SketchforgeError) as error:
+        open_shards(f"{own}/{{}}", tmp_path / "cache").open(2)
+    longer = f"{len(data) + 1} bytes, but the manifest says {len(data)}"
+    found = str(error.value)
+    assert (longer if damage == "longer" else "SHA-256") in found and found.startswith(f"{path}: fetched")
+    assert "\n" not in found
+    assert not list((tmp_path / "cache").iterdir())
+
+
+# What is damaged.
+
+
+def spoil(folder: Path, number: int, change) -> None:
+    """Pass every (name, data) of a tar through `change` -> data or None, and make the manifest agree."""
+    path = folder / f"{number:05d}.tar"
+    with tarfile.open(path) as tar:
+        found = [(info, tar.extractfile(info).read()) for info in tar]
+    with tarfile.open(path, "w") as tar:
+        for info, data in found:
+            if (data := change(info.name, data)) is not None:
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
+    files.write_sealed_json(folder / "manifest.json", manifest)
+
+
+def of_first(end: str, put):
+    """A change of the first sample's member with this ending."""
+    return lambda name, data: put(data) if name == f"k00.{end}" else data
+
+
+JPEG = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+PNG = png(np.zeros((9, 8), np.uint8))
+DAMAGES = {
+    "no image": (of_first("jpg", lambda data: None), "00000.tar: k00.jpg: is missing"),
+    "no sketch": (of_first("sketch1.png", lambda data: None), "00000.tar: k00.sketch1.png: is missing"),
+    "empty": (of_first("jpg", lambda data: b""), "00000.tar: k00.jpg: cannot be decoded"),
+    "garbage": (of_first("sketch0.png", lambda data: b"garbage" * 20), "k00.sketch0.png: cannot be decoded"),
+    "other size": (of_first("jpg", lambda data: JPEG), "00000.tar: k00: 9 x 9 pixels, expected 16 x 16"),
+    "small sketch": (of_first("sketch2.png", lambda data: PNG), "k00: a sketch of 8 x 9"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_sample_is_an_error_or_counted(own, damage):
+    change, message = DAMAGES[damage]
+    spoil(own, 0, change)
+    strict, lenient = (dataset(own, as_read, num_sketches=3, skip_bad=skip_bad) for skip_bad in (False, True))
+    order = strict.order
+    bad = [position for position in range(order.cycle) if order.index_of(position) == 0]
+    with pytest.raises(SketchforgeError, match="sketchforge verify") as error:
+        strict[bad[0]]
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert [position for position in range(order.cycle) if lenient[position]["skipped"]] == bad
+    for position in bad:
+        taken, following = lenient[position], position + 1
+        while following in bad:
+            following += 1
+        assert (taken["index"], taken["position"]) == (order.index_of(following), position)
+        assert (taken["group"], taken["label"]) == order.group_of(following)
+
+
+def cut(folder):
+    data = (folder / "00002.tar").read_bytes()
+    (folder / "00002.tar").write_bytes(data[:3000])
+
+
+def lose_samples(folder):
+    spoil(folder, 2, lambda name, data: None if name.startswith("k05") else data)
+
+
+def add_samples(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][2]["samples"] = 4
+    files.write_sealed_json(folder / "manifest.json", manifest)
+
+
+def scramble(folder):
+    path = folder / "00002.tar"
+    path.write_bytes(b"\1" * path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "00002.tar").unlink(), "cannot be read (No such file or directory)"),
+        (cut, "3000 bytes, but the manifest says"),
+        (lose_samples, "5 samples, but the manifest says 6"),
+        (add_samples, "more than 4 samples, but the manifest says 4"),
+        (scramble, "cannot be read as a tar"),
+    ],
+)
+def test_a_damaged_shard_is_an_error_or_all_its_uses_are_counted(own, change, message):
+    change(own)
+    strict, lenient = dataset(own), dataset(own, skip_bad=True)
+    uses = [position for position in range(28) if strict.order[position][0] == 2]
+    with pytest.raises(SketchforgeError, match="sketchforge verify") as error:
+        strict[uses[0]]
+    assert f"00002.tar: {message}" in str(error.value) and "\n" not in str(error.value)
+    loaded = [int(s) for batch in batches(lenient, 4, 0, 7, workers=1) for s in batch["skipped"]]
+    assert [position for position, skipped in enumerate(loaded) if skipped] == uses
+
+
+def test_what_is_skipped_does_not_depend_on_who_met_it_first(own):
+    """Of a sample that has lost a sketch the others can be used."""
+    spoil(own, 2, lambda name, data: b"garbage" if name.endswith("sketch1.png") else data)
+    alone = [dataset(own, skip_bad=True)[position] for position in range(40)]
+    assert {alone[p]["skipped"] for p in range(40) if alone[p]["index"] in range(5, 11)} == {0}
+    assert {alone[p]["index"] in range(5, 11) for p in range(40)} == {False, True}
+    data = dataset(own, skip_bad=True)
+    for position in reversed(range(40)):
+        assert_same(data[position], alone[position])
+
+
+def test_a_set_without_a_good_sample_is_an_error(own):
+    for number in range(4):
+        (own / f"0000{number}.tar").unlink()
+    with pytest.raises(SketchforgeError, match="none of its 14 samples can be used") as error:
+        dataset(own, skip_bad=True)[3]
+    assert "\n" not in str(error.value)
+
+
+# What is refused.
+
+
+def unfinished(folder):
+    make_set(folder, num_shards=9)
+
+
+def without_samples(folder):
+    store(folder, [[]], STYLES)
+
+
+def newer(folder):
+    make_set(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files.write_sealed_json(folder / "manifest.json", manifest | {"version": 2})
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (unfinished, UsageError, "unfinished; continue it by the same `sketchforge render` again"),
+        (without_samples, UsageError, "holds no samples"),
+        (newer, SketchforgeError, "sketchforge-shards version 2, but this sketchforge reads up to version 1"),
+        (lambda folder: folder.mkdir(), UsageError, "expected shards made by `sketchforge render`"),
+        (lambda folder: None, UsageError, "expected shards made by `sketchforge render`"),
+    ],
+)
+def test_sets_that_cannot_be_trained_on(tmp_path, make, error, message, remote):
+    make(tmp_path / "out")
+    with pytest.raises(error) as raised:
+        open_shards(f"{tmp_path}/out/{{}}" if remote else tmp_path / "out")
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+    assert str(raised.value).startswith(f"{tmp_path}/out"), "where it is, not where a copy was"
+
+
+def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
+    shards = open_shards(make_set(tmp_path / "keep", fit="keep"))
+    assert shards.size is None
+    with pytest.raises(UsageError, match="--fit keep, its pictures have many sizes; render with --fit crop"):
+        shards.require(sketches=2)
+    shards = open_shards(make_set(tmp_path / "out"))
+    assert (shards.size, shards.styles, shards.num_samples) == (SIDE, STYLES, 14)
+    assert shards.require(sketches=3) is shards
+    for refusing in (lambda: shards.require(sketches=4), lambda: dataset(shards, num_sketches=4)):
+        with pytest.raises(UsageError, match="3 sketches per image, needed are 4; render with more --check"):
+            refusing()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("pipe:cat out/manifest.json", "does not say where the file name goes"),
+        ("pipe:exit 7 # {}", "could not be fetched (its command ended with status 7)"),
+        ("s9://bucket/out", "no gopen handler defined"),
+        ("nowhere", "no such folder"),
+    ],
+)
+def test_sources_that_lead_nowhere(source, message):
+    with pytest.raises(UsageError) as error:
+        open_shards(source)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the curl program")
+def test_a_url_without_a_manifest(served):
+    url, _, root = served
+    (root / "manifest.json").unlink()
+    with pytest.raises(UsageError, match="manifest.json: could not be fetched .* status 22.; try") as error:
+        open_shards(url)
+    assert str(error.value).startswith(url)
+
+
+def test_a_cache_that_cannot_be(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file: a file; the cache needs a folder"):
+        open_shards(f"{folder}/{{}}", tmp_path / "file")
+    with pytest.raises(UsageError, match="keeps 1 shards, but the order uses 2 at once"):
+        dataset(f"{folder}/{{}}", keep=1)
+    with pytest.raises(ValueError, match="keep=0"):
+        open_shards(f"{folder}/{{}}", keep=0)
+
+
+def test_numbers_that_make_no_sense(folder):
+    data = dataset(folder)
+    for wrong in ({"batch_size": 0}, {"start_step": -1}, {"num_steps": -1}, {"workers": -1}):
+        with pytest.raises(ValueError, match="expected none below 0"):
+            batches(data, **{"batch_size": 1, "start_step": 0, "num_steps": 1} | wrong)
+    with pytest.raises(ValueError, match="rank=2: expected 0 to 1"):
+        batches(data, 1, 0, 1, rank=2, world=2)
+    with pytest.raises(ValueError, match="other shard sizes"):
+        ShardDataset(data.shards, SampleOrder([3], 0), MAKE)
+
+
+# On the way to the device.
+
+
+def test_prefetch_passes_batches_on_and_normalises_pixels(folder):
+    floats = dataset(folder)
+    pixels = dataset(folder, functools.partial(pair_pixels, size=SIDE, seed=0))
+    expected = list(batches(floats, 2, 0, 4))
+    for data in (floats, pixels):
+        prefetch = DevicePrefetch(batches(data, 2, 0, 4), torch.device("cpu"))
+        assert len(prefetch) == 4
+        for one, other in zip(expected, prefetch, strict=True):
+            assert_same(one, other)
+
+
+def test_prefetch_knows_how_long_it_waited(monkeypatch):
+    clock = iter([10.0, 12.5, 20.0, 20.5, 30.0, 30.0])
+    monkeypatch.setattr(stream.time, "perf_counter", lambda: next(clock))
+    prefetch = DevicePrefetch([{"x": torch.ones(1)}, {"x": torch.ones(1), "name": "n"}], torch.device("cpu"))
+    waits = [prefetch.waited for _ in prefetch]
+    assert waits == [2.5, 0.5] and prefetch.waited == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_prefetch_to_cuda_gives_what_the_loader_has(folder):
+    data = dataset(folder, functools.partial(pair_pixels, size=SIDE, seed=0))
+    device = torch.device("cuda")
+    prefetch = DevicePrefetch(batches(data, 2, 0, 6), device)
+    for one, other in zip(batches(dataset(folder), 2, 0, 6), prefetch, strict=True):
+        assert all(value.is_cuda for value in other.values())
+        for name, value in one.items():
+            torch.testing.assert_close(other[name].cpu(), value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_workers_neither_see_ctrl_c_nor_speak_of_it(folder, capfd):
+    before = signal.getsignal(signal.SIGINT)
+    loader = iter(batches(dataset(folder), 1, 0, 30, workers=2))
+    next(loader)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGINT)  # as the terminal does to all of the group
+    assert len(list(loader)) == 29
+    assert capfd.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_dead_worker_is_one_line(folder, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds, not 5
+    loader = iter(batches(dataset(folder, _deadly), 1, 0, 30, workers=1))
+    with pytest.raises(SketchforgeError, match="a process that reads samples died") as error:
+        for _ in loader:
+            pass
+    assert "\n" not in str(error.value)
+
+
+def _deadly(image, sketches, key):
+    if key == 3:
+        os._exit(3)
+    return {}
