@@ -1,7 +1,7 @@
-"""What the auto-encoder learns from (paper section 4.1): Eqs. 7-10 pull style and content apart, Eq. 12 joins them.
+"""What the auto-encoder learns from (paper section 4.1): Eqs. 7-10 part style and content, Eq. 12 joins them.
 
-Pure functions of tensors that return scalars, means over the batch. Shape letters: B batch, D length of a vector,
-k classes, H, W height and width.
+Pure functions of tensors that return scalars, means over the batch. Shape letters: B batch, D length of a
+vector, k classes, H, W height and width.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sketchforge.seeding import torch_generator
 
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """Eqs. 7 and 10: mean max(cos(anchor, negative) − cos(anchor, positive) + margin, 0), each (B,...), flattened.
+    """Eqs. 7 and 10: mean max(cos(anchor, negative) − cos(anchor, positive) + margin, 0); (B,...), flattened.
 
     Zero once every anchor is nearer to its positive than to its negative, by the margin, in cosine. Style
     (L_s_tri): an image's vector, that of a translation of it, that of another image. Content (L_c_tri): the
     features of two sketches of one image, those of another image's.
 
-    Departure from Eq. 7, which prints the two cosines the other way round: it would pay for an image that is unlike
-    its own translation. Raises ValueError where the shapes differ.
+    Departure from Eq. 7, which prints the two cosines the other way round: that would pay for images unlike
+    their own translations. Raises ValueError where the shapes differ.
     """
     _check_equal("anchor", anchor, "positive", positive)
     _check_equal("anchor", anchor, "negative", negative)
@@ -36,25 +36,25 @@ def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -
 
 
 def style_classification(logits: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 8, L_s_cls: the mean of −log softmax(logits)[label]; logits (B,k), labels (B,) int64 in 0..k-1.
+    """Eq. 8, L_s_cls: mean of −log softmax(logits)[label]; logits (B,k), labels (B,) int64 in 0..k-1.
 
     Every image is a class of its own, whatever it was translated to. Raises ValueError for other shapes.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(f"found logits {_shape(logits)} and labels {_shape(labels)}, expected (B,k) and (B,)")
+        raise ValueError(f"logits are {_shape(logits)}, labels {_shape(labels)}, expected (B,k) and (B,)")
     return F.cross_entropy(logits, labels)
 
 
 def content_confusion(head: nn.Module, pooled: Tensor) -> Tensor:
     """Eq. 9, L_c_cls: the mean over the batch of ‖softmax(head(pooled)) − 1/k‖².
 
-    head: the style classifier of Eq. 8, (B,D) -> (B,k); pooled (B,D): the content features, averaged over positions.
-    Zero when the head finds every class equally likely: content that does not tell whose style it came with. The
-    head's own weights get no gradient, for it is the content that has to change: a head that could would learn to
-    be undecided, and Eq. 8 would be lost. Raises ValueError where pooled is not (B,D).
+    head: the style classifier of Eq. 8, (B,D) -> (B,k). pooled (B,D): the content features, averaged over
+    positions. Zero when the head finds every class equally likely: the content does not tell whose it is. The
+    head's own weights get no gradient, for it is the content that has to change; the head would only unlearn
+    what Eq. 8 teaches it. Raises ValueError where pooled is not (B,D).
     """
     if pooled.ndim != 2:
-        raise ValueError(f"pooled is {_shape(pooled)}, expected (B,D): average the content over its positions first")
+        raise ValueError(f"pooled is {_shape(pooled)}, expected (B,D): average over positions first")
     weights = {name: weight.detach() for name, weight in head.named_parameters()}
     likely = functional_call(head, weights, (pooled,)).softmax(dim=1)
     return (likely - 1 / likely.shape[1]).square().sum(dim=1).mean()
@@ -72,8 +72,8 @@ def reconstruction(output: Tensor, target: Tensor) -> Tensor:
 def perceptual(encoder: Encoder, output: Tensor, target: Tensor, taps: Sequence[str]) -> Tensor:
     """Mean squared distance of an encoder's features of two images (B,3,H,W) in [-1, 1], averaged over taps.
 
-    Departure: not in the paper; the authors' code adds LPIPS on VGG. Each tap of ours has deviation 1 over photos,
-    so that all count alike without weights of their own. Gradients reach `output` only.
+    Departure: not in the paper; the authors' code adds LPIPS on VGG. Each tap of ours has deviation 1 over
+    photos, so that all count alike without weights of their own. Gradients reach `output` only.
     Raises ValueError where the shapes differ, no tap is given or the encoder has no such layer.
     """
     _check_equal("output", output, "target", target)
@@ -86,14 +86,14 @@ def perceptual(encoder: Encoder, output: Tensor, target: Tensor, taps: Sequence[
 
 
 class StyleHead(nn.Linear):
-    """The classifier of Eqs. 8 and 9: (B,style_dim) -> logits (B,num_classes), one class per image of a group."""
+    """The classifier of Eqs. 8 and 9: (B,style_dim) -> logits (B,num_classes), a class for every image."""
 
     def __init__(self, style_dim: int, num_classes: int) -> None:
         super().__init__(style_dim, num_classes)
 
     @torch.no_grad()
     def reset(self, seed: int, group: int) -> None:
-        """Begin anew for the group number `group` of images (A.1): weights and biases uniform in ±1/√style_dim.
+        """Begin anew for the group number `group` of images (A.1): everything uniform in ±1/√style_dim.
 
         A function of (seed, group) alone, on any device.
         """
@@ -107,7 +107,7 @@ class StyleHead(nn.Linear):
 def _check_equal(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     # torch would broadcast and return a number.
     if tensor.shape != other.shape:
-        raise ValueError(f"{name} is {_shape(tensor)} and {other_name} {_shape(other)}, expected equal shapes")
+        raise ValueError(f"{name} is {_shape(tensor)}, {other_name} {_shape(other)}, expected equal shapes")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -5,6 +5,8 @@ Shape letters: B batch, C channels, H, W height and width.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ class Down(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, squeeze-and-excitation (Hu et al. 2018), and the input added; keeps the shape."""
+    """Two 3x3 convolutions, squeeze-and-excitation (Hu et al. 2018), the input added; keeps the shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(channels),
             # LeakyReLU in place of the usual ReLU: the middle of a narrow network is a single channel or two,
             # and one that a ReLU has shut never learns again.
-            SqueezeExcitation(channels, max(channels // REDUCTION, 1), activation=lambda: nn.LeakyReLU(SLOPE)),
+            SqueezeExcitation(channels, max(channels // REDUCTION, 1), partial(nn.LeakyReLU, SLOPE)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,9 +55,9 @@ class ResidualBlock(nn.Module):
 class Up(nn.Module):
     """Twice the side: nearest neighbour, 3x3 convolution, BatchNorm, GLU; (B,C,H,W) -> (B,width,2H,2W).
 
-    Departure: the authors' code normalises each instance here. That sets every channel of every image to mean 0 and
-    deviation 1, which undoes what a multiplication by style did to the coarser map. BatchNorm scales all images of a
-    batch alike, so that their differences survive.
+    Departure: the authors' code normalises each instance here. That sets every channel of every image to mean
+    0 and deviation 1, which undoes what a multiplication by style did to the coarser map. BatchNorm treats
+    the images of a batch alike, so that their differences survive.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -71,8 +73,9 @@ class Up(nn.Module):
 def doubled_and_convolved(x: Tensor, weight: Tensor) -> Tensor:
     """Nearest neighbour ×2, then a 3x3 convolution with zeros around, in 4/9 of the multiplications.
 
-    x (B,C,H,W), weight (N,C,3,3) -> (B,N,2H,2W). Of the nine pixels under the 3x3 window at most four are different
-    ones. Adding up the weights that meet the same pixel leaves a transposed convolution of 4x4 and stride 2.
+    x (B,C,H,W), weight (N,C,3,3) -> (B,N,2H,2W). Of the nine pixels under the 3x3 window at most four are
+    different ones. Adding up the weights that meet the same pixel leaves a transposed convolution of 4x4 and
+    stride 2.
     """
     summed = 4 * F.avg_pool2d(F.pad(weight, (1, 1, 1, 1)), 2, stride=1)
     return F.conv_transpose2d(x, summed.flip(2, 3).transpose(0, 1), stride=2, padding=1)
