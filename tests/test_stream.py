@@ -456,6 +456,19 @@ def test_sets_that_cannot_be_trained_on(tmp_path, make, error, message, remote):
     assert str(raised.value).startswith(f"{tmp_path}/out"), "where it is, not where a copy was"
 
 
+FOREIGN = [{"name": "00001.tar; touch hacked"}, {"sha256": "../" * 5}, {"name": "a\nb"}]
+
+
+@pytest.mark.parametrize("change", FOREIGN)
+def test_a_manifest_has_no_say_in_paths_and_commands(own, change):
+    manifest = json.loads((own / "manifest.json").read_text())
+    manifest["shards"][1] |= change
+    files.write_sealed_json(own / "manifest.json", manifest)
+    with pytest.raises(SketchforgeError, match="for 00001.tar; it was altered") as error:
+        open_shards(f"pipe:cat {own}/{{}}")
+    assert "\n" not in str(error.value)
+
+
 def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
     shards = open_shards(make_set(tmp_path / "keep", fit="keep"))
     assert shards.size is None
