@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import tarfile
@@ -167,6 +168,14 @@ def _remote_manifest(remote: RemoteFolder) -> dict[str, Any]:
 def _checked(shards: ShardSet) -> ShardSet:
     if not shards.manifest["complete"]:
         raise UsageError(f"{shards.source}: unfinished; continue it by the same `sketchforge render` again")
+    for number, entry in enumerate(shards.manifest["shards"]):
+        # Names become parts of paths, URLs and shell commands: a manifest from elsewhere has no say in them.
+        name = f"{schema.shard_name(number)}.tar"
+        if entry["name"] != name or not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
+            raise SketchforgeError(
+                f"{shards.source}: its {schema.MANIFEST} has {entry['name']!r} with SHA-256 "
+                f"{entry['sha256'][:64]!r} for {name}; it was altered, restore it"
+            )
     if not shards.num_samples:
         raise UsageError(f"{shards.source}: holds no samples; see its outcomes with `sketchforge inspect`")
     return shards
