@@ -210,7 +210,7 @@ def test_four_images_are_learnt():
     made, image, sketch = model(), pictures(4), sketches(4, seed=1)
     optimizer = torch.optim.Adam(made.parameters(), 2e-3, (0.5, 0.999))
     losses = []
-    for _ in range(60):
+    for _ in range(40):
         loss = (made(sketch, image) - image).square().mean()
         optimizer.zero_grad()
         loss.backward()

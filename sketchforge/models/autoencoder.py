@@ -40,7 +40,7 @@ class ContentFeatures:
     """What a sketch says: maps (B,C,side,side) by side, and by side the masks m of DMI."""
 
     maps: Mapping[int, Tensor]  # sides 8, 16 and 32
-    masks: Mapping[int, Tensor]  # the maps themselves, the sketch as (B,1,side,side) in [0, 1], or none at all
+    masks: Mapping[int, Tensor]  # the maps themselves, the sketch as (B,1,side,side) in [0, 1], or none
 
     @property
     def coarsest(self) -> Tensor:
@@ -187,9 +187,9 @@ class AutoEncoder(nn.Module):
         self._check("sketch", sketch, 1)
         maps = self.content_encoder(sketch)
         if self.dmi == "feature":
-            # A mask lies in [0, 1], a feature need not. We keep to the feature as it is, like the authors' code:
-            # sigmoids of features differ little from place to place, and less of the sketch gets through (faces
-            # at 64², 600 steps: mean squared error .064 on new ones instead of .056).
+            # A mask would lie in [0, 1], which a feature need not. We take it as it is, like the authors' code:
+            # the sigmoids of features differ little from place to place, and less of the sketch gets through
+            # (faces at 64², after 600 steps: mean squared error .064 on new ones instead of .056).
             masks = maps
         elif self.dmi == "sketch":
             ink = (1 - sketch) / 2

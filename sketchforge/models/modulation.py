@@ -17,8 +17,8 @@ class DualMaskInjection(nn.Module):
 
     Where the mask m is 1, features are scaled by w_a, where it is 0, by w_b.
 
-    Departure: the authors' code begins with w_a = 1.01 and w_b = .99. The mask then decides about a fiftieth of a
-    feature, and for hundreds of steps content enters at 8² alone. With 1.5 and .5 it counts from the first step.
+    Departure: the authors' code begins with w_a = 1.01 and w_b = .99. The mask then decides about a fiftieth of
+    a feature, and for hundreds of steps content enters at 8² alone. With 1.5 and .5 it counts at once.
     """
 
     def __init__(self, channels: int) -> None:
