@@ -174,8 +174,8 @@ VARIANTS: dict[str, Variant] = {
     "log": Variant("log losses as printed in Eqs. 5-6", options={"adversarial": "log"}),
     "authors' D": Variant("the authors' discriminator", procedure=PaperJudged),
     "no gram": Variant("without the Gram term", {"gram_weight": 0.0}),
-    "content / 4": Variant("a quarter of the content weight", {"content_weight": DEFAULT.content_weight / 4}),
-    "content x 4": Variant("four times the content weight", {"content_weight": 4 * DEFAULT.content_weight}),
+    "content quarter": Variant("a quarter of the content weight", {"content_weight": DEFAULT.content_weight / 4}),
+    "content fourfold": Variant("four times the content weight", {"content_weight": 4 * DEFAULT.content_weight}),
     "content relu4_1": Variant("content at relu3_1 and relu4_1", {"content_taps": ("relu3_1", "relu4_1")}),
     "fine styles": Variant(
         "D and Gram term on relu1_1 to relu3_1", {"style_taps": ("relu1_1", "relu2_1", "relu3_1")}

@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "cli.inspect:inspect_command",
     "gallery": "cli.gallery:gallery_command",
     "eval": "cli.eval:eval_command",
+    "ae-train": "cli.ae_train:ae_train_command",
     "encoder-train": "cli.encoder_train:encoder_train_command",
     "weights": "cli.weights:weights_command",
 }

@@ -122,3 +122,30 @@ class EncoderTrainOptions:
     seed: int = 0
     device: str = "auto"
     threads: int = 0
+
+
+@dataclass(frozen=True)
+class AeTrainOptions:
+    """`sketchforge ae-train`: train the auto-encoder on shards. None: what the recipe says."""
+
+    shards: str = "out"  # a folder, its URL, or a text in which {} stands for the file name
+    validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
+    run: Path = Path("runs/ae")
+    recipe: str = "demo"  # demo | paper (trainers/ae_recipe.py)
+    size: int | None = None  # side of the pictures, in pixels: a power of two, 64 to 1024
+    steps: int | None = None
+    batch_size: int | None = None  # images a step
+    losses: tuple[tuple[str, float], ...] = ()  # (objective, weight) where it differs from the recipe
+    dmi: str | None = None  # none | sketch | feature
+    style: str | None = None  # none | adain | add | multiply
+    encoder: str = "builtin"  # of the perceptual objective, as for TomTrainOptions
+    accumulate: int = 1  # parts in which the batch of a step is gone through
+    precision: str = "auto"  # float32 | bfloat16 | auto: bfloat16 on CUDA, else float32
+    compile: bool = False  # torch.compile
+    workers: int | None = None  # processes that prepare data; None: one on a CPU, up to eight for a GPU
+    cache: Path | None = None  # where shards of a URL are kept; None: a folder that goes with the run
+    skip_bad_shards: bool = False  # pass over what cannot be read, and count it
+    fresh: bool = False
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0

@@ -80,6 +80,19 @@ def rendered(photos, tmp_path_factory) -> RenderOptions:
     return options
 
 
+@pytest.fixture(scope="session")
+def ten_sketches(tmp_path_factory) -> Path:
+    """A shard folder of ten images of 64 pixels in three shards, ten sketches each; never written to."""
+    samples = []
+    for number in range(10):
+        grey = cv2.cvtColor(scene(number, 64, 64), cv2.COLOR_RGB2GRAY)
+        sketches = [png(np.where(cv2.Canny(grey, 20 + 10 * style, 60 + 10 * style) > 0, 0, 255).astype(np.uint8))
+                    for style in range(10)]
+        samples.append({"key": f"k{'x' * number}", "sketches": sketches, "size": (64, 64)})
+    shards = [samples[:4], samples[4:8], samples[8:]]
+    return store(tmp_path_factory.mktemp("ten") / "out", shards, [f"s{style}" for style in range(10)], size=64)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a shard folder by name, hidden ones included, but for the seconds in the stats."""
     found = {}

@@ -164,7 +164,7 @@ class AutoEncoder(nn.Module):
         for name, value, known in (("dmi", dmi, DMI), ("style", style, STYLES)):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-        self.size, self.dmi = size, dmi
+        self.size, self.width, self.dmi, self.style = size, width, dmi, style
         self.style_dim = channels_at(ENCODER_CHANNELS, COARSEST, width) if style_dim is None else style_dim
         self.style_encoder = StyleEncoder(size, width, self.style_dim)
         self.content_encoder = Trunk(1, size, width)

@@ -1,0 +1,228 @@
+"""What each self-supervised objective of the auto-encoder is worth: Table 2 at small scale.
+
+    python benchmarks/ae_objectives.py train --data DATA --work DIR [NAME ...]   # again to go on, beside it to share
+    python benchmarks/ae_objectives.py table --work DIR
+
+DATA holds faces/stylegan2_256 and the weights squeezenet and mobilenet_v2. Of the portraits (by name) every fifth is
+held out; the rest are rendered with the built-in snapshots and trained on. Measured on portraits held out: LPIPS of
+matched pairs (squeeze backbone, whose linear heads were calibrated for another set of weights: good for ranks within
+this table), the squared error, and the Fréchet distance (MobileNetV2's 1280 pooled features) between all portraits and
+mismatched pairs, each sketch in ten other styles. Leaves NAME.json and NAME.png of every variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sketchforge.autoencoder_file import read_autoencoder  # noqa: E402
+from sketchforge.files import write_json  # noqa: E402
+from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
+from sketchforge.render import render  # noqa: E402
+from sketchforge.shards.stream import open_shards  # noqa: E402
+from trainers.ae_previews import read_pairs  # noqa: E402
+from trainers.ae_session import train_ae  # noqa: E402
+
+STEPS = 2000
+MISMATCHES = 10  # styles of other portraits for each sketch
+SELF_SUPERVISED = ("style_triplet", "style_class", "content_triplet", "content_class")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: the self-supervised objectives that are on, and other options."""
+
+    what: str
+    objectives: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+def seeds(name: str, variant: Variant) -> dict[str, Variant]:
+    return {
+        f"{name} {seed}": Variant(variant.what, variant.objectives, (*variant.options, ("seed", seed)))
+        for seed in range(3)
+    }
+
+
+VARIANTS = {
+    **seeds("vanilla", Variant("vanilla", ())),
+    **seeds("all", Variant("all", SELF_SUPERVISED)),
+    "content triplet": Variant("vanilla + L_c_tri", ("content_triplet",)),
+    "style triplet": Variant("vanilla + L_s_tri", ("style_triplet",)),
+    "style class": Variant("vanilla + L_s_cls", ("style_class",)),
+    "both classes": Variant("vanilla + L_s_cls + L_c_cls", ("style_class", "content_class")),
+    "dmi none": Variant("all, without DMI", SELF_SUPERVISED, (("dmi", "none"),)),
+    "dmi sketch": Variant("all, DMI by the sketch", SELF_SUPERVISED, (("dmi", "sketch"),)),
+    "style none": Variant("all, style at 8² only", SELF_SUPERVISED, (("style", "none"),)),
+    "style adain": Variant("all, style by AdaIN", SELF_SUPERVISED, (("style", "adain"),)),
+    "style add": Variant("all, style by addition", SELF_SUPERVISED, (("style", "add"),)),
+}
+PUBLISHED = {  # Table 2, CelebA-HQ: FID, LPIPS × 100
+    "vanilla": (44.3, 18.7), "vanilla + L_c_tri": (34.8, 15.8), "vanilla + L_s_tri": (35.7, 16.3),
+    "vanilla + L_s_cls": (36.4, 16.4), "vanilla + L_s_cls + L_c_cls": (34.7, 15.2), "all": (25.9, 11.7),
+}  # fmt: skip
+
+
+def shards_of(data: Path, work: Path) -> tuple[Path, Path]:
+    """(training, held out), rendered where they are not."""
+    portraits = sorted((data / "faces/stylegan2_256").rglob("*.jpg")) or sorted((data / "faces/stylegan2_256").rglob("*.png"))
+    folders = []
+    for name, chosen in (
+        ("train", [path for number, path in enumerate(portraits) if number % 5]),
+        ("held-out", portraits[::5]),
+    ):
+        listed = work / f"{name}.txt"
+        listed.write_text("\n".join(map(str, chosen)) + "\n")
+        render(RenderOptions(work / name, str(listed), tom=Path("builtin"), workers=1, threads=1))
+        folders.append(work / name)
+    return folders[0], folders[1]
+
+
+def train(name: str, data: Path, work: Path, steps: int) -> None:
+    variant = VARIANTS[name]
+    folders = shards_of(data, work)
+    off = tuple((objective, 0.0) for objective in SELF_SUPERVISED if objective not in variant.objectives)
+    options = AeTrainOptions(
+        shards=str(folders[0]), validation=str(folders[1]), run=work / "runs" / name, steps=steps, losses=off,
+        workers=0, threads=1, **dict(variant.options),
+    )  # fmt: skip
+    grid = train_ae(options)
+    (work / f"{name}.png").write_bytes(grid.read_bytes())
+    model = read_autoencoder(options.run / "model.safetensors")[0]
+    held_out, training = (read_pairs(open_shards(folder), model.size) for folder in reversed(folders))
+    found = measure(model, held_out, training[0], data / "weights")
+    write_json(work / f"{name}.json", {"name": name, "what": variant.what, "steps": steps, **found})
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module, held_out: tuple[Tensor, Tensor], training: Tensor, weights: Path
+) -> dict[str, float]:
+    """held_out: images (V,3,S,S) and sketches (V,1,S,S); training: images; all in [-1, 1]."""
+    images, sketches = held_out
+    perceive, describe = lpips_squeeze(weights), mobilenet(weights)
+
+    def drawn(sketches: Tensor, styles: Tensor) -> Tensor:
+        return torch.cat([model(s, i) for s, i in zip(sketches.split(50), styles.split(50), strict=True)])
+
+    matched = drawn(sketches, images)
+    distance = torch.cat([perceive(a, b) for a, b in zip(matched.split(50), images.split(50), strict=True)])
+    others = [drawn(sketches, images.roll(shift, 0)) for shift in range(1, MISMATCHES + 1)]
+    real = torch.cat([describe(part) for part in torch.cat([training, images]).split(50)])
+    made = torch.cat([describe(part) for other in others for part in other.split(50)])
+    colours = torch.cat([
+        (other.mean((2, 3)) - images.roll(shift, 0).mean((2, 3))).abs().mean(1)
+        for shift, other in enumerate(others, start=1)
+    ])
+    return {
+        "lpips": float(distance.mean()), "mse": float((matched - images).square().mean()),
+        "frechet": frechet(real.double().numpy(), made.double().numpy()), "colour": float(colours.mean()),
+        "images": len(images), "mismatched": len(made),
+    }  # fmt: skip
+
+
+def lpips_squeeze(weights: Path) -> Any:
+    """(B,3,S,S) twice, in [-1, 1] -> distances (B,)."""
+    import contextlib
+    import io
+
+    import lpips
+    from safetensors.torch import load_file
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
+    given = load_file(weights / "squeezenet/squeezenet1_1_features_tvkeys.safetensors")
+    own = found.net.state_dict()
+    by_layer = {name.split(".", 1)[1]: name for name in own}  # slice1.0.weight -> 0.weight
+    found.net.load_state_dict({by_layer[name.removeprefix("features.")]: value.float() for name, value in given.items()})
+    return lambda a, b: found(F.interpolate(a, size=64), F.interpolate(b, size=64)).flatten()
+
+
+def mobilenet(weights: Path) -> Any:
+    """(B,3,S,S) in [-1, 1] -> pooled features (B,1280)."""
+    from safetensors.torch import load_file
+    from torchvision.models import mobilenet_v2
+
+    net = mobilenet_v2()
+    given = load_file(weights / "mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors")
+    missing = net.load_state_dict({name: value.float() for name, value in given.items()}, strict=False)
+    assert all(name.endswith("num_batches_tracked") for name in missing.missing_keys), missing.missing_keys
+    net.eval()
+
+    def describe(images: Tensor) -> Tensor:
+        large = F.interpolate(images, size=160, mode="bicubic", antialias=True).clamp(-1, 1)
+        return net.features(large).mean((2, 3))
+
+    return describe
+
+
+def frechet(real: np.ndarray, made: np.ndarray) -> float:
+    """Fréchet distance of the Gaussians fitted to rows of features; the trace term by eigenvalues."""
+    difference = real.mean(0) - made.mean(0)
+    a, b = np.cov(real, rowvar=False), np.cov(made, rowvar=False)
+    values = np.linalg.eigvals(a @ b).real.clip(0)
+    return float(difference @ difference + np.trace(a) + np.trace(b) - 2 * np.sqrt(values).sum())
+
+
+def table(work: Path) -> None:
+    """Mean over seeds, ± half their range."""
+    print("| objectives | LPIPS × 100 | MSE | Fréchet (MobileNetV2) | colour | seeds | paper: FID | paper: LPIPS × 100 |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name, variant in VARIANTS.items():
+        path = work / f"{name}.json"
+        if path.is_file():
+            rows.setdefault(variant.what, []).append(json.loads(path.read_text()))
+    for what, found in rows.items():
+        cells = [_shown([one[key] for one in found], factor, digits)
+                 for key, factor, digits in (("lpips", 100, 2), ("mse", 1, 4), ("frechet", 1, 2), ("colour", 1, 3))]
+        published = [str(value) for value in PUBLISHED.get(what, ("", ""))]
+        print("| " + " | ".join([what, *cells, str(len(found)), *published]) + " |")
+
+
+def _shown(values: list[float], factor: float, digits: int) -> str:
+    mean = factor * sum(values) / len(values)
+    spread = factor * (max(values) - min(values)) / 2
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if len(values) > 1 else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train", help="train and measure; variants that are done are left out")
+    training.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    training.add_argument("--data", type=Path, required=True)
+    training.add_argument("--work", type=Path, required=True)
+    training.add_argument("--steps", type=int, default=STEPS)
+    commands.add_parser("table").add_argument("--work", type=Path, required=True)
+    asked = parser.parse_args()
+    if asked.command == "table":
+        table(asked.work)
+        return
+    asked.work.mkdir(parents=True, exist_ok=True)
+    shards_of(asked.data, asked.work)
+    for name in asked.names or VARIANTS:
+        claim = asked.work / f"{name}.claimed"  # so that several of these commands can share the work
+        if (asked.work / f"{name}.json").is_file() or claim.exists():
+            continue
+        claim.touch()
+        try:
+            train(name, asked.data, asked.work, asked.steps)
+        finally:
+            claim.unlink()
+        print(name, (asked.work / f"{name}.json").read_text(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

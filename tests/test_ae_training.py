@@ -1,0 +1,455 @@
+"""The auto-encoder's objectives in one step, and whole trainings, interrupted and not."""
+
+import json
+import shutil
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import png, run_cli, store
+
+from cli.main import run as command_line
+from sketchforge.autoencoder_file import read_autoencoder
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.options import AeTrainOptions
+from sketchforge.runlog import read_log
+from sketchforge.weights import load_encoder
+from trainers import ae_recipe
+from trainers.ae import PERCEPTUAL_TAPS, AutoEncoding
+from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
+from trainers.ae_session import train_ae
+from trainers.loop import TrainProgress, run_steps
+
+TINY = AeRecipe(size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("builtin")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The demo recipe at test size."""
+    monkeypatch.setitem(ae_recipe.RECIPES, "demo", TINY)
+
+
+@pytest.fixture
+def options(ten_sketches, tmp_path, tiny):
+    return AeTrainOptions(shards=str(ten_sketches), run=tmp_path / "run", threads=1, workers=0, device="cpu")
+
+
+def part(count=4, seed=0, **given):
+    """A part of a batch, random; index, label and group count up from 0 unless given."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def picture(channels):
+        return torch.rand(count, channels, 64, 64, generator=draw) * 2 - 1
+
+    made = {"image": picture(3), "sketch": picture(1), "variant": picture(1), "style_view": picture(3)}
+    numbers = torch.arange(count)
+    return made | {"index": numbers, "label": numbers, "group": torch.zeros_like(numbers)} | given
+
+
+def procedure(encoder, num_images=4, **changes):
+    return AutoEncoding(replace(TINY, **changes), encoder, num_images, seed=0, device=CPU)
+
+
+def weights_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_every_objective_has_its_own_switch(encoder):
+    """Alone beside the reconstruction each one is computed, and moves something that the others leave."""
+    off = dict.fromkeys(OBJECTIVES, 0.0)
+    for name in OBJECTIVES:
+        on = off | {"reconstruction": 1.0, name: 1.0}
+        losses = procedure(encoder, **on).losses(part(), torch.Generator().manual_seed(0))
+        assert set(losses) == {"reconstruction", name}
+
+
+def test_weights_scale_what_they_name(encoder):
+    """Twice the weight of the reconstruction and nothing else: twice the gradient."""
+    off = dict.fromkeys(OBJECTIVES, 0.0)
+    norms = []
+    for weight in (1.0, 2.0):
+        found = procedure(encoder, **off | {"reconstruction": weight})
+        found.networks.optimizer.step = lambda: None
+        found.step(0, [part()])
+        norms.append(found.networks.model.decoder.to_rgb.weight.grad.norm().item())
+    assert norms[1] == pytest.approx(2 * norms[0], rel=1e-5)
+
+
+def test_a_batch_in_parts_has_the_mean_gradient(encoder):
+    """Without normalisation by batches, two halves and the whole are the same step."""
+    off = dict.fromkeys(OBJECTIVES, 0.0) | {"reconstruction": 1.0}
+    gradients = []
+    whole = part()
+    halves = [{name: value[at : at + 2] for name, value in whole.items()} for at in (0, 2)]
+    for parts in ([whole], halves):
+        found = procedure(encoder, **off)
+        found.networks.optimizer.step = lambda: None
+        model = found.networks.model.eval()  # and it stays so: no statistics of batches
+        model.train = lambda *_: model
+        found.step(0, parts)
+        gradients.append(found.networks.model.decoder.to_rgb.weight.grad.clone())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+def test_the_head_learns_from_styles_only(encoder):
+    """Eq. 9 shows the head to the content, but must not teach it."""
+    off = dict.fromkeys(OBJECTIVES, 0.0) | {"reconstruction": 1.0}
+    for name, moves in (("content_class", False), ("style_class", True)):
+        found = procedure(encoder, **off | {name: 1.0})
+        before = weights_of(found.networks.head)
+        found.step(0, [part()])
+        assert any((before[key] != value).any() for key, value in found.networks.head.state_dict().items()) is moves
+
+
+def test_frozen_encoder_stays_frozen(encoder):
+    before = weights_of(encoder)
+    procedure(encoder).step(0, [part()])
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+
+
+def test_a_new_subset_begins_with_a_new_head_and_a_fresh_optimizer(encoder):
+    found = procedure(encoder, num_images=8)  # two subsets of four classes
+    for number in range(3):
+        found.step(number, [part()])
+    first = weights_of(found.networks.head)
+    old = found.networks.head_optimizer
+    assert {settings["lr"] for settings in found.networks.optimizer.param_groups} == {TINY.rate}
+    found.step(3, [part(group=torch.full((4,), 1))])
+    assert found.networks.head_optimizer is not old
+    assert all(int(state["step"]) == 1 for state in found.networks.head_optimizer.state.values())
+    fresh = procedure(encoder, num_images=8)
+    fresh.networks.head.reset(0, 1)
+    moved = (found.networks.head.weight - fresh.networks.head.weight).abs().max()
+    assert moved < 2 * TINY.rate  # one step of Adam away from the new start
+    assert (found.networks.head.weight - first["weight"]).abs().max() > 10 * TINY.rate
+    rates = {settings["name"]: settings["lr"] for settings in found.networks.optimizer.param_groups}
+    later = TINY.later_rate
+    assert rates == {"style_encoder": later, "decoder": later, "content_encoder": TINY.rate}
+
+
+def test_images_of_the_subset_before_have_no_class(encoder):
+    """A batch may straddle two subsets: only the new one's labels count."""
+    found = procedure(encoder, num_images=8)
+    mixed = part(group=torch.tensor([0, 0, 1, 1]), label=torch.tensor([2, 3, 0, 1]))
+    found._turn_to(1)
+    labels, known = found._labels(mixed)
+    assert labels[known].tolist() == [0, 1]
+
+
+def test_few_images_are_classes_for_ever(encoder):
+    found = procedure(encoder, num_images=3)
+    head = found.networks.head
+    found.step(0, [part(3, group=torch.full((3,), 5))])
+    assert head.weight.shape[0] == 3 and found.group == 0
+
+
+def test_batches_of_one_image_leave_the_triplets_out(encoder):
+    """At the turn of an epoch a small batch may hold an image twice: it is no negative of itself."""
+    twice = part(2, index=torch.zeros(2, dtype=torch.int64), label=torch.zeros(2, dtype=torch.int64))
+    assert not {"style_triplet", "content_triplet"} & set(procedure(encoder).step(0, [twice]))
+
+
+@pytest.mark.parametrize("bad", ["image", "sketch", "variant"])
+def test_non_finite_losses_stop_before_the_step(encoder, bad):
+    found = procedure(encoder)
+    broken = part()
+    broken[bad] = broken[bad] * float("nan")
+    before = {name: value for name, value in weights_of(found.networks.model).items() if "running" not in name}
+    with pytest.raises(FloatingPointError, match="the loss became nan"):
+        found.step(0, [broken])
+    after = found.networks.model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if value.is_floating_point())
+
+
+def test_average_follows_the_weights(encoder):
+    found = procedure(encoder, average_decay=0.75)
+    name = "decoder.to_rgb.weight"
+    start = found.networks.average.state_dict()[name].clone()
+    found.step(0, [part()])
+    now = found.networks.model.state_dict()[name]
+    torch.testing.assert_close(found.networks.average.state_dict()[name], 0.75 * start + 0.25 * now)
+
+
+def test_bfloat16_is_nearly_the_same_step(encoder):
+    exact, rough = (
+        AutoEncoding(TINY, encoder, 4, seed=0, device=CPU, precision=precision)
+        for precision in (torch.float32, torch.bfloat16)
+    )
+    expected, found = exact.step(0, [part()]), rough.step(0, [part()])
+    assert found == pytest.approx(expected, rel=0.05, abs=0.02) and found != expected
+    weight = rough.networks.model.decoder.to_rgb.weight
+    assert weight.dtype == torch.float32 and weight.grad.isfinite().all()
+
+
+def test_four_images_overfit(encoder):
+    """A tenth of the variance is left after some steps, with all objectives on: they do not stand in its way."""
+    draw = torch.Generator().manual_seed(3)
+    coarse = torch.rand(4, 3, 8, 8, generator=draw) * 2 - 1
+    images = torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
+    sketches = (images.mean(1, keepdim=True) > 0).float() * 2 - 1
+    batch = part() | {"image": images, "sketch": sketches, "variant": sketches, "style_view": images.flip(3)}
+    found = procedure(encoder, rate=1e-2, average_decay=0.9)
+    for number in range(70):
+        found.step(number, [batch])
+    error = (found.synthesize(sketches, images) - images).square().mean()
+    assert error < 0.1 * images.var(), error / images.var()
+
+
+class StopAt(TrainProgress):
+    """Ctrl-C after so many steps."""
+
+    def __init__(self, step):
+        self.at = step
+
+    def step(self, step, losses):
+        if step == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def files_of(run):
+    """All that a run leaves, but for TensorBoard's files, which hold times of day, and the state: torch's own bytes.
+
+    What is in the state shows in the files of a run that goes on from it.
+    """
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and "tensorboard" not in path.parts and path.name != "state.pt"
+    }
+
+
+def test_training_leaves_a_model_a_picture_and_a_log(options):
+    grid = train_ae(options)
+    run = options.run
+    assert {path.name for path in run.iterdir()} >= {"run.json", "model.safetensors", "grid.png", "log.jsonl", "state.pt"}
+    assert grid == run / "grid.png" and grid.stat().st_size > 1000
+    model, about = read_autoencoder(run / "model.safetensors")
+    assert model.size == 64 and about["steps"] == 6 and about["shards"]["count"] == 10
+    steps = [record["step"] for record in read_log(run / "log.jsonl") if "reconstruction" in record]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert json.loads((run / "run.json").read_text())["steps_done"] == 6
+
+
+def test_interrupted_and_resumed_ends_with_the_same_bytes(options, tmp_path):
+    train_ae(options)
+    other = replace(options, run=tmp_path / "other")
+    with pytest.raises(KeyboardInterrupt):
+        train_ae(other, StopAt(3))
+    assert not (other.run / "model.safetensors").exists()
+    assert [record["step"] for record in read_log(other.run / "log.jsonl") if "reconstruction" in record][-1] == 3
+    begun = []
+
+    class Begins(TrainProgress):
+        def begin(self, plan, step):
+            begun.append(step)
+
+    train_ae(other, Begins())
+    assert begun == [3]
+    assert files_of(other.run) == files_of(options.run)
+
+
+def test_the_number_of_workers_changes_nothing(options, tmp_path):
+    train_ae(options)
+    other = replace(options, run=tmp_path / "other", workers=2)
+    train_ae(other)
+    assert files_of(other.run) == files_of(options.run)
+
+
+def test_a_run_that_is_done_goes_on_when_asked_for_more(options, tmp_path):
+    train_ae(options)
+    train_ae(replace(options, steps=8))
+    straight = replace(options, run=tmp_path / "straight", steps=8)
+    train_ae(straight)
+    assert read_autoencoder(options.run / "model.safetensors")[1]["steps"] == 8
+    model, same = (read_autoencoder(run / "model.safetensors")[0] for run in (options.run, straight.run))
+    assert all(torch.equal(value, same.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_other_options_are_refused_and_fresh_begins_anew(options):
+    train_ae(options)
+    before = files_of(options.run)
+    for changes, message in (
+        ({"seed": 1}, "--seed 0, now asked for --seed 1"),
+        ({"dmi": "none"}, "recipe"),
+        ({"losses": (("style_class", 0.0),)}, "recipe"),
+        ({"recipe": "paper"}, "--recipe demo, now asked for --recipe paper"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train_ae(replace(options, **changes))
+    assert files_of(options.run) == before
+    train_ae(replace(options, seed=1, fresh=True))
+    assert json.loads((options.run / "run.json").read_text())["options"]["seed"] == 1
+
+
+def test_damaged_state_is_named(options):
+    train_ae(options)
+    (options.run / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(SketchforgeError, match="state.pt: cannot be read as a training state .*--fresh"):
+        train_ae(replace(options, steps=8))
+
+
+def test_weights_and_sizes_that_cannot_be(tiny):
+    for changes, message in (
+        ({"losses": (("beauty", 1.0),)}, "--loss beauty: no such objective; there are reconstruction"),
+        ({"losses": (("style_class", -1.0),)}, "expected a weight of 0"),
+        ({"losses": (("reconstruction", 0.0), ("perceptual", 0.0))}, "both 0"),
+        ({"size": 96}, "--size 96: expected 64, 128"),
+        ({"accumulate": 3}, "--accumulate 3: does not divide"),
+        ({"accumulate": 4}, "two images a part"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            recipe_of(AeTrainOptions(**changes))
+
+
+def test_the_published_configuration():
+    """Appendix A and the authors' code, as far as they say."""
+    paper = RECIPES["paper"]
+    assert (paper.size, paper.batch_size, paper.steps) == (1024, 16, 100_000)
+    assert (paper.style_dim, paper.num_classes, paper.passes) == (512, 500, 100)
+    assert (paper.rate, paper.later_rate, paper.betas) == (2e-4, 1e-4, (0.5, 0.999))
+
+
+def test_paper_recipe_dry_run(ten_sketches, tmp_path):
+    done = run_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "100000 steps of 16 at 1024 px" in done.stdout and not list(tmp_path.iterdir())
+
+
+def test_command_line(ten_sketches, tmp_path):
+    done = run_cli(
+        "ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1", "--workers", "0",
+        "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "10 images with 10 sketches each" in done.stdout and "runs/ae/grid.png" in done.stdout
+    assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
+    again = run_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
+                    "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip
+    assert again.returncode == 0 and "finished already" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shards", "nowhere"], "nowhere: no such folder; expected shards made by `sketchforge render`"),
+        (["--loss", "style-class"], "expected NAME=WEIGHT"),
+        (["--loss", "beauty=1"], "--loss beauty: no such objective"),
+        (["--size", "100"], "--size 100: expected 64"),
+        (["--steps", "0"], "--steps"),
+        (["--device", "abacus"], "--device abacus"),
+        (["--encoder", "nowhere.pt"], "nowhere.pt"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments, message, ten_sketches, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert command_line(["ae-train", "--shards", str(ten_sketches), *arguments]) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def shards_of(folder, count, styles=2, fit="crop", size=64, planned=None):
+    """A set made by hand: `count` images of so many styles."""
+    blank = png(np.full((size, size), 255, np.uint8))
+    samples = [{"key": f"k{number}", "sketches": [blank] * styles, "size": (size, size)} for number in range(count)]
+    return store(folder, [samples], [f"s{style}" for style in range(styles)], planned, fit=fit, size=size)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"count": 1}, "1 image; style_triplet and content_triplet tell images apart and need two or more"),
+        ({"count": 4, "styles": 1}, "1 sketches per image, needed are 2"),
+        ({"count": 4, "fit": "keep"}, "--fit keep"),
+        ({"count": 4, "planned": 3}, "unfinished; continue it by the same `sketchforge render`"),
+    ],
+)
+def test_shards_that_cannot_be_trained_on(given, message, options, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        train_ae(replace(options, shards=str(shards_of(tmp_path / "shards", **given))))
+    assert not options.run.exists()
+
+
+def test_shards_of_a_newer_version(options, tmp_path):
+    folder = shards_of(tmp_path / "shards", 4)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
+    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads up to version 1"):
+        train_ae(replace(options, shards=str(folder)))
+
+
+class Notes(TrainProgress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_a_missing_shard_is_fatal_or_passed_over_and_counted(options, ten_sketches, tmp_path):
+    shards = tmp_path / "shards"
+    shutil.copytree(ten_sketches, shards)
+    (shards / "00001.tar").unlink()
+    asked = replace(options, shards=str(shards))
+    with pytest.raises(SketchforgeError, match="00001.tar: cannot be read .*verify"):
+        train_ae(asked)
+    notes = Notes()
+    train_ae(replace(asked, skip_bad_shards=True), notes)
+    assert any("samples could not be read; others took their place" in note for note in notes.notes)
+    assert (options.run / "model.safetensors").is_file()
+
+
+def test_a_shard_that_goes_missing_on_the_way_costs_no_step_that_was_done(options, ten_sketches, tmp_path):
+    shards = tmp_path / "shards"
+    shutil.copytree(ten_sketches, shards)
+
+    class Loses(TrainProgress):
+        def step(self, step, losses):
+            if step == 1:  # files that are open stay readable: put something else in their place
+                for path in shards.glob("*.tar"):
+                    path.write_bytes(bytes(path.stat().st_size))
+
+    asked = replace(options, shards=str(shards), batch_size=2)
+    with pytest.raises(SketchforgeError, match="expected|says|cannot be"):
+        train_ae(asked, Loses())
+    for path in ten_sketches.glob("*.tar"):
+        shutil.copy(path, shards)
+    train_ae(asked)
+    straight = replace(asked, run=tmp_path / "straight")
+    train_ae(straight)
+    assert files_of(asked.run) == files_of(straight.run)
+
+
+def test_an_error_in_a_step_saves_nothing_and_one_between_steps_does():
+    saved = []
+
+    def failing(step, batch):
+        if step == 2:
+            raise RuntimeError("within")
+
+    with pytest.raises(RuntimeError, match="within"):
+        run_steps(0, 5, iter(range(5)), failing, saved.append)
+    assert saved == []
+
+    def short():
+        yield from range(3)
+        raise SketchforgeError("no more data")
+
+    with pytest.raises(SketchforgeError):
+        run_steps(0, 5, short(), lambda step, batch: None, saved.append)
+    assert saved == [3]
+    saved.clear()
+    run_steps(0, 5, iter(range(5)), lambda step, batch: None, saved.append)
+    assert saved == [5]
+
+
+def test_perceptual_taps_are_in_the_builtin_encoder(encoder):
+    assert set(PERCEPTUAL_TAPS) <= set(encoder.tap_names())

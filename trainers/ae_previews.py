@@ -1,0 +1,108 @@
+"""Where the auto-encoder stands: figures on fixed images, and a picture of sketches × styles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.images import to_uint8
+from sketchforge.pairs import training_pair
+from sketchforge.report.sheet import contact_sheet
+from sketchforge.self_supervision import perceptual, reconstruction
+from sketchforge.shards.order import SampleOrder
+from sketchforge.shards.stream import DamagedError, OpenShard, ShardSet
+
+if TYPE_CHECKING:
+    from trainers.ae import AutoEncoding
+
+NUM_IMAGES = 64  # measured on
+NUM_SHOWN = 6  # of them in the picture
+BATCH = 16
+
+
+def read_pairs(
+    shards: ShardSet, size: int, count: int | None = None, skip_bad: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`count` images spread evenly over a set (None: all), unaugmented, each with one sketch; styles take turns.
+
+    Returns images (V,3,size,size) and sketches (V,1,size,size), float32 in [-1, 1]. SketchforgeError where one of
+    them is damaged, or with `skip_bad` only where all of them are.
+    """
+    order = SampleOrder(shards.shard_sizes, 0)
+    total = shards.num_samples
+    chosen = np.unique(np.linspace(0, total - 1, min(count or total, total)).round().astype(int))
+    opened: dict[int, OpenShard] = {}
+    images, sketches = [], []
+    try:
+        for number, index in enumerate(chosen):
+            shard, place = order.place_of(int(index))
+            try:
+                if shard not in opened:
+                    opened[shard] = OpenShard(shards, shard)
+                stored = opened[shard].read(place, [number % len(shards.styles)])
+            except DamagedError:
+                if not skip_bad or (number == len(chosen) - 1 and not images):
+                    raise
+                continue
+            pair = training_pair(stored.image, stored.sketches, size, 0, number, None)
+            images.append(pair["image"])
+            sketches.append(pair["sketch"])
+    finally:
+        for one in opened.values():
+            one.close()
+    return torch.stack(images), torch.stack(sketches)
+
+
+class Validation:
+    """Figures and a picture of pairs that stay the same all through a training.
+
+    shards: of images held out, or of the training set, which `held_out` says; size: of the pictures, in pixels.
+    skip_bad: as for `read_pairs`.
+    """
+
+    def __init__(self, shards: ShardSet, size: int, held_out: bool, skip_bad: bool = False) -> None:
+        self.prefix = "held_out" if held_out else "seen"
+        # (V,3,S,S) and (V,1,S,S) in [-1, 1]
+        self.images, self.sketches = read_pairs(shards, size, NUM_IMAGES, skip_bad)
+
+    @torch.no_grad()
+    def figures(self, procedure: AutoEncoding) -> dict[str, float]:
+        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual."""
+        sums: dict[str, float] = {}
+        for at in range(0, len(self.images), BATCH):
+            images = self.images[at : at + BATCH]
+            made = procedure.synthesize(self.sketches[at : at + BATCH], images)
+            images = images.to(made.device)
+            errors = {"reconstruction": reconstruction(made, images)}
+            if procedure.encoder is not None:
+                errors["perceptual"] = perceptual(procedure.encoder, made, images, procedure.perceptual_taps)
+            for name, error in errors.items():
+                key = f"{self.prefix}_{name}"
+                sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
+        return sums
+
+    @torch.no_grad()
+    def grid(self, procedure: AutoEncoding) -> np.ndarray:
+        """uint8 H×W×3: style images above, sketches at the left, of the same images, so that the diagonal is matched."""
+        images, sketches = self.images[:: self._stride], self.sketches[:: self._stride]
+        images, sketches = images[:NUM_SHOWN], sketches[:NUM_SHOWN]
+        styles = [np.ascontiguousarray(picture) for picture in to_uint8(images)]
+        rows: list[list[np.ndarray | None]] = [[None, *styles]]
+        for sketch in sketches:
+            made = procedure.synthesize(sketch.expand(len(images), -1, -1, -1), images)
+            rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(made)])
+        return contact_sheet(rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2)
+
+    @property
+    def _stride(self) -> int:
+        return max(1, len(self.images) // NUM_SHOWN)
+
+    def summary(self, figures: Mapping[str, float]) -> str:
+        """The figures in a line."""
+        what = "images held out" if self.prefix == "held_out" else "training images"
+        shown = ", ".join(f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items())
+        return f"on {len(self.images)} {what}: {shown}"
