@@ -30,7 +30,7 @@ from sketchforge.autoencoder_file import read_autoencoder  # noqa: E402
 from sketchforge.files import write_json  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
 from sketchforge.render import render  # noqa: E402
-from sketchforge.shards.stream import open_shards  # noqa: E402
+from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from trainers.ae_previews import read_pairs  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
 

@@ -8,7 +8,7 @@ The way of the data, module by module:
 4. draw                     `sketchers`, `edge_weights`   (B,3,H,W) -> (B,N,1,H,W) in [0, 1], 1 = paper, 0 = ink
 5. shard                    `render`, `shards`        images + N sketches -> tar shards + manifest
 6. look, measure            `report`, `metrics`       shards -> contact sheet, web page, numbers
-7. stream                   `shards.order`, `shards.stream`, `pairs`  shards -> image, sketch, variant, style view
+7. stream                   `shards.stream`, `shards.order`, `pairs`  shards -> image, sketch, variant, style view
 8. auto-encoder             `models.autoencoder`, `self_supervision`; trainers.ae   sketch + style image -> image
 
 Imports run cli -> trainers -> sketchforge, never back. This package needs no GPU, no network and no weights to be

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import tarfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

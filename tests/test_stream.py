@@ -22,10 +22,12 @@ from conftest import png, store
 from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.pairs import pair_pixels, training_pair
-from sketchforge.shards import stream
+from sketchforge.shards import loader, shard_set, stream
+from sketchforge.shards.loader import DevicePrefetch, batches
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.reader import read_samples, sample_keys
-from sketchforge.shards.stream import DevicePrefetch, ShardDataset, batches, open_shards
+from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.shards.stream import ShardDataset
 
 SIDE, STYLES = 16, ["a", "b", "c"]
 SIZES = [4, 1, 6, 3]
@@ -64,7 +66,7 @@ def as_read(image, sketches, key):
 
 
 def dataset(source, make=MAKE, num_sketches=2, skip_bad=False, cache=None, keep=8, **order) -> ShardDataset:
-    shards = source if isinstance(source, stream.ShardSet) else open_shards(source, cache, keep)
+    shards = source if isinstance(source, ShardSet) else open_shards(source, cache, keep)
     options = {"seed": 1, "group": 5, "passes": 2, "pool": 2} | order
     return ShardDataset(shards, SampleOrder(shards.shard_sizes, **options), make, num_sketches, skip_bad)
 
@@ -119,7 +121,7 @@ def test_only_what_is_wanted_is_read_and_decoded(folder, monkeypatch):
     opened = data._open[data.order[0][0]]
     monkeypatch.setattr(opened, "_file", Spy(opened._file))
     imdecode = cv2.imdecode
-    monkeypatch.setattr(stream.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how))
+    monkeypatch.setattr(shard_set.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how))
     data[0]
     read = [members[span].split(".", 1)[1] for span in spans]
     assert read[0] == "jpg" and len(read) == len(set(read)) == len(decoded) == 3
@@ -128,9 +130,9 @@ def test_only_what_is_wanted_is_read_and_decoded(folder, monkeypatch):
 
 def test_few_files_are_open_and_each_is_opened_once_while_it_is(folder, monkeypatch):
     monkeypatch.setattr(stream, "OPEN_SHARDS", 2)
-    opened, open_shard = [], stream.ShardSet.open
+    opened, open_shard = [], ShardSet.open
     spy = lambda self, shard: opened.append(shard) or open_shard(self, shard)  # noqa: E731
-    monkeypatch.setattr(stream.ShardSet, "open", spy)
+    monkeypatch.setattr(ShardSet, "open", spy)
     data = dataset(folder, group=None)
     for position in range(data.order.num_samples):
         data[position]
@@ -543,7 +545,7 @@ def test_prefetch_passes_batches_on_and_normalises_pixels(folder):
 
 def test_prefetch_knows_how_long_it_waited(monkeypatch):
     clock = iter([10.0, 12.5, 20.0, 20.5, 30.0, 30.0])
-    monkeypatch.setattr(stream.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(loader.time, "perf_counter", lambda: next(clock))
     prefetch = DevicePrefetch([{"x": torch.ones(1)}, {"x": torch.ones(1), "name": "n"}], torch.device("cpu"))
     waits = [prefetch.waited for _ in prefetch]
     assert waits == [2.5, 0.5] and prefetch.waited == 0

@@ -14,7 +14,7 @@ from sketchforge.pairs import training_pair
 from sketchforge.report.sheet import contact_sheet
 from sketchforge.self_supervision import perceptual, reconstruction
 from sketchforge.shards.order import SampleOrder
-from sketchforge.shards.stream import DamagedError, OpenShard, ShardSet
+from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 
 if TYPE_CHECKING:
     from trainers.ae import AutoEncoding

@@ -30,8 +30,10 @@ from sketchforge.pairs import pair_pixels
 from sketchforge.report.sheet import write_png
 from sketchforge.run_folder import RUN_FILE, check_continues, read_record, record_or_empty
 from sketchforge.runlog import RunLog
+from sketchforge.shards.loader import DevicePrefetch, batches
 from sketchforge.shards.order import SampleOrder
-from sketchforge.shards.stream import DevicePrefetch, ShardDataset, ShardSet, batches, open_shards
+from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.shards.stream import ShardDataset
 from sketchforge.weights import encoder_digest, load_encoder
 from trainers.ae import PERCEPTUAL_TAPS, AutoEncoding
 from trainers.ae_previews import Validation

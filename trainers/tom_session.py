@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.device import set_threads
@@ -154,7 +153,7 @@ def train_tom(
 def _train(
     plan: TomPlan, tom: Tom, candidates: dict[str, Any], step: int, log: RunLog, progress: TrainProgress
 ) -> None:
-    options, run = plan.options, plan.options.run
+    options = plan.options
     every = max(options.steps // NUM_EVALUATIONS, 1)
     # So late that the evaluations left are at least as many as the snapshots asked for.
     latest = min(int(options.steps * LATEST_SETTLING), options.steps // every * every - options.snapshots * every)
