@@ -15,9 +15,11 @@ from sketchforge.autoencoder_file import read_autoencoder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import AeTrainOptions
 from sketchforge.runlog import read_log
+from sketchforge.shards.shard_set import open_shards
 from sketchforge.weights import load_encoder
 from trainers import ae_recipe
 from trainers.ae import PERCEPTUAL_TAPS, AutoEncoding
+from trainers.ae_previews import Validation
 from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
 from trainers.ae_session import train_ae
 from trainers.loop import TrainProgress, run_steps
@@ -214,6 +216,21 @@ class StopAt(TrainProgress):
             signal.raise_signal(signal.SIGINT)
 
 
+class Notes(TrainProgress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def shards_of(folder, count, styles=2, fit="crop", size=64, planned=None):
+    """A set made by hand: `count` images of so many styles."""
+    blank = png(np.full((size, size), 255, np.uint8))
+    samples = [{"key": f"k{number}", "sketches": [blank] * styles, "size": (size, size)} for number in range(count)]
+    return store(folder, [samples], [f"s{style}" for style in range(styles)], planned, fit=fit, size=size)
+
+
 def files_of(run):
     """All that a run leaves, but for TensorBoard's files, which hold times of day, and the state: torch's own bytes.
 
@@ -261,6 +278,43 @@ def test_the_number_of_workers_changes_nothing(options, tmp_path):
     other = replace(options, run=tmp_path / "other", workers=2)
     train_ae(other)
     assert files_of(other.run) == files_of(options.run)
+
+
+def test_shards_from_elsewhere_give_the_same_model(options, ten_sketches, tmp_path):
+    train_ae(options)
+    cache = tmp_path / "cache"
+    other = replace(options, run=tmp_path / "other", shards=f"pipe:cat {ten_sketches}/{{}}", cache=cache)
+    train_ae(other)
+    assert files_of(other.run) == files_of(options.run)
+    assert len([path for path in cache.rglob("*.tar") if path.is_file()]) == 3
+
+
+def test_images_held_out_are_measured_and_shown(options, ten_sketches, tmp_path):
+    train_ae(options)
+    held_out = replace(options, run=tmp_path / "other", validation=str(shards_of(tmp_path / "white", 3)))
+    notes = Notes()
+    train_ae(held_out, notes)
+    found = json.loads((held_out.run / "run.json").read_text())["figures"]
+    assert set(found) == {"held_out_reconstruction", "held_out_perceptual"}
+    assert any("on 3 images held out" in note for note in notes.notes)
+    assert (held_out.run / "grid.png").read_bytes() != (options.run / "grid.png").read_bytes()
+    # They are looked at and not learned from.
+    models = [read_autoencoder(run / "model.safetensors")[0].state_dict() for run in (options.run, held_out.run)]
+    assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
+
+
+def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder):
+    """A model that gives its style image back has no error; its grid has the styles in every row."""
+    validation = Validation(open_shards(ten_sketches), 64, held_out=False)
+    found = procedure(encoder)
+    found.synthesize = lambda sketches, images: images
+    assert validation.figures(found) == {"seen_reconstruction": 0, "seen_perceptual": 0}
+    assert len(validation.images) == 10 and validation.images.shape[1:] == (3, 64, 64)
+    sheet = validation.grid(found)
+    pitch = 128 + 4
+    top = sheet[20 : 20 + 128, 4 + pitch :]  # the row of styles, without the corner
+    for row in range(1, 7):
+        np.testing.assert_array_equal(sheet[20 + row * pitch : 20 + row * pitch + 128, 4 + pitch :], top)
 
 
 def test_a_run_that_is_done_goes_on_when_asked_for_more(options, tmp_path):
@@ -356,13 +410,6 @@ def test_bad_usage_is_one_line(arguments, message, ten_sketches, tmp_path, monke
     assert message in error and len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def shards_of(folder, count, styles=2, fit="crop", size=64, planned=None):
-    """A set made by hand: `count` images of so many styles."""
-    blank = png(np.full((size, size), 255, np.uint8))
-    samples = [{"key": f"k{number}", "sketches": [blank] * styles, "size": (size, size)} for number in range(count)]
-    return store(folder, [samples], [f"s{style}" for style in range(styles)], planned, fit=fit, size=size)
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -384,14 +431,6 @@ def test_shards_of_a_newer_version(options, tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
     with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads up to version 1"):
         train_ae(replace(options, shards=str(folder)))
-
-
-class Notes(TrainProgress):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def test_a_missing_shard_is_fatal_or_passed_over_and_counted(options, ten_sketches, tmp_path):
