@@ -30,6 +30,8 @@ from sketchforge.autoencoder_file import read_autoencoder  # noqa: E402
 from sketchforge.files import write_json  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
 from sketchforge.render import render  # noqa: E402
+from sketchforge.report.curves import curves_svg  # noqa: E402
+from sketchforge.runlog import read_log  # noqa: E402
 from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from trainers.ae_previews import read_pairs  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
@@ -191,6 +193,21 @@ def table(work: Path) -> None:
         print("| " + " | ".join([what, *cells, str(len(found)), *published]) + " |")
 
 
+def curves(work: Path) -> None:
+    """Errors of portraits held out over training, one line per seed."""
+    for figure, title in (
+        ("held_out_reconstruction", "Squared error of portraits held out"),
+        ("held_out_perceptual", "Perceptual distance of portraits held out (built-in encoder)"),
+    ):
+        series: dict[str, list[list[tuple[float, float]]]] = {}
+        for name, variant in VARIANTS.items():
+            log = read_log(work / "runs" / name / "log.jsonl")
+            points = [(record["step"], record[figure]) for record in log if figure in record]
+            if points and not {"dmi", "style"} & dict(variant.options).keys():
+                series.setdefault(variant.what.removeprefix("vanilla "), []).append(points)
+        (work / f"{figure}.svg").write_text(curves_svg(series, title, "steps"), encoding="utf-8")
+
+
 def _shown(values: list[float], factor: float, digits: int) -> str:
     mean = factor * sum(values) / len(values)
     spread = factor * (max(values) - min(values)) / 2
@@ -205,10 +222,11 @@ def main() -> None:
     training.add_argument("--data", type=Path, required=True)
     training.add_argument("--work", type=Path, required=True)
     training.add_argument("--steps", type=int, default=STEPS)
-    commands.add_parser("table").add_argument("--work", type=Path, required=True)
+    commands.add_parser("table", help="and curves as SVG").add_argument("--work", type=Path, required=True)
     asked = parser.parse_args()
     if asked.command == "table":
         table(asked.work)
+        curves(asked.work)
         return
     asked.work.mkdir(parents=True, exist_ok=True)
     shards_of(asked.data, asked.work)

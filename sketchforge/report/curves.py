@@ -1,0 +1,64 @@
+"""Curves over training steps as an SVG picture of its own: for documents and pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from sketchforge.report.page import text
+
+WIDTH, HEIGHT = 640, 320
+LEFT, RIGHT, TOP, BOTTOM = 56, 150, 28, 36  # margins: numbers at the left and below, names at the right
+# Dark enough on white, and apart for the colour-blind (Okabe & Ito).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+Points = Sequence[tuple[float, float]]
+
+
+def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str) -> str:
+    """An SVG document with a colour for every name and a line for each of its runs, points (x, y), x ascending.
+
+    The y axis begins at 0. Values that are not finite are left out. Raises ValueError where there is no point.
+    """
+    points = [point for runs in series.values() for run in runs for point in run if math.isfinite(point[1])]
+    if not points:
+        raise ValueError("curves need at least one point")
+    x_ticks, y_ticks = ticks(max(x for x, _ in points)), ticks(max(y for _, y in points))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across, up = x / x_ticks[-1], y / y_ticks[-1]
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{text(title)}" font-family="sans-serif" font-size="11" fill="#333">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        f'<text x="{LEFT}" y="16" font-size="13">{text(title)}</text>',
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{text(x_label)}</text>',
+    ]
+    for tick in y_ticks:
+        _, y = place(0, tick)
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for tick in x_ticks:
+        x, y = place(tick, 0)
+        parts.append(f'<text x="{x:.1f}" y="{y + 15:.1f}" text-anchor="middle">{tick:g}</text>')
+    for number, (name, runs) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        for run in runs:
+            path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in run if math.isfinite(y))
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        y = TOP + 14 + 16 * number
+        parts.append(f'<path d="M{WIDTH - RIGHT + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{text(name)}</text>')
+    return "\n".join(parts) + "\n</svg>\n"
+
+
+def ticks(largest: float) -> list[float]:
+    """0 and up to six round numbers above it, the last of them `largest` or just beyond it."""
+    if largest <= 0:
+        return [0.0, 1.0]
+    rough = largest / 5
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    return [round(step * count, 12) for count in range(math.ceil(largest / step - 1e-9) + 1)]
