@@ -36,7 +36,7 @@ from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from trainers.ae_previews import read_pairs  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
 
-STEPS = 1000
+STEPS = 500
 MISMATCHES = 10  # styles of other portraits for each sketch
 SELF_SUPERVISED = ("style_triplet", "style_class", "content_triplet", "content_class")
 
