@@ -68,7 +68,8 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
     The same command again continues a run that was interrupted. The run folder ends with the model, a log and a
     picture of sketches drawn out in the styles of several images.
     """
-    from trainers.ae_session import GRID_FILE, MODEL_FILE, plan_ae, train_ae
+    from trainers.ae_session import plan_ae, train_ae
+    from trainers.image_training import GRID_FILE, MODEL_FILE
 
     options = AeTrainOptions(**values)
     if dry_run:

@@ -124,20 +124,17 @@ class EncoderTrainOptions:
     threads: int = 0
 
 
-@dataclass(frozen=True)
-class AeTrainOptions:
-    """`sketchforge ae-train`: train the auto-encoder on shards. None: what the recipe says."""
+@dataclass(frozen=True, kw_only=True)
+class ImageTrainOptions:
+    """What the trainings of image models share. None: what the recipe says."""
 
     shards: str = "out"  # a folder, its URL, or a text in which {} stands for the file name
     validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
-    run: Path = Path("runs/ae")
-    recipe: str = "demo"  # demo | paper (trainers/ae_recipe.py)
+    run: Path
+    recipe: str = "demo"  # demo | paper
     size: int | None = None  # side of the pictures, in pixels: a power of two, 64 to 1024
     steps: int | None = None
     batch_size: int | None = None  # images a step
-    losses: tuple[tuple[str, float], ...] = ()  # (objective, weight) where it differs from the recipe
-    dmi: str | None = None  # none | sketch | feature
-    style: str | None = None  # none | adain | add | multiply
     encoder: str = "builtin"  # of the perceptual objective, as for TomTrainOptions
     accumulate: int = 1  # parts in which the batch of a step is gone through
     precision: str = "auto"  # float32 | bfloat16 | auto: bfloat16 on CUDA, else float32
@@ -149,3 +146,24 @@ class AeTrainOptions:
     seed: int = 0
     device: str = "auto"
     threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AeTrainOptions(ImageTrainOptions):
+    """`sketchforge ae-train`: train the auto-encoder on shards; recipes in trainers/ae_recipe.py."""
+
+    run: Path = Path("runs/ae")
+    losses: tuple[tuple[str, float], ...] = ()  # (objective, weight) where it differs from the recipe
+    dmi: str | None = None  # none | sketch | feature
+    style: str | None = None  # none | adain | add | multiply
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanTrainOptions(ImageTrainOptions):
+    """`sketchforge gan-train`: refine a trained auto-encoder's pictures; recipes in trainers/gan_recipe.py."""
+
+    run: Path = Path("runs/gan")
+    ae: Path = Path("runs/ae")  # a run of ae-train, or its model file
+    augment: str | None = None  # policy of DiffAugment: color, translation, cutout with commas; "" for none
+    r1: float | None = None  # weight of the R1 penalty; 0: none
+    noise: bool = True

@@ -18,10 +18,11 @@ from sketchforge.runlog import read_log
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.weights import load_encoder
 from trainers import ae_recipe
-from trainers.ae import PERCEPTUAL_TAPS, AutoEncoding
-from trainers.ae_previews import Validation
+from trainers.ae import AutoEncoding
+from trainers.previews import Validation
 from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
 from trainers.ae_session import train_ae
+from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.loop import TrainProgress, run_steps
 
 TINY = AeRecipe(size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3)
@@ -308,7 +309,7 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder)
     validation = Validation(open_shards(ten_sketches), 64, held_out=False)
     found = procedure(encoder)
     found.synthesize = lambda sketches, images: images
-    assert validation.figures(found) == {"seen_reconstruction": 0, "seen_perceptual": 0}
+    assert validation.figures(found, PERCEPTUAL_TAPS) == {"seen_reconstruction": 0, "seen_perceptual": 0}
     assert len(validation.images) == 10 and validation.images.shape[1:] == (3, 64, 64)
     sheet = validation.grid(found)
     pitch = 128 + 4

@@ -32,10 +32,10 @@ from sketchforge.self_supervision import (
     triplet,
 )
 from trainers.ae_recipe import AeRecipe
+from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.networks import average_into, seeded
 
 LATER = ("style_encoder", "decoder")  # what learns at the recipe's later rate
-PERCEPTUAL_TAPS = ("relu1_2", "relu2_2", "relu3_2")  # of the frozen encoder: colour and texture more than objects
 
 
 @dataclass
@@ -55,8 +55,6 @@ class AutoEncoding:
     encoder: frozen, with PERCEPTUAL_TAPS; None where the perceptual objective is off.
     num_images: of the training set; it decides how many classes there are.
     """
-
-    perceptual_taps = PERCEPTUAL_TAPS
 
     def __init__(
         self,
@@ -176,6 +174,13 @@ class AutoEncoding:
         net.head_optimizer = self._adam(net.head.parameters())
         for settings in net.optimizer.param_groups:
             settings["lr"] = recipe.later_rate if settings["name"] in LATER else recipe.rate
+
+    def extra(self) -> dict[str, Any]:
+        """Plain values that belong to a saved state."""
+        return {"group": self.group}
+
+    def resume(self, extra: Mapping[str, Any]) -> None:
+        self.group = extra["group"]
 
     @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sketchforge.errors import UsageError
 from sketchforge.options import AeTrainOptions
+from trainers.image_training import check_batches
 
 # The terms of Eq. 12, by the names of the recipe's fields; a weight of 0 switches one off.
 OBJECTIVES = (
@@ -72,17 +73,7 @@ def recipe_of(options: AeTrainOptions) -> AeRecipe:
             raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
         changes[name] = weight
     recipe = replace(recipe, **changes)
-    if recipe.size not in (64, 128, 256, 512, 1024):
-        raise UsageError(f"--size {recipe.size}: expected 64, 128, 256, 512 or 1024")
-    if options.accumulate < 1 or recipe.batch_size % options.accumulate:
-        raise UsageError(
-            f"--accumulate {options.accumulate}: does not divide --batch-size {recipe.batch_size}"
-        )
-    if recipe.batch_size // options.accumulate < 2:
-        raise UsageError(
-            f"--batch-size {recipe.batch_size} in {options.accumulate} parts: expected two images a part or more, "
-            "for one is told from another (Eqs. 7 and 10), and batches are normalised"
-        )
+    check_batches(options, recipe)
     if not recipe.reconstruction and not recipe.perceptual:
         raise UsageError("--loss: reconstruction and perceptual are both 0; one of them must make pictures")
     return recipe

@@ -1,8 +1,8 @@
-"""Where the auto-encoder stands: figures on fixed images, and a picture of sketches × styles."""
+"""Where an image model stands: figures on fixed images, and a picture of sketches × styles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 
 if TYPE_CHECKING:
-    from trainers.ae import AutoEncoding
+    from trainers.image_training import Procedure
 
 NUM_IMAGES = 64  # measured on
 NUM_SHOWN = 6  # of them in the picture
@@ -70,8 +70,8 @@ class Validation:
         self.images, self.sketches = read_pairs(shards, size, NUM_IMAGES, skip_bad)
 
     @torch.no_grad()
-    def figures(self, procedure: AutoEncoding) -> dict[str, float]:
-        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual."""
+    def figures(self, procedure: Procedure, taps: Sequence[str]) -> dict[str, float]:
+        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual at its `taps`."""
         sums: dict[str, float] = {}
         for at in range(0, len(self.images), BATCH):
             images = self.images[at : at + BATCH]
@@ -79,14 +79,14 @@ class Validation:
             images = images.to(made.device)
             errors = {"reconstruction": reconstruction(made, images)}
             if procedure.encoder is not None:
-                errors["perceptual"] = perceptual(procedure.encoder, made, images, procedure.perceptual_taps)
+                errors["perceptual"] = perceptual(procedure.encoder, made, images, taps)
             for name, error in errors.items():
                 key = f"{self.prefix}_{name}"
                 sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
         return sums
 
     @torch.no_grad()
-    def grid(self, procedure: AutoEncoding) -> np.ndarray:
+    def grid(self, procedure: Procedure) -> np.ndarray:
         """uint8 H×W×3: style images above, sketches at the left, of the same images, so that the diagonal is matched."""
         images, sketches = self.images[:: self._stride], self.sketches[:: self._stride]
         images, sketches = images[:NUM_SHOWN], sketches[:NUM_SHOWN]
