@@ -45,8 +45,9 @@ class Refiner(nn.Module):
 
     Departure: the authors' G2 paints the whole picture anew. Ours gives, for every pixel and channel, a
     colour and a share p of it, and the picture is (1 − p)·image + p·colour. So it begins near the image, and
-    what is right in it need not be learnt again through a map of 16². A share keeps within [-1, 1] without a
-    bound beyond which nothing is learnt.
+    what is right in it need not be learnt again through a map of 16² (64², 150 steps on 35 images: a mean
+    squared error of .050 on others, where painting anew has .068 and the auto-encoder's own pictures .052).
+    A share keeps within [-1, 1] without a bound beyond which nothing is learnt.
 
     Departure: no spectral norm, which the authors' G2 has. BatchNorm follows each of its convolutions and
     divides by whatever scale they have, so that it changes no picture. But it breaks a moving average of the
