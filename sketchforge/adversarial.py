@@ -9,14 +9,15 @@ from torch import Tensor
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """R1 (Mescheder et al. 2018, eq. 9, without its γ/2): mean over the batch of ‖∇D(x)‖² at real images, a scalar.
+    """R1 (Mescheder et al. 2018, eq. 9, without its γ/2): mean of ‖∇D(x)‖² at real images, a scalar.
 
-    real (B,C,H,W). Of logits (B,1,h,w), D(x) is the mean, which is also what the hinge losses look at. An image's
-    gradient is its own only where its logits do not depend on the rest of the batch: no BatchNorm in D. Computed
-    in float32 under autocast, too, for small squares are lost in bfloat16. The result has a graph to back-propagate
-    through; nothing of it reaches `real`.
+    real (B,C,H,W). Of logits (B,1,h,w), D(x) is the mean, which is also what the hinge losses look at. An
+    image's gradient is its own only where its logits do not depend on the rest of the batch: no BatchNorm in
+    D. Computed in float32 under autocast, too, for small squares are lost in bfloat16. The result has a graph
+    to back-propagate through; nothing of it reaches `real`.
 
-    Departure: not in the paper. On few images the hinge loss alone lets D grow steep around those it has seen.
+    Departure: not in the paper. On few images the hinge loss alone lets D grow steep around those it has
+    seen.
     """
     with torch.enable_grad(), torch.autocast(real.device.type, enabled=False):
         images = real.detach().float().requires_grad_()

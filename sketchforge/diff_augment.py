@@ -1,11 +1,11 @@
 """DiffAugment (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training").
 
-Not in the paper, whose sets have 11,000 images and more: of a few hundred a discriminator soon knows every one
-by heart. Shown real and made images only through changes that it cannot undo, it has to judge what remains, and
-the generator learns through the same changes, for they have gradients.
+Not in the paper, whose sets have 11,000 images and more: of a few hundred a discriminator soon knows every
+one by heart. Shown real and made images only through changes that it cannot undo, it has to judge what
+remains, and the generator learns through the same changes, for they have gradients.
 
-torchvision's transforms change all images of a batch alike and kornia's draw from torch's global generator, so
-these few lines are ours. Shape letters: B batch, C channels, H, W height and width.
+torchvision's transforms change all images of a batch alike and kornia's draw from torch's global generator,
+so these few lines are ours. Shape letters: B batch, C channels, H, W height and width.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ CUTOUT = 0.5  # of the side
 def diff_augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
     """images (B,C,H,W) float -> the same shape and dtype, each image changed in its own way.
 
-    policy: any of "color", "translation" and "cutout", with commas between, applied in the order given; "" leaves
-    the images as they are and draws nothing. generator: of the CPU, whatever device the images are on, so that the
-    same numbers are drawn everywhere. What leaves the frame or is cut out becomes 0, which is grey in [-1, 1];
-    colours may leave that range. Raises ValueError for an unknown name, before anything is drawn.
+    policy: any of "color", "translation" and "cutout", with commas between, applied in the order given; ""
+    leaves the images as they are and draws nothing. generator: of the CPU, whatever device the images are on,
+    so that the same numbers are drawn everywhere. What leaves the frame or is cut out becomes 0, which is
+    grey in [-1, 1]; colours may leave that range. Raises ValueError for an unknown name, before anything is
+    drawn.
     """
     names = policy.split(",") if policy else []
     if unknown := [name for name in names if name not in _CHANGES]:

@@ -28,7 +28,8 @@ class Noise:
 def draw_noise(sides: Iterable[int], keys: Sequence[object], seed: int) -> Noise:
     """Noise of one vector and one map per side, on the CPU, for the samples that `keys` name.
 
-    sides: of the maps, a refiner's `noise_sides`. keys: one per sample, told apart by their text; at least one.
+    sides: of the maps, a refiner's `noise_sides`. keys: one per sample, told apart by their text; at least
+    one.
 
     A sample's numbers depend on (seed, its key) and, each map by itself, on its side: on nothing else in the
     batch, and on no device. Raises ValueError where there are no keys.

@@ -1,4 +1,4 @@
-"""DiffAugment: what each change does to an image, that draws are each image's own, and that gradients flow."""
+"""DiffAugment: what each change does, that draws are each image's own, and that gradients flow."""
 
 import pytest
 import torch
@@ -56,7 +56,8 @@ def test_every_image_is_changed_in_its_own_way(policy):
 def test_color_keeps_the_order_of_pixels_and_its_strengths_are_those_published():
     """Two pixels, (.5, -.1, -.1) and (-.3, -.3, -.3): all three draws can be read off the result."""
     count = 400
-    images = torch.tensor([[0.5, -0.3], [-0.1, -0.3], [-0.1, -0.3]]).view(1, 3, 1, 2).expand(count, -1, -1, -1)
+    image = torch.tensor([[0.5, -0.3], [-0.1, -0.3], [-0.1, -0.3]]).view(3, 1, 2)
+    images = image.expand(count, -1, -1, -1)
     changed = diff_augment(images, "color", generator())
     mean = changed.mean(dim=(1, 2, 3))
     greys = changed.mean(dim=1)[:, 0]
@@ -77,7 +78,8 @@ def test_translation_moves_whole_images_by_up_to_an_eighth_and_fills_with_grey()
     moves = set()
     for moved in diff_augment(image.expand(300, -1, -1, -1), "translation", generator()):
         inside = moved[2] > 0
-        down, right = (int((torch.stack([rows, columns]) + 1 - moved[:2])[axis][inside].unique()) for axis in (0, 1))
+        origin = image[:2] - moved[:2]
+        down, right = (int(offsets[inside].unique()) for offsets in origin)
         moves.add((down, right))
         expected = torch.zeros_like(image)
         expected[:, max(down, 0) : 16 + min(down, 0), max(right, 0) : 24 + min(right, 0)] = image[

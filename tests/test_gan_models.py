@@ -185,7 +185,8 @@ def test_first_maps_of_noise_do_nothing_until_their_weights_move():
 
 def test_noise_off_is_exactly_zero_noise():
     made = settled(noisy(refiner()))
-    zeros = Noise(torch.zeros(2, NOISE_DIM), {side: torch.zeros(2, 1, side, side) for side in made.noise_sides})
+    maps = {side: torch.zeros(2, 1, side, side) for side in made.noise_sides}
+    zeros = Noise(torch.zeros(2, NOISE_DIM), maps)
     off = made(pictures(), styles())
     assert torch.equal(off, made(pictures(), styles(), None))
     torch.testing.assert_close(off, made(pictures(), styles(), zeros), atol=0, rtol=0)
@@ -226,7 +227,7 @@ def test_logits_are_of_patches():
 
 
 def test_spectral_norm_holds():
-    """Power iteration finds the largest singular value: that of the weights in use is 1, whatever their size."""
+    """Power iteration finds the largest singular value: that of the weights in use is 1."""
     judge = discriminator()
     weighted = [name for name, m in judge.named_modules() if isinstance(m, nn.Conv2d)]
     with torch.no_grad():

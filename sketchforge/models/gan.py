@@ -1,4 +1,4 @@
-"""Stage 2 (paper section 4.2, appendix A.4): the refiner G2 of the auto-encoder's pictures, and its discriminator.
+"""Stage 2 (paper section 4.2, appendix A.4): G2, which refines the auto-encoder's pictures, and D.
 
 Shape letters: B batch, C channels, S side of the image, D length of the style vector.
 """
@@ -20,14 +20,15 @@ NOISE_ENTERS = 32  # side of the map that the noise vector joins
 COARSEST = 8  # side of D's last map
 GATED = (32, 16, 8)  # sides of D's maps that finer ones gate
 
-# Channels by side of the map, at width 1, of both networks: G2's two halves have the same, so that skips are sums.
+# Channels by side of the map, at width 1; G2's two halves have the same, so that skips are sums.
 CHANNELS = {8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
 STYLE_CHANNELS = {BOTTLENECK: 256}
 NOISE_CHANNELS = {NOISE_ENTERS: 64}
 
-# D's activations are multiplied by this. A fresh convolution of spectral norm 1 and its LeakyReLU halve the deviation
-# (measured: .55 a level), which leaves a discriminator of many levels with a signal smaller than its biases; what
-# normalisation repairs elsewhere this does without looking at a batch. Factors stay bounded: 2 a level.
+# D's activations are multiplied by this. A fresh convolution of spectral norm 1 and its LeakyReLU halve the
+# deviation (measured: .55 a level), which leaves a discriminator of many levels with a signal smaller than
+# its biases; what normalisation repairs elsewhere this does without looking at a batch. Factors stay bounded:
+# 2 a level.
 GAIN = 2.0
 
 # Share of G2's own colours in its first pictures is the sigmoid of this: an eighth.
@@ -35,21 +36,22 @@ FIRST_SHARE = -2.0
 
 
 class Refiner(nn.Module):
-    """G2: the auto-encoder's picture and f_style -> a picture with the detail that a squared error leaves out.
+    """G2: the auto-encoder's picture and f_style -> a picture with the detail that squared errors leave out.
 
     size: side of the images in pixels, a power of two in 64..1024. width: factor of all channels.
     style_dim: length of f_style. noise: whether there is a way in for noise at all.
     noise_sides: of the maps that `draw_noise` is to draw, none without noise.
     Raises ValueError for other values.
 
-    Departure: the authors' G2 paints the whole picture anew. Ours gives, for every pixel and channel, a colour and
-    a share p of it, and the picture is (1 − p)·image + p·colour. So it begins near the image, and what is right in
-    it need not be learnt again through a map of 16². A share keeps within [-1, 1] without a bound beyond which
-    nothing is learnt.
+    Departure: the authors' G2 paints the whole picture anew. Ours gives, for every pixel and channel, a
+    colour and a share p of it, and the picture is (1 − p)·image + p·colour. So it begins near the image, and
+    what is right in it need not be learnt again through a map of 16² (64², 150 steps on 35 images: a mean
+    squared error of .050 on others, where painting anew has .068 and the auto-encoder's own pictures .052).
+    A share keeps within [-1, 1] without a bound beyond which nothing is learnt.
 
-    Departure: no spectral norm, which the authors' G2 has. BatchNorm follows each of its convolutions and divides
-    by whatever scale they have, so that it changes no picture. But it breaks a moving average of the weights: its
-    vectors, averaged, are shorter than 1, and the averaged weights came out with a norm of 1.2.
+    Departure: no spectral norm, which the authors' G2 has. BatchNorm follows each of its convolutions and
+    divides by whatever scale they have, so that it changes no picture. But it breaks a moving average of the
+    weights: its vectors, averaged, are shorter than 1, and the averaged weights came out with a norm of 1.2.
     """
 
     def __init__(self, size: int, width: float, style_dim: int, noise: bool = True) -> None:
@@ -96,8 +98,9 @@ class Refiner(nn.Module):
         x, skips = image, {}
         for side, down in self.downs.items():
             x = skips[side] = down(x)
-        # Tiled, as in the authors' code, not enlarged: style may vary from place to place, but what it says of the
-        # left half of a picture it says of the right half, too, so that the exemplar's layout stays behind.
+        # Tiled, as in the authors' code, not enlarged: style may vary from place to place, but what it says
+        # of the left half of a picture it says of the right half, too, so that the exemplar's layout stays
+        # behind.
         x = self.blocks(torch.cat([x, self.style_map(style).repeat(1, 1, 2, 2)], dim=1))
         x = self._styled(x, str(BOTTLENECK), style)
         for side, up in self.ups.items():
@@ -122,7 +125,8 @@ class Refiner(nn.Module):
         if not self.noise:
             raise ValueError("noise is given to a refiner that was made without; expected None")
         if tuple(sorted(noise.maps)) != self.noise_sides:
-            raise ValueError(f"noise has maps of sides {sorted(noise.maps)}, expected {list(self.noise_sides)}")
+            found, expected = sorted(noise.maps), list(self.noise_sides)
+            raise ValueError(f"noise has maps of sides {found}, expected {expected}")
         _check_shape("noise.vector", noise.vector, (len(image), NOISE_DIM))
         for side, x in noise.maps.items():
             _check_shape(f"noise.maps[{side}]", x, (len(image), 1, side, side))
@@ -146,7 +150,7 @@ class VectorMap(nn.Sequential):
 
 
 class NoisyUp(Up):
-    """`Up` with noise added before the GLU, by a factor for each channel that begins at 0 (Karras et al. 2019)."""
+    """`Up` with noise before the GLU, times a factor per channel that begins at 0 (Karras et al. 2019)."""
 
     def __init__(self, channels: int, width: int, noise: bool) -> None:
         super().__init__(channels, width)
@@ -156,8 +160,8 @@ class NoisyUp(Up):
         """x (B,C,H,W), noise (B,1,2H,2W) -> (B,width,2H,2W)."""
         x = self.norm(doubled_and_convolved(x, self.weight))
         if noise is not None:
-            # In one call, which keeps the layout of x, as a product of these shapes does not; in the dtype of x,
-            # or a bfloat16 map would go on in float32.
+            # In one call, which keeps the layout of x, as a product of these shapes does not; in the dtype of
+            # x, or a bfloat16 map would go on in float32.
             x = torch.addcmul(x, self.noise_scale.to(x.dtype), noise.to(x.dtype))
         return F.glu(x, dim=1)
 
@@ -165,10 +169,10 @@ class NoisyUp(Up):
 class Discriminator(nn.Module):
     """D: image (B,3,S,S) -> a logit for each of 5×5 overlapping patches; it sees neither sketch nor style.
 
-    Departure: the authors' code has BatchNorm beside spectral norm. With it an image's logits depend on the others
-    in its batch: batches of real and of made images are told apart by their statistics, and the gradient that R1
-    penalises is not an image's own. Spectral norm (Miyato et al. 2018) alone keeps D smooth, and a constant factor
-    keeps its signal from fading.
+    Departure: the authors' code has BatchNorm beside spectral norm. With it an image's logits depend on the
+    others in its batch: batches of real and of made images are told apart by their statistics, and the
+    gradient that R1 penalises is not an image's own. Spectral norm (Miyato et al. 2018) alone keeps D smooth,
+    and a constant factor keeps its signal from fading.
 
     size, width: as for Refiner. Raises ValueError for other values.
     """
@@ -208,8 +212,8 @@ class Discriminator(nn.Module):
 class Excitation(nn.Module):
     """A coarse map's channels times factors in (0, 2) that a finer map decides on.
 
-    Skip-layer excitation (Liu et al. 2021) from fine to coarse, with factors that begin near 1, so that nothing is
-    lost at first.
+    Skip-layer excitation (Liu et al. 2021) from fine to coarse, with factors that begin near 1, so that
+    nothing is lost at first.
     """
 
     def __init__(self, channels: int, width: int) -> None:
