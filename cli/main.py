@@ -25,6 +25,7 @@ COMMANDS = {
     "gallery": "cli.gallery:gallery_command",
     "eval": "cli.eval:eval_command",
     "ae-train": "cli.ae_train:ae_train_command",
+    "gan-train": "cli.gan_train:gan_train_command",
     "encoder-train": "cli.encoder_train:encoder_train_command",
     "weights": "cli.weights:weights_command",
 }

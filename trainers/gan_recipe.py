@@ -1,0 +1,53 @@
+"""What training the GAN consists of, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sketchforge.options import GanTrainOptions
+from trainers.image_training import check_batches
+
+
+@dataclass(frozen=True)
+class GanRecipe:
+    """Sizes, weights and rates of one way to train the GAN."""
+
+    size: int
+    steps: int
+    batch_size: int
+    width: float  # of both networks; 1 has the published channels
+    reconstruction: float = 10.0  # λ of Eq. 14, on the squared error
+    perceptual: float = 0.0  # in its place or beside it; the authors' code has λ on LPIPS
+    augment: str = ""  # policy of DiffAugment
+    r1: float = 0.0  # weight of the R1 penalty, γ
+    noise: bool = True
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    average_decay: float = 0.999  # of the moving average of G2's weights and buffers, which is what is kept
+
+    def record(self) -> dict[str, Any]:
+        """As JSON gives it back: lists in place of tuples."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+RECIPES = {
+    # Few images: without DiffAugment and R1 the discriminator knows them by heart within the demo.
+    "demo": GanRecipe(
+        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, augment="color,translation", r1=1.0,
+        rate=1e-3, average_decay=0.98,
+    ),
+    # As published: 1024 pixels, batches of 12.
+    "paper": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),
+}  # fmt: skip
+
+
+def recipe_of(options: GanTrainOptions) -> GanRecipe:
+    """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
+    names = ("size", "steps", "batch_size", "augment", "r1")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    recipe = replace(RECIPES[options.recipe], **given)
+    if not options.noise:
+        recipe = replace(recipe, noise=False)
+    check_batches(options, recipe)
+    return recipe
