@@ -77,6 +77,7 @@ def _strip(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 _CHANGES = {"color": _color, "translation": _translation, "cutout": _cutout}
+POLICIES = tuple(_CHANGES)  # the names that a policy is made of
 
 
 def _uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sketchforge.diff_augment import POLICIES
+from sketchforge.errors import UsageError
 from sketchforge.options import GanTrainOptions
 from trainers.image_training import check_batches
 
@@ -49,5 +51,7 @@ def recipe_of(options: GanTrainOptions) -> GanRecipe:
     recipe = replace(RECIPES[options.recipe], **given)
     if not options.noise:
         recipe = replace(recipe, noise=False)
+    if unknown := [name for name in recipe.augment.split(",") if recipe.augment and name not in POLICIES]:
+        raise UsageError(f"--augment {unknown[0]}: no such change; there are {', '.join(POLICIES)}")
     check_batches(options, recipe)
     return recipe

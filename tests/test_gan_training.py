@@ -1,0 +1,272 @@
+"""One step of the GAN and what it may touch; whole trainings, interrupted and not."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import run_cli
+
+from cli.main import run as command_line
+from sketchforge.autoencoder_file import write_autoencoder
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.losses import hinge_discriminator
+from sketchforge.models.autoencoder import AutoEncoder
+from sketchforge.options import GanTrainOptions
+from sketchforge.runlog import read_log
+from sketchforge.synthesizer_file import read_synthesizer, write_synthesizer
+from sketchforge.weights import load_encoder
+from trainers import gan_recipe
+from trainers.gan import Refining
+from trainers.gan_recipe import RECIPES, GanRecipe
+from trainers.gan_session import train_gan
+from trainers.loop import TrainProgress
+
+TINY = GanRecipe(size=64, steps=5, batch_size=4, width=0.02, rate=1e-3, average_decay=0.5)
+CPU = torch.device("cpu")
+
+
+def new_autoencoder(size=64):
+    torch.manual_seed(0)
+    return AutoEncoder(size, 0.0625).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("builtin")
+
+
+@pytest.fixture
+def options(ten_sketches, tmp_path, monkeypatch):
+    """The demo recipe at test size, and an auto-encoder that has learnt nothing."""
+    monkeypatch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
+    write_autoencoder(tmp_path / "ae.safetensors", new_autoencoder(), {})
+    return GanTrainOptions(
+        shards=str(ten_sketches), ae=tmp_path / "ae.safetensors", run=tmp_path / "run", threads=1, workers=0, device="cpu"
+    )
+
+
+def part(count=4, seed=0, **given):
+    """A part of a batch, random."""
+    draw = torch.Generator().manual_seed(seed)
+    made = {"image": torch.rand(count, 3, 64, 64, generator=draw) * 2 - 1}
+    made["sketch"] = torch.rand(count, 1, 64, 64, generator=draw) * 2 - 1
+    return made | {"position": torch.arange(count)} | given
+
+
+def procedure(encoder=None, autoencoder=None, **changes):
+    return Refining(replace(TINY, **changes), autoencoder or new_autoencoder(), encoder, seed=0, device=CPU)
+
+
+def values_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def gradients(module):
+    return [parameter.grad.clone() for parameter in module.parameters() if parameter.grad is not None]
+
+
+def held_back(found):
+    """Gradients are computed, and nothing steps."""
+    found.networks.optimizer_d.step = found.networks.optimizer_g.step = lambda: None
+    return found
+
+
+def test_the_discriminator_learns_from_its_own_loss_alone():
+    """Its gradient is that of Eq. 13; what the refiner wants of it leaves no trace."""
+    found = held_back(procedure(noise=False))
+    net, batch = found.networks, part()
+    judge = [parameter for parameter in net.discriminator.parameters()]
+    with torch.no_grad():
+        style = found.autoencoder.encode_style(batch["image"])
+        made = found.autoencoder.decode(found.autoencoder.encode_content(batch["sketch"]), style)
+        fake = net.refiner.train()(made, style)
+    # In eval mode spectral norm's vectors stay as they are, so that both ways see the same network.
+    net.discriminator.eval()
+    loss = hinge_discriminator(net.discriminator(batch["image"]), net.discriminator(fake))
+    expected = torch.autograd.grad(loss, judge)
+    found.step(0, [batch])
+    for parameter, gradient in zip(judge, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_the_refiner_learns_from_its_own_loss_alone(encoder):
+    """Without the adversarial loss's way through D, the refiner's gradient is the reconstruction's."""
+    found = held_back(procedure(noise=False))
+    found.networks.discriminator.forward = lambda images: 0 * images.mean((1, 2, 3))  # says nothing
+    found.step(0, [part()])
+    alone = gradients(found.networks.refiner)
+    other = held_back(procedure(noise=False, reconstruction=20.0))
+    other.networks.discriminator.forward = lambda images: 0 * images.mean((1, 2, 3))
+    other.step(0, [part()])
+    for one, two in zip(alone, gradients(other.networks.refiner), strict=True):
+        torch.testing.assert_close(2 * one, two, rtol=1e-4, atol=1e-7)
+
+
+def test_autoencoder_and_encoder_are_frozen(encoder):
+    found = procedure(encoder, perceptual=1.0)
+    before = values_of(found.autoencoder), values_of(encoder)
+    found.step(0, [part()])
+    for module, kept in zip((found.autoencoder, encoder), before, strict=True):
+        assert all(torch.equal(kept[name], value) for name, value in module.state_dict().items())
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_both_players_move_and_the_average_follows_buffers_too():
+    found = procedure()
+    net = found.networks
+    before = {name: values_of(getattr(net, name)) for name in ("refiner", "discriminator", "average")}
+    found.step(0, [part()])
+    for name in ("refiner", "discriminator"):
+        assert any((before[name][key] != value).any() for key, value in getattr(net, name).state_dict().items())
+    now = net.refiner.state_dict()
+    for key, value in net.average.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.5 * before["average"][key] + 0.5 * now[key])
+    assert any("running_mean" in key and (before["average"][key] != value).any()
+               for key, value in net.average.state_dict().items())
+
+
+def test_noise_is_a_function_of_seed_and_position():
+    """The same step twice is the same step; other positions draw other noise."""
+    first, second, elsewhere = procedure(), procedure(), procedure()
+    for found in (first, second, elsewhere):
+        for name, parameter in found.networks.refiner.named_parameters():
+            if "noise_scale" in name:
+                torch.nn.init.ones_(parameter)
+    losses = first.step(0, [part()])
+    assert losses == second.step(0, [part()])
+    assert losses != elsewhere.step(0, [part(position=torch.arange(4) + 7)])
+
+
+def test_augmentation_and_r1_are_switches():
+    plain = procedure().step(0, [part()])
+    assert "r1" not in plain
+    assert procedure(augment="color").step(0, [part()])["discriminator"] != plain["discriminator"]
+    assert procedure(r1=1.0).step(0, [part()])["r1"] >= 0
+
+
+def test_four_images_overfit():
+    """G2 learns what the auto-encoder, which has learnt nothing, cannot tell."""
+    images = torch.nn.functional.interpolate(part()["image"][:, :, :6, :6], size=64, mode="bilinear")
+    batch = part(image=images)
+    found = procedure(width=0.0625, rate=5e-3, noise=False)
+    for number in range(60):
+        found.step(number, [batch])
+    error = (found.synthesize(batch["sketch"], images) - images).square().mean()
+    assert error < 0.35 * images.var(), error / images.var()
+
+
+def test_non_finite_losses_stop_before_anything_steps():
+    found = procedure()
+    before = {name: value.clone() for name, value in found.networks.refiner.named_parameters()}
+    judge = {name: value.clone() for name, value in found.networks.discriminator.named_parameters()}
+    with pytest.raises(FloatingPointError, match="the loss became nan"):
+        found.step(0, [part(image=part()["image"] * float("nan"))])
+    for kept, module in ((before, found.networks.refiner), (judge, found.networks.discriminator)):
+        assert all(torch.equal(kept[name], value) for name, value in module.named_parameters())
+
+
+class StopAt(TrainProgress):
+    def __init__(self, step):
+        self.at = step
+
+    def step(self, step, losses):
+        if step == self.at:
+            raise KeyboardInterrupt
+
+
+def files_of(run):
+    """All that a run leaves, but for TensorBoard's files, which hold times of day, and torch's own state."""
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and "tensorboard" not in path.parts and path.name != "state.pt"
+    }
+
+
+def test_training_leaves_a_whole_model(options):
+    grid = train_gan(options)
+    autoencoder, refiner, about = read_synthesizer(options.run / "model.safetensors")
+    assert grid.is_file() and about["steps"] == 5 and refiner.size == autoencoder.size == 64
+    expected = new_autoencoder().state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in autoencoder.state_dict().items())
+    assert [r["step"] for r in read_log(options.run / "log.jsonl") if "adversarial" in r] == [1, 2, 3, 4, 5]
+
+
+def test_resumed_ends_with_the_same_bytes(options, tmp_path):
+    train_gan(options)
+    other = replace(options, run=tmp_path / "other", steps=3)
+    train_gan(other)
+    train_gan(replace(other, steps=5))
+    same = {name: data for name, data in files_of(other.run).items() if name in ("model.safetensors", "grid.png")}
+    expected = files_of(options.run)
+    assert same == {name: expected[name] for name in same} and len(same) == 2
+
+
+def test_an_autoencoder_that_will_not_do_is_named(options, tmp_path):
+    write_autoencoder(tmp_path / "other.safetensors", new_autoencoder(128), {})
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    (tmp_path / "empty").mkdir()
+    for ae, kind, message in (
+        ("other.safetensors", UsageError, "for 128 px, asked for are 64: use --size 128"),
+        ("broken.safetensors", SketchforgeError, "cannot be read as a sketchforge-autoencoder file"),
+        ("empty", UsageError, "holds no finished auto-encoder; train one with `sketchforge ae-train"),
+        ("nowhere", UsageError, "no such file or folder; train one"),
+    ):
+        with pytest.raises(kind, match=message):
+            train_gan(replace(options, ae=tmp_path / ae))
+    assert not options.run.exists()
+
+
+def test_another_autoencoder_is_another_run(options, tmp_path):
+    train_gan(options)
+    other = new_autoencoder()
+    with torch.no_grad():
+        other.decoder.to_rgb.bias += 1
+    write_autoencoder(tmp_path / "other.safetensors", other, {})
+    with pytest.raises(UsageError, match="was begun with autoencoder"):
+        train_gan(replace(options, ae=tmp_path / "other.safetensors"))
+
+
+def test_model_files_come_back_bit_for_bit(tmp_path):
+    found = procedure()
+    for refiner in (None, found.networks.average):
+        write_synthesizer(tmp_path / "m.safetensors", found.autoencoder, refiner, {"steps": 1})
+        autoencoder, read, _ = read_synthesizer(tmp_path / "m.safetensors")
+        assert (read is None) is (refiner is None)
+        for module, same in ((found.autoencoder, autoencoder), (refiner, read)):
+            if module is not None:
+                assert all(torch.equal(value, same.state_dict()[name]) for name, value in module.state_dict().items())
+
+
+def test_the_published_configuration():
+    paper = RECIPES["paper"]
+    assert (paper.size, paper.batch_size, paper.reconstruction, paper.rate) == (1024, 12, 10, 2e-4)
+    assert (paper.betas, paper.average_decay, paper.augment, paper.r1) == ((0.5, 0.999), 0.999, "", 0)
+
+
+def test_command_line(options, tmp_path):
+    words = ["gan-train", "--shards", options.shards, "--ae", options.ae, "--steps", "2", "--batch-size", "2"]
+    words += ["--threads", "1", "--workers", "0", "--device", "cpu"]
+    done = run_cli(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "10 images with 10 sketches each" in done.stdout and "runs/gan/grid.png" in done.stdout
+    assert json.loads((tmp_path / "runs/gan/run.json").read_text())["steps_done"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--augment", "rain"], "--augment rain: no such change; there are color, translation, cutout"),
+        (["--r1", "-1"], "--r1"),
+        (["--size", "96"], "--size 96: expected 64"),
+        (["--ae", "nowhere"], "nowhere: no such file or folder"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert command_line(["gan-train", "--shards", options.shards, "--ae", str(options.ae), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
