@@ -47,7 +47,7 @@ class Variant:
 
     what: str
     objectives: tuple[str, ...]
-    weight: float = 1.0  # of each of them; reconstruction and perceptual have 10
+    weight: float = 1.0  # of each of them, ten times the recipe's; reconstruction and perceptual have 10
     options: tuple[tuple[str, Any], ...] = ()
 
 
@@ -60,12 +60,12 @@ def seeds(name: str, variant: Variant) -> dict[str, Variant]:
 
 VARIANTS = {
     **seeds("vanilla", Variant("vanilla", ())),
-    **seeds("all", Variant("all", SELF_SUPERVISED)),
-    "all light": Variant("all, at a tenth of the weight", SELF_SUPERVISED, 0.1),
-    "content triplet": Variant("vanilla + L_c_tri", ("content_triplet",)),
-    "style triplet": Variant("vanilla + L_s_tri", ("style_triplet",)),
-    "style class": Variant("vanilla + L_s_cls", ("style_class",)),
-    "both classes": Variant("vanilla + L_s_cls + L_c_cls", ("style_class", "content_class")),
+    **seeds("all light", Variant("all", SELF_SUPERVISED, 0.1)),
+    **seeds("all", Variant("all, at ten times their weight", SELF_SUPERVISED)),
+    "content triplet": Variant("vanilla + L_c_tri, at ten times", ("content_triplet",)),
+    "style triplet": Variant("vanilla + L_s_tri, at ten times", ("style_triplet",)),
+    "style class": Variant("vanilla + L_s_cls, at ten times", ("style_class",)),
+    "both classes": Variant("vanilla + L_s_cls + L_c_cls, at ten times", ("style_class", "content_class")),
     "dmi none": Variant("all, without DMI", SELF_SUPERVISED, options=(("dmi", "none"),)),
     "dmi sketch": Variant("all, DMI by the sketch", SELF_SUPERVISED, options=(("dmi", "sketch"),)),
     "style none": Variant("all, style at 8² only", SELF_SUPERVISED, options=(("style", "none"),)),
@@ -191,7 +191,7 @@ def table(work: Path) -> None:
     for what, found in rows.items():
         cells = [_shown([one[key] for one in found], factor, digits)
                  for key, factor, digits in (("lpips", 100, 2), ("mse", 1, 4), ("frechet", 1, 2), ("colour", 1, 3))]
-        published = [str(value) for value in PUBLISHED.get(what, ("", ""))]
+        published = [str(value) for value in PUBLISHED.get(what.split(", at")[0] if what != "all, at ten times their weight" else "", ("", ""))]
         print("| " + " | ".join([what, *cells, str(len(found)), *published]) + " |")
 
 
