@@ -61,11 +61,11 @@ def seeds(name: str, variant: Variant) -> dict[str, Variant]:
 VARIANTS = {
     **seeds("vanilla", Variant("vanilla", ())),
     **seeds("all light", Variant("all", SELF_SUPERVISED, 0.1)),
-    **seeds("all", Variant("all, at ten times their weight", SELF_SUPERVISED)),
-    "content triplet": Variant("vanilla + L_c_tri, at ten times", ("content_triplet",)),
-    "style triplet": Variant("vanilla + L_s_tri, at ten times", ("style_triplet",)),
-    "style class": Variant("vanilla + L_s_cls, at ten times", ("style_class",)),
-    "both classes": Variant("vanilla + L_s_cls + L_c_cls, at ten times", ("style_class", "content_class")),
+    **seeds("all", Variant("all, ×10", SELF_SUPERVISED)),
+    "content triplet": Variant("vanilla + L_c_tri, ×10", ("content_triplet",)),
+    "style triplet": Variant("vanilla + L_s_tri, ×10", ("style_triplet",)),
+    "style class": Variant("vanilla + L_s_cls, ×10", ("style_class",)),
+    "both classes": Variant("vanilla + L_s_cls + L_c_cls, ×10", ("style_class", "content_class")),
     "dmi none": Variant("all, without DMI", SELF_SUPERVISED, options=(("dmi", "none"),)),
     "dmi sketch": Variant("all, DMI by the sketch", SELF_SUPERVISED, options=(("dmi", "sketch"),)),
     "style none": Variant("all, style at 8² only", SELF_SUPERVISED, options=(("style", "none"),)),
@@ -191,7 +191,8 @@ def table(work: Path) -> None:
     for what, found in rows.items():
         cells = [_shown([one[key] for one in found], factor, digits)
                  for key, factor, digits in (("lpips", 100, 2), ("mse", 1, 4), ("frechet", 1, 2), ("colour", 1, 3))]
-        published = [str(value) for value in PUBLISHED.get(what.split(", at")[0] if what != "all, at ten times their weight" else "", ("", ""))]
+        reference = what.removesuffix(", ×10") if what.startswith("vanilla") else what
+        published = [str(value) for value in PUBLISHED.get(reference, ("", ""))]
         print("| " + " | ".join([what, *cells, str(len(found)), *published]) + " |")
 
 
