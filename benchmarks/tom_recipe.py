@@ -201,10 +201,10 @@ VARIANTS: dict[str, Variant] = {
 }  # fmt: skip
 
 
-def train(name: str, data: Path, work: Path) -> None:
+def train(name: str, data: Path, work: Path, steps: int) -> None:
     """Train a variant, draw with it, score it."""
     variant = VARIANTS[name]
-    given = {"size": SIZE, "steps": STEPS, "batch_size": 4} | variant.options
+    given = {"size": SIZE, "steps": steps, "batch_size": 4} | variant.options
     if "drawings" in given:
         given["drawings"] = data / given["drawings"]
     options = TomTrainOptions(threads=1, **given)
@@ -216,8 +216,7 @@ def train(name: str, data: Path, work: Path) -> None:
         spread = np.linspace(0, len(drawings) - 1, variant.num_drawings).round().astype(int)
         drawings = [drawings[index] for index in spread]
     tom = variant.procedure(options, recipe, load_encoder("builtin"), photos, drawings)
-    seconds, steps = 0.0, options.steps
-    allowed = None
+    seconds, allowed = 0.0, None
     if name.endswith("equal time"):
         allowed = json.loads((work / "default.json").read_text())["seconds"]
     for step in range(steps):
@@ -304,6 +303,7 @@ def main() -> None:
     training.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     training.add_argument("--data", type=Path, required=True)
     training.add_argument("--work", type=Path, required=True)
+    training.add_argument("--steps", type=int, default=STEPS)
     commands.add_parser("table").add_argument("--work", type=Path, required=True)
     asked = parser.parse_args()
     if asked.command == "table":
@@ -316,7 +316,7 @@ def main() -> None:
             continue
         claim.touch()
         try:
-            train(name, asked.data, asked.work)
+            train(name, asked.data, asked.work, asked.steps)
         finally:
             claim.unlink()
         print(name, (asked.work / f"{name}.json").read_text(), flush=True)

@@ -12,12 +12,15 @@ import sys
 import tarfile
 from pathlib import Path
 
-import cv2
-import numpy as np
-import pytest
-from PIL import Image
+# One thread: what tests compute is small, and threads that wait for each other on a busy machine are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from sketchforge.options import RenderOptions
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from sketchforge.options import RenderOptions  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -32,14 +32,14 @@ class AeRecipe:
     dmi: str = "feature"
     style: str = "multiply"
     # Weights of Eq. 12; none is published. The authors' code has 1 for all of them, but adds LPIPS up over a batch of
-    # 32 where the others are means; ours are means throughout, and making pictures has ten times the others' weight.
-    # With 1 for all, telling 500 classes apart leaves little to pictures, and they are worse than without it.
+    # 32 where the others are means. Ours are means throughout, and making pictures has a hundred times the others'
+    # weight: with less, telling 500 classes apart leaves little to pictures (docs/results.md).
     reconstruction: float = 10.0
     perceptual: float = 10.0  # the authors' code: LPIPS with VGG; ours: the built-in encoder's features
-    style_triplet: float = 1.0  # Eq. 7
-    style_class: float = 1.0  # Eq. 8
-    content_triplet: float = 1.0  # Eq. 10
-    content_class: float = 1.0  # Eq. 9
+    style_triplet: float = 0.1  # Eq. 7
+    style_class: float = 0.1  # Eq. 8
+    content_triplet: float = 0.1  # Eq. 10
+    content_class: float = 0.1  # Eq. 9
     margin: float = 0.5  # of Eqs. 7 and 10, in cosines; not published
     num_classes: int = 500  # k of Eqs. 8-9: images of which each is a class (paper: 500 to 2,000)
     passes: int = 100  # over the images of a subset before the next one, as in the authors' code
