@@ -1,11 +1,11 @@
 """From what people have drawn to what the models were trained on: black lines on white paper.
 
-Pen, pencil, coloured ink or chalk, scanned or photographed under uneven light: each picture is judged against its
-own paper, light by light and by its own noise, so that no level is fixed in advance. docs/hand-drawn.md gives the
+Pen, pencil, coloured ink or chalk, scanned or photographed under uneven light: each picture is judged against
+its own paper and its own noise, so that hardly a level is fixed in advance. docs/hand-drawn.md gives the
 order, the reasons and what it was tried on.
 
 Lengths named "of 256" are in 1/256 of the picture's longer side, as pens' are: they hold at every size.
-Darkness is float32 in [0, 1], 0 = paper, 1 = black; d in formulas.
+Darkness is float32, at most 1: 0 = paper, 1 = black, below 0 what is lighter than the paper around.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ import numpy as np
 
 from sketchforge.bilevel import bilevel
 from sketchforge.images import fit_square
+from sketchforge.metrics.fragments import line_widths
 
 PAPER = 255
-MAX_SIDE = 1024  # pixels; the largest picture that models are trained on. Averaging down also takes noise away
+MAX_SIDE = 1024  # pixels; the largest sketch that models see. Averaging down also takes noise away
 VERY_THICK = 6.0  # of 256; sketches that models see have lines of 1 to 3, boldened ones up to 5
 TRAINED_WIDTH = 3.0  # of 256; what very thick lines are brought to
-CROWDED = 0.30  # share of ink above which we found no drawing, but three photos of four
+CROWDED = 0.30  # share of ink above which we found no drawing, but every second photo
 
 _SMALL = 256  # pixels, longer side of the copy on which paper is estimated: it has no detail
 _WIDE_INK = 31  # pixels of that copy: what is darker and narrower than this is ink, what is wider is light
 _LEAST_LIGHT = 0.45  # of the brightest paper around: shadows are seldom deeper, filled areas are
-_FAINT, _CORE = 0.2, 0.35  # of the ink's darkness: what a line is somewhere, and what it may fade to
+_FAINT, _CORE = 0.2, 0.35  # of the ink's darkness: what a line may fade to, and what it is somewhere
 _MANY_LINES = 5  # printed lines that make ruled paper; a drawing has seldom as many, level, long and pale
+_CLEAN = 0.004  # noise below this is a scan without grain, or a picture drawn on a screen
+_PALEST = 0.12  # what a drawing's darker strokes are at least; fainter are shadows' edges
 _LEAST_INK = 0.06  # darkness below which nothing is ink, however clean the paper: JPEG's ripples, watermarks
 
 
@@ -45,11 +48,11 @@ class NormalizedDrawing:
 def normalized_drawing(picture: np.ndarray, line_width: float | None = None) -> NormalizedDrawing:
     """Make black lines on white paper of a drawing as it was scanned or photographed.
 
-    picture: uint8 H×W×3 RGB, upright, transparency laid over white. The result has its size; pictures of more than
-    MAX_SIDE pixels are reduced to that first.
-    line_width: bring strokes broader than this down to it, in 1/256 of the longer side. By default strokes stay,
-    for a bold hand is a manner of its own and training shows bold lines, too; only where most are beyond
-    VERY_THICK are they brought to TRAINED_WIDTH.
+    picture: uint8 H×W×3 RGB, upright, transparency laid over white. The result has its size; pictures of more
+    than MAX_SIDE pixels are reduced to that first.
+    line_width: bring strokes broader than this down to it, in 1/256 of the longer side. By default strokes
+    stay, for a bold hand is a manner of its own and training shows bold lines, too; only where most are
+    beyond VERY_THICK are they brought to TRAINED_WIDTH.
 
     Any picture gives a sketch: where nothing is found it is blank, and `notes` says so. Raises ValueError for
     other dtypes and shapes, or a line_width below 1.
@@ -81,11 +84,12 @@ def normalized_drawing(picture: np.ndarray, line_width: float | None = None) -> 
 
 
 def fit_drawing(sketch: np.ndarray, size: int) -> np.ndarray:
-    """uint8 H×W, 255 = paper -> uint8 size×size: aspect kept, padded with paper, thin lines as dark as before.
+    """uint8 H×W, 255 = paper -> uint8 size×size: aspect kept, padded with paper, thin lines not faded.
 
-    Averaging over areas would turn a line of a quarter of a pixel into a light grey. So the average is multiplied,
-    pixel by pixel, by how much darkness the darkest spot nearby has lost by it: a thin line is a pixel or two
-    broad and as dark as it was drawn; where a whole pixel nearby is dark nothing was lost and edges stay smooth.
+    Averaging over areas would turn a line of a quarter of a pixel into a light grey. So the average's
+    darkness is multiplied, pixel by pixel, by as much as the darkest spot within a pixel of it has lost: a
+    thin line is a pixel or two broad and as dark as it was drawn; where a whole pixel nearby is dark nothing
+    was lost, and edges stay smooth. Raises ValueError for other dtypes and shapes.
     """
     if sketch.dtype != np.uint8 or sketch.ndim != 2 or 0 in sketch.shape:
         raise ValueError(f"expected uint8 H×W, found {sketch.dtype} of shape {sketch.shape}")
@@ -94,9 +98,10 @@ def fit_drawing(sketch: np.ndarray, size: int) -> np.ndarray:
     if scale <= 1:
         return fitted
     reach = 2 * round(scale) + 1
-    darkest = 255 - fit_square(cv2.erode(sketch, np.ones((reach, reach), np.uint8)), size, "pad").astype(np.float32)
+    spread = fit_square(cv2.erode(sketch, np.ones((reach, reach), np.uint8)), size, "pad")
+    drawn = 255 - spread.astype(np.float32)
     kept = 255 - cv2.erode(fitted, np.ones((3, 3), np.uint8)).astype(np.float32)
-    gain = np.maximum(1, darkest / np.maximum(kept, 1))
+    gain = np.maximum(1, drawn / np.maximum(kept, 1))
     return np.rint(255 - np.minimum(255, (255 - fitted.astype(np.float32)) * gain)).astype(np.uint8)
 
 
@@ -109,48 +114,56 @@ def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def _has_dark_ground(picture: np.ndarray) -> bool:
-    """Three of four: the ground around strokes is their darker side, fine detail is lighter than what surrounds it,
-    the border is dark, most of the picture is dark.
+    """There are strokes, and three of four: the ground around them is their darker side, fine detail is
+    lighter than what surrounds it, the border is dark, most of the picture is dark.
 
-    The first two compare neighbours, so shadows do not count, but dense hatching or filled areas mislead them; the
-    border may lie in a shadow or be a dark table's; and a sheet may be photographed dark. Seldom are three wrong.
+    Each may be misled alone: by filled areas, by hatching, by a shadow or a dark table around the sheet, by a
+    sheet photographed dark. A sheet with nothing but shadows on it might mislead three.
     """
     grey = cv2.cvtColor(_reduced(picture, _SMALL), cv2.COLOR_RGB2GRAY)
     fine, wide = _disc(9), _disc(25)
+    lighter = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, fine).astype(np.int64)
+    darker = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, fine).astype(np.int64)
+    grain, strongest = np.percentile(np.maximum(lighter, darker), (20, 99.5))
+    if strongest < 5 * grain + 10:  # of noise alone the one is two or three times the other
+        return False
     low, high = cv2.erode(grey, wide).astype(np.int32), cv2.dilate(grey, wide).astype(np.int32)
     contrast = high - low
     strokes = contrast >= max(8, int(np.percentile(contrast, 95)) // 2)
     dark_around = 2 * grey[strokes].astype(np.int32) < (low + high)[strokes]
-    lighter = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, fine).sum(dtype=np.int64)
-    darker = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, fine).sum(dtype=np.int64)
     edge = max(1, max(grey.shape) // 25)
-    border = np.concatenate([part.ravel() for part in (grey[:edge], grey[-edge:], grey[:, :edge], grey[:, -edge:])])
+    sides = (grey[:edge], grey[-edge:], grey[:, :edge], grey[:, -edge:])
+    border = np.concatenate([part.ravel() for part in sides])
     middle = np.percentile(grey, (1, 99)).mean()
-    mostly_dark = bool(strokes.any()) and dark_around.mean() > 0.5
-    votes = (mostly_dark, lighter > darker, np.median(border) < middle, np.median(grey) < 128)
+    mostly_dark = dark_around.mean() > 0.5
+    votes = (mostly_dark, lighter.sum() > darker.sum(), np.median(border) < middle, np.median(grey) < 128)
     return sum(map(bool, votes)) >= 3
 
 
 def _two_colours(picture: np.ndarray) -> np.ndarray | None:
-    """A picture of two colours is ink and paper already, 255 where it is the lighter one; None for any other."""
+    """A picture of two colours is ink and paper already, 255 where it is the lighter one; one colour is
+    paper. None for any other, and for two that hardly differ.
+    """
     codes = picture.astype(np.int32) @ np.array([299, 587, 114], np.int32)
     dark, light = codes.min(), codes.max()
-    if dark == light or not ((codes == dark) | (codes == light)).all():
+    if (1 - _PALEST) * light < dark < light or not ((codes == dark) | (codes == light)).all():
         return None
-    return np.where(codes == dark, np.uint8(0), np.uint8(255))
+    return np.where(codes < light, np.uint8(0), np.uint8(PAPER))
 
 
 def _darkness(picture: np.ndarray) -> np.ndarray:
-    """uint8 H×W×3, ink darker than paper -> float32 H×W darkness relative to the paper around; below 0 where lighter.
+    """uint8 H×W×3, ink darker than paper -> float32 H×W, relative to the paper around.
 
-    Dividing by the paper's own colour takes out light and tint. Beside lightness each channel counts by itself,
-    or yellow ink would hardly be any.
+    Dividing by the paper's own colour takes out light and tint. Beside lightness each channel counts by
+    itself, or yellow ink would hardly be any.
     """
     relative = picture.astype(np.float32) / _paper(picture)
     lightness = relative @ np.array([0.299, 0.587, 0.114], np.float32)
     coloured = 0.75 * (1 - relative.min(axis=2))  # less than its due: single channels are noisier
-    plain = 1 - lightness
-    return np.where(coloured > np.maximum(plain, 0.15), coloured, plain).astype(np.float32)
+    # Full white is paper, not noise, where pale dense lines have made the paper seem darker.
+    plain = np.where(picture.min(axis=2) >= 254, 0, 1 - lightness)
+    certain = max(0.15, 5 * _noise(plain))  # of three noisy channels one is always darker than their mean
+    return np.where(coloured > np.maximum(plain, certain), coloured, plain).astype(np.float32)
 
 
 def _paper(picture: np.ndarray) -> np.ndarray:
@@ -161,8 +174,9 @@ def _paper(picture: np.ndarray) -> np.ndarray:
     widest = cv2.morphologyEx(small, cv2.MORPH_CLOSE, _disc(3 * _WIDE_INK), borderType=cv2.BORDER_REFLECT)
     closed = np.maximum(closed, _LEAST_LIGHT * widest).astype(np.float32)
     closed = np.maximum(closed, 1)
-    # A closing follows the lightest grain. The mean of what is not ink is the paper.
-    bare = ((small / closed).min(axis=2) > 0.88).astype(np.float32)
+    # A closing follows the lightest grain; the mean of what is not ink is the paper.
+    lightness = (small / closed).min(axis=2)
+    bare = (lightness > 0.88 * np.median(lightness)).astype(np.float32)  # most of a drawing is paper
     bare = cv2.erode(bare, np.ones((3, 3), np.uint8))[..., None]
     weight = cv2.GaussianBlur(bare, (0, 0), 4)[..., None]
     mean = cv2.GaussianBlur(small * bare, (0, 0), 4) / np.maximum(weight, 1e-3)
@@ -174,7 +188,8 @@ def _paper(picture: np.ndarray) -> np.ndarray:
 def _without_ruling(darkness: np.ndarray) -> tuple[np.ndarray, bool]:
     """Darkness without the printed lines of ruled or squared paper, and whether there were any.
 
-    Printed lines are level, all but (about a degree), paler than the ink, and many; what crosses them is darker.
+    Printed lines are level to about a degree, paler than the ink, many and evenly spaced. What is darker than
+    they are is ink across them.
     """
     side = max(darkness.shape)
     length, tilt = max(9, side // 5), 2 * round(1.5 * side / 256) + 1
@@ -185,7 +200,8 @@ def _without_ruling(darkness: np.ndarray) -> tuple[np.ndarray, bool]:
     result, found = darkness, False
     for along, across in (((1, length), (tilt, 1)), ((length, 1), (1, tilt))):
         level = cv2.dilate(darkness, np.ones(across, np.uint8))
-        level = cv2.morphologyEx(level, cv2.MORPH_OPEN, np.ones(along, np.uint8), borderType=cv2.BORDER_REFLECT)
+        line = np.ones(along, np.uint8)
+        level = cv2.morphologyEx(level, cv2.MORPH_OPEN, line, borderType=cv2.BORDER_REFLECT)
         printed = (level > faintest) & (level < palest)
         axis = int(along[0] == 1)  # that the lines run along
         _, _, stats, places = cv2.connectedComponentsWithStats(printed.astype(np.uint8), connectivity=8)
@@ -197,7 +213,7 @@ def _without_ruling(darkness: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _evenly_spaced(places: np.ndarray) -> bool:
-    """Whether these many lines (L,) lie a step apart, or a few steps where some between them were not found."""
+    """Whether these many lines (L,) lie a step apart, or a few where some were not found."""
     if len(places) < _MANY_LINES:
         return False
     gaps = np.diff(np.sort(places))
@@ -225,9 +241,9 @@ def _ink(darkness: np.ndarray) -> np.ndarray:
         noise = _noise(darkness)
     least = max(_LEAST_INK, 4 * noise)
     full = _full_ink(darkness, least)
-    if full == 0:
+    if full < _PALEST:
         return np.full(darkness.shape, PAPER, np.uint8)
-    low, core = max(least, _FAINT * full), max(1.5 * least, _CORE * full)
+    low, core = max(least, _FAINT * full), max(2 * least, _CORE * full, _PALEST)
     sketch = np.rint(255 * (1 - np.clip(darkness, 0, 1))).astype(np.uint8)
     sketch = bilevel(sketch, 1 - low, 1 - core)
     # The edge of a blurred line is where it is half as dark as in its middle, be it black or faint.
@@ -237,7 +253,7 @@ def _ink(darkness: np.ndarray) -> np.ndarray:
 
 
 def _crests(darkness: np.ndarray, height: float) -> np.ndarray:
-    """bool H×W: darker by `height` than both neighbours in one of the four directions, so in a line's middle."""
+    """bool H×W: the middles of lines, darker by `height` than both neighbours in one of four directions."""
     around = cv2.copyMakeBorder(darkness, 1, 1, 1, 1, cv2.BORDER_REFLECT_101)
     rows, columns = darkness.shape
     crests = np.zeros(darkness.shape, bool)
@@ -249,7 +265,7 @@ def _crests(darkness: np.ndarray, height: float) -> np.ndarray:
 
 def _without_specks(sketch: np.ndarray, noise: float) -> np.ndarray:
     """Pieces smaller than a dot of the pen go; on clean paper whatever is there is meant."""
-    if noise < 0.004:
+    if noise < _CLEAN:
         return sketch
     smallest = 4 * (max(sketch.shape) / 256) ** 2
     count, pieces, stats, _ = cv2.connectedComponentsWithStats((sketch == 0).astype(np.uint8), connectivity=8)
@@ -271,11 +287,11 @@ def _not_too_thick(sketch: np.ndarray, line_width: float | None) -> tuple[np.nda
 
 
 def _stroke_width(sketch: np.ndarray) -> float:
-    """Twice the median distance of strokes' middles from their edges, in pixels; 0 without ink."""
-    ink = np.pad((sketch == 0).astype(np.uint8), 1)
-    distance = cv2.distanceTransform(ink, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    middles = distance[(ink > 0) & (distance >= cv2.dilate(distance, np.ones((3, 3), np.uint8)))]
-    return 2 * float(np.median(middles)) - 0.5 if middles.size else 0.0
+    """Median over the middles of strokes, in pixels; 0 without ink."""
+    ink = np.pad(sketch == 0, 1)
+    widths = line_widths(ink)
+    middles = widths[ink & (widths >= cv2.dilate(widths, np.ones((3, 3), np.uint8)))]
+    return float(np.median(middles)) if middles.size else 0.0
 
 
 def _peeled(ink: np.ndarray, layers: int) -> np.ndarray:
@@ -296,8 +312,10 @@ def _peeled(ink: np.ndarray, layers: int) -> np.ndarray:
 
 @lru_cache(1)
 def _deletable() -> tuple[np.ndarray, np.ndarray]:
-    """For each of the 256 neighbourhoods (bit 0 above, then clockwise) whether its middle may go; two half-steps."""
-    p = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(bool).T  # p[0] north, p[1] north-east, … p[7]
+    """Bool (256,) for either half of a step: of which neighbourhoods (bit 0 above, then clockwise) the middle
+    may go.
+    """
+    p = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(bool).T  # p[0] above, p[1] right of it, …
     crossings = sum((~p[i] & (p[i + 1] | p[(i + 2) % 8])).astype(int) for i in (0, 2, 4, 6))
     pairs = sum((p[i - 1] | p[i]).astype(int) for i in (0, 2, 4, 6))
     others = sum((p[i] | p[i + 1]).astype(int) for i in (0, 2, 4, 6))

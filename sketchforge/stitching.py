@@ -1,4 +1,5 @@
-"""Style pictures cut and put together, so that one synthesis takes its style from two or four (paper Fig. 7)."""
+"""Style pictures cut and put together, so that one synthesis takes its style from two or four (paper Fig.
+7)."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from sketchforge.images import fit_square
 def stitched(images: Sequence[np.ndarray], size: int) -> np.ndarray:
     """Two or four pictures, uint8 H×W×3 RGB of any sizes -> one, uint8 size×size×3.
 
-    Each is first cropped to its centred square and resized to `size`, and gives the part that lies at its place:
-    of two the left half and the right half; of four the quarters, upper left, upper right, lower left, lower right.
-    Where `size` is odd, right and lower parts are the larger ones. The order is the order given.
+    Each is first cropped to its centred square and resized to `size`, and gives the part that lies at its
+    place: of two the left half and the right half; of four the quarters, upper left, upper right, lower left,
+    lower right. Where `size` is odd, right and lower parts are the larger ones. The order is the order given.
 
     Raises ValueError for another number of pictures, other dtypes and shapes, or a size below 2.
     """

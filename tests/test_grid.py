@@ -49,7 +49,8 @@ def test_pictures_lie_in_rows_and_columns_whatever_the_labels(label):
 def test_labels_stay_above_columns_and_left_of_rows():
     heads, sides, cells = example()
     for text in ("short", "long enough to need an ellipsis, and then some"):
-        named = labelled_grid(text, [(text, one) for _, one in heads], [(text, one) for _, one in sides], cells)
+        named_heads, named_sides = ([(text, one) for _, one in some] for some in (heads, sides))
+        named = labelled_grid(text, named_heads, named_sides, cells)
         blank = [[None] * 3] * 2
         bare = labelled_grid("", [(text, None)] * 3, [(text, None)] * 2, blank, CELL)
         assert named.shape == bare.shape
@@ -92,7 +93,8 @@ def test_unequal_sizes_grey_and_gaps():
 def test_cells_are_as_large_as_the_heads_by_default():
     def side(*sizes):
         heads = [("", flat(1, size, size)) for size in sizes]
-        return labelled_grid("", heads, [("", None)], [[None] * len(sizes)]).shape[1] - (2 + len(sizes)) * MARGIN
+        grid = labelled_grid("", heads, [("", None)], [[None] * len(sizes)])
+        return grid.shape[1] - (2 + len(sizes)) * MARGIN
 
     assert side(50, 80) == 3 * 80 and side(900) == 2 * 256
 

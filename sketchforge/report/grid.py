@@ -1,4 +1,5 @@
-"""The picture of sketches × styles: what each column and each row was made of stands at its head, with its name."""
+"""The picture of sketches × styles: what each column and each row was made of stands at its head, with its
+name."""
 
 from __future__ import annotations
 
@@ -30,14 +31,16 @@ def labelled_grid(
 ) -> np.ndarray:
     """Pictures in rows and columns under labelled heads, uint8 H×W×3 RGB: `sheet.write_png` writes it.
 
-    columns, rows: (label, picture) of each. Columns have their label above them, rows at the left; one too long
-    for its place loses its middle, for names differ at either end. corner: label above the pictures of the rows.
-    cells: for each row a picture for each column. Rows are taken one after another, so a generator need not hold
-    more than one, and beside the grid itself there is never more than one cell in memory.
+    columns, rows: (label, picture) of each. Columns have their label above them, rows at the left; one too
+    long for its place loses its middle, for names differ at either end. corner: label above the pictures of
+    the rows.
+    cells: for each row a picture for each column. Rows are taken one after another, so a generator need not
+    hold more than one, and beside the grid itself there is never more than one cell in memory.
 
-    Pictures are uint8 H×W×3 RGB or H×W grey, None leaves a gap. All are shown `cell` pixels square, with white
-    borders where a picture is not square; by default as large as the largest at the heads, at most MAX_CELL.
-    The first column's picture lies MARGIN + cell to the right of the first row's, which lies as much below it.
+    Pictures are uint8 H×W×3 RGB or H×W grey, None leaves a gap. All are shown `cell` pixels square, with
+    white borders where a picture is not square; by default as large as the largest at the heads, at most
+    MAX_CELL. The first column's picture lies MARGIN + cell to the right of the first row's, which lies as
+    much below it.
 
     Raises ValueError where there is no column or row, the cells are too few or too many, or a picture has
     another dtype or shape.
@@ -56,7 +59,8 @@ def labelled_grid(
     names = min(WIDEST_NAME * cell, max(_length(label, font) for label, _ in rows))
     left = MARGIN + (names + MARGIN if names else 0)
     top = _line_height(font) + 2 * MARGIN
-    grid = np.full((top + (1 + len(rows)) * pitch, left + (1 + len(columns)) * pitch, 3), BACKGROUND, np.uint8)
+    height, width = top + (1 + len(rows)) * pitch, left + (1 + len(columns)) * pitch
+    grid = np.full((height, width, 3), BACKGROUND, np.uint8)
 
     def show(row: int, column: int, picture: np.ndarray | None) -> None:
         if picture is not None:
