@@ -120,6 +120,46 @@ def test_twice_is_once(way):
         assert np.array_equal(again.sketch, once) and again.notes == () and not again.inverted
 
 
+def test_pale_colours_count_beside_black():
+    sheet = np.full((S, S, 3), 255, np.uint8)
+    sheet[60:63, 30:220], sheet[160:163, 30:220] = 0, (250, 235, 60)
+    assert np.array_equal(normalized_drawing(sheet).sketch == 0, (sheet != 255).any(-1))
+
+
+def test_a_line_may_fade_but_faint_marks_are_none():
+    sheet = np.full((S, S), 255.0)
+    sheet[60:63, 30:220] = np.interp(np.arange(190), (120, 189), (0, 182))
+    sheet[160:163, 30:220] = 182  # darker than a fifth of the black, less than a third
+    found = normalized_drawing(rgb(pixels(sheet))).sketch == 0
+    assert found[61, 30:220].all() and not found[150:170].any()
+
+
+def test_specks_on_grained_paper_go_and_on_clean_paper_stay():
+    sheet = np.full((S, S, 3), 240.0)
+    sheet[60:63, 30:220] = 30
+    sheet[150:200:7, 50:200:9] = 60
+    clean, grained = pixels(sheet), pixels(sheet + noise(3))
+    assert (normalized_drawing(clean).sketch[140:] == 0).sum() == 8 * 17
+    assert not (normalized_drawing(grained).sketch[140:] == 0).any()
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.05, 0.3, 0.7])
+def test_hairlines_do_not_break(tilt):
+    """Of half a pixel, drawn between pixels in places: a grey that wavers along the line."""
+    fine = np.full((S * 8, S * 8), 255, np.uint8)
+    cv2.line(fine, (200, 300), (1800, 300 + round(1600 * tilt)), 0, 3)
+    hairline = cv2.resize(fine, (S, S), interpolation=cv2.INTER_AREA)
+    made = normalized_drawing(rgb(hairline)).sketch
+    assert cv2.connectedComponents((made == 0).astype(np.uint8))[0] == 2
+    assert (made == 0).sum() < 2.5 * 200 * np.hypot(1, tilt)
+
+
+def test_noise_is_not_taken_for_faint_ink():
+    for drawing in DRAWINGS[1:4]:
+        seen = pixels(coloured(drawing, (150, 150, 150), (200, 200, 200)) + noise(10))
+        assert near(normalized_drawing(seen).sketch, drawing, 2)[0] > 0.93
+
+
 def test_mirrored_and_turned_pictures_give_mirrored_and_turned_sketches():
     seen = pixels(SEEN["vignette"](DRAWINGS[0]))
     made = normalized_drawing(seen).sketch
