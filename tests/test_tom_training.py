@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from conftest import environment, make_photos, scene
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import TomTrainOptions
 from sketchforge.runlog import read_log
-from sketchforge.samples.drawings import load_drawings
+from sketchforge.pictures import encode_png
+from sketchforge.samples.drawings import draw
 from sketchforge.tom_run import read_snapshot, snapshot_path
 from sketchforge.weights import load_encoder
 from trainers import loop, tom_session
@@ -26,8 +28,24 @@ from trainers.tom import Tom
 from trainers.tom_recipe import RECIPES
 from trainers.tom_session import train_tom
 
-TINY = TomTrainOptions(size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu")
 RECIPE = RECIPES["lean"]
+WORDS = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
+
+
+@cache
+def some_drawings(size):
+    return [draw(*key.rsplit("-", 1), size) for key in ("woman-quill", "woman-brush", "bearded-man-calligraphic", "child-cartoon")]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A training of seconds; four drawings, for to draw all that are built in takes longer than the steps."""
+    folder = tmp_path_factory.mktemp("drawings")
+    for number, picture in enumerate(some_drawings(96)):
+        (folder / f"{number}.png").write_bytes(encode_png(picture, bilevel=False))
+    return TomTrainOptions(
+        size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu", drawings=folder
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +58,7 @@ def photo_readers(count):
 
 
 def drawing_readers(count):
-    return [lambda picture=picture: np.repeat(picture[..., None], 3, 2) for _, picture in load_drawings(96)[:count]]
+    return [lambda picture=picture: np.repeat(picture[..., None], 3, 2) for picture in some_drawings(96)[:count]]
 
 
 def files_of(run: Path) -> dict[str, bytes]:
@@ -64,14 +82,14 @@ class StopAt(TrainProgress):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, tiny):
     run = tmp_path_factory.mktemp("tom") / "run"
-    train_tom(replace(TINY, run=run))
+    train_tom(replace(tiny, run=run))
     return run
 
 
-def test_each_player_is_moved_by_its_own_loss_alone(encoder):
-    tom = Tom(TINY, RECIPE, encoder, photo_readers(4), drawing_readers(4))
+def test_each_player_is_moved_by_its_own_loss_alone(encoder, tiny):
+    tom = Tom(tiny, RECIPE, encoder, photo_readers(4), drawing_readers(4))
     net = tom.networks
     moved = {}
     for player, optimizer in (("generator", net.optimizer_g), ("discriminator", net.optimizer_d)):
@@ -105,8 +123,8 @@ def test_each_player_is_moved_by_its_own_loss_alone(encoder):
 
 @pytest.mark.parametrize("generator", ["lean", "paper"])
 @pytest.mark.parametrize("adversarial", ["hinge", "log"])
-def test_every_variant_takes_steps(encoder, generator, adversarial):
-    options = replace(TINY, generator=generator, adversarial=adversarial)
+def test_every_variant_takes_steps(encoder, generator, adversarial, tiny):
+    options = replace(tiny, generator=generator, adversarial=adversarial)
     tom = Tom(options, RECIPES[generator], encoder, photo_readers(2), drawing_readers(2))
     before = [p.clone() for p in tom.networks.generator.parameters()]
     losses = [tom.step(tom.batch(i, None)) for i in range(2)]
@@ -114,17 +132,17 @@ def test_every_variant_takes_steps(encoder, generator, adversarial):
     assert any(not torch.equal(a, b) for a, b in zip(before, tom.networks.generator.parameters()))
 
 
-def test_evaluation_changes_nothing(encoder):
-    tom = Tom(TINY, RECIPE, encoder, photo_readers(3), drawing_readers(3))
+def test_evaluation_changes_nothing(encoder, tiny):
+    tom = Tom(tiny, RECIPE, encoder, photo_readers(3), drawing_readers(3))
     first, second = tom.evaluate(), tom.evaluate()
     assert (first.content, first.realism) == (second.content, second.realism)
     assert np.array_equal(first.sketches, second.sketches)
     assert first.sketches.min() >= 0 and first.sketches.max() <= 1
 
 
-def test_four_images_overfit(encoder):
+def test_four_images_overfit(encoder, tiny):
     """Four photos, four drawings: within a hundred steps the sketches have their layout and the drawings' statistics."""
-    options = replace(TINY, size=64, batch_size=4)
+    options = replace(tiny, size=64, batch_size=4)
     recipe = replace(RECIPE, smoothing=0, coloured_weight=0.0)  # they take photo and sketch apart, on purpose
     tom = Tom(options, recipe, encoder, photo_readers(4), drawing_readers(4))
     before = tom.evaluate()
@@ -136,9 +154,9 @@ def test_four_images_overfit(encoder):
     assert np.median(after.sketches) > 0.75 and after.sketches.min() < 0.3  # light paper, dark ink
 
 
-def test_coloured_drawings_are_found_again(encoder):
+def test_coloured_drawings_are_found_again(encoder, tiny):
     """Two drawings, made into pictures in ever new ways: G learns to draw them better than a blank sheet would be."""
-    options = replace(TINY, size=64, batch_size=2)
+    options = replace(tiny, size=64, batch_size=2)
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
     tom = Tom(options, recipe, encoder, photo_readers(4), drawing_readers(2))
     lost = [tom.step(tom.batch(step, None))["coloured"] for step in range(80)]
@@ -146,20 +164,20 @@ def test_coloured_drawings_are_found_again(encoder):
     assert np.mean(lost[-20:]) < 0.8 * blank < np.mean(lost[:3])
 
 
-def test_content_is_taken_from_the_smoothed_photo(encoder):
+def test_content_is_taken_from_the_smoothed_photo(encoder, tiny):
     """With a smoothing that leaves nothing, the photo itself no longer matters for the content loss."""
-    tom = Tom(TINY, RECIPE, encoder, photo_readers(2), drawing_readers(2))
+    tom = Tom(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
     batch = tom.batch(0, None)
     assert batch.smoothed.shape == batch.photos.shape and not torch.equal(batch.smoothed, batch.photos)
     losses = []
     for smoothed in (batch.photos, torch.zeros_like(batch.photos)):
-        fresh = Tom(TINY, RECIPE, encoder, photo_readers(2), drawing_readers(2))
+        fresh = Tom(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
         losses.append(fresh.step(replace(batch, smoothed=smoothed)))
     assert losses[0]["content"] != losses[1]["content"] and losses[0]["gram"] == losses[1]["gram"]
 
 
-def test_snapshots_are_the_average_of_the_last_steps(encoder):
-    tom = Tom(TINY, replace(RECIPE, average_decay=0.5), encoder, photo_readers(2), drawing_readers(2))
+def test_snapshots_are_the_average_of_the_last_steps(encoder, tiny):
+    tom = Tom(tiny, replace(RECIPE, average_decay=0.5), encoder, photo_readers(2), drawing_readers(2))
     expected = [p.clone() for p in tom.networks.average.parameters()]
     for step in range(3):
         tom.step(tom.batch(step, None))
@@ -187,20 +205,20 @@ def test_run_folder(finished):
     assert not list(finished.rglob("*.part")) and not (finished / "state.pt").exists()
 
 
-def test_same_command_twice_same_bytes(finished, tmp_path):
-    train_tom(replace(TINY, run=tmp_path / "run"))
+def test_same_command_twice_same_bytes(finished, tmp_path, tiny):
+    train_tom(replace(tiny, run=tmp_path / "run"))
     assert files_of(tmp_path / "run") == files_of(finished)
 
 
-def test_another_seed_another_result(finished, tmp_path):
-    train_tom(replace(TINY, run=tmp_path / "run", seed=1))
+def test_another_seed_another_result(finished, tmp_path, tiny):
+    train_tom(replace(tiny, run=tmp_path / "run", seed=1))
     assert files_of(tmp_path / "run")["snapshots/00.safetensors"] != files_of(finished)["snapshots/00.safetensors"]
 
 
 @pytest.mark.parametrize("stops", [[1], [5, 9], [12]])
-def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkeypatch, stops):
+def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkeypatch, stops, tiny):
     monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
-    options = replace(TINY, run=tmp_path / "run")
+    options = replace(tiny, run=tmp_path / "run")
     for step in stops:
         with pytest.raises(KeyboardInterrupt):
             train_tom(options, StopAt(step))
@@ -209,7 +227,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkey
     assert files_of(options.run) == files_of(finished)
 
 
-def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_path):
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_path, tiny):
     """SIGKILL when the log has reached a line drawn at random: what is on disk then is all that is left."""
     code = """
 import sys
@@ -218,28 +236,28 @@ from sketchforge.options import TomTrainOptions
 from trainers import tom_session
 tom_session.SAVE_EVERY = 3
 tom_session.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
-                                      device="cpu"))
+                                      device="cpu", drawings=Path(sys.argv[2])))
 """
     run, log = tmp_path / "run", tmp_path / "run" / "log.jsonl"
     for lines in np.random.default_rng(0).integers(1, 20, 3):
-        process = subprocess.Popen([sys.executable, "-c", code, str(run)], env=environment())
+        process = subprocess.Popen([sys.executable, "-c", code, str(run), str(tiny.drawings)], env=environment())
         while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < lines):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run([sys.executable, "-c", code, str(run)], env=environment(), check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code, str(run), str(tiny.drawings)], env=environment(), check=True, timeout=120)
     assert files_of(run) == files_of(finished)
 
 
-def test_finished_run_is_left_alone(finished):
+def test_finished_run_is_left_alone(finished, tiny):
     before = files_of(finished)
-    train_tom(replace(TINY, run=finished))
+    train_tom(replace(tiny, run=finished))
     assert files_of(finished) == before
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go_on(finished, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go_on(finished, tmp_path, monkeypatch, tiny):
     monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
-    options = replace(TINY, run=tmp_path / "run")
+    options = replace(tiny, run=tmp_path / "run")
     seen, original = [], Tom.step
 
     def poisoned(self, batch):
@@ -270,28 +288,28 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go
         ({"encoder": "random"}, "was begun with --encoder builtin, now asked for --encoder random"),
     ],
 )
-def test_changed_options_are_refused_with_both_values(finished, change, message):
+def test_changed_options_are_refused_with_both_values(finished, change, message, tiny):
     before = files_of(finished)
     with pytest.raises(UsageError, match=message):
-        train_tom(replace(TINY, run=finished, **change))
+        train_tom(replace(tiny, run=finished, **change))
     assert files_of(finished) == before
 
 
-def test_fresh_replaces_our_files_and_no_others(finished, tmp_path):
+def test_fresh_replaces_our_files_and_no_others(finished, tmp_path, tiny):
     run = tmp_path / "run"
-    train_tom(replace(TINY, run=run, seed=5, steps=6))
+    train_tom(replace(tiny, run=run, seed=5, steps=6))
     (run / "notes.txt").write_text("mine")
-    train_tom(replace(TINY, run=run, fresh=True))
+    train_tom(replace(tiny, run=run, fresh=True))
     found = files_of(run)
     assert found.pop("notes.txt") == b"mine"
     assert found == files_of(finished)
 
 
-def test_foreign_folder_is_refused(tmp_path):
+def test_foreign_folder_is_refused(tmp_path, tiny):
     (tmp_path / "thesis.tex").write_text("x")
     for fresh in (False, True):
         with pytest.raises(UsageError, match="holds no run.json of ours"):
-            train_tom(replace(TINY, run=tmp_path, fresh=fresh))
+            train_tom(replace(tiny, run=tmp_path, fresh=fresh))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -307,17 +325,17 @@ def test_foreign_folder_is_refused(tmp_path):
         ({"device": "toaster"}, UsageError, "not a device name"),
     ],
 )
-def test_bad_requests_leave_nothing_behind(tmp_path, change, error, message):
+def test_bad_requests_leave_nothing_behind(tmp_path, change, error, message, tiny):
     if change.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(error, match=message):
-        train_tom(replace(TINY, run=tmp_path / "run", **change))
+        train_tom(replace(tiny, run=tmp_path / "run", **change))
     assert not (tmp_path / "run").exists()
 
 
-def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, monkeypatch):
+def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, monkeypatch, tiny):
     monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
-    options = replace(TINY, run=tmp_path / "run")
+    options = replace(tiny, run=tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         train_tom(options, StopAt(6))
     (options.run / "state.pt").write_bytes(b"rubbish")
@@ -327,7 +345,7 @@ def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, mon
     assert files_of(options.run) == files_of(finished)
 
 
-def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeypatch, capsys):
+def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeypatch, capsys, tiny):
     from cli.main import run as command_line
 
     run, saved, original = tmp_path / "run", [], loop.write_bytes
@@ -338,8 +356,7 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
 
     monkeypatch.setattr(loop, "write_bytes", full)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    words = ["tom-train", "--run", run, "--size", 32, "--steps", 12, "--batch-size", 2, "--snapshots", 3, "--threads", 1]
-    words = [*map(str, words), "--device", "cpu"]
+    words = ["tom-train", "--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
     assert command_line(words) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert error == [f"error: {saved[0]}: No space left on device; what was finished before is kept"]
@@ -357,27 +374,27 @@ class Notes(TrainProgress):
         self.notes.append(text)
 
 
-def test_unreadable_photos_are_replaced_and_told(tmp_path):
+def test_unreadable_photos_are_replaced_and_told(tmp_path, tiny):
     make_photos(tmp_path / "photos", 4)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
     progress = Notes()
-    train_tom(replace(TINY, run=tmp_path / "run", images=tmp_path / "photos"), progress)
+    train_tom(replace(tiny, run=tmp_path / "run", images=tmp_path / "photos"), progress)
     assert "1 of 5 photos could not be read; others took their place" in progress.notes
 
 
-def test_no_readable_photo_at_all_is_an_error(tmp_path):
+def test_no_readable_photo_at_all_is_an_error(tmp_path, tiny):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(SketchforgeError, match="none of the 1 images can be read"):
-        train_tom(replace(TINY, run=tmp_path / "run", images=tmp_path / "photos"))
+        train_tom(replace(tiny, run=tmp_path / "run", images=tmp_path / "photos"))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code):
+def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code, tiny):
     run = tmp_path / "run"
-    words = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
-    command = [sys.executable, "-m", "sketchforge", "tom-train", "--run", str(run), *words]
+    words = ["--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
+    command = [sys.executable, "-m", "sketchforge", "tom-train", *words]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log = run / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.stat().st_size):
@@ -387,5 +404,5 @@ def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code):
     assert process.returncode == code, errors
     assert f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again" in errors
     assert "Traceback" not in errors and not list(run.rglob("*.part"))
-    train_tom(replace(TINY, run=run))
+    train_tom(replace(tiny, run=run))
     assert files_of(run) == files_of(finished)
