@@ -44,6 +44,7 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
     """
     from trainers.ae_session import plan_ae, train_ae
     from trainers.image_training import GRID_FILE, MODEL_FILE
+    from trainers.ranks import leads
 
     options = AeTrainOptions(**values)
     if dry_run:
@@ -53,6 +54,8 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
     bar = TrainingBar(_introduction)
     with on_interrupt(lambda: kept(options, bar.began)):
         train_ae(options, bar)
+    if not leads():
+        return
     if not bar.began:
         click.echo(f"{options.run}: finished already; more --steps go on, --fresh trains anew")
     click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")

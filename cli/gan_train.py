@@ -33,6 +33,7 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
     """
     from trainers.gan_session import plan_gan, train_gan
     from trainers.image_training import GRID_FILE, MODEL_FILE
+    from trainers.ranks import leads
 
     options = GanTrainOptions(**values)
     if dry_run:
@@ -42,6 +43,8 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
     bar = TrainingBar(_introduction)
     with on_interrupt(lambda: kept(options, bar.began)):
         train_gan(options, bar)
+    if not leads():
+        return
     if not bar.began:
         click.echo(f"{options.run}: finished already; more --steps go on, --fresh trains anew")
     click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")

@@ -34,6 +34,7 @@ from sketchforge.self_supervision import (
 from trainers.ae_recipe import AeRecipe
 from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.networks import average_into, seeded
+from trainers.ranks import Ranks
 
 LATER = ("style_encoder", "decoder")  # what learns at the recipe's later rate
 
@@ -65,7 +66,9 @@ class AutoEncoding:
         device: torch.device,
         precision: torch.dtype = torch.float32,
         compiled: bool = False,
+        ranks: Ranks = Ranks(),
     ) -> None:
+        self.ranks = ranks
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
         self.encoder = None if encoder is None else encoder.to(device, memory_format=torch.channels_last)
         self.rotates = num_images > recipe.num_classes
@@ -99,11 +102,12 @@ class AutoEncoding:
         """
         net, recipe = self.networks, self.recipe
         net.model.train()
-        self._turn_to(int(max(part["group"].max() for part in parts)) if self.rotates else 0)
+        group = int(max(part["group"].max() for part in parts)) if self.rotates else 0
+        self._turn_to(self.ranks.largest(group, self.device))
         net.optimizer.zero_grad(set_to_none=True)
         net.head_optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
-        for place, part in enumerate(parts):
+        for place, part in enumerate(parts, start=self.ranks.number * len(parts)):
             losses = self.losses(part, torch_generator(self.seed, "mismatched", number, place))
             total = sum(getattr(recipe, name) * loss for name, loss in losses.items()) / len(parts)
             if not torch.isfinite(total):
@@ -112,11 +116,13 @@ class AutoEncoding:
             total.backward()
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + loss.item() / len(parts)
+        self.ranks.average_gradients(net.model.parameters())
         net.optimizer.step()
         if recipe.style_class:
+            self.ranks.average_gradients(net.head.parameters())
             net.head_optimizer.step()
         average_into(net.average, net.model, recipe.average_decay)
-        return sums
+        return self.ranks.mean(sums)
 
     def losses(self, part: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """The objectives of Eq. 12 that have a weight, unweighted, of a part of a batch."""

@@ -37,8 +37,9 @@ def train_ae(options: AeTrainOptions, progress: TrainProgress | None = None) -> 
 
     def new_procedure() -> AutoEncoding:
         return AutoEncoding(
-            recipe, plan.encoder, plan.shards.num_samples, options.seed, plan.device, plan.precision, options.compile
-        )
+            recipe, plan.encoder, plan.shards.num_samples, options.seed, plan.device, plan.precision, options.compile,
+            plan.ranks,
+        )  # fmt: skip
 
     # Subsets matter only to Eq. 8; without it images come in passes over all of them.
     group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)

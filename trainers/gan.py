@@ -30,6 +30,7 @@ from sketchforge.self_supervision import perceptual, reconstruction
 from trainers.gan_recipe import GanRecipe
 from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.networks import average_into, seeded
+from trainers.ranks import Ranks
 
 
 @dataclass
@@ -59,7 +60,9 @@ class Refining:
         device: torch.device,
         precision: torch.dtype = torch.float32,
         compiled: bool = False,
+        ranks: Ranks = Ranks(),
     ) -> None:
+        self.ranks = ranks
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
         here = {"device": device, "memory_format": torch.channels_last}
         self.autoencoder = autoencoder.to(**here).eval().requires_grad_(False)
@@ -89,15 +92,16 @@ class Refining:
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
-        for place, part in enumerate(parts):
+        for place, part in enumerate(parts, start=self.ranks.number * len(parts)):
             draw = torch_generator(self.seed, "augment", number, place)
             losses = self._part(part, draw, len(parts))
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + loss / len(parts)
-        net.optimizer_d.step()
-        net.optimizer_g.step()
+        for player, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
+            self.ranks.average_gradients(player.parameters())
+            optimizer.step()
         average_into(net.average, net.refiner, self.recipe.average_decay)
-        return sums
+        return self.ranks.mean(sums)
 
     def _part(self, part: Mapping[str, Tensor], draw: torch.Generator, count: int) -> dict[str, float]:
         """Add the gradients of one part of `count`."""

@@ -55,7 +55,7 @@ def train_gan(options: GanTrainOptions, progress: TrainProgress | None = None) -
     def new_procedure() -> Refining:
         return Refining(
             images.recipe, plan.autoencoder, images.encoder, options.seed, images.device, images.precision,
-            options.compile,
+            options.compile, images.ranks,
         )  # fmt: skip
 
     return train_images(images, new_procedure, _write, progress or TrainProgress())

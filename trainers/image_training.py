@@ -37,6 +37,7 @@ from sketchforge.shards.stream import ShardDataset
 from sketchforge.weights import encoder_digest, load_encoder
 from trainers.loop import STATE_FILE, TrainProgress, restore_state, run_steps, save_state
 from trainers.previews import Validation
+from trainers.ranks import Ranks
 
 RUN_VERSION = 1
 MODEL_FILE, GRID_FILE = "model.safetensors", "grid.png"
@@ -83,6 +84,7 @@ class ImagePlan:
     encoder: Encoder | None
     device: torch.device
     precision: torch.dtype
+    ranks: Ranks
     record: Mapping[str, Any]  # run.json as it stands at the beginning
     found: Mapping[str, Any] | None  # what `run` holds already
 
@@ -116,8 +118,9 @@ def plan_images(
     with too few sketches, a run folder of other things or other options; SketchforgeError for damaged ones.
     """
     found = (record_or_empty if options.fresh else read_record)(options.run, run_format, RUN_VERSION)
-    device = choose_device(options.device)
-    threads = set_threads(options.threads)
+    ranks = Ranks.from_environment()
+    device = choose_device(ranks.device(options.device))
+    threads = set_threads(options.threads or max(usable_cores() // ranks.local_count, 1))
     shards = open_shards(options.shards, cache=options.cache)
     shards.require(sketches=NUM_SKETCHES)
     validation = None
@@ -148,23 +151,27 @@ def plan_images(
         "recipe": kept,
         "trained_with": None if encoder is None else encoder_digest(encoder),
         "shards": {"count": shards.num_samples, "digest": _digest(shards)},
+        "ranks": ranks.count,
     } | dict(parts or {})
     if found is not None and not options.fresh:
         check_continues(options.run, found, record, ("recipe", "trained_with", "shards", *(parts or {})))
-    return ImagePlan(options, recipe, shards, validation, encoder, device, precision, record, found)
+    return ImagePlan(options, recipe, shards, validation, encoder, device, precision, ranks, record, found)
 
 
 def check_batches(options: ImageTrainOptions, recipe: Recipe) -> None:
     """Raise UsageError for sizes and batches that cannot be."""
+    ranks = Ranks.from_environment().count
+    parts = options.accumulate * ranks
+    shared = f" on {ranks} ranks" if ranks > 1 else ""
     if recipe.size not in (64, 128, 256, 512, 1024):
         raise UsageError(f"--size {recipe.size}: expected 64, 128, 256, 512 or 1024")
-    if options.accumulate < 1 or recipe.batch_size % options.accumulate:
+    if options.accumulate < 1 or recipe.batch_size % parts:
         raise UsageError(
-            f"--accumulate {options.accumulate}: does not divide --batch-size {recipe.batch_size}"
+            f"--accumulate {options.accumulate}{shared}: does not divide --batch-size {recipe.batch_size}"
         )
-    if recipe.batch_size // options.accumulate < 2:
+    if recipe.batch_size // parts < 2:
         raise UsageError(
-            f"--batch-size {recipe.batch_size} in {options.accumulate} parts: expected two images a part or more, "
+            f"--batch-size {recipe.batch_size} in {parts} parts: expected two images a part or more, "
             "for one is told from another (Eqs. 7 and 10), and batches are normalised"
         )
 
@@ -184,18 +191,27 @@ def train_images(
     never interrupted. Raises SketchforgeError when a loss stops being finite or shards turn out to be damaged: then
     the last good state is kept.
     """
-    run = plan.options.run
+    run, ranks = plan.options.run, plan.ranks
     if plan.finished:
         return run / GRID_FILE
-    if plan.options.fresh:
+    ranks.join(plan.device)  # nobody writes before all have read
+    if plan.options.fresh and ranks.number == 0:
         _remove_run(run, plan.found)
     procedure = new_procedure()
     done = 0 if plan.options.fresh else (plan.found or {}).get("steps_done", 0)
-    write_json(run / RUN_FILE, dict(plan.record) | {"steps_done": done})
+    if ranks.number == 0:
+        write_json(run / RUN_FILE, dict(plan.record) | {"steps_done": done})
+    ranks.join(plan.device)
     step, extra = restore_state(run, vars(procedure.networks), plan.device)
     if extra:
         procedure.resume(extra)
-    figures = _train(plan, procedure, step, progress, _order(plan, group, passes))
+    order = _order(plan, group, passes)
+    if ranks.number:
+        _follow(plan, procedure, step, order)
+        ranks.leave()
+        return run / GRID_FILE
+    figures = _train(plan, procedure, step, progress, order)
+    ranks.leave()
     about = {name: plan.record[name] for name in ("options", "recipe", "shards")}
     write_model(run / MODEL_FILE, procedure, about | {"steps": plan.steps} | figures)
     write_json(run / RUN_FILE, dict(plan.record) | {"steps_done": plan.steps, "figures": figures})
@@ -254,6 +270,15 @@ def _train(
     return figures
 
 
+def _follow(plan: ImagePlan, procedure: Procedure, start: int, order: SampleOrder) -> None:
+    """What a rank other than the first does: steps, and nothing that leaves a trace."""
+    stream = _grouped(DevicePrefetch(_loader(plan, start, order), plan.device), plan.options.accumulate)
+    try:
+        run_steps(start, plan.recipe.steps, stream, procedure.step, save=lambda step: None)
+    finally:
+        stream.close()
+
+
 def _order(plan: ImagePlan, group: int | None, passes: int) -> SampleOrder:
     return SampleOrder(plan.shards.shard_sizes, plan.options.seed, group=group, passes=passes)
 
@@ -265,12 +290,14 @@ def _loader(plan: ImagePlan, start: int, order: SampleOrder) -> Any:
     dataset = ShardDataset(plan.shards, order, make, NUM_SKETCHES, options.skip_bad_shards)
     workers = options.workers
     if workers is None:
-        workers = 1 if plan.device.type == "cpu" else min(8, max(usable_cores() - 1, 1))
+        workers = 1 if plan.device.type == "cpu" else min(8, max(usable_cores() // plan.ranks.local_count - 1, 1))
     return batches(
         dataset,
-        recipe.batch_size // options.accumulate,
+        recipe.batch_size // (options.accumulate * plan.ranks.count),
         start * options.accumulate,
         (recipe.steps - start) * options.accumulate,
+        plan.ranks.number,
+        plan.ranks.count,
         workers=workers,
         pin_memory=plan.device.type == "cuda",
     )
