@@ -22,7 +22,8 @@ DEFAULTS = defaults_of(GanTrainOptions)
 @click.option("--augment", metavar="POLICY",
               help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "
                    "[default: the recipe's]")
-@click.option("--r1", type=click.FloatRange(min=0), metavar="WEIGHT", help="R1 penalty. [default: the recipe's]")
+@click.option("--r1", type=click.FloatRange(min=0), metavar="WEIGHT", 
+              help="R1 penalty, γ. [default: 2e-4·size²/batch]")
 @click.option("--noise/--no-noise", default=DEFAULTS["noise"], show_default=True, help="Give the refiner noise.")
 @machine_options(DEFAULTS)
 def gan_train_command(dry_run: bool, **values: Any) -> None:

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def r1_weight(size: int, batch_size: int) -> float:
+    """γ for images of size² pixels: 2e-4·size²/batch (Karras et al. 2020b, "auto" setting of StyleGAN2-ADA)."""
+    return 2e-4 * size**2 / batch_size
+
+
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """R1 (Mescheder et al. 2018, eq. 9, without its γ/2): mean of ‖∇D(x)‖² at real images, a scalar.
 
@@ -16,8 +21,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
     D. Computed in float32 under autocast, too, for small squares are lost in bfloat16. The result has a graph
     to back-propagate through; nothing of it reaches `real`.
 
-    Departure: not in the paper. On few images the hinge loss alone lets D grow steep around those it has
-    seen.
+    Departure: not in the paper; it stands where the authors' D has spectral norm (see `Discriminator`).
     """
     with torch.enable_grad(), torch.autocast(real.device.type, enabled=False):
         images = real.detach().float().requires_grad_()

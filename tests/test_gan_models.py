@@ -1,4 +1,4 @@
-"""Refiner and discriminator: shapes at every size, what the output depends on, spectral norm, and R1."""
+"""Refiner and discriminator: shapes at every size, what the output depends on, and R1."""
 
 import copy
 import dataclasses
@@ -6,7 +6,6 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from sketchforge.adversarial import r1_penalty
 from sketchforge.losses import hinge_discriminator
@@ -66,10 +65,6 @@ def settled(made: Refiner) -> Refiner:
     return made
 
 
-def normalized_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: m.weight for name, m in model.named_modules() if is_parametrized(m, "weight")}
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("noise", [True, False])
 def test_shapes_at_every_size(size, noise):
@@ -102,9 +97,8 @@ def test_levels_style_and_gates(size, styled, gated):
     assert [int(side) for side in judge.gates] == gated
 
 
-def test_full_size_is_of_the_published_order(monkeypatch):
+def test_full_size_is_of_the_published_order():
     """The authors' code at 1024²: generator 49.8 million, discriminator 16.9."""
-    monkeypatch.setattr("sketchforge.models.gan.spectral_norm", lambda module: module)  # adds no parameters
     with torch.device("meta"):
         parts = Refiner(1024, 1.0, 512), Discriminator(1024, 1.0)
     assert [count_parameters(part) / 1e6 for part in parts] == pytest.approx([47.3, 15.6], abs=0.1)
@@ -226,20 +220,6 @@ def test_logits_are_of_patches():
     assert (moved[:, 0, 0] > 3 * moved[:, -1, -1]).all()
 
 
-def test_spectral_norm_holds():
-    """Power iteration finds the largest singular value: that of the weights in use is 1."""
-    judge = discriminator()
-    weighted = [name for name, m in judge.named_modules() if isinstance(m, nn.Conv2d)]
-    with torch.no_grad():
-        for parameter in judge.parameters():
-            parameter.mul_(3)
-        for _ in range(30):
-            weights = normalized_weights(judge)
-        assert set(weights) == set(weighted), "every layer"
-        for weight in weights.values():
-            assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
-
-
 def test_the_scale_of_the_refiners_convolutions_does_not_matter():
     """Why it needs no spectral norm."""
     made = refiner()
@@ -253,7 +233,7 @@ def test_the_scale_of_the_refiners_convolutions_does_not_matter():
 
 def test_signal_does_not_fade_on_its_way_through_the_discriminator():
     deviations = [discriminator(size, 0.125)(pictures(8, size)).std().item() for size in (64, 256)]
-    assert all(0.05 < deviation < 1 for deviation in deviations)
+    assert all(0.2 < deviation < 2 for deviation in deviations), deviations
 
 
 def test_discriminator_learns_to_tell_flat_from_patterned():
@@ -383,13 +363,12 @@ def test_r1_of_a_square_by_hand():
 
 def test_r1_trains_the_discriminator_and_leaves_the_images():
     judge, images = discriminator(), pictures().requires_grad_()
-    judge.eval()  # or the two passes would be of slightly different weights
     with torch.autocast("cpu", torch.bfloat16):
         penalty = r1_penalty(judge, images)
     assert penalty > 0 and torch.equal(penalty, r1_penalty(judge, images)), "in float32 under autocast, too"
     penalty.backward()
     assert images.grad is None
-    slopes = [p.grad for name, p in judge.named_parameters() if name.endswith("original")]
+    slopes = [p.grad for name, p in judge.named_parameters() if name.endswith("weight")]
     assert slopes and all(slope is not None and slope.isfinite().all() for slope in slopes)
     assert all(slope.abs().sum() > 0 for slope in slopes)
 

@@ -18,7 +18,7 @@ from sketchforge.synthesizer_file import read_synthesizer, write_synthesizer
 from sketchforge.weights import load_encoder
 from trainers import gan_recipe
 from trainers.gan import Refining
-from trainers.gan_recipe import RECIPES, GanRecipe
+from trainers.gan_recipe import RECIPES, GanRecipe, recipe_of
 from trainers.gan_session import train_gan
 from trainers.loop import TrainProgress
 
@@ -147,14 +147,14 @@ def test_augmentation_and_r1_are_switches():
 
 
 def test_four_images_overfit():
-    """G2 learns what the auto-encoder, which has learnt nothing, cannot tell."""
+    """G2 learns what the auto-encoder, which has learnt nothing, cannot tell.
+
+    Seen as it trains, normalised by the batch: running statistics lag behind weights that move this fast.
+    """
     images = torch.nn.functional.interpolate(part()["image"][:, :, :6, :6], size=64, mode="bilinear")
-    batch = part(image=images)
-    found = procedure(width=0.0625, rate=5e-3, noise=False)
-    for number in range(60):
-        found.step(number, [batch])
-    error = (found.synthesize(batch["sketch"], images) - images).square().mean()
-    assert error < 0.35 * images.var(), error / images.var()
+    found = procedure(width=0.0625, rate=2e-3, noise=False, reconstruction=100.0, r1=0.1)
+    errors = [found.step(number, [part(image=images)])["reconstruction"] for number in range(60)]
+    assert errors[0] > 0.8 * images.var() and errors[-1] < 0.1 * images.var()
 
 
 def test_non_finite_losses_stop_before_anything_steps():
@@ -243,7 +243,9 @@ def test_model_files_come_back_bit_for_bit(tmp_path):
 def test_the_published_configuration():
     paper = RECIPES["paper"]
     assert (paper.size, paper.batch_size, paper.reconstruction, paper.rate) == (1024, 12, 10, 2e-4)
-    assert (paper.betas, paper.average_decay, paper.augment, paper.r1) == ((0.5, 0.999), 0.999, "", 0)
+    assert (paper.betas, paper.average_decay, paper.augment) == ((0.5, 0.999), 0.999, "")
+    assert recipe_of(GanTrainOptions(recipe="paper")).r1 == pytest.approx(2e-4 * 1024**2 / 12)
+    assert recipe_of(GanTrainOptions(recipe="paper", r1=0.0)).r1 == 0
 
 
 def test_command_line(options, tmp_path):

@@ -33,6 +33,9 @@ from trainers.networks import average_into, seeded
 from trainers.ranks import Ranks
 
 
+R1_EVERY = 4  # steps; in those it weighs as much as in all together (lazy regularisation, Karras et al. 2020)
+
+
 @dataclass
 class GanNetworks:
     """What training changes."""
@@ -94,7 +97,7 @@ class Refining:
         sums: dict[str, float] = {}
         for place, part in enumerate(parts, start=self.ranks.number * len(parts)):
             draw = torch_generator(self.seed, "augment", number, place)
-            losses = self._part(part, draw, len(parts))
+            losses = self._part(number, part, draw, len(parts))
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + loss / len(parts)
         for player, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
@@ -103,7 +106,7 @@ class Refining:
         average_into(net.average, net.refiner, self.recipe.average_decay)
         return self.ranks.mean(sums)
 
-    def _part(self, part: Mapping[str, Tensor], draw: torch.Generator, count: int) -> dict[str, float]:
+    def _part(self, number: int, part: Mapping[str, Tensor], draw: torch.Generator, count: int) -> dict[str, float]:
         """Add the gradients of one part of `count`."""
         net, recipe, real = self.networks, self.recipe, part["image"]
         noise = None
@@ -123,9 +126,9 @@ class Refining:
             judged_fake = net.discriminator(diff_augment(fake.detach(), recipe.augment, draw)).float()
         loss_d = hinge_discriminator(judged_real, judged_fake)
         losses = {"discriminator": loss_d}
-        if recipe.r1:
+        if recipe.r1 and number % R1_EVERY == 0:
             losses["r1"] = r1_penalty(net.discriminator, real)
-            loss_d = loss_d + recipe.r1 / 2 * losses["r1"]
+            loss_d = loss_d + R1_EVERY * recipe.r1 / 2 * losses["r1"]
 
         # G2: Eq. 14.
         net.discriminator.requires_grad_(False)

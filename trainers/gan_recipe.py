@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sketchforge.adversarial import r1_weight
 from sketchforge.diff_augment import POLICIES
 from sketchforge.errors import UsageError
 from sketchforge.options import GanTrainOptions
@@ -22,7 +23,7 @@ class GanRecipe:
     reconstruction: float = 10.0  # λ of Eq. 14, on the squared error
     perceptual: float = 0.0  # in its place or beside it; the authors' code has λ on LPIPS
     augment: str = ""  # policy of DiffAugment
-    r1: float = 0.0  # weight of the R1 penalty, γ
+    r1: float = 0.0  # weight of the R1 penalty, γ; `recipe_of` sets it by size and batch
     noise: bool = True
     rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
@@ -34,10 +35,8 @@ class GanRecipe:
 
 
 RECIPES = {
-    # Few images: without DiffAugment and R1 the discriminator knows them by heart within the demo.
     "demo": GanRecipe(
-        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, augment="color,translation", r1=1.0,
-        rate=1e-3, average_decay=0.98,
+        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, rate=1e-3, average_decay=0.98,
     ),
     # As published: 1024 pixels, batches of 12.
     "paper": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),
@@ -49,6 +48,8 @@ def recipe_of(options: GanTrainOptions) -> GanRecipe:
     names = ("size", "steps", "batch_size", "augment", "r1")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(RECIPES[options.recipe], **given)
+    if options.r1 is None:
+        recipe = replace(recipe, r1=r1_weight(recipe.size, recipe.batch_size))
     if not options.noise:
         recipe = replace(recipe, noise=False)
     if unknown := [name for name in recipe.augment.split(",") if recipe.augment and name not in POLICIES]:
