@@ -8,7 +8,7 @@ FUZZ ?= 20000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae test soak clean
+.PHONY: help install demo train-ae train-gan test soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -20,13 +20,17 @@ demo: install ## train TOM on the built-in samples, render them, make a contact 
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge gallery $(SHARDS)/ --compare $(SHARDS)-canny/ --png $(SHARDS)-gallery.png --html $(SHARDS)-gallery.html
 	@echo "photo | ten sketches | Canny: $(abspath $(SHARDS)-gallery.png), to browse: $(abspath $(SHARDS)-gallery.html)"
 
-# Options of ae-train, where they are given: make train-ae SHARDS=faces SIZE=256 STEPS=20000 RECIPE=paper
-AE_OPTIONS = $(if $(RECIPE),--recipe $(RECIPE)) $(if $(SIZE),--size $(SIZE)) $(if $(STEPS),--steps $(STEPS))
+# Options of the trainings, where they are given: make train-ae SHARDS=faces SIZE=256 STEPS=20000 RECIPE=paper
+TRAIN_OPTIONS = $(if $(RECIPE),--recipe $(RECIPE)) $(if $(SIZE),--size $(SIZE)) $(if $(STEPS),--steps $(STEPS))
 
 train-ae: install ## train the auto-encoder on SHARDS (default: the built-in samples, rendered first where need be)
 	@test "$(SHARDS)" != out -o -f out/manifest.json || \
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
-	PATH="$(abspath $(BIN)):$$PATH" sketchforge ae-train --shards $(SHARDS) $(AE_OPTIONS)
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge ae-train --shards $(SHARDS) $(TRAIN_OPTIONS)
+
+train-gan: install ## train the GAN that refines it (and the auto-encoder first where runs/ae has none)
+	@test -f runs/ae/model.safetensors || $(MAKE) --no-print-directory train-ae
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge gan-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
 test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest
@@ -34,8 +38,8 @@ test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds t
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings struck, FUZZ=20000 damaged inputs
 	$(BIN)/python -m pytest tests/test_kills.py tests/test_fuzz.py --kills $(KILLS) --fuzz $(FUZZ) --campaign-seed $(SEED)
 
-clean: ## remove what demo and train-ae made; .venv stays
-	rm -rf runs/tom runs/ae $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+clean: ## remove what demo and the trainings made; .venv stays
+	rm -rf runs/tom runs/ae runs/gan $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
