@@ -25,15 +25,17 @@ def making_options(styles: str) -> Callable[[Any], Any]:
     options = (
         pictures_option("--style", styles),
         click.option("--model", type=click.Path(path_type=Path), metavar="FILE|DIR",
-                     help="A file of `export`, or a run of `gan-train` or `ae-train`. [default: runs/gan, else runs/ae]"),
+                     help="A file of `export`, or a run of `gan-train` or `ae-train`. "
+                          "[default: runs/gan, else runs/ae]"),
         click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Output folder."),
         click.option("--noise/--no-noise", default=DEFAULTS["noise"], show_default=True,
                      help="Give the refiner noise: other detail for every --seed."),
-        click.option("--seed", type=click.IntRange(min=0), default=DEFAULTS["seed"], show_default=True, metavar="N",
-                     help="Of the noise."),
+        click.option("--seed", type=click.IntRange(min=0), default=DEFAULTS["seed"], show_default=True,
+                     metavar="N", help="Of the noise."),
         click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
                      help="Pictures made at once. [default: 1 on a CPU, 16 on a GPU]"),
-        click.option("--overwrite", is_flag=True, help="Replace what an earlier run of ours left in the output folder."),
+        click.option("--overwrite", is_flag=True,
+                     help="Replace what an earlier run of ours left in the output folder."),
         threads_option(DEFAULTS["threads"]),
         device_option(DEFAULTS["device"]),
     )  # fmt: skip
@@ -76,7 +78,9 @@ class MakingBar:
 
         self._what, self._count, self._done = what, count, 0
         interval = 0.2 if sys.stderr.isatty() else 30
-        self._bar = tqdm(total=count, unit=what, delay=2, smoothing=0.05, mininterval=interval, maxinterval=2 * interval)
+        self._bar = tqdm(
+            total=count, unit=what, delay=2, smoothing=0.05, mininterval=interval, maxinterval=2 * interval
+        )
 
     def step(self) -> None:
         self._done += 1
@@ -97,6 +101,6 @@ class MakingBar:
             return "no picture was made yet"
         again = " without --overwrite" if options.overwrite else ""
         return (
-            f"{self._done} of {self._count} pictures were made and are kept in {options.out}; run the same command "
-            f"again{again} for the rest"
+            f"{self._done} of {self._count} pictures were made and are kept in {options.out}; run the same "
+            f"command again{again} for the rest"
         )

@@ -1,7 +1,7 @@
 """Options that take several values in a row: `--style a.jpg b.jpg` as well as `--style a.jpg --style b.jpg`.
 
-Shells put a list of files in the place of an unquoted pattern, and commands without arguments of their own can
-take it as it is meant.
+Shells put a list of files in the place of an unquoted pattern, and commands without arguments of their own
+can take it as it is meant.
 """
 
 from __future__ import annotations

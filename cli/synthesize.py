@@ -14,12 +14,14 @@ from sketchforge.options import SynthesizeOptions
 def sketch_options(command: Any) -> Any:
     """--sketch and --raw."""
     command = click.option(
-        "--raw", is_flag=True, help="Take sketches as they are, in grey: do not make them black on white first."
+        "--raw",
+        is_flag=True,
+        help="Take sketches as they are, in grey: do not make them black on white first.",
     )(command)
     return pictures_option(
         "--sketch",
-        "Drawings: files, folders, patterns or tars, any number. Scans, photos of paper and chalk on a blackboard "
-        "will do. [default: some that are built in]",
+        "Drawings: files, folders, patterns or tars, any number. Scans, photos of paper and chalk on a "
+        "blackboard will do. [default: some that are built in]",
     )(command)
 
 

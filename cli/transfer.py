@@ -17,13 +17,23 @@ from sketchforge.options import TransferOptions
     cls=ManyCommand,
     epilog="Example: sketchforge transfer --content holidays/ --style monet.jpg --out transferred/",
 )
-@pictures_option("--content", "Images to be sketched: files, folders, patterns or tars. [default: some built-in photos]")
+@pictures_option(
+    "--content", "Images to be sketched: files, folders, patterns or tars. [default: some built-in photos]"
+)
 @making_options("Pictures whose manner to take on, as --content. [default: some built-in photos]")
-@click.option("--tom", type=FOLDER, metavar="RUN",
-              help="Run of `tom-train` that draws the sketches, or `builtin`. [default: the model's own snapshot, else "
-                   "runs/tom where there is one, else builtin]")
-@click.option("--checkpoint", type=click.IntRange(min=0), metavar="K",
-              help="Which snapshot of that run, from 0. [default: 0]")
+@click.option(
+    "--tom",
+    type=FOLDER,
+    metavar="RUN",
+    help="Run of `tom-train` that draws the sketches, or `builtin`. [default: the model's own snapshot, else "
+    "runs/tom where there is one, else builtin]",
+)
+@click.option(
+    "--checkpoint",
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Which snapshot of that run, from 0. [default: 0]",
+)
 def transfer_command(**values: Any) -> None:
     """Style transfer: draw images as sketches with TOM, and the sketches out in the manner of others.
 

@@ -48,14 +48,19 @@ def export(options: ExportOptions) -> tuple[Path, Path]:
     return out, card
 
 
-def _about(run: TrainedRun, stored: StoredModel, part: SketchPart | None, drawn_by: str | None) -> dict[str, Any]:
+def _about(
+    run: TrainedRun, stored: StoredModel, part: SketchPart | None, drawn_by: str | None
+) -> dict[str, Any]:
     """What the model file told already, and where it comes from."""
     about = {name: value for name, value in stored.about.items() if name not in ("model", "models")}
     digests = {"autoencoder": digest_of(stored.autoencoder.state_dict())}
     if stored.refiner is not None:
         digests["refiner"] = digest_of(stored.refiner.state_dict())
     if part is not None:
-        digests |= {"encoder": encoder_digest(part.encoder), "generator": digest_of(part.generator.state_dict())}
+        digests |= {
+            "encoder": encoder_digest(part.encoder),
+            "generator": digest_of(part.generator.state_dict()),
+        }
     # The folder's name alone: where it lay on the disk is nobody's business who gets the file.
     source: dict[str, Any] = {"run": run.folder.absolute().name, "command": run.command}
     source |= {name: run.record[name] for name in BUILT_ON if run.record.get(name)}
@@ -71,7 +76,9 @@ def _sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
     sketcher = TomSketcher.from_run(run, number + 1, _cpu())
     generator = sketcher.generators[number]
     encoder = truncated(sketcher.encoder, list(generator.taps))
-    return SketchPart(sketcher.styles[number], encoder, generator), str(tom) if run != tom else run.absolute().name
+    return SketchPart(sketcher.styles[number], encoder, generator), (
+        str(tom) if run != tom else run.absolute().name
+    )
 
 
 def _number_of(run: Path, given: Path, snapshot: str | None) -> int:
@@ -90,7 +97,8 @@ def _number_of(run: Path, given: Path, snapshot: str | None) -> int:
     if snapshot.isdecimal() and int(snapshot) < len(names):
         return int(snapshot)
     raise UsageError(
-        f"--snapshot {snapshot}: {given} has {', '.join(names)}; name one of them, or its number from 0 to {len(names) - 1}"
+        f"--snapshot {snapshot}: {given} has {', '.join(names)}; name one of them, or its number from 0 to "
+        f"{len(names) - 1}"
     )
 
 

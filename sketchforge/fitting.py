@@ -10,8 +10,8 @@ import numpy as np
 from sketchforge.hand_drawn import fit_drawing, normalized_drawing
 from sketchforge.images import fit_square
 
-# Side of the sketches that `render` draws by default. Models of less see them reduced: a line of a pixel or two
-# comes to them as a grey one. Drawings take the same way, for a small model has not learnt from black ones
+# Side of the sketches that `render` draws by default. Smaller models see them reduced: a line of a pixel or
+# two comes to them as a grey one. Drawings take the same way, for such a model has not learnt from black ones
 # (faces at 64², 48 new ones: mean squared error .058 so, .062 with lines kept black).
 DRAWN_SIDE = 256
 
@@ -54,7 +54,7 @@ def fitted_style(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def drawn_area(height: int, width: int, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square that a picture of this shape fills when it is fitted with its aspect kept."""
+    """Rows and columns of a square that a picture of this shape fills when it is fitted, its aspect kept."""
     scale = size / max(height, width)  # in the very words of `fit_square`, or halves would round otherwise
     rows, columns = (max(1, round(side * scale)) for side in (height, width))
     top, left = (size - rows) // 2, (size - columns) // 2

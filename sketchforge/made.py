@@ -22,14 +22,18 @@ class Made:
 
     folder: Path
     by: Mapping[str, Any]  # command, model and options: the same for all files
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name: what each was made of, and notes
+    files: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # by name: what each was made of, and notes
 
     def write(self) -> None:
         record = {"format": FORMAT, "version": VERSION} | dict(self.by) | {"files": self.files}
         write_json(self.folder / MADE_FILE, record)
 
 
-def begin(folder: Path, by: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]], overwrite: bool) -> tuple[Made, set[str]]:
+def begin(
+    folder: Path, by: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]], overwrite: bool
+) -> tuple[Made, set[str]]:
     """(the record to go on with, names of `files` that are there already). Writes nothing.
 
     by, files: as in `Made`, of what is to be made now. What the folder holds of the same kind is kept beside.
@@ -64,7 +68,11 @@ def remove_stale(folder: Path, made: Made, done: set[str]) -> int:
     new description.
     """
     found = _read(folder)
-    names = [] if found is None else [name for name in found["files"] if name not in done and (folder / name).is_file()]
+    names = (
+        []
+        if found is None
+        else [name for name in found["files"] if name not in done and (folder / name).is_file()]
+    )
     stale = [name for name in names if made.files.get(name) != found["files"][name]]
     for name in stale:
         (folder / name).unlink()
@@ -94,7 +102,12 @@ def _check_same(folder: Path, found: Mapping[str, Any], by: Mapping[str, Any]) -
         if isinstance(now, Mapping) and isinstance(before, Mapping):
             for part in sorted({*now, *before} - {LOCATION}):
                 if before.get(part) != now.get(part):
-                    _refuse(folder, f"{name}'s {part}" if name != "options" else f"--{part}", before.get(part), now.get(part))
+                    _refuse(
+                        folder,
+                        f"{name}'s {part}" if name != "options" else f"--{part}",
+                        before.get(part),
+                        now.get(part),
+                    )
         elif before != now:
             _refuse(folder, name, before, now)
 
@@ -102,6 +115,6 @@ def _check_same(folder: Path, found: Mapping[str, Any], by: Mapping[str, Any]) -
 def _refuse(folder: Path, name: str, before: Any, now: Any) -> None:
     shown = [str(value)[:8] if name.endswith("sha256") else value for value in (before, now)]
     raise UsageError(
-        f"{folder}: its pictures were made with {name} {shown[0]}, now asked for {shown[1]}; name another --out, "
-        "or add --overwrite"
+        f"{folder}: its pictures were made with {name} {shown[0]}, now asked for {shown[1]}; name another "
+        "--out, or add --overwrite"
     )

@@ -54,7 +54,9 @@ def make(options: MakeOptions, progress: MakingProgress | None = None) -> Summar
     made.write()
     todo = [cell for cell in plan.cells if plan.name_of(cell) not in done]
     if todo and len(todo) < len(plan.cells):
-        progress.note(f"{len(plan.cells) - len(todo)} of {len(plan.cells)} pictures are there already and kept")
+        progress.note(
+            f"{len(plan.cells) - len(todo)} of {len(plan.cells)} pictures are there already and kept"
+        )
     try:
         _make_all(plan, todo, options, made, done, progress)
     finally:

@@ -1,4 +1,4 @@
-"""What a making is to make: which sketches, which styles, by which model, settled before anything is written."""
+"""What is to be made: which sketches, which styles, by which model, settled before anything is written."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ class Plan:
             sketch, style = self.sketches[cell[0]], self.styles[cell[1]]
             if self.drawn:
                 files[f"{sketch.name}.sketch.png"] = {"content": _about(sketch)}
-            files[self.name_of(cell)] = {subject: _about(sketch), "style": [_about(part) for part in style.parts]}
+            files[self.name_of(cell)] = {
+                subject: _about(sketch),
+                "style": [_about(part) for part in style.parts],
+            }
         return files
 
     def key_of(self, cell: tuple[int, int]) -> str:
@@ -108,7 +111,7 @@ def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
     Raises UsageError where the request cannot be carried out, ImageError for a picture that cannot be read,
     SketchforgeError for models that are damaged, foreign or unfinished.
     """
-    sketches, styles = _inputs(options, progress)
+    # What is quickly refused comes first.
     path = find_model(options.model)
     if options.model is None:
         progress.note(f"no --model given: using {path.parent}")
@@ -127,6 +130,7 @@ def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
 
         def fit(image: PictureInput) -> FittedSketch:
             return fitted_sketch(draw_sketch(sketcher, image.read(), model.size, model.device), model.size)
+
     else:
         assert isinstance(options, SynthesizeOptions | MixOptions)
         raw = by["options"]["raw"] = options.raw
@@ -134,6 +138,7 @@ def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
         def fit(drawing: PictureInput) -> FittedSketch:
             return fitted_drawing(drawing.read(), model.size, raw)
 
+    sketches, styles = _inputs(options, progress)
     cells = _cells(options, sketches, styles, progress)
     drawn = isinstance(options, TransferOptions)
     return Plan(model, sketches, styles, cells, lru_cache(KEPT_IN_MEMORY)(fit), drawn, by)
@@ -149,14 +154,18 @@ def _inputs(options: MakeOptions, progress: MakingProgress) -> tuple[list[Pictur
         sketches = find_pictures(given)
     else:
         sketches = builtin_photos() if contents else builtin_drawings()
-        progress.note(f"no {option} given: using {len(sketches)} built-in {'photos' if contents else 'drawings'}")
+        progress.note(
+            f"no {option} given: using {len(sketches)} built-in {'photos' if contents else 'drawings'}"
+        )
     if options.style:
         pictures = find_pictures(options.style, repeats=mixes)
     else:
         pictures = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if mixes else BUILTIN_PHOTOS)
         progress.note(f"no --style given: using {len(pictures)} built-in photos")
     if mixes and len(pictures) not in STITCHES:
-        raise UsageError(f"--style: found {len(pictures)} pictures; expected 2, a half each, or 4, a quarter each")
+        raise UsageError(
+            f"--style: found {len(pictures)} pictures; expected 2, a half each, or 4, a quarter each"
+        )
     progress.begin("input", len(sketches) + len(pictures))
     try:
         sketches, pictures = checked(sketches, progress.step), checked(pictures, progress.step)
@@ -182,17 +191,19 @@ def _cells(
             f"{alone[0].source} ({alone[0].name}); styles are called {', '.join(list(columns)[:3])}, …"
         )
     if more := len(styles) - len(sketches):
-        progress.note(f"--pairs: {more} styles have no sketch of their name and are left out")
+        progress.note(f"--pairs: {more} of {len(styles)} styles have no sketch of their name and are left out")
     return [(row, columns[sketch.name]) for row, sketch in enumerate(sketches)]
 
 
-def _sketcher(options: TransferOptions, model: Synthesizer, progress: MakingProgress) -> tuple[TomSketcher, str]:
+def _sketcher(
+    options: TransferOptions, model: Synthesizer, progress: MakingProgress
+) -> tuple[TomSketcher, str]:
     """Who draws the images, and where it came from."""
     if model.sketcher is not None and options.tom is None:
         if options.checkpoint is not None:
             raise UsageError(
-                f"--checkpoint {options.checkpoint}: the model brings one snapshot of its own along; name a run "
-                "beside it, as in --tom builtin"
+                f"--checkpoint {options.checkpoint}: the model brings one snapshot of its own along; name a "
+                "run beside it, as in --tom builtin"
             )
         progress.note(f"sketches are drawn by the model's own snapshot, {model.sketcher.styles[0]}")
         return model.sketcher, "the model's own"
@@ -203,11 +214,16 @@ def _sketcher(options: TransferOptions, model: Synthesizer, progress: MakingProg
 
 
 def _alone(sketcher: TomSketcher, number: int, model: Synthesizer) -> TomSketcher:
-    return TomSketcher(sketcher.encoder, [sketcher.generators[number]], [sketcher.styles[number]], model.device)
+    return TomSketcher(
+        sketcher.encoder, [sketcher.generators[number]], [sketcher.styles[number]], model.device
+    )
 
 
 def _weights_of(sketcher: TomSketcher) -> dict[str, str]:
-    return {"encoder sha256": sketcher.digests["encoder"], "generator sha256": sketcher.digests[sketcher.styles[0]]}
+    return {
+        "encoder sha256": sketcher.digests["encoder"],
+        "generator sha256": sketcher.digests[sketcher.styles[0]],
+    }
 
 
 def _about(picture: PictureInput) -> dict[str, str]:

@@ -27,7 +27,8 @@ def model_card(
 
 
 def _title(file: str, stored: StoredModel) -> str:
-    return f"# {file.removesuffix('.safetensors')}: sketches drawn out in the manner of pictures, {stored.autoencoder.size} px"
+    name = file.removesuffix(".safetensors")
+    return f"# {name}: sketches drawn out in the manner of pictures, {stored.autoencoder.size} px"
 
 
 def _what(stored: StoredModel, part: SketchPart | None) -> str:
@@ -37,8 +38,8 @@ def _what(stored: StoredModel, part: SketchPart | None) -> str:
     sizes = [f"{name} {_weights(module)}" for name, module in modules.items() if module is not None]
     size = stored.autoencoder.size
     text = (
-        f"Of a line drawing and a style picture it makes a picture of {size} × {size} pixels with the drawing's content "
-        f"and the style picture's colours and textures, after Liu, Zhu, Song and Elgammal: Self-Supervised "
+        f"Of a line drawing and a style picture it makes a picture of {size} × {size} pixels with the drawing's "
+        f"content and the style picture's colours and textures, after Liu, Zhu, Song and Elgammal: Self-Supervised "
         f"Sketch-to-Image Synthesis, AAAI 2021. Made with sketchforge. Weights: {', '.join(sizes)}."
     )
     if part is not None:
@@ -54,20 +55,31 @@ def _weights(module: Any) -> str:
 def _made(stored: StoredModel, about: Mapping[str, Any]) -> str:
     recipe, source = about.get("recipe", {}), about["exported_from"]
     options = about.get("options", {})
-    named = [f"| recipe: {name.replace('_', ' ')} | {_shown(value)} |" for name, value in sorted(recipe.items())]
-    count = about.get("shards", {}).get("count", "unknown")
+    named = [
+        f"| recipe: {name.replace('_', ' ')} | {_shown(value)} |" for name, value in sorted(recipe.items())
+    ]
+    shards = about.get("shards", {})
+    trained = [str(options.get(name, "unknown")) for name in ("seed", "device", "precision")]
     rows = [
         f"| training | `sketchforge {source['command']}`, recipe {options.get('recipe', 'unknown')}, "
         f"run `{source['run']}` |",
         f"| steps | {about.get('steps', 'unknown')} |",
-        f"| images | {count}, of shards with digest `{str(about.get('shards', {}).get('digest', 'unknown'))[:16]}…` |",
-        f"| seed, device, precision | {options.get('seed')}, {options.get('device')}, {options.get('precision')} |",
+        f"| images | {shards.get('count', 'unknown')}, of shards with digest {_short(shards.get('digest'))} |",
+        f"| seed, device, precision | {', '.join(trained)} |",
     ]
     if stored.refiner is not None:
-        rows.append(f"| on an auto-encoder of weights | `{str(source.get('autoencoder', 'unknown'))[:16]}…` |")
+        rows.append(
+            f"| on an auto-encoder of weights | {_short(source.get('autoencoder'))} |"
+        )
     if "tom" in source:
-        rows.append(f"| sketches | TOM's snapshot {source['tom']['snapshot']}, run `{source['tom']['run']}` |")
+        rows.append(
+            f"| sketches | TOM's snapshot {source['tom']['snapshot']}, run `{source['tom']['run']}` |"
+        )
     return "## How it was made\n\n" + "\n".join(["| | |", "|---|---|", *rows, *named])
+
+
+def _short(digest: str | None) -> str:
+    return f"`{digest[:16]}…`" if digest else "unknown"
 
 
 def _shown(value: Any) -> str:
@@ -88,22 +100,31 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 
 def _use(file: str, stored: StoredModel, part: SketchPart | None) -> str:
-    commands = [f"sketchforge synthesize --model {file} --sketch drawing.jpg --style painting.jpg --out made/",
-                f"sketchforge mix --model {file} --sketch drawing.jpg --style one.jpg other.jpg --out mixed/",
-                f"sketchforge transfer --model {file} --content photo.jpg --style painting.jpg --out transferred/"]  # fmt: skip
+    rows = [
+        ("synthesize", "--sketch drawing.jpg --style painting.jpg --out made/"),
+        ("mix", "--sketch drawing.jpg --style one.jpg other.jpg --out mixed/"),
+        ("transfer", "--content photo.jpg --style painting.jpg --out transferred/"),
+    ]
+    commands = [f"sketchforge {name} --model {file} {words}" for name, words in rows]
     python = ["import sketchforge", "", f'model = sketchforge.load("{file}")']
     if part is not None:
         python += ['sketch = model.sketch("photo.jpg")  # uint8 H×W, 0 = ink']
     python += ['picture = model.synthesize("drawing.jpg", "painting.jpg")  # uint8 H×W×3 RGB']
-    return "## How to use it\n\n```\n" + "\n".join(commands) + "\n```\n\n```python\n" + "\n".join(python) + "\n```"
+    return (
+        "## How to use it\n\n```\n"
+        + "\n".join(commands)
+        + "\n```\n\n```python\n"
+        + "\n".join(python)
+        + "\n```"
+    )
 
 
 def _limits(stored: StoredModel) -> str:
     lines = [
-        f"- It knows pictures like those it was trained on, {stored.autoencoder.size} pixels large; others come out "
-        "vaguer.",
-        "- It learnt from machine-made sketches: black lines of 1 to 3 pixels at 256². Drawings are brought to that; "
-        "shading and colour in them are lost.",
+        f"- It knows pictures like those it was trained on, {stored.autoencoder.size} pixels large; others "
+        "come out vaguer.",
+        "- It learnt from machine-made sketches: black lines of 1 to 3 pixels at 256². Drawings are brought to "
+        "that; shading and colour in them are lost.",
         "- Style is colour and texture of the whole picture. It does not know which object has which colour.",
     ]
     if stored.refiner is None:
@@ -113,8 +134,9 @@ def _limits(stored: StoredModel) -> str:
 
 def _licence(about: Mapping[str, Any], part: SketchPart | None) -> str:
     text = (
-        "The weights were made of the images of whoever trained them: their rights, and the terms of that data, decide "
-        "what may be done with the model and its pictures. sketchforge itself is MIT-licensed and claims nothing."
+        "The weights were made of the images of whoever trained them: their rights, and the terms of that data, "
+        "decide what may be done with the model and its pictures. sketchforge itself is MIT-licensed and claims "
+        "nothing."
     )
     if part is not None and about["exported_from"]["tom"]["run"] == "builtin":
         text += (

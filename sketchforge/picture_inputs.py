@@ -19,7 +19,14 @@ JOINT = "--"  # between the names of sketch and style in a file's name; no name 
 MAX_NAME = 100  # bytes; two of them, JOINT and an ending stay below what file systems take
 
 # Few enough to be looked at, and of seven photos each another.
-BUILTIN_PHOTOS = ("astronaut-s0-00", "cat-s0-01", "coffee-s0-01", "dahlia-s0-01", "pagoda-s0-01", "rocket-s0-01")
+BUILTIN_PHOTOS = (
+    "astronaut-s0-00",
+    "cat-s0-01",
+    "coffee-s0-01",
+    "dahlia-s0-01",
+    "pagoda-s0-01",
+    "rocket-s0-01",
+)
 BUILTIN_DRAWINGS = ("cat marker", "woman quill", "cottage pencil", "sunflower pressure", "sailing-boat brush",
                     "teapot doubled")  # fmt: skip
 
@@ -114,7 +121,9 @@ def _named(found: Sequence[tuple[str, str, ImageSource]]) -> list[PictureInput]:
         open_ = [index for index in open_ if len(taken[names[index].casefold()]) > 1]
     if open_:
         same = [paths[index] for index in open_ if names[index].casefold() == names[open_[0]].casefold()]
-        raise UsageError(f"{same[0]} and {same[1]}: both would be called {names[open_[0]]}; rename one of them")
+        raise UsageError(
+            f"{same[0]} and {same[1]}: both would be called {names[open_[0]]}; rename one of them"
+        )
     return [PictureInput(name, path, image) for name, (path, _, image) in zip(names, found, strict=True)]
 
 

@@ -1,6 +1,7 @@
-"""A trained model to call: sketches and style pictures -> pictures; with a part of TOM, images -> sketches, too.
+"""A trained model to call: sketches and style pictures -> pictures; with a part of TOM, images -> sketches.
 
-`sketchforge.load` opens one; docs/api.md shows its use. Shape letters: B batch, S side of the model's pictures.
+`sketchforge.load` opens one; docs/api.md shows its use. Shape letters: B batch, S side of the model's
+pictures.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LEAST_DRAWN = 32  # pixels; the encoder's deepest maps of less have no inside
 
 
 def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
-    """The model in an exported file, in a run folder of `gan-train` or `ae-train`, or in the model file there.
+    """The model in an exported file, a run folder of `gan-train` or `ae-train`, or the model file there.
 
     device: auto, cpu, cuda, cuda:N or mps. Raises UsageError for a path or device that is not there,
     SketchforgeError for a file that is corrupt, foreign or newer, and for an unfinished run.
@@ -53,7 +54,7 @@ class Synthesizer:
     is uint8: H×W×3 RGB pictures, H×W sketches of 0 (ink) and 255 (paper).
 
     On a CPU every picture is made by itself, so that it depends on nothing else in the list, to the last bit:
-    kernels for batches add up in another order, which moves values in [-1, 1] by some 1e-6.
+    kernels for batches add up in another order, which moves values in [-1, 1] by up to 1e-6 or so.
     """
 
     def __init__(self, stored: StoredModel, device: torch.device) -> None:
@@ -87,7 +88,9 @@ class Synthesizer:
     def digest(self) -> str:
         """SHA-256 of the weights that make pictures: the same in a run and in what was exported of it."""
         parts = {"autoencoder": self._autoencoder} | ({"refiner": self._refiner} if self._refiner else {})
-        return digest_of({f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()})
+        return digest_of(
+            {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
+        )
 
     @overload
     def sketch(self, images: Picture) -> np.ndarray: ...
@@ -102,7 +105,8 @@ class Synthesizer:
         """
         if self._sketcher is None:
             raise SketchforgeError(
-                "this model cannot draw sketches; export it with a snapshot: `sketchforge export --tom builtin`"
+                "this model cannot draw sketches; export it with a snapshot, as by "
+                "`sketchforge export --tom builtin`"
             )
         found, single = _listed(images)
         sketches = [draw_sketch(self._sketcher, _rgb(image), self.size, self.device) for image in found]
@@ -147,10 +151,14 @@ class Synthesizer:
         pictures, one_style = _listed(styles)
         count = len(pictures) if one_drawing else len(drawings)
         if not one_style and len(pictures) != count:
-            raise ValueError(f"{len(drawings)} sketches and {len(pictures)} styles: expected as many of each, or one")
+            raise ValueError(
+                f"{len(drawings)} sketches and {len(pictures)} styles: expected as many of each, or one"
+            )
         fitted = [fitted_drawing(_rgb(drawing), self.size, raw) for drawing in drawings]
         styled = [fitted_style(_rgb(picture), self.size) for picture in pictures]
-        fitted, styled = (list_ * count if one else list_ for list_, one in ((fitted, one_drawing), (styled, one_style)))
+        fitted, styled = (
+            list_ * count if one else list_ for list_, one in ((fitted, one_drawing), (styled, one_style))
+        )
         made = list(self.made(fitted, styled, range(count) if keys is None else keys, noise, batch_size))
         return made[0] if one_drawing and one_style else made
 
@@ -162,9 +170,11 @@ class Synthesizer:
         noise: int | None = None,
         batch_size: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """`synthesize` of what is fitted already: sketches, and styles uint8 S×S×3; one result after another."""
+        """`synthesize` of what is fitted already, styles as uint8 S×S×3; one result after another."""
         if not len(sketches) == len(styles) == len(keys):
-            raise ValueError(f"{len(sketches)} sketches, {len(styles)} styles, {len(keys)} keys: expected as many of each")
+            raise ValueError(
+                f"{len(sketches)} sketches, {len(styles)} styles, {len(keys)} keys: expected as many of each"
+            )
         size = batch_size or self.batch_size
         for at in range(0, len(sketches), size):
             now = slice(at, at + size)
@@ -239,6 +249,11 @@ def _rgb(picture: Picture) -> np.ndarray:
         return np.array(to_srgb(ImageOps.exif_transpose(picture)))
     if not isinstance(picture, np.ndarray):
         raise ValueError(f"found a {type(picture).__name__}, expected a path, a PIL image or a uint8 array")
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)) or not picture.size:
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim not in (2, 3)
+        or picture.shape[2:] not in ((), (3,))
+        or not picture.size
+    ):
         raise ValueError(f"expected uint8 H×W×3 or H×W, found {picture.dtype} of shape {picture.shape}")
     return np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2))

@@ -1,7 +1,7 @@
-"""A whole model on disk, from sketch to finished picture: the auto-encoder, the refiner where there is one, and
-where it was asked for the sketcher: one generator of TOM with the encoder layers that it needs.
+"""A whole model on disk, from sketch to finished picture: the auto-encoder, the refiner where there is one,
+and where it was asked for one generator of TOM with the encoder layers that it needs.
 
-A reader that knows of no sketcher finds all else in its place, so the version is the same with and without.
+A reader that knows of no generator finds all else in its place, so the version is the same with and without.
 """
 
 from __future__ import annotations
@@ -58,14 +58,18 @@ def write_synthesizer(
 ) -> None:
     """Write the model; `about` adds where it comes from."""
     tensors = _prefixed("autoencoder.", autoencoder)
-    models: dict[str, Any] = {"autoencoder": {name: getattr(autoencoder, name) for name in AUTOENCODER_SETTINGS}}
+    models: dict[str, Any] = {
+        "autoencoder": {name: getattr(autoencoder, name) for name in AUTOENCODER_SETTINGS}
+    }
     if refiner is not None:
         tensors |= _prefixed("refiner.", refiner)
         models["refiner"] = {name: getattr(refiner, name) for name in REFINER_SETTINGS}
     if sketch_part is not None:
         encoder, generator = sketch_part.encoder, sketch_part.generator
         tensors |= _prefixed("encoder.", encoder) | _prefixed("generator.", generator)
-        models["encoder"] = {name: getattr(encoder, name) for name in ENCODER_SETTINGS} | {"scales": encoder.scales}
+        models["encoder"] = {name: getattr(encoder, name) for name in ENCODER_SETTINGS} | {
+            "scales": encoder.scales
+        }
         models["generator"] = {name: getattr(generator, name) for name in GENERATOR_SETTINGS}
         models["generator"] |= {"kind": generator.kind, "style": sketch_part.style}
     save_tensors(path, FORMAT, VERSION, tensors, dict(about) | {"models": models})
@@ -91,7 +95,8 @@ def read_model(path: Path) -> StoredModel:
         return StoredModel(autoencoder, None, None, about)
     if found not in (None, FORMAT):
         raise SketchforgeError(
-            f"{path}: found format {found!r}, expected a model of `sketchforge export`, `gan-train` or `ae-train`"
+            f"{path}: found format {found!r}, expected a model of `sketchforge export`, `gan-train` or "
+            "`ae-train`"
         )
     return _read(path)
 

@@ -1,4 +1,4 @@
-"""Models that have learnt nothing, run folders around them, and pictures to draw out: for the tests of synthesis."""
+"""For the tests of synthesis: models that have learnt nothing, run folders around them, drawings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,12 @@ def ae_run(folder: Path, finished=True) -> Path:
 
 
 def _with_record(folder: Path, format_name: str, finished: bool) -> Path:
-    record = {"format": format_name, "version": 1, "steps_done": 5 if finished else 3, "options": ABOUT["options"]}
+    record = {
+        "format": format_name,
+        "version": 1,
+        "steps_done": 5 if finished else 3,
+        "options": ABOUT["options"],
+    }
     if finished:
         record["figures"] = {"seen_reconstruction": 0.25}
     (folder / "run.json").write_text(json.dumps(record))

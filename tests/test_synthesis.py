@@ -1,4 +1,4 @@
-"""The Python interface: a loaded model makes just what the trained one makes, of anything that is a picture."""
+"""The Python interface: a loaded model makes what the trained one makes, of anything that is a picture."""
 
 import re
 
@@ -49,7 +49,9 @@ def batch(count=4, seed=0):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    done = run_python("import sys, sketchforge; sketchforge.load; print('torch' in sys.modules, 'numpy' in sys.modules)")
+    done = run_python(
+        "import sys, sketchforge; sketchforge.load; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     assert done.stdout == "False False\n", done.stderr
 
 
@@ -83,7 +85,9 @@ def test_a_picture_depends_on_nothing_else_in_the_list(model):
     together = model.synthesize(DRAWINGS, STYLES, noise=1, keys="abcd", batch_size=4)
     assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(whole, together, strict=True))
     sketches, images = batch()
-    one_by_one = torch.cat([model.synthesize_tensors(sketches[n : n + 1], images[n : n + 1]) for n in range(4)])
+    one_by_one = torch.cat(
+        [model.synthesize_tensors(sketches[n : n + 1], images[n : n + 1]) for n in range(4)]
+    )
     torch.testing.assert_close(model.synthesize_tensors(sketches, images), one_by_one, rtol=0, atol=1e-5)
 
 
@@ -145,7 +149,7 @@ def test_results_have_the_aspect_of_the_sketch(model, shape):
 
 
 def test_small_models_see_sketches_as_training_shows_them():
-    """A sketch of the size that shards have is averaged down, as `pairs` does, and not drawn in black again."""
+    """A sketch of the size that shards have is averaged down, as `pairs` does, and not made black again."""
     sketch = np.where(draw("owl", "quill", DRAWN_SIDE) < 128, np.uint8(0), np.uint8(255))
     assert np.array_equal(fitted_sketch(sketch, SIZE).square, fit_square(sketch, SIZE, "crop"))
     assert np.array_equal(fitted_sketch(sketch, DRAWN_SIDE).square, sketch)
@@ -165,9 +169,15 @@ def test_polarity_is_seen_to_unless_raw(model):
     ("arguments", "message"),
     [
         ((DRAWINGS[:2], STYLES[:3]), "2 sketches and 3 styles"),
-        ((DRAWINGS[0].astype(float), STYLES[0]), r"expected uint8 H×W×3 or H×W, found float64 of shape \(96, 96\)"),
+        (
+            (DRAWINGS[0].astype(float), STYLES[0]),
+            r"expected uint8 H×W×3 or H×W, found float64 of shape \(96, 96\)",
+        ),
         ((DRAWINGS[0], STYLES[0][:0]), "found uint8 of shape"),
-        ((DRAWINGS[0], torch.zeros(3, 8, 8)), "found a Tensor, expected a path, a PIL image or a uint8 array"),
+        (
+            (DRAWINGS[0], torch.zeros(3, 8, 8)),
+            "found a Tensor, expected a path, a PIL image or a uint8 array",
+        ),
         ((DRAWINGS[0], STYLES[0], ["a", "b"]), "1 sketches, 1 styles, 2 keys"),
     ],
 )
@@ -190,12 +200,16 @@ def test_a_model_is_found_by_file_run_or_habit(runs, tmp_path, monkeypatch):
     file = runs / "gan" / "model.safetensors"
     assert find_model(file) == find_model(runs / "gan") == file
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="neither runs/gan nor runs/ae holds a finished model; train one with `make"):
+    with pytest.raises(
+        UsageError, match="neither runs/gan nor runs/ae holds a finished model; train one with `make"
+    ):
         find_model(None)
     ae_run(tmp_path / "runs" / "ae")
     gan = gan_run(tmp_path / "runs" / "gan", finished=False)
     assert find_model(None).parent.name == "ae"
-    with pytest.raises(SketchforgeError, match="stands at step 3 of its training; run its `sketchforge gan-train`"):
+    with pytest.raises(
+        SketchforgeError, match="stands at step 3 of its training; run its `sketchforge gan-train`"
+    ):
         find_model(gan)
 
 
@@ -208,7 +222,11 @@ def test_formats_of_runs_are_those_of_the_trainers():
     [
         ("nowhere", None, "no such file or folder"),
         ("text", b"hello", "cannot be read as a sketchforge-synthesizer file"),
-        ("other", {"format": "sketchforge-tom-snapshot"}, "found format 'sketchforge-tom-snapshot', expected a model"),
+        (
+            "other",
+            {"format": "sketchforge-tom-snapshot"},
+            "found format 'sketchforge-tom-snapshot', expected a model",
+        ),
         ("newer", {"version": "9"}, "version 9, but this sketchforge reads up to version 1"),
         ("cut", 5000, "cannot be read as"),
         ("emptied", {"about": "{}"}, "not a usable model"),
@@ -240,7 +258,9 @@ def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
     drawing(tmp_path, "drawing.png")
     Image.fromarray(STYLES[0]).save("painting.jpg")
     Image.fromarray(STYLES[1]).save("photo.jpg")
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.S | re.M)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.S | re.M
+    )
     assert blocks
     names = {}
     for block in blocks:

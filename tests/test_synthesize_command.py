@@ -1,6 +1,7 @@
-"""`synthesize`, `mix` and `transfer`: what they write, keep, refuse and print. In process, with untrained models."""
+"""`synthesize`, `mix` and `transfer`: what they write, keep, refuse and print, with untrained models."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,17 +20,34 @@ from sketchforge.stitching import stitched
 CPU = ["--device", "cpu", "--threads", "1"]
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with models, drawings, paintings, and much that is wrong; never written to."""
+    folder = tmp_path_factory.mktemp("place")
+    gan_run(folder / "runs" / "gan")
+    gan_run(folder / "begun", finished=False)
+    ae_run(folder / "ae")
+    drawing(folder / "drawings", "cat.png")
+    drawing(folder / "drawings", "wide.png", box=(0, 20, 96, 60))
+    drawing(folder / "a", "x.png")
+    drawing(folder / "other" / "a", "x.png")
+    cut = drawing(folder / "broken", "cut.png")
+    cut.write_bytes(cut.read_bytes()[:-300])
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "text.txt").write_text("nowhere.png\n")
+    (folder / "empty").mkdir()
+    (folder / "paintings").mkdir()
+    for name, number in (("monet", 1), ("hokusai", 2), ("klee", 3), ("dürer", 4)):
+        Image.fromarray(scene(number, 60, 80)).save(folder / "paintings" / f"{name}.png")
+    return folder
+
+
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder of its own, with a model, drawings and paintings: (exit code, stdout, stderr)."""
+def call(place, tmp_path, monkeypatch, capsys):
+    """Run a command in a copy of that folder: (exit code, stdout, stderr)."""
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    gan_run(tmp_path / "runs" / "gan")
-    drawing(tmp_path / "drawings", "cat.png")
-    drawing(tmp_path / "drawings", "wide.png", box=(0, 20, 96, 60))
-    (tmp_path / "paintings").mkdir()
-    for name, number in (("monet", 1), ("hokusai", 2), ("klee", 3), ("dürer", 4)):
-        Image.fromarray(scene(number, 60, 80)).save(tmp_path / "paintings" / f"{name}.png")
 
     def call(command, *words):
         code = command_line([command, "--out", "out", *CPU, *map(str, words)])
@@ -58,7 +76,10 @@ def test_every_sketch_with_every_style(call, tmp_path):
     """What the files hold is what the Python interface makes."""
     code, out, err = call("synthesize", *EVERY)
     assert code == 0, err
-    assert out.splitlines() == ["no --model given: using runs/gan", "out: 4 pictures; side by side: out/grid.png"]
+    assert out.splitlines() == [
+        "no --model given: using runs/gan",
+        "out: 4 pictures; side by side: out/grid.png",
+    ]
     made = {f"{sketch}--{style}.png" for sketch in ("cat", "wide") for style in ("monet", "klee")}
     assert set(files(tmp_path / "out")) == made | {"grid.png", "made.json"}
     model = sketchforge.load("runs/gan", "cpu")
@@ -68,7 +89,11 @@ def test_every_sketch_with_every_style(call, tmp_path):
         assert np.array_equal(pixels(tmp_path / "out" / name), expected)
     assert pixels(tmp_path / "out" / "wide--klee.png").shape == (round(40 * SIZE / 96), SIZE, 3)
     told = record(tmp_path / "out")
-    assert (told["format"], told["command"], told["model"]["sha256"]) == ("sketchforge-made", "synthesize", model.digest)
+    assert (told["format"], told["command"], told["model"]["sha256"]) == (
+        "sketchforge-made",
+        "synthesize",
+        model.digest,
+    )
     assert set(told["files"]) == made
     assert told["files"]["cat--monet.png"]["sketch"]["source"].endswith("drawings/cat.png")
 
@@ -84,7 +109,9 @@ def test_the_same_again_keeps_everything_and_more_adds_to_it(call, tmp_path):
     code, out, _ = call("synthesize", *EVERY, "--style", "paintings/dürer.png")
     assert "3 of 6 pictures are there already and kept" in out and "out: 3 pictures, 3 kept" in out
     after = files(tmp_path / "out")
-    assert {name: after[name] for name in before if "--" in name} == {n: d for n, d in before.items() if "--" in n}
+    assert {name: after[name] for name in before if "--" in name} == {
+        n: d for n, d in before.items() if "--" in n
+    }
     assert times == times | {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*--monet.png")}
 
 
@@ -104,11 +131,10 @@ def test_what_has_changed_is_made_anew(call, tmp_path):
     [
         (["--raw"], "out: its pictures were made with --raw False, now asked for True"),
         (["--noise", "--seed", "3"], "--seed None, now asked for 3"),
-        (["--model", "other"], "model's sha256"),
+        (["--model", "ae"], "model's sha256"),
     ],
 )
 def test_other_options_are_refused_unless_overwritten(call, tmp_path, words, message):
-    ae_run(tmp_path / "other")
     call("synthesize", *EVERY)
     before = files(tmp_path / "out")
     code, _, err = call("synthesize", *EVERY[:-1], *words)
@@ -117,7 +143,13 @@ def test_other_options_are_refused_unless_overwritten(call, tmp_path, words, mes
     (tmp_path / "out" / "mine.txt").write_text("mine")
     code, _, err = call("synthesize", *EVERY[:-1], *words, "--overwrite")
     assert code == 0, err
-    assert set(files(tmp_path / "out")) == {"cat--monet.png", "wide--monet.png", "grid.png", "made.json", "mine.txt"}
+    assert set(files(tmp_path / "out")) == {
+        "cat--monet.png",
+        "wide--monet.png",
+        "grid.png",
+        "made.json",
+        "mine.txt",
+    }
 
 
 def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
@@ -162,7 +194,7 @@ def test_pairs_go_by_name(call, tmp_path):
         Image.fromarray(scene(len(name), 60, 60)).save(tmp_path / "paired" / f"{name}.jpg")
     code, out, err = call("synthesize", "--sketch", "drawings", "--style", "paired", "--pairs")
     assert code == 0, err
-    assert "1 styles have no sketch of their name" in out
+    assert "1 of 3 styles have no sketch of their name" in out
     assert set(files(tmp_path / "out")) == {"cat--cat.png", "wide--wide.png", "grid.png", "made.json"}
     code, _, err = call("synthesize", "--sketch", "drawings", "--style", "paintings", "--pairs")
     assert code == 2 and "2 of 2 sketches have no style of their name, the first is drawings/cat.png" in err
@@ -186,20 +218,25 @@ def test_notes_on_drawings_are_printed_and_kept(call, tmp_path):
 
 def test_in_a_fresh_clone_it_works_as_typed(call, tmp_path):
     """Built-in samples, the only model there is, and a line on each."""
-    (tmp_path / "runs" / "gan").rename(tmp_path / "runs" / "ae")
+    shutil.rmtree(tmp_path / "runs" / "gan")
+    (tmp_path / "ae").rename(tmp_path / "runs" / "ae")
     code, out, err = call("mix")
     assert code == 0, err
     assert out.splitlines()[:3] == [
+        "no --model given: using runs/ae",
         "no --sketch given: using 6 built-in drawings",
         "no --style given: using 4 built-in photos",
-        "no --model given: using runs/ae",
     ]
     assert len(list((tmp_path / "out").glob("*--*"))) == 6
 
 
-@pytest.mark.parametrize("names", [("monet", "klee"), ("monet", "klee", "hokusai", "dürer"), ("klee", "klee")])
+@pytest.mark.parametrize(
+    "names", [("monet", "klee"), ("monet", "klee", "hokusai", "dürer"), ("klee", "klee")]
+)
 def test_mix_stitches_and_keeps_the_stitched_picture(call, tmp_path, names):
-    code, out, err = call("mix", "--sketch", "drawings/cat.png", "--style", *[f"paintings/{name}.png" for name in names])
+    code, out, err = call(
+        "mix", "--sketch", "drawings/cat.png", "--style", *[f"paintings/{name}.png" for name in names]
+    )
     assert code == 0, err
     style = "+".join(names)
     assert set(files(tmp_path / "out")) == {f"{style}.png", f"cat--{style}.png", "grid.png", "made.json"}
@@ -253,9 +290,19 @@ BAD = [
     ("synthesize", ["--sketch", "a/x.png", "other/a/x.png"], 2, "both would be called a_x"),
     ("synthesize", ["--device", "tpu"], 2, "--device tpu"),
     ("synthesize", ["--batch-size", "0"], 2, "--batch-size"),
-    ("synthesize", ["drawings"], 2, "unexpected argument drawings"),
-    ("mix", ["--style", "paintings/monet.png"], 2, "--style: found 1 pictures; expected 2, a half each, or 4"),
-    ("mix", ["--style", "paintings/monet.png", "paintings/klee.png", "paintings/hokusai.png"], 2, "found 3 pictures"),
+    ("synthesize", ["--raw", "drawings"], 2, "unexpected argument drawings"),
+    (
+        "mix",
+        ["--style", "paintings/monet.png"],
+        2,
+        "--style: found 1 pictures; expected 2, a half each, or 4",
+    ),
+    (
+        "mix",
+        ["--style", "paintings/monet.png", "paintings/klee.png", "paintings/hokusai.png"],
+        2,
+        "found 3 pictures",
+    ),
     ("transfer", ["--tom", "nowhere"], 1, "nowhere: no trained generators there"),
     ("transfer", ["--checkpoint", "10"], 2, "--checkpoints 11: the built-in run has 10 snapshots"),
     ("transfer", ["--sketch", "drawings"], 2, "No such option"),
@@ -264,15 +311,10 @@ BAD = [
 
 @pytest.mark.parametrize(("command", "words", "code", "message"), BAD, ids=lambda value: str(value)[:40])
 def test_bad_usage_is_one_line_and_writes_nothing(call, tmp_path, command, words, code, message):
-    gan_run(tmp_path / "begun", finished=False)
-    ae_run(tmp_path / "ae")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text.txt").write_text("nowhere.png\n")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    cut = drawing(tmp_path / "broken", "cut.png")
-    cut.write_bytes(cut.read_bytes()[:-300])
-    drawing(tmp_path / "a", "x.png")
-    drawing(tmp_path / "other" / "a", "x.png")
+    subject = "--content" if command == "transfer" else "--sketch"
+    for option, usual in ((subject, "drawings/cat.png"), ("--style", "paintings/monet.png")):
+        if option not in words:
+            words = [option, usual, *words]
     before = sorted(tmp_path.rglob("*"))
     found, _, err = call(command, *words)
     assert (found, len(err.splitlines())) == (code, 1), err
@@ -338,6 +380,8 @@ def test_the_grid_shows_results_beneath_their_style_and_beside_their_sketch(call
     shown = fit_square(np.asarray(result), 128, "pad")
     right, top = grid.shape[1] - 4 - 128, grid.shape[0] - 2 * (128 + 4)
     assert np.array_equal(grid[top : top + 128, right : right + 128], shown)
-    sketch = fit_square(fitted_drawing(np.dstack([pixels(tmp_path / "drawings/cat.png")] * 3), SIZE).drawing, 128, "pad")
+    sketch = fit_square(
+        fitted_drawing(np.dstack([pixels(tmp_path / "drawings/cat.png")] * 3), SIZE).drawing, 128, "pad"
+    )
     left = right - 2 * (128 + 4)
     assert np.array_equal(grid[top : top + 128, left : left + 128, 0], sketch)

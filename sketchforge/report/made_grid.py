@@ -1,4 +1,4 @@
-"""grid.png of what `synthesize`, `mix` and `transfer` made: what each picture was made of stands at its head."""
+"""grid.png of what `synthesize`, `mix` and `transfer` made, each picture beside what it was made of."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ class Shown:
     left_out: str  # empty where it shows everything
 
 
-def grid_of(plan: Plan, result: Callable[[int, int], np.ndarray], again: Callable[[int, Style], np.ndarray]) -> Shown:
+def grid_of(
+    plan: Plan, result: Callable[[int, int], np.ndarray], again: Callable[[int, Style], np.ndarray]
+) -> Shown:
     """Sketches at the left, styles above, results between.
 
-    result: the picture made of a sketch and a style, by their numbers in the plan. again: makes one of a sketch
-    and any style; beside a mixture stands what each of its parts makes alone.
+    result: the picture made of a sketch and a style, by their numbers in the plan. again: makes one of a
+    sketch and any style; beside a mixture stands what each of its parts makes alone.
     Where sketches were drawn of images, these are at the left and sketches in a column of their own.
     """
     cell = min(MAX_CELL, max(LEAST_CELL, plan.model.size))
