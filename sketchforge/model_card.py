@@ -38,9 +38,9 @@ def _what(stored: StoredModel, part: SketchPart | None) -> str:
     sizes = [f"{name} {_weights(module)}" for name, module in modules.items() if module is not None]
     size = stored.autoencoder.size
     text = (
-        f"Of a line drawing and a style picture it makes a picture of {size} × {size} pixels with the drawing's "
-        f"content and the style picture's colours and textures, after Liu, Zhu, Song and Elgammal: Self-Supervised "
-        f"Sketch-to-Image Synthesis, AAAI 2021. Made with sketchforge. Weights: {', '.join(sizes)}."
+        f"Of a line drawing and a style picture it makes a picture of {size} × {size} pixels with the "
+        f"drawing's content and the style picture's colours and textures, after Liu, Zhu, Song and Elgammal: "
+        f"Self-Supervised Sketch-to-Image Synthesis, AAAI 2021. Made with sketchforge. Weights: {', '.join(sizes)}."
     )
     if part is not None:
         text += " With TOM it draws sketches of photos itself."
@@ -64,7 +64,7 @@ def _made(stored: StoredModel, about: Mapping[str, Any]) -> str:
         f"| training | `sketchforge {source['command']}`, recipe {options.get('recipe', 'unknown')}, "
         f"run `{source['run']}` |",
         f"| steps | {about.get('steps', 'unknown')} |",
-        f"| images | {shards.get('count', 'unknown')}, of shards with digest {_short(shards.get('digest'))} |",
+        f"| images | {shards.get('count', 'unknown')}, shards of digest {_short(shards.get('digest'))} |",
         f"| seed, device, precision | {', '.join(trained)} |",
     ]
     if stored.refiner is not None:
@@ -123,8 +123,8 @@ def _limits(stored: StoredModel) -> str:
     lines = [
         f"- It knows pictures like those it was trained on, {stored.autoencoder.size} pixels large; others "
         "come out vaguer.",
-        "- It learnt from machine-made sketches: black lines of 1 to 3 pixels at 256². Drawings are brought to "
-        "that; shading and colour in them are lost.",
+        "- It learnt from machine-made sketches: black lines of 1 to 3 pixels at 256². Drawings are brought "
+        "to that; shading and colour in them are lost.",
         "- Style is colour and texture of the whole picture. It does not know which object has which colour.",
     ]
     if stored.refiner is None:
@@ -134,9 +134,9 @@ def _limits(stored: StoredModel) -> str:
 
 def _licence(about: Mapping[str, Any], part: SketchPart | None) -> str:
     text = (
-        "The weights were made of the images of whoever trained them: their rights, and the terms of that data, "
-        "decide what may be done with the model and its pictures. sketchforge itself is MIT-licensed and claims "
-        "nothing."
+        "The weights were made of the images of whoever trained them: their rights, and the terms of that "
+        "data, decide what may be done with the model and its pictures. sketchforge itself is MIT-licensed and "
+        "claims nothing."
     )
     if part is not None and about["exported_from"]["tom"]["run"] == "builtin":
         text += (

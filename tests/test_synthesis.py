@@ -91,6 +91,15 @@ def test_a_picture_depends_on_nothing_else_in_the_list(model):
     torch.testing.assert_close(model.synthesize_tensors(sketches, images), one_by_one, rtol=0, atol=1e-5)
 
 
+def test_on_a_cpu_pictures_are_made_one_by_one(model, monkeypatch):
+    """Rounding to 255 levels hides what batches do to sums, as a rule: so count."""
+    sizes, whole = [], model.synthesize_tensors
+    monkeypatch.setattr(model, "synthesize_tensors", lambda *given: sizes.append(len(given[0])) or whole(*given))
+    model.synthesize(DRAWINGS, STYLES)
+    model.synthesize(DRAWINGS, STYLES, batch_size=3)
+    assert sizes == [1, 1, 1, 1, 3, 1]
+
+
 def test_noise_is_off_unless_a_seed_is_given_and_then_a_function_of_seed_and_key(model):
     one, style = DRAWINGS[0], STYLES[0]
     plain = model.synthesize(one, style)
