@@ -26,6 +26,10 @@ COMMANDS = {
     "eval": "cli.eval:eval_command",
     "ae-train": "cli.ae_train:ae_train_command",
     "gan-train": "cli.gan_train:gan_train_command",
+    "synthesize": "cli.synthesize:synthesize_command",
+    "mix": "cli.mix:mix_command",
+    "transfer": "cli.transfer:transfer_command",
+    "export": "cli.export:export_command",
     "encoder-train": "cli.encoder_train:encoder_train_command",
     "weights": "cli.weights:weights_command",
 }

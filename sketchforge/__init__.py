@@ -10,7 +10,28 @@ The way of the data, module by module:
 6. look, measure            `report`, `metrics`       shards -> contact sheet, web page, numbers
 7. stream                   `shards.stream`, `shards.order`, `pairs`  shards -> image, sketch, variant, style view
 8. auto-encoder             `models.autoencoder`, `self_supervision`; trainers.ae   sketch + style image -> image
+9. refiner                  `models.gan`, `noise`; trainers.gan     the auto-encoder's image -> an image with detail
+10. use                     `synthesis`, `export`, `making`; `sketchforge.load`     drawings + style images -> pictures
 
 Imports run cli -> trainers -> sketchforge, never back. This package needs no GPU, no network and no weights to be
 imported; it never prints, exits, or touches global random state.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sketchforge.synthesis import Synthesizer
+
+
+def load(path: str | Path, device: str = "auto") -> Synthesizer:
+    """Open a trained model: an exported file, or the run folder of `gan-train` or `ae-train`.
+
+    See `sketchforge.synthesis.load_model` for what it raises, `Synthesizer` for what can be done with it.
+    """
+    from sketchforge.synthesis import load_model
+
+    return load_model(path, device)

@@ -167,3 +167,55 @@ class GanTrainOptions(ImageTrainOptions):
     augment: str | None = None  # policy of DiffAugment: color, translation, cutout with commas; "" for none
     r1: float | None = None  # weight of the R1 penalty; 0: none
     noise: bool = True
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """`sketchforge export`: a finished run -> one file with all that drawing needs, and its model card."""
+
+    run: Path = Path("runs/gan")  # of gan-train or ae-train
+    out: Path = Path("model.safetensors")
+    tom: Path | None = None  # a run of tom-train, or "builtin": a snapshot of it comes along; None: none does
+    snapshot: str | None = None  # its name or number; None: the first
+    force: bool = False  # replace what is there
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeOptions:
+    """What the commands share that make pictures with a trained model."""
+
+    model: Path | None = None  # an exported file or a run folder; None: runs/gan, else runs/ae
+    style: tuple[str, ...] = ()  # pictures as `find_images` takes them; none: built-in photos
+    out: Path
+    noise: bool = False
+    seed: int = 0  # of the noise
+    batch_size: int | None = None  # pictures made at once; None: one on a CPU, else 16
+    overwrite: bool = False
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeOptions(MakeOptions):
+    """`sketchforge synthesize`: sketches drawn out in the manner of style pictures."""
+
+    sketch: tuple[str, ...] = ()  # as style; none: built-in drawings
+    pairs: bool = False  # sketch and style of one name, not every sketch with every style
+    raw: bool = False  # sketches as they are, not made black on white first
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixOptions(MakeOptions):
+    """`sketchforge mix`: sketches drawn out in the manner of two or four style pictures at once (Fig. 7)."""
+
+    sketch: tuple[str, ...] = ()
+    raw: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions(MakeOptions):
+    """`sketchforge transfer`: images, sketched by TOM, drawn out in the manner of style pictures (Fig. 9)."""
+
+    content: tuple[str, ...] = ()  # as style; none: built-in photos
+    tom: Path | None = None  # a run of tom-train, or "builtin"; None: the model's own snapshot, else as `render`
+    checkpoint: int | None = None  # which snapshot draws, counted from 0 in the run's order

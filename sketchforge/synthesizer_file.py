@@ -1,32 +1,77 @@
-"""A whole model on disk, from sketch to finished picture: the auto-encoder, and the refiner where there is one."""
+"""A whole model on disk, from sketch to finished picture: the auto-encoder, the refiner where there is one,
+and where it was asked for one generator of TOM with the encoder layers that it needs.
+
+A reader that knows of no generator finds all else in its place, so the version is the same with and without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sketchforge import autoencoder_file
 from sketchforge.autoencoder_file import SETTINGS as AUTOENCODER_SETTINGS
+from sketchforge.autoencoder_file import read_autoencoder
 from sketchforge.checkpoint import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.encoder import Encoder
     from sketchforge.models.gan import Refiner
 
 FORMAT, VERSION = "sketchforge-synthesizer", 1
 REFINER_SETTINGS = ("size", "width", "style_dim", "noise")  # arguments of Refiner
+ENCODER_SETTINGS = ("blocks", "input_range", "padding")  # arguments of Encoder
+GENERATOR_SETTINGS = ("taps", "tap_channels", "widths")  # arguments of the generators
+
+
+@dataclass(frozen=True)
+class SketchPart:
+    """One of TOM's generators, and a frozen encoder that has its taps."""
+
+    style: str  # the snapshot's name
+    encoder: Encoder
+    generator: nn.Module
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a model file holds, all in eval mode without gradients, on the CPU."""
+
+    autoencoder: AutoEncoder
+    refiner: Refiner | None
+    sketch_part: SketchPart | None
+    about: Mapping[str, Any]
 
 
 def write_synthesizer(
-    path: Path, autoencoder: AutoEncoder, refiner: Refiner | None, about: Mapping[str, Any]
+    path: Path,
+    autoencoder: AutoEncoder,
+    refiner: Refiner | None,
+    about: Mapping[str, Any],
+    sketch_part: SketchPart | None = None,
 ) -> None:
     """Write the model; `about` adds where it comes from."""
-    tensors = {f"autoencoder.{name}": value for name, value in autoencoder.state_dict().items()}
-    models: dict[str, Any] = {"autoencoder": {name: getattr(autoencoder, name) for name in AUTOENCODER_SETTINGS}}
+    tensors = _prefixed("autoencoder.", autoencoder)
+    models: dict[str, Any] = {
+        "autoencoder": {name: getattr(autoencoder, name) for name in AUTOENCODER_SETTINGS}
+    }
     if refiner is not None:
-        tensors |= {f"refiner.{name}": value for name, value in refiner.state_dict().items()}
+        tensors |= _prefixed("refiner.", refiner)
         models["refiner"] = {name: getattr(refiner, name) for name in REFINER_SETTINGS}
+    if sketch_part is not None:
+        encoder, generator = sketch_part.encoder, sketch_part.generator
+        tensors |= _prefixed("encoder.", encoder) | _prefixed("generator.", generator)
+        models["encoder"] = {name: getattr(encoder, name) for name in ENCODER_SETTINGS} | {
+            "scales": encoder.scales
+        }
+        models["generator"] = {name: getattr(generator, name) for name in GENERATOR_SETTINGS}
+        models["generator"] |= {"kind": generator.kind, "style": sketch_part.style}
     save_tensors(path, FORMAT, VERSION, tensors, dict(about) | {"models": models})
 
 
@@ -35,6 +80,39 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
 
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
+    found = _read(path)
+    return found.autoencoder, found.refiner, dict(found.about)
+
+
+def read_model(path: Path) -> StoredModel:
+    """A model of this format, or an auto-encoder by itself (`autoencoder_file`).
+
+    Raises SketchforgeError for a corrupt, foreign or newer file.
+    """
+    found = _format_of(path)
+    if found == autoencoder_file.FORMAT:
+        autoencoder, about = read_autoencoder(path)
+        return StoredModel(autoencoder, None, None, about)
+    if found not in (None, FORMAT):
+        raise SketchforgeError(
+            f"{path}: found format {found!r}, expected a model of `sketchforge export`, `gan-train` or "
+            "`ae-train`"
+        )
+    return _read(path)
+
+
+def _format_of(path: Path) -> str | None:
+    """The format that a file names; None for a file that cannot be read, which is the reader's to explain."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return (file.metadata() or {}).get("format", "none at all")
+    except (SafetensorError, OSError):
+        return None
+
+
+def _read(path: Path) -> StoredModel:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.gan import Refiner
 
@@ -48,9 +126,28 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
             refiner = Refiner(**{name: settings["refiner"][name] for name in REFINER_SETTINGS})
             refiner.load_state_dict(_part(tensors, "refiner."))
             refiner.eval().requires_grad_(False)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise SketchforgeError(f"{path}: not a usable model ({str(error).splitlines()[0]})") from error
-    return autoencoder.eval().requires_grad_(False), refiner, about
+        sketch_part = _sketch_part(settings, tensors) if "generator" in settings else None
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise SketchforgeError(f"{path}: not a usable model ({reason})") from error
+    return StoredModel(autoencoder.eval().requires_grad_(False), refiner, sketch_part, about)
+
+
+def _sketch_part(settings: Mapping[str, Any], tensors: Mapping[str, Any]) -> SketchPart:
+    from sketchforge.models.encoder import Encoder, freeze
+    from sketchforge.models.tom import GENERATORS
+
+    encoder = Encoder(**{name: settings["encoder"][name] for name in ENCODER_SETTINGS})
+    encoder.load_state_dict(_part(tensors, "encoder."))
+    encoder.scales = {tap: float(scale) for tap, scale in settings["encoder"]["scales"].items()}
+    about = settings["generator"]
+    generator = GENERATORS[about["kind"]](**{name: about[name] for name in GENERATOR_SETTINGS})
+    generator.load_state_dict(_part(tensors, "generator."))
+    return SketchPart(str(about["style"]), freeze(encoder), generator.eval().requires_grad_(False))
+
+
+def _prefixed(prefix: str, module: nn.Module) -> dict[str, Any]:
+    return {f"{prefix}{name}": value for name, value in module.state_dict().items()}
 
 
 def _part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

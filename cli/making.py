@@ -1,0 +1,106 @@
+"""What `synthesize`, `mix` and `transfer` share: options, the bar, and what is printed in the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import FOLDER, defaults_of, device_option, on_interrupt, threads_option
+from sketchforge.options import MakeOptions
+
+DEFAULTS = defaults_of(MakeOptions)
+
+
+def pictures_option(name: str, help: str) -> Callable[[Any], Any]:
+    # Text, not paths: patterns, lists and tars will do, too (sources/find.py).
+    return click.option(name, multiple=True, metavar="SRC…", help=help)
+
+
+def making_options(styles: str) -> Callable[[Any], Any]:
+    """styles: help of --style."""
+    options = (
+        pictures_option("--style", styles),
+        click.option("--model", type=click.Path(path_type=Path), metavar="FILE|DIR",
+                     help="A file of `export`, or a run of `gan-train` or `ae-train`. "
+                          "[default: runs/gan, else runs/ae]"),
+        click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Output folder."),
+        click.option("--noise/--no-noise", default=DEFAULTS["noise"], show_default=True,
+                     help="Give the refiner noise: other detail for every --seed."),
+        click.option("--seed", type=click.IntRange(min=0), default=DEFAULTS["seed"], show_default=True,
+                     metavar="N", help="Of the noise."),
+        click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
+                     help="Pictures made at once. [default: 1 on a CPU, 16 on a GPU]"),
+        click.option("--overwrite", is_flag=True,
+                     help="Replace what an earlier run of ours left in the output folder."),
+        threads_option(DEFAULTS["threads"]),
+        device_option(DEFAULTS["device"]),
+    )  # fmt: skip
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def make_and_tell(options: MakeOptions) -> None:
+    """Make what the options ask for, with a bar, and say what was done."""
+    from sketchforge.making import make
+
+    bar = MakingBar()
+    with on_interrupt(lambda: bar.kept(options)):
+        summary = make(options, bar)
+    made = f"{summary.num_made} pictures" if summary.num_made != 1 else "1 picture"
+    if summary.num_made == 0:
+        made = f"complete already, {summary.num_kept} pictures"
+    elif summary.num_kept:
+        made += f", {summary.num_kept} kept"
+    click.echo(f"{options.out}: {made}; side by side: {summary.grid}")
+    if summary.left_out:
+        click.echo(f"{summary.grid} shows {summary.left_out}")
+
+
+class MakingBar:
+    """A bar where work takes more than a few seconds; a line now and then where no terminal is looking."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._what = ""
+        self._count = self._done = 0
+
+    def begin(self, what: str, count: int) -> None:
+        from tqdm import tqdm
+
+        self._what, self._count, self._done = what, count, 0
+        interval = 0.2 if sys.stderr.isatty() else 30
+        self._bar = tqdm(
+            total=count, unit=what, delay=2, smoothing=0.05, mininterval=interval, maxinterval=2 * interval
+        )
+
+    def step(self) -> None:
+        self._done += 1
+        self._bar.update()
+
+    def end(self) -> None:
+        self._bar.close()
+
+    def note(self, text: str) -> None:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=sys.stdout):
+            click.echo(text)
+
+    def kept(self, options: MakeOptions) -> str:
+        """For a run that was interrupted: what is kept, and how to go on."""
+        if self._what != "picture":
+            return "no picture was made yet"
+        again = " without --overwrite" if options.overwrite else ""
+        return (
+            f"{self._done} of {self._count} pictures were made and are kept in {options.out}; run the same "
+            f"command again{again} for the rest"
+        )

@@ -1,0 +1,108 @@
+"""A finished run -> one file that holds all that drawing needs, and a model card beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sketchforge.checkpoint import digest_of
+from sketchforge.errors import UsageError
+from sketchforge.files import sha256_of, write_bytes
+from sketchforge.model_card import model_card
+from sketchforge.model_path import TrainedRun, find_run
+from sketchforge.options import ExportOptions
+from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model, write_synthesizer
+from sketchforge.tom_run import find_run as find_tom
+from sketchforge.tom_run import read_run
+from sketchforge.weights import encoder_digest, truncated
+
+ENDING = ".safetensors"
+BUILT_ON = "trained_with", "autoencoder"  # entries of run.json: digests of what a training was given
+
+
+def export(options: ExportOptions) -> tuple[Path, Path]:
+    """Write `options.out` and its model card; returns both paths.
+
+    Raises UsageError where the request cannot be carried out (a run of another kind, a name that is taken, an
+    unknown snapshot), SketchforgeError for an unfinished run or damaged files. Writes nothing then.
+    """
+    out, card = options.out, options.out.with_suffix(".md")
+    if out.suffix != ENDING:
+        raise UsageError(f"--out {out}: expected a file name that ends in {ENDING}")
+    if options.snapshot is not None and options.tom is None:
+        raise UsageError(f"--snapshot {options.snapshot}: of which run? add --tom RUN, or --tom builtin")
+    run = find_run(options.run)
+    for path in (out, card):
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder; name a file as --out")
+        if path.exists() and not options.force:
+            raise UsageError(f"{path}: is there already; name another --out, or add --force to replace it")
+    if out.absolute() == run.model.absolute() or (out.exists() and out.samefile(run.model)):
+        raise UsageError(f"--out {out}: is the run's own model; name another file")
+    stored = read_model(run.model)
+    part, drawn_by = (None, None) if options.tom is None else _sketch_part(options.tom, options.snapshot)
+    about = _about(run, stored, part, drawn_by)
+    write_synthesizer(out, stored.autoencoder, stored.refiner, about, part)
+    write_bytes(card, model_card(out.name, sha256_of(out), stored, part, about).encode())
+    return out, card
+
+
+def _about(
+    run: TrainedRun, stored: StoredModel, part: SketchPart | None, drawn_by: str | None
+) -> dict[str, Any]:
+    """What the model file told already, and where it comes from."""
+    about = {name: value for name, value in stored.about.items() if name not in ("model", "models")}
+    digests = {"autoencoder": digest_of(stored.autoencoder.state_dict())}
+    if stored.refiner is not None:
+        digests["refiner"] = digest_of(stored.refiner.state_dict())
+    if part is not None:
+        digests |= {
+            "encoder": encoder_digest(part.encoder),
+            "generator": digest_of(part.generator.state_dict()),
+        }
+    # The folder's name alone: where it lay on the disk is nobody's business who gets the file.
+    source: dict[str, Any] = {"run": run.folder.absolute().name, "command": run.command}
+    source |= {name: run.record[name] for name in BUILT_ON if run.record.get(name)}
+    if part is not None:
+        source["tom"] = {"run": drawn_by, "snapshot": part.style}
+    return about | {"digests": digests, "exported_from": source, "figures": dict(run.record["figures"])}
+
+
+def _sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
+    """(one of a run's snapshots with what it needs of the encoder, the run's name)."""
+    run = find_tom(tom)
+    number = _number_of(run, tom, snapshot)
+    sketcher = TomSketcher.from_run(run, number + 1, _cpu())
+    generator = sketcher.generators[number]
+    encoder = truncated(sketcher.encoder, list(generator.taps))
+    return SketchPart(sketcher.styles[number], encoder, generator), (
+        str(tom) if run != tom else run.absolute().name
+    )
+
+
+def _number_of(run: Path, given: Path, snapshot: str | None) -> int:
+    """A snapshot's place in its run, by its name or its number."""
+    if snapshot is None:
+        return 0
+    try:
+        record = read_run(run) or {}
+    except UsageError:
+        record = {}
+    names = [entry["style"] for entry in record.get("snapshots") or []]
+    if snapshot in names:
+        return names.index(snapshot)
+    if not names:
+        return 0  # `TomSketcher.from_run` says what is wrong with the run
+    if snapshot.isdecimal() and int(snapshot) < len(names):
+        return int(snapshot)
+    raise UsageError(
+        f"--snapshot {snapshot}: {given} has {', '.join(names)}; name one of them, or its number from 0 to "
+        f"{len(names) - 1}"
+    )
+
+
+def _cpu() -> Any:
+    import torch
+
+    return torch.device("cpu")

@@ -1,0 +1,230 @@
+"""What is to be made: which sketches, which styles, by which model, settled before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sketchforge.errors import UsageError
+from sketchforge.fitting import FittedSketch, fitted_drawing, fitted_sketch, fitted_style
+from sketchforge.made import LOCATION
+from sketchforge.model_path import find_model
+from sketchforge.options import MakeOptions, MixOptions, SynthesizeOptions, TransferOptions
+from sketchforge.picture_inputs import (
+    BUILTIN_PHOTOS,
+    JOINT,
+    PictureInput,
+    builtin_drawings,
+    builtin_photos,
+    checked,
+    file_name,
+    find_pictures,
+)
+from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.stitching import stitched
+from sketchforge.synthesis import Synthesizer, draw_sketch, load_model
+from sketchforge.tom_run import find_run, run_name
+
+STITCHES = (2, 4)  # how many style pictures `mix` takes
+MIXED_NAME = 24  # characters that each style picture has in the name of a stitched one
+KEPT_IN_MEMORY = 64  # sketches, of those read last
+COMMANDS = {SynthesizeOptions: "synthesize", MixOptions: "mix", TransferOptions: "transfer"}
+
+
+class MakingProgress:
+    """What a making tells on its way; the command line overrides it to show a bar."""
+
+    def begin(self, what: str, count: int) -> None:
+        """So many `what` ("input", "picture") come now."""
+
+    def step(self) -> None:
+        """One of them is done."""
+
+    def end(self) -> None:
+        """No more of them come, be it for success, failure or an interruption."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture, or several to be stitched."""
+
+    name: str
+    parts: tuple[PictureInput, ...]
+
+    def read(self, size: int) -> np.ndarray:
+        """uint8 size×size×3."""
+        pictures = [part.read() for part in self.parts]
+        return fitted_style(pictures[0], size) if len(pictures) == 1 else stitched(pictures, size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made, known before anything is written."""
+
+    model: Synthesizer
+    sketches: Sequence[PictureInput]  # drawings, or images to be sketched
+    styles: Sequence[Style]
+    cells: Sequence[tuple[int, int]]  # sketch and style of every picture
+    fit: Callable[[PictureInput], FittedSketch]
+    drawn: bool  # whether sketches are made here, of images
+    by: Mapping[str, Any]  # command, model and options, for the record
+
+    def name_of(self, cell: tuple[int, int]) -> str:
+        return f"{self.key_of(cell)}.png"
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Every file to be there, and what it is made of."""
+        subject = "content" if self.drawn else "sketch"
+        files: dict[str, dict[str, Any]] = {}
+        for style in self.styles:
+            if len(style.parts) > 1:
+                files[f"{style.name}.png"] = {"stitched": [_about(part) for part in style.parts]}
+        for cell in self.cells:
+            sketch, style = self.sketches[cell[0]], self.styles[cell[1]]
+            if self.drawn:
+                files[f"{sketch.name}.sketch.png"] = {"content": _about(sketch)}
+            files[self.name_of(cell)] = {
+                subject: _about(sketch),
+                "style": [_about(part) for part in style.parts],
+            }
+        return files
+
+    def key_of(self, cell: tuple[int, int]) -> str:
+        return self.key(self.sketches[cell[0]], self.styles[cell[1]])
+
+    @staticmethod
+    def key(sketch: PictureInput, style: Style) -> str:
+        """What a picture is called, and what its noise depends on beside the seed."""
+        return f"{sketch.name}{JOINT}{style.name}"
+
+
+def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
+    """Find and read all inputs and open the model. Writes nothing.
+
+    Raises UsageError where the request cannot be carried out, ImageError for a picture that cannot be read,
+    SketchforgeError for models that are damaged, foreign or unfinished.
+    """
+    # What is quickly refused comes first.
+    path = find_model(options.model)
+    if options.model is None:
+        progress.note(f"no --model given: using {path.parent}")
+    model = load_model(path, options.device)
+    if options.noise and not model.takes_noise:
+        raise UsageError(f"--noise: {options.model or path.parent} was trained without noise; leave it out")
+    by: dict[str, Any] = {
+        "command": COMMANDS[type(options)],
+        "model": {LOCATION: str(path), "sha256": model.digest},
+        "options": {"seed": options.seed if options.noise else None},
+    }
+    fit: Callable[[PictureInput], FittedSketch]
+    if isinstance(options, TransferOptions):
+        sketcher, where = _sketcher(options, model, progress)
+        by["tom"] = {LOCATION: where, "snapshot": sketcher.styles[0]} | _weights_of(sketcher)
+
+        def fit(image: PictureInput) -> FittedSketch:
+            return fitted_sketch(draw_sketch(sketcher, image.read(), model.size, model.device), model.size)
+
+    else:
+        assert isinstance(options, SynthesizeOptions | MixOptions)
+        raw = by["options"]["raw"] = options.raw
+
+        def fit(drawing: PictureInput) -> FittedSketch:
+            return fitted_drawing(drawing.read(), model.size, raw)
+
+    sketches, styles = _inputs(options, progress)
+    cells = _cells(options, sketches, styles, progress)
+    drawn = isinstance(options, TransferOptions)
+    return Plan(model, sketches, styles, cells, lru_cache(KEPT_IN_MEMORY)(fit), drawn, by)
+
+
+def _inputs(options: MakeOptions, progress: MakingProgress) -> tuple[list[PictureInput], list[Style]]:
+    """(drawings or contents, styles), all of them read once."""
+    mixes = isinstance(options, MixOptions)
+    contents = isinstance(options, TransferOptions)
+    given = options.content if contents else options.sketch  # type: ignore[attr-defined]
+    option = "--content" if contents else "--sketch"
+    if given:
+        sketches = find_pictures(given)
+    else:
+        sketches = builtin_photos() if contents else builtin_drawings()
+        progress.note(
+            f"no {option} given: using {len(sketches)} built-in {'photos' if contents else 'drawings'}"
+        )
+    if options.style:
+        pictures = find_pictures(options.style, repeats=mixes)
+    else:
+        pictures = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if mixes else BUILTIN_PHOTOS)
+        progress.note(f"no --style given: using {len(pictures)} built-in photos")
+    if mixes and len(pictures) not in STITCHES:
+        raise UsageError(
+            f"--style: found {len(pictures)} pictures; expected 2, a half each, or 4, a quarter each"
+        )
+    progress.begin("input", len(sketches) + len(pictures))
+    try:
+        sketches, pictures = checked(sketches, progress.step), checked(pictures, progress.step)
+    finally:
+        progress.end()
+    if mixes:
+        name = "+".join(picture.name[:MIXED_NAME].strip(". -") for picture in pictures)
+        return sketches, [Style(file_name(name), tuple(pictures))]
+    return sketches, [Style(picture.name, (picture,)) for picture in pictures]
+
+
+def _cells(
+    options: MakeOptions, sketches: Sequence[PictureInput], styles: Sequence[Style], progress: MakingProgress
+) -> list[tuple[int, int]]:
+    """Every sketch with every style, or with the style of its name."""
+    if not (isinstance(options, SynthesizeOptions) and options.pairs):
+        return [(row, column) for row in range(len(sketches)) for column in range(len(styles))]
+    columns = {style.name: column for column, style in enumerate(styles)}
+    alone = [sketch for sketch in sketches if sketch.name not in columns]
+    if alone:
+        raise UsageError(
+            f"--pairs: {len(alone)} of {len(sketches)} sketches have no style of their name, the first is "
+            f"{alone[0].source} ({alone[0].name}); styles are called {', '.join(list(columns)[:3])}, …"
+        )
+    if more := len(styles) - len(sketches):
+        progress.note(f"--pairs: {more} of {len(styles)} styles have no sketch of their name and are left out")
+    return [(row, columns[sketch.name]) for row, sketch in enumerate(sketches)]
+
+
+def _sketcher(
+    options: TransferOptions, model: Synthesizer, progress: MakingProgress
+) -> tuple[TomSketcher, str]:
+    """Who draws the images, and where it came from."""
+    if model.sketcher is not None and options.tom is None:
+        if options.checkpoint is not None:
+            raise UsageError(
+                f"--checkpoint {options.checkpoint}: the model brings one snapshot of its own along; name a "
+                "run beside it, as in --tom builtin"
+            )
+        progress.note(f"sketches are drawn by the model's own snapshot, {model.sketcher.styles[0]}")
+        return model.sketcher, "the model's own"
+    run, number = find_run(options.tom), options.checkpoint or 0
+    sketcher = _alone(TomSketcher.from_run(run, number + 1, model.device), number, model)
+    progress.note(f"sketches are drawn by snapshot {number} of {run_name(run)}, {sketcher.styles[0]}")
+    return sketcher, run_name(run)
+
+
+def _alone(sketcher: TomSketcher, number: int, model: Synthesizer) -> TomSketcher:
+    return TomSketcher(
+        sketcher.encoder, [sketcher.generators[number]], [sketcher.styles[number]], model.device
+    )
+
+
+def _weights_of(sketcher: TomSketcher) -> dict[str, str]:
+    return {
+        "encoder sha256": sketcher.digests["encoder"],
+        "generator sha256": sketcher.digests[sketcher.styles[0]],
+    }
+
+
+def _about(picture: PictureInput) -> dict[str, str]:
+    return {"source": picture.source, "sha256": picture.sha256}

@@ -1,0 +1,78 @@
+"""grid.png of what `synthesize`, `mix` and `transfer` made, each picture beside what it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sketchforge.making_plan import Style
+from sketchforge.report.grid import labelled_grid
+from sketchforge.report.sheet import MAX_CELL, contact_sheet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sketchforge.making_plan import Plan
+
+MOST = 12  # rows, and columns; more are no longer looked at, and the file grows
+MOST_MIXED = 6  # rows of `mix`, for each takes several more pictures
+LEAST_CELL = 128  # pixels; names have to find room above
+
+Head = tuple[str, "np.ndarray | None"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A grid, and what it leaves out."""
+
+    picture: np.ndarray  # uint8 H×W×3
+    left_out: str  # empty where it shows everything
+
+
+def grid_of(
+    plan: Plan, result: Callable[[int, int], np.ndarray], again: Callable[[int, Style], np.ndarray]
+) -> Shown:
+    """Sketches at the left, styles above, results between.
+
+    result: the picture made of a sketch and a style, by their numbers in the plan. again: makes one of a
+    sketch and any style; beside a mixture stands what each of its parts makes alone.
+    Where sketches were drawn of images, these are at the left and sketches in a column of their own.
+    """
+    cell = min(MAX_CELL, max(LEAST_CELL, plan.model.size))
+    mixture = len(plan.styles[0].parts) > 1
+    sketches, styles = plan.sketches[: MOST_MIXED if mixture else MOST], plan.styles[:MOST]
+    alone = [Style(part.name, (part,)) for part in styles[0].parts] if mixture else []
+    columns: list[Head] = [("sketch", None)] if plan.drawn else []
+    columns += [("stitched" if mixture else style.name, style.read(cell)) for style in styles]
+    columns += [(style.name, style.read(cell)) for style in alone]
+    heads = [(sketch.name, sketch.read() if plan.drawn else plan.fit(sketch).drawing) for sketch in sketches]
+
+    def cells(row: int) -> list[np.ndarray]:
+        before = [plan.fit(plan.sketches[row]).drawing] if plan.drawn else []
+        made = [result(row, column) for column in range(len(styles))]
+        return [*before, *made, *(again(row, style) for style in alone)]
+
+    subject = "content" if plan.drawn else "sketch"
+    grid = labelled_grid(subject, columns, heads, map(cells, range(len(sketches))), cell)
+    left_out = [
+        _left_out(len(sketches), len(plan.sketches), "images" if plan.drawn else "sketches"),
+        _left_out(len(styles), len(plan.styles), "styles"),
+    ]
+    return Shown(grid, " and ".join(filter(None, left_out)))
+
+
+def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> Shown:
+    """A row for each sketch, style and result."""
+    cell = min(MAX_CELL, max(LEAST_CELL, plan.model.size))
+    shown = plan.cells[:MOST]
+    rows = [
+        [plan.fit(plan.sketches[row]).drawing, plan.styles[column].read(cell), result(row, column)]
+        for row, column in shown
+    ]
+    sheet = contact_sheet(rows, ["sketch", "style", "result"], cell)
+    return Shown(sheet, _left_out(len(shown), len(plan.cells), "pairs"))
+
+
+def _left_out(shown: int, count: int, what: str) -> str:
+    return f"the first {shown} of {count} {what}" if count > shown else ""

@@ -1,0 +1,259 @@
+"""A trained model to call: sketches and style pictures -> pictures; with a part of TOM, images -> sketches.
+
+`sketchforge.load` opens one; docs/api.md shows its use. Shape letters: B batch, S side of the model's
+pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.bilevel import bilevel
+from sketchforge.checkpoint import digest_of
+from sketchforge.device import choose_device
+from sketchforge.errors import SketchforgeError
+from sketchforge.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
+from sketchforge.images import fit_square, read_image, to_tensor, to_uint8
+from sketchforge.model_path import find_model
+from sketchforge.noise import draw_noise
+from sketchforge.options import TOM_CORE, RenderOptions
+from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Picture: TypeAlias = "np.ndarray | Image.Image | Path | str"
+
+GPU_BATCH = 16
+LEAST_DRAWN = 32  # pixels; the encoder's deepest maps of less have no inside
+
+
+def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
+    """The model in an exported file, a run folder of `gan-train` or `ae-train`, or the model file there.
+
+    device: auto, cpu, cuda, cuda:N or mps. Raises UsageError for a path or device that is not there,
+    SketchforgeError for a file that is corrupt, foreign or newer, and for an unfinished run.
+    """
+    chosen = choose_device(device)
+    return Synthesizer(read_model(find_model(Path(path))), chosen)
+
+
+class Synthesizer:
+    """A model in memory.
+
+    A *picture* is a path, a PIL image, or a uint8 array, H×W×3 RGB or H×W grey, of any size from 1×1. Where a
+    method takes pictures, one or a list of them is meant; of one it makes one, of a list a list. What is made
+    is uint8: H×W×3 RGB pictures, H×W sketches of 0 (ink) and 255 (paper).
+
+    On a CPU every picture is made by itself, so that it depends on nothing else in the list, to the last bit:
+    kernels for batches add up in another order, which moves values in [-1, 1] by up to 1e-6 or so.
+    """
+
+    def __init__(self, stored: StoredModel, device: torch.device) -> None:
+        here: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
+        self.device = device
+        self.about: Mapping[str, Any] = stored.about  # what the file tells: recipe, steps, figures, …
+        self._autoencoder = stored.autoencoder.to(**here)
+        self._refiner = None if stored.refiner is None else stored.refiner.to(**here)
+        self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
+
+    @property
+    def size(self) -> int:
+        """S: the side in pixels of the square that pictures are made in."""
+        return self._autoencoder.size
+
+    @property
+    def refines(self) -> bool:
+        """Whether there is a refiner (`gan-train`), or the auto-encoder alone."""
+        return self._refiner is not None
+
+    @property
+    def takes_noise(self) -> bool:
+        return self._refiner is not None and self._refiner.noise
+
+    @property
+    def sketcher(self) -> TomSketcher | None:
+        """The snapshot of TOM that the model brings along; None where it was exported without."""
+        return self._sketcher
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights that make pictures: the same in a run and in what was exported of it."""
+        parts = {"autoencoder": self._autoencoder} | ({"refiner": self._refiner} if self._refiner else {})
+        return digest_of(
+            {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
+        )
+
+    @overload
+    def sketch(self, images: Picture) -> np.ndarray: ...
+    @overload
+    def sketch(self, images: Sequence[Picture]) -> list[np.ndarray]: ...
+    def sketch(self, images: Picture | Sequence[Picture]) -> np.ndarray | list[np.ndarray]:
+        """Images -> sketches, uint8 H×W of 0 and 255, by the snapshot of TOM that the model brings along.
+
+        The aspect is kept; the longer side becomes S, or 256 pixels for smaller models. Black and white are
+        told apart as by `sketchforge render`. Raises SketchforgeError where the model has no such snapshot,
+        ImageError for a path that cannot be read, ValueError for other arrays.
+        """
+        if self._sketcher is None:
+            raise SketchforgeError(
+                "this model cannot draw sketches; export it with a snapshot, as by "
+                "`sketchforge export --tom builtin`"
+            )
+        found, single = _listed(images)
+        sketches = [draw_sketch(self._sketcher, _rgb(image), self.size, self.device) for image in found]
+        return sketches[0] if single else sketches
+
+    @overload
+    def synthesize(
+        self, sketches: Picture, styles: Picture, keys: Any = None, noise: int | None = None, **more: Any
+    ) -> np.ndarray: ...
+    @overload
+    def synthesize(
+        self,
+        sketches: Picture | Sequence[Picture],
+        styles: Picture | Sequence[Picture],
+        keys: Any = None,
+        noise: int | None = None,
+        **more: Any,
+    ) -> list[np.ndarray]: ...
+    def synthesize(
+        self,
+        sketches: Picture | Sequence[Picture],
+        styles: Picture | Sequence[Picture],
+        keys: Sequence[object] | None = None,
+        noise: int | None = None,
+        *,
+        raw: bool = False,
+        batch_size: int | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Each sketch drawn out in the manner of the style beside it, uint8 H×W×3 with the longer side S.
+
+        sketches, styles: two lists of one length, or one picture beside a list, which then serves for all of
+        it. Of a style the largest centred square is looked at. A sketch may have any aspect, which is the
+        result's, and is made black on white first as docs/hand-drawn.md says; raw leaves that out.
+        noise: a seed; the refiner is then given noise that depends on the seed and the picture's key alone.
+        None: no noise. keys: one per result, by default 0, 1, 2, …
+        batch_size: how many are made at once; by default one on a CPU (see above), else 16.
+
+        Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
+        are no pictures; ImageError for a path that cannot be read.
+        """
+        drawings, one_drawing = _listed(sketches)
+        pictures, one_style = _listed(styles)
+        count = len(pictures) if one_drawing else len(drawings)
+        if not one_style and len(pictures) != count:
+            raise ValueError(
+                f"{len(drawings)} sketches and {len(pictures)} styles: expected as many of each, or one"
+            )
+        fitted = [fitted_drawing(_rgb(drawing), self.size, raw) for drawing in drawings]
+        styled = [fitted_style(_rgb(picture), self.size) for picture in pictures]
+        fitted, styled = (
+            list_ * count if one else list_ for list_, one in ((fitted, one_drawing), (styled, one_style))
+        )
+        made = list(self.made(fitted, styled, range(count) if keys is None else keys, noise, batch_size))
+        return made[0] if one_drawing and one_style else made
+
+    def made(
+        self,
+        sketches: Sequence[FittedSketch],
+        styles: Sequence[np.ndarray],
+        keys: Sequence[object],
+        noise: int | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """`synthesize` of what is fitted already, styles as uint8 S×S×3; one result after another."""
+        if not len(sketches) == len(styles) == len(keys):
+            raise ValueError(
+                f"{len(sketches)} sketches, {len(styles)} styles, {len(keys)} keys: expected as many of each"
+            )
+        size = batch_size or self.batch_size
+        for at in range(0, len(sketches), size):
+            now = slice(at, at + size)
+            squares = to_tensor(np.stack([sketch.square for sketch in sketches[now]])[..., None])
+            result = self.synthesize_tensors(squares, to_tensor(np.stack(styles[now])), keys[now], noise)
+            for sketch, picture in zip(sketches[now], to_uint8(result), strict=True):
+                yield np.ascontiguousarray(sketch.cut(picture))
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures are made at once where nothing else is asked for."""
+        return 1 if self.device.type == "cpu" else GPU_BATCH
+
+    @torch.inference_mode()
+    def synthesize_tensors(
+        self, sketches: Tensor, styles: Tensor, keys: Sequence[object] | None = None, noise: int | None = None
+    ) -> Tensor:
+        """(B,1,S,S), 1 = paper, and (B,3,S,S), float32 in [-1, 1], any device -> (B,3,S,S) on the model's.
+
+        One batch, as it is. keys, noise: as for `synthesize`. Raises ValueError for other shapes, and for
+        noise where the model takes none.
+        """
+        if len(sketches) != len(styles):
+            raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
+        here: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        style = self._autoencoder.encode_style(styles.to(**here))
+        image = self._autoencoder.decode(self._autoencoder.encode_content(sketches.to(**here)), style)
+        drawn = None
+        if noise is not None:
+            if not self.takes_noise:
+                raise ValueError("noise is asked for, but this model was trained without; leave it out")
+            drawn = draw_noise(self._refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
+        return (image if self._refiner is None else self._refiner(image, style, drawn)).float()
+
+
+def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:
+    return TomSketcher(part.encoder, [part.generator], [part.style], device)
+
+
+@torch.inference_mode()
+def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int, device: torch.device) -> np.ndarray:
+    """uint8 H×W×3 RGB -> uint8 H×W of 0 and 255 by the sketcher's first style, as `render` draws by default.
+
+    The aspect is kept; the longer side becomes max(size, DRAWN_SIDE) pixels.
+    """
+    side = max(size, DRAWN_SIDE)
+    image = fit_square(image, side, "pad")[drawn_area(*image.shape[:2], side)]
+    height, width = image.shape[:2]
+    missing = [max(0, LEAST_DRAWN - length) for length in (height, width)]
+    whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    drawn = sketcher.draw(to_tensor(whole).to(device))[0, 0, 0, :height, :width]
+    grey = drawn.float().mul(255).round().clamp(0, 255).byte().cpu().numpy()
+    return bilevel(grey, RenderOptions.threshold, TOM_CORE)
+
+
+def _listed(pictures: Picture | Sequence[Picture]) -> tuple[list[Picture], bool]:
+    """(the pictures, whether it was one by itself)."""
+    if isinstance(pictures, list | tuple):
+        return list(pictures), False
+    return [pictures], True
+
+
+def _rgb(picture: Picture) -> np.ndarray:
+    """Any picture -> uint8 H×W×3 RGB."""
+    from PIL import Image, ImageOps
+
+    from sketchforge.colour import to_srgb
+
+    if isinstance(picture, str | Path):
+        return read_image(picture)
+    if isinstance(picture, Image.Image):
+        return np.array(to_srgb(ImageOps.exif_transpose(picture)))
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(f"found a {type(picture).__name__}, expected a path, a PIL image or a uint8 array")
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim not in (2, 3)
+        or picture.shape[2:] not in ((), (3,))
+        or not picture.size
+    ):
+        raise ValueError(f"expected uint8 H×W×3 or H×W, found {picture.dtype} of shape {picture.shape}")
+    return np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2))
