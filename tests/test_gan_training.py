@@ -112,17 +112,19 @@ def test_autoencoder_and_encoder_are_frozen(encoder):
         assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
-def test_both_players_move_and_the_average_follows_buffers_too():
+@pytest.mark.parametrize(("number", "decay"), [(0, 0.1), (8, 0.5), (1000, 0.5)])
+def test_both_players_move_and_the_average_follows_buffers_too(number, decay):
+    """As (n + 1) / (n + 10) at first, later as the recipe says, which is .5 here."""
     found = procedure()
     net = found.networks
     before = {name: values_of(getattr(net, name)) for name in ("refiner", "discriminator", "average")}
-    found.step(0, [part()])
+    found.step(number, [part()])
     for name in ("refiner", "discriminator"):
         assert any((before[name][key] != value).any() for key, value in getattr(net, name).state_dict().items())
     now = net.refiner.state_dict()
     for key, value in net.average.state_dict().items():
         if value.is_floating_point():
-            torch.testing.assert_close(value, 0.5 * before["average"][key] + 0.5 * now[key])
+            torch.testing.assert_close(value, decay * before["average"][key] + (1 - decay) * now[key])
     assert any("running_mean" in key and (before["average"][key] != value).any()
                for key, value in net.average.state_dict().items())
 

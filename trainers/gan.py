@@ -76,8 +76,8 @@ class Refining:
             discriminator = Discriminator(recipe.size, recipe.width).to(**here)
         average = copy.deepcopy(refiner).requires_grad_(False).eval()
         optimizers = (
-            torch.optim.Adam(module.parameters(), recipe.rate, recipe.betas, fused=True)
-            for module in (refiner, discriminator)
+            torch.optim.Adam(module.parameters(), rate, recipe.betas, fused=True)
+            for module, rate in ((refiner, recipe.rate), (discriminator, recipe.discriminator_rate))
         )
         self.networks = GanNetworks(refiner, average, discriminator, *optimizers)
         if compiled:
@@ -103,7 +103,8 @@ class Refining:
         for player, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
             self.ranks.average_gradients(player.parameters())
             optimizer.step()
-        average_into(net.average, net.refiner, self.recipe.average_decay)
+        # Over the last ninth of the steps so far, until that is more than the recipe's: short runs average, too.
+        average_into(net.average, net.refiner, min(self.recipe.average_decay, (number + 1) / (number + 10)))
         return self.ranks.mean(sums)
 
     def _part(self, number: int, part: Mapping[str, Tensor], draw: torch.Generator, count: int) -> dict[str, float]:

@@ -26,8 +26,9 @@ class GanRecipe:
     r1: float = 0.0  # weight of the R1 penalty, γ; `recipe_of` sets it by size and batch
     noise: bool = True
     rate: float = 2e-4
+    discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    average_decay: float = 0.999  # of the moving average of G2's weights and buffers, which is what is kept
+    average_decay: float = 0.999  # of the moving average of G2's weights and buffers, at most; see `Refining.step`
 
     def record(self) -> dict[str, Any]:
         """As JSON gives it back: lists in place of tuples."""
@@ -35,8 +36,9 @@ class GanRecipe:
 
 
 RECIPES = {
+    # In so few steps D has to learn faster than G2 changes.
     "demo": GanRecipe(
-        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, rate=1e-3, average_decay=0.98,
+        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, rate=5e-4, discriminator_rate=2e-3,
     ),
     # As published: 1024 pixels, batches of 12.
     "paper": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),
