@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from conftest import ROOT, make_photos
+from conftest import ROOT, make_photos, scene
 from PIL import Image
 
 from cli.main import COMMANDS, run
@@ -28,13 +28,20 @@ TINY = {
     "SKETCHFORGE_AE_TRAIN_BATCH_SIZE": "2",
     "SKETCHFORGE_AE_TRAIN_WORKERS": "0",
     "SKETCHFORGE_AE_TRAIN_THREADS": "1",
+    "SKETCHFORGE_GAN_TRAIN_STEPS": "2",
+    "SKETCHFORGE_GAN_TRAIN_BATCH_SIZE": "2",
+    "SKETCHFORGE_GAN_TRAIN_WORKERS": "0",
+    "SKETCHFORGE_GAN_TRAIN_THREADS": "1",
 }
 
 
 @pytest.fixture
 def newcomer(tmp_path, monkeypatch):
-    """A folder with photos/ and drawings/, as the README's reader has them, and small defaults."""
+    """A folder with photos/, drawings/ and some pictures, as the README's reader has them, and small defaults."""
     make_photos(tmp_path / "photos", 4)
+    names = ["drawing.jpg", "painting.jpg", "one.jpg", "other.jpg", "photo.jpg"]
+    for number, name in enumerate(names):
+        Image.fromarray(scene(number, 48, 64)).save(tmp_path / name)
     (tmp_path / "drawings").mkdir()
     for key, picture in load_drawings(64)[:5]:
         Image.fromarray(picture).save(tmp_path / "drawings" / f"{key}.png")
