@@ -14,7 +14,7 @@ from sketchforge.options import EvalCompareOptions
 DEFAULTS = defaults_of(EvalCompareOptions)
 
 
-@click.command("compare", epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan others/ --json a.json")
+@click.command("compare", epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan --json a.json")
 @click.argument("reference", metavar="REFERENCE")
 @click.argument("sets", nargs=-1, required=True, metavar="SET...")
 @click.option(

@@ -9,17 +9,26 @@ from typing import Any
 
 def model_table(found: Any) -> Iterator[str]:
     """A line per figure of one model; then what is missing and what to be careful about."""
-    from sketchforge.metrics.image_evaluation import BETTER
+    from sketchforge.metrics.image_evaluation import BETTER, CHANCE
 
     (model,) = found.models
     yield f"{model['name']}, {model['size']} x {model['size']}, against {_described(found.reference)}"
-    table = [["", "value [95 %]", "better", "pairs", "pictures"]]
+    chance = {
+        row.titles[name]: f"{figure.value:.3g}"
+        for row in found.rows
+        if row.name == CHANCE
+        for name, figure in row.figures.items()
+    }
+    table = [["", "value [95 %]", "chance", "better", "pairs", "pictures"]]
     for row in found.rows:
-        for name, figure in row.figures.items():
-            table.append([row.titles[name], shown(figure), BETTER[name], row.pairs, str(row.count)])
+        for name, figure in row.figures.items() if row.name != CHANCE else ():
+            title = row.titles[name]
+            line = [title, shown(figure), chance.get(title, "-"), BETTER[name], row.pairs, str(row.count)]
+            table.append(line)
     yield from _aligned(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
+    yield "chance: the sketch's own image in place of the picture, or another sketch in place of its drawing"
     yield from _remarks(found)
 
 
@@ -69,5 +78,8 @@ def _remarks(found: Any) -> Iterator[str]:
     for note, titles in notes.items():
         yield f"note: {', '.join(titles)}: {note}"
     for kind, remarks in (("warning", found.warnings), ("missing", found.gaps)):
+        rows: dict[tuple[str, str], list[str]] = {}
         for remark in remarks:
-            yield f"{kind}: {': '.join(part for part in (remark.row, remark.block, remark.reason) if part)}"
+            rows.setdefault((remark.block, remark.reason), []).append(remark.row)
+        for (block, reason), names in rows.items():
+            yield ": ".join(filter(None, (kind, ", ".join(filter(None, names)), block, reason)))

@@ -12,7 +12,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class Weighted(click.ParamType):
-    """NAME or NAME=FILE: a network, and the file of its weights. What names there are is the library's to say."""
+    """NAME or NAME=FILE: a network and its weights. Which names there are is the library's to say."""
 
     name = "weights"
 
@@ -32,9 +32,13 @@ def weighted_option(
     shown = " ".join(one for one, _ in default)
     names = (option,) if name is None else (option, name)
     return click.option(
-        *names, type=Weighted(), multiple=True, default=default, metavar=metavar,
+        *names,
+        type=Weighted(),
+        multiple=True,
+        default=default,
+        metavar=metavar,
         help=f"{help} Repeatable.  [default: {shown}]",
-    )  # fmt: skip
+    )
 
 
 def features_option(default: Sequence[tuple[str, Path | None]]) -> Callable[[Any], Any]:

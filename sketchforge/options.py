@@ -119,11 +119,11 @@ class EvalImagesOptions:
 
     model: Path  # a run of ae-train or gan-train, or a model's file
     shards: str  # sketches to draw out and style images, as for ImageTrainOptions
-    reference: str | None = None  # pictures to compare with, as EvalCompareOptions; None: the shards' own images
+    reference: str | None = None  # pictures to compare with, a folder, tars or shards; None: the shards' own
     samples: int = 1000  # mismatched pairs, and pictures of the reference at most (paper: 40,000)
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
-    encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path of a weights file
+    encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path
     tom: Path | None = None  # the run that drew the shards, or "builtin"; None: runs/tom or the built-in one
     cache: Path | None = None  # where features of references are kept; None: in the user's cache folder
     seed: int = 0

@@ -145,7 +145,8 @@ KNOWN = {
             torch_hub_folder,
             "Apache 2.0 (TensorFlow models); trained on ImageNet",
             "copy torch-fidelity's file into that folder under its own name (pytorch-fid's "
-            "pt_inception-2015-12-05-6726825d.pth is the same), or give any path as --features inception=FILE",
+            "pt_inception-2015-12-05-6726825d.pth is the same), or give any path as "
+            "--features inception=FILE",
             "6726825d",
         ),
         WeightFile(
@@ -154,7 +155,8 @@ KNOWN = {
             ("alexnet-owt-7be5be79.pth",),
             torch_hub_folder,
             "BSD 3-Clause (torchvision); trained on ImageNet",
-            "copy torchvision's file into that folder under its own name, or give any path as --lpips alex=FILE",
+            "copy torchvision's file into that folder under its own name, or give any path as "
+            "--lpips alex=FILE",
             "7be5be79",
         ),
         WeightFile(

@@ -28,7 +28,9 @@ def sets(tmp_path_factory) -> Path:
     for seed in range(24):
         picture = scene(seed, 64, 64)
         kept = {"reference": picture, f"half{seed % 2}": picture, "other": scene(seed + 100, 64, 64)}
-        kept |= {name: cv2.GaussianBlur(picture, (0, 0), level) for name, level in (("blurred", 1), ("very", 3))}
+        kept |= {
+            name: cv2.GaussianBlur(picture, (0, 0), level) for name, level in (("blurred", 1), ("very", 3))
+        }
         for name, pixels in kept.items():
             (folder / name).mkdir(exist_ok=True)
             Image.fromarray(pixels).save(folder / name / f"{seed:02d}.png")
@@ -37,7 +39,9 @@ def sets(tmp_path_factory) -> Path:
 
 def compared(folder: Path, *names: str, **changes):
     given = {"features": BUILTIN, "threads": 1, "device": "cpu"} | changes
-    return compare_images(EvalCompareOptions(str(folder / "reference"), tuple(str(folder / n) for n in names), **given))
+    return compare_images(
+        EvalCompareOptions(str(folder / "reference"), tuple(str(folder / n) for n in names), **given)
+    )
 
 
 def frechet(found) -> list[float]:
@@ -55,10 +59,10 @@ def test_sets_are_ordered_by_what_was_done_to_them(sets):
 
 def test_pictures_that_are_in_the_reference_are_told(sets):
     warnings = {(one.row, one.reason) for one in compared(sets, "reference", "half0", "other").warnings}
-    told = {row: reason for row, reason in warnings if "reference" in reason}
+    told = {row: reason for row, reason in warnings if "smaller" in reason}
     assert told["reference"].startswith("the very pictures of the reference")
     assert told["half0"].startswith("12 pictures are in the reference, too") and "other" not in told
-    assert sum("below 2,048" in reason for _, reason in warnings) == 3
+    assert sum("fewer than 2,048" in reason for _, reason in warnings) == 3
 
 
 def test_samples_are_taken_of_every_set(sets):
@@ -74,9 +78,8 @@ def test_mixed_and_unlike_sizes_are_compared_and_told(sets, tmp_path):
         (tmp_path / "large").mkdir(exist_ok=True)
         Image.fromarray(scene(seed, 128, 128)).save(tmp_path / "large" / f"{seed}.png")
     found = compared(sets, str(tmp_path / "mixed"), str(tmp_path / "large"))
-    told = {one.row: one.reason for one in found.warnings if "counts" not in one.reason.partition(":")[2]}
     reasons = [one.reason for one in found.warnings]
-    assert any(reason.startswith("6 sizes") for reason in reasons), told
+    assert any(reason.startswith("6 sizes") for reason in reasons)
     assert any(reason.startswith("128 x 128, the reference 64 x 64") for reason in reasons)
     assert [(gap.row, gap.reason) for gap in found.gaps] == [("mixed", "cannot be read: 1 of 7")]
     assert [row.count for row in found.rows] == [6, 4]
@@ -84,8 +87,13 @@ def test_mixed_and_unlike_sizes_are_compared_and_told(sets, tmp_path):
 
 def test_models_draw_out_shards(ten_sketches, trained, sets):  # noqa: F811
     options = {"features": BUILTIN, "threads": 1, "device": "cpu", "samples": 15}
-    found = compare_images(EvalCompareOptions(str(ten_sketches), (str(trained), str(sets / "other")), **options))
-    assert [(row.name, row.pairs, row.count) for row in found.rows] == [("ae", "mismatched", 15), ("other", "", 15)]
+    found = compare_images(
+        EvalCompareOptions(str(ten_sketches), (str(trained), str(sets / "other")), **options)
+    )
+    assert [(row.name, row.pairs, row.count) for row in found.rows] == [
+        ("ae", "mismatched", 15),
+        ("other", "", 15),
+    ]
     assert found.rows[0].figures["frechet"].images == 10  # sketches, however many pictures
     assert found.models[0]["shards"] == str(ten_sketches) and found.models[0]["size"] == 64
     given = EvalCompareOptions(str(sets / "other"), (str(trained),), **options)
@@ -104,18 +112,32 @@ def test_sets_of_one_name_go_by_their_paths(sets, tmp_path):
 
 
 def test_the_command_tells_everything(sets, tmp_path):
-    words = ["eval", "compare", sets / "reference", sets / "other", sets / "very", "--threads", 1, "--device", "cpu"]
+    words = [
+        "eval",
+        "compare",
+        sets / "reference",
+        sets / "other",
+        sets / "very",
+        "--threads",
+        1,
+        "--device",
+        "cpu",
+    ]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert run([*map(str, words), "--json", str(tmp_path / "a.json")]) == 0
     told = out.getvalue()
-    assert err.getvalue() == "" and told.startswith("distances from reference (24 images, 64 x 64); lower is better\n")
+    assert err.getvalue() == "" and told.startswith(
+        "distances from reference (24 images, 64 x 64); lower is better\n"
+    )
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["command"] == "compare" and [row["name"] for row in found["rows"]] == ["other", "very"]
     for row in found["rows"]:
         assert {"name", "count", "frechet", "kid", "features", "preprocessing"} <= set(row)
         assert row["count"] == 24 and row["features"] == "builtin relu3_1+relu4_1"
-    assert "Fréchet (builtin relu3_1+relu4_1)" in told and "missing: FID, KID: no weights of inception" in told
+    assert (
+        "Fréchet (builtin relu3_1+relu4_1)" in told and "missing: FID, KID: no weights of inception" in told
+    )
     assert "FID" not in told.split("note:")[0].split("\n\n")[0]
 
 

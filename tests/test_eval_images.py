@@ -16,6 +16,7 @@ from cli.main import run
 from sketchforge.autoencoder_file import write_autoencoder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics import evaluation, feature_networks, figures, image_figures, model_images
+from sketchforge.metrics.image_evaluation import BETTER
 from sketchforge.metrics.image_model import is_model, read_model
 from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.models.autoencoder import AutoEncoder
@@ -54,9 +55,14 @@ def drawn(tmp_path_factory) -> Path:
     """Eight photos by two built-in snapshots, 64 pixels."""
     folder = tmp_path_factory.mktemp("drawn")
     options = RenderOptions(
-        folder / "out", make_photos(folder / "photos", 8), tom=Path("builtin"), checkpoints=2, size=64, workers=1,
+        folder / "out",
+        make_photos(folder / "photos", 8),
+        tom=Path("builtin"),
+        checkpoints=2,
+        size=64,
+        workers=1,
         threads=1,
-    )  # fmt: skip
+    )
     render(options)
     return folder / "out"
 
@@ -79,7 +85,9 @@ def trained(tmp_path_factory) -> Path:
         torch.manual_seed(0)
         model = AutoEncoder(64, 0.0625).eval()
         write_autoencoder(folder / "ae" / "model.safetensors", model, {})
-        write_synthesizer(folder / "gan" / "model.safetensors", model, Refiner(64, 0.0625, model.style_dim).eval(), {})
+        write_synthesizer(
+            folder / "gan" / "model.safetensors", model, Refiner(64, 0.0625, model.style_dim).eval(), {}
+        )
     return folder / "ae"
 
 
@@ -102,9 +110,20 @@ def measured(monkeypatch, drawn, model=None, **changes) -> dict:
     """Figures by their titles."""
     if model is not None:
         monkeypatch.setattr(model_images, "read_model", lambda path, device: model)
-    options = {"features": BUILTIN, "lpips": (), "encoders": ("builtin",), "samples": 16, "threads": 1, "device": "cpu"}
+    options = {
+        "features": BUILTIN,
+        "lpips": (),
+        "encoders": ("builtin",),
+        "samples": 16,
+        "threads": 1,
+        "device": "cpu",
+    }
     found = model_images.evaluate_images(EvalImagesOptions(Path("model"), str(drawn), **(options | changes)))
-    return {row.titles[name]: figure.value for row in found.rows for name, figure in row.figures.items()}
+    return {
+        ("chance: " if row.name == "chance" else "") + row.titles[name]: figure.value
+        for row in found.rows
+        for name, figure in row.figures.items()
+    }
 
 
 def test_figures_follow_style_and_sketch_as_their_names_say(monkeypatch, drawn, squeeze):
@@ -134,6 +153,36 @@ def test_what_matched_pairs_are_measured_with_is_the_image(monkeypatch, drawn, s
     assert found["LPIPS (squeeze, other weights)"] > 0.01 and found["Sty-Rec"] == pytest.approx(1, abs=1e-4)
 
 
+def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
+    """A model that gives the sketch's own image back has the style that chance has, and the sketch by heart;
+    what has the style image's sketch has that of chance."""
+    shards = open_shards(drawn)
+    reader = SampleReader(shards)
+    stored = [reader.read(index, [0, 1]) for index in range(shards.num_samples)]
+    reader.close()
+
+    class Knows(Copies):
+        """It finds the image by the sketch."""
+
+        def synthesize(self, sketches, images):
+            found = []
+            for sketch in sketches:
+                levels = ((sketch[0] + 1) * 127.5).round().byte().numpy()
+                own = next(
+                    one for one in stored if any(np.array_equal(levels, other) for other in one.sketches)
+                )
+                found.append(training_pair(own.image, own.sketches, 64, 0, 0, None)["image"])
+            return torch.stack(found)
+
+    found = measured(monkeypatch, drawn, Knows("content"))
+    for title in ("SR (builtin)", "SR colour (builtin)", "SR texture (builtin)", "Sty-Rec"):
+        assert found[title] == pytest.approx(found[f"chance: {title}"], rel=1e-5) and found[title] < 0.999
+    for title in ("Skt-Rec", "Skt-Rec by ink"):
+        assert found[title] < found[f"chance: {title}"] / 2
+    copies = measured(monkeypatch, drawn, Copies("style"))
+    assert copies["Skt-Rec"] == pytest.approx(found["chance: Skt-Rec"], rel=0.15)
+
+
 def test_batches_do_not_matter(monkeypatch, drawn, trained):
     whole = measured(monkeypatch, drawn, read_model(trained, CPU))
     made_of = model_images.made_of
@@ -160,13 +209,15 @@ def test_the_models_of_both_stages_are_read(trained, drawn):
     pair = training_pair(stored.image, stored.sketches, 64, 0, 0, None)
     sketches, images = pair["sketch"][None], pair["image"][None]
     made = plain.synthesize(sketches, images)
-    assert torch.equal(made, plain.autoencoder(sketches, images)) and torch.equal(made, plain.synthesize(sketches, images))
+    assert torch.equal(made, plain.autoencoder(sketches, images)) and torch.equal(
+        made, plain.synthesize(sketches, images)
+    )
     assert refined.synthesize(sketches, images).shape == (1, 3, 64, 64)
     assert torch.equal(refined.styles(images), plain.styles(images))
 
 
 def test_models_that_are_none_are_refused(drawn, tmp_path, trained):
-    with pytest.raises(UsageError, match="no such file or folder; expected a run of"):
+    with pytest.raises(UsageError, match="no such file or folder; expected a finished run of"):
         read_model(tmp_path / "absent", CPU)
     with pytest.raises(UsageError, match="holds no model.safetensors"):
         read_model(drawn, CPU)
@@ -197,30 +248,50 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
     told = out.getvalue()
     assert told.startswith("ae, 64 x 64, against out (8 images, 64 x 64)\n")
     found = json.loads((tmp_path / "a.json").read_text())
-    assert (found["format"], found["version"], found["command"]) == ("sketchforge-image-evaluation", 1, "images")
+    assert (found["format"], found["version"], found["command"]) == (
+        "sketchforge-image-evaluation",
+        1,
+        "images",
+    )
     assert found["options"]["seed"] == 0 and found["options"]["lpips"] == [f"squeeze={squeeze}"]
-    assert found["reference"] == {"name": "out", "source": str(drawn), "found": 8, "count": 8, "sizes": "64 x 64"}
-    assert [set(row) & set(evaluation_names()) for row in found["rows"]] == [
-        {"frechet", "kid"}, {"sr", "sr_colour", "sr_texture"}, {"lpips"}, {"skt_rec", "skt_rec_relative"}, {"sty_rec"}
-    ]  # fmt: skip
+    assert found["reference"] == {
+        "name": "out",
+        "source": str(drawn),
+        "found": 8,
+        "count": 8,
+        "sizes": "64 x 64",
+    }
+    by_chance = [row for row in found["rows"] if row["name"] == "chance"]
+    assert [set(row) & set(BETTER) for row in found["rows"] if row not in by_chance] == [
+        {"frechet", "kid"},
+        {"lpips"},
+        {"sr", "sr_colour", "sr_texture"},
+        {"skt_rec", "skt_rec_relative"},
+        {"sty_rec"},
+    ]
     for row in found["rows"]:
         assert row["count"] == (8 if row["pairs"] == "matched" else 12)
         assert row["features"] and row["preprocessing"] and row["weights"]
         for name, title in row["titles"].items():
             figure = row[name]
-            assert title in told and figure["low"] <= figure["value"] <= figure["high"] and figure["images"] == 8
+            assert (
+                title in told and figure["low"] <= figure["value"] <= figure["high"] and figure["images"] == 8
+            )
     assert {gap["figure"] for gap in found["gaps"]} == {"FID, KID", "SR (vgg19)"}
     for gap in found["gaps"] + found["warnings"]:
         assert gap["reason"] in told
-    assert "12 pictures against 8: below 2,048" in told
+    assert "the reference has fewer than 2,048 pictures" in told
     table = [line for line in told.splitlines() if "mismatched  " in line or "matched  " in line]
     assert len(table) == 9 and max(map(len, table)) <= 110
-
-
-def evaluation_names():
-    from sketchforge.metrics.image_evaluation import BETTER
-
-    return BETTER
+    chance = {row["titles"][name]: row[name] for row in by_chance for name in row["titles"]}
+    assert set(chance) == {
+        *(f"SR{part} (builtin)" for part in ("", " colour", " texture")),
+        "Sty-Rec",
+        "Skt-Rec",
+        "Skt-Rec by ink",
+    }
+    line = next(line for line in table if line.startswith("Sty-Rec"))
+    assert line.split()[-4] == f"{chance['Sty-Rec']['value']:.3g}"
 
 
 def test_equal_calls_give_equal_bytes(drawn, trained, tmp_path):
@@ -253,6 +324,7 @@ def test_more_pairs_than_there_are_is_a_warning(monkeypatch, drawn):
         (("--features", "inception=/absent.pth"), "/absent.pth: no such file"),
         (("--lpips", "vgg=/absent.pth"), "/absent.pth: no such file"),
         (("--encoder", "/absent.pth"), "--encoder /absent.pth: neither builtin"),
+        (("--encoder", "inception"), "--encoder inception: neither builtin"),
         (("--samples", "1"), "--samples"),
         (("--reference", "/absent"), "/absent: no such folder or file"),
     ],

@@ -1,4 +1,4 @@
-"""From pictures to features: the resize recipe, the networks, and distances that grow as pictures get worse."""
+"""From pictures to features: the resize recipe, the networks, distances that grow as pictures get worse."""
 
 import cv2
 import numpy as np
@@ -71,7 +71,9 @@ def test_other_arrays_are_refused(builtin):
 
 def test_features_do_not_depend_on_batches(builtin, photos, clean):
     for batch in (1, 7):
-        np.testing.assert_allclose(features_of(photos[:9], builtin, batch=batch), clean[:9], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            features_of(photos[:9], builtin, batch=batch), clean[:9], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_sizes_may_be_mixed(builtin, photos):
@@ -123,7 +125,9 @@ def weights(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("name", "width", "norm"), [("mobilenet_v2", 1280, False), ("squeezenet", 512, True)])
+@pytest.mark.parametrize(
+    ("name", "width", "norm"), [("mobilenet_v2", 1280, False), ("squeezenet", 512, True)]
+)
 def test_pooled_features_are_those_of_torchvisions_network(weights, photos, name, width, norm):
     from safetensors.torch import load_file
 
@@ -131,7 +135,9 @@ def test_pooled_features_are_those_of_torchvisions_network(weights, photos, name
     found = features_of(photos[:2], open_features(name, path, CPU))
     network = {"mobilenet_v2": mobilenet_v2, "squeezenet": squeezenet1_1}[name]().eval()
     network.load_state_dict({key: value.float() for key, value in load_file(path).items()}, strict=False)
-    squares = torch.from_numpy(np.stack([squared(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2) / 255
+    squares = (
+        torch.from_numpy(np.stack([squared(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2) / 255
+    )
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     levels = (squares - mean.view(3, 1, 1)) / deviation.view(3, 1, 1) if norm else squares * 2 - 1
     with torch.no_grad():
@@ -150,7 +156,7 @@ def test_absent_weights_are_told_apart_from_wrong_ones(weights, tmp_path, monkey
         open_features("inception", tmp_path / "absent.pth", CPU)
     with pytest.raises(UsageError, match="no such features; there are inception, builtin"):
         open_features("resnet", None, CPU)
-    with pytest.raises(UsageError, match="has its own weights"):
+    with pytest.raises(UsageError, match="has weights of its own"):
         open_features("builtin", weights / "squeezenet.safetensors", CPU)
     for name in set(NETWORKS) - {"builtin"}:
         other = "squeezenet" if name != "squeezenet" else "mobilenet_v2"

@@ -96,7 +96,9 @@ def test_names_of_sources(tmp_path):
     assert name_of("photos/*.png") == "*.png"
 
 
-@pytest.mark.parametrize(("images", "samples"), [(2, 1), (2, 5), (7, 7), (7, 20), (7, 42), (7, 100), (30, 10)])
+@pytest.mark.parametrize(
+    ("images", "samples"), [(2, 1), (2, 5), (7, 7), (7, 20), (7, 42), (7, 100), (30, 10)]
+)
 def test_mismatched_pairs_are_all_different_and_never_of_one_image(images, samples):
     pairs = mismatched_pairs(images, samples, 3, seed=0)
     assert len(pairs) == min(samples, images * (images - 1))
@@ -123,7 +125,12 @@ def test_every_sketch_of_an_image_takes_its_turn():
 
 def test_matched_pairs_are_of_one_image_each():
     pairs = matched_pairs(10, 4, 3)
-    assert [(pair.content, pair.style, pair.sketch) for pair in pairs] == [(0, 0, 0), (3, 3, 0), (6, 6, 0), (9, 9, 0)]
+    assert [(pair.content, pair.style, pair.sketch) for pair in pairs] == [
+        (0, 0, 0),
+        (3, 3, 0),
+        (6, 6, 0),
+        (9, 9, 0),
+    ]
     assert len(matched_pairs(10, 40, 3)) == 10
 
 
@@ -135,7 +142,9 @@ def means(weights: str = "w", calls: list | None = None) -> FeatureNetwork:
             calls.append(len(squares))
         return squares.float().mean((2, 3))
 
-    return FeatureNetwork("means", "Fréchet (means)", "KID (means)", 8, "levels as they are", weights, "", describe)
+    return FeatureNetwork(
+        "means", "Fréchet (means)", "KID (means)", 8, "levels as they are", weights, "", describe
+    )
 
 
 def test_features_are_computed_once_and_again_when_anything_has_changed(photos, tmp_path):
@@ -181,6 +190,8 @@ def test_the_digest_depends_on_pictures_order_and_network(photos):
     inventory = take_inventory(open_image_set(photos, 0))
     turned = type(inventory)(inventory.digests[::-1], inventory.unreadable, inventory.sizes)
     digests = [
-        features_digest(inventory, means()), features_digest(turned, means()), features_digest(inventory, means("v"))
-    ]  # fmt: skip
+        features_digest(inventory, means()),
+        features_digest(turned, means()),
+        features_digest(inventory, means("v")),
+    ]
     assert len(set(digests)) == 3 and digests[0] == features_digest(inventory, means())

@@ -25,7 +25,7 @@ def weights(tmp_path_factory):
     network = inception_v3(weights=None, aux_logits=False, init_weights=False, num_classes=1008)
     generator = torch.Generator().manual_seed(0)
     state = network.state_dict()
-    for name, value in state.items():
+    for value in state.values():
         if value.ndim == 4:
             value.normal_(std=(2 / value[0].numel()) ** 0.5, generator=generator)
     path = tmp_path_factory.mktemp("inception") / "weights.pth"
@@ -54,9 +54,17 @@ def sets(tmp_path_factory):
 
 def test_kid_agrees_with_torch_fidelity(weights, network, sets):
     theirs = torch_fidelity.calculate_metrics(
-        input1=str(sets[0][0]), input2=str(sets[1][0]), kid=True, kid_subsets=1, kid_subset_size=3, cuda=False,
-        feature_extractor_weights_path=str(weights), cache=False, verbose=False, save_cpu_ram=True,
-    )  # fmt: skip
+        input1=str(sets[0][0]),
+        input2=str(sets[1][0]),
+        kid=True,
+        kid_subsets=1,
+        kid_subset_size=3,
+        cuda=False,
+        feature_extractor_weights_path=str(weights),
+        cache=False,
+        verbose=False,
+        save_cpu_ram=True,
+    )
     a, b = (features_of(pictures, network) for _, pictures in sets)
     found = kernel_distances(a, b)[0]
     assert found == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3) and found != 0

@@ -70,7 +70,14 @@ def drawn(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     photos = make_photos(folder / "photos", 4)
     options = RenderOptions(
-        folder / "out", photos, tom=Path("builtin"), checkpoints=2, size=64, workers=1, threads=1, batch_size=4
+        folder / "out",
+        photos,
+        tom=Path("builtin"),
+        checkpoints=2,
+        size=64,
+        workers=1,
+        threads=1,
+        batch_size=4,
     )
     render(options)
     return folder / "out"

@@ -32,7 +32,9 @@ def test_equals_its_definition(encoder):
         made, wanted = encoder(a, TAPS), encoder(b, TAPS)
     colour, texture = [], []
     for tap in TAPS:
-        x, y = (np.asarray(found[tap][0], np.float64).reshape(found[tap].shape[1], -1) for found in (made, wanted))
+        x, y = (
+            np.asarray(found[tap][0], np.float64).reshape(found[tap].shape[1], -1) for found in (made, wanted)
+        )
         for kept, one, other in ((colour, x.mean(1), y.mean(1)), (texture, x.var(1), y.var(1))):
             kept.append(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
     found = values(encoder, a, b)
@@ -61,7 +63,10 @@ def test_colour_falls_with_other_colours_and_texture_with_other_textures(encoder
     assert values(encoder, red, blue)["colour"][0] < values(encoder, red, 0.9 * red)["colour"][0] - 0.1
     smooth = torch.linspace(-0.5, 0.5, 64).expand(1, 3, 64, 64)
     rough = smooth[..., torch.randperm(64, generator=torch.Generator().manual_seed(0))]
-    assert values(encoder, rough, smooth)["texture"][0] < values(encoder, smooth.flip(3), smooth)["texture"][0] - 0.05
+    assert (
+        values(encoder, rough, smooth)["texture"][0]
+        < values(encoder, smooth.flip(3), smooth)["texture"][0] - 0.05
+    )
 
 
 def test_flat_pictures_have_the_same_texture_none(encoder):

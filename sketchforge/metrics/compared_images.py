@@ -52,7 +52,9 @@ def compare_images(
     device = choose_device(options.device)
     set_threads(options.threads)
     if not options.sets:
-        raise UsageError("eval compare: nothing to compare with the reference; name folders, shards or models")
+        raise UsageError(
+            "eval compare: nothing to compare with the reference; name folders, shards or models"
+        )
     if is_model(options.reference):
         raise UsageError(f"{options.reference}: a model; the reference must be pictures, folders or shards")
     names = _names(options.sets)
@@ -64,7 +66,9 @@ def compare_images(
     gaps += new_gaps
     sets: list[_Pictures | _Model] = []
     for source, name in zip(options.sets, names, strict=True):
-        opened = _Model(options, source, name, device) if is_model(source) else _Pictures(options, source, name)
+        opened = (
+            _Model(options, source, name, device) if is_model(source) else _Pictures(options, source, name)
+        )
         sets.append(opened)
     on_start((inventory.count + sum(one.count for one in sets)) * len(networks))
     reference = described_reference(images, inventory, networks, options.cache, on_picture)
@@ -110,7 +114,8 @@ class _Pictures:
         shared = len(set(self._inventory.digests) & set(reference.inventory.digests))
         if shared:
             whole = shared == len(set(self._inventory.digests)) == len(set(reference.inventory.digests))
-            told = "the very pictures of the reference" if whole else f"{shared} pictures are in the reference, too"
+            told = "the very pictures of the reference"
+            told = told if whole else f"{shared} pictures are in the reference, too"
             warnings.append(Gap(self.name, "pictures", f"{told}: distances are smaller than of others"))
         if len(self._inventory.sizes) == 1:
             warnings += _unlike(self.name, sizes_text(self._inventory), reference)
@@ -162,13 +167,15 @@ def _unlike(name: str, size: str, reference: Reference) -> list[Gap]:
     other = sizes_text(reference.inventory)
     if size == other:
         return []
-    return [Gap(name, "pictures", f"{size}, the reference {other}: what is enlarged looks blurred, and that counts")]
+    return [Gap(name, "pictures", f"{size}, the reference {other}: larger ones are sharper, and that counts")]
 
 
 def _shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
     named = options.shards or (options.reference if is_shards(options.reference) else None)
     if named is None:
-        raise UsageError(f"{source}: a model, which needs sketches; name shards for it to draw out with --shards")
+        raise UsageError(
+            f"{source}: a model, which needs sketches; name shards for it to draw out with --shards"
+        )
     return open_shards(named).require(sketches=1)
 
 

@@ -1,7 +1,7 @@
-"""The networks whose features sets of pictures are compared in: Inception's, for FID and KID proper, and others.
+"""The networks in whose features sets of pictures are compared: Inception, for FID and KID, and others.
 
-Figures in features other than Inception's go by their network's name: they are good for ranks within one report
-and stand beside no published FID.
+Figures in features other than Inception's go by their network's name: they are good for ranks within one
+report and stand beside no published FID.
 
 Shape letters: B batch, D features, S side of the input.
 """
@@ -44,7 +44,9 @@ def open_features(name: str, given: Path | None, device: torch.device) -> Featur
     if name not in NETWORKS:
         raise UsageError(f"{OPTION} {name}: no such features; there are {', '.join(NETWORKS)}")
     if name == "builtin" and given is not None:
-        raise UsageError(f"{OPTION} builtin={given}: the built-in encoder has its own weights; leave out the file")
+        raise UsageError(
+            f"{OPTION} builtin={given}: the built-in encoder has weights of its own; leave out the file"
+        )
     return NETWORKS[name](given, device)
 
 
@@ -145,7 +147,7 @@ def _named(
 
 
 def _loaded(network: nn.Module, path: Path, what: str, device: torch.device) -> nn.Module:
-    """A torchvision `features` with the weights `features.*` of a file, cast up; anything else is passed over."""
+    """A torchvision `features` with the weights `features.*` of a file, cast up; the rest is passed over."""
     state, _ = read_state(path, f"{what} weights (.safetensors, .npz or a PyTorch state dict)")
     network.load_state_dict(features_state(path, what, network, state))
     return network.to(device).eval().requires_grad_(False)
@@ -167,7 +169,9 @@ def features_state(
         if not isinstance(found, Tensor) or found.shape != own.shape:
             raise _misfit(path, what, prefix + name, state)
         if found.is_floating_point() and not bool(found.isfinite().all()):
-            raise SketchforgeError(f"{path}: {prefix + name} holds values that are not numbers; get an intact copy")
+            raise SketchforgeError(
+                f"{path}: {prefix + name} holds values that are not numbers; get an intact copy"
+            )
         loaded[name] = found.to(own.dtype)
     return loaded
 

@@ -2,9 +2,9 @@
 
 FID is this distance in Inception's features and nothing else; in others it goes by their name.
 
-‖μ₁ − μ₂‖² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½). With Σ = RᵀR the eigenvalues of Σ₁Σ₂ are the squares of the singular
-values of R₁R₂ᵀ. So the last trace is their sum: real and not below zero, however few pictures there are, where
-matrix square roots of covariances without full rank come out complex.
+‖μ₁ − μ₂‖² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½). With Σ = RᵀR the eigenvalues of Σ₁Σ₂ are the squares of the
+singular values of R₁R₂ᵀ. So the last trace is their sum: real and not below zero, however few pictures there
+are, where matrix square roots of covariances without full rank come out complex.
 
 Shape letters: N pictures, D features, R rows of a factor.
 """
@@ -59,7 +59,9 @@ def resampled_distances(features: np.ndarray, counts: np.ndarray, reference: Gau
     shown = centred @ reference.factor.T
     squares = (centred**2).sum(1)
     trace = (reference.factor**2).sum()
-    return np.array([_resampled(centred, shown, squares, drawn, trace) for drawn in counts.astype(np.float64)])
+    return np.array(
+        [_resampled(centred, shown, squares, drawn, trace) for drawn in counts.astype(np.float64)]
+    )
 
 
 def _resampled(
@@ -74,7 +76,7 @@ def _resampled(
     own_trace = (weights @ squares[present] - total * mean @ mean) / (total - 1)
     rows = shown[present] - weights @ shown[present] / total
     rows *= np.sqrt(weights / (total - 1))[:, None]
-    # Singular values by the smaller Gram matrix: the square root halves the digits, which spreads do not need.
+    # Singular values by the smaller Gram matrix: its root has half the digits, and spreads need no more.
     gram = rows.T @ rows if rows.shape[1] < rows.shape[0] else rows @ rows.T
     shared = np.sqrt(np.linalg.eigvalsh(gram).clip(0)).sum()
     return float(mean @ mean + own_trace + trace - 2 * shared)

@@ -1,7 +1,7 @@
 """Features of references, kept: they are the same every time, and Inception takes its time.
 
-A file is named by a digest of all that determines what is in it: every picture's pixels, in order, the weights,
-what is done to pictures, and the libraries. So nothing has to be told when something has changed.
+A file is named by a digest of all that determines what is in it: every picture's pixels, in order, the
+weights, what is done to pictures, and the libraries. So nothing has to be told when something has changed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ def cached_features(
     with suppress(OSError):
         import torch
 
-        about = {"features": network.features, "preprocessing": network.preprocessing, "weights": network.weights}
+        about = {
+            "features": network.features,
+            "preprocessing": network.preprocessing,
+            "weights": network.weights,
+        }
         save_tensors(path, FORMAT, VERSION, {"features": torch.from_numpy(found)}, about)
     return found
 

@@ -13,6 +13,9 @@ FORMAT, VERSION = "sketchforge-image-evaluation", 1
 ENOUGH = 2048  # pictures, below which a Fréchet distance says more about the number than about the pictures
 
 MATCHED, MISMATCHED = "matched", "mismatched"  # how sketches and styles were paired
+# The row of what mismatched pairs have without any model: the sketch's own image in place of a picture (SR,
+# Sty-Rec), the style image's sketch in place of its drawing (Skt-Rec).
+CHANCE = "chance"
 # Every figure that a row may have, and which way is better.
 BETTER = {
     "frechet": "lower",

@@ -78,7 +78,9 @@ def features_of(
         squares = np.stack([squared(picture, network.side) for picture in part])
         features = network.describe(torch.from_numpy(squares).permute(0, 3, 1, 2)).float().cpu()
         if not bool(torch.isfinite(features).all()):
-            raise SketchforgeError(f"{network.features}: gives features that are not numbers; get intact weights")
+            raise SketchforgeError(
+                f"{network.features}: gives features that are not numbers; get intact weights"
+            )
         found.append(features.numpy())
         for _ in part:
             on_picture()

@@ -37,11 +37,11 @@ def mean_figures(values: Mapping[str, np.ndarray], groups: Sequence[int], seed: 
 def distance_figures(
     features: np.ndarray, groups: Sequence[int], reference: np.ndarray, seed: int
 ) -> dict[str, Figure]:
-    """"frechet" and "kid" between features (N, D) of `groups` (N numbers) and those of a reference (M, D).
+    """ "frechet" and "kid" between features (N, D) of `groups` (N numbers) and those of a reference (M, D).
 
-    The interval is the figure ± DEVIATIONS standard deviations over DISTANCE_RESAMPLINGS, not the percentiles:
-    a set drawn with repetition has fewer different pictures, and with fewer the Fréchet distance grows, so
-    that its replicates lie all above it. Their spread is what says how sure the figure is.
+    The interval is the figure ± DEVIATIONS standard deviations over DISTANCE_RESAMPLINGS, not percentiles: a
+    set drawn with repetition has fewer different pictures, and with fewer the Fréchet distance grows, so that
+    its replicates lie all above it. Their spread is what says how sure the figure is.
     """
     gaussian = fitted(reference)
     values = {
@@ -52,8 +52,8 @@ def distance_figures(
     if count < 2:
         return {name: Figure(value, None, None, count) for name, value in values.items()}
     generator = numpy_generator(seed, "images")
-    drawn = [np.bincount(generator.integers(count, size=count), minlength=count) for _ in range(DISTANCE_RESAMPLINGS)]
-    counts = np.stack(drawn)[:, place]
+    draws = generator.integers(count, size=(DISTANCE_RESAMPLINGS, count))
+    counts = np.stack([np.bincount(drawn, minlength=count) for drawn in draws])[:, place]
     spreads = {
         "frechet": float(resampled_distances(features, counts, gaussian).std(ddof=1)),
         "kid": float(kernel_distances(features, reference, counts).std(ddof=1)),

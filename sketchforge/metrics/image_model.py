@@ -18,7 +18,7 @@ from sketchforge.autoencoder_file import FORMAT as AUTOENCODER
 from sketchforge.autoencoder_file import read_autoencoder
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_tensor, to_uint8
+from sketchforge.images import to_uint8
 from sketchforge.metrics.image_features import batches
 from sketchforge.metrics.image_pairs import Pair
 from sketchforge.metrics.image_sets import SampleReader
@@ -36,7 +36,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class ImageModel:
-    """An auto-encoder, and the refiner where there is one, which gets no noise: figures must not depend on it."""
+    """An auto-encoder, and the refiner where there is one, without noise: figures must not depend on it."""
 
     autoencoder: AutoEncoder
     refiner: Refiner | None
@@ -54,7 +54,7 @@ class ImageModel:
 
     @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
-        """(B,1,S,S), 1 = paper, and style images (B,3,S,S), in [-1, 1] -> (B,3,S,S) in [-1, 1], on the CPU."""
+        """(B,1,S,S), 1 = paper, and style images (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1] on the CPU."""
         content = self.autoencoder.encode_content(sketches.to(self.device))
         style = self.styles(images)
         made = self.autoencoder.decode(content, style)
@@ -67,8 +67,10 @@ class Made:
 
     pairs: list[Pair]
     sketches: np.ndarray  # uint8 (B,H,W) as they are stored, 255 = paper
-    styles: np.ndarray  # uint8 (B,S,S,3)
-    pictures: np.ndarray  # uint8 (B,S,S,3), as they would be saved
+    contents: np.ndarray  # uint8 (B,S,S,3): the images that the sketches show
+    styles: np.ndarray  # uint8 (B,S,S,3): the style images
+    other_sketches: np.ndarray  # uint8 (B,H,W): of the style images, by the same snapshot
+    pictures: np.ndarray  # uint8 (B,S,S,3): what the model made, as it would be saved
 
 
 def is_model(source: str | Path) -> bool:
@@ -84,8 +86,10 @@ def read_model(path: Path, device: torch.device) -> ImageModel:
     """
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
-        what = f"holds no {MODEL_FILE}; has its training saved one yet?" if path.is_dir() else "no such file or folder"
-        raise UsageError(f"{path}: {what}; expected a run of `sketchforge ae-train` or gan-train, or its model")
+        what = f"holds no {MODEL_FILE}" if path.is_dir() else "no such file or folder"
+        raise UsageError(
+            f"{path}: {what}; expected a finished run of `sketchforge ae-train` or gan-train, or its model"
+        )
     if _format(file) == SYNTHESIZER:
         autoencoder, refiner, _ = read_synthesizer(file)
     else:
@@ -109,26 +113,22 @@ def made_of(
     size = model.size
     for part in batches(pairs, batch):
         contents = [reader.read(pair.content, [pair.sketch]) for pair in part]
-        styles = [
-            content if pair.style == pair.content else reader.read(pair.style, [])
-            for pair, content in zip(part, contents, strict=True)
-        ]
-        sketches = torch.stack(
-            [training_pair(one.image, one.sketches, size, 0, one.key, None)["sketch"] for one in contents]
+        styles = [reader.read(pair.style, [pair.sketch]) for pair in part]
+        given = [training_pair(one.image, one.sketches, size, 0, one.key, None) for one in contents]
+        images = torch.stack(
+            [training_pair(one.image, one.sketches, size, 0, one.key, None)["image"] for one in styles]
         )
-        images = torch.cat([shown(one.image, size) for one in styles])
-        pictures = model.synthesize(sketches, images)
+        pictures = model.synthesize(torch.stack([one["sketch"] for one in given]), images)
         if not bool(torch.isfinite(pictures).all()):
             raise SketchforgeError(f"{name}: makes pictures that are not numbers; train it anew")
-        drawn = np.stack([one.sketches[0] for one in contents])
-        yield Made(part, drawn, to_uint8(images), to_uint8(pictures))
-
-
-def shown(image: np.ndarray, size: int) -> Tensor:
-    """uint8 HxWx3 -> (1,3,size,size) float in [-1, 1], fitted as in training."""
-    from sketchforge.images import fit_square
-
-    return to_tensor(fit_square(image, size, "crop"))
+        yield Made(
+            pairs=part,
+            sketches=np.stack([one.sketches[0] for one in contents]),
+            contents=to_uint8(torch.stack([one["image"] for one in given])),
+            styles=to_uint8(images),
+            other_sketches=np.stack([one.sketches[0] for one in styles]),
+            pictures=to_uint8(pictures),
+        )
 
 
 def _format(file: Path) -> str | None:

@@ -1,7 +1,7 @@
 """Which sketch is drawn out in which style, when a model is measured (paper section 5.2).
 
-Matched: sketch and style are of one image, so that the picture ought to be that image. Mismatched: the style is
-another image's, which is what the model is for.
+Matched: sketch and style are of one image, so that the picture ought to be that image. Mismatched: the style
+is another image's, which is what the model is for.
 """
 
 from __future__ import annotations

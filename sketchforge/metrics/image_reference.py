@@ -20,7 +20,16 @@ from sketchforge.metrics.image_figures import distance_figures
 from sketchforge.metrics.image_sets import ImageSet, Inventory
 from sketchforge.metrics.local_weights import AbsentError
 
-LIBRARIES = ("sketchforge", "numpy", "torch", "torchvision", "torch-fidelity", "lpips", "opencv-python-headless")
+LIBRARIES = (
+    "sketchforge",
+    "numpy",
+    "torch",
+    "torchvision",
+    "torch-fidelity",
+    "lpips",
+    "opencv-python-headless",
+    "pillow",
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,10 @@ class Reference:
 def open_networks(
     asked: Sequence[tuple[str, Path | None]], device: torch.device, gaps: list[Gap]
 ) -> list[FeatureNetwork]:
-    """The networks asked for, by name and file; those that are not there become gaps. Errors: `open_features`."""
+    """The networks asked for, by name and file; those that are not there become gaps.
+
+    Raises what `open_features` raises, but for AbsentError.
+    """
     networks = []
     for name, given in dict.fromkeys(asked):
         try:
@@ -73,16 +85,22 @@ def distance_rows(
     reference: Reference,
     seed: int,
 ) -> list[ImageRow]:
-    """A row per network; `about` holds the row's name, source and pairs, `features` (N, D) of each network."""
+    """A row per network; `about` holds its name, source and pairs, `features` (N, D) of each network."""
     rows = []
     for own, network, other in zip(features, networks, reference.features, strict=True):
         figures = distance_figures(own, groups, other, seed)
         titles = {"frechet": network.frechet, "kid": network.kernel}
         rows.append(
             ImageRow(
-                **about, count=len(own), features=network.features, weights=network.weights,
-                preprocessing=network.preprocessing, figures=figures, titles=titles, note=network.caution,
-            )  # fmt: skip
+                **about,
+                count=len(own),
+                features=network.features,
+                weights=network.weights,
+                preprocessing=network.preprocessing,
+                figures=figures,
+                titles=titles,
+                note=network.caution,
+            )
         )
     return rows
 
@@ -91,8 +109,11 @@ def few(name: str, count: int, reference: Reference) -> list[Gap]:
     """The warning that a Fréchet distance of so few pictures needs."""
     if min(count, reference.inventory.count) >= ENOUGH:
         return []
-    counts = f"{count} pictures against {reference.inventory.count}"
-    reason = f"{counts}: below {ENOUGH:,} the Fréchet distance depends on the counts; compare equal counts only"
+    side = "the reference has" if reference.inventory.count < ENOUGH else "it has"
+    reason = (
+        f"{side} fewer than {ENOUGH:,} pictures: the Fréchet distance depends on how many; compare sets of "
+        "one count with one reference"
+    )
     return [Gap(name, "distances", reason)]
 
 
@@ -103,7 +124,7 @@ def oddities(images: ImageSet, inventory: Inventory) -> tuple[list[Gap], list[Ga
         gaps.append(Gap(images.name, "pictures", f"cannot be read: {inventory.unreadable} of {images.count}"))
     if len(inventory.sizes) > 1:
         sizes = f"{len(inventory.sizes)} sizes, {sizes_text(inventory)}"
-        warnings.append(Gap(images.name, "pictures", f"{sizes}: small pictures are enlarged, and blur counts"))
+        warnings.append(Gap(images.name, "pictures", f"{sizes}: larger ones are sharper, and that counts"))
     return gaps, warnings
 
 

@@ -1,8 +1,8 @@
 """KID (Bińkowski et al., ICLR 2018) between sets of pictures of any size, in any features.
 
-The squared maximum mean discrepancy with the kernel (x·y / D + 1)³, in its unbiased form (Gretton et al. 2012,
-Eq. 3) over whole sets. Published figures are means over 100 draws of 1,000 pictures: the same in expectation,
-with less luck in ours. In Inception's features it is KID proper.
+The squared maximum mean discrepancy with the kernel (x·y / D + 1)³, in its unbiased form (Gretton et al.
+2012, Eq. 3) over whole sets. Published figures are means over 100 draws of 1,000 pictures: the same in
+expectation, with less luck in ours. In Inception's features it is KID proper.
 
 `kernel_distance` does the same for sketches; here sets may have tens of thousands, so kernels come in blocks.
 
@@ -18,7 +18,9 @@ from sketchforge.metrics.frechet import checked
 BLOCK = 1024  # rows of a kernel that are in memory at a time
 
 
-def kernel_distances(features: np.ndarray, reference: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+def kernel_distances(
+    features: np.ndarray, reference: np.ndarray, counts: np.ndarray | None = None
+) -> np.ndarray:
     """features (M, D), reference (N, D) -> (K,), one number per row of counts; None: each picture once.
 
     counts (K, M): how often each picture of the first set counts, as a bootstrap has drawn it. Pairs of a

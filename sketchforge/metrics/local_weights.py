@@ -1,4 +1,4 @@
-"""Weights files of measures: named by the user or lying where they belong; never downloaded, never replaced."""
+"""Weights files of measures: named by the user or lying where they belong; never downloaded."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def local_weights(name: str, given: Path | None, option: str) -> Path:
     if path is None:
         file = KNOWN[name]
         raise AbsentError(
-            f"no weights of {name}: looked for {file.looked_for()}; place them there (docs/weights.md) or name a "
-            f"file, {option} {name}=FILE"
+            f"no weights of {name}: looked for {file.looked_for()}; place them there (docs/weights.md) or "
+            f"name a file, {option} {name}=FILE"
         )
     return path
 

@@ -1,13 +1,14 @@
 """The measurement of a model's pictures: FID and KID, SR, LPIPS, Skt-Rec and Sty-Rec (paper section 5.2).
 
-Of matched pairs the picture ought to be the image: LPIPS. Of mismatched pairs it ought to look like one of the
-reference (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec).
+Of matched pairs the picture ought to be the image: LPIPS. Of mismatched pairs it ought to look like one of
+the reference (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,13 @@ from sketchforge.device import choose_device, set_threads
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import to_tensor
 from sketchforge.metrics.evaluation import Gap
-from sketchforge.metrics.image_evaluation import MATCHED, MISMATCHED, ImageEvaluation, ImageRow
+from sketchforge.metrics.image_evaluation import (
+    CHANCE,
+    MATCHED,
+    MISMATCHED,
+    ImageEvaluation,
+    ImageRow,
+)
 from sketchforge.metrics.image_features import FeatureNetwork, features_of
 from sketchforge.metrics.image_figures import mean_figures
 from sketchforge.metrics.image_model import ImageModel, Made, made_of, read_model
@@ -32,16 +39,17 @@ from sketchforge.metrics.image_reference import (
     open_networks,
 )
 from sketchforge.metrics.image_sets import SampleReader, name_of, open_image_set, shard_images, take_inventory
-from sketchforge.metrics.local_weights import AbsentError, local_weights
+from sketchforge.metrics.local_weights import AbsentError, is_published, local_weights
 from sketchforge.metrics.perceptual_similarity import PREPROCESSING, PerceptualSimilarity, open_lpips
 from sketchforge.metrics.sketch_reconstruction import Redrawing, redrawing_of, sketch_distances
 from sketchforge.metrics.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
-from sketchforge.shards.shard_set import open_shards
-from sketchforge.weight_files import KNOWN
+from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.weights import encoder_digest, load_encoder
 
+RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
+ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
 OWN_SIZE = "pictures and style images at the model's size"
 
 
@@ -70,7 +78,8 @@ def evaluate_images(
     redrawing = _redrawing(options, shards, device, gaps)
 
     given = options.reference is not None
-    images = open_image_set(options.reference, options.samples) if given else shard_images(shards, options.samples)
+    samples = options.samples
+    images = open_image_set(options.reference, samples) if given else shard_images(shards, samples)
     gaps_of_it, warnings = oddities(images, take_inventory(images))
     gaps += gaps_of_it
     # A model cannot make more pixels than it has: the reference is shown as the model's training saw images.
@@ -84,19 +93,22 @@ def evaluate_images(
     about = {"name": name, "source": str(options.model)}
     reader = SampleReader(shards)
     try:
-        measured = _mismatched(model, reader, pairs[MISMATCHED], name, networks, encoders, redrawing, on_picture)
+        made = made_of(model, reader, pairs[MISMATCHED], name)
+        measured, chance = _mismatched(model, made, networks, encoders, redrawing, on_picture)
         matched = _matched(model, reader, pairs[MATCHED], name, similarities, on_picture)
     finally:
         reader.close()
     groups = [pair.content for pair in pairs[MISMATCHED]]
     mixed = about | {"pairs": MISMATCHED}
     rows = distance_rows(mixed, groups, measured.features, networks, reference, options.seed)
-    rows += _relevance_rows(mixed, groups, measured.values, encoders, options.seed)
     alike = [pair.content for pair in pairs[MATCHED]]
     rows += _similarity_rows(about | {"pairs": MATCHED}, alike, matched, similarities, options.seed)
-    if redrawing:
-        rows.append(_redrawn_row(mixed, groups, measured.values, redrawing, options.seed))
-    rows.append(_style_row(mixed, groups, measured.values, model, options.seed))
+    by_chance = {"name": CHANCE, "source": str(options.shards), "pairs": MISMATCHED}
+    for whose, values in ((mixed, measured.values), (by_chance, chance.values)):
+        rows += _relevance_rows(whose, groups, values, encoders, options.seed)
+        if redrawing:
+            rows.append(_redrawn_row(whose, groups, values, redrawing, options.seed))
+        rows.append(_style_row(whose, groups, values, model, options.seed))
     if networks:
         warnings += few(name, len(groups), reference)
     if len(groups) < options.samples:
@@ -139,37 +151,36 @@ class _Measured:
 
 def _mismatched(
     model: ImageModel,
-    reader: SampleReader,
-    pairs: Sequence[Pair],
-    name: str,
+    batches: Iterable[Made],
     networks: Sequence[FeatureNetwork],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Mapping[str, tuple[Encoder, str]],
     redrawing: Redrawing | None,
     on_picture: Callable[[], None],
-) -> _Measured:
-    measured = _Measured(len(networks))
-    for made in made_of(model, reader, pairs, name):
-        pictures, styles = to_tensor(made.pictures), to_tensor(made.styles)
+) -> tuple[_Measured, _Measured]:
+    """What the model's pictures are like, and what they would be like by chance."""
+    measured, chance = _Measured(len(networks)), _Measured(0)
+    for made in batches:
         for number, network in enumerate(networks):
             measured.add_features(number, features_of(made.pictures, network))
-        for title, encoder in encoders:
-            here = next(encoder.parameters()).device
-            for part, found in style_relevance(encoder, pictures.to(here), styles.to(here)).items():
-                measured.add(f"{title} {part}", found)
-        cosine = torch.nn.functional.cosine_similarity(model.styles(pictures), model.styles(styles), dim=1)
-        measured.add("sty_rec", cosine)
+        styles = to_tensor(made.styles)
+        for kept, pictures in ((measured, to_tensor(made.pictures)), (chance, to_tensor(made.contents))):
+            for title, (encoder, _) in encoders.items():
+                here = next(encoder.parameters()).device
+                for part, found in style_relevance(encoder, pictures.to(here), styles.to(here)).items():
+                    kept.add(f"{title} {part}", found)
+            cosine = torch.nn.functional.cosine_similarity(
+                model.styles(pictures), model.styles(styles), dim=1
+            )
+            kept.add("sty_rec", cosine)
         if redrawing:
-            _redraw(measured, made, redrawing)
+            drawn = redrawing.drawn(made.pictures, [pair.sketch for pair in made.pairs])
+            for kept, sketches in ((measured, drawn), (chance, made.other_sketches)):
+                distances = sketch_distances(made.sketches, sketches)
+                kept.add("skt_rec", distances["absolute"])
+                kept.add("skt_rec_relative", distances["relative"])
         for _ in made.pairs:
             on_picture()
-    return measured
-
-
-def _redraw(measured: _Measured, made: Made, redrawing: Redrawing) -> None:
-    drawn = redrawing.drawn(made.pictures, [pair.sketch for pair in made.pairs])
-    found = sketch_distances(made.sketches, drawn)
-    measured.add("skt_rec", found["absolute"])
-    measured.add("skt_rec_relative", found["relative"])
+    return measured, chance
 
 
 def _matched(
@@ -191,23 +202,27 @@ def _matched(
     return measured.values
 
 
-def _encoders(
-    names: Sequence[str], device: torch.device, gaps: list[Gap]
-) -> list[tuple[str, Encoder]]:
-    """(name, encoder) for SR. Raises UsageError for an unknown name, SketchforgeError for unfit weights."""
-    found = []
+def _encoders(names: Sequence[str], device: torch.device, gaps: list[Gap]) -> dict[str, tuple[Encoder, str]]:
+    """Encoders for SR by what they are called, each with the note that its figures need.
+
+    Raises UsageError for an unknown name, SketchforgeError for unfit weights.
+    """
+    found = {}
     for name in dict.fromkeys(names):
         try:
             # Known weights by their file: `load_encoder` would have torchvision download them.
-            encoder = load_encoder(str(local_weights(name, None, "--encoder")) if name in KNOWN else name)
+            path = str(local_weights(name, None, "--encoder")) if name in ENCODERS else name
+            encoder = load_encoder(path)
         except AbsentError as error:
             gaps.append(Gap("", f"SR ({name})", str(error).replace(f"{name}=FILE", "FILE")))
             continue
         missing = [tap for tap in TAPS if tap not in encoder.tap_names()]
         if missing:
             raise SketchforgeError(f"--encoder {name}: has no {missing[0]}, which SR needs; name another")
-        title = name if name in KNOWN else name_of(name).rpartition(".")[0] or name_of(name)
-        found.append((title, encoder.to(device)))
+        title = name if name in ENCODERS else Path(name).stem
+        published = name in ("vgg16", "vgg19") and is_published(name, Path(path))
+        note = "" if published else "not torchvision's VGG: compares within one report only"
+        found[title] = encoder.to(device), note
     return found
 
 
@@ -223,7 +238,9 @@ def _similarities(
     return found
 
 
-def _redrawing(options: EvalImagesOptions, shards: Any, device: torch.device, gaps: list[Gap]) -> Redrawing | None:
+def _redrawing(
+    options: EvalImagesOptions, shards: ShardSet, device: torch.device, gaps: list[Gap]
+) -> Redrawing | None:
     try:
         return redrawing_of(shards, options.tom, device)
     except AbsentError as error:
@@ -235,20 +252,25 @@ def _relevance_rows(
     about: dict[str, Any],
     groups: Sequence[int],
     values: dict[str, np.ndarray],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Mapping[str, tuple[Encoder, str]],
     seed: int,
 ) -> list[ImageRow]:
     rows = []
-    for title, encoder in encoders:
+    for title, (encoder, note) in encoders.items():
         parts = {"sr_colour": "colour", "sr_texture": "texture", "sr": "relevance"}
         figures = mean_figures({key: values[f"{title} {part}"] for key, part in parts.items()}, groups, seed)
-        titles = {"sr_colour": f"SR colour ({title})", "sr_texture": f"SR texture ({title})", "sr": f"SR ({title})"}
-        note = "not VGG: compares within one report only" if title == "builtin" else ""
+        titles = {key: f"{what} ({title})" for key, what in RELEVANCE.items()}
         rows.append(
             ImageRow(
-                **about, count=len(groups), features=f"{title} {'+'.join(TAPS)}", weights=encoder_digest(encoder),
-                preprocessing=OWN_SIZE, figures=figures, titles=titles, note=note,
-            )  # fmt: skip
+                **about,
+                count=len(groups),
+                features=f"{title} {'+'.join(TAPS)}",
+                weights=encoder_digest(encoder),
+                preprocessing=OWN_SIZE,
+                figures=figures,
+                titles=titles,
+                note=note,
+            )
         )
     return rows
 
@@ -262,34 +284,52 @@ def _similarity_rows(
 ) -> list[ImageRow]:
     return [
         ImageRow(
-            **about, count=len(groups), features=one.title, weights=one.weights, preprocessing=PREPROCESSING,
-            figures=mean_figures({"lpips": values[one.title]}, groups, seed), titles={"lpips": one.title},
+            **about,
+            count=len(groups),
+            features=one.title,
+            weights=one.weights,
+            preprocessing=PREPROCESSING,
+            figures=mean_figures({"lpips": values[one.title]}, groups, seed),
+            titles={"lpips": one.title},
             note=one.caution,
         )
         for one in similarities
-    ]  # fmt: skip
+    ]
 
 
 def _redrawn_row(
-    about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], redrawing: Redrawing, seed: int
+    about: dict[str, Any],
+    groups: Sequence[int],
+    values: dict[str, np.ndarray],
+    redrawing: Redrawing,
+    seed: int,
 ) -> ImageRow:
     figures = mean_figures({name: values[name] for name in ("skt_rec", "skt_rec_relative")}, groups, seed)
     size = redrawing.size
     return ImageRow(
-        **about, count=len(groups), features="TOM, the snapshot that drew the sketch", weights=redrawing.digest,
+        **about,
+        count=len(groups),
+        features="TOM, by the snapshot of the sketch",
+        weights=redrawing.digest,
         preprocessing=f"pictures bicubic to {size} x {size}, drawn, black and white as the sketches",
-        figures=figures, titles={"skt_rec": "Skt-Rec", "skt_rec_relative": "Skt-Rec by ink"},
-    )  # fmt: skip
+        figures=figures,
+        titles={"skt_rec": "Skt-Rec", "skt_rec_relative": "Skt-Rec by ink"},
+    )
 
 
 def _style_row(
     about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], model: ImageModel, seed: int
 ) -> ImageRow:
     return ImageRow(
-        **about, count=len(groups), features="f_style of the model itself", weights=model.digest,
-        preprocessing=OWN_SIZE, figures=mean_figures({"sty_rec": values["sty_rec"]}, groups, seed),
-        titles={"sty_rec": "Sty-Rec"}, note="each model by its own encoder: compare between models with care",
-    )  # fmt: skip
+        **about,
+        count=len(groups),
+        features="f_style of the model itself",
+        weights=model.digest,
+        preprocessing=OWN_SIZE,
+        figures=mean_figures({"sty_rec": values["sty_rec"]}, groups, seed),
+        titles={"sty_rec": "Sty-Rec"},
+        note="each model by its own encoder: compare between models with care",
+    )
 
 
 def _record(options: EvalImagesOptions) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Skt-Rec: does the picture, drawn again, give the sketch that it was made from? (paper section 5.2)
 
-The paper prints the figure without a definition. Ours: the picture is drawn by the very snapshot that drew the
-sketch, at the size of the stored sketch and with its thresholds, and the two drawings are compared.
+The paper prints the figure without a definition. Ours: the picture is drawn by the very snapshot that drew
+the sketch, at the size of the stored sketch and with its thresholds, and the two drawings are compared.
 
 Shape letters: B batch, H, W height and width.
 """
@@ -80,14 +80,16 @@ class Redrawing:
 
 
 def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Redrawing:
-    """What draws as these shards were drawn. run: of tom-train, or "builtin"; None: runs/tom and the built-in one.
+    """What draws as these shards were drawn.
+
+    run: of tom-train, or "builtin"; None: runs/tom and the built-in one, whichever drew them.
 
     Raises AbsentError where the shards were drawn otherwise or by other snapshots, UsageError and
     SketchforgeError for a `run` that is none.
     """
     manifest, options = shards.manifest, shards.manifest["options"]
     if options.get("method") != "tom":
-        raise AbsentError(f"{shards.source}: drawn by {options.get('method')}; only TOM's snapshots draw again")
+        raise AbsentError(f"{shards.source}: drawn by {options.get('method')}; only TOM draws again")
     if shards.size is None:
         raise AbsentError(f"{shards.source}: its sketches have many sizes; render with --fit crop or pad")
     runs = [find_run(run)] if run is not None else [one for one in (OWN_RUN, builtin_run()) if one.is_dir()]
@@ -103,9 +105,9 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
         if record and set(wanted) <= there and record["encoder"] == manifest["digests"].get("encoder"):
             break
     else:
+        tried = " or ".join(map(run_name, runs))
         raise AbsentError(
-            f"{shards.source}: not drawn by the snapshots of {' or '.join(map(run_name, runs))}; name the run "
-            "that drew it as --tom"
+            f"{shards.source}: not drawn by the snapshots of {tried}; name the run that drew it as --tom"
         )
     all_styles = TomSketcher.from_run(one, len(record["snapshots"]), device)
     by_digest = {all_styles.digests[style]: place for place, style in enumerate(all_styles.styles)}

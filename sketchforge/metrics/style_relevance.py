@@ -1,8 +1,8 @@
-"""Style relevance (SR): has the picture the colours and textures of its style image? (Zhang et al., CVPR 2020)
+"""Style relevance (SR): has a picture the colours and textures of its style image? (Zhang et al., CVPR 2020)
 
-Zhang et al. (CoCosNet, section 4) compare low-level VGG features, relu1_2 and relu2_2, by their cosine. Taken as
-public practice has it: of each tap the channels' means stand for colour, their variances for texture. The
-single figure of the paper's Table 1 is taken to be the mean of both, and all three are given.
+Zhang et al. (CoCosNet) compare low-level VGG features, relu1_2 and relu2_2, by their cosine. Taken as public
+practice has it: of each tap the channels' means stand for colour, their variances for texture. The single
+figure of the paper's tables is taken to be the mean of both, and all three are given.
 
 Shape letters: B batch, C channels, H, W height and width.
 """
