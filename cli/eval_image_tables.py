@@ -14,7 +14,7 @@ def model_table(found: Any) -> Iterator[str]:
     (model,) = found.models
     yield f"{model['name']}, {model['size']} x {model['size']}, against {_described(found.reference)}"
     chance = {
-        row.titles[name]: f"{figure.value:.3g}"
+        row.titles[name]: figure.value
         for row in found.rows
         if row.name == CHANCE
         for name, figure in row.figures.items()
@@ -23,8 +23,8 @@ def model_table(found: Any) -> Iterator[str]:
     for row in found.rows:
         for name, figure in row.figures.items() if row.name != CHANCE else ():
             title = row.titles[name]
-            line = [title, shown(figure), chance.get(title, "-"), BETTER[name], row.pairs, str(row.count)]
-            table.append(line)
+            without = f"{chance[title]:.{_decimals(figure.value)}f}" if title in chance else "-"
+            table.append([title, shown(figure), without, BETTER[name], row.pairs, str(row.count)])
     yield from _aligned(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
@@ -48,10 +48,13 @@ def comparison_tables(found: Any) -> Iterator[str]:
 
 def shown(figure: Any) -> str:
     """Three digits, the interval with as many decimals."""
-    size = abs(figure.value)
-    decimals = 4 if size < 0.01 else min(4, max(0, 2 - math.floor(math.log10(size))))
+    decimals = _decimals(figure.value)
     ends = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
     return f"{figure.value:.{decimals}f}{ends}"
+
+
+def _decimals(value: float) -> int:
+    return 4 if abs(value) < 0.01 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
 
 
 def _described(reference: Any) -> str:

@@ -291,7 +291,7 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         "Skt-Rec by ink",
     }
     line = next(line for line in table if line.startswith("Sty-Rec"))
-    assert line.split()[-4] == f"{chance['Sty-Rec']['value']:.3g}"
+    assert line.split()[-4] == f"{chance['Sty-Rec']['value']:.3f}"
 
 
 def test_equal_calls_give_equal_bytes(drawn, trained, tmp_path):
