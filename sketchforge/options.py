@@ -109,6 +109,45 @@ class EvalSketchesOptions:
     html: Path | None = None
 
 
+# Networks whose features sets of pictures are compared in, each with its weights file or None.
+FEATURES: tuple[tuple[str, Path | None], ...] = (("inception", None), ("builtin", None))
+
+
+@dataclass(frozen=True)
+class EvalImagesOptions:
+    """`sketchforge eval images`: how good a model's pictures are (paper section 5.2)."""
+
+    model: Path  # a run of ae-train or gan-train, or a model's file
+    shards: str  # sketches to draw out and style images, as for ImageTrainOptions
+    reference: str | None = None  # pictures to compare with, a folder, tars or shards; None: the shards' own
+    samples: int = 1000  # mismatched pairs, and pictures of the reference at most (paper: 40,000)
+    features: tuple[tuple[str, Path | None], ...] = FEATURES
+    lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
+    encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path
+    tom: Path | None = None  # the run that drew the shards, or "builtin"; None: runs/tom or the built-in one
+    cache: Path | None = None  # where features of references are kept; None: in the user's cache folder
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    json: Path | None = None  # file to write
+
+
+@dataclass(frozen=True)
+class EvalCompareOptions:
+    """`sketchforge eval compare`: how far sets of pictures are from a reference."""
+
+    reference: str  # a folder, tars, a list, or shards
+    sets: tuple[str, ...]  # the like, and models
+    shards: str | None = None  # what models draw out; None: the reference, where it is shards
+    samples: int = 2048  # pictures of each set, spread evenly, and mismatched pairs of models; 0: all
+    features: tuple[tuple[str, Path | None], ...] = FEATURES
+    cache: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    json: Path | None = None
+
+
 @dataclass(frozen=True)
 class EncoderTrainOptions:
     """`sketchforge encoder-train`: distil a VGG19-shaped teacher into the compact encoder."""

@@ -34,6 +34,18 @@ def check_weights(file: WeightFile, path: Path) -> None:
         from sketchforge.weights import load_teacher
 
         load_teacher(str(path))
+    elif file.name in ("inception", "squeezenet"):
+        import torch
+
+        from sketchforge.metrics.feature_networks import open_features
+
+        open_features(file.name, path, torch.device("cpu"))
+    elif file.name == "alexnet":
+        import torch
+
+        from sketchforge.metrics.perceptual_similarity import open_lpips
+
+        open_lpips("alex", path, torch.device("cpu"))
     else:
         from sketchforge.edge_weights import load_edge_network
 

@@ -93,7 +93,7 @@ KNOWN = {
         ),
         WeightFile(
             "vgg16",
-            "tom-train --encoder vgg16",
+            "tom-train --encoder vgg16, eval images --lpips vgg",
             ("vgg16-397923af.pth",),
             torch_hub_folder,
             "BSD 3-Clause (torchvision); trained on ImageNet",
@@ -102,7 +102,7 @@ KNOWN = {
         ),
         WeightFile(
             "vgg19",
-            "tom-train --encoder vgg19, encoder-train --teacher vgg19",
+            "tom-train --encoder vgg19, encoder-train --teacher vgg19, eval images: SR",
             ("vgg19-dcbb9e9d.pth",),
             torch_hub_folder,
             "BSD 3-Clause (torchvision); trained on ImageNet",
@@ -137,6 +137,37 @@ KNOWN = {
             "none stated",
             "copy TEED's state dict (block_1.conv1.weight, ...) into that folder, or give any path as "
             "--edge-weights",
+        ),
+        WeightFile(
+            "inception",
+            "eval images and eval compare: FID, KID",
+            ("weights-inception-2015-12-05-6726825d.pth",),
+            torch_hub_folder,
+            "Apache 2.0 (TensorFlow models); trained on ImageNet",
+            "copy torch-fidelity's file into that folder under its own name (pytorch-fid's "
+            "pt_inception-2015-12-05-6726825d.pth is the same), or give any path as "
+            "--features inception=FILE",
+            "6726825d",
+        ),
+        WeightFile(
+            "alexnet",
+            "eval images: LPIPS (the default backbone)",
+            ("alexnet-owt-7be5be79.pth",),
+            torch_hub_folder,
+            "BSD 3-Clause (torchvision); trained on ImageNet",
+            "copy torchvision's file into that folder under its own name, or give any path as "
+            "--lpips alex=FILE",
+            "7be5be79",
+        ),
+        WeightFile(
+            "squeezenet",
+            "eval images --lpips squeeze, eval images and eval compare --features squeezenet",
+            ("squeezenet1_1-b8a52dc0.pth",),
+            torch_hub_folder,
+            "BSD 3-Clause (torchvision); trained on ImageNet",
+            "copy torchvision's file into that folder under its own name, or give any path as "
+            "--lpips squeeze=FILE or --features squeezenet=FILE",
+            "b8a52dc0",
         ),
     )
 }

@@ -1,0 +1,88 @@
+"""The figures of `sketchforge eval images` and `eval compare` as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+def model_table(found: Any) -> Iterator[str]:
+    """A line per figure of one model; then what is missing and what to be careful about."""
+    from sketchforge.metrics.image_evaluation import BETTER, CHANCE
+
+    (model,) = found.models
+    yield f"{model['name']}, {model['size']} x {model['size']}, against {_described(found.reference)}"
+    chance = {
+        row.titles[name]: figure.value
+        for row in found.rows
+        if row.name == CHANCE
+        for name, figure in row.figures.items()
+    }
+    table = [["", "value [95 %]", "chance", "better", "pairs", "pictures"]]
+    for row in found.rows:
+        for name, figure in row.figures.items() if row.name != CHANCE else ():
+            title = row.titles[name]
+            without = f"{chance[title]:.{_decimals(figure.value)}f}" if title in chance else "-"
+            table.append([title, shown(figure), without, BETTER[name], row.pairs, str(row.count)])
+    yield from _aligned(table)
+    yield ""
+    yield "mismatched: the style is another image's; matched: the image's own"
+    yield "chance: the sketch's own image in place of the picture, or another sketch in place of its drawing"
+    yield from _remarks(found)
+
+
+def comparison_tables(found: Any) -> Iterator[str]:
+    """A table per network, a line per set."""
+    yield f"distances from {_described(found.reference)}; lower is better"
+    for features in dict.fromkeys(row.features for row in found.rows):
+        rows = [row for row in found.rows if row.features == features]
+        titles = rows[0].titles
+        table = [["", *titles.values(), "n"]]
+        for row in rows:
+            table.append([row.name, *(shown(row.figures[name]) for name in titles), str(row.count)])
+        yield from _aligned(table)
+        yield ""
+    yield from _remarks(found)
+
+
+def shown(figure: Any) -> str:
+    """Three digits, the interval with as many decimals."""
+    decimals = _decimals(figure.value)
+    ends = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
+    return f"{figure.value:.{decimals}f}{ends}"
+
+
+def _decimals(value: float) -> int:
+    return 4 if abs(value) < 0.01 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+
+def _described(reference: Any) -> str:
+    return f"{reference['name']} ({reference['count']} images, {reference['sizes']})"
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        cells = [
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _remarks(found: Any) -> Iterator[str]:
+    yield "[95 %]: bootstrap over sketches or images; the reference stays as it is"
+    notes: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.note:
+            titles = notes.setdefault(row.note, [])
+            titles += [title for title in row.titles.values() if title not in titles]
+    for note, titles in notes.items():
+        yield f"note: {', '.join(titles)}: {note}"
+    for kind, remarks in (("warning", found.warnings), ("missing", found.gaps)):
+        rows: dict[tuple[str, str], list[str]] = {}
+        for remark in remarks:
+            rows.setdefault((remark.block, remark.reason), []).append(remark.row)
+        for (block, reason), names in rows.items():
+            yield ": ".join(filter(None, (kind, ", ".join(filter(None, names)), block, reason)))

@@ -1,0 +1,91 @@
+"""`sketchforge eval images`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.eval_image_tables import model_table
+from cli.eval_options import FILE, cache_option, features_option, weighted_option
+from cli.options import defaults_of, device_option, on_interrupt, sample_bar, seed_option, threads_option
+from sketchforge.options import EvalImagesOptions
+
+DEFAULTS = defaults_of(EvalImagesOptions)
+
+
+@click.command(
+    "images", epilog="Example: sketchforge eval images --model runs/ae --shards held-out/ --json images.json"
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="RUN",
+    help="A run of ae-train or gan-train, or a model's file.",
+)
+@click.option(
+    "--shards", required=True, metavar="DIR", help="Sketches and style images that the model has not seen."
+)
+@click.option(
+    "--reference",
+    metavar="SRC",
+    help="Images that the pictures should look like: a folder, tars or shards.  [default: the shards' own]",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Pictures to make of mismatched pairs, and images of the reference to look at.",
+)
+@features_option(DEFAULTS["features"])
+@weighted_option(
+    "--lpips",
+    DEFAULTS["lpips"],
+    "NAME[=FILE]",
+    "Backbones of LPIPS and their weights files: alex, vgg, squeeze.",
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    default=DEFAULTS["encoders"],
+    metavar="NAME|FILE",
+    help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: vgg19 builtin]",
+)
+@click.option(
+    "--tom",
+    type=click.Path(path_type=Path),
+    metavar="RUN|builtin",
+    help="Skt-Rec: the run that drew the shards.  [default: runs/tom or the built-in snapshots]",
+)
+@cache_option()
+@seed_option(DEFAULTS["seed"])
+@device_option(DEFAULTS["device"])
+@threads_option(DEFAULTS["threads"])
+@click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON.")
+def images_command(**values: Any) -> None:
+    """Tell how good a model's pictures are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
+
+    Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
+    downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
+    """
+    from sketchforge.metrics.image_evaluation import image_json
+    from sketchforge.metrics.model_images import evaluate_images
+
+    options = EvalImagesOptions(**values)
+    with (
+        on_interrupt(lambda: "features of the reference are kept; run the same command again"),
+        sample_bar("picture") as (start, advance),
+    ):
+        found = evaluate_images(options, start, advance)
+    for line in model_table(found):
+        click.echo(line)
+    if options.json:
+        from sketchforge.files import write_json
+
+        write_json(options.json, image_json(found))
+        click.echo(options.json)

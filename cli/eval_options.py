@@ -1,0 +1,60 @@
+"""What the commands that measure pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Weighted(click.ParamType):
+    """NAME or NAME=FILE: a network and its weights. Which names there are is the library's to say."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Path | None]:
+        if isinstance(value, tuple):
+            return value
+        name, found, path = value.partition("=")
+        if found and not path:
+            self.fail(f"{value!r} names no file; expected NAME or NAME=FILE", param, ctx)
+        return name, Path(path) if found else None
+
+
+def weighted_option(
+    option: str, default: Sequence[tuple[str, Path | None]], metavar: str, help: str, name: str | None = None
+) -> Callable[[Any], Any]:
+    """A repeatable option of networks with their weights."""
+    shown = " ".join(one for one, _ in default)
+    names = (option,) if name is None else (option, name)
+    return click.option(
+        *names,
+        type=Weighted(),
+        multiple=True,
+        default=default,
+        metavar=metavar,
+        help=f"{help} Repeatable.  [default: {shown}]",
+    )
+
+
+def features_option(default: Sequence[tuple[str, Path | None]]) -> Callable[[Any], Any]:
+    return weighted_option(
+        "--features",
+        default,
+        "NAME[=FILE]",
+        "Networks whose features are compared, and their weights files: inception (FID, KID), builtin, "
+        "mobilenet_v2, squeezenet.",
+    )
+
+
+def cache_option() -> Callable[[Any], Any]:
+    return click.option(
+        "--cache",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Where the reference's features are kept.  [default: in the user's cache folder]",
+    )

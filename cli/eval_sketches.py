@@ -1,0 +1,90 @@
+"""`sketchforge eval sketches`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.eval_tables import tables
+from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar, seed_option
+from sketchforge.options import EvalSketchesOptions
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+DEFAULTS = defaults_of(EvalSketchesOptions)
+
+
+@click.command(
+    "sketches",
+    epilog="Example: sketchforge eval sketches --shards out/ --shards out-canny/ --boundaries annotations/ "
+    "--references drawings/ --html sketches.html",
+)
+@click.option(
+    "--shards",
+    type=FOLDER,
+    multiple=True,
+    required=True,
+    metavar="DIR",
+    help="Sketches to measure; repeatable.",
+)
+@click.option(
+    "--boundaries",
+    type=FOLDER,
+    metavar="DIR",
+    help="Content: people's boundaries of the photos, as BSDS500 has them, KEY.mat.",
+)
+@click.option(
+    "--references",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Realism: human drawings to compare with; repeatable, all others are compared with the first.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Images to look at in each folder, spread evenly, the same in all; 0: every one.",
+)
+@seed_option(DEFAULTS["seed"])
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["workers"],
+    show_default=True,
+    metavar="N",
+    help="Processes that measure; 0: as many as pay, one per core at most.",
+)
+@click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON.")
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Write a web page: one file that needs nothing beside it."
+)
+def sketches_command(**values: Any) -> None:
+    """Tell how good sketches are: content, realism, variety and strokes, beside people's.
+
+    Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
+    """
+    from sketchforge.metrics.evaluation import as_json
+    from sketchforge.metrics.lines import evaluate_sketches
+
+    options = EvalSketchesOptions(**values)
+    with (
+        on_interrupt(lambda: "nothing was written; run the same command again"),
+        sample_bar("sketch") as (start, advance),
+    ):
+        found = evaluate_sketches(options, start, advance)
+    for line in tables(found):
+        click.echo(line)
+    if options.json:
+        from sketchforge.files import write_json
+
+        write_json(options.json, as_json(found))
+        click.echo(options.json)
+    if options.html:
+        from sketchforge.report.sketch_page import write_sketch_page
+
+        write_sketch_page(options.html, found)
+        click.echo(options.html)

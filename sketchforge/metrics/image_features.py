@@ -1,0 +1,94 @@
+"""Pictures to features: how a picture becomes a network's input, and sets become matrices.
+
+Shape letters: B batch, N pictures, D features, S side of a square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.errors import SketchforgeError
+
+BATCH = 16
+CROPPED = "largest centred square, bicubic with antialiasing to {side} x {side}, 8 bits"
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network whose features sets are compared in."""
+
+    features: str  # as rows name it, such as "builtin relu3_1+relu4_1"
+    frechet: str  # what the Fréchet distance in its features is called
+    kernel: str  # what the kernel distance is called
+    side: int  # of its input, in pixels
+    recipe: str  # what becomes of pictures, in words
+    weights: str  # digest
+    caution: str  # what has to be said beside its figures; "" for nothing
+    describe: Callable[[Tensor], Tensor]  # uint8 (B,3,side,side) RGB -> (B,D)
+
+    @property
+    def preprocessing(self) -> str:
+        return f"{CROPPED.format(side=self.side)}; {self.recipe}"
+
+
+def squared(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 HxWx3 of any size -> uint8 (side, side, 3): CROPPED, and untouched where the size is right.
+
+    Bicubic with antialiasing is what Parmar et al. (CVPR 2022) found not to alias; without it shrunk pictures
+    differ by the library that shrank them. Raises ValueError for another dtype or shape.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"expected a picture uint8 HxWx3, found {picture.dtype} of shape {picture.shape}")
+    height, width = picture.shape[:2]
+    shortest = min(height, width)
+    top, left = (height - shortest) // 2, (width - shortest) // 2
+    picture = picture[top : top + shortest, left : left + shortest]
+    if shortest == side:
+        return np.ascontiguousarray(picture)
+    # A copy: pictures may be read-only, which torch warns of.
+    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+    resized = torch.nn.functional.interpolate(
+        levels, size=(side, side), mode="bicubic", antialias=True, align_corners=False
+    )
+    return resized[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+
+
+@torch.no_grad()
+def features_of(
+    pictures: Iterable[np.ndarray],
+    network: FeatureNetwork,
+    on_picture: Callable[[], None] = lambda: None,
+    batch: int = BATCH,
+) -> np.ndarray:
+    """Pictures uint8 HxWx3 of any sizes -> float32 (N, D), whatever `batch` is, up to rounding.
+
+    Raises SketchforgeError where features are not finite.
+    """
+    found = []
+    for part in batches(pictures, batch):
+        squares = np.stack([squared(picture, network.side) for picture in part])
+        features = network.describe(torch.from_numpy(squares).permute(0, 3, 1, 2)).float().cpu()
+        if not bool(torch.isfinite(features).all()):
+            raise SketchforgeError(
+                f"{network.features}: gives features that are not numbers; get intact weights"
+            )
+        found.append(features.numpy())
+        for _ in part:
+            on_picture()
+    return np.concatenate(found) if found else np.empty((0, 0), np.float32)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive lists of `size`, the last one perhaps shorter."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part

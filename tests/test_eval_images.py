@@ -1,0 +1,342 @@
+"""`sketchforge eval images`: a model's pictures measured, with models whose answers are known."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_photos
+from safetensors.torch import save_file
+from torchvision.models import squeezenet1_1
+
+from cli.main import run
+from sketchforge.autoencoder_file import write_autoencoder
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.metrics import evaluation, feature_networks, figures, image_figures, model_images
+from sketchforge.metrics.image_evaluation import BETTER
+from sketchforge.metrics.image_model import is_model, read_model
+from sketchforge.metrics.image_sets import SampleReader
+from sketchforge.models.autoencoder import AutoEncoder
+from sketchforge.models.gan import Refiner
+from sketchforge.options import EvalImagesOptions, RenderOptions
+from sketchforge.pairs import training_pair
+from sketchforge.render import render
+from sketchforge.shards.shard_set import open_shards
+from sketchforge.synthesizer_file import write_synthesizer
+
+CPU = torch.device("cpu")
+BUILTIN = (("builtin", None),)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """And small inputs: quicker, and as good for what is tested."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (evaluation, figures):
+            patch.setattr(module, "RESAMPLINGS", 20)
+        patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
+        patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_from_outside(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """Eight photos by two built-in snapshots, 64 pixels."""
+    folder = tmp_path_factory.mktemp("drawn")
+    options = RenderOptions(
+        folder / "out",
+        make_photos(folder / "photos", 8),
+        tom=Path("builtin"),
+        checkpoints=2,
+        size=64,
+        workers=1,
+        threads=1,
+    )
+    render(options)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def squeeze(tmp_path_factory) -> Path:
+    """SqueezeNet's random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        path = tmp_path_factory.mktemp("weights") / "squeeze.safetensors"
+        save_file(squeezenet1_1().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run of an untrained auto-encoder; beside it gan/, the same with a refiner."""
+    folder = tmp_path_factory.mktemp("runs")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoEncoder(64, 0.0625).eval()
+        write_autoencoder(folder / "ae" / "model.safetensors", model, {})
+        write_synthesizer(
+            folder / "gan" / "model.safetensors", model, Refiner(64, 0.0625, model.style_dim).eval(), {}
+        )
+    return folder / "ae"
+
+
+class Copies:
+    """A model that gives back one of the two that it is given; f_style is the mean colour."""
+
+    size, digest, refiner = 64, "none", None
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def styles(self, images):
+        return images.mean((2, 3)) + 1
+
+    def synthesize(self, sketches, images):
+        return images if self.what == "style" else sketches.expand(-1, 3, -1, -1)
+
+
+def measured(monkeypatch, drawn, model=None, **changes) -> dict:
+    """Figures by their titles."""
+    if model is not None:
+        monkeypatch.setattr(model_images, "read_model", lambda path, device: model)
+    options = {
+        "features": BUILTIN,
+        "lpips": (),
+        "encoders": ("builtin",),
+        "samples": 16,
+        "threads": 1,
+        "device": "cpu",
+    }
+    found = model_images.evaluate_images(EvalImagesOptions(Path("model"), str(drawn), **(options | changes)))
+    return {
+        ("chance: " if row.name == "chance" else "") + row.titles[name]: figure.value
+        for row in found.rows
+        for name, figure in row.figures.items()
+    }
+
+
+def test_figures_follow_style_and_sketch_as_their_names_say(monkeypatch, drawn, squeeze):
+    """One who copies the style image is perfect in style, one who copies the sketch is in content: were the
+    two mixed up anywhere on the way, this would tell."""
+    given = {"lpips": (("squeeze", squeeze),)}
+    style = measured(monkeypatch, drawn, Copies("style"), **given)
+    sketch = measured(monkeypatch, drawn, Copies("sketch"), **given)
+    for title in ("SR (builtin)", "SR colour (builtin)", "SR texture (builtin)", "Sty-Rec"):
+        assert style[title] == pytest.approx(1, abs=1e-5) and sketch[title] < 0.99, title
+    assert style["LPIPS (squeeze, other weights)"] == pytest.approx(0, abs=1e-6)
+    assert sketch["LPIPS (squeeze, other weights)"] > 0.01
+    assert sketch["Skt-Rec by ink"] < style["Skt-Rec by ink"] - 0.1
+    # Whatever style it has: the pictures are those of the reference, each as often as every other.
+    assert style["Fréchet (builtin relu3_1+relu4_1)"] < sketch["Fréchet (builtin relu3_1+relu4_1)"] / 50
+    assert style["KID (builtin relu3_1+relu4_1)"] < sketch["KID (builtin relu3_1+relu4_1)"] / 10
+
+
+def test_what_matched_pairs_are_measured_with_is_the_image(monkeypatch, drawn, squeeze):
+    """A model that turns pictures upside down: LPIPS sees it, colours do not."""
+
+    class Turned(Copies):
+        def synthesize(self, sketches, images):
+            return images.flip(2)
+
+    found = measured(monkeypatch, drawn, Turned("style"), lpips=(("squeeze", squeeze),))
+    assert found["LPIPS (squeeze, other weights)"] > 0.01 and found["Sty-Rec"] == pytest.approx(1, abs=1e-4)
+
+
+def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
+    """A model that gives the sketch's own image back has the style that chance has, and the sketch by heart;
+    what has the style image's sketch has that of chance."""
+    shards = open_shards(drawn)
+    reader = SampleReader(shards)
+    stored = [reader.read(index, [0, 1]) for index in range(shards.num_samples)]
+    reader.close()
+
+    class Knows(Copies):
+        """It finds the image by the sketch."""
+
+        def synthesize(self, sketches, images):
+            found = []
+            for sketch in sketches:
+                levels = ((sketch[0] + 1) * 127.5).round().byte().numpy()
+                own = next(
+                    one for one in stored if any(np.array_equal(levels, other) for other in one.sketches)
+                )
+                found.append(training_pair(own.image, own.sketches, 64, 0, 0, None)["image"])
+            return torch.stack(found)
+
+    found = measured(monkeypatch, drawn, Knows("content"))
+    for title in ("SR (builtin)", "SR colour (builtin)", "SR texture (builtin)", "Sty-Rec"):
+        assert found[title] == pytest.approx(found[f"chance: {title}"], rel=1e-5) and found[title] < 0.999
+    for title in ("Skt-Rec", "Skt-Rec by ink"):
+        assert found[title] < found[f"chance: {title}"] / 2
+    copies = measured(monkeypatch, drawn, Copies("style"))
+    assert copies["Skt-Rec"] == pytest.approx(found["chance: Skt-Rec"], rel=0.15)
+
+
+def test_batches_do_not_matter(monkeypatch, drawn, trained):
+    whole = measured(monkeypatch, drawn, read_model(trained, CPU))
+    made_of = model_images.made_of
+    monkeypatch.setattr(model_images, "made_of", lambda *given: made_of(*given, batch=3))
+    for title, value in measured(monkeypatch, drawn).items():
+        assert value == pytest.approx(whole[title], rel=1e-3, abs=1e-4), title
+
+
+def test_another_reference_is_another_distance_and_nothing_else(monkeypatch, drawn, photos):
+    own = measured(monkeypatch, drawn, Copies("style"))
+    other = measured(monkeypatch, drawn, reference=str(photos))
+    differ = {title for title in own if own[title] != other[title]}
+    assert differ == {"Fréchet (builtin relu3_1+relu4_1)", "KID (builtin relu3_1+relu4_1)"}
+
+
+def test_the_models_of_both_stages_are_read(trained, drawn):
+    gan = trained.parent / "gan"
+    assert is_model(trained) and is_model(gan / "model.safetensors") and not is_model(drawn)
+    plain, refined = read_model(trained, CPU), read_model(gan / "model.safetensors", CPU)
+    assert plain.refiner is None and refined.refiner is not None and plain.digest != refined.digest
+    reader = SampleReader(open_shards(drawn))
+    stored = reader.read(0, [0])
+    reader.close()
+    pair = training_pair(stored.image, stored.sketches, 64, 0, 0, None)
+    sketches, images = pair["sketch"][None], pair["image"][None]
+    made = plain.synthesize(sketches, images)
+    assert torch.equal(made, plain.autoencoder(sketches, images)) and torch.equal(
+        made, plain.synthesize(sketches, images)
+    )
+    assert refined.synthesize(sketches, images).shape == (1, 3, 64, 64)
+    assert torch.equal(refined.styles(images), plain.styles(images))
+
+
+def test_models_that_are_none_are_refused(drawn, tmp_path, trained):
+    with pytest.raises(UsageError, match="no such file or folder; expected a finished run of"):
+        read_model(tmp_path / "absent", CPU)
+    with pytest.raises(UsageError, match="holds no model.safetensors"):
+        read_model(drawn, CPU)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(SketchforgeError, match="cannot be read"):
+        read_model(tmp_path, CPU)
+
+
+def test_pictures_that_are_not_numbers_are_refused(monkeypatch, drawn):
+    class Broken(Copies):
+        def synthesize(self, sketches, images):
+            return images * float("nan")
+
+    with pytest.raises(SketchforgeError, match="model: makes pictures that are not numbers"):
+        measured(monkeypatch, drawn, Broken("style"))
+
+
+def words(drawn: Path, trained: Path, *more: object) -> list[str]:
+    given = ["--model", trained, "--shards", drawn, "--samples", 12, "--threads", 1, "--device", "cpu", *more]
+    return ["eval", "images", *map(str, given)]
+
+
+def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(words(drawn, trained, "--json", tmp_path / "a.json", "--lpips", f"squeeze={squeeze}"))
+    assert code == 0 and "error" not in err.getvalue()  # on a slow machine there is a bar
+    told = out.getvalue()
+    assert told.startswith("ae, 64 x 64, against out (8 images, 64 x 64)\n")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["format"], found["version"], found["command"]) == (
+        "sketchforge-image-evaluation",
+        1,
+        "images",
+    )
+    assert found["options"]["seed"] == 0 and found["options"]["lpips"] == [f"squeeze={squeeze}"]
+    assert found["reference"] == {
+        "name": "out",
+        "source": str(drawn),
+        "found": 8,
+        "count": 8,
+        "sizes": "64 x 64",
+    }
+    by_chance = [row for row in found["rows"] if row["name"] == "chance"]
+    assert [set(row) & set(BETTER) for row in found["rows"] if row not in by_chance] == [
+        {"frechet", "kid"},
+        {"lpips"},
+        {"sr", "sr_colour", "sr_texture"},
+        {"skt_rec", "skt_rec_relative"},
+        {"sty_rec"},
+    ]
+    for row in found["rows"]:
+        assert row["count"] == (8 if row["pairs"] == "matched" else 12)
+        assert row["features"] and row["preprocessing"] and row["weights"]
+        for name, title in row["titles"].items():
+            figure = row[name]
+            assert (
+                title in told and figure["low"] <= figure["value"] <= figure["high"] and figure["images"] == 8
+            )
+    assert {gap["figure"] for gap in found["gaps"]} == {"FID, KID", "SR (vgg19)"}
+    for gap in found["gaps"] + found["warnings"]:
+        assert gap["reason"] in told
+    assert "the reference has fewer than 2,048 pictures" in told
+    table = [line for line in told.splitlines() if "mismatched  " in line or "matched  " in line]
+    assert len(table) == 9 and max(map(len, table)) <= 110
+    chance = {row["titles"][name]: row[name] for row in by_chance for name in row["titles"]}
+    assert set(chance) == {
+        *(f"SR{part} (builtin)" for part in ("", " colour", " texture")),
+        "Sty-Rec",
+        "Skt-Rec",
+        "Skt-Rec by ink",
+    }
+    line = next(line for line in table if line.startswith("Sty-Rec"))
+    assert line.split()[-4] == f"{chance['Sty-Rec']['value']:.3f}"
+
+
+def test_equal_calls_give_equal_bytes(drawn, trained, tmp_path):
+    written = []
+    for cache in ("a", "a", "b"):  # features of the reference computed, kept, and computed again
+        more = ("--features", "builtin", "--lpips", "alex", "--cache", tmp_path / cache)
+        assert run(words(drawn, trained, "--json", tmp_path / "a.json", *more)) == 0
+        written.append((tmp_path / "a.json").read_bytes())
+    assert written[0] == written[1] == written[2]
+    assert run(words(drawn, trained, "--json", tmp_path / "a.json", *more, "--seed", 1)) == 0
+    assert (tmp_path / "a.json").read_bytes() != written[0]
+
+
+def test_more_pairs_than_there_are_is_a_warning(monkeypatch, drawn):
+    monkeypatch.setattr(model_images, "read_model", lambda path, device: Copies("style"))
+    options = EvalImagesOptions(
+        Path("m"), str(drawn), samples=100, features=(), lpips=(), encoders=(), threads=1, device="cpu"
+    )
+    found = model_images.evaluate_images(options)
+    assert [warning.reason for warning in found.warnings] == [
+        "56 pairs of 8 images, asked for were 100; there are no more"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--features", "resnet"), "--features resnet: no such features; there are inception, builtin"),
+        (("--features", "inception="), "names no file; expected NAME or NAME=FILE"),
+        (("--features", "inception=/absent.pth"), "/absent.pth: no such file"),
+        (("--lpips", "vgg=/absent.pth"), "/absent.pth: no such file"),
+        (("--encoder", "/absent.pth"), "--encoder /absent.pth: neither builtin"),
+        (("--encoder", "inception"), "--encoder inception: neither builtin"),
+        (("--samples", "1"), "--samples"),
+        (("--reference", "/absent"), "/absent: no such folder or file"),
+    ],
+)
+def test_wrong_usage_is_one_line(drawn, trained, capsys, more, told):
+    assert run(words(drawn, trained, *more)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+
+
+def test_shards_drawn_otherwise_leave_a_gap(ten_sketches, trained, capsys):
+    assert run(words(ten_sketches, trained, "--features", "builtin")) == 0
+    told = capsys.readouterr().out
+    assert "missing: Skt-Rec: " in told and "drawn by canny" in told and "Skt-Rec by ink" not in told
+    assert np.all([title in told for title in ("Sty-Rec", "SR (builtin)")])
