@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sketchforge.models.layers import count_parameters
 from sketchforge.synthesizer_file import SketchPart, StoredModel
 
 FIGURES = {

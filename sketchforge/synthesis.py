@@ -92,6 +92,11 @@ class Synthesizer:
             {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
         )
 
+    @torch.inference_mode()
+    def style_vectors(self, images: Tensor) -> Tensor:
+        """f_style of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
+        return self._autoencoder.encode_style(images.to(device=self.device, memory_format=torch.channels_last))
+
     @overload
     def sketch(self, images: Picture) -> np.ndarray: ...
     @overload
@@ -199,9 +204,9 @@ class Synthesizer:
         """
         if len(sketches) != len(styles):
             raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
-        here: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
-        style = self._autoencoder.encode_style(styles.to(**here))
-        image = self._autoencoder.decode(self._autoencoder.encode_content(sketches.to(**here)), style)
+        style = self.style_vectors(styles)
+        content = sketches.to(device=self.device, memory_format=torch.channels_last)
+        image = self._autoencoder.decode(self._autoencoder.encode_content(content), style)
         drawn = None
         if noise is not None:
             if not self.takes_noise:

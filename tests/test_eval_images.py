@@ -11,23 +11,20 @@ import torch
 from conftest import make_photos
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
+from synthesis_models import ae_run, gan_run
 
 from cli.main import run
-from sketchforge.autoencoder_file import write_autoencoder
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import SketchforgeError
 from sketchforge.metrics import evaluation, feature_networks, figures, image_figures, model_images
 from sketchforge.metrics.image_evaluation import BETTER
-from sketchforge.metrics.image_model import is_model, read_model
+from sketchforge.metrics.image_model import is_model
 from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.models.autoencoder import AutoEncoder
-from sketchforge.models.gan import Refiner
 from sketchforge.options import EvalImagesOptions, RenderOptions
 from sketchforge.pairs import training_pair
 from sketchforge.render import render
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.synthesizer_file import write_synthesizer
+from sketchforge.synthesis import load_model
 
-CPU = torch.device("cpu")
 BUILTIN = (("builtin", None),)
 
 
@@ -82,34 +79,30 @@ def trained(tmp_path_factory) -> Path:
     """A run of an untrained auto-encoder; beside it gan/, the same with a refiner."""
     folder = tmp_path_factory.mktemp("runs")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoEncoder(64, 0.0625).eval()
-        write_autoencoder(folder / "ae" / "model.safetensors", model, {})
-        write_synthesizer(
-            folder / "gan" / "model.safetensors", model, Refiner(64, 0.0625, model.style_dim).eval(), {}
-        )
+        gan_run(folder / "gan")
+        ae_run(folder / "ae")
     return folder / "ae"
 
 
 class Copies:
     """A model that gives back one of the two that it is given; f_style is the mean colour."""
 
-    size, digest, refiner = 64, "none", None
+    size, digest, refines = 64, "none", False
 
     def __init__(self, what: str) -> None:
         self.what = what
 
-    def styles(self, images):
+    def style_vectors(self, images):
         return images.mean((2, 3)) + 1
 
-    def synthesize(self, sketches, images):
+    def synthesize_tensors(self, sketches, images):
         return images if self.what == "style" else sketches.expand(-1, 3, -1, -1)
 
 
 def measured(monkeypatch, drawn, model=None, **changes) -> dict:
     """Figures by their titles."""
     if model is not None:
-        monkeypatch.setattr(model_images, "read_model", lambda path, device: model)
+        monkeypatch.setattr(model_images, "load_model", lambda path, device: model)
     options = {
         "features": BUILTIN,
         "lpips": (),
@@ -146,7 +139,7 @@ def test_what_matched_pairs_are_measured_with_is_the_image(monkeypatch, drawn, s
     """A model that turns pictures upside down: LPIPS sees it, colours do not."""
 
     class Turned(Copies):
-        def synthesize(self, sketches, images):
+        def synthesize_tensors(self, sketches, images):
             return images.flip(2)
 
     found = measured(monkeypatch, drawn, Turned("style"), lpips=(("squeeze", squeeze),))
@@ -164,7 +157,7 @@ def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
     class Knows(Copies):
         """It finds the image by the sketch."""
 
-        def synthesize(self, sketches, images):
+        def synthesize_tensors(self, sketches, images):
             found = []
             for sketch in sketches:
                 levels = ((sketch[0] + 1) * 127.5).round().byte().numpy()
@@ -184,7 +177,7 @@ def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
 
 
 def test_batches_do_not_matter(monkeypatch, drawn, trained):
-    whole = measured(monkeypatch, drawn, read_model(trained, CPU))
+    whole = measured(monkeypatch, drawn, load_model(trained, "cpu"))
     made_of = model_images.made_of
     monkeypatch.setattr(model_images, "made_of", lambda *given: made_of(*given, batch=3))
     for title, value in measured(monkeypatch, drawn).items():
@@ -201,34 +194,20 @@ def test_another_reference_is_another_distance_and_nothing_else(monkeypatch, dra
 def test_the_models_of_both_stages_are_read(trained, drawn):
     gan = trained.parent / "gan"
     assert is_model(trained) and is_model(gan / "model.safetensors") and not is_model(drawn)
-    plain, refined = read_model(trained, CPU), read_model(gan / "model.safetensors", CPU)
-    assert plain.refiner is None and refined.refiner is not None and plain.digest != refined.digest
+    plain, refined = load_model(trained, "cpu"), load_model(gan / "model.safetensors", "cpu")
+    assert not plain.refines and refined.refines and plain.digest != refined.digest
     reader = SampleReader(open_shards(drawn))
     stored = reader.read(0, [0])
     reader.close()
     pair = training_pair(stored.image, stored.sketches, 64, 0, 0, None)
     sketches, images = pair["sketch"][None], pair["image"][None]
-    made = plain.synthesize(sketches, images)
-    assert torch.equal(made, plain.autoencoder(sketches, images)) and torch.equal(
-        made, plain.synthesize(sketches, images)
-    )
-    assert refined.synthesize(sketches, images).shape == (1, 3, 64, 64)
-    assert torch.equal(refined.styles(images), plain.styles(images))
-
-
-def test_models_that_are_none_are_refused(drawn, tmp_path, trained):
-    with pytest.raises(UsageError, match="no such file or folder; expected a finished run of"):
-        read_model(tmp_path / "absent", CPU)
-    with pytest.raises(UsageError, match="holds no model.safetensors"):
-        read_model(drawn, CPU)
-    (tmp_path / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(SketchforgeError, match="cannot be read"):
-        read_model(tmp_path, CPU)
+    assert torch.equal(refined.style_vectors(images), plain.style_vectors(images))
+    assert not torch.equal(refined.synthesize_tensors(sketches, images), plain.synthesize_tensors(sketches, images))
 
 
 def test_pictures_that_are_not_numbers_are_refused(monkeypatch, drawn):
     class Broken(Copies):
-        def synthesize(self, sketches, images):
+        def synthesize_tensors(self, sketches, images):
             return images * float("nan")
 
     with pytest.raises(SketchforgeError, match="model: makes pictures that are not numbers"):
@@ -306,7 +285,7 @@ def test_equal_calls_give_equal_bytes(drawn, trained, tmp_path):
 
 
 def test_more_pairs_than_there_are_is_a_warning(monkeypatch, drawn):
-    monkeypatch.setattr(model_images, "read_model", lambda path, device: Copies("style"))
+    monkeypatch.setattr(model_images, "load_model", lambda path, device: Copies("style"))
     options = EvalImagesOptions(
         Path("m"), str(drawn), samples=100, features=(), lpips=(), encoders=(), threads=1, device="cpu"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from sketchforge.errors import UsageError
 from sketchforge.metrics.evaluation import Gap
 from sketchforge.metrics.image_evaluation import MISMATCHED, ImageEvaluation, ImageRow
 from sketchforge.metrics.image_features import FeatureNetwork, features_of
-from sketchforge.metrics.image_model import ImageModel, is_model, made_of, read_model
+from sketchforge.metrics.image_model import is_model, made_of
 from sketchforge.metrics.image_pairs import Pair, mismatched_pairs
 from sketchforge.metrics.image_reference import (
     Reference,
@@ -37,6 +36,7 @@ from sketchforge.metrics.image_sets import (
 )
 from sketchforge.options import EvalCompareOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.synthesis import Synthesizer, load_model
 
 
 def compare_images(
@@ -129,7 +129,7 @@ class _Model:
 
     def __init__(self, options: EvalCompareOptions, source: str, name: str, device: torch.device) -> None:
         self.name, self.source = name, source
-        self._model: ImageModel = read_model(Path(source), device)
+        self._model: Synthesizer = load_model(source, str(device))
         self._shards: ShardSet = _shards_for(options, source)
         styles = len(self._shards.styles)
         samples = options.samples or self._shards.num_samples
@@ -158,7 +158,7 @@ class _Model:
             "source": self.source,
             "size": model.size,
             "digest": model.digest,
-            "refined": model.refiner is not None,
+            "refined": model.refines,
             "shards": self._shards.source,
         }
 

@@ -28,7 +28,7 @@ from sketchforge.metrics.image_evaluation import (
 )
 from sketchforge.metrics.image_features import FeatureNetwork, features_of
 from sketchforge.metrics.image_figures import mean_figures
-from sketchforge.metrics.image_model import ImageModel, Made, made_of, read_model
+from sketchforge.metrics.image_model import Made, made_of
 from sketchforge.metrics.image_pairs import Pair, matched_pairs, mismatched_pairs
 from sketchforge.metrics.image_reference import (
     described_reference,
@@ -46,6 +46,7 @@ from sketchforge.metrics.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.synthesis import Synthesizer, load_model
 from sketchforge.weights import encoder_digest, load_encoder
 
 RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
@@ -65,7 +66,7 @@ def evaluate_images(
     """
     device = choose_device(options.device)
     set_threads(options.threads)
-    model = read_model(options.model, device)
+    model = load_model(options.model, str(device))
     shards = open_shards(options.shards).require(sketches=1)
     pairs = {
         MATCHED: matched_pairs(shards.num_samples, options.samples, len(shards.styles)),
@@ -118,7 +119,7 @@ def evaluate_images(
         "images",
         _record(options),
         reference.record(),
-        (about | {"size": model.size, "digest": model.digest, "refined": model.refiner is not None},),
+        (about | {"size": model.size, "digest": model.digest, "refined": model.refines},),
         tuple(rows),
         tuple(gaps),
         tuple(warnings),
@@ -150,7 +151,7 @@ class _Measured:
 
 
 def _mismatched(
-    model: ImageModel,
+    model: Synthesizer,
     batches: Iterable[Made],
     networks: Sequence[FeatureNetwork],
     encoders: Mapping[str, tuple[Encoder, str]],
@@ -169,7 +170,7 @@ def _mismatched(
                 for part, found in style_relevance(encoder, pictures.to(here), styles.to(here)).items():
                     kept.add(f"{title} {part}", found)
             cosine = torch.nn.functional.cosine_similarity(
-                model.styles(pictures), model.styles(styles), dim=1
+                model.style_vectors(pictures), model.style_vectors(styles), dim=1
             )
             kept.add("sty_rec", cosine)
         if redrawing:
@@ -184,7 +185,7 @@ def _mismatched(
 
 
 def _matched(
-    model: ImageModel,
+    model: Synthesizer,
     reader: SampleReader,
     pairs: Sequence[Pair],
     name: str,
@@ -318,7 +319,7 @@ def _redrawn_row(
 
 
 def _style_row(
-    about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], model: ImageModel, seed: int
+    about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], model: Synthesizer, seed: int
 ) -> ImageRow:
     return ImageRow(
         **about,
