@@ -180,6 +180,8 @@ class ImageTrainOptions:
     compile: bool = False  # torch.compile
     workers: int | None = None  # processes that prepare data; None: one on a CPU, up to eight for a GPU
     cache: Path | None = None  # where shards of a URL are kept; None: a folder that goes with the run
+    eval_every: int | None = None  # steps; also measure the Fréchet distance, and keep the best model; None: neither
+    best_by: str = "frechet"  # reconstruction | perceptual | frechet: which figure is to be lowest
     skip_bad_shards: bool = False  # pass over what cannot be read, and count it
     fresh: bool = False
     seed: int = 0

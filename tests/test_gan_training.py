@@ -11,12 +11,13 @@ from cli.main import run as command_line
 from sketchforge.autoencoder_file import write_autoencoder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.losses import hinge_discriminator
+from sketchforge.metrics import feature_networks
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from sketchforge.runlog import read_log
 from sketchforge.synthesizer_file import read_synthesizer, write_synthesizer
 from sketchforge.weights import load_encoder
-from trainers import gan_recipe
+from trainers import gan_recipe, previews
 from trainers.gan import Refining
 from trainers.gan_recipe import RECIPES, GanRecipe, recipe_of
 from trainers.gan_session import train_gan
@@ -204,6 +205,34 @@ def test_resumed_ends_with_the_same_bytes(options, tmp_path):
     same = {name: data for name, data in files_of(other.run).items() if name in ("model.safetensors", "grid.png")}
     expected = files_of(options.run)
     assert same == {name: expected[name] for name in same} and len(same) == 2
+
+
+def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_networks, "BUILTIN_SIDE", 64)
+    monkeypatch.setattr(previews, "NUM_MISMATCHED", 12)
+    options = replace(options, eval_every=2)
+    train_gan(options)
+    record = json.loads((options.run / "run.json").read_text())
+    found = {each["step"]: each["seen_frechet"] for each in read_log(options.run / "log.jsonl") if "seen_frechet" in each}
+    assert list(found) == [2, 4, 5] and min(found.values()) > 0
+    step = min(found, key=found.get)
+    assert record["best"] == {"file": "best.safetensors", "step": step, "seen_frechet": found[step]}
+    best = read_synthesizer(options.run / "best.safetensors")
+    assert best[2]["step"] == step and best[2]["seen_frechet"] == found[step]
+    if step == 5:
+        last = read_synthesizer(options.run / "model.safetensors")[1].state_dict()
+        assert all(torch.equal(value, last[name]) for name, value in best[1].state_dict().items())
+
+    with pytest.raises(KeyboardInterrupt):
+        train_gan(replace(options, run=tmp_path / "other"), StopAt(4))
+    train_gan(replace(options, run=tmp_path / "other"))
+    for name in ("best.safetensors", "model.safetensors", "log.jsonl"):
+        assert (tmp_path / "other" / name).read_bytes() == (options.run / name).read_bytes()
+
+
+def test_best_by_a_figure_that_is_not_measured_is_refused(options):
+    with pytest.raises(UsageError, match="--best-by perceptual: this training has no perceptual objective"):
+        train_gan(replace(options, eval_every=2, best_by="perceptual"))
 
 
 def test_an_autoencoder_that_will_not_do_is_named(options, tmp_path):

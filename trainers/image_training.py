@@ -3,6 +3,7 @@
     run.json              format, version, options, recipe, the shards' digest; once finished: the last figures
     model.safetensors     the averaged weights, self-contained
     grid.png              sketches × styles, drawn out by the model
+    best.safetensors      with --eval-every: of the step with the lowest figure
     previews/, log.jsonl, tensorboard/
     state.pt              all that training needs to go on, also to more --steps than it has done
 """
@@ -35,6 +36,7 @@ from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.weights import encoder_digest, load_encoder
+from trainers.best_model import BEST_FILE, BestModel
 from trainers.loop import STATE_FILE, TrainProgress, restore_state, run_steps, save_state
 from trainers.previews import Validation
 from trainers.ranks import Ranks
@@ -127,6 +129,10 @@ def plan_images(
     if options.validation is not None:
         validation = open_shards(options.validation, cache=options.cache)
         validation.require(sketches=1)
+    if options.eval_every and options.best_by == "perceptual" and not perceives:
+        raise UsageError(
+            "--best-by perceptual: this training has no perceptual objective; choose reconstruction or frechet"
+        )
     encoder = None
     if perceives:
         encoder = load_encoder(options.encoder)
@@ -210,18 +216,28 @@ def train_images(
         _follow(plan, procedure, step, order)
         ranks.leave()
         return run / GRID_FILE
-    figures = _train(plan, procedure, step, progress, order)
-    ranks.leave()
     about = {name: plan.record[name] for name in ("options", "recipe", "shards")}
-    write_model(run / MODEL_FILE, procedure, about | {"steps": plan.steps} | figures)
-    write_json(run / RUN_FILE, dict(plan.record) | {"steps_done": plan.steps, "figures": figures})
+
+    def write(path: Path, found: Mapping[str, float]) -> None:
+        write_model(path, procedure, about | {"steps": plan.steps} | found)
+
+    figures, best = _train(plan, procedure, step, progress, order, write)
+    ranks.leave()
+    write(run / MODEL_FILE, figures)
+    kept = {"best": best.record()} if best else {}
+    write_json(run / RUN_FILE, dict(plan.record) | {"steps_done": plan.steps, "figures": figures} | kept)
     return run / GRID_FILE
 
 
 def _train(
-    plan: ImagePlan, procedure: Procedure, start: int, progress: TrainProgress, order: SampleOrder
-) -> dict[str, float]:
-    """Train from step `start` to the end; returns the last figures."""
+    plan: ImagePlan,
+    procedure: Procedure,
+    start: int,
+    progress: TrainProgress,
+    order: SampleOrder,
+    write: Callable[[Path, Mapping[str, float]], None],
+) -> tuple[dict[str, float], BestModel | None]:
+    """Train from step `start` to the end; returns the last figures, and the best model where one is kept."""
     options, recipe, run = plan.options, plan.recipe, plan.options.run
     validation = Validation(
         plan.validation or plan.shards, recipe.size, plan.validation is not None, options.skip_bad_shards
@@ -229,7 +245,10 @@ def _train(
     prefetch = DevicePrefetch(_loader(plan, start, order), plan.device)
     stream = _grouped(prefetch, options.accumulate)
     log = RunLog(run / "log.jsonl", start)
-    every = max(recipe.steps // NUM_PREVIEWS, 1)
+    every = options.eval_every or max(recipe.steps // NUM_PREVIEWS, 1)
+    best = None
+    if options.eval_every:
+        best = BestModel(run, f"{validation.prefix}_{options.best_by}", write)
     skipped = 0
 
     def train(step: int, parts: list[dict[str, Any]]) -> None:
@@ -246,7 +265,11 @@ def _train(
         log.write(done, losses)
         progress.step(done, losses)
         if done % every == 0 or done == recipe.steps:
-            log.write(done, validation.figures(procedure, PERCEPTUAL_TAPS))
+            figures = validation.figures(procedure, PERCEPTUAL_TAPS)
+            if best is not None:
+                figures |= validation.frechet(procedure)
+                best.offer(done, figures)
+            log.write(done, figures)
             write_png(run / "previews" / f"{done:06d}.png", validation.grid(procedure))
 
     def save(step: int) -> None:
@@ -267,7 +290,10 @@ def _train(
     write_png(run / GRID_FILE, validation.grid(procedure))
     waiting = f"{waited / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
     progress.note(f"{waiting}; {validation.summary(figures)}")
-    return figures
+    if best is not None:
+        value, step = best.lowest
+        progress.note(f"best by {options.best_by}: step {step} ({value:.4g}), kept as {run / BEST_FILE}")
+    return figures, best
 
 
 def _follow(plan: ImagePlan, procedure: Procedure, start: int, order: SampleOrder) -> None:
@@ -327,7 +353,7 @@ def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
     """--fresh: remove the files of an earlier run of ours, and nothing else."""
     if found is None:
         return
-    for name in (RUN_FILE, STATE_FILE, MODEL_FILE, GRID_FILE, "log.jsonl"):
+    for name in (RUN_FILE, STATE_FILE, MODEL_FILE, BEST_FILE, GRID_FILE, "log.jsonl"):
         (run / name).unlink(missing_ok=True)
     for name in ("previews", "tensorboard"):
         shutil.rmtree(run / name, ignore_errors=True)
