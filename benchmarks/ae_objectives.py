@@ -71,11 +71,11 @@ VARIANTS = {
     "style triplet": Variant("vanilla + L_s_tri, ×10", ("style_triplet",)),
     "style class": Variant("vanilla + L_s_cls, ×10", ("style_class",)),
     "both classes": Variant("vanilla + L_s_cls + L_c_cls, ×10", ("style_class", "content_class")),
-    "dmi none": Variant("all, without DMI", SELF_SUPERVISED, options=(("dmi", "none"),)),
-    "dmi sketch": Variant("all, DMI by the sketch", SELF_SUPERVISED, options=(("dmi", "sketch"),)),
-    "style none": Variant("all, style at 8² only", SELF_SUPERVISED, options=(("style", "none"),)),
-    "style adain": Variant("all, style by AdaIN", SELF_SUPERVISED, options=(("style", "adain"),)),
-    "style add": Variant("all, style by addition", SELF_SUPERVISED, options=(("style", "add"),)),
+    "dmi none": Variant("all, without DMI", SELF_SUPERVISED, 0.1, options=(("dmi", "none"),)),
+    "dmi sketch": Variant("all, DMI by the sketch", SELF_SUPERVISED, 0.1, options=(("dmi", "sketch"),)),
+    "style none": Variant("all, style at 8² only", SELF_SUPERVISED, 0.1, options=(("style", "none"),)),
+    "style adain": Variant("all, style by AdaIN", SELF_SUPERVISED, 0.1, options=(("style", "adain"),)),
+    "style add": Variant("all, style by addition", SELF_SUPERVISED, 0.1, options=(("style", "add"),)),
 }
 PUBLISHED = {  # Table 2, CelebA-HQ: FID, LPIPS × 100
     "vanilla": (44.3, 18.7), "vanilla + L_c_tri": (34.8, 15.8), "vanilla + L_s_tri": (35.7, 16.3),
