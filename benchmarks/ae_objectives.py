@@ -1,13 +1,15 @@
 """What each self-supervised objective of the auto-encoder is worth: Table 2 at small scale.
 
-    python benchmarks/ae_objectives.py train --data DATA --work DIR [NAME ...]   # again to go on, beside it to share
+    python benchmarks/ae_objectives.py train --data DATA --work DIR [NAME ...]    # again to go on, beside it to share
+    python benchmarks/ae_objectives.py measure --data DATA --work DIR [NAME ...]  # those that are trained, once more
     python benchmarks/ae_objectives.py table --work DIR
 
 DATA holds faces/stylegan2_256 and the weights squeezenet and mobilenet_v2. Of the portraits (by name) every fifth is
 held out; the rest are rendered with the built-in snapshots and trained on. Measured on portraits held out: LPIPS of
 matched pairs (squeeze backbone, whose linear heads were calibrated for another set of weights: good for ranks within
-this table), the squared error, and the Fréchet distance (MobileNetV2's 1280 pooled features) between all portraits and
-mismatched pairs, each sketch in ten other styles. Leaves NAME.json and NAME.png of every variant.
+this table), also with the style picture mirrored or turned upside down, which changes no colour; the squared error; and
+the Fréchet distance (MobileNetV2's 1280 pooled features) between all portraits and mismatched pairs, each sketch in ten
+other styles. Leaves NAME.json and NAME.png of every variant.
 """
 
 from __future__ import annotations
@@ -108,10 +110,16 @@ def train(name: str, data: Path, work: Path, steps: int) -> None:
     )  # fmt: skip
     grid = train_ae(options)
     (work / f"{name}.png").write_bytes(grid.read_bytes())
-    model = read_autoencoder(options.run / "model.safetensors")[0]
+    remeasure(name, data, work)
+
+
+def remeasure(name: str, data: Path, work: Path) -> None:
+    """Of a variant that is trained."""
+    model, about = read_autoencoder(work / "runs" / name / "model.safetensors")
+    folders = shards_of(data, work)
     held_out, training = (read_pairs(open_shards(folder), model.size) for folder in reversed(folders))
     found = measure(model, held_out, training[0], data / "weights")
-    write_json(work / f"{name}.json", {"name": name, "what": variant.what, "steps": steps, **found})
+    write_json(work / f"{name}.json", {"name": name, "what": VARIANTS[name].what, "steps": about["steps"], **found})
 
 
 @torch.no_grad()
@@ -125,8 +133,10 @@ def measure(
     def drawn(sketches: Tensor, styles: Tensor) -> Tensor:
         return torch.cat([model(s, i) for s, i in zip(sketches.split(50), styles.split(50), strict=True)])
 
+    def distance(made: Tensor) -> float:
+        return float(torch.cat([perceive(a, b) for a, b in zip(made.split(50), images.split(50), strict=True)]).mean())
+
     matched = drawn(sketches, images)
-    distance = torch.cat([perceive(a, b) for a, b in zip(matched.split(50), images.split(50), strict=True)])
     others = [drawn(sketches, images.roll(shift, 0)) for shift in range(1, MISMATCHES + 1)]
     real = torch.cat([describe(part) for part in torch.cat([training, images]).split(50)])
     made = torch.cat([describe(part) for other in others for part in other.split(50)])
@@ -135,7 +145,8 @@ def measure(
         for shift, other in enumerate(others, start=1)
     ])
     return {
-        "lpips": float(distance.mean()), "mse": float((matched - images).square().mean()),
+        "lpips": distance(matched), "lpips_mirrored": distance(drawn(sketches, images.flip(3))),
+        "lpips_turned": distance(drawn(sketches, images.flip(2, 3))), "mse": float((matched - images).square().mean()),
         "frechet": frechet(real.double().numpy(), made.double().numpy()), "colour": float(colours.mean()),
         "images": len(images), "mismatched": len(made),
     }  # fmt: skip
@@ -186,8 +197,11 @@ def frechet(real: np.ndarray, made: np.ndarray) -> float:
 
 def table(work: Path) -> None:
     """Mean over seeds, ± half their range."""
-    print("| objectives | LPIPS × 100 | MSE | Fréchet (MobileNetV2) | colour | seeds | paper: FID | paper: LPIPS × 100 |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| objectives | LPIPS × 100 | style mirrored | turned | MSE | Fréchet (MobileNetV2) | colour | seeds "
+        "| paper: FID | paper: LPIPS × 100 |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     rows: dict[str, list[dict[str, Any]]] = {}
     for name, variant in VARIANTS.items():
         path = work / f"{name}.json"
@@ -195,7 +209,8 @@ def table(work: Path) -> None:
             rows.setdefault(variant.what, []).append(json.loads(path.read_text()))
     for what, found in rows.items():
         cells = [_shown([one[key] for one in found], factor, digits)
-                 for key, factor, digits in (("lpips", 100, 2), ("mse", 1, 4), ("frechet", 1, 2), ("colour", 1, 3))]
+                 for key, factor, digits in (("lpips", 100, 2), ("lpips_mirrored", 100, 2), ("lpips_turned", 100, 2),
+                                             ("mse", 1, 4), ("frechet", 1, 1), ("colour", 1, 3))]
         reference = what.removesuffix(", ×10") if what.startswith("vanilla") else what
         published = [str(value) for value in PUBLISHED.get(reference, ("", ""))]
         print("| " + " | ".join([what, *cells, str(len(found)), *published]) + " |")
@@ -226,10 +241,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train and measure; variants that are done are left out")
-    training.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    training.add_argument("--data", type=Path, required=True)
-    training.add_argument("--work", type=Path, required=True)
     training.add_argument("--steps", type=int, default=STEPS)
+    again = commands.add_parser("measure", help="measure variants that are trained once more")
+    for command in (training, again):
+        command.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+        command.add_argument("--data", type=Path, required=True)
+        command.add_argument("--work", type=Path, required=True)
     commands.add_parser("table", help="and curves as SVG").add_argument("--work", type=Path, required=True)
     asked = parser.parse_args()
     if asked.command == "table":
@@ -237,6 +254,10 @@ def main() -> None:
         curves(asked.work)
         return
     asked.work.mkdir(parents=True, exist_ok=True)
+    if asked.command == "measure":
+        for name in asked.names or [name for name in VARIANTS if (asked.work / f"{name}.json").is_file()]:
+            remeasure(name, asked.data, asked.work)
+        return
     shards_of(asked.data, asked.work)
     for name in asked.names or VARIANTS:
         claim = asked.work / f"{name}.claimed"  # so that several of these commands can share the work
