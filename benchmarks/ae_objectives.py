@@ -208,7 +208,7 @@ def table(work: Path) -> None:
         if path.is_file():
             rows.setdefault(variant.what, []).append(json.loads(path.read_text()))
     for what, found in rows.items():
-        cells = [_shown([one[key] for one in found], factor, digits)
+        cells = [_shown([one[key] for one in found if key in one], factor, digits)
                  for key, factor, digits in (("lpips", 100, 2), ("lpips_mirrored", 100, 2), ("lpips_turned", 100, 2),
                                              ("mse", 1, 4), ("frechet", 1, 1), ("colour", 1, 3))]
         reference = what.removesuffix(", ×10") if what.startswith("vanilla") else what
@@ -232,6 +232,8 @@ def curves(work: Path) -> None:
 
 
 def _shown(values: list[float], factor: float, digits: int) -> str:
+    if not values:
+        return ""
     mean = factor * sum(values) / len(values)
     spread = factor * (max(values) - min(values)) / 2
     return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if len(values) > 1 else "")
