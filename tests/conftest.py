@@ -129,6 +129,13 @@ def run_python(code: str, *arguments: object, **more: str) -> subprocess.Complet
     )
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """What one test sets torch to, the next one does not inherit."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 def run_cli(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m sketchforge` with these arguments."""
     return subprocess.run(
