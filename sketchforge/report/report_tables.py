@@ -1,0 +1,278 @@
+"""The tables of a report: those of the paper with its own figures beside ours, all figures, runs, sketches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sketchforge.metrics.evaluation import CONTENT, REALISM, STROKES, VARIETY, Evaluation, Figure
+from sketchforge.metrics.image_evaluation import BETTER
+from sketchforge.report.published import (
+    TABLE_1,
+    TABLE_2,
+    TABLE_3,
+    TABLE_4,
+    in_table_1,
+    in_table_2,
+    in_table_3,
+    in_table_4,
+    objectives_of,
+)
+from sketchforge.report.report_content import ModelFindings, Report
+from sketchforge.report.sketch_columns import COLUMNS, Column
+from sketchforge.report.tables import Cell, Heading, Table, TableRow, digits, figure_cell
+
+BESIDE = (
+    "Columns of the paper: its Table {0}, 1024 pixels, {1}. For the order of variants, not the size of figures: "
+    "ours are of other data, sizes and lengths of training."
+)
+ARROWS = {"lower": "↓", "higher": "↑"}
+
+Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Figure]]]]
+
+
+def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
+    """Tables 1 to 4; without a model there are none."""
+    if not models:
+        return []
+    autoencoders = [model for model in models if model.run.command == "ae-train"]
+    distances = [("↓", 1.0, lambda model: model.figures("frechet")), ("↓", 1.0, lambda model: model.figures("kid"))]
+    relevance = ("↑", 1.0, lambda model: model.figures("sr_colour", "sr_texture", "sr"))
+    matched = ("↓", 100.0, lambda model: model.matched)
+    redrawn = ("↓", 1.0, lambda model: model.figures("skt_rec", "skt_rec_relative"))
+    style = ("↑", 1.0, lambda model: model.figures("sty_rec"))
+    found = [
+        _paper_table(
+            "Table 1: all methods",
+            models,
+            [*distances, relevance],
+            ("CelebA-HQ FID ↓", "CelebA-HQ SR ↑", "WikiArt FID ↓", "WikiArt SR ↑"),
+            TABLE_1,
+            lambda model: in_table_1(model.run.command, model.recipe),
+            (
+                BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),
+                "The paper's AE has all objectives; a GAN stands beside its AE + GAN whatever auto-encoder it refines.",
+            ),
+        )
+    ]
+    if not autoencoders:
+        return found
+    found += [
+        _paper_table(
+            "Table 2: the auto-encoder's objectives",
+            autoencoders,
+            [*distances, matched],
+            ("FID ↓", "LPIPS × 100 ↓"),
+            TABLE_2,
+            lambda model: in_table_2(model.recipe),
+            (
+                BESIDE.format(2, "CelebA-HQ"),
+                "What a row is follows from the objectives that are on in the run's recipe, whatever their weights.",
+            ),
+        ),
+        _paper_table(
+            "Table 3: dual mask injection",
+            autoencoders,
+            [matched, redrawn],
+            ("LPIPS × 100 ↓", "Skt-Rec ↓"),
+            TABLE_3,
+            lambda model: in_table_3(model.recipe),
+            (
+                BESIDE.format(3, "WikiArt"),
+                "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins in is another "
+                "matter (Table 4), and is told below the name of a run.",
+            ),
+        ),
+        _paper_table(
+            "Table 4: how style joins in",
+            autoencoders,
+            [matched, style],
+            ("LPIPS × 100 ↓", "Sty-Rec ↑"),
+            TABLE_4,
+            lambda model: in_table_4(model.recipe),
+            (BESIDE.format(4, "WikiArt"), "Sty-Rec asks each model's own style encoder: compare with care."),
+        ),
+    ]
+    return found
+
+
+def _paper_table(
+    title: str,
+    models: Sequence[ModelFindings],
+    columns: Columns,
+    of_paper: Sequence[str],
+    published: Mapping[str, tuple[str, ...]],
+    place: Callable[[ModelFindings], str | None],
+    notes: tuple[str, ...],
+) -> Table:
+    """The paper's rows in its order, runs of ours in the place of those they correspond to, others below."""
+    titles = [
+        (name, factor, arrow, figures)
+        for arrow, factor, figures in columns
+        for name in dict.fromkeys(name for model in models for name in figures(model))
+    ]
+    headings = [
+        Heading(f"{name}{' × 100' if factor == 100 else ''} {arrow}") for name, factor, arrow, _ in titles
+    ]
+    headings += [Heading(f"paper: {name}", published=True) for name in of_paper]
+    rows = []
+    for name in (*published, None):
+        of_paper_here = tuple(Cell(value) for value in published[name]) if name else (Cell(),) * len(of_paper)
+        here = [model for model in models if place(model) == name]
+        for model in here:
+            ours = tuple(
+                figure_cell(figures(model).get(title), factor) for title, factor, _, figures in titles
+            )
+            rows.append(TableRow(model.name, ours + of_paper_here, _about(model, name)))
+        if name and not here:
+            rows.append(TableRow(name, (Cell(),) * len(titles) + of_paper_here, published=True))
+    counts = sorted({row.count for model in models for row in model.rows() if row.pairs == "mismatched"})
+    several = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "no"
+    return Table(title, "run", tuple(headings), tuple(rows), (*notes, f"Ours: {several} mismatched pairs a model."))
+
+
+def _about(model: ModelFindings, name: str | None) -> str:
+    recipe = model.recipe
+    parts = [name or "not in the paper's table"]
+    if model.run.command == "ae-train":
+        parts.append(f"objectives {objectives_of(recipe)}, DMI {recipe.get('dmi')}, style {recipe.get('style')}")
+    return "; ".join([*parts, model.ground.described])
+
+
+def all_figures(models: Sequence[ModelFindings]) -> Table | None:
+    """Every figure of every model, with what chance has and what it was computed with."""
+    headings = ("value", "chance", "better", "pairs", "pictures", "features", "weights", "preprocessing")
+    numbers = ("value", "chance", "pictures")
+    rows = []
+    for model in models:
+        chance = {row.titles[name]: one for row in model.rows(chance=True) for name, one in row.figures.items()}
+        for row in model.rows():
+            for name, figure in row.figures.items():
+                title = row.titles[name]
+                without = chance.get(title)
+                shown = "" if without is None else f"{without.value:.{digits(figure.value)}f}"
+                words = (BETTER[name], row.pairs, f"{row.count:,}", row.features, row.weights[:16], row.preprocessing)
+                cells = (figure_cell(figure), Cell(shown), *map(Cell, words))
+                rows.append(TableRow(title, cells, f"{model.name}; {model.ground.described}"))
+        if model.ranking.title not in model.figures("lpips"):
+            words = ("lower", "matched", f"{model.ranking.count:,}", "builtin", "", "at the model's size")
+            cells = (figure_cell(model.ranking.figure), Cell(), *map(Cell, words))
+            rows.append(TableRow(model.ranking.title, cells, f"{model.name}; {model.ground.described}"))
+    if not rows:
+        return None
+    return Table(
+        "Every figure of every model",
+        "figure",
+        tuple(Heading(name, words=name not in numbers) for name in headings),
+        tuple(rows),
+        (
+            "Mismatched: the style is another image's; matched: the image's own. Chance: the sketch's own image in "
+            "place of the picture, or another sketch in place of its drawing.",
+            "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
+        ),
+    )
+
+
+def runs_table(models: Sequence[ModelFindings]) -> Table | None:
+    """What was trained, and what the training itself measured at its end."""
+    if not models:
+        return None
+    last = list(dict.fromkeys(name for model in models for name in _last_figures(model)))
+    named = ("command", "size", "steps", "objectives", "DMI", "style", "shards", "seed")
+    rows = []
+    for model in models:
+        record, recipe = model.run.record, model.recipe
+        options = record.get("options") or {}
+        autoencoder = model.run.command == "ae-train"
+        words = (
+            model.run.command,
+            str(model.evaluation.models[0]["size"]),
+            f"{record.get('steps_done', 0):,}",
+            objectives_of(recipe) if autoencoder else "",
+            str(recipe.get("dmi", "")) if autoencoder else "",
+            str(recipe.get("style", "")) if autoencoder else "",
+            f"{(record.get('shards') or {}).get('count', '')}",
+            str(options.get("seed", "")),
+        )
+        figures = _last_figures(model)
+        ours = [Cell(f"{figures[name]:.4f}") if name in figures else Cell() for name in last]
+        rows.append(TableRow(model.name, (*map(Cell, words), *ours), f"{options.get('recipe', 'no')} recipe"))
+    headings = [Heading(name, words=name not in ("size", "steps", "shards", "seed")) for name in named]
+    headings += [Heading(name.replace("_", " ") + " ↓") for name in last]
+    return Table(
+        "What was trained",
+        "run",
+        tuple(headings),
+        tuple(rows),
+        ("The last columns are what the training itself measured at its end, on up to 64 images; shards: images.",),
+    )
+
+
+def _last_figures(model: ModelFindings) -> dict[str, float]:
+    found = model.run.record.get("figures")
+    found = found if isinstance(found, Mapping) else {}
+    return {str(name): float(value) for name, value in found.items() if isinstance(value, int | float)}
+
+
+def sketch_tables(evaluation: Evaluation) -> list[Table]:
+    """One of every style's figures, one of every folder's variety, where there are such."""
+    methods = {str(one.path): str(one.manifest["options"].get("method")) for one in evaluation.shards}
+    found = []
+    for title, corner, blocks, kinds in (
+        ("Lines", "style", (CONTENT, REALISM, STROKES), ("style", "people", "reference")),
+        ("Variety", "folder", (VARIETY,), ("folder",)),
+    ):
+        rows = [row for row in evaluation.of_kind(*kinds) if any(row.figures.get(block) for block in blocks)]
+        columns = [
+            column
+            for column in COLUMNS
+            if column.block in blocks and any(row.figure(column.block, column.name) for row in rows)
+        ]
+        if not columns:
+            continue
+        headings = (
+            Heading("drawn by", words=True),
+            *(Heading(_with_arrow(column)) for column in columns),
+            Heading("images"),
+        )
+        shown = []
+        for row in rows:
+            figures = [row.figure(column.block, column.name) for column in columns]
+            cells = [
+                figure_cell(figure, column.factor, column.decimals)
+                for figure, column in zip(figures, columns, strict=True)
+            ]
+            images = max((figure.images for figure in figures if figure), default=0)
+            drawn_by = "people" if row.kind in ("people", "reference") else methods.get(row.source, "")
+            shown.append(TableRow(row.name, (Cell(drawn_by), *cells, Cell(f"{images:,}"))))
+        notes = tuple(f"{column.heading}: {column.explained}" for column in columns)
+        found.append(Table(title, corner, headings, tuple(shown), notes))
+    return found
+
+
+def _with_arrow(column: Column) -> str:
+    if column.block == STROKES:
+        return column.heading  # neither high nor low is better
+    return f"{column.heading} {'↓' if column.block == REALISM else '↑'}"
+
+
+def ranking_table(report: Report) -> Table | None:
+    """Best and worst pictures by their keys."""
+    rows = [
+        TableRow(
+            one.key,
+            (Cell(model.name), Cell(f"{what} {place}"), Cell(f"{one.value:.4f}"), Cell(one.sketch)),
+        )
+        for model in report.models
+        for what, pictures in (("best", model.ranking.best), ("worst", model.ranking.worst))
+        for place, one in enumerate(pictures, start=1)
+    ]
+    if not rows:
+        return None
+    measure = " or ".join(dict.fromkeys(model.ranking.title for model in report.models))
+    headings = (
+        Heading("run", words=True),
+        Heading("rank", words=True),
+        Heading(f"{measure} ↓"),
+        Heading("sketch by", words=True),
+    )
+    return Table("Best and worst pictures", "key", headings, tuple(rows))
