@@ -33,7 +33,7 @@ train-gan: install ## train the GAN that refines it (and the auto-encoder first 
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge gan-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
 eval: install ## measure what is there, sketches in out*/ and models in runs/, into eval/report.html; nothing has to be trained
-	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
 	@echo "to be read in a browser: $(abspath eval/report.html)"
 
 test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)

@@ -11,7 +11,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.report.material import ShardFolder
 from sketchforge.shards.shard_set import ShardSet, open_shards
 
-HELD_OUT, SEEN, UNKNOWN = "held out", "seen in training", "not its training shards"
+HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its training shards"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: 
     """
     usable = [(folder, opened) for folder in folders if (opened := _usable(folder)) is not None]
     usable.sort(key=lambda one: one[0].method != "tom")  # stable
-    trained_on = (record.get("shards") or {}).get("digest")
+    recorded = record.get("shards")
+    trained_on = recorded.get("digest") if isinstance(recorded, Mapping) else None
     own = [folder for folder, opened in usable if shards_digest(opened) == trained_on]
     seen = {key for folder in own for key in folder.keys}
     for folder, _ in usable:

@@ -50,20 +50,22 @@ def find_material(shards: Sequence[Path], models: Sequence[Path]) -> Material:
     What is there and cannot be used is a gap, as is whatever else a report shows. Raises UsageError for a path
     that is named and does not exist.
     """
-    for option, given in (("--shards", shards), ("--model", models)):
-        for path in given:
-            if not path.exists():
-                raise UsageError(f"{option} {path}: no such folder")
     gaps: list[Gap] = []
-    folders = _folders(shards, gaps)
+    own = [Path(OWN_SHARDS), *sorted(Path().glob(f"{OWN_SHARDS}-*"))]
+    folders = find_folders(shards or [path for path in own if (path / schema.MANIFEST).is_file()], gaps)
+    _check_there("--model", models)
     finished, tom_runs = _runs(models, gaps)
     _tell_missing(folders, finished, bool(models), gaps)
     return Material(tuple(folders), finished, tom_runs, tuple(gaps))
 
 
-def _folders(given: Sequence[Path], gaps: list[Gap]) -> list[ShardFolder]:
-    own = [Path(OWN_SHARDS), *sorted(Path().glob(f"{OWN_SHARDS}-*"))]
-    paths = _once(given) if given else [path for path in own if (path / schema.MANIFEST).is_file()]
+def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards") -> list[ShardFolder]:
+    """The folders that hold samples, each once; damaged, empty and unfinished ones become gaps.
+
+    Raises UsageError for one that does not exist.
+    """
+    _check_there(option, given)
+    paths = _once(given)
     found = []
     for path, name in zip(paths, short_names(paths), strict=True):
         try:
@@ -132,6 +134,12 @@ def _tell_missing(
     ):
         if command not in trained:
             gaps.append(Gap("", f"pictures of {what}", f"{where}; `{target}` trains one in minutes"))
+
+
+def _check_there(option: str, paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{option} {path}: no such folder; see `sketchforge eval report --help`")
 
 
 def _once(paths: Sequence[Path]) -> list[Path]:

@@ -129,6 +129,6 @@ def styles_grid(model: Synthesizer, reader: SampleReader, name: str) -> np.ndarr
         pictures = [picture for made in made_of(model, reader, pairs, name) for picture in made.pictures]
         stored = reader.read(content, [sketch])
         heads.append((stored.key, stored.image))
-        rows.append((stored.key, stored.sketches[0]))
+        rows.append(("", stored.sketches[0]))  # of the same images: their names stand above
         cells.append(pictures)
     return labelled_grid("sketch \\ style", heads, rows, cells, GRID_CELL)

@@ -31,8 +31,17 @@ class ModelFindings:
 
     @property
     def recipe(self) -> Mapping[str, Any]:
-        found = self.run.record.get("recipe")
+        return self.recorded("recipe")
+
+    def recorded(self, part: str) -> Mapping[str, Any]:
+        """A part of run.json; empty where there is none, as in runs of other versions."""
+        found = self.run.record.get(part)
         return found if isinstance(found, Mapping) else {}
+
+    @property
+    def steps(self) -> str:
+        done = self.run.record.get("steps_done")
+        return f"{done:,}" if isinstance(done, int) else "unknown"
 
     def rows(self, chance: bool = False) -> list[ImageRow]:
         """Of the model, or of what chance has."""

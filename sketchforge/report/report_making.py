@@ -23,7 +23,7 @@ from sketchforge.model_path import TrainedRun
 from sketchforge.options import EvalImagesOptions, EvalReportOptions, EvalSketchesOptions
 from sketchforge.report.hardware import hardware
 from sketchforge.report.held_out import HELD_OUT, SEEN, Ground, ground_of
-from sketchforge.report.material import Material, ShardFolder, find_material
+from sketchforge.report.material import Material, ShardFolder, find_folders, find_material
 from sketchforge.report.model_samples import picture_error, ranked, styles_grid
 from sketchforge.report.report_content import ModelFindings, Report
 from sketchforge.report.run_curves import run_curves
@@ -35,9 +35,9 @@ from sketchforge.weights import load_encoder
 Bar = AbstractContextManager[tuple[Callable[[int], None], Callable[[], None]]]
 # Weights that measures look for when nothing else is named, and what is missing without them.
 USUAL_WEIGHTS = (
-    ("inception", "--features", "FID, KID"),
-    ("alexnet", "--lpips", "LPIPS (alex)"),
-    ("vgg19", "--encoder", "SR (vgg19)"),
+    ("inception", "--features", "inception=FILE", "FID, KID"),
+    ("alexnet", "--lpips", "alex=FILE", "LPIPS (alex)"),
+    ("vgg19", "--encoder", "FILE", "SR (vgg19)"),
 )
 
 
@@ -53,11 +53,9 @@ def make_report(
     set_threads(options.threads)
     material = find_material(options.shards, options.models)
     gaps, commands = list(material.gaps), []
-    grounds = material.shards
+    grounds: Sequence[ShardFolder] = material.shards
     if options.held_out is not None:
-        held_out = find_material([options.held_out], [])
-        gaps += [gap for gap in held_out.gaps if gap.row]
-        grounds = held_out.shards
+        grounds = find_folders([options.held_out], gaps, "--held-out")
 
     sketches = []
     for group in alike(material.shards):
@@ -144,7 +142,7 @@ def _sketches(
         return []
     for gap in found.gaps:
         reason = gap.reason.replace("--references", "--drawings")
-        gaps.append(Gap(": ".join(filter(None, (where, gap.row))), gap.block, reason))
+        gaps.append(Gap(gap.row or where, gap.block, reason))
     return [found]
 
 
@@ -184,11 +182,11 @@ def _first_lpips(asked: EvalImagesOptions, device: Any) -> PerceptualSimilarity 
 def _missing_weights() -> list[Gap]:
     """What would be missing, were there a model to measure."""
     gaps = []
-    for name, option, figure in USUAL_WEIGHTS:
+    for name, option, value, figure in USUAL_WEIGHTS:
         try:
             local_weights(name, None, option)
         except SketchforgeError as error:
-            gaps.append(Gap("", figure, str(error)))
+            gaps.append(Gap("", figure, str(error).replace(f"{name}=FILE", value)))
     return gaps
 
 

@@ -34,9 +34,9 @@ def _lines(report: Report) -> Iterator[str]:
             yield escaped(f"- {curves.title}: {ends}")
     if report.sketches:
         yield from ["", "## Sketches"]
-    for evaluation in report.sketches:
+    for number, evaluation in enumerate(report.sketches):
         yield from ["", escaped(folders_of(evaluation))]
-        for table in sketch_tables(evaluation):
+        for table in sketch_tables(evaluation, explained=not number):
             yield from _table(table)
     every = all_figures(report.models)
     yield from _section("Every figure", [every] if every else [])
@@ -74,7 +74,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _shown(cell: Cell) -> str:
-    return f"{cell.value} [{cell.ends}]" if cell.ends else cell.value
+    return f"{cell.value} ({cell.ends})" if cell.ends else cell.value
 
 
 def _line(cells: list[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sketchforge import files
 from sketchforge.metrics.evaluation import Evaluation
 from sketchforge.pictures import encode_jpeg
+from sketchforge.report.curves import COLOURS
 from sketchforge.report.model_samples import RankedPicture
 from sketchforge.report.page import data_uri, page, template, text
 from sketchforge.report.report_content import ModelFindings, Report, merged
@@ -83,8 +84,7 @@ def _pictures(models: Sequence[ModelFindings]) -> Iterator[str]:
 
 def _told(model: ModelFindings) -> str:
     size = model.evaluation.models[0]["size"]
-    steps = model.run.record.get("steps_done", 0)
-    return f"{model.run.command}, {size} pixels, {steps:,} steps; {model.ground.described}"
+    return f"{model.run.command}, {size} pixels, {model.steps} steps; {model.ground.described}"
 
 
 def _tables(tables: Sequence[Table]) -> Iterator[str]:
@@ -102,7 +102,8 @@ def _table(table: Table) -> Iterator[str]:
     for row in table.rows:
         about = f'<span class="ends">{text(row.about)}</span>' if row.about else ""
         kind = ' class="of-paper"' if row.published else ""
-        yield f'<tr{kind}><th scope="row">{text(row.name)}{about}</th>'
+        name = text(row.name) if row.published else f"<b>{text(row.name)}</b>"
+        yield f'<tr{kind}><th scope="row">{name}{about}</th>'
         for heading, cell in zip(table.headings, row.cells, strict=True):
             yield f"<td{_kind(heading)}>{_cell(cell, heading)}</td>"
         yield "</tr>\n"
@@ -154,10 +155,21 @@ def _trainings(report: Report) -> Iterator[str]:
     if table:
         yield from _table(table)
     if report.curves:
+        yield from _legend(report.curves[0].runs)
         yield '<div class="curves">\n'
         for curves in report.curves:
             yield from _curve(curves)
         yield '</div>\n<p class="note-below">A point is the mean of the steps since the one before.</p>\n'
+
+
+def _legend(runs: Sequence[str]) -> Iterator[str]:
+    """Whose colour is whose, once for all curves: beside them there may be no room for it."""
+    yield '<ul class="legend">\n'
+    for number, name in enumerate(runs):
+        colour = COLOURS[number % len(COLOURS)]
+        yield f'<li><svg viewBox="0 0 20 10" aria-hidden="true"><path d="M0 5h20" stroke="{colour}" stroke-width="5"/>'
+        yield f"</svg>{text(name)}</li>\n"
+    yield "</ul>\n"
 
 
 def _curve(curves: Curves) -> Iterator[str]:
@@ -167,10 +179,10 @@ def _curve(curves: Curves) -> Iterator[str]:
 
 
 def _sketches(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    for evaluation in evaluations:
+    for number, evaluation in enumerate(evaluations):
         yield f"<h3>{text(folders_of(evaluation))}</h3>\n"
         yield from pictures_table(picture_rows(evaluation))
-        for table in sketch_tables(evaluation):
+        for table in sketch_tables(evaluation, explained=not number):
             yield from _table(table)
 
 

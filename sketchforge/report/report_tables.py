@@ -27,6 +27,7 @@ BESIDE = (
 )
 ARROWS = {"lower": "↓", "higher": "↑"}
 
+Told = Callable[[ModelFindings], str]
 Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Figure]]]]
 
 
@@ -35,6 +36,10 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
     if not models:
         return []
     autoencoders = [model for model in models if model.run.command == "ae-train"]
+
+    def told(*names: str) -> Told:
+        return lambda model: ", ".join(f"{name} {_settings(model)[name]}" for name in names)
+
     distances = [("↓", 1.0, lambda model: model.figures("frechet")), ("↓", 1.0, lambda model: model.figures("kid"))]
     relevance = ("↑", 1.0, lambda model: model.figures("sr_colour", "sr_texture", "sr"))
     matched = ("↓", 100.0, lambda model: model.matched)
@@ -48,6 +53,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("CelebA-HQ FID ↓", "CelebA-HQ SR ↑", "WikiArt FID ↓", "WikiArt SR ↑"),
             TABLE_1,
             lambda model: in_table_1(model.run.command, model.recipe),
+            lambda model: "" if model.run.command == "gan-train" else told("objectives", "DMI", "style")(model),
             (
                 BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),
                 "The paper's AE has all objectives; a GAN stands beside its AE + GAN whatever auto-encoder it refines.",
@@ -64,6 +70,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("FID ↓", "LPIPS × 100 ↓"),
             TABLE_2,
             lambda model: in_table_2(model.recipe),
+            told("objectives", "DMI", "style"),
             (
                 BESIDE.format(2, "CelebA-HQ"),
                 "What a row is follows from the objectives that are on in the run's recipe, whatever their weights.",
@@ -76,6 +83,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("LPIPS × 100 ↓", "Skt-Rec ↓"),
             TABLE_3,
             lambda model: in_table_3(model.recipe),
+            told("objectives", "style"),
             (
                 BESIDE.format(3, "WikiArt"),
                 "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins in is another "
@@ -89,6 +97,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("LPIPS × 100 ↓", "Sty-Rec ↑"),
             TABLE_4,
             lambda model: in_table_4(model.recipe),
+            told("objectives", "DMI"),
             (BESIDE.format(4, "WikiArt"), "Sty-Rec asks each model's own style encoder: compare with care."),
         ),
     ]
@@ -102,6 +111,7 @@ def _paper_table(
     of_paper: Sequence[str],
     published: Mapping[str, tuple[str, ...]],
     place: Callable[[ModelFindings], str | None],
+    told: Told,
     notes: tuple[str, ...],
 ) -> Table:
     """The paper's rows in its order, runs of ours in the place of those they correspond to, others below."""
@@ -110,6 +120,7 @@ def _paper_table(
         for arrow, factor, figures in columns
         for name in dict.fromkeys(name for model in models for name in figures(model))
     ]
+    where = _common_ground(models)
     headings = [
         Heading(f"{name}{' × 100' if factor == 100 else ''} {arrow}") for name, factor, arrow, _ in titles
     ]
@@ -122,20 +133,30 @@ def _paper_table(
             ours = tuple(
                 figure_cell(figures(model).get(title), factor) for title, factor, _, figures in titles
             )
-            rows.append(TableRow(model.name, ours + of_paper_here, _about(model, name)))
+            about = [f"beside {name}" if name else "", told(model), "" if where else model.ground.described]
+            rows.append(TableRow(model.name, ours + of_paper_here, "; ".join(filter(None, about))))
         if name and not here:
             rows.append(TableRow(name, (Cell(),) * len(titles) + of_paper_here, published=True))
     counts = sorted({row.count for model in models for row in model.rows() if row.pairs == "mismatched"})
     several = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "no"
-    return Table(title, "run", tuple(headings), tuple(rows), (*notes, f"Ours: {several} mismatched pairs a model."))
+    ours = f"Ours: {several} mismatched pairs a model{where and f', of {where}'}."
+    return Table(title, "run", tuple(headings), tuple(rows), (ours, *notes))
 
 
-def _about(model: ModelFindings, name: str | None) -> str:
+def _settings(model: ModelFindings) -> dict[str, str]:
+    """What the auto-encoder was trained with, in the words of tables."""
     recipe = model.recipe
-    parts = [name or "not in the paper's table"]
-    if model.run.command == "ae-train":
-        parts.append(f"objectives {objectives_of(recipe)}, DMI {recipe.get('dmi')}, style {recipe.get('style')}")
-    return "; ".join([*parts, model.ground.described])
+    return {
+        "objectives": objectives_of(recipe) if recipe else "unknown",
+        "DMI": str(recipe.get("dmi", "unknown")),
+        "style": str(recipe.get("style", "unknown")),
+    }
+
+
+def _common_ground(models: Sequence[ModelFindings]) -> str:
+    """What all of them were measured on; empty where that differs."""
+    grounds = {model.ground.described for model in models}
+    return grounds.pop() if len(grounds) == 1 else ""
 
 
 def all_figures(models: Sequence[ModelFindings]) -> Table | None:
@@ -180,23 +201,20 @@ def runs_table(models: Sequence[ModelFindings]) -> Table | None:
     named = ("command", "size", "steps", "objectives", "DMI", "style", "shards", "seed")
     rows = []
     for model in models:
-        record, recipe = model.run.record, model.recipe
-        options = record.get("options") or {}
+        options = model.recorded("options")
         autoencoder = model.run.command == "ae-train"
         words = (
             model.run.command,
             str(model.evaluation.models[0]["size"]),
-            f"{record.get('steps_done', 0):,}",
-            objectives_of(recipe) if autoencoder else "",
-            str(recipe.get("dmi", "")) if autoencoder else "",
-            str(recipe.get("style", "")) if autoencoder else "",
-            f"{(record.get('shards') or {}).get('count', '')}",
+            model.steps,
+            *(_settings(model).values() if autoencoder else ("", "", "")),
+            str(model.recorded("shards").get("count", "")),
             str(options.get("seed", "")),
         )
         figures = _last_figures(model)
         ours = [Cell(f"{figures[name]:.4f}") if name in figures else Cell() for name in last]
         rows.append(TableRow(model.name, (*map(Cell, words), *ours), f"{options.get('recipe', 'no')} recipe"))
-    headings = [Heading(name, words=name not in ("size", "steps", "shards", "seed")) for name in named]
+    headings = [Heading(name, words=True) for name in named]
     headings += [Heading(name.replace("_", " ") + " ↓") for name in last]
     return Table(
         "What was trained",
@@ -208,13 +226,15 @@ def runs_table(models: Sequence[ModelFindings]) -> Table | None:
 
 
 def _last_figures(model: ModelFindings) -> dict[str, float]:
-    found = model.run.record.get("figures")
-    found = found if isinstance(found, Mapping) else {}
-    return {str(name): float(value) for name, value in found.items() if isinstance(value, int | float)}
+    found = model.recorded("figures").items()
+    return {str(name): float(value) for name, value in found if isinstance(value, int | float)}
 
 
-def sketch_tables(evaluation: Evaluation) -> list[Table]:
-    """One of every style's figures, one of every folder's variety, where there are such."""
+def sketch_tables(evaluation: Evaluation, explained: bool = True) -> list[Table]:
+    """One of every style's figures, one of every folder's variety, where there are such.
+
+    explained: whether notes say what each column is.
+    """
     methods = {str(one.path): str(one.manifest["options"].get("method")) for one in evaluation.shards}
     found = []
     for title, corner, blocks, kinds in (
@@ -244,7 +264,7 @@ def sketch_tables(evaluation: Evaluation) -> list[Table]:
             images = max((figure.images for figure in figures if figure), default=0)
             drawn_by = "people" if row.kind in ("people", "reference") else methods.get(row.source, "")
             shown.append(TableRow(row.name, (Cell(drawn_by), *cells, Cell(f"{images:,}"))))
-        notes = tuple(f"{column.heading}: {column.explained}" for column in columns)
+        notes = tuple(f"{column.heading}: {column.explained}" for column in columns if explained)
         found.append(Table(title, corner, headings, tuple(shown), notes))
     return found
 

@@ -28,6 +28,7 @@ class Curves:
     command: str
     name: str  # as in log.jsonl
     lines: Mapping[str, Sequence[tuple[int, float]]]  # name of a run -> (step, value)
+    runs: tuple[str, ...]  # all that have curves, so that each has one colour throughout
 
     @property
     def title(self) -> str:
@@ -41,8 +42,8 @@ class Curves:
         return self.name.startswith(tuple(MEASURED))
 
     def svg(self) -> str:
-        named = {_shortened(name): [points] for name, points in self.lines.items()}
-        return curves_svg(named, self.title, "steps")
+        lines = {name: [self.lines[name]] if name in self.lines else [] for name in self.runs}
+        return curves_svg({_shortened(name): line for name, line in lines.items()}, self.title, "steps")
 
 
 def run_curves(runs: Mapping[str, tuple[str, Path]]) -> list[Curves]:
@@ -57,8 +58,9 @@ def run_curves(runs: Mapping[str, tuple[str, Path]]) -> list[Curves]:
                 if name != "step" and _is_number(value):
                     lines = found.setdefault((command, name), {})
                     lines.setdefault(run, []).append((record["step"], float(value)))
+    drawn = tuple(run for run in runs if any(run in lines for lines in found.values()))
     curves = [
-        Curves(command, name, {run: thinned(points) for run, points in lines.items()})
+        Curves(command, name, {run: thinned(points) for run, points in lines.items()}, drawn)
         for (command, name), lines in found.items()
     ]
     return sorted(curves, key=lambda one: (one.command, not one.measured))
