@@ -22,7 +22,7 @@ def report_json(report: Report) -> dict[str, Any]:
         ranking_table(report),
         runs_table(report.models),
         *(table for evaluation in report.sketches for table in sketch_tables(evaluation)),
-        all_figures(report.models),
+        *all_figures(report.models),
     ]
     return {
         "format": FORMAT,

@@ -38,8 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ["", escaped(folders_of(evaluation))]
         for table in sketch_tables(evaluation, explained=not number):
             yield from _table(table)
-    every = all_figures(report.models)
-    yield from _section("Every figure", [every] if every else [])
+    yield from _section("Every figure", all_figures(report.models))
     for title, remarks in (("To be read with care", report.warnings), ("What is missing", report.gaps)):
         if remarks:
             yield from ["", f"## {title}", ""]

@@ -187,11 +187,10 @@ def _sketches(evaluations: Sequence[Evaluation]) -> Iterator[str]:
 
 
 def _every_figure(report: Report) -> Iterator[str]:
-    table = all_figures(report.models)
-    if table:
+    for table in all_figures(report.models):
         yield from _table(table)
-        for whose, what, why in merged(report.warnings):
-            yield f'<p class="note-below"><b>{text(": ".join(filter(None, (whose, what))))}</b>: {text(why)}</p>\n'
+    for whose, what, why in merged(report.warnings):
+        yield f'<p class="note-below"><b>{text(": ".join(filter(None, (whose, what))))}</b>: {text(why)}</p>\n'
 
 
 def _missing(report: Report) -> Iterator[str]:

@@ -27,6 +27,13 @@ BESIDE = (
 )
 ARROWS = {"lower": "↓", "higher": "↑"}
 
+COMPUTED_WITH = ("better", "pairs", "pictures", "features", "weights", "preprocessing")
+HOW_TO_READ = (
+    "Mismatched: the style is another image's; matched: the image's own. Chance: the sketch's own image in place of "
+    "the picture, or another sketch in place of its drawing.",
+    "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
+)
+
 Told = Callable[[ModelFindings], str]
 Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Figure]]]]
 
@@ -159,38 +166,27 @@ def _common_ground(models: Sequence[ModelFindings]) -> str:
     return grounds.pop() if len(grounds) == 1 else ""
 
 
-def all_figures(models: Sequence[ModelFindings]) -> Table | None:
-    """Every figure of every model, with what chance has and what it was computed with."""
-    headings = ("value", "chance", "better", "pairs", "pictures", "features", "weights", "preprocessing")
-    numbers = ("value", "chance", "pictures")
-    rows = []
+def all_figures(models: Sequence[ModelFindings]) -> list[Table]:
+    """Of each model every figure, with what chance has and what it was computed with."""
+    found = []
     for model in models:
         chance = {row.titles[name]: one for row in model.rows(chance=True) for name, one in row.figures.items()}
+        rows = []
         for row in model.rows():
             for name, figure in row.figures.items():
                 title = row.titles[name]
                 without = chance.get(title)
                 shown = "" if without is None else f"{without.value:.{digits(figure.value)}f}"
                 words = (BETTER[name], row.pairs, f"{row.count:,}", row.features, row.weights[:16], row.preprocessing)
-                cells = (figure_cell(figure), Cell(shown), *map(Cell, words))
-                rows.append(TableRow(title, cells, f"{model.name}; {model.ground.described}"))
-        if model.ranking.title not in model.figures("lpips"):
-            words = ("lower", "matched", f"{model.ranking.count:,}", "builtin", "", "at the model's size")
-            cells = (figure_cell(model.ranking.figure), Cell(), *map(Cell, words))
-            rows.append(TableRow(model.ranking.title, cells, f"{model.name}; {model.ground.described}"))
-    if not rows:
-        return None
-    return Table(
-        "Every figure of every model",
-        "figure",
-        tuple(Heading(name, words=name not in numbers) for name in headings),
-        tuple(rows),
-        (
-            "Mismatched: the style is another image's; matched: the image's own. Chance: the sketch's own image in "
-            "place of the picture, or another sketch in place of its drawing.",
-            "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
-        ),
-    )
+                rows.append(TableRow(title, (figure_cell(figure), Cell(shown), *map(Cell, words))))
+        if not model.figures("lpips"):
+            ranking = model.ranking
+            words = ("lower", "matched", f"{ranking.count:,}", "builtin", "", "pictures and images at the model's size")
+            rows.append(TableRow(ranking.title, (figure_cell(ranking.figure), Cell(), *map(Cell, words))))
+        headings = (Heading("value"), Heading("chance"), *(Heading(name, words=True) for name in COMPUTED_WITH))
+        notes = HOW_TO_READ if not found else ()
+        found.append(Table(f"{model.name}: {model.ground.described}", "figure", headings, tuple(rows), notes))
+    return found
 
 
 def runs_table(models: Sequence[ModelFindings]) -> Table | None:
