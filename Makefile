@@ -32,7 +32,7 @@ train-gan: install ## train the GAN that refines it (and the auto-encoder first 
 	@test -f runs/ae/model.safetensors || $(MAKE) --no-print-directory train-ae
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge gan-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
-eval: install ## measure what is there, sketches in out*/ and models in runs/, into eval/report.html; nothing has to be trained
+eval: install ## measure the sketches in out*/ and the models in runs/ into eval/report.html; nothing has to be trained
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
 	@echo "to be read in a browser: $(abspath eval/report.html)"
 

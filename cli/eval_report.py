@@ -50,7 +50,10 @@ OUT = Path("eval")
 )
 @click.option("--reference", metavar="SRC", help="Images that pictures should look like, as for eval images.")
 @click.option(
-    "--boundaries", type=FOLDER, metavar="DIR", help="People's boundaries of the photos, as for eval sketches."
+    "--boundaries",
+    type=FOLDER,
+    metavar="DIR",
+    help="People's boundaries of the photos, as for eval sketches.",
 )
 @click.option(
     "--drawings",
@@ -91,7 +94,10 @@ OUT = Path("eval")
     help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: vgg19 builtin]",
 )
 @click.option(
-    "--tom", type=click.Path(path_type=Path), metavar="RUN|builtin", help="Skt-Rec: the run that drew the shards."
+    "--tom",
+    type=click.Path(path_type=Path),
+    metavar="RUN|builtin",
+    help="Skt-Rec: the run that drew the shards.",
 )
 @cache_option()
 @seed_option(DEFAULTS["seed"])
@@ -105,7 +111,9 @@ OUT = Path("eval")
     metavar="N",
     help="Processes that measure sketches; 0: as many as pay.",
 )
-@click.option("--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]")
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
+)
 @click.option("--markdown", type=FILE, metavar="FILE", help="Write its tables as Markdown.")
 @click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
 def report_command(**values: Any) -> None:

@@ -154,7 +154,7 @@ class EvalReportOptions:
 
     shards: tuple[Path, ...] = ()  # (): out/ and out-*/
     models: tuple[Path, ...] = ()  # run folders; (): those in runs/
-    held_out: Path | None = None  # shards that models are measured on; None: of `shards` those they have not seen
+    held_out: Path | None = None  # shards to measure models on; None: of `shards` those they have not seen
     reference: str | None = None  # as for EvalImagesOptions
     boundaries: Path | None = None  # as for EvalSketchesOptions
     drawings: tuple[Path, ...] = ()  # its `references`

@@ -16,11 +16,11 @@ Points = Sequence[tuple[float, float]]
 
 
 def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str) -> str:
-    """An SVG document with a colour for every name and a line for each of its runs, points (x, y), x ascending.
+    """An SVG document: a colour for every name, a line for each of its runs, points (x, y), x ascending.
 
     The y axis begins at 0, or at a round number below where there are negative values. Values that are not
-    finite are left out. A name without runs is not shown, but takes a colour, so that those after it keep theirs
-    from one picture to the next. Raises ValueError where there is no point.
+    finite are left out. A name without runs is not shown, but takes a colour, so that those after it keep
+    theirs from one picture to the next. Raises ValueError where there is no point.
     """
     points = [point for runs in series.values() for run in runs for point in run if math.isfinite(point[1])]
     if not points:

@@ -27,10 +27,10 @@ class Ground:
 
 
 def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: bool) -> Ground | None:
-    """Of `folders` the first that the training did not read, else the one that it read; None: none will do.
+    """Of `folders` the first that the training did not read, else the one it read; None: none will.
 
-    record: run.json, which knows the training shards by digest, wherever they lie. A folder with images of the
-    training shards counts as seen where these are among `folders`; where they are not, only `named` (the user
+    record: run.json, which knows the training shards by digest, wherever they lie. A folder with images of
+    the training shards counts as seen where these are among `folders`; where they are not, only `named` (the user
     says that they are held out) tells that its images are others: UNKNOWN.
     TOM's sketches come before others', for it is they that models are trained on.
     """
@@ -48,7 +48,9 @@ def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: 
 
 def shards_digest(shards: ShardSet) -> str:
     """As run.json has it: of the manifest's own digests, the same wherever the shards lie."""
-    return hashlib.sha256("".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()
+    ).hexdigest()
 
 
 def _usable(folder: ShardFolder) -> ShardSet | None:

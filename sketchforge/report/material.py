@@ -47,8 +47,8 @@ class Material:
 def find_material(shards: Sequence[Path], models: Sequence[Path]) -> Material:
     """The shard folders and runs; (): out/ and out-*/, and what is in runs/.
 
-    What is there and cannot be used is a gap, as is whatever else a report shows. Raises UsageError for a path
-    that is named and does not exist.
+    What is there and cannot be used is a gap, as is whatever else a report shows. Raises UsageError for a
+    path that is named and does not exist.
     """
     gaps: list[Gap] = []
     own = [Path(OWN_SHARDS), *sorted(Path().glob(f"{OWN_SHARDS}-*"))]
@@ -77,7 +77,9 @@ def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards
             continue
         done, planned = len(finished_shards(path, manifest)), manifest["num_shards"]
         if done < planned:
-            gaps.append(Gap(name, "sketches", f"unfinished, {done} of {planned} shards: run its `render` again"))
+            gaps.append(
+                Gap(name, "sketches", f"unfinished, {done} of {planned} shards: run its `render` again")
+            )
         found.append(folder)
     return found
 

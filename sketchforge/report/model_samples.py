@@ -1,4 +1,4 @@
-"""What a model makes of sketches, to be looked at: a grid of sketches × styles, its best and its worst pictures.
+"""What a model makes of sketches, to be looked at: a grid of sketches × styles, best and worst pictures.
 
 Shape letters: N pictures, S side of the model's pictures.
 """

@@ -8,7 +8,13 @@ from sketchforge.metrics.evaluation import Figure, Gap, as_json
 from sketchforge.metrics.image_evaluation import image_json
 from sketchforge.report.model_samples import RankedPicture
 from sketchforge.report.report_content import ModelFindings, Report
-from sketchforge.report.report_tables import all_figures, paper_tables, ranking_table, runs_table, sketch_tables
+from sketchforge.report.report_tables import (
+    all_figures,
+    paper_tables,
+    ranking_table,
+    runs_table,
+    sketch_tables,
+)
 from sketchforge.report.tables import Table
 
 FORMAT, VERSION = "sketchforge-report", 1
@@ -76,7 +82,9 @@ def _picture(one: RankedPicture) -> dict[str, Any]:
 
 def _figure(figure: Figure) -> dict[str, Any]:
     ends = {name: getattr(figure, name) for name in ("value", "low", "high")}
-    return {name: None if end is None else _rounded(end) for name, end in ends.items()} | {"images": figure.images}
+    return {name: None if end is None else _rounded(end) for name, end in ends.items()} | {
+        "images": figure.images
+    }
 
 
 def _table(table: Table) -> dict[str, Any]:

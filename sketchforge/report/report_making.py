@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from sketchforge.device import choose_device, set_threads
@@ -147,7 +146,18 @@ def _sketches(
 
 
 def _images_options(options: EvalReportOptions, run: TrainedRun, ground: Ground) -> EvalImagesOptions:
-    names = ("reference", "samples", "features", "lpips", "encoders", "tom", "cache", "seed", "device", "threads")
+    names = (
+        "reference",
+        "samples",
+        "features",
+        "lpips",
+        "encoders",
+        "tom",
+        "cache",
+        "seed",
+        "device",
+        "threads",
+    )
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
     return EvalImagesOptions(model=run.folder, shards=str(ground.folder.path), **given)
 
@@ -202,8 +212,13 @@ def _curves(material: Material, gaps: list[Gap]) -> list[Any]:
 def _caution(ground: Ground) -> str:
     there = f"measured on {ground.folder.name}, "
     if ground.images == SEEN:
-        return there + "images that it was trained on: figures are better than on others; name others as --held-out"
-    return there + "which is not what it was trained on, but may hold the same images; --held-out says that it does not"
+        return (
+            there + "images it was trained on: figures are better than on others; name others as --held-out"
+        )
+    return (
+        there
+        + "not what it was trained on, but its images may be the same; --held-out says that they are not"
+    )
 
 
 def _sketches_command(asked: EvalSketchesOptions) -> str:

@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterator
 
 from sketchforge.report.report_content import Report, merged
-from sketchforge.report.report_tables import all_figures, paper_tables, ranking_table, runs_table, sketch_tables
+from sketchforge.report.report_tables import (
+    all_figures,
+    paper_tables,
+    ranking_table,
+    runs_table,
+    sketch_tables,
+)
 from sketchforge.report.report_words import MEASURES, facts, folders_of, settings
 from sketchforge.report.tables import Cell, Table
 
@@ -49,7 +55,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ["", f"### {title}", ""]
         yield from (f"- {escaped(name)}: {escaped(value)}" for name, value in values.items())
     if report.commands:
-        fence = "`" * (1 + max(2, *(len(run) for run in re.findall("`+", "\n".join(["", *report.commands])) or [""])))
+        fence = "`" * (
+            1 + max(2, *(len(run) for run in re.findall("`+", "\n".join(["", *report.commands])) or [""]))
+        )
         yield from ["", "### Commands that measure the same", "", fence, *report.commands, fence]
     yield from ["", escaped(MEASURES)]
 

@@ -21,7 +21,7 @@ from sketchforge.report.tables import Cell, Heading, Table
 from sketchforge.shards.writer import disk_errors
 
 TITLE = "sketchforge report"
-XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # of an SVG file; in a page it says nothing, and no address is needed
+XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # of an SVG file; within a page nothing needs it
 
 
 def write_report_page(path: Path, report: Report) -> None:
@@ -70,15 +70,18 @@ def _pictures(models: Sequence[ModelFindings]) -> Iterator[str]:
     if not models:
         return
     yield (
-        '<p class="faint">Sketches at the left, drawn out in the styles of the images above; the same images in '
-        "the same order, so that on the diagonal sketch and style match and everywhere else they do not.</p>\n"
+        '<p class="faint">Sketches at the left, drawn out in the styles of the images above; the same '
+        "images in the same order, so that on the diagonal sketch and style match and everywhere else they "
+        "do not.</p>\n"
         '<div class="grids">\n'
     )
     for model in models:
         alt = f"{model.name}: six sketches, each in the styles of six images"
         uri = data_uri("image/jpeg", encode_jpeg(model.grid))
-        yield f'<figure>\n<figcaption><b>{text(model.name)}</b> <span class="faint">{text(_told(model))}</span>'
-        yield f'</figcaption>\n<img src="{uri}" alt="{text(alt)}" loading="lazy" decoding="async">\n</figure>\n'
+        yield f"<figure>\n<figcaption><b>{text(model.name)}</b> "
+        yield f'<span class="faint">{text(_told(model))}</span>'
+        yield f'</figcaption>\n<img src="{uri}" alt="{text(alt)}" loading="lazy" decoding="async">\n'
+        yield "</figure>\n"
     yield "</div>\n"
 
 
@@ -128,10 +131,11 @@ def _cell(cell: Cell, heading: Heading) -> str:
 def _samples(models: Sequence[ModelFindings]) -> Iterator[str]:
     if not models:
         return
-    yield '<p class="faint">Sketch, picture and image: what the models make of sketches in their own image\'s style.</p>\n'
+    yield '<p class="faint">Sketch, picture and image: what the models make of sketches in the style of '
+    yield "their own image.</p>\n"
     for model in models:
         mean = f"mean {model.ranking.figure.value:.4f} over {model.ranking.count:,} pictures"
-        yield f'<h3>{text(model.name)} <small>by {text(model.ranking.title)}, {mean}</small></h3>\n'
+        yield f"<h3>{text(model.name)} <small>by {text(model.ranking.title)}, {mean}</small></h3>\n"
         for what, pictures in (("best", model.ranking.best), ("worst", model.ranking.worst)):
             yield f'<div class="strips" role="group" aria-label="{text(model.name)}, {what}">\n'
             for place, one in enumerate(pictures, start=1):
@@ -167,8 +171,8 @@ def _legend(runs: Sequence[str]) -> Iterator[str]:
     yield '<ul class="legend">\n'
     for number, name in enumerate(runs):
         colour = COLOURS[number % len(COLOURS)]
-        yield f'<li><svg viewBox="0 0 20 10" aria-hidden="true"><path d="M0 5h20" stroke="{colour}" stroke-width="5"/>'
-        yield f"</svg>{text(name)}</li>\n"
+        line = f'<path d="M0 5h20" stroke="{colour}" stroke-width="5"/>'
+        yield f'<li><svg viewBox="0 0 20 10" aria-hidden="true">{line}</svg>{text(name)}</li>\n'
     yield "</ul>\n"
 
 
@@ -190,7 +194,8 @@ def _every_figure(report: Report) -> Iterator[str]:
     for table in all_figures(report.models):
         yield from _table(table)
     for whose, what, why in merged(report.warnings):
-        yield f'<p class="note-below"><b>{text(": ".join(filter(None, (whose, what))))}</b>: {text(why)}</p>\n'
+        where = text(": ".join(filter(None, (whose, what))))
+        yield f'<p class="note-below"><b>{where}</b>: {text(why)}</p>\n'
 
 
 def _missing(report: Report) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The tables of a report: those of the paper with its own figures beside ours, all figures, runs, sketches."""
+"""The tables of a report: the paper's with its figures beside ours, all figures, runs, sketches."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from sketchforge.report.sketch_columns import COLUMNS, Column
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, digits, figure_cell
 
 BESIDE = (
-    "Columns of the paper: its Table {0}, 1024 pixels, {1}. For the order of variants, not the size of figures: "
+    "Columns of the paper: its Table {0}, 1024 pixels, {1}. For the order of variants, not the size "
+    "of figures: "
     "ours are of other data, sizes and lengths of training."
 )
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 COMPUTED_WITH = ("better", "pairs", "pictures", "features", "weights", "preprocessing")
 HOW_TO_READ = (
-    "Mismatched: the style is another image's; matched: the image's own. Chance: the sketch's own image in place of "
+    "Mismatched: the style is another image's; matched: the image's own. Chance: the sketch's own "
+    "image in place of "
     "the picture, or another sketch in place of its drawing.",
     "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
 )
@@ -47,7 +49,10 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
     def told(*names: str) -> Told:
         return lambda model: ", ".join(f"{name} {_settings(model)[name]}" for name in names)
 
-    distances = [("↓", 1.0, lambda model: model.figures("frechet")), ("↓", 1.0, lambda model: model.figures("kid"))]
+    distances = [
+        ("↓", 1.0, lambda model: model.figures("frechet")),
+        ("↓", 1.0, lambda model: model.figures("kid")),
+    ]
     relevance = ("↑", 1.0, lambda model: model.figures("sr_colour", "sr_texture", "sr"))
     matched = ("↓", 100.0, lambda model: model.matched)
     redrawn = ("↓", 1.0, lambda model: model.figures("skt_rec", "skt_rec_relative"))
@@ -60,10 +65,13 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("CelebA-HQ FID ↓", "CelebA-HQ SR ↑", "WikiArt FID ↓", "WikiArt SR ↑"),
             TABLE_1,
             lambda model: in_table_1(model.run.command, model.recipe),
-            lambda model: "" if model.run.command == "gan-train" else told("objectives", "DMI", "style")(model),
+            lambda model: (
+                "" if model.run.command == "gan-train" else told("objectives", "DMI", "style")(model)
+            ),
             (
                 BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),
-                "The paper's AE has all objectives; a GAN stands beside its AE + GAN whatever auto-encoder it refines.",
+                "The paper's AE has all objectives; a GAN stands beside its AE + GAN whatever "
+                "auto-encoder it refines.",
             ),
         )
     ]
@@ -80,7 +88,8 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             told("objectives", "DMI", "style"),
             (
                 BESIDE.format(2, "CelebA-HQ"),
-                "What a row is follows from the objectives that are on in the run's recipe, whatever their weights.",
+                "What a row is follows from the objectives that are on in the run's recipe, whatever "
+                "their weights.",
             ),
         ),
         _paper_table(
@@ -93,7 +102,8 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             told("objectives", "style"),
             (
                 BESIDE.format(3, "WikiArt"),
-                "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins in is another "
+                "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins "
+                "in is another "
                 "matter (Table 4), and is told below the name of a run.",
             ),
         ),
@@ -170,20 +180,40 @@ def all_figures(models: Sequence[ModelFindings]) -> list[Table]:
     """Of each model every figure, with what chance has and what it was computed with."""
     found = []
     for model in models:
-        chance = {row.titles[name]: one for row in model.rows(chance=True) for name, one in row.figures.items()}
+        chance = {
+            row.titles[name]: one for row in model.rows(chance=True) for name, one in row.figures.items()
+        }
         rows = []
         for row in model.rows():
             for name, figure in row.figures.items():
                 title = row.titles[name]
                 without = chance.get(title)
                 shown = "" if without is None else f"{without.value:.{digits(figure.value)}f}"
-                words = (BETTER[name], row.pairs, f"{row.count:,}", row.features, row.weights[:16], row.preprocessing)
+                words = (
+                    BETTER[name],
+                    row.pairs,
+                    f"{row.count:,}",
+                    row.features,
+                    row.weights[:16],
+                    row.preprocessing,
+                )
                 rows.append(TableRow(title, (figure_cell(figure), Cell(shown), *map(Cell, words))))
         if not model.figures("lpips"):
             ranking = model.ranking
-            words = ("lower", "matched", f"{ranking.count:,}", "builtin", "", "pictures and images at the model's size")
+            words = (
+                "lower",
+                "matched",
+                f"{ranking.count:,}",
+                "builtin",
+                "",
+                "pictures and images at the model's size",
+            )
             rows.append(TableRow(ranking.title, (figure_cell(ranking.figure), Cell(), *map(Cell, words))))
-        headings = (Heading("value"), Heading("chance"), *(Heading(name, words=True) for name in COMPUTED_WITH))
+        headings = (
+            Heading("value"),
+            Heading("chance"),
+            *(Heading(name, words=True) for name in COMPUTED_WITH),
+        )
         notes = HOW_TO_READ if not found else ()
         found.append(Table(f"{model.name}: {model.ground.described}", "figure", headings, tuple(rows), notes))
     return found
@@ -217,7 +247,10 @@ def runs_table(models: Sequence[ModelFindings]) -> Table | None:
         "run",
         tuple(headings),
         tuple(rows),
-        ("The last columns are what the training itself measured at its end, on up to 64 images; shards: images.",),
+        (
+            "The last columns are what the training itself measured at its end, on up to 64 images; "
+            "shards: images.",
+        ),
     )
 
 

@@ -6,7 +6,8 @@ from sketchforge.metrics.evaluation import Evaluation
 from sketchforge.report.report_content import Report
 
 MEASURES = (
-    "What each figure can and cannot tell: docs/measures.md. Weights are never downloaded; what lacks them is "
+    "What each figure can and cannot tell: docs/measures.md. Weights are never downloaded; what "
+    "lacks them is "
     "missing, and nothing takes its place under the same name."
 )
 
@@ -33,7 +34,9 @@ def settings(report: Report) -> list[tuple[str, dict[str, str]]]:
     asked = {
         "seed": str(options.seed),
         "pictures": f"{options.samples:,} mismatched pairs a model, and as many of the reference, at most",
-        "sketches": "all images" if options.sketches == 0 else f"of {options.sketches:,} images a folder, at most",
+        "sketches": "all images"
+        if options.sketches == 0
+        else f"of {options.sketches:,} images a folder, at most",
         "reference": str(options.reference or "the shards' own images, at the model's size"),
         "boundaries": str(options.boundaries or "none"),
         "human drawings": ", ".join(map(str, options.drawings)) or "none",
@@ -41,5 +44,8 @@ def settings(report: Report) -> list[tuple[str, dict[str, str]]]:
     libraries = {name: version for name, version in report.libraries.items() if name not in report.hardware}
     return [
         ("Settings", asked),
-        ("Hardware and versions", {**report.hardware, "libraries": ", ".join(map(" ".join, libraries.items()))}),
+        (
+            "Hardware and versions",
+            {**report.hardware, "libraries": ", ".join(map(" ".join, libraries.items()))},
+        ),
     ]
