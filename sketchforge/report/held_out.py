@@ -30,8 +30,8 @@ def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: 
     """Of `folders` the first that the training did not read, else the one it read; None: none will.
 
     record: run.json, which knows the training shards by digest, wherever they lie. A folder with images of
-    the training shards counts as seen where these are among `folders`; where they are not, only `named` (the user
-    says that they are held out) tells that its images are others: UNKNOWN.
+    the training shards counts as seen where these are among `folders`; where they are not, only `named` (the
+    user says that they are held out) tells that its images are others: UNKNOWN.
     TOM's sketches come before others', for it is they that models are trained on.
     """
     usable = [(folder, opened) for folder in folders if (opened := _usable(folder)) is not None]
