@@ -8,7 +8,7 @@ FUZZ ?= 20000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan test soak clean
+.PHONY: help install demo train-ae train-gan eval test soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -32,14 +32,18 @@ train-gan: install ## train the GAN that refines it (and the auto-encoder first 
 	@test -f runs/ae/model.safetensors || $(MAKE) --no-print-directory train-ae
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge gan-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
+eval: install ## measure the sketches in out*/ and the models in runs/ into eval/report.html; nothing has to be trained
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
+	@echo "to be read in a browser: $(abspath eval/report.html)"
+
 test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings struck, FUZZ=20000 damaged inputs
 	$(BIN)/python -m pytest tests/test_kills.py tests/test_fuzz.py --kills $(KILLS) --fuzz $(FUZZ) --campaign-seed $(SEED)
 
-clean: ## remove what demo and the trainings made; .venv stays
-	rm -rf runs/tom runs/ae runs/gan $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+clean: ## remove what demo, the trainings and eval made; .venv stays
+	rm -rf eval runs/tom runs/ae runs/gan $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -6,6 +6,7 @@ import click
 
 from cli.eval_compare import compare_command
 from cli.eval_images import images_command
+from cli.eval_report import report_command
 from cli.eval_sketches import sketches_command
 
 
@@ -18,5 +19,5 @@ def eval_command() -> None:
     """Measure what has been made."""
 
 
-for command in (sketches_command, images_command, compare_command):
+for command in (sketches_command, images_command, compare_command, report_command):
     eval_command.add_command(command)

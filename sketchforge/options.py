@@ -149,6 +149,32 @@ class EvalCompareOptions:
 
 
 @dataclass(frozen=True)
+class EvalReportOptions:
+    """`sketchforge eval report`: all that has been made, measured and shown in one file."""
+
+    shards: tuple[Path, ...] = ()  # (): out/ and out-*/
+    models: tuple[Path, ...] = ()  # run folders; (): those in runs/
+    held_out: Path | None = None  # shards to measure models on; None: of `shards` those they have not seen
+    reference: str | None = None  # as for EvalImagesOptions
+    boundaries: Path | None = None  # as for EvalSketchesOptions
+    drawings: tuple[Path, ...] = ()  # its `references`
+    samples: int = 200  # mismatched pairs of each model, and pictures of the reference at most
+    sketches: int = 20  # images of each shard folder whose sketches are measured; 0: every one
+    features: tuple[tuple[str, Path | None], ...] = FEATURES
+    lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)
+    encoders: tuple[str, ...] = ("vgg19", "builtin")
+    tom: Path | None = None
+    cache: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    workers: int = 0  # processes that measure sketches; 0: as many as pay
+    html: Path | None = None  # files to write; none of the three: all of them, report.* in eval/
+    markdown: Path | None = None
+    json: Path | None = None
+
+
+@dataclass(frozen=True)
 class EncoderTrainOptions:
     """`sketchforge encoder-train`: distil a VGG19-shaped teacher into the compact encoder."""
 

@@ -16,17 +16,21 @@ Points = Sequence[tuple[float, float]]
 
 
 def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str) -> str:
-    """An SVG document with a colour for every name and a line for each of its runs, points (x, y), x ascending.
+    """An SVG document: a colour for every name, a line for each of its runs, points (x, y), x ascending.
 
-    The y axis begins at 0. Values that are not finite are left out. Raises ValueError where there is no point.
+    The y axis begins at 0, or at a round number below where there are negative values. Values that are not
+    finite are left out. A name without runs is not shown, but takes a colour, so that those after it keep
+    theirs from one picture to the next. Raises ValueError where there is no point.
     """
     points = [point for runs in series.values() for run in runs for point in run if math.isfinite(point[1])]
     if not points:
         raise ValueError("curves need at least one point")
-    x_ticks, y_ticks = ticks(max(x for x, _ in points)), ticks(max(y for _, y in points))
+    x_ticks = ticks(max(x for x, _ in points))
+    y_ticks = ticks_between(min(y for _, y in points), max(y for _, y in points))
+    low, high = y_ticks[0], y_ticks[-1]
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across, up = x / x_ticks[-1], y / y_ticks[-1]
+        across, up = x / x_ticks[-1], (y - low) / (high - low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     parts = [
@@ -41,14 +45,18 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     for tick in x_ticks:
-        x, y = place(tick, 0)
+        x, y = place(tick, low)
         parts.append(f'<text x="{x:.1f}" y="{y + 15:.1f}" text-anchor="middle">{tick:g}</text>')
+    named = 0
     for number, (name, runs) in enumerate(series.items()):
+        if not runs:
+            continue
         colour = COLOURS[number % len(COLOURS)]
         for run in runs:
             path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in run if math.isfinite(y))
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        y = TOP + 14 + 16 * number
+        y = TOP + 14 + 16 * named
+        named += 1
         parts.append(f'<path d="M{WIDTH - RIGHT + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{text(name)}</text>')
     return "\n".join(parts) + "\n</svg>\n"
@@ -62,3 +70,12 @@ def ticks(largest: float) -> list[float]:
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * (1 - 1e-9))
     return [round(step * count, 12) for count in range(math.ceil(largest / step - 1e-9) + 1)]
+
+
+def ticks_between(smallest: float, largest: float) -> list[float]:
+    """As `ticks`, and where `smallest` is negative as many steps below 0 as reach it."""
+    if smallest >= 0:
+        return ticks(largest)
+    step = ticks(max(largest, -smallest))[1]
+    below, above = math.ceil(-smallest / step - 1e-9), math.ceil(max(largest, 0) / step - 1e-9)
+    return [round(step * count, 12) for count in range(-below, above + 1)]

@@ -42,7 +42,9 @@ def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) ->
     yield " &#183; ".join(map(text, facts))
     yield "</p>\n</header>\n<main>\n"
     yield from _gaps(evaluation)
-    yield from _pictures(pictures)
+    yield '<section>\n<h2>Some of the images</h2>\n'
+    yield from pictures_table(pictures)
+    yield "</section>\n"
     for block in MEASURED:
         yield from _block(block, evaluation)
     yield from _distributions(evaluation)
@@ -60,8 +62,9 @@ def _gaps(evaluation: Evaluation) -> Iterator[str]:
     yield "</ul>\n</section>\n"
 
 
-def _pictures(rows: Sequence[PictureRow]) -> Iterator[str]:
-    yield '<section>\n<h2>Some of the images</h2>\n<div class="wide" tabindex="0" role="region" '
+def pictures_table(rows: Sequence[PictureRow]) -> Iterator[str]:
+    """Images beside their sketches; what is wider than the window is moved within its place."""
+    yield '<div class="wide" tabindex="0" role="region" '
     yield 'aria-label="Some of the images">\n<table class="pictures">\n<thead><tr>'
     for heading, _ in rows[0].cells:
         yield f'<th scope="col">{text(heading)}</th>'
@@ -76,7 +79,6 @@ def _pictures(rows: Sequence[PictureRow]) -> Iterator[str]:
     yield "</tbody>\n</table>\n</div>\n"
     if any("(drawings)" in heading for heading, _ in rows[0].cells):
         yield '<p class="faint">Human drawings are of the photo beside them where there are such.</p>\n'
-    yield "</section>\n"
 
 
 def _block(block: str, evaluation: Evaluation) -> Iterator[str]:

@@ -1,0 +1,154 @@
+"""`sketchforge eval report`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.eval_options import FILE, cache_option, features_option, weighted_option
+from cli.options import (
+    FOLDER,
+    defaults_of,
+    device_option,
+    on_interrupt,
+    sample_bar,
+    seed_option,
+    threads_option,
+)
+from sketchforge.options import EvalReportOptions
+
+DEFAULTS = defaults_of(EvalReportOptions)
+OUT = Path("eval")
+
+
+@click.command("report", epilog="Example: sketchforge eval report --html report.html")
+@click.option(
+    "--shards",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Sketches to measure; repeatable.  [default: out/ and out-*/]",
+)
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="RUN",
+    help="A run of ae-train or gan-train; repeatable.  [default: all in runs/]",
+)
+@click.option(
+    "--held-out",
+    type=FOLDER,
+    metavar="DIR",
+    help="Shards of images that no model has seen, to measure models on.  [default: of --shards those that a "
+    "model was not trained on, else those that it was]",
+)
+@click.option("--reference", metavar="SRC", help="Images that pictures should look like, as for eval images.")
+@click.option(
+    "--boundaries",
+    type=FOLDER,
+    metavar="DIR",
+    help="People's boundaries of the photos, as for eval sketches.",
+)
+@click.option(
+    "--drawings",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Human drawings to compare sketches with: the --references of eval sketches. Repeatable.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Pictures that each model makes of mismatched pairs, and images of the reference.",
+)
+@click.option(
+    "--sketches",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["sketches"],
+    show_default=True,
+    metavar="N",
+    help="Images of each folder whose sketches are measured; 0: every one.",
+)
+@features_option(DEFAULTS["features"])
+@weighted_option(
+    "--lpips",
+    DEFAULTS["lpips"],
+    "NAME[=FILE]",
+    "Backbones of LPIPS and their weights files: alex, vgg, squeeze. The first ranks pictures.",
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    default=DEFAULTS["encoders"],
+    metavar="NAME|FILE",
+    help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: vgg19 builtin]",
+)
+@click.option(
+    "--tom",
+    type=click.Path(path_type=Path),
+    metavar="RUN|builtin",
+    help="Skt-Rec: the run that drew the shards.",
+)
+@cache_option()
+@seed_option(DEFAULTS["seed"])
+@device_option(DEFAULTS["device"])
+@threads_option(DEFAULTS["threads"])
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["workers"],
+    show_default=True,
+    metavar="N",
+    help="Processes that measure sketches; 0: as many as pay.",
+)
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
+)
+@click.option("--markdown", type=FILE, metavar="FILE", help="Write its tables as Markdown.")
+@click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
+def report_command(**values: Any) -> None:
+    """Measure all that has been made and show it in one file, beside the paper's figures.
+
+    Nothing has to be trained: what is missing is named. Weights are never downloaded. docs/report.md tells
+    what the report holds.
+    """
+    from sketchforge.report.report_making import make_report
+    from sketchforge.report.report_writing import write_report
+
+    options = EvalReportOptions(**values)
+    if not (options.html or options.markdown or options.json):
+        written = {"html": "html", "markdown": "md", "json": "json"}
+        options = replace(options, **{name: OUT / f"report.{end}" for name, end in written.items()})
+    with on_interrupt(lambda: "nothing was written; run the same command again"):
+        report = make_report(options, sample_bar)
+        paths = write_report(report)
+    for line in _summary(report):
+        click.echo(line)
+    for path in paths:
+        click.echo(path)
+
+
+def _summary(report: Any) -> Iterator[str]:
+    """The most important lines: what each model comes to, and what is missing."""
+    from sketchforge.report.report_content import merged
+    from sketchforge.report.report_words import facts, folders_of
+
+    yield ", ".join(facts(report))
+    for evaluation in report.sketches:
+        yield f"sketches: {folders_of(evaluation)}"
+    for model in report.models:
+        figures = model.figures("frechet", "sr", "skt_rec_relative") | model.matched
+        told = ", ".join(f"{title} {figure.value:.3g}" for title, figure in figures.items())
+        yield f"{model.name} ({model.ground.described}): {told}"
+    for whose, what, why in merged(report.gaps):
+        yield ": ".join(filter(None, ("missing", whose, what, why)))

@@ -1,0 +1,36 @@
+"""What a report was computed on."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sketchforge.device import usable_cores
+
+if TYPE_CHECKING:
+    import torch
+
+
+def hardware(device: torch.device) -> dict[str, str]:
+    """Device, processor, cores and versions, by name."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "device": f"{device} ({name})" if name else str(device),
+        "processor": _processor(),
+        "cores": f"{usable_cores()} usable, {torch.get_num_threads()} threads of torch",
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"

@@ -1,0 +1,62 @@
+"""Which shards a model is measured on, and whether it has seen their images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.report.material import ShardFolder
+from sketchforge.shards.shard_set import ShardSet, open_shards
+
+HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its training shards"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a model is measured on."""
+
+    folder: ShardFolder
+    images: str  # HELD_OUT | SEEN | UNKNOWN
+
+    @property
+    def described(self) -> str:
+        return f"{self.folder.name}, {self.images}"
+
+
+def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: bool) -> Ground | None:
+    """Of `folders` the first that the training did not read, else the one it read; None: none will.
+
+    record: run.json, which knows the training shards by digest, wherever they lie. A folder with images of
+    the training shards counts as seen where these are among `folders`; where they are not, only `named` (the
+    user says that they are held out) tells that its images are others: UNKNOWN.
+    TOM's sketches come before others', for it is they that models are trained on.
+    """
+    usable = [(folder, opened) for folder in folders if (opened := _usable(folder)) is not None]
+    usable.sort(key=lambda one: one[0].method != "tom")  # stable
+    recorded = record.get("shards")
+    trained_on = recorded.get("digest") if isinstance(recorded, Mapping) else None
+    own = [folder for folder, opened in usable if shards_digest(opened) == trained_on]
+    seen = {key for folder in own for key in folder.keys}
+    for folder, _ in usable:
+        if folder not in own and seen.isdisjoint(folder.keys):
+            return Ground(folder, HELD_OUT if own or named else UNKNOWN)
+    return Ground((own or [usable[0][0]])[0], SEEN) if usable else None
+
+
+def shards_digest(shards: ShardSet) -> str:
+    """As run.json has it: of the manifest's own digests, the same wherever the shards lie."""
+    return hashlib.sha256(
+        "".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()
+    ).hexdigest()
+
+
+def _usable(folder: ShardFolder) -> ShardSet | None:
+    """The folder's shards where a model can be measured on them."""
+    try:
+        opened = open_shards(folder.path).require(sketches=1)
+    except SketchforgeError:
+        return None
+    return opened if opened.num_samples > 1 else None  # styles of other images need two

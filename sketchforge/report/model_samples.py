@@ -1,0 +1,134 @@
+"""What a model makes of sketches, to be looked at: a grid of sketches × styles, best and worst pictures.
+
+Shape letters: N pictures, S side of the model's pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sketchforge.images import fit_square, to_tensor
+from sketchforge.metrics.evaluation import Figure
+from sketchforge.metrics.image_figures import mean_figures
+from sketchforge.metrics.image_model import made_of
+from sketchforge.metrics.image_pairs import Pair
+from sketchforge.metrics.image_sets import SampleReader
+from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity
+from sketchforge.models.encoder import Encoder
+from sketchforge.report.grid import labelled_grid
+from sketchforge.report.selection import spread
+from sketchforge.self_supervision import perceptual
+from sketchforge.synthesis import Synthesizer
+
+GRID_IMAGES = 6
+GRID_CELL = 112  # pixels
+RANKED = 4  # best, and as many worst
+STRIP_CELL = 144  # pixels
+PERCEPTUAL_TAPS = ("relu1_2", "relu2_2", "relu3_2")  # as in training
+PERCEPTUAL_TITLE = "perceptual error (builtin)"
+
+
+@dataclass(frozen=True)
+class PictureError:
+    """error(pictures, images): uint8 (B,S,S,3) twice -> (B,), 0 for equal ones."""
+
+    title: str
+    error: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class RankedPicture:
+    """A picture made of a sketch and its own image's style."""
+
+    key: str
+    sketch: str  # its style
+    value: float
+    strip: np.ndarray  # uint8 H×W×3: sketch, picture, image
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Matched pictures by their error."""
+
+    title: str  # of the error
+    figure: Figure  # the mean
+    count: int
+    best: tuple[RankedPicture, ...]  # best first
+    worst: tuple[RankedPicture, ...]  # worst first
+
+
+def picture_error(similarity: PerceptualSimilarity | None, encoder: Encoder) -> PictureError:
+    """LPIPS where there is one, else the perceptual error in the built-in encoder's features."""
+    if similarity is not None:
+        return PictureError(
+            similarity.title, lambda a, b: similarity.distance(to_tensor(a), to_tensor(b)).cpu().numpy()
+        )
+    here = next(encoder.parameters()).device
+
+    @torch.no_grad()
+    def error(pictures: np.ndarray, images: np.ndarray) -> np.ndarray:
+        a, b = (to_tensor(one).to(here) for one in (pictures, images))
+        each = [perceptual(encoder, a[i : i + 1], b[i : i + 1], PERCEPTUAL_TAPS) for i in range(len(a))]
+        return np.array([float(one) for one in each])
+
+    return PictureError(PERCEPTUAL_TITLE, error)
+
+
+def ranked(
+    model: Synthesizer, reader: SampleReader, pairs: Sequence[Pair], name: str, error: PictureError, seed: int
+) -> Ranking:
+    """The best and the worst of the matched `pairs`. Errors as `made_of` has them."""
+    values = np.concatenate(
+        [error.error(made.pictures, made.contents) for made in made_of(model, reader, pairs, name)]
+    ).astype(np.float64)
+    order = [int(place) for place in np.argsort(values, kind="stable")]
+    count = min(RANKED, max(1, len(order) // 2))  # no picture is among both
+    chosen = [order[:count], order[::-1][:count]] if len(order) > 1 else [order, []]
+    best, worst = (
+        tuple(_shown(model, reader, [pairs[at] for at in places], name, values[places])) for places in chosen
+    )
+    figure = mean_figures({"error": values}, [pair.content for pair in pairs], seed)["error"]
+    return Ranking(error.title, figure, len(pairs), best, worst)
+
+
+def _shown(
+    model: Synthesizer, reader: SampleReader, pairs: list[Pair], name: str, values: np.ndarray
+) -> list[RankedPicture]:
+    styles = reader.shards.styles
+    shown = []
+    for made in made_of(model, reader, pairs, name):
+        for pair, sketch, picture, image in zip(
+            made.pairs, made.sketches, made.pictures, made.contents, strict=True
+        ):
+            key = reader.read(pair.content, []).key
+            strip = _strip([sketch, picture, image])
+            shown.append(RankedPicture(key, styles[pair.sketch], float(values[len(shown)]), strip))
+    return shown
+
+
+def _strip(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures side by side, uint8 H×W×3."""
+    cells = [fit_square(picture, STRIP_CELL, "pad") for picture in pictures]
+    cells = [cell if cell.ndim == 3 else np.repeat(cell[..., None], 3, axis=2) for cell in cells]
+    gap = np.full((STRIP_CELL, 4, 3), 205, np.uint8)
+    return np.concatenate([cells[0], *(part for cell in cells[1:] for part in (gap, cell))], axis=1)
+
+
+def styles_grid(model: Synthesizer, reader: SampleReader, name: str) -> np.ndarray:
+    """uint8 H×W×3: sketches at the left in the styles above, of the same images: the diagonal is matched."""
+    shards = reader.shards
+    chosen = spread(range(shards.num_samples), GRID_IMAGES)
+    heads, rows, cells = [], [], []
+    for place, content in enumerate(chosen):
+        sketch = place % len(shards.styles)
+        pairs = [Pair(content, style, sketch) for style in chosen]
+        pictures = [picture for made in made_of(model, reader, pairs, name) for picture in made.pictures]
+        stored = reader.read(content, [sketch])
+        heads.append((stored.key, stored.image))
+        rows.append(("", stored.sketches[0]))  # of the same images: their names stand above
+        cells.append(pictures)
+    return labelled_grid("sketch \\ style", heads, rows, cells, GRID_CELL)
