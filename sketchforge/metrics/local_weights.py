@@ -13,23 +13,24 @@ class AbsentError(SketchforgeError):
     """What a measure needs is not there: a gap in the report, no failure."""
 
 
-def local_weights(name: str, given: Path | None, option: str) -> Path:
+def local_weights(name: str, given: Path | None, option: str, called: str | None = None) -> Path:
     """The file `given`, else the one of `name` where `sketchforge weights list` looks for it.
 
-    Raises UsageError where `given` does not exist, AbsentError where nothing is found.
+    called: what `option` calls it where that differs. Raises UsageError where `given` does not exist,
+    AbsentError where nothing is found.
     """
     if given is not None:
         if not given.is_file():
-            raise UsageError(f"{option} {name}={given}: no such file; expected weights of {name}")
+            raise UsageError(f"{option} {called or name}={given}: no such file; expected weights of {name}")
         return given
     if name not in KNOWN:
-        raise AbsentError(f"no weights of {name}: name a file, {option} {name}=FILE")
+        raise AbsentError(f"no weights of {name}: name a file, {option} {called or name}=FILE")
     path = KNOWN[name].found()
     if path is None:
         file = KNOWN[name]
         raise AbsentError(
             f"no weights of {name}: looked for {file.looked_for()}; place them there (docs/weights.md) or "
-            f"name a file, {option} {name}=FILE"
+            f"name a file, {option} {called or name}=FILE"
         )
     return path
 

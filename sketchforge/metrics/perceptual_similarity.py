@@ -42,7 +42,7 @@ def open_lpips(backbone: str, given: Path | None, device: torch.device) -> Perce
     if backbone not in BACKBONES:
         raise UsageError(f"{OPTION} {backbone}: no such backbone of LPIPS; there are {', '.join(BACKBONES)}")
     name = BACKBONES[backbone]
-    path = local_weights(name, given, OPTION)
+    path = local_weights(name, given, OPTION, backbone)
     state, _ = read_state(path, f"torchvision's {name} (.pth, .safetensors or .npz)")
     network = _without_backbone(backbone)
     # The package cuts the network into slices: slice1.0.weight is torchvision's features.0.weight.
