@@ -24,7 +24,8 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
     Departure: not in the paper; it stands where the authors' D has spectral norm (see `Discriminator`).
     """
     with torch.enable_grad(), torch.autocast(real.device.type, enabled=False):
-        images = real.detach().float().requires_grad_()
+        real = real.detach()
+        images = (real if real.dtype == torch.float64 else real.float()).requires_grad_()
         score = discriminator(images).flatten(1).mean(1).sum()
         (slope,) = torch.autograd.grad(score, images, create_graph=True)
         return slope.square().sum(dim=(1, 2, 3)).mean()

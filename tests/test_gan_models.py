@@ -361,6 +361,17 @@ def test_r1_of_a_square_by_hand():
     assert penalty.item() == pytest.approx(images.square().sum().item() / 4, rel=1e-5)
 
 
+def test_r1_gradients():
+    """Of a discriminator's weight, through the gradient that is penalised."""
+    draw = torch.Generator().manual_seed(0)
+    real, weight = (torch.randn(2, 3, 4, 4, generator=draw, dtype=torch.float64) for _ in range(2))
+
+    def penalty(weight):
+        return r1_penalty(lambda images: (images * weight).sin().sum((1, 2, 3)).reshape(-1, 1, 1, 1), real)
+
+    assert torch.autograd.gradcheck(penalty, (weight[:1].requires_grad_(),))
+
+
 def test_r1_trains_the_discriminator_and_leaves_the_images():
     judge, images = discriminator(), pictures().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
