@@ -248,7 +248,7 @@ class RetrievalRecipe:
     size: int = 64  # S of sketches, in pixels
     cells: int = 3  # photos are described in so many by so many places: by pose, not by subject alone
     dim: int = 128  # of the common space
-    steps: int = 600
+    steps: int = 300
     batch_size: int = 64  # photos, each with one sketch; the others of a batch are its negatives
     rate: float = 1e-3
     decay: float = 0.05  # of weights
@@ -257,7 +257,6 @@ class RetrievalRecipe:
     rotation: float = 15.0  # degrees, either way
     zoom: tuple[float, float] = (0.75, 1.25)
     shift: float = 0.1  # of the side, either way
-    erasures: int = 0  # tries at leaving out a region of a sketch, as people leave out much
 
 
 RETRIEVAL = RetrievalRecipe()
@@ -336,7 +335,7 @@ def augmented(
     moved = cv2.warpAffine(
         np.ascontiguousarray(sketch[:, ::-1]) if flip else sketch, turn, (side, side), borderValue=255
     )
-    return sketch_variant(moved, draw, PairAugmentation(erasures=recipe.erasures))
+    return sketch_variant(moved, draw, PairAugmentation(erasures=0))
 
 
 def as_ink(sketches: Sequence[np.ndarray]) -> Tensor:
