@@ -4,6 +4,7 @@
     python benchmarks/utility.py retrieval --data DATA --work DIR [SET ...]  # again to go on
     python benchmarks/utility.py ae --data DATA --work DIR [SET ...]  # beside another of these to share
     python benchmarks/utility.py table --data DATA --work DIR
+    python benchmarks/utility.py machines --data DATA --work DIR  # the same networks with machines' drawings
     python benchmarks/utility.py examples --data DATA --work DIR
 
 DATA holds photo_sketch_pairs.tsv, the photos and drawings it names, other photos beside them (the rest of
@@ -29,6 +30,7 @@ import csv
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,7 +155,7 @@ def distinct(taken: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> list[i
 
 
 def methods_at_hand(data: Path) -> dict[str, dict[str, Any]]:
-    """Options of `render` per folder, edge networks where their weights are; docs/weights.md has thresholds."""
+    """Options of `render` per folder; edge networks with weights, thresholds by docs/weights.md."""
     weights = data / "weights"
     networks = {
         "pidinet": (weights / "pidinet/pidinet_bsds_vanilla_fp32.safetensors", 0.4),
@@ -215,14 +217,18 @@ def assembled(work: Path, name: str) -> Path:
 
 def sketches_of(work: Path, name: str, size: int) -> np.ndarray:
     """uint8 (P,K,S,S), 255 = paper, in the order of the keys: thin lines are kept on the way to S."""
-    columns = []
-    for source, count in SETS[name].folders:
-        keys = sample_keys(work / source, manifests.read_manifest(work / source))
-        columns.append([
-            [fit_drawing(read_image(sketch)[..., 0], size) for sketch in raw.sketches[:count]]
-            for raw in raw_samples(work / source, keys, keys)
-        ])  # fmt: skip
-    return np.concatenate([np.array(column) for column in columns], axis=1)
+    parts = [sketches_in(work / source, count, size) for source, count in SETS[name].folders]
+    return np.concatenate(parts, axis=1)
+
+
+def sketches_in(folder: Path, count: int, size: int) -> np.ndarray:
+    """The first so many of every photo, uint8 (P,count,S,S)."""
+    keys = sample_keys(folder, manifests.read_manifest(folder))
+    found = [
+        [fit_drawing(read_image(sketch)[..., 0], size) for sketch in raw.sketches[:count]]
+        for raw in raw_samples(folder, keys, keys)
+    ]
+    return np.array(found)
 
 
 def photos_of(work: Path) -> list[np.ndarray]:
@@ -356,9 +362,8 @@ def train_retrieval(
                                       recipe.rate, weight_decay=recipe.decay)  # fmt: skip
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
         for step in range(recipe.steps):
-            draw = numpy_generator(
-                seed, "retrieval batch", step
-            )  # the same photos, flips and moves for every set
+            # The same photos, flips and moves for every set: only the drawings differ.
+            draw = numpy_generator(seed, "retrieval batch", step)
             photos = draw.choice(len(sketches), min(recipe.batch_size, len(sketches)), replace=False)
             which = (draw.random(len(photos)) * sketches.shape[1]).astype(int)
             flips = draw.random(len(photos)) < 0.5
@@ -409,6 +414,33 @@ def retrieval(
             "first": found.topk(min(5, len(photos)), dim=1).indices.tolist(),
         }
     return result
+
+
+def machines(data: Path, work: Path, recipe: RetrievalRecipe = RETRIEVAL) -> None:
+    """Search with TOM's and Canny's drawings of the tested photos: as far as networks get without people."""
+    photos = gallery(people(data))
+    test = [at for at, photo in enumerate(photos) if photo not in development(photos)]
+    listed = work / "tested.txt"
+    listed.write_text("\n".join(str(data / photo) for photo in photos) + "\n")
+    given = {}
+    for name in ("tom", "canny"):
+        drawn = methods_at_hand(data)[name] | ({"checkpoints": 1} if name == "tom" else {})
+        render(RenderOptions(work / "tested" / name, str(listed), workers=1, threads=1, **drawn))
+        given[name] = sketches_in(work / "tested" / name, 1, recipe.size)[:, 0]
+    described = cached_features(data, work, recipe.cells)
+    rows = []
+    for name in (FIRST, "tom1", "canny"):
+        sketches = sketches_of(work, name, recipe.size)
+        towers = train_retrieval(sketches, described["train"], 0, recipe)
+        found = [
+            ranks(similarities(towers, one, described["test"][:, 0]), range(len(photos)))
+            for one in given.values()
+        ]
+        shares = [np.mean([one[at] <= k for at in test]) for one in found for k in (1, 10)]
+        rows.append([SETS[name].title, *(f"{100 * share:.1f}" for share in shares)])
+    print_rows(
+        ["trained on", *(f"{title}: recall@{k}" for title in ("TOM × 1", "Canny") for k in (1, 10))], rows
+    )
 
 
 def cached_drawings(data: Path, work: Path, size: int, normalise: bool) -> np.ndarray:
@@ -524,6 +556,16 @@ def recalls(
     return by_photo(hits.astype(float), drawings, photos)
 
 
+def right_kind(
+    found: Sequence[dict[str, Any]], drawings: list[Drawing], photos: Sequence[str], test: Sequence[str]
+) -> np.ndarray:
+    """(seeds, photos): the share of each photo's drawings whose first photo found is of the same kind."""
+    kinds = np.array([str(Path(photo).parent) for photo in photos])
+    first = np.array([[some[0] for some in one["as they are"]["first"]] for one in found])
+    wanted = np.array([str(Path(drawing.photo).parent) for drawing in drawings])
+    return by_photo((kinds[first] == wanted).astype(float), drawings, test)
+
+
 def retrieved(work: Path) -> dict[str, list[dict[str, Any]]]:
     """What `retrieval` has left, by set, of seeds that all sets have."""
     found = {
@@ -559,10 +601,14 @@ def table(data: Path, work: Path) -> None:
         rows.append(
             [title, str(SETS[name].num_sketches), percent(estimate(at[1])), percent(bars[title]), beyond]
         )
-        rows[-1] += [percent(estimate(other)), f"{100 * before.mean():.1f}"]
+        kind = percent(estimate(right_kind(results, drawings, photos, test)))
+        rows[-1] += [kind, percent(estimate(other)), f"{100 * before.mean():.1f}"]
     once, ten = (min(1.0, k / len(photos)) for k in (1, 10))
-    rows.append(["chance", "", f"{100 * once:.1f}", f"{100 * ten:.1f}", "", *[f"{100 * ten:.1f}"] * 2])
-    heads = ["trained on", "sketches a photo", "recall@1", "recall@10", "beyond TOM × 10"]
+    sizes = Counter(Path(photo).parent for photo in photos)
+    kind = sum(sizes[Path(photo).parent] for photo in test) / len(test) / len(photos)
+    rows.append(["chance", "", *(f"{100 * share:.1f}" for share in (once, ten)), ""])
+    rows[-1] += [f"{100 * share:.1f}" for share in (kind, ten, ten)]
+    heads = ["trained on", "sketches", "recall@1", "recall@10", "beyond TOM × 10", "right animal first"]
     print_rows([*heads, "normalised: recall@10", "development: recall@10"], rows)
     title = "Recall@10 of the photo that a drawing was made from"
     (work / "utility-retrieval.svg").write_text(intervals_svg(bars, ten, title), encoding="utf-8")
@@ -684,6 +730,7 @@ def main() -> None:
         ("retrieval", "train and test the retrieval network; what is done is left out"),
         ("ae", "train and test the auto-encoder; what is done is left out"),
         ("table", "print tables, and leave the plot in DIR"),
+        ("machines", "search with drawings by TOM and Canny instead of people's"),
         ("examples", "leave a picture of what was found in DIR"),
     ):
         command = commands.add_parser(name, help=what)
@@ -708,6 +755,8 @@ def carry_out(asked: argparse.Namespace) -> None:
         render_all(data, work)
     elif asked.command == "table":
         table(data, work)
+    elif asked.command == "machines":
+        machines(data, work)
     elif asked.command == "examples":
         print(examples(data, work))
     else:

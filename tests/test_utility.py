@@ -244,6 +244,19 @@ def test_recalls_by_hand(utility):
     assert at[10] == [[1.0, 0.5], [0.0, 1.0]]
 
 
+def test_right_kinds_by_hand(utility):
+    photos = ["cat/a", "cat/b", "dog/c"]
+    drawings = [utility.Drawing(str(n), photo) for n, photo in enumerate(("cat/a", "cat/a", "dog/c"))]
+    found = [
+        {"as they are": {"first": [[1, 0], [2, 0], [0, 1]]}},
+        {"as they are": {"first": [[0, 2], [1, 2], [2, 0]]}},
+    ]
+    assert utility.right_kind(found, drawings, photos, ["cat/a", "dog/c"]).tolist() == [
+        [0.5, 0.0],
+        [1.0, 1.0],
+    ]
+
+
 def test_the_auto_encoder_is_measured_against_other_drawings(utility):
     """A model that returns the sketch as grey: the distance tells whose drawing it was given."""
     levels = [torch.full((1, 1, 4, 4), level) for level in (-1.0, -1.0, 1.0, 1.0)]
@@ -284,7 +297,7 @@ def test_retrieval_from_shards_to_ranks(utility, world, tmp_path, tiny, monkeypa
 
 
 def results(utility, work, tested, better):
-    """What `retrieval` leaves: two seeds of each set; the first has the photo tenth, `better` first, others twentieth."""
+    """What `retrieval` leaves: two seeds of each set; TOM × 10 has the photo tenth, `better` first."""
     for name in utility.SETS:
         for seed in range(2):
             ranks = [{better: 1, utility.FIRST: 10}.get(name, 20)] * tested
@@ -300,7 +313,7 @@ def test_the_table_and_the_plot(utility, world, tmp_path, capsys, monkeypatch):
     utility.table(world, tmp_path)
     printed = capsys.readouterr().out
     assert "2 seeds, 3 photos trained on, 2 searched for people's drawings of 1" in printed
-    assert "| Canny | 1 | 100.0 [100.0 100.0] | 100.0 [100.0 100.0] | +0.0 [+0.0 +0.0] |" in printed
+    assert "| Canny | 1 | 100.0 [100.0 100.0] | 100.0 [100.0 100.0] | +0.0 [+0.0 +0.0] | 100.0" in printed
     assert "| TOM × 10 | 10 | 0.0 [0.0 0.0] | 100.0 [100.0 100.0] |  |" in printed
     assert "| TEED | 1 | 0.0 [0.0 0.0] | 0.0 [0.0 0.0] | -100.0 [-100.0 -100.0] |" in printed
     plot = (tmp_path / "utility-retrieval.svg").read_text()
