@@ -33,7 +33,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ from sketchforge.state_files import read_state  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
 
 SEEDS = 5
-AE_STEPS = 400
+AE_STEPS = 200
 PEOPLE_SEEN = 60  # photos whose drawings TOM's recipe was chosen by, and as many again for its thresholds
 SAME_PICTURE = 0.9  # correlation of two thumbnails, or of one with the other mirrored
 
@@ -479,7 +479,7 @@ def auto_encoder(name: str, data: Path, work: Path, steps: int) -> dict[str, Any
     """
     options = AeTrainOptions(
         shards=str(assembled(work, name)),
-        run=work / "ae" / name,
+        run=work / f"ae-{steps}" / name,
         steps=steps,
         workers=0,
         threads=1,
@@ -566,14 +566,16 @@ def right_kind(
     return by_photo((kinds[first] == wanted).astype(float), drawings, test)
 
 
-def retrieved(work: Path) -> dict[str, list[dict[str, Any]]]:
+def result_path(work: Path, command: str, steps: int, name: str, seed: int) -> Path:
+    return work / f"{command}-{steps}" / f"{name}-{seed}.json"
+
+
+def retrieved(work: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
     """What `retrieval` has left, by set, of seeds that all sets have."""
-    found = {
-        name: {
-            seed: path for seed in range(SEEDS) if (path := work / f"retrieval/{name}-{seed}.json").is_file()
-        }
-        for name in SETS
-    }
+    found = {}
+    for name in SETS:
+        paths = {seed: result_path(work, "retrieval", steps, name, seed) for seed in range(SEEDS)}
+        found[name] = {seed: path for seed, path in paths.items() if path.is_file()}
     found = {name: paths for name, paths in found.items() if paths}
     common = sorted(set.intersection(*(set(paths) for paths in found.values()))) if found else []
     if not common:
@@ -581,14 +583,17 @@ def retrieved(work: Path) -> dict[str, list[dict[str, Any]]]:
     return {name: [json.loads(paths[seed].read_text()) for seed in common] for name, paths in found.items()}
 
 
-def table(data: Path, work: Path) -> None:
+def table(data: Path, work: Path, steps: int = RETRIEVAL.steps) -> None:
     drawings = people(data)
     photos = gallery(drawings)
-    found = retrieved(work)
+    found = retrieved(work, steps)
     seen = development(photos)
     test = [photo for photo in photos if photo not in seen]
     counts = len(found[FIRST]), found[FIRST][0]["photos"], len(photos), len(test)
-    print("{} seeds, {} photos trained on, {} searched for people's drawings of {}\n".format(*counts))
+    print(
+        f"{steps} steps, "
+        + "{} seeds, {} photos trained on, {} searched for people's drawings of {}\n".format(*counts)
+    )
     first = recalls(found[FIRST], "as they are", 10, drawings, test)
     rows, bars = [], {}
     for name, results in found.items():
@@ -611,12 +616,12 @@ def table(data: Path, work: Path) -> None:
     heads = ["trained on", "sketches", "recall@1", "recall@10", "beyond TOM × 10", "right animal first"]
     print_rows([*heads, "normalised: recall@10", "development: recall@10"], rows)
     title = "Recall@10 of the photo that a drawing was made from"
-    (work / "utility-retrieval.svg").write_text(intervals_svg(bars, ten, title), encoding="utf-8")
+    (work / f"retrieval-{steps}.svg").write_text(intervals_svg(bars, ten, title), encoding="utf-8")
     ae_table(work, drawings, test)
 
 
 def ae_table(work: Path, drawings: list[Drawing], test: list[str]) -> None:
-    paths = {name: work / f"ae/{name}.json" for name in SETS}
+    paths = {name: result_path(work, "ae", AE_STEPS, name, 0) for name in SETS}
     found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
     if FIRST not in found:
         return
@@ -680,7 +685,7 @@ def intervals_svg(bars: dict[str, Estimate], chance: float, title: str) -> str:
 
 def examples(data: Path, work: Path, rows: int = 12) -> Path:
     """A picture to look at, not to publish: drawings, their photos, the first five found by two sets."""
-    drawings, found = people(data), retrieved(work)
+    drawings, found = people(data), retrieved(work, RETRIEVAL.steps)
     photos = gallery(drawings)
     seen = development(photos)
     chosen = [at for at, drawing in enumerate(drawings) if drawing.photo in seen]
@@ -692,7 +697,7 @@ def examples(data: Path, work: Path, rows: int = 12) -> Path:
         sheet.append([read_image(data / path) for path in (drawings[at].sketch, drawings[at].photo, *first)])
     labels = ["drawing", "its photo"]
     for name in shown:
-        labels += [f"{SETS[name].title}: {number + 1}" for number in range((len(sheet[0]) - 2) // len(shown))]
+        labels += [f"{name}: {number + 1}" for number in range((len(sheet[0]) - 2) // len(shown))]
     path = work / "examples.png"
     cv2.imwrite(str(path), contact_sheet(sheet, labels, cell=112)[..., ::-1])
     return path
@@ -738,8 +743,9 @@ def main() -> None:
         command.add_argument("--work", type=Path, required=True)
         if name in ("retrieval", "ae"):
             command.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default: all")
-        if name == "ae":
-            command.add_argument("--steps", type=int, default=AE_STEPS)
+        if name in ("retrieval", "ae", "table"):
+            usual = AE_STEPS if name == "ae" else RETRIEVAL.steps
+            command.add_argument("--steps", type=int, default=usual, help=f"of a training; default: {usual}")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     set_threads(1)
@@ -754,7 +760,7 @@ def carry_out(asked: argparse.Namespace) -> None:
     if asked.command == "render":
         render_all(data, work)
     elif asked.command == "table":
-        table(data, work)
+        table(data, work, asked.steps)
     elif asked.command == "machines":
         machines(data, work)
     elif asked.command == "examples":
@@ -763,20 +769,16 @@ def carry_out(asked: argparse.Namespace) -> None:
         unknown = [name for name in asked.sets if name not in SETS]
         if unknown:
             raise UsageError(f"{unknown[0]}: no such set; there are {', '.join(SETS)}")
-        for seed in range(
-            SEEDS if asked.command == "retrieval" else 1
-        ):  # all sets with one seed, then the next
+        searching = asked.command == "retrieval"
+        for seed in range(SEEDS if searching else 1):  # all sets with one seed, then the next
             for name in asked.sets or sets_at_hand(work):
-                path = (
-                    work
-                    / asked.command
-                    / (f"{name}-{seed}.json" if asked.command == "retrieval" else f"{name}.json")
-                )
+                path = result_path(work, asked.command, asked.steps, name, seed)
                 with claimed(path) as ours:
                     if not ours:
                         continue
-                    if asked.command == "retrieval":
-                        write_json(path, retrieval(name, seed, data, work))
+                    if searching:
+                        recipe = replace(RETRIEVAL, steps=asked.steps)
+                        write_json(path, retrieval(name, seed, data, work, recipe))
                     else:
                         write_json(path, auto_encoder(name, data, work, asked.steps))
                 print(path, flush=True)

@@ -302,7 +302,7 @@ def results(utility, work, tested, better):
         for seed in range(2):
             ranks = [{better: 1, utility.FIRST: 10}.get(name, 20)] * tested
             how = {"ranks": ranks, "first": [[0, 1]] * tested}
-            path = work / f"retrieval/{name}-{seed}.json"
+            path = utility.result_path(work, "retrieval", utility.RETRIEVAL.steps, name, seed)
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps({"photos": 3, "as they are": how, "normalised": how}))
 
@@ -312,11 +312,11 @@ def test_the_table_and_the_plot(utility, world, tmp_path, capsys, monkeypatch):
     results(utility, tmp_path, 4, "canny")
     utility.table(world, tmp_path)
     printed = capsys.readouterr().out
-    assert "2 seeds, 3 photos trained on, 2 searched for people's drawings of 1" in printed
+    assert "300 steps, 2 seeds, 3 photos trained on, 2 searched for people's drawings of 1" in printed
     assert "| Canny | 1 | 100.0 [100.0 100.0] | 100.0 [100.0 100.0] | +0.0 [+0.0 +0.0] | 100.0" in printed
     assert "| TOM × 10 | 10 | 0.0 [0.0 0.0] | 100.0 [100.0 100.0] |  |" in printed
     assert "| TEED | 1 | 0.0 [0.0 0.0] | 0.0 [0.0 0.0] | -100.0 [-100.0 -100.0] |" in printed
-    plot = (tmp_path / "utility-retrieval.svg").read_text()
+    plot = (tmp_path / f"retrieval-{utility.RETRIEVAL.steps}.svg").read_text()
     assert plot.startswith("<svg") and plot.count("<circle") == len(utility.SETS)
 
 
