@@ -617,7 +617,21 @@ def table(data: Path, work: Path, steps: int = RETRIEVAL.steps) -> None:
     print_rows([*heads, "normalised: recall@10", "development: recall@10"], rows)
     title = "Recall@10 of the photo that a drawing was made from"
     (work / f"retrieval-{steps}.svg").write_text(intervals_svg(bars, ten, title), encoding="utf-8")
+    kinds_table(found, drawings, test)
     ae_table(work, drawings, test)
+
+
+def kinds_table(found: dict[str, list[dict[str, Any]]], drawings: list[Drawing], test: list[str]) -> None:
+    """Recall@10 by what the photos show."""
+    of_kind: dict[str, list[str]] = {}
+    for photo in test:
+        of_kind.setdefault(Path(photo).parent.name, []).append(photo)
+    rows = []
+    for name, results in found.items():
+        shares = [recalls(results, "as they are", 10, drawings, photos) for photos in of_kind.values()]
+        rows.append([SETS[name].title, *(percent(estimate(share)) for share in shares)])
+    print()
+    print_rows(["recall@10", *(f"{kind} ({len(photos)})" for kind, photos in of_kind.items())], rows)
 
 
 def ae_table(work: Path, drawings: list[Drawing], test: list[str]) -> None:

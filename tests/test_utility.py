@@ -316,6 +316,7 @@ def test_the_table_and_the_plot(utility, world, tmp_path, capsys, monkeypatch):
     assert "| Canny | 1 | 100.0 [100.0 100.0] | 100.0 [100.0 100.0] | +0.0 [+0.0 +0.0] | 100.0" in printed
     assert "| TOM × 10 | 10 | 0.0 [0.0 0.0] | 100.0 [100.0 100.0] |  |" in printed
     assert "| TEED | 1 | 0.0 [0.0 0.0] | 0.0 [0.0 0.0] | -100.0 [-100.0 -100.0] |" in printed
+    assert "| recall@10 | cat (1) |" in printed
     plot = (tmp_path / f"retrieval-{utility.RETRIEVAL.steps}.svg").read_text()
     assert plot.startswith("<svg") and plot.count("<circle") == len(utility.SETS)
 
