@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.image_options import data_options, introduction, kept, machine_options
+from cli.image_options import data_options, introduction, kept, machine_options, told
 from cli.options import defaults_of, on_interrupt
 from cli.training_bar import TrainingBar
 from sketchforge.options import AeTrainOptions
@@ -43,8 +43,6 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
     picture of sketches drawn out in the styles of several images.
     """
     from trainers.ae_session import plan_ae, train_ae
-    from trainers.image_training import GRID_FILE, MODEL_FILE
-    from trainers.ranks import leads
 
     options = AeTrainOptions(**values)
     if dry_run:
@@ -54,11 +52,7 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
     bar = TrainingBar(_introduction)
     with on_interrupt(lambda: kept(options, bar.began)):
         train_ae(options, bar)
-    if not leads():
-        return
-    if not bar.began:
-        click.echo(f"{options.run}: finished already; more --steps go on, --fresh trains anew")
-    click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
+    told(options, bar.began)
 
 
 def _introduction(plan: Any) -> list[str]:

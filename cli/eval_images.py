@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.eval_image_tables import model_table
-from cli.eval_options import FILE, cache_option, features_option, weighted_option
+from cli.eval_options import FILE, cache_option, encoders_option, features_option, weighted_option
 from cli.options import defaults_of, device_option, on_interrupt, sample_bar, seed_option, threads_option
 from sketchforge.options import EvalImagesOptions
 
@@ -48,14 +48,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     "NAME[=FILE]",
     "Backbones of LPIPS and their weights files: alex, vgg, squeeze.",
 )
-@click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    default=DEFAULTS["encoders"],
-    metavar="NAME|FILE",
-    help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: vgg19 builtin]",
-)
+@encoders_option(DEFAULTS["encoders"])
 @click.option(
     "--tom",
     type=click.Path(path_type=Path),

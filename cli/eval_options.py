@@ -58,3 +58,14 @@ def cache_option() -> Callable[[Any], Any]:
         metavar="DIR",
         help="Where the reference's features are kept.  [default: in the user's cache folder]",
     )
+
+
+def encoders_option(default: Sequence[str]) -> Callable[[Any], Any]:
+    return click.option(
+        "--encoder",
+        "encoders",
+        multiple=True,
+        default=default,
+        metavar="NAME|FILE",
+        help=f"Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: {' '.join(default)}]",
+    )

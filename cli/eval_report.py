@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.eval_options import FILE, cache_option, features_option, weighted_option
+from cli.eval_options import FILE, cache_option, encoders_option, features_option, weighted_option
 from cli.options import (
     FOLDER,
     defaults_of,
@@ -85,14 +85,7 @@ OUT = Path("eval")
     "NAME[=FILE]",
     "Backbones of LPIPS and their weights files: alex, vgg, squeeze. The first ranks pictures.",
 )
-@click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    default=DEFAULTS["encoders"],
-    metavar="NAME|FILE",
-    help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: vgg19 builtin]",
-)
+@encoders_option(DEFAULTS["encoders"])
 @click.option(
     "--tom",
     type=click.Path(path_type=Path),

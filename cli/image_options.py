@@ -85,6 +85,18 @@ def kept(options: Any, began: bool) -> str:
     return f"{options.run} keeps every step that was done; run the same command again{fresh} to continue"
 
 
+def told(options: Any, began: bool) -> None:
+    """Say where a run that is finished has left what it made; one rank speaks for all."""
+    from trainers.image_training import GRID_FILE, MODEL_FILE
+    from trainers.ranks import leads
+
+    if not leads():
+        return
+    if not began:
+        click.echo(f"{options.run}: finished already; more --steps go on, --fresh trains anew")
+    click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
+
+
 def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
         for option in reversed(options):
