@@ -66,7 +66,7 @@ from sketchforge.shards.writer import Record, read_stats, writing_shard  # noqa:
 from sketchforge.state_files import read_state  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
 
-SEEDS = 5
+SEEDS = {"retrieval": 5, "ae": 3}
 AE_STEPS = 200
 PEOPLE_SEEN = 60  # photos whose drawings TOM's recipe was chosen by, and as many again for its thresholds
 SAME_PICTURE = 0.9  # correlation of two thumbnails, or of one with the other mirrored
@@ -472,15 +472,16 @@ def cached_features(data: Path, work: Path, cells: int) -> dict[str, Tensor]:
 # The auto-encoder
 
 
-def auto_encoder(name: str, data: Path, work: Path, steps: int) -> dict[str, Any]:
+def auto_encoder(name: str, seed: int, data: Path, work: Path, steps: int) -> dict[str, Any]:
     """Train the demo recipe on a set; LPIPS of tested photos and what is made of drawings in their style.
 
     Of a drawing of this photo, and of one of another photo: what lies between them is what drawings tell.
     """
     options = AeTrainOptions(
         shards=str(assembled(work, name)),
-        run=work / f"ae-{steps}" / name,
+        run=work / f"ae-{steps}" / f"{name}-{seed}",
         steps=steps,
+        seed=seed,
         workers=0,
         threads=1,
         device="cpu",
@@ -496,7 +497,7 @@ def auto_encoder(name: str, data: Path, work: Path, steps: int) -> dict[str, Any
     given = [
         to_tensor(read_drawing(data / drawing.sketch, model.size, False)[..., None]) for drawing in drawings
     ]
-    return {"set": name, "steps": steps, **ae_distances(model, given, photos, perceive)}
+    return {"set": name, "seed": seed, "steps": steps, **ae_distances(model, given, photos, perceive)}
 
 
 @torch.no_grad()
@@ -570,17 +571,24 @@ def result_path(work: Path, command: str, steps: int, name: str, seed: int) -> P
     return work / f"{command}-{steps}" / f"{name}-{seed}.json"
 
 
-def retrieved(work: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
-    """What `retrieval` has left, by set, of seeds that all sets have."""
+def results_of(work: Path, command: str, steps: int) -> dict[str, list[dict[str, Any]]]:
+    """What `retrieval` or `ae` has left, by set, of seeds that all sets have; empty where there is none."""
     found = {}
     for name in SETS:
-        paths = {seed: result_path(work, "retrieval", steps, name, seed) for seed in range(SEEDS)}
+        paths = {seed: result_path(work, command, steps, name, seed) for seed in range(SEEDS[command])}
         found[name] = {seed: path for seed, path in paths.items() if path.is_file()}
     found = {name: paths for name, paths in found.items() if paths}
     common = sorted(set.intersection(*(set(paths) for paths in found.values()))) if found else []
     if not common:
-        raise UsageError(f"{work}: no seed that every set was trained with; run `retrieval` first")
+        return {}
     return {name: [json.loads(paths[seed].read_text()) for seed in common] for name, paths in found.items()}
+
+
+def retrieved(work: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
+    found = results_of(work, "retrieval", steps)
+    if not found:
+        raise UsageError(f"{work}: no seed that every set was trained with; run `retrieval` first")
+    return found
 
 
 def table(data: Path, work: Path, steps: int = RETRIEVAL.steps) -> None:
@@ -635,24 +643,26 @@ def kinds_table(found: dict[str, list[dict[str, Any]]], drawings: list[Drawing],
 
 
 def ae_table(work: Path, drawings: list[Drawing], test: list[str]) -> None:
-    paths = {name: result_path(work, "ae", AE_STEPS, name, 0) for name in SETS}
-    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
+    found = results_of(work, "ae", AE_STEPS)
     if FIRST not in found:
         return
 
     def distances(name: str, how: str) -> np.ndarray:
-        return by_photo(np.array([found[name][how]]), drawings, test)
+        return by_photo(np.array([one[how] for one in found[name]]), drawings, test)
 
+    told = {name: distances(name, "mismatched") - distances(name, "matched") for name in found}
     rows = []
-    for name, result in found.items():
-        matched, other = distances(name, "matched"), distances(name, "mismatched")
-        beyond = "" if name == FIRST else percent(estimate(matched - distances(FIRST, "matched")), "+", 2)
-        told = percent(estimate(other - matched), "", 2)
-        rows.append([SETS[name].title, str(result["steps"]), percent(estimate(matched), "", 2), beyond, told])
-    print()
-    print_rows(
-        ["trained on", "steps", "LPIPS × 100", "beyond TOM × 10", "more with another photo's drawing"], rows
-    )
+    for name in found:
+        matched = distances(name, "matched")
+        beyond = ["", ""]
+        if name != FIRST:
+            others = matched - distances(FIRST, "matched"), told[name] - told[FIRST]
+            beyond = [percent(estimate(other), "+", 2) for other in others]
+        figures = percent(estimate(matched), "", 2), percent(estimate(told[name]), "", 2)
+        rows.append([SETS[name].title, figures[0], beyond[0], figures[1], beyond[1]])
+    print(f"\n{AE_STEPS} steps, {len(found[FIRST])} seeds\n")
+    heads = ["trained on", "LPIPS × 100", "beyond TOM × 10", "more with another photo's drawing", "beyond TOM × 10"]
+    print_rows(heads, rows)
 
 
 def print_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -784,7 +794,7 @@ def carry_out(asked: argparse.Namespace) -> None:
         if unknown:
             raise UsageError(f"{unknown[0]}: no such set; there are {', '.join(SETS)}")
         searching = asked.command == "retrieval"
-        for seed in range(SEEDS if searching else 1):  # all sets with one seed, then the next
+        for seed in range(SEEDS[asked.command]):  # all sets with one seed, then the next
             for name in asked.sets or sets_at_hand(work):
                 path = result_path(work, asked.command, asked.steps, name, seed)
                 with claimed(path) as ours:
@@ -794,7 +804,7 @@ def carry_out(asked: argparse.Namespace) -> None:
                         recipe = replace(RETRIEVAL, steps=asked.steps)
                         write_json(path, retrieval(name, seed, data, work, recipe))
                     else:
-                        write_json(path, auto_encoder(name, data, work, asked.steps))
+                        write_json(path, auto_encoder(name, seed, data, work, asked.steps))
                 print(path, flush=True)
 
 

@@ -276,7 +276,7 @@ def test_the_auto_encoder_trains_on_a_set_and_draws_out_drawings(utility, world,
     lpips = SimpleNamespace(distance=lambda a, b: (a - b).square().mean((1, 2, 3)))
     monkeypatch.setattr(utility, "open_lpips", lambda *given: lpips)
     rendered(utility, tmp_path / "work")
-    found = utility.auto_encoder("canny", world, tmp_path / "work", steps=1)
+    found = utility.auto_encoder("canny", 0, world, tmp_path / "work", steps=1)
     assert found["set"] == "canny" and found["steps"] == 1
     for how in ("matched", "mismatched"):
         assert len(found[how]) == 4 and all(0 < distance < 4 for distance in found[how])
