@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
+from sketchforge.models.tom_drawing import ready_to_draw
 from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.weights import encoder_digest, read_encoder
 
@@ -30,6 +31,7 @@ class TomSketcher:
         self.generators = [
             generator.eval().to(device, memory_format=torch.channels_last) for generator in generators
         ]
+        self.drawings = [ready_to_draw(generator) for generator in self.generators]
         self.styles = tuple(styles)
         self.taps = sorted({tap for generator in generators for tap in generator.taps})
         self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
@@ -78,17 +80,22 @@ class TomSketcher:
     @torch.inference_mode()
     def draw(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
-        # All generators of a run are of one kind, so what they are fed is prepared once, too.
-        features = self.generators[0].prepare(
-            self.encoder(images.contiguous(memory_format=torch.channels_last), self.taps)
-        )
-        sketches = torch.stack([generator(features) for generator in self.generators], dim=1)
+        # On a CPU one by one: the maps of one image fit its caches, those of eight do not.
+        parts = images.split(1 if images.device.type == "cpu" else len(images))
+        sketches = torch.cat([self._drawn(part) for part in parts])
         if sketches.shape[-2:] != images.shape[-2:]:
             # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
             height, width = images.shape[-2:]
             missing = (0, width - sketches.shape[-1], 0, height - sketches.shape[-2])
             sketches = nn.functional.pad(sketches, missing, value=1.0)
-        return ((sketches + 1) / 2).clamp(0, 1)
+        return sketches.add_(1).div_(2).clamp_(0, 1)
+
+    def _drawn(self, images: Tensor) -> Tensor:
+        """(B,3,H,W) -> (B,N,1,H',W') in [-1, 1], of the size that the generators make."""
+        features = self.encoder(images.contiguous(memory_format=torch.channels_last), self.taps)
+        # All generators of a run are of one kind, so what they are fed is prepared once, too.
+        prepared = self.drawings[0].prepare(features)
+        return torch.stack([drawing(prepared) for drawing in self.drawings], dim=1)
 
 
 def _others(run: Path) -> str:

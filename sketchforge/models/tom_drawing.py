@@ -1,0 +1,91 @@
+"""TOM's generators made ready for drawing: the same sketches from less work.
+
+What only training needs is folded away, what would be repeated is computed once. The sketches are those of the
+generators up to rounding: 1e-5 of the range from paper to ink.
+
+Shape letters: B batch, C channels, H, W height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sketchforge.models.phase_convolution import UpsampledConvolution, bordered
+from sketchforge.models.tom import CONTRAST_FLOOR, LeanGenerator, PaperGenerator
+
+
+def ready_to_draw(generator: nn.Module) -> LeanDrawing | PaperDrawing:
+    """A generator as it draws in eval mode; later changes of its weights do not show."""
+    return LeanDrawing(generator) if isinstance(generator, LeanGenerator) else PaperDrawing(generator)
+
+
+class LeanDrawing:
+    """`LeanGenerator`, each stage's convolution parted: of the encoder's tap, and of the coarser map before ×2."""
+
+    def __init__(self, generator: LeanGenerator) -> None:
+        self.taps = generator.taps
+        self.stages: list[tuple[Tensor, Tensor, UpsampledConvolution | None]] = []
+        channels = 0
+        for stage in generator.stages:
+            weight = stage.weight.detach()
+            coarser = UpsampledConvolution(weight[:, :channels]) if channels else None
+            self.stages.append((_channels_last(weight[:, channels:]), stage.bias.detach(), coarser))
+            channels = weight.shape[0]
+        self.last = _channels_last(generator.to_sketch.weight.detach()), generator.to_sketch.bias.detach()
+
+    @staticmethod
+    def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `LeanGenerator.prepare`, and borders repeated; done once for N generators."""
+        prepared = {}
+        for tap, x in features.items():
+            centred = x - x.mean(dim=(2, 3), keepdim=True)
+            variance = centred.square().sum(dim=(2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
+            prepared[tap] = bordered(centred.mul_((variance + CONTRAST_FLOOR).rsqrt()))
+        return prepared
+
+    def __call__(self, prepared: Mapping[str, Tensor]) -> Tensor:
+        """{tap: (B,C,h+2,w+2)}, prepared -> (B,1,H,W) in [-1, 1], 1 = paper, -1 = ink."""
+        x = None
+        for tap, (weight, bias, coarser) in zip(self.taps, self.stages, strict=True):
+            y = F.conv2d(prepared[tap], weight, bias)
+            if coarser is not None:
+                coarser.add_to(y, x)
+            x = F.leaky_relu_(y, 0.1)
+        return F.conv2d(bordered(x), *self.last).tanh_()
+
+
+class PaperDrawing:
+    """`PaperGenerator`, spectral and batch norm folded into the convolutions."""
+
+    def __init__(self, generator: PaperGenerator) -> None:
+        (self.tap,) = generator.taps
+        self.stages: list[tuple[UpsampledConvolution, Tensor]] = []
+        *stages, last, _ = generator.layers
+        for _, conv, norm, _ in zip(*[iter(stages)] * 4, strict=True):
+            scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
+            bias = scale * (conv.bias.detach() - norm.running_mean) + norm.bias.detach()
+            convolution = UpsampledConvolution(conv.weight.detach() * scale[:, None, None, None])
+            self.stages.append((convolution, bias[None, :, None, None]))
+        self.last = _channels_last(last.weight.detach()), last.bias.detach()
+
+    @staticmethod
+    def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As they are."""
+        return dict(features)
+
+    def __call__(self, prepared: Mapping[str, Tensor]) -> Tensor:
+        """{"pool3": (B,C,H/8,W/8)} -> (B,1,H,W) in [-1, 1]; H and W are multiples of 8."""
+        x = prepared[self.tap]
+        for convolution, bias in self.stages:
+            size = len(x), bias.shape[1], 2 * x.shape[2], 2 * x.shape[3]
+            y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last).copy_(bias)
+            x = F.leaky_relu_(convolution.add_to(y, x), 0.01)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), *self.last).tanh_()
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    return weight.contiguous(memory_format=torch.channels_last)

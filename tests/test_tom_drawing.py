@@ -1,0 +1,111 @@
+"""TOM's generators as they draw: equal to the generators as they are trained."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sketchforge.models.phase_convolution import UpsampledConvolution, phase_weight
+from sketchforge.models.tom import LeanGenerator, PaperGenerator
+from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
+
+CHANNELS = {"relu3_1": 6, "relu2_1": 5, "relu1_1": 4}
+
+
+def maps(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def enlarged_convolution(small: torch.Tensor, weight: torch.Tensor, size, mode: str) -> torch.Tensor:
+    return F.conv2d(F.pad(F.interpolate(small, size=size, mode="nearest"), (1, 1, 1, 1), mode=mode), weight)
+
+
+@pytest.mark.parametrize("mode", ["replicate", "reflect"])
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3), (8, 8)])
+def test_phases_are_the_convolution_of_the_large_map(height, width, mode):
+    small, weight = maps(2, 3, height, width), maps(4, 3, 3, 3, seed=1)
+    before = maps(2, 4, 2 * height, 2 * width, seed=2)
+    expected = before + enlarged_convolution(small, weight, before.shape[2:], mode)
+    assert torch.allclose(UpsampledConvolution(weight).add_to(before.clone(), small), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(7, 6), (9, 13), (6, 7)])
+def test_sizes_that_are_not_twice_as_large(size):
+    small, weight = maps(1, 3, 3, 3), maps(2, 3, 3, 3, seed=1)
+    found = UpsampledConvolution(weight).add_to(torch.zeros(1, 2, *size), small)
+    assert torch.allclose(found, enlarged_convolution(small, weight, size, "replicate"), atol=1e-5)
+
+
+def test_kernels_of_the_phases_by_hand():
+    """Rows of an even phase see the one above once and their own twice: [a, b + c]; odd ones [a + b, c]."""
+    weight = torch.arange(1.0, 10).view(1, 1, 3, 3)
+    assert phase_weight(weight)[:, 0].tolist() == [
+        [[1, 5], [11, 28]], [[3, 3], [24, 15]], [[5, 16], [7, 17]], [[12, 9], [15, 9]],
+    ]  # fmt: skip
+
+
+def lean() -> LeanGenerator:
+    torch.manual_seed(0)
+    return LeanGenerator(tuple(CHANNELS), tuple(CHANNELS.values()), (6, 5, 3)).eval()
+
+
+def features(height: int, width: int, batch: int = 2) -> dict[str, torch.Tensor]:
+    sizes = [(height // 4, width // 4), (height // 2, width // 2), (height, width)]
+    return {
+        tap: 3 * maps(batch, channels, *size, seed=at) + at
+        for at, ((tap, channels), size) in enumerate(zip(CHANNELS.items(), sizes, strict=True))
+    }
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("height, width", [(32, 32), (24, 40), (33, 35), (30, 31)])
+def test_a_lean_generator_draws_the_same(height, width):
+    generator, seen = lean(), features(height, width)
+    drawing = ready_to_draw(generator)
+    assert isinstance(drawing, LeanDrawing)
+    expected = generator(generator.prepare(seen))
+    assert expected.std() > 0.01
+    assert torch.allclose(drawing(drawing.prepare(seen)), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_flat_and_faint_taps_are_drawn_the_same():
+    generator, seen = lean(), features(16, 16, 1)
+    seen = {tap: x.mean() + factor * x for factor, (tap, x) in zip((0.0, 1e-4, 1.0), seen.items(), strict=True)}
+    drawing = ready_to_draw(generator)
+    assert torch.allclose(drawing(drawing.prepare(seen)), generator(generator.prepare(seen)), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_papers_generator_draws_the_same():
+    """Norms with statistics and weights that are not 0 and 1, so that folding them in matters."""
+    torch.manual_seed(0)
+    generator = PaperGenerator(("pool3",), (6,), (8, 7, 5)).eval()
+    for module in generator.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.running_mean, module.weight, module.bias):
+                values.normal_()
+            module.running_var.uniform_(0.5, 2)
+    seen = {"pool3": maps(2, 6, 5, 4)}
+    drawing = ready_to_draw(generator)
+    assert isinstance(drawing, PaperDrawing)
+    expected = generator(seen)
+    assert expected.shape == (2, 1, 40, 32) and expected.std() > 0.01
+    assert torch.allclose(drawing(drawing.prepare(seen)), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_is_prepared_serves_every_generator():
+    """Drawing changes nothing of it."""
+    drawing = ready_to_draw(lean())
+    prepared = drawing.prepare(features(16, 16))
+    first = drawing(prepared)
+    assert torch.equal(drawing(prepared), first)
+
+
+@torch.no_grad()
+def test_features_are_left_as_they_are():
+    seen = features(16, 16)
+    before = {tap: x.clone() for tap, x in seen.items()}
+    LeanDrawing.prepare(seen)
+    assert all(torch.equal(seen[tap], before[tap]) for tap in seen)
