@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
-from sketchforge.models.tom_drawing import ready_to_draw
+from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
+from sketchforge.threads import thread_map
 from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.weights import encoder_digest, read_encoder
 
@@ -32,6 +34,7 @@ class TomSketcher:
             generator.eval().to(device, memory_format=torch.channels_last) for generator in generators
         ]
         self.drawings = [ready_to_draw(generator) for generator in self.generators]
+        self._map = thread_map(torch.get_num_threads()) if device.type == "cpu" else map
         self.styles = tuple(styles)
         self.taps = sorted({tap for generator in generators for tap in generator.taps})
         self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
@@ -77,25 +80,35 @@ class TomSketcher:
             generators.append(generator)
         return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device)
 
-    @torch.inference_mode()
     def draw(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
         # On a CPU one by one: the maps of one image fit its caches, those of eight do not.
         parts = images.split(1 if images.device.type == "cpu" else len(images))
-        sketches = torch.cat([self._drawn(part) for part in parts])
-        if sketches.shape[-2:] != images.shape[-2:]:
-            # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
-            height, width = images.shape[-2:]
-            missing = (0, width - sketches.shape[-1], 0, height - sketches.shape[-2])
-            sketches = nn.functional.pad(sketches, missing, value=1.0)
-        return sketches.add_(1).div_(2).clamp_(0, 1)
+        prepared = list(self._map(self._prepared, parts))
+        drawn = list(self._map(_drawn, *zip(*itertools.product(prepared, self.drawings), strict=True)))
+        with torch.inference_mode():
+            count = len(self.drawings)
+            sketches = torch.cat([
+                torch.stack(drawn[at : at + count], dim=1) for at in range(0, len(drawn), count)
+            ])
+            if sketches.shape[-2:] != images.shape[-2:]:
+                # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
+                height, width = images.shape[-2:]
+                missing = (0, width - sketches.shape[-1], 0, height - sketches.shape[-2])
+                sketches = nn.functional.pad(sketches, missing, value=1.0)
+            return sketches.add_(1).div_(2).clamp_(0, 1)
 
-    def _drawn(self, images: Tensor) -> Tensor:
-        """(B,3,H,W) -> (B,N,1,H',W') in [-1, 1], of the size that the generators make."""
+    @torch.inference_mode()
+    def _prepared(self, images: Tensor) -> dict[str, Tensor]:
+        """All generators of a run are of one kind, so what they are fed is prepared once."""
         features = self.encoder(images.contiguous(memory_format=torch.channels_last), self.taps)
-        # All generators of a run are of one kind, so what they are fed is prepared once, too.
-        prepared = self.drawings[0].prepare(features)
-        return torch.stack([drawing(prepared) for drawing in self.drawings], dim=1)
+        return self.drawings[0].prepare(features)
+
+
+@torch.inference_mode()
+def _drawn(prepared: Mapping[str, Tensor], drawing: LeanDrawing | PaperDrawing) -> Tensor:
+    """(B,1,H',W') in [-1, 1], of the size that the generator makes."""
+    return drawing(prepared)
 
 
 def _others(run: Path) -> str:
