@@ -7,10 +7,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-import torch
 from conftest import make_photos, scene
 from PIL import Image
-from test_eval_images import _no_weights_from_outside, quick, trained  # noqa: F401
 
 from cli.main import run
 from sketchforge.errors import UsageError
@@ -18,13 +16,13 @@ from sketchforge.metrics.compared_images import compare_images
 from sketchforge.options import EvalCompareOptions
 
 BUILTIN = (("builtin", None),)
+pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory) -> Path:
     """reference/ and halves of it, other/ of the same kind, blurred/ and very/ blurred."""
     folder = tmp_path_factory.mktemp("sets")
-    torch.set_num_threads(1)
     for seed in range(24):
         picture = scene(seed, 64, 64)
         kept = {"reference": picture, f"half{seed % 2}": picture, "other": scene(seed + 100, 64, 64)}
@@ -85,7 +83,7 @@ def test_mixed_and_unlike_sizes_are_compared_and_told(sets, tmp_path):
     assert [row.count for row in found.rows] == [6, 4]
 
 
-def test_models_draw_out_shards(ten_sketches, trained, sets):  # noqa: F811
+def test_models_draw_out_shards(ten_sketches, trained, sets):
     options = {"features": BUILTIN, "threads": 1, "device": "cpu", "samples": 15}
     found = compare_images(
         EvalCompareOptions(str(ten_sketches), (str(trained), str(sets / "other")), **options)

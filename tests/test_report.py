@@ -6,17 +6,15 @@ import io
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_photos
+from pages import POLICY, Nesting, Page, fetched
 from synthesis_models import ae_run, gan_run
-from test_gallery_page import POLICY, Page
 
 from cli.main import run
-from sketchforge.metrics import evaluation, feature_networks, figures, image_figures
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.options import RenderOptions
 from sketchforge.render import render
@@ -28,25 +26,7 @@ from sketchforge.shards.shard_set import open_shards
 EVIL = 'run"><img src=x onerror=alert(1)>&|*b*'  # a name that a folder may have
 QUICK = ("--threads", "1", "--workers", "1", "--device", "cpu")
 RECIPE = {name: 0.1 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """And small inputs: quicker, and as good for what is tested."""
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (evaluation, figures):
-            patch.setattr(module, "RESAMPLINGS", 20)
-        patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
-        patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
-        patch.setattr("signal.signal", lambda *_: None)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_weights_from_outside(monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
 
 
 def reported(folder: Path, *more: object) -> tuple[int, str]:
@@ -68,7 +48,7 @@ def record(folder: Path, log: str = "", **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(quick_measures, tmp_path_factory) -> Path:
     """What a user has: sketches by two snapshots and by Canny, an auto-encoder trained on them, a GAN with an
     odd name, a training that is not finished and a folder of something else; and the report of it all."""
     folder = tmp_path_factory.mktemp("place")
@@ -216,36 +196,10 @@ def test_every_picture_has_a_text(written):
 def test_nothing_is_fetched(written):
     page = written[1]
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
-    rest = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]*", "", page.source)
-    assert not re.search(r"https?:|url\(|@import|fetch\(|<script src|<link rel=\"style", rest)
+    assert not fetched(page)
     assert {shown["href"][0] for tag, shown in page.elements if tag == "a"} == {"#"}
     targets = {shown["id"] for _, shown in page.elements if "id" in shown}
     assert {shown["href"][1:] for tag, shown in page.elements if tag == "a"} <= targets
-
-
-class Nesting(HTMLParser):
-    """Which elements are within one of class `wide`, and whether all are closed in order."""
-
-    VOID = {"meta", "img", "link", "br", "path", "rect", "polyline"}
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open, self.outside, self.wrong = [], [], []
-        self.feed(source)
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in self.VOID:
-            wide = dict(attrs).get("class") == "wide"
-            if tag in ("table", "pre") and not wide and not any(inner for _, inner in self.open):
-                self.outside.append(tag)
-            self.open.append((tag, wide))
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID and (not self.open or self.open.pop()[0] != tag):
-            self.wrong.append(tag)
 
 
 def test_what_is_wide_moves_within_itself(written):
