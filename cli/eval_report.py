@@ -119,7 +119,7 @@ def report_command(**values: Any) -> None:
 
 def _summary(report: Any) -> Iterator[str]:
     """The most important lines: what each model comes to, and what is missing."""
-    from sketchforge.report.report_content import merged
+    from sketchforge.metrics.evaluation import merged
     from sketchforge.report.report_words import facts, folders_of
 
     yield ", ".join(facts(report))
