@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import png, store
 
 from cli.main import run
 from sketchforge.errors import SketchforgeError
@@ -252,6 +253,41 @@ def test_wrong_usage_is_one_line(drawn, trained, capsys, more, told):
     assert run(words(drawn, trained, *more)) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "known", "told"),
+    [
+        ("--features", "squeezenet", False, "cannot be read as weights"),
+        ("--features", "mobilenet_v2", True, "not the weights of"),
+        ("--lpips", "squeeze", False, "cannot be read as weights"),
+        ("--lpips", "alex", True, "not the weights of"),
+    ],
+)
+def test_a_file_of_other_weights_is_one_line(drawn, trained, squeeze, tmp_path, capsys, option, name, known, told):
+    (tmp_path / "w.pth").write_bytes(b"nonsense")
+    path = squeeze if known else tmp_path / "w.pth"
+    assert run(words(drawn, trained, option, f"{name}={path}")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error and path.name in error
+
+
+def test_a_single_image_is_one_line(trained, tmp_path, capsys):
+    blank = png(np.full((64, 64), 255, np.uint8))
+    shards = store(
+        tmp_path / "out", [[{"key": "a", "sketches": [blank], "size": (64, 64)}]], ["s"], size=64
+    )
+    assert run(words(shards, trained)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "1 image: styles of other images need two or more" in error
+
+
+def test_a_reference_of_many_sizes_is_shown_at_the_models_and_told(monkeypatch, drawn, photos):
+    monkeypatch.setattr(model_images, "load_model", lambda path, device: Copies("style"))
+    given = {"features": BUILTIN, "lpips": (), "encoders": (), "threads": 1, "device": "cpu", "samples": 4}
+    found = model_images.evaluate_images(EvalImagesOptions(Path("m"), str(drawn), str(photos), **given))
+    assert found.reference["sizes"] == "64 x 64" and found.reference["count"] == 4
+    assert any(one.row == photos.name and "4 sizes" in one.reason for one in found.warnings)
 
 
 def test_shards_drawn_otherwise_leave_a_gap(ten_sketches, trained, capsys):
