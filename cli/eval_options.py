@@ -118,5 +118,6 @@ def encoders_option(default: Sequence[str]) -> Callable[[Any], Any]:
         multiple=True,
         default=default,
         metavar="NAME|FILE",
-        help=f"Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: {' '.join(default)}]",
+        help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  "
+        f"[default: {' '.join(default)}]",
     )

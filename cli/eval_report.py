@@ -93,7 +93,9 @@ OUT = Path("eval")
 @click.option(
     "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
 )
-@click.option("--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of pictures.")
+@click.option(
+    "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of pictures beside it."
+)
 @click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
 def report_command(**values: Any) -> None:
     """Measure all that has been made and show it in one file, beside the paper's figures.

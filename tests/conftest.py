@@ -116,11 +116,14 @@ def quick_measures():
         yield
 
 
-@pytest.fixture
-def no_weights_from_outside(monkeypatch, tmp_path):
-    """Whatever weights and features this machine keeps, a test begins without any."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@pytest.fixture(scope="module")
+def no_weights_from_outside(tmp_path_factory):
+    """Whatever weights and features this machine keeps, a module's tests begin without any."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(folder / "torch"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

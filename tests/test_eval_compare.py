@@ -66,7 +66,7 @@ def test_two_halves_are_near_each_other(sets):
 
 
 def test_it_is_the_sets_that_are_resampled_not_the_reference(sets):
-    """The distance is the same either way, the interval is not: copies of one picture are drawn alike each time."""
+    """Either way the distance is the same, the interval is not: copies of one picture are always drawn alike."""
     (forth,), (back,) = (
         compare_images(EvalCompareOptions(str(sets / a), (str(sets / b),), features=BUILTIN, threads=1)).rows
         for a, b in (("other", "alike"), ("alike", "other"))

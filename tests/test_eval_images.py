@@ -264,7 +264,9 @@ def test_wrong_usage_is_one_line(drawn, trained, capsys, more, told):
         ("--lpips", "alex", True, "not the weights of"),
     ],
 )
-def test_a_file_of_other_weights_is_one_line(drawn, trained, squeeze, tmp_path, capsys, option, name, known, told):
+def test_a_file_of_other_weights_is_one_line(
+    drawn, trained, squeeze, tmp_path, capsys, option, name, known, told
+):
     (tmp_path / "w.pth").write_bytes(b"nonsense")
     path = squeeze if known else tmp_path / "w.pth"
     assert run(words(drawn, trained, option, f"{name}={path}")) == 1

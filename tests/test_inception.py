@@ -63,10 +63,11 @@ def features(network, sets):
     return [features_of(pictures, network) for _, pictures in sets]
 
 
-def test_fid_and_kid_agree_with_torch_fidelitys_command(weights, network, sets, features, monkeypatch, capsys):
+def test_fid_and_kid_agree_with_torch_fidelitys(weights, network, sets, features, monkeypatch, capsys):
     """FID in Inception's 192 features of an early layer: of its 2048 the root of a matrix, which the command
     takes, would be ten seconds' work. KID is in all of them."""
-    words = ["fidelity", "--input1", sets[0][0], "--input2", sets[1][0], "--cpu", "--json", "--silent", "--no-cache"]
+    words = ["fidelity", "--input1", sets[0][0], "--input2", sets[1][0]]
+    words += ["--cpu", "--json", "--silent", "--no-cache"]
     words += ["--fid", "--feature-layer-fid", "192", "--kid", "--kid-subsets", 1, "--kid-subset-size", 3]
     words += ["--feature-extractor-weights-path", weights, "--save-cpu-ram"]
     monkeypatch.setattr(sys, "argv", list(map(str, words)))

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_photos
+from conftest import contents, make_photos
 from pages import POLICY, Nesting, Page, fetched
+from PIL import Image
 from synthesis_models import ae_run, gan_run
 
 from cli.main import run
 from sketchforge.metrics.evaluation import Figure
-from sketchforge.options import RenderOptions
+from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render import render
 from sketchforge.report.held_out import shards_digest
+from sketchforge.report.report_making import make_report
 from sketchforge.report.report_markdown import escaped
+from sketchforge.report.report_writing import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards
 
@@ -48,7 +51,7 @@ def record(folder: Path, log: str = "", **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(quick_measures, tmp_path_factory) -> Path:
+def place(quick_measures, no_weights_from_outside, tmp_path_factory) -> Path:
     """What a user has: sketches by two snapshots and by Canny, an auto-encoder trained on them, a GAN with an
     odd name, a training that is not finished and a folder of something else; and the report of it all."""
     folder = tmp_path_factory.mktemp("place")
@@ -240,6 +243,55 @@ def test_hardware_commands_and_counts_are_told(written):
     assert sketches == "sketchforge eval sketches --shards out --shards out-canny --samples 2 --seed 0"
     assert models[0].startswith("sketchforge eval images --model runs/ae --shards out --features inception")
     assert found["sketches"][0]["seed"] == 0 and found["models"][0]["evaluation"]["options"]["samples"] == 6
+
+
+def test_markdown_shows_the_pictures_that_lie_beside_it(place, written):
+    _, page, markdown, found = written
+    shown = re.findall(r"!\[((?:[^\]\\]|\\.)*)\]\(report\.files/([^)]*)\)", markdown)
+    files = {path.name: path for path in (place / "eval" / "report.files").iterdir()}
+    assert markdown.count("![") == len(shown) and sorted(name for _, name in shown) == sorted(files)
+    # A grid and six ranked pictures of each model, sketches of one group of folders, and every curve.
+    assert len(shown) == 2 + 2 * 6 + 1 + len(found["curves"]) and all(alt for alt, _ in shown)
+    alts = {shown["alt"] for tag, shown in page.elements if tag == "img"}
+    for alt, name in shown:
+        if name.endswith(".svg"):
+            assert files[name].read_text().startswith("<svg xmlns=")
+        else:
+            with Image.open(files[name]) as picture:
+                assert picture.format == "JPEG" and min(picture.size) > 100
+        if name.startswith(("made", "best", "worst")):
+            assert re.sub(r"\\(.)", r"\1", alt) in alts
+
+
+def test_pictures_of_an_earlier_report_go_and_nothing_else(tmp_path):
+    """A report of nothing has no pictures."""
+    folder = tmp_path / "my report.files"
+    folder.mkdir()
+    ours = ("made-1.jpg", "best-2-13.jpg", "worst-1-1.jpg", "curve-10.svg", "sketches-3.jpg")
+    others = ("made-1.png", "made.jpg", "a-made-1.jpg", "best-1.jpg", "sketches-3.jpg.txt")
+    for name in (*ours, *others):
+        (folder / name).write_text("")
+    given = ("--markdown", "my report.md")
+    assert reported(tmp_path, *given)[0] == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted(others)
+    for name in others:
+        (folder / name).unlink()
+    (folder / ours[0]).write_text("")
+    assert reported(tmp_path, *given)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["my report.md"]
+
+
+def test_pictures_are_replaced(place, tmp_path):
+    given = {"shards": (place / "out-canny",), "models": (place / "runs" / "ae",)}
+    quick = {"samples": 2, "sketches": 1} | {"features": (), "encoders": (), "threads": 1, "workers": 1, "device": "cpu"}
+    report = make_report(EvalReportOptions(**given, **quick, markdown=tmp_path / "a b.md"))
+    write_report(report)
+    first = contents(tmp_path)
+    assert "a b.files/made-1.jpg" in first and b"](a%20b.files/made-1.jpg)" in first["a b.md"]
+    for name in ("made-1.jpg", "made-2.jpg"):
+        (tmp_path / "a b.files" / name).write_bytes(b"of another report")
+    write_report(report)
+    assert contents(tmp_path) == first
 
 
 def test_a_named_path_that_is_not_there_is_one_line(tmp_path, capsys):

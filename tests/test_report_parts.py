@@ -74,10 +74,10 @@ def test_what_a_training_held_out_comes_first(folders):
 
     for record, given, name, images in (
         (held_out(other), [out, canny, other], "out-else", HELD_OUT),
-        (held_out(other), [canny, other], "out-else", HELD_OUT),  # the training says so, whatever else is there
+        (held_out(other), [canny, other], "out-else", HELD_OUT),  # the training says so
         (own, [canny, other], "out-canny", UNKNOWN),
         (own | {"validation": None}, [canny, other], "out-canny", UNKNOWN),
-        (held_out(canny), [out, canny, other], "out-else", HELD_OUT),  # it was not: its images were trained on
+        (held_out(canny), [out, canny, other], "out-else", HELD_OUT),  # it was not held out
         (held_out(out), [out, canny], "out", SEEN),
     ):
         ground = ground_of(record, given, False)

@@ -32,7 +32,8 @@ def images_command(asked: EvalImagesOptions) -> str:
 def compare_command(asked: EvalCompareOptions) -> str:
     words: list[object] = ["compare", asked.reference, *asked.sets]
     words += ["--shards", asked.shards] if asked.shards else []
-    return _line([*words, *_networks("--features", asked.features), "--samples", asked.samples, "--seed", asked.seed])
+    words += _networks("--features", asked.features)
+    return _line([*words, "--samples", asked.samples, "--seed", asked.seed])
 
 
 def _networks(option: str, asked: Sequence[tuple[str, Path | None]]) -> list[str]:

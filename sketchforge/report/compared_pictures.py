@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sketchforge.device import choose_device
 from sketchforge.metrics.compared_images import set_names, shards_for
 from sketchforge.metrics.image_model import is_model, made_of
@@ -46,7 +44,7 @@ def _made(options: EvalCompareOptions, source: str, name: str) -> list[Picture]:
     pairs = mismatched_pairs(shards.num_samples, SHOWN, len(shards.styles), options.seed)
     reader = SampleReader(shards)
     try:
-        pictures: list[np.ndarray] = [one for made in made_of(model, reader, pairs, name) for one in made.pictures]
+        pictures = [one for made in made_of(model, reader, pairs, name) for one in made.pictures]
         keys = [(reader.read(pair.content, []).key, reader.read(pair.style, []).key) for pair in pairs]
     finally:
         reader.close()

@@ -26,12 +26,12 @@ from sketchforge.report.page_pictures import PictureRow
 from sketchforge.report.report_words import MEASURES
 
 BESIDE = (
-    "The reference's pictures at the left. Those of each set are spread evenly over it; a model's are of sketches "
-    "in the styles of other images."
+    "The reference's pictures at the left. Those of each set are spread evenly over it; a model's are of "
+    "sketches in the styles of other images."
 )
 HOW_TO_READ = (
-    "Bars show the 95 % interval, of one scale in a column that begins at 0 or below; the reference stays as it is "
-    "when sets are resampled. Lower is better."
+    "Dots are the figures, bars the 95 % intervals, by the bootstrap over pictures, or over the sketches that a "
+    "model drew out; the reference stays as it is. A column has one scale, with 0 on it. Lower is better."
 )
 
 

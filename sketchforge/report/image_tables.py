@@ -68,7 +68,6 @@ def distance_tables(found: ImageEvaluation) -> list[Table]:
         headings = [Heading(f"{title} {ARROWS[BETTER[name]]}") for name, title in titles.items()]
         computed = f"Weights {rows[0].weights[:16]}; {rows[0].preprocessing}."
         notes = (*dict.fromkeys(row.note for row in rows if row.note), computed)
-        tables.append(
-            Table(f"In the features of {features}", "set", (*headings, Heading("pictures")), tuple(shown), notes)
-        )
+        title = f"In the features of {features}"
+        tables.append(Table(title, "set", (*headings, Heading("pictures")), tuple(shown), notes))
     return tables

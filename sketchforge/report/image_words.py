@@ -32,7 +32,8 @@ def reference_told(found: ImageEvaluation) -> str:
 
 def _reference(found: ImageEvaluation) -> str:
     reference = found.reference
-    return f"{reference['source']}, {reference['count']:,} of {reference['found']:,} images, {reference['sizes']}"
+    count = f"{reference['count']:,} of {reference['found']:,} images"
+    return f"{reference['source']}, {count}, {reference['sizes']}"
 
 
 def _shown(value: Any) -> str:

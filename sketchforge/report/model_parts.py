@@ -11,8 +11,8 @@ from sketchforge.report.model_samples import RankedPicture, Ranking
 from sketchforge.report.page import data_uri, text
 
 GRID_EXPLAINED = (
-    "Sketches at the left, drawn out in the styles of the images above; the same images in the same order, so "
-    "that on the diagonal sketch and style match and everywhere else they do not."
+    "Sketches at the left, drawn out in the styles of the images above; the same images in the same order, "
+    "so that on the diagonal sketch and style match and everywhere else they do not."
 )
 RANKED_EXPLAINED = "Sketch, picture and image: what is made of sketches in the style of their own image."
 

@@ -1,4 +1,4 @@
-"""Parts that pages about measurements share: sections, tables, pictures beside each other, remarks, settings."""
+"""Parts of pages about measurements: sections, tables, pictures beside each other, remarks, settings."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def scale_of(figures: Sequence[Figure]) -> tuple[float, float]:
 
 
 def bar(figure: Figure, scale: tuple[float, float], mark: float | None) -> str:
-    """A dot for the value, a bar for the interval and a mark for what it is compared with, `scale` from left to
+    """A dot for the value, a bar for the interval, a mark for what it is compared with; `scale` from left to
     right."""
 
     def at(value: float) -> float:

@@ -40,7 +40,7 @@ def pictures_folder(markdown: Path) -> Path:
 
 
 def _write_markdown(path: Path, report: Report) -> None:
-    """First the pictures, last what an earlier report has left: at no time a document refers to what is not there."""
+    """First the pictures, and last removes what an earlier report has left: no document ever lacks its own."""
     folder = pictures_folder(path)
     words, pictures = report_markdown(report, folder.name)
     with disk_errors(folder):
