@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from cli.eval_image_tables import comparison_tables
-from cli.eval_options import FILE, cache_option, features_option
-from cli.options import defaults_of, device_option, on_interrupt, sample_bar, seed_option, threads_option
+from cli.eval_options import computing_options, features_option, figures_files
+from cli.options import defaults_of, on_interrupt, sample_bar
 from sketchforge.options import EvalCompareOptions
 
 DEFAULTS = defaults_of(EvalCompareOptions)
 
 
-@click.command("compare", epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan --json a.json")
+@click.command("compare", epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan --html a.html")
 @click.argument("reference", metavar="REFERENCE")
 @click.argument("sets", nargs=-1, required=True, metavar="SET...")
 @click.option(
@@ -29,11 +29,8 @@ DEFAULTS = defaults_of(EvalCompareOptions)
     help="Pictures of each set and of the reference, spread evenly; 0: all.",
 )
 @features_option(DEFAULTS["features"])
-@cache_option()
-@seed_option(DEFAULTS["seed"])
-@device_option(DEFAULTS["device"])
-@threads_option(DEFAULTS["threads"])
-@click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON.")
+@computing_options(DEFAULTS)
+@figures_files()
 def compare_command(**values: Any) -> None:
     """Tell how far sets of pictures are from a REFERENCE: FID, KID and the like in other features.
 
@@ -56,3 +53,8 @@ def compare_command(**values: Any) -> None:
 
         write_json(options.json, image_json(found))
         click.echo(options.json)
+    if options.html:
+        from sketchforge.report.comparison_page import write_comparison_page
+
+        write_comparison_page(options.html, found, options)
+        click.echo(options.html)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from typing import Any
 def model_table(found: Any) -> Iterator[str]:
     """A line per figure of one model; then what is missing and what to be careful about."""
     from sketchforge.metrics.image_evaluation import BETTER, CHANCE
+    from sketchforge.report.tables import digits
 
     (model,) = found.models
     yield f"{model['name']}, {model['size']} x {model['size']}, against {_described(found.reference)}"
@@ -23,7 +23,7 @@ def model_table(found: Any) -> Iterator[str]:
     for row in found.rows:
         for name, figure in row.figures.items() if row.name != CHANCE else ():
             title = row.titles[name]
-            without = f"{chance[title]:.{_decimals(figure.value)}f}" if title in chance else "-"
+            without = f"{chance[title]:.{digits(figure.value)}f}" if title in chance else "-"
             table.append([title, shown(figure), without, BETTER[name], row.pairs, str(row.count)])
     yield from _aligned(table)
     yield ""
@@ -48,13 +48,11 @@ def comparison_tables(found: Any) -> Iterator[str]:
 
 def shown(figure: Any) -> str:
     """Three digits, the interval with as many decimals."""
-    decimals = _decimals(figure.value)
+    from sketchforge.report.tables import digits
+
+    decimals = digits(figure.value)
     ends = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
     return f"{figure.value:.{decimals}f}{ends}"
-
-
-def _decimals(value: float) -> int:
-    return 4 if abs(value) < 0.01 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
 
 
 def _described(reference: Any) -> str:
@@ -72,6 +70,8 @@ def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _remarks(found: Any) -> Iterator[str]:
+    from sketchforge.metrics.evaluation import merged
+
     yield "[95 %]: bootstrap over sketches or images; the reference stays as it is"
     notes: dict[str, list[str]] = {}
     for row in found.rows:
@@ -81,8 +81,5 @@ def _remarks(found: Any) -> Iterator[str]:
     for note, titles in notes.items():
         yield f"note: {', '.join(titles)}: {note}"
     for kind, remarks in (("warning", found.warnings), ("missing", found.gaps)):
-        rows: dict[tuple[str, str], list[str]] = {}
-        for remark in remarks:
-            rows.setdefault((remark.block, remark.reason), []).append(remark.row)
-        for (block, reason), names in rows.items():
-            yield ": ".join(filter(None, (kind, ", ".join(filter(None, names)), block, reason)))
+        for told in merged(remarks):
+            yield ": ".join(filter(None, (kind, *told)))

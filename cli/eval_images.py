@@ -8,15 +8,22 @@ from typing import Any
 import click
 
 from cli.eval_image_tables import model_table
-from cli.eval_options import FILE, cache_option, encoders_option, features_option, weighted_option
-from cli.options import defaults_of, device_option, on_interrupt, sample_bar, seed_option, threads_option
+from cli.eval_options import (
+    computing_options,
+    encoders_option,
+    features_option,
+    figures_files,
+    lpips_option,
+    tom_option,
+)
+from cli.options import defaults_of, on_interrupt, sample_bar
 from sketchforge.options import EvalImagesOptions
 
 DEFAULTS = defaults_of(EvalImagesOptions)
 
 
 @click.command(
-    "images", epilog="Example: sketchforge eval images --model runs/ae --shards held-out/ --json images.json"
+    "images", epilog="Example: sketchforge eval images --model runs/ae --shards held-out/ --html images.html"
 )
 @click.option(
     "--model",
@@ -42,24 +49,11 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     help="Pictures to make of mismatched pairs, and images of the reference to look at.",
 )
 @features_option(DEFAULTS["features"])
-@weighted_option(
-    "--lpips",
-    DEFAULTS["lpips"],
-    "NAME[=FILE]",
-    "Backbones of LPIPS and their weights files: alex, vgg, squeeze.",
-)
+@lpips_option(DEFAULTS["lpips"], "The first ranks pictures of the page.")
 @encoders_option(DEFAULTS["encoders"])
-@click.option(
-    "--tom",
-    type=click.Path(path_type=Path),
-    metavar="RUN|builtin",
-    help="Skt-Rec: the run that drew the shards.  [default: runs/tom or the built-in snapshots]",
-)
-@cache_option()
-@seed_option(DEFAULTS["seed"])
-@device_option(DEFAULTS["device"])
-@threads_option(DEFAULTS["threads"])
-@click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON.")
+@tom_option()
+@computing_options(DEFAULTS)
+@figures_files()
 def images_command(**values: Any) -> None:
     """Tell how good a model's pictures are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
 
@@ -82,3 +76,8 @@ def images_command(**values: Any) -> None:
 
         write_json(options.json, image_json(found))
         click.echo(options.json)
+    if options.html:
+        from sketchforge.report.model_page import write_model_page
+
+        write_model_page(options.html, found, options)
+        click.echo(options.html)

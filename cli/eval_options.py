@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from cli.options import device_option, seed_option, threads_option
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -51,7 +53,56 @@ def features_option(default: Sequence[tuple[str, Path | None]]) -> Callable[[Any
     )
 
 
-def cache_option() -> Callable[[Any], Any]:
+def lpips_option(default: Sequence[tuple[str, Path | None]], more: str = "") -> Callable[[Any], Any]:
+    """more: what else they are for, a sentence."""
+    told = f"Backbones of LPIPS and their weights files: alex, vgg, squeeze. {more}".rstrip()
+    return weighted_option("--lpips", default, "NAME[=FILE]", told)
+
+
+def tom_option() -> Callable[[Any], Any]:
+    return click.option(
+        "--tom",
+        type=click.Path(path_type=Path),
+        metavar="RUN|builtin",
+        help="Skt-Rec: the run that drew the shards.  [default: runs/tom or the built-in snapshots]",
+    )
+
+
+def computing_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """--cache, --seed, --device and --threads."""
+    return _stacked(
+        _cache_option(),
+        seed_option(defaults["seed"]),
+        device_option(defaults["device"]),
+        threads_option(defaults["threads"]),
+    )
+
+
+def figures_files() -> Callable[[Any], Any]:
+    """--json and --html."""
+    return _stacked(
+        click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON."),
+        click.option(
+            "--html",
+            type=FILE,
+            metavar="FILE",
+            help="Write a web page: one file that needs nothing beside it.",
+        ),
+    )
+
+
+def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One decorator of several, which `--help` lists in this order."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _cache_option() -> Callable[[Any], Any]:
     return click.option(
         "--cache",
         type=click.Path(path_type=Path, file_okay=False),
@@ -67,5 +118,6 @@ def encoders_option(default: Sequence[str]) -> Callable[[Any], Any]:
         multiple=True,
         default=default,
         metavar="NAME|FILE",
-        help=f"Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  [default: {' '.join(default)}]",
+        help="Encoders of SR: builtin, vgg16, vgg19 or a weights file. Repeatable.  "
+        f"[default: {' '.join(default)}]",
     )

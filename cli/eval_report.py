@@ -9,16 +9,15 @@ from typing import Any
 
 import click
 
-from cli.eval_options import FILE, cache_option, encoders_option, features_option, weighted_option
-from cli.options import (
-    FOLDER,
-    defaults_of,
-    device_option,
-    on_interrupt,
-    sample_bar,
-    seed_option,
-    threads_option,
+from cli.eval_options import (
+    FILE,
+    computing_options,
+    encoders_option,
+    features_option,
+    lpips_option,
+    tom_option,
 )
+from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar
 from sketchforge.options import EvalReportOptions
 
 DEFAULTS = defaults_of(EvalReportOptions)
@@ -79,23 +78,10 @@ OUT = Path("eval")
     help="Images of each folder whose sketches are measured; 0: every one.",
 )
 @features_option(DEFAULTS["features"])
-@weighted_option(
-    "--lpips",
-    DEFAULTS["lpips"],
-    "NAME[=FILE]",
-    "Backbones of LPIPS and their weights files: alex, vgg, squeeze. The first ranks pictures.",
-)
+@lpips_option(DEFAULTS["lpips"], "The first ranks pictures.")
 @encoders_option(DEFAULTS["encoders"])
-@click.option(
-    "--tom",
-    type=click.Path(path_type=Path),
-    metavar="RUN|builtin",
-    help="Skt-Rec: the run that drew the shards.",
-)
-@cache_option()
-@seed_option(DEFAULTS["seed"])
-@device_option(DEFAULTS["device"])
-@threads_option(DEFAULTS["threads"])
+@tom_option()
+@computing_options(DEFAULTS)
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
@@ -107,7 +93,9 @@ OUT = Path("eval")
 @click.option(
     "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
 )
-@click.option("--markdown", type=FILE, metavar="FILE", help="Write its tables as Markdown.")
+@click.option(
+    "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of pictures beside it."
+)
 @click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
 def report_command(**values: Any) -> None:
     """Measure all that has been made and show it in one file, beside the paper's figures.
@@ -133,7 +121,7 @@ def report_command(**values: Any) -> None:
 
 def _summary(report: Any) -> Iterator[str]:
     """The most important lines: what each model comes to, and what is missing."""
-    from sketchforge.report.report_content import merged
+    from sketchforge.metrics.evaluation import merged
     from sketchforge.report.report_words import facts, folders_of
 
     yield ", ".join(facts(report))

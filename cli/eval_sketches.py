@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.eval_options import figures_files
 from cli.eval_tables import tables
 from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar, seed_option
 from sketchforge.options import EvalSketchesOptions
 
-FILE = click.Path(path_type=Path, dir_okay=False)
 DEFAULTS = defaults_of(EvalSketchesOptions)
 
 
@@ -58,10 +57,7 @@ DEFAULTS = defaults_of(EvalSketchesOptions)
     metavar="N",
     help="Processes that measure; 0: as many as pay, one per core at most.",
 )
-@click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON.")
-@click.option(
-    "--html", type=FILE, metavar="FILE", help="Write a web page: one file that needs nothing beside it."
-)
+@figures_files()
 def sketches_command(**values: Any) -> None:
     """Tell how good sketches are: content, realism, variety and strokes, beside people's.
 

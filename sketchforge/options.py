@@ -129,7 +129,8 @@ class EvalImagesOptions:
     seed: int = 0
     device: str = "auto"
     threads: int = 0
-    json: Path | None = None  # file to write
+    json: Path | None = None  # files to write
+    html: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class EvalCompareOptions:
     device: str = "auto"
     threads: int = 0
     json: Path | None = None
+    html: Path | None = None
 
 
 @dataclass(frozen=True)

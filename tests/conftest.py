@@ -96,6 +96,75 @@ def ten_sketches(tmp_path_factory) -> Path:
     return store(tmp_path_factory.mktemp("ten") / "out", shards, [f"s{style}" for style in range(10)], size=64)
 
 
+@pytest.fixture(scope="module")
+def quick_measures():
+    """Fewer resamplings and smaller inputs of the built-in features: quicker, and as good for what is tested.
+
+    And signals stay as they are, for `run` would change them for all the tests that follow.
+    """
+    import torch
+
+    from sketchforge.metrics import evaluation, feature_networks, figures, image_figures
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (evaluation, figures):
+            patch.setattr(module, "RESAMPLINGS", 20)
+        patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
+        patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
+        patch.setattr("signal.signal", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_weights_from_outside(tmp_path_factory):
+    """Whatever weights and features this machine keeps, a module's tests begin without any."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(folder / "torch"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """Shards of eight photos by two built-in snapshots, 64 pixels; never written to."""
+    from sketchforge.render import render
+
+    folder = tmp_path_factory.mktemp("drawn")
+    photos = make_photos(folder / "photos", 8)
+    small = {"checkpoints": 2, "size": 64, "workers": 1, "threads": 1}
+    render(RenderOptions(folder / "out", photos, tom=Path("builtin"), **small))
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A run of an auto-encoder that has learnt nothing; beside it gan/, the same with a refiner."""
+    import torch
+    from synthesis_models import ae_run, gan_run
+
+    folder = tmp_path_factory.mktemp("runs")
+    with torch.random.fork_rng(devices=[]):
+        gan_run(folder / "gan")
+        ae_run(folder / "ae")
+    return folder / "ae"
+
+
+@pytest.fixture(scope="session")
+def squeeze(tmp_path_factory) -> Path:
+    """A file of SqueezeNet's weights, random ones."""
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_1
+
+    path = tmp_path_factory.mktemp("weights") / "squeeze.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(squeezenet1_1().state_dict(), path)
+    return path
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a shard folder by name, hidden ones included, but for the seconds in the stats."""
     found = {}

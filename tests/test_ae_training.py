@@ -14,6 +14,7 @@ from cli.main import run as command_line
 from sketchforge.autoencoder_file import read_autoencoder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import AeTrainOptions
+from sketchforge.report.held_out import shards_digest
 from sketchforge.runlog import read_log
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.weights import load_encoder
@@ -274,6 +275,19 @@ def test_interrupted_and_resumed_ends_with_the_same_bytes(options, tmp_path):
     assert files_of(other.run) == files_of(options.run)
 
 
+def test_a_run_whose_record_says_nothing_of_validation_goes_on(options, tmp_path):
+    """As versions before left it; nor need it be the same shards to the end."""
+    validation = str(shards_of(tmp_path / "white", 3))
+    with pytest.raises(KeyboardInterrupt):
+        train_ae(options, StopAt(3))
+    record = json.loads((options.run / "run.json").read_text())
+    del record["validation"]
+    (options.run / "run.json").write_text(json.dumps(record))
+    train_ae(replace(options, validation=validation))
+    found = json.loads((options.run / "run.json").read_text())
+    assert found["steps_done"] == 6 and found["validation"]["count"] == 3
+
+
 def test_the_number_of_workers_changes_nothing(options, tmp_path):
     train_ae(options)
     other = replace(options, run=tmp_path / "other", workers=2)
@@ -299,6 +313,9 @@ def test_images_held_out_are_measured_and_shown(options, ten_sketches, tmp_path)
     assert set(found) == {"held_out_reconstruction", "held_out_perceptual"}
     assert any("on 3 images held out" in note for note in notes.notes)
     assert (held_out.run / "grid.png").read_bytes() != (options.run / "grid.png").read_bytes()
+    recorded = json.loads((held_out.run / "run.json").read_text())["validation"]
+    assert recorded == {"count": 3, "digest": shards_digest(open_shards(held_out.validation))}
+    assert json.loads((options.run / "run.json").read_text())["validation"] is None
     # They are looked at and not learned from.
     models = [read_autoencoder(run / "model.safetensors")[0].state_dict() for run in (options.run, held_out.run)]
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())

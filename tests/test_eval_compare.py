@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
-import torch
 from conftest import make_photos, scene
 from PIL import Image
-from test_eval_images import _no_weights_from_outside, quick, trained  # noqa: F401
 
 from cli.main import run
 from sketchforge.errors import UsageError
@@ -18,19 +17,21 @@ from sketchforge.metrics.compared_images import compare_images
 from sketchforge.options import EvalCompareOptions
 
 BUILTIN = (("builtin", None),)
+pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory) -> Path:
-    """reference/ and halves of it, other/ of the same kind, blurred/ and very/ blurred."""
+    """reference/ and halves of it, other/ of the same kind, alike/ of copies, blurred/ and very/ blurred."""
     folder = tmp_path_factory.mktemp("sets")
-    torch.set_num_threads(1)
     for seed in range(24):
         picture = scene(seed, 64, 64)
         kept = {"reference": picture, f"half{seed % 2}": picture, "other": scene(seed + 100, 64, 64)}
         kept |= {
             name: cv2.GaussianBlur(picture, (0, 0), level) for name, level in (("blurred", 1), ("very", 3))
         }
+        kept |= {f"{name}-half1": kept[name] for name in ("blurred", "very") if seed % 2}
+        kept |= {"alike": scene(200, 64, 64)} if seed < 6 else {}
         for name, pixels in kept.items():
             (folder / name).mkdir(exist_ok=True)
             Image.fromarray(pixels).save(folder / name / f"{seed:02d}.png")
@@ -55,6 +56,42 @@ def test_sets_are_ordered_by_what_was_done_to_them(sets):
     assert values == sorted(values) and abs(values[0]) < 1e-3 * values[1]
     kernel = [row.figures["kid"].value for row in found.rows[2:]]
     assert kernel == sorted(kernel) and kernel[0] > 0
+
+
+def test_two_halves_are_near_each_other(sets):
+    options = {"features": BUILTIN, "threads": 1, "device": "cpu"}
+    others = tuple(str(sets / name) for name in ("half1", "blurred-half1", "very-half1"))
+    values = frechet(compare_images(EvalCompareOptions(str(sets / "half0"), others, **options)))
+    assert values == sorted(values) and 0 < values[0] < values[2] / 3
+
+
+def test_it_is_the_sets_that_are_resampled_not_the_reference(sets):
+    """Either way the distance is the same, the interval is not: copies of one picture are always drawn alike."""
+    (forth,), (back,) = (
+        compare_images(EvalCompareOptions(str(sets / a), (str(sets / b),), features=BUILTIN, threads=1)).rows
+        for a, b in (("other", "alike"), ("alike", "other"))
+    )
+    for name, figure in forth.figures.items():
+        other = back.figures[name]
+        assert figure.value == pytest.approx(other.value, rel=1e-6)
+        assert (figure.images, other.images) == (6, 24)
+        assert figure.high - figure.low < 1e-3 * figure.value < other.high - other.low, name
+
+
+def test_grey_pictures_count_as_three_equal_channels(sets, tmp_path):
+    for name, mode in (("grey", "L"), ("same", "RGB"), ("wide", "I;16")):
+        (tmp_path / name).mkdir()
+        for seed in range(6):
+            grey = Image.fromarray(scene(seed, 64, 64)).convert("L")
+            wide = Image.fromarray(np.asarray(grey, np.uint16) * 257)
+            (wide if mode == "I;16" else grey.convert(mode)).save(tmp_path / name / f"{seed}.png")
+    given = {"features": BUILTIN, "threads": 1, "device": "cpu"}
+    others = (str(tmp_path / "same"), str(tmp_path / "wide"), str(sets / "half0"))
+    found = compare_images(EvalCompareOptions(str(tmp_path / "grey"), others, **given))
+    same, wide, coloured = frechet(found)
+    assert max(abs(same), abs(wide)) < 1e-3 * coloured
+    told = [one.row for one in found.warnings if "the very pictures of the reference" in one.reason]
+    assert told == ["same", "wide"]
 
 
 def test_pictures_that_are_in_the_reference_are_told(sets):
@@ -85,7 +122,7 @@ def test_mixed_and_unlike_sizes_are_compared_and_told(sets, tmp_path):
     assert [row.count for row in found.rows] == [6, 4]
 
 
-def test_models_draw_out_shards(ten_sketches, trained, sets):  # noqa: F811
+def test_models_draw_out_shards(ten_sketches, trained, sets):
     options = {"features": BUILTIN, "threads": 1, "device": "cpu", "samples": 15}
     found = compare_images(
         EvalCompareOptions(str(ten_sketches), (str(trained), str(sets / "other")), **options)
@@ -149,5 +186,13 @@ def test_nothing_to_compare_is_one_line(sets, tmp_path, capsys):
     assert run([*words, str(tmp_path / "empty")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "no images found" in error
+    make_photos(tmp_path / "one", 1)
+    assert run([*words, str(tmp_path / "one")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "1 picture that can be read; sets to compare need two or more" in error
+    (tmp_path / "empty" / "a.jpg").write_bytes(b"nothing")
+    assert run([*words, str(tmp_path / "empty")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "none of its 1 pictures can be read" in error
     with pytest.raises(UsageError, match="nothing to compare"):
         compare_images(EvalCompareOptions(str(sets / "reference"), (), threads=1))

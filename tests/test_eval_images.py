@@ -8,80 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_photos
-from safetensors.torch import save_file
-from torchvision.models import squeezenet1_1
-from synthesis_models import ae_run, gan_run
+from conftest import png, store
 
 from cli.main import run
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics import evaluation, feature_networks, figures, image_figures, model_images
+from sketchforge.metrics import model_images
 from sketchforge.metrics.image_evaluation import BETTER
 from sketchforge.metrics.image_model import is_model
 from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.options import EvalImagesOptions, RenderOptions
+from sketchforge.options import EvalImagesOptions
 from sketchforge.pairs import training_pair
-from sketchforge.render import render
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis import load_model
 
 BUILTIN = (("builtin", None),)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """And small inputs: quicker, and as good for what is tested."""
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (evaluation, figures):
-            patch.setattr(module, "RESAMPLINGS", 20)
-        patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
-        patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_weights_from_outside(monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory) -> Path:
-    """Eight photos by two built-in snapshots, 64 pixels."""
-    folder = tmp_path_factory.mktemp("drawn")
-    options = RenderOptions(
-        folder / "out",
-        make_photos(folder / "photos", 8),
-        tom=Path("builtin"),
-        checkpoints=2,
-        size=64,
-        workers=1,
-        threads=1,
-    )
-    render(options)
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def squeeze(tmp_path_factory) -> Path:
-    """SqueezeNet's random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        path = tmp_path_factory.mktemp("weights") / "squeeze.safetensors"
-        save_file(squeezenet1_1().state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A run of an untrained auto-encoder; beside it gan/, the same with a refiner."""
-    folder = tmp_path_factory.mktemp("runs")
-    with torch.random.fork_rng(devices=[]):
-        gan_run(folder / "gan")
-        ae_run(folder / "ae")
-    return folder / "ae"
+pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
 
 
 class Copies:
@@ -312,6 +253,43 @@ def test_wrong_usage_is_one_line(drawn, trained, capsys, more, told):
     assert run(words(drawn, trained, *more)) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "known", "told"),
+    [
+        ("--features", "squeezenet", False, "cannot be read as weights"),
+        ("--features", "mobilenet_v2", True, "not the weights of"),
+        ("--lpips", "squeeze", False, "cannot be read as weights"),
+        ("--lpips", "alex", True, "not the weights of"),
+    ],
+)
+def test_a_file_of_other_weights_is_one_line(
+    drawn, trained, squeeze, tmp_path, capsys, option, name, known, told
+):
+    (tmp_path / "w.pth").write_bytes(b"nonsense")
+    path = squeeze if known else tmp_path / "w.pth"
+    assert run(words(drawn, trained, option, f"{name}={path}")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error and path.name in error
+
+
+def test_a_single_image_is_one_line(trained, tmp_path, capsys):
+    blank = png(np.full((64, 64), 255, np.uint8))
+    shards = store(
+        tmp_path / "out", [[{"key": "a", "sketches": [blank], "size": (64, 64)}]], ["s"], size=64
+    )
+    assert run(words(shards, trained)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "1 image: styles of other images need two or more" in error
+
+
+def test_a_reference_of_many_sizes_is_shown_at_the_models_and_told(monkeypatch, drawn, photos):
+    monkeypatch.setattr(model_images, "load_model", lambda path, device: Copies("style"))
+    given = {"features": BUILTIN, "lpips": (), "encoders": (), "threads": 1, "device": "cpu", "samples": 4}
+    found = model_images.evaluate_images(EvalImagesOptions(Path("m"), str(drawn), str(photos), **given))
+    assert found.reference["sizes"] == "64 x 64" and found.reference["count"] == 4
+    assert any(one.row == photos.name and "4 sizes" in one.reason for one in found.warnings)
 
 
 def test_shards_drawn_otherwise_leave_a_gap(ten_sketches, trained, capsys):

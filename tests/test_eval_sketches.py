@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import contents, run_python, store
-from test_gallery_page import EVIL, POLICY, Page
+from pages import EVIL, POLICY, Page
 from test_lines import SIDE, annotate, columns, drawings_in, fewer_resamplings, samples, shards_of
 
 from cli.main import run

@@ -1,5 +1,7 @@
 """From pictures to features: the resize recipe, the networks, distances that grow as pictures get worse."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -74,6 +76,12 @@ def test_features_do_not_depend_on_batches(builtin, photos, clean):
         np.testing.assert_allclose(
             features_of(photos[:9], builtin, batch=batch), clean[:9], rtol=1e-4, atol=1e-5
         )
+
+
+def test_features_that_are_not_numbers_are_refused(builtin, photos):
+    broken = dataclasses.replace(builtin, describe=lambda squares: builtin.describe(squares) * float("nan"))
+    with pytest.raises(SketchforgeError, match="gives features that are not numbers; get intact weights"):
+        features_of(photos[:2], broken)
 
 
 def test_sizes_may_be_mixed(builtin, photos):

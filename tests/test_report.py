@@ -6,47 +6,30 @@ import io
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_photos
+from conftest import contents, make_photos
+from pages import POLICY, Nesting, Page, fetched
+from PIL import Image
 from synthesis_models import ae_run, gan_run
-from test_gallery_page import POLICY, Page
 
 from cli.main import run
-from sketchforge.metrics import evaluation, feature_networks, figures, image_figures
 from sketchforge.metrics.evaluation import Figure
-from sketchforge.options import RenderOptions
+from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render import render
 from sketchforge.report.held_out import shards_digest
+from sketchforge.report.report_making import make_report
 from sketchforge.report.report_markdown import escaped
+from sketchforge.report.report_writing import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards
 
 EVIL = 'run"><img src=x onerror=alert(1)>&|*b*'  # a name that a folder may have
 QUICK = ("--threads", "1", "--workers", "1", "--device", "cpu")
 RECIPE = {name: 0.1 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """And small inputs: quicker, and as good for what is tested."""
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (evaluation, figures):
-            patch.setattr(module, "RESAMPLINGS", 20)
-        patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
-        patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
-        patch.setattr("signal.signal", lambda *_: None)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_weights_from_outside(monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
 
 
 def reported(folder: Path, *more: object) -> tuple[int, str]:
@@ -68,7 +51,7 @@ def record(folder: Path, log: str = "", **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(quick_measures, no_weights_from_outside, tmp_path_factory) -> Path:
     """What a user has: sketches by two snapshots and by Canny, an auto-encoder trained on them, a GAN with an
     odd name, a training that is not finished and a folder of something else; and the report of it all."""
     folder = tmp_path_factory.mktemp("place")
@@ -216,36 +199,10 @@ def test_every_picture_has_a_text(written):
 def test_nothing_is_fetched(written):
     page = written[1]
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
-    rest = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]*", "", page.source)
-    assert not re.search(r"https?:|url\(|@import|fetch\(|<script src|<link rel=\"style", rest)
+    assert not fetched(page)
     assert {shown["href"][0] for tag, shown in page.elements if tag == "a"} == {"#"}
     targets = {shown["id"] for _, shown in page.elements if "id" in shown}
     assert {shown["href"][1:] for tag, shown in page.elements if tag == "a"} <= targets
-
-
-class Nesting(HTMLParser):
-    """Which elements are within one of class `wide`, and whether all are closed in order."""
-
-    VOID = {"meta", "img", "link", "br", "path", "rect", "polyline"}
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open, self.outside, self.wrong = [], [], []
-        self.feed(source)
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in self.VOID:
-            wide = dict(attrs).get("class") == "wide"
-            if tag in ("table", "pre") and not wide and not any(inner for _, inner in self.open):
-                self.outside.append(tag)
-            self.open.append((tag, wide))
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID and (not self.open or self.open.pop()[0] != tag):
-            self.wrong.append(tag)
 
 
 def test_what_is_wide_moves_within_itself(written):
@@ -286,6 +243,55 @@ def test_hardware_commands_and_counts_are_told(written):
     assert sketches == "sketchforge eval sketches --shards out --shards out-canny --samples 2 --seed 0"
     assert models[0].startswith("sketchforge eval images --model runs/ae --shards out --features inception")
     assert found["sketches"][0]["seed"] == 0 and found["models"][0]["evaluation"]["options"]["samples"] == 6
+
+
+def test_markdown_shows_the_pictures_that_lie_beside_it(place, written):
+    _, page, markdown, found = written
+    shown = re.findall(r"!\[((?:[^\]\\]|\\.)*)\]\(report\.files/([^)]*)\)", markdown)
+    files = {path.name: path for path in (place / "eval" / "report.files").iterdir()}
+    assert markdown.count("![") == len(shown) and sorted(name for _, name in shown) == sorted(files)
+    # A grid and six ranked pictures of each model, sketches of one group of folders, and every curve.
+    assert len(shown) == 2 + 2 * 6 + 1 + len(found["curves"]) and all(alt for alt, _ in shown)
+    alts = {shown["alt"] for tag, shown in page.elements if tag == "img"}
+    for alt, name in shown:
+        if name.endswith(".svg"):
+            assert files[name].read_text().startswith("<svg xmlns=")
+        else:
+            with Image.open(files[name]) as picture:
+                assert picture.format == "JPEG" and min(picture.size) > 100
+        if name.startswith(("made", "best", "worst")):
+            assert re.sub(r"\\(.)", r"\1", alt) in alts
+
+
+def test_pictures_of_an_earlier_report_go_and_nothing_else(tmp_path):
+    """A report of nothing has no pictures."""
+    folder = tmp_path / "my report.files"
+    folder.mkdir()
+    ours = ("made-1.jpg", "best-2-13.jpg", "worst-1-1.jpg", "curve-10.svg", "sketches-3.jpg")
+    others = ("made-1.png", "made.jpg", "a-made-1.jpg", "best-1.jpg", "sketches-3.jpg.txt")
+    for name in (*ours, *others):
+        (folder / name).write_text("")
+    given = ("--markdown", "my report.md")
+    assert reported(tmp_path, *given)[0] == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted(others)
+    for name in others:
+        (folder / name).unlink()
+    (folder / ours[0]).write_text("")
+    assert reported(tmp_path, *given)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["my report.md"]
+
+
+def test_pictures_are_replaced(place, tmp_path):
+    given = {"shards": (place / "out-canny",), "models": (place / "runs" / "ae",)}
+    quick = {"samples": 2, "sketches": 1} | {"features": (), "encoders": (), "threads": 1, "workers": 1, "device": "cpu"}
+    report = make_report(EvalReportOptions(**given, **quick, markdown=tmp_path / "a b.md"))
+    write_report(report)
+    first = contents(tmp_path)
+    assert "a b.files/made-1.jpg" in first and b"](a%20b.files/made-1.jpg)" in first["a b.md"]
+    for name in ("made-1.jpg", "made-2.jpg"):
+        (tmp_path / "a b.files" / name).write_bytes(b"of another report")
+    write_report(report)
+    assert contents(tmp_path) == first
 
 
 def test_a_named_path_that_is_not_there_is_one_line(tmp_path, capsys):

@@ -35,13 +35,13 @@ from sketchforge.shards.shard_set import open_shards
 def folders(tmp_path, monkeypatch):
     """out/ of a and b, out-canny/ of the same, out-else/ of c and d; what is found there."""
     monkeypatch.chdir(tmp_path)
-    blank = [png(np.full((8, 8), 255, np.uint8))]
-    for name, keys, method in (
-        ("out", "ab", "tom"),
-        ("out-canny", "ab", "canny"),
-        ("out-else", "cd", "canny"),
+    for name, keys, method, level in (
+        ("out", "ab", "tom", 255),
+        ("out-canny", "ab", "canny", 0),
+        ("out-else", "cd", "canny", 0),
     ):
-        store(Path(name), [[{"key": key, "sketches": blank} for key in keys]], ["s"], method=method)
+        sketches = [png(np.full((8, 8), level, np.uint8))]
+        store(Path(name), [[{"key": key, "sketches": sketches} for key in keys]], ["s"], method=method)
     return {folder.name: folder for folder in find_material([], []).shards}
 
 
@@ -63,6 +63,25 @@ def test_models_are_measured_on_what_they_have_not_seen(folders):
         assert (ground.folder.name, ground.images) == (name, images)
     assert ground_of({}, [canny, out], False).folder is out  # TOM's before others'
     assert ground_of({"shards": "none"}, [], False) is None
+
+
+def test_what_a_training_held_out_comes_first(folders):
+    out, canny, other = folders["out"], folders["out-canny"], folders["out-else"]
+    own = recorded(out)
+
+    def held_out(folder):
+        return own | {"validation": recorded(folder)["shards"]}
+
+    for record, given, name, images in (
+        (held_out(other), [out, canny, other], "out-else", HELD_OUT),
+        (held_out(other), [canny, other], "out-else", HELD_OUT),  # the training says so
+        (own, [canny, other], "out-canny", UNKNOWN),
+        (own | {"validation": None}, [canny, other], "out-canny", UNKNOWN),
+        (held_out(canny), [out, canny, other], "out-else", HELD_OUT),  # it was not held out
+        (held_out(out), [out, canny], "out", SEEN),
+    ):
+        ground = ground_of(record, given, False)
+        assert (ground.folder.name, ground.images) == (name, images)
 
 
 def test_a_model_is_not_measured_on_a_single_image_or_unfinished_shards(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """One run of an image model in its folder, auto-encoder or GAN: begin or resume, log, save, leave model and picture.
 
-    run.json              format, version, options, recipe, the shards' digest; once finished: the last figures
+    run.json              format, version, options, recipe, digests of the shards and of those held out; once
+                          finished: the last figures
     model.safetensors     the averaged weights, self-contained
     grid.png              sketches × styles, drawn out by the model
     best.safetensors      with --eval-every: of the step with the lowest figure
@@ -10,7 +11,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ from sketchforge.files import write_json
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.pairs import pair_pixels
+from sketchforge.report.held_out import shards_digest
 from sketchforge.report.sheet import write_png
 from sketchforge.run_folder import RUN_FILE, check_continues, read_record, record_or_empty
 from sketchforge.runlog import RunLog
@@ -156,7 +157,9 @@ def plan_images(
         | dict(recorded or {}),
         "recipe": kept,
         "trained_with": None if encoder is None else encoder_digest(encoder),
-        "shards": {"count": shards.num_samples, "digest": _digest(shards)},
+        "shards": _recorded(shards),
+        # Not compared when a run is continued: what is looked at may change, and older runs do not say it.
+        "validation": None if validation is None else _recorded(validation),
         "ranks": ranks.count,
     } | dict(parts or {})
     if found is not None and not options.fresh:
@@ -338,9 +341,9 @@ def _grouped(parts: Any, count: int) -> Iterator[list[dict[str, Any]]]:
             waiting = []
 
 
-def _digest(shards: ShardSet) -> str:
-    """What is in the shards, from the manifest's own digests: the same wherever they lie."""
-    return hashlib.sha256("".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()).hexdigest()
+def _recorded(shards: ShardSet) -> dict[str, Any]:
+    """What tells these shards from others in run.json, wherever they lie."""
+    return {"count": shards.num_samples, "digest": shards_digest(shards)}
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:

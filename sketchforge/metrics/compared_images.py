@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def compare_images(
         )
     if is_model(options.reference):
         raise UsageError(f"{options.reference}: a model; the reference must be pictures, folders or shards")
-    names = _names(options.sets)
+    names = set_names(options.sets)
     gaps: list[Gap] = []
     networks = open_networks(options.features, device, gaps)
     images = open_image_set(options.reference, options.samples)
@@ -130,7 +130,7 @@ class _Model:
     def __init__(self, options: EvalCompareOptions, source: str, name: str, device: torch.device) -> None:
         self.name, self.source = name, source
         self._model: Synthesizer = load_model(source, str(device))
-        self._shards: ShardSet = _shards_for(options, source)
+        self._shards: ShardSet = shards_for(options, source)
         styles = len(self._shards.styles)
         samples = options.samples or self._shards.num_samples
         self._pairs: list[Pair] = mismatched_pairs(self._shards.num_samples, samples, styles, options.seed)
@@ -170,7 +170,8 @@ def _unlike(name: str, size: str, reference: Reference) -> list[Gap]:
     return [Gap(name, "pictures", f"{size}, the reference {other}: larger ones are sharper, and that counts")]
 
 
-def _shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
+def shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
+    """The shards that the model at `source` draws out; UsageError where there are none."""
     named = options.shards or (options.reference if is_shards(options.reference) else None)
     if named is None:
         raise UsageError(
@@ -179,7 +180,7 @@ def _shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
     return open_shards(named).require(sketches=1)
 
 
-def _names(sources: tuple[str, ...]) -> list[str]:
+def set_names(sources: Sequence[str]) -> list[str]:
     """Each set's own name, or the whole of its source where two have the same."""
     names = [name_of(source) for source in sources]
     return [name if names.count(name) == 1 else source for name, source in zip(names, sources, strict=True)]

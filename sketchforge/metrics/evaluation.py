@@ -66,6 +66,15 @@ class Gap:
     reason: str
 
 
+def merged(gaps: Sequence[Gap]) -> list[tuple[str, str, str]]:
+    """(whose, what, why) with those that differ in their row alone in one."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for gap in gaps:
+        names = rows.setdefault((gap.block, gap.reason), [])
+        names += [gap.row] if gap.row and gap.row not in names else []
+    return [(", ".join(names), block, reason) for (block, reason), names in rows.items()]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """All that was measured, and what it was measured with."""

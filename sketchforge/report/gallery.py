@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sketchforge import files
 from sketchforge.errors import UsageError
 from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery_page import ShownFolder, gallery_page
+from sketchforge.report.page import write_page
 from sketchforge.report.selection import spread, whole_samples
 from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.shards.manifest import read_manifest
@@ -73,10 +73,4 @@ def _write_page(path: Path, folders: Sequence[ShownFolder], chosen: Sequence[str
         for folder in folders
     ]
     rows = [[stored[key] for stored in samples] for key in chosen]
-    with (
-        disk_errors(path),
-        files.appearing(path) as partial,
-        # A file name that is no valid text shows as question marks; it does not stop the page.
-        open(partial, "w", encoding="utf-8", errors="replace", newline="\n") as file,
-    ):
-        file.writelines(gallery_page(folders, rows, num_common))
+    write_page(path, gallery_page(folders, rows, num_common))

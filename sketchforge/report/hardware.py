@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ def hardware(device: torch.device) -> dict[str, str]:
         "Python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def versions(hardware: Mapping[str, str], libraries: Mapping[str, str]) -> dict[str, str]:
+    """`hardware` and the versions of libraries, as a list of names and values shows them."""
+    others = {name: version for name, version in libraries.items() if name not in hardware}
+    return {**hardware, "libraries": ", ".join(map(" ".join, others.items()))}
 
 
 def _processor() -> str:

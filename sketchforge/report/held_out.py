@@ -27,22 +27,28 @@ class Ground:
 
 
 def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: bool) -> Ground | None:
-    """Of `folders` the first that the training did not read, else the one it read; None: none will.
+    """Of `folders` the training's own --validation, else the first that it did not read, else the one it
+    read; None: none will.
 
-    record: run.json, which knows the training shards by digest, wherever they lie. A folder with images of
-    the training shards counts as seen where these are among `folders`; where they are not, only `named` (the
-    user says that they are held out) tells that its images are others: UNKNOWN.
+    record: run.json, which knows both by their digests, wherever they lie; of validation only where there was
+    one, and not in runs of older versions. A folder with images of the training shards counts as seen where
+    these are among `folders`; where they are not, only the training (its validation holds other images) or
+    `named` (the user says so) tells that its images are others: UNKNOWN.
     TOM's sketches come before others', for it is they that models are trained on.
     """
     usable = [(folder, opened) for folder in folders if (opened := _usable(folder)) is not None]
     usable.sort(key=lambda one: one[0].method != "tom")  # stable
-    recorded = record.get("shards")
-    trained_on = recorded.get("digest") if isinstance(recorded, Mapping) else None
-    own = [folder for folder, opened in usable if shards_digest(opened) == trained_on]
+    own, validation = (
+        [folder for folder, opened in usable if shards_digest(opened) == _recorded_digest(record, part)]
+        for part in ("shards", "validation")
+    )
     seen = {key for folder in own for key in folder.keys}
-    for folder, _ in usable:
-        if folder not in own and seen.isdisjoint(folder.keys):
-            return Ground(folder, HELD_OUT if own or named else UNKNOWN)
+    others = [folder for folder, _ in usable if folder not in own and seen.isdisjoint(folder.keys)]
+    for folder in others:
+        if folder in validation:
+            return Ground(folder, HELD_OUT)
+    if others:
+        return Ground(others[0], HELD_OUT if own or named else UNKNOWN)
     return Ground((own or [usable[0][0]])[0], SEEN) if usable else None
 
 
@@ -51,6 +57,11 @@ def shards_digest(shards: ShardSet) -> str:
     return hashlib.sha256(
         "".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()
     ).hexdigest()
+
+
+def _recorded_digest(record: Mapping[str, Any], part: str) -> str | None:
+    found = record.get(part)
+    return found.get("digest") if isinstance(found, Mapping) else None
 
 
 def _usable(folder: ShardFolder) -> ShardSet | None:

@@ -11,18 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sketchforge.device import choose_device
 from sketchforge.images import fit_square, to_tensor
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.metrics.image_figures import mean_figures
 from sketchforge.metrics.image_model import made_of
-from sketchforge.metrics.image_pairs import Pair
+from sketchforge.metrics.image_pairs import Pair, matched_pairs
 from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity
+from sketchforge.metrics.local_weights import AbsentError
+from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity, open_lpips
 from sketchforge.models.encoder import Encoder
+from sketchforge.options import EvalImagesOptions
 from sketchforge.report.grid import labelled_grid
 from sketchforge.report.selection import spread
 from sketchforge.self_supervision import perceptual
-from sketchforge.synthesis import Synthesizer
+from sketchforge.shards.shard_set import open_shards
+from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.weights import load_encoder
 
 GRID_IMAGES = 6
 GRID_CELL = 112  # pixels
@@ -59,6 +64,39 @@ class Ranking:
     count: int
     best: tuple[RankedPicture, ...]  # best first
     worst: tuple[RankedPicture, ...]  # worst first
+
+
+@dataclass(frozen=True)
+class ModelSamples:
+    grid: np.ndarray  # uint8 H×W×3, from `styles_grid`
+    ranking: Ranking
+
+
+def model_samples(asked: EvalImagesOptions, name: str) -> ModelSamples:
+    """What a model makes of the shards that it is measured on, looked at the same every time.
+
+    name: what it is called. Pictures are ranked by the first LPIPS that there is. Errors as `evaluate_images`
+    has them.
+    """
+    model = load_model(asked.model, str(choose_device(asked.device)))
+    shards = open_shards(asked.shards).require(sketches=1)
+    error = picture_error(_first_lpips(asked, model.device), load_encoder("builtin").to(model.device))
+    pairs = matched_pairs(shards.num_samples, asked.samples, len(shards.styles))
+    reader = SampleReader(shards)
+    try:
+        ranking = ranked(model, reader, pairs, name, error, asked.seed)
+        return ModelSamples(styles_grid(model, reader, name), ranking)
+    finally:
+        reader.close()
+
+
+def _first_lpips(asked: EvalImagesOptions, device: torch.device) -> PerceptualSimilarity | None:
+    for backbone, given in asked.lpips:
+        try:
+            return open_lpips(backbone, given, device)
+        except AbsentError:  # told by `evaluate_images`
+            continue
+    return None
 
 
 def picture_error(similarity: PerceptualSimilarity | None, encoder: Encoder) -> PictureError:

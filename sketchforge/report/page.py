@@ -12,6 +12,21 @@ import html
 import string
 from collections.abc import Iterable, Iterator
 from importlib import resources
+from pathlib import Path
+
+from sketchforge import files
+from sketchforge.shards.writer import disk_errors
+
+
+def write_page(path: Path, pieces: Iterable[str]) -> None:
+    """Write a page in pieces, whole or not at all. Raises SketchforgeError on a full disk."""
+    with (
+        disk_errors(path),
+        files.appearing(path) as partial,
+        # A file name that is no valid text shows as question marks; it does not stop the page.
+        open(partial, "w", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        file.writelines(pieces)
 
 
 def page(title: str, style: str, script: str, body: Iterable[str]) -> Iterator[str]:

@@ -73,12 +73,3 @@ class Report:
     commands: tuple[str, ...]  # that measure the same by themselves
     hardware: Mapping[str, str]
     libraries: Mapping[str, str]
-
-
-def merged(gaps: tuple[Gap, ...]) -> list[tuple[str, str, str]]:
-    """(whose, what, why) with those that differ in their row alone in one."""
-    rows: dict[tuple[str, str], list[str]] = {}
-    for gap in gaps:
-        names = rows.setdefault((gap.block, gap.reason), [])
-        names += [gap.row] if gap.row and gap.row not in names else []
-    return [(", ".join(names), block, reason) for (block, reason), names in rows.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -11,24 +10,19 @@ from typing import Any
 from sketchforge.device import choose_device, set_threads
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.evaluation import Evaluation, Gap
-from sketchforge.metrics.image_pairs import matched_pairs
 from sketchforge.metrics.image_reference import library_versions
-from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.metrics.lines import evaluate_sketches
-from sketchforge.metrics.local_weights import AbsentError, local_weights
+from sketchforge.metrics.local_weights import local_weights
 from sketchforge.metrics.model_images import evaluate_images
-from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity, open_lpips
 from sketchforge.model_path import TrainedRun
 from sketchforge.options import EvalImagesOptions, EvalReportOptions, EvalSketchesOptions
+from sketchforge.report.commands import images_command, sketches_command
 from sketchforge.report.hardware import hardware
 from sketchforge.report.held_out import HELD_OUT, SEEN, Ground, ground_of
 from sketchforge.report.material import Material, ShardFolder, find_folders, find_material
-from sketchforge.report.model_samples import picture_error, ranked, styles_grid
+from sketchforge.report.model_samples import model_samples
 from sketchforge.report.report_content import ModelFindings, Report
 from sketchforge.report.run_curves import run_curves
-from sketchforge.shards.shard_set import open_shards
-from sketchforge.synthesis import load_model
-from sketchforge.weights import load_encoder
 
 # Of a part of the work, by its unit: what is called with the number of units, and after each of them.
 Bar = AbstractContextManager[tuple[Callable[[int], None], Callable[[], None]]]
@@ -68,7 +62,7 @@ def make_report(
         )
         found = _sketches(asked, group, gaps, bar)
         sketches += found
-        commands += [_sketches_command(asked)] if found else []
+        commands += [sketches_command(asked)] if found else []
 
     models, warnings = [], []
     for name, run in material.models.items():
@@ -86,7 +80,7 @@ def make_report(
             gaps.append(Gap(name, "pictures", str(error)))
             continue
         models.append(findings)
-        commands.append(_images_command(asked_of_it))
+        commands.append(images_command(asked_of_it))
         gaps += [replace(gap, row=gap.row and name) for gap in findings.evaluation.gaps]
         warnings += [replace(one, row=name) for one in findings.evaluation.warnings]
         if ground.images != HELD_OUT:
@@ -167,26 +161,8 @@ def _model(
 ) -> ModelFindings:
     with bar("picture") as (start, advance):
         evaluation = evaluate_images(asked, start, advance)
-    model = load_model(run.folder, asked.device)
-    shards = open_shards(asked.shards)
-    error = picture_error(_first_lpips(asked, model.device), load_encoder("builtin").to(model.device))
-    pairs = matched_pairs(shards.num_samples, asked.samples, len(shards.styles))
-    reader = SampleReader(shards)
-    try:
-        ranking = ranked(model, reader, pairs, name, error, asked.seed)
-        grid = styles_grid(model, reader, name)
-    finally:
-        reader.close()
-    return ModelFindings(name, run, ground, evaluation, ranking, grid)
-
-
-def _first_lpips(asked: EvalImagesOptions, device: Any) -> PerceptualSimilarity | None:
-    for backbone, given in asked.lpips:
-        try:
-            return open_lpips(backbone, given, device)
-        except AbsentError:  # told by `evaluate_images`
-            continue
-    return None
+    samples = model_samples(asked, name)
+    return ModelFindings(name, run, ground, evaluation, samples.ranking, samples.grid)
 
 
 def _missing_weights() -> list[Gap]:
@@ -219,25 +195,3 @@ def _caution(ground: Ground) -> str:
         there
         + "not what it was trained on, but its images may be the same; --held-out says that they are not"
     )
-
-
-def _sketches_command(asked: EvalSketchesOptions) -> str:
-    words: list[object] = ["sketchforge", "eval", "sketches"]
-    for path in asked.shards:
-        words += ["--shards", path]
-    words += ["--boundaries", asked.boundaries] if asked.boundaries else []
-    for path in asked.references:
-        words += ["--references", path]
-    return shlex.join(map(str, [*words, "--samples", asked.samples, "--seed", asked.seed]))
-
-
-def _images_command(asked: EvalImagesOptions) -> str:
-    words: list[object] = ["sketchforge", "eval", "images", "--model", asked.model, "--shards", asked.shards]
-    words += ["--reference", asked.reference] if asked.reference else []
-    for option, networks in (("--features", asked.features), ("--lpips", asked.lpips)):
-        for name, path in networks:
-            words += [option, name if path is None else f"{name}={path}"]
-    for encoder in asked.encoders:
-        words += ["--encoder", encoder]
-    words += ["--tom", asked.tom] if asked.tom else []
-    return shlex.join(map(str, [*words, "--samples", asked.samples, "--seed", asked.seed]))

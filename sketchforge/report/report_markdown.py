@@ -1,11 +1,17 @@
-"""A report as Markdown: its tables and words, without the pictures."""
+"""A report as Markdown: its tables and words, and pictures that lie in a folder beside it."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
-from sketchforge.report.report_content import Report, merged
+from sketchforge.metrics.evaluation import merged
+from sketchforge.pictures import encode_jpeg
+from sketchforge.report.model_parts import GRID_EXPLAINED, RANKED_EXPLAINED, grid_alt, ranking_told, strip_alt
+from sketchforge.report.report_content import ModelFindings, Report
 from sketchforge.report.report_tables import (
     all_figures,
     paper_tables,
@@ -13,35 +19,74 @@ from sketchforge.report.report_tables import (
     runs_table,
     sketch_tables,
 )
-from sketchforge.report.report_words import MEASURES, facts, folders_of, settings
+from sketchforge.report.report_words import MEASURES, facts, folders_of, model_told, settings
+from sketchforge.report.sheet import contact_sheet
+from sketchforge.report.sketch_pictures import picture_rows
 from sketchforge.report.tables import Cell, Table
 
 
-def report_markdown(report: Report) -> str:
-    """The whole document; equal reports give equal text."""
-    return "\n".join(_lines(report)) + "\n"
+SHEET_CELL = 128  # pixels
 
 
-def _lines(report: Report) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures that the document shows so far."""
+
+    folder: str
+    files: dict[str, bytes] = field(default_factory=dict)  # name -> contents
+
+    def shown(self, name: str, data: bytes, alt: str) -> str:
+        """The Markdown of a picture, which is `data` in a file of this name."""
+        self.files[name] = data
+        return f"![{escaped(alt)}]({quote(os.fsencode(self.folder))}/{name})"
+
+
+def report_markdown(report: Report, folder: str) -> tuple[str, dict[str, bytes]]:
+    """The whole document, and the files that it expects in `folder`, beside itself, by their names.
+
+    Equal reports give equal text and files. Raises SketchforgeError on damaged shards.
+    """
+    pictures = _Pictures(folder)
+    return "\n".join(_lines(report, pictures)) + "\n", pictures.files
+
+
+def _lines(report: Report, pictures: _Pictures) -> Iterator[str]:
     yield "# sketchforge report"
     yield ""
     yield escaped(" · ".join(facts(report)))
-    sections = [
-        ("Beside the paper", paper_tables(report.models)),
-        ("Best and worst", [ranking_table(report)]),
-        ("Trainings", [runs_table(report.models)]),
-    ]
-    for title, tables in sections:
-        yield from _section(title, [table for table in tables if table])
+    if report.models:
+        yield from ["", "## What the models make", "", GRID_EXPLAINED]
+    for number, model in enumerate(report.models, start=1):
+        yield from ["", f"**{escaped(model.name)}**: {escaped(model_told(model))}", ""]
+        yield pictures.shown(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name))
+    yield from _section("Beside the paper", paper_tables(report.models))
+    yield from _section("Best and worst", filter(None, [ranking_table(report)]))
+    if report.models:
+        yield from ["", RANKED_EXPLAINED]
+    for number, model in enumerate(report.models, start=1):
+        yield from ["", f"**{escaped(model.name)}** {escaped(ranking_told(model.ranking))}", ""]
+        yield from _strips(number, model, pictures)
+    yield from _section("Trainings", filter(None, [runs_table(report.models)]))
     if report.curves:
         yield from ["", "Where the curves end:", ""]
         for curves in report.curves:
             ends = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves.lines.items())
             yield escaped(f"- {curves.title}: {ends}")
+        yield ""
+    for number, curves in enumerate(report.curves, start=1):
+        yield pictures.shown(f"curve-{number}.svg", curves.svg().encode(errors="replace"), curves.title)
     if report.sketches:
         yield from ["", "## Sketches"]
     for number, evaluation in enumerate(report.sketches):
-        yield from ["", escaped(folders_of(evaluation))]
+        rows = picture_rows(evaluation)
+        sheet = contact_sheet(
+            [[picture.pixels for picture in row] for row in rows],
+            [picture.heading for picture in rows[0]],
+            SHEET_CELL,
+        )
+        alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows"
+        yield from ["", escaped(folders_of(evaluation)), ""]
+        yield pictures.shown(f"sketches-{number + 1}.jpg", encode_jpeg(sheet), alt)
         for table in sketch_tables(evaluation, explained=not number):
             yield from _table(table)
     yield from _section("Every figure", all_figures(report.models))
@@ -62,10 +107,17 @@ def _lines(report: Report) -> Iterator[str]:
     yield from ["", escaped(MEASURES)]
 
 
-def _section(title: str, tables: list[Table]) -> Iterator[str]:
-    if tables:
-        yield from ["", f"## {title}"]
-    for table in tables:
+def _strips(number: int, model: ModelFindings, pictures: _Pictures) -> Iterator[str]:
+    for what, ranked in (("best", model.ranking.best), ("worst", model.ranking.worst)):
+        for place, one in enumerate(ranked, start=1):
+            alt = strip_alt(model.name, f"{what} {place}", one)
+            yield pictures.shown(f"{what}-{number}-{place}.jpg", encode_jpeg(one.strip), alt)
+
+
+def _section(title: str, tables: Iterable[Table]) -> Iterator[str]:
+    for number, table in enumerate(tables):
+        if not number:
+            yield from ["", f"## {title}"]
         yield from _table(table)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from sketchforge.metrics.evaluation import CONTENT, REALISM, STROKES, VARIETY, Evaluation, Figure
-from sketchforge.metrics.image_evaluation import BETTER
+from sketchforge.report.image_tables import model_figures
 from sketchforge.report.published import (
     TABLE_1,
     TABLE_2,
@@ -19,23 +19,13 @@ from sketchforge.report.published import (
 )
 from sketchforge.report.report_content import ModelFindings, Report
 from sketchforge.report.sketch_columns import COLUMNS, Column
-from sketchforge.report.tables import Cell, Heading, Table, TableRow, digits, figure_cell
+from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 
 BESIDE = (
     "Columns of the paper: its Table {0}, 1024 pixels, {1}. For the order of variants, not the size "
     "of figures: "
     "ours are of other data, sizes and lengths of training."
 )
-ARROWS = {"lower": "↓", "higher": "↑"}
-
-COMPUTED_WITH = ("better", "pairs", "pictures", "features", "weights", "preprocessing")
-HOW_TO_READ = (
-    "Mismatched: the style is another image's; matched: the image's own. Chance: the sketch's own "
-    "image in place of "
-    "the picture, or another sketch in place of its drawing.",
-    "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
-)
-
 Told = Callable[[ModelFindings], str]
 Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Figure]]]]
 
@@ -178,45 +168,20 @@ def _common_ground(models: Sequence[ModelFindings]) -> str:
 
 def all_figures(models: Sequence[ModelFindings]) -> list[Table]:
     """Of each model every figure, with what chance has and what it was computed with."""
-    found = []
+    found: list[Table] = []
     for model in models:
-        chance = {
-            row.titles[name]: one for row in model.rows(chance=True) for name, one in row.figures.items()
-        }
-        rows = []
-        for row in model.rows():
-            for name, figure in row.figures.items():
-                title = row.titles[name]
-                without = chance.get(title)
-                shown = "" if without is None else f"{without.value:.{digits(figure.value)}f}"
-                words = (
-                    BETTER[name],
-                    row.pairs,
-                    f"{row.count:,}",
-                    row.features,
-                    row.weights[:16],
-                    row.preprocessing,
-                )
-                rows.append(TableRow(title, (figure_cell(figure), Cell(shown), *map(Cell, words))))
-        if not model.figures("lpips"):
-            ranking = model.ranking
-            words = (
-                "lower",
-                "matched",
-                f"{ranking.count:,}",
-                "builtin",
-                "",
-                "pictures and images at the model's size",
-            )
-            rows.append(TableRow(ranking.title, (figure_cell(ranking.figure), Cell(), *map(Cell, words))))
-        headings = (
-            Heading("value"),
-            Heading("chance"),
-            *(Heading(name, words=True) for name in COMPUTED_WITH),
-        )
-        notes = HOW_TO_READ if not found else ()
-        found.append(Table(f"{model.name}: {model.ground.described}", "figure", headings, tuple(rows), notes))
+        more = [] if model.figures("lpips") else [_ranking_row(model)]
+        title = f"{model.name}: {model.ground.described}"
+        found.append(model_figures(model.evaluation, title, more, explained=not found))
     return found
+
+
+def _ranking_row(model: ModelFindings) -> TableRow:
+    """Of the error that stands in for LPIPS."""
+    ranking = model.ranking
+    count, preprocessing = f"{ranking.count:,}", "pictures and images at the model's size"
+    words = ("lower", "matched", count, "builtin", "", preprocessing)
+    return TableRow(ranking.title, (figure_cell(ranking.figure), Cell(), *map(Cell, words)))
 
 
 def runs_table(models: Sequence[ModelFindings]) -> Table | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sketchforge.metrics.evaluation import Evaluation
-from sketchforge.report.report_content import Report
+from sketchforge.report.hardware import versions
+from sketchforge.report.report_content import ModelFindings, Report
 
 MEASURES = (
     "What each figure can and cannot tell: docs/measures.md. Weights are never downloaded; what "
@@ -18,6 +19,12 @@ def facts(report: Report) -> list[str]:
     counts = [(folders, "shard folder"), (len(report.models), "trained model")]
     told = [f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts]
     return [*told, f"seed {report.options.seed}", report.hardware["device"], report.hardware["processor"]]
+
+
+def model_told(model: ModelFindings) -> str:
+    """What a model is and what it was measured on, to stand beside its name."""
+    size = model.evaluation.models[0]["size"]
+    return f"{model.run.command}, {size} pixels, {model.steps} steps; {model.ground.described}"
 
 
 def folders_of(evaluation: Evaluation) -> str:
@@ -41,11 +48,4 @@ def settings(report: Report) -> list[tuple[str, dict[str, str]]]:
         "boundaries": str(options.boundaries or "none"),
         "human drawings": ", ".join(map(str, options.drawings)) or "none",
     }
-    libraries = {name: version for name, version in report.libraries.items() if name not in report.hardware}
-    return [
-        ("Settings", asked),
-        (
-            "Hardware and versions",
-            {**report.hardware, "libraries": ", ".join(map(" ".join, libraries.items()))},
-        ),
-    ]
+    return [("Settings", asked), ("Hardware and versions", versions(report.hardware, report.libraries))]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from sketchforge.files import write_bytes, write_json
@@ -9,19 +12,52 @@ from sketchforge.report.report_content import Report
 from sketchforge.report.report_json import report_json
 from sketchforge.report.report_markdown import report_markdown
 from sketchforge.report.report_page import write_report_page
+from sketchforge.shards.writer import disk_errors
+
+# Of the pictures beside a Markdown report: what a report before it may have left there, and nobody else.
+OURS = re.compile(r"(made|sketches|curve)-\d+\.(jpg|svg)|(best|worst)-\d+-\d+\.jpg")
 
 
 def write_report(report: Report) -> list[Path]:
     """Write what `report.options` names, each file whole or not at all, and return the paths.
 
-    Raises SketchforgeError on a full disk.
+    Raises SketchforgeError on damaged shards or a full disk.
     """
     options = report.options
     if options.html:
         write_report_page(options.html, report)
     if options.markdown:
-        # A file name that is no valid text shows as question marks; it does not stop the report.
-        write_bytes(options.markdown, report_markdown(report).encode("utf-8", errors="replace"))
+        _write_markdown(options.markdown, report)
     if options.json:
-        write_json(options.json, report_json(report))
+        with disk_errors(options.json):
+            write_json(options.json, report_json(report))
     return [path for path in (options.html, options.markdown, options.json) if path]
+
+
+def pictures_folder(markdown: Path) -> Path:
+    """Where the pictures of a Markdown report lie: report.files/ beside report.md."""
+    return markdown.with_name(f"{markdown.stem}.files")
+
+
+def _write_markdown(path: Path, report: Report) -> None:
+    """First the pictures, and last removes what an earlier report has left: no document ever lacks its own."""
+    folder = pictures_folder(path)
+    words, pictures = report_markdown(report, folder.name)
+    with disk_errors(folder):
+        for name, data in pictures.items():
+            write_bytes(folder / name, data)
+    with disk_errors(path):
+        # A file name that is no valid text shows as question marks; it does not stop the report.
+        write_bytes(path, words.encode("utf-8", errors="replace"))
+    with disk_errors(folder):
+        _remove_others(folder, pictures)
+
+
+def _remove_others(folder: Path, kept: Collection[str]) -> None:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name not in kept and OURS.fullmatch(path.name):
+            path.unlink()
+    with suppress(OSError):  # there are pictures, or other things
+        folder.rmdir()

@@ -7,25 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from sketchforge import files
 from sketchforge.metrics.evaluation import CONTENT, REALISM, STROKES, Evaluation, Figure, Row
 from sketchforge.metrics.sketch_sets import distinct_names
-from sketchforge.report.page import page, template, text
+from sketchforge.report.page import page, template, text, write_page
+from sketchforge.report.page_parts import pictures_table
+from sketchforge.report.plots import bar, key_to_mark, plot, scale_of
 from sketchforge.report.sketch_columns import COLUMNS, MEASURED, NEUTRAL, Column
 from sketchforge.report.sketch_pictures import PictureRow, picture_rows
-from sketchforge.report.sketch_plots import bar, key_to_floor, plot, scale_of
-from sketchforge.shards.writer import disk_errors
 
 
 def write_sketch_page(path: Path, evaluation: Evaluation) -> None:
     """Write the page, whole or not at all. Raises SketchforgeError on damaged shards or a full disk."""
-    rows = picture_rows(evaluation)
-    with (
-        disk_errors(path),
-        files.appearing(path) as partial,
-        open(partial, "w", encoding="utf-8", errors="replace", newline="\n") as file,
-    ):
-        file.writelines(sketch_page(evaluation, rows))
+    write_page(path, sketch_page(evaluation, picture_rows(evaluation)))
 
 
 def sketch_page(evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Iterator[str]:
@@ -43,7 +36,7 @@ def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) ->
     yield "</p>\n</header>\n<main>\n"
     yield from _gaps(evaluation)
     yield '<section>\n<h2>Some of the images</h2>\n'
-    yield from pictures_table(pictures)
+    yield from sketches_shown(pictures)
     yield "</section>\n"
     for block in MEASURED:
         yield from _block(block, evaluation)
@@ -62,22 +55,10 @@ def _gaps(evaluation: Evaluation) -> Iterator[str]:
     yield "</ul>\n</section>\n"
 
 
-def pictures_table(rows: Sequence[PictureRow]) -> Iterator[str]:
-    """Images beside their sketches; what is wider than the window is moved within its place."""
-    yield '<div class="wide" tabindex="0" role="region" '
-    yield 'aria-label="Some of the images">\n<table class="pictures">\n<thead><tr>'
-    for heading, _ in rows[0].cells:
-        yield f'<th scope="col">{text(heading)}</th>'
-    yield "</tr></thead>\n<tbody>\n"
-    for row in rows:
-        yield "<tr>"
-        for heading, uri in row.cells:
-            alt = text(f"{row.name}, {heading}")
-            picture = f'<img src="{uri}" alt="{alt}" loading="lazy" decoding="async">' if uri else "none"
-            yield f"<td>{picture}</td>"
-        yield "</tr>\n"
-    yield "</tbody>\n</table>\n</div>\n"
-    if any("(drawings)" in heading for heading, _ in rows[0].cells):
+def sketches_shown(rows: Sequence[PictureRow]) -> Iterator[str]:
+    """Images beside their sketches."""
+    yield from pictures_table(rows, "Some of the images")
+    if any("(drawings)" in picture.heading for picture in rows[0]):
         yield '<p class="faint">Human drawings are of the photo beside them where there are such.</p>\n'
 
 
@@ -104,7 +85,7 @@ def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
             "inter-quartile ranges of the human drawings'. Lower is better, down to the floor.</p>\n"
         )
     if floor:
-        yield f'<p class="faint">{key_to_floor()} '
+        yield f'<p class="faint">{key_to_mark()} '
         yield {
             CONTENT: "what people reach, each against the others.",
             REALISM: "the floor: one half of the human drawings against the other, mean over 20 halvings.",
@@ -132,7 +113,11 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) ->
     for column in columns:
         yield f'<th scope="col">{text(column.heading)}</th>'
     yield '<th scope="col">images</th></tr></thead>\n<tbody>\n'
-    scales = [scale_of(column, rows) for column in columns]
+    scales = [
+        column.bounds
+        or scale_of([figure for row in rows if (figure := row.figure(column.block, column.name))])
+        for column in columns
+    ]
     for row in rows:
         yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
         counts = []
@@ -157,7 +142,7 @@ def _cell(figure: Figure | None, column: Column, scale: tuple[float, float], flo
         ends = f'<span class="ends">{number(figure.low)} to {number(figure.high)}</span>'
     if figure.p10 is not None and figure.p90 is not None:
         spread_of = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
-    return f"<b>{number(figure.value)}</b> {ends}{bar(figure, column, scale, floor)}{spread_of}"
+    return f"<b>{number(figure.value)}</b> {ends}{bar(figure, scale, floor and floor.value)}{spread_of}"
 
 
 def _distributions(evaluation: Evaluation) -> Iterator[str]:

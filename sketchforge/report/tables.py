@@ -16,9 +16,19 @@ class Heading:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A figure to be drawn to a scale, where lengths tell more than numbers do; pages alone show it."""
+
+    figure: Figure
+    scale: tuple[float, float]  # its ends
+    mark: float | None = None  # what the figure is to be compared with
+
+
+@dataclass(frozen=True)
 class Cell:
     value: str = ""  # empty: there is none
     ends: str = ""  # of the interval, "0.1 to 0.2"
+    bar: Bar | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,9 @@ class Table:
                 raise ValueError(f"{row.name}: {len(row.cells)} cells, but {len(self.headings)} headings")
 
 
-def figure_cell(figure: Figure | None, factor: float = 1, decimals: int | None = None) -> Cell:
+def figure_cell(
+    figure: Figure | None, factor: float = 1, decimals: int | None = None, bar: Bar | None = None
+) -> Cell:
     """A figure and its interval; decimals None: as many as give three digits."""
     if figure is None:
         return Cell()
@@ -52,7 +64,7 @@ def figure_cell(figure: Figure | None, factor: float = 1, decimals: int | None =
     ends = ""
     if figure.low is not None and figure.high is not None:
         ends = f"{factor * figure.low:.{decimals}f} to {factor * figure.high:.{decimals}f}"
-    return Cell(f"{factor * figure.value:.{decimals}f}", ends)
+    return Cell(f"{factor * figure.value:.{decimals}f}", ends, bar)
 
 
 def digits(value: float) -> int:

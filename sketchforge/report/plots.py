@@ -1,4 +1,4 @@
-"""Inline SVG of the page on sketches: figures with interval and floor to one scale, and histograms."""
+"""Inline SVG of pages: figures with interval and mark to one scale, and histograms."""
 
 from __future__ import annotations
 
@@ -6,37 +6,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sketchforge.metrics.evaluation import Figure, Row
+from sketchforge.metrics.evaluation import Figure
 from sketchforge.report.page import text
-from sketchforge.report.sketch_columns import Column
 
 BINS = 24
 
 
-def key_to_floor() -> str:
-    """The mark of the floor by itself, for a legend."""
+def key_to_mark() -> str:
+    """The mark by itself, for a legend."""
     return f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_mark(6)}</svg>'
 
 
-def scale_of(column: Column, rows: Sequence[Row]) -> tuple[float, float]:
-    """The ends of the scale that a column's figures share."""
-    if column.bounds:
-        return column.bounds
-    figures = [figure for row in rows if (figure := row.figure(column.block, column.name))]
+def scale_of(figures: Sequence[Figure]) -> tuple[float, float]:
+    """The ends of a scale for figures and their intervals; 0 is on it."""
     ends = [value for one in figures for value in (one.value, one.low, one.high) if value is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     return (low, high) if high > low else (low, low + 1)
 
 
-def bar(figure: Figure, column: Column, scale: tuple[float, float], floor: Figure | None) -> str:
-    """A dot for the value, a bar for the interval and a mark for the floor, `scale` from left to right."""
+def bar(figure: Figure, scale: tuple[float, float], mark: float | None) -> str:
+    """A dot for the value, a bar for the interval, a mark for what it is compared with; `scale` from left to
+    right."""
 
     def at(value: float) -> float:
         return round(4 + 112 * (value - scale[0]) / (scale[1] - scale[0]), 1)
 
     shapes = ['<line class="axis" x1="4" y1="12" x2="116" y2="12"/>']
-    if floor is not None:
-        shapes.append(_mark(at(floor.value)))
+    if mark is not None:
+        shapes.append(_mark(at(mark)))
     if figure.low is not None and figure.high is not None:
         width = max(1, at(figure.high) - at(figure.low))
         shapes.append(f'<rect class="interval" x="{at(figure.low)}" y="5" width="{width:.1f}" height="6"/>')
