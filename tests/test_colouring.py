@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trainers import colouring
 from trainers.colouring import coloured, smoothed, stretched
 
 SIZE = 96
@@ -24,10 +25,13 @@ def noisy_photos(count: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
 
+CONTRAST = 70.0
+
+
 def test_the_inside_and_the_outside_of_a_line_get_one_tone_each():
     """Flat photos have neither texture nor shading, so all that can vary is along the line."""
     for seed in range(8):
-        picture = coloured(ring(), flat_photos(40, 200), np.random.default_rng(seed)).astype(int)
+        picture = coloured(ring(), flat_photos(40, 200), 0, np.random.default_rng(seed)).astype(int)
         assert np.ptp(picture[38:59, 38:59], axis=(0, 1)).max() == 0
         assert np.ptp(picture[:10, :10], axis=(0, 1)).max() == 0
         assert np.array_equal(picture[2, 2], picture[-3, -3]), "one region outside"
@@ -36,7 +40,7 @@ def test_the_inside_and_the_outside_of_a_line_get_one_tone_each():
 def test_regions_differ_and_their_edge_lies_on_the_line():
     steps = []
     for seed in range(30):
-        picture = coloured(ring(), flat_photos(40, 200), np.random.default_rng(seed)).astype(float)
+        picture = coloured(ring(), flat_photos(40, 200), 0, np.random.default_rng(seed)).astype(float)
         steps.append(np.abs(picture[48, 48] - picture[2, 2]).max())
         row = np.abs(np.diff(picture[48].mean(-1)))
         changed = np.flatnonzero(row > 1)
@@ -49,27 +53,51 @@ def test_every_line_leaves_a_trace():
     drawing = np.full((SIZE, SIZE), 255, np.uint8)
     cv2.line(drawing, (20, 48), (76, 48), 0, 3)
     for seed in range(30):
-        picture = coloured(drawing, flat_photos(120), np.random.default_rng(seed)).astype(float)
+        picture = coloured(drawing, flat_photos(120), 0, np.random.default_rng(seed)).astype(float)
         assert np.abs(picture[48, 30:66] - picture[10, 30:66]).max() > 2
 
 
+def test_half_of_the_regions_have_a_pattern_of_two_tones():
+    """Most pixels of the inside have one of two tones, far apart; the line is no part of it."""
+    patterned = 0
+    for seed in range(40):
+        picture = coloured(ring(), flat_photos(90, 90), CONTRAST, np.random.default_rng(seed)).astype(float).mean(-1)
+        inside = picture[32:65, 32:65]
+        low, high = np.quantile(inside, (0.02, 0.98))
+        if high - low > 8:
+            patterned += 1
+            near = np.minimum(inside - low, high - inside) < 0.2 * (high - low)
+            assert near.mean() > 0.5
+    assert 8 <= patterned <= 32
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_patterns_are_coarser_than_texture(seed):
+    """Neighbours two pixels apart are alike, and both tones take a fair share."""
+    pattern = colouring._pattern(SIZE, SIZE, np.random.default_rng(seed))
+    assert pattern.shape == (SIZE, SIZE) and pattern.dtype == np.float32
+    assert 0.25 < pattern.mean() < 0.75
+    assert np.abs(pattern[2:] - pattern[:-2]).mean() < 0.6 * pattern.std()
+    assert np.abs(pattern[:, 2:] - pattern[:, :-2]).mean() < 0.6 * pattern.std()
+
+
 def test_texture_comes_from_the_photos():
-    plain = coloured(ring(), flat_photos(90, 90, 90), np.random.default_rng(3))
-    rough = [coloured(ring(), noisy_photos(3), np.random.default_rng(seed)) for seed in range(10)]
-    assert plain[40:56, 40:56].std() == 0
+    flat = coloured(ring(), flat_photos(90, 90, 90), 0, np.random.default_rng(3))
+    rough = [coloured(ring(), noisy_photos(3), 0, np.random.default_rng(seed)) for seed in range(10)]
+    assert flat[40:56, 40:56].std() == 0
     assert max(picture[40:56, 40:56].astype(float).std(axis=(0, 1)).max() for picture in rough) > 3
 
 
 def test_the_same_draw_gives_the_same_picture():
-    first, again = (coloured(ring(), noisy_photos(2), np.random.default_rng(9)) for _ in range(2))
-    other = coloured(ring(), noisy_photos(2), np.random.default_rng(10))
+    first, again = (coloured(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(9)) for _ in range(2))
+    other = coloured(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(10))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_sheet_without_lines_is_one_region(level):
     sheet = np.full((SIZE, SIZE), level, np.uint8)
-    picture = coloured(sheet, flat_photos(10, 250), np.random.default_rng(0))
+    picture = coloured(sheet, flat_photos(10, 250), 0, np.random.default_rng(0))
     assert picture.shape == (SIZE, SIZE, 3) and picture.dtype == np.uint8
     assert picture.std(axis=(0, 1)).max() == 0
 

@@ -3,7 +3,7 @@
 Departure from the paper, which has photos without drawings and drawings without photos. A drawing parts the paper into
 regions; filled with colours, shading and texture from the photos and with its lines faint, dark or light, it is a
 picture whose right drawing is the one it was made from. Learning to find that again teaches G, in S's own manner,
-that an edge between two faint tones is a line and that fur, bark and grass are none.
+that an edge between two faint tones is a line, and that fur, bark and grass are none, nor a giraffe's patches.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ import numpy as np
 SMALLEST_PIECE = 20  # pixels of a photo that texture is made from
 SHADING_SCALE = 24  # pixels: what varies more slowly is shading
 LARGEST_GAP = 5  # pixels: wider gaps in a line let two regions be one
+PATTERN_SCALES = (2.5, 12.0)  # pixels: deviation of the blur that makes a pattern of noise; coarser than texture
 
 
-def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB picture of the same layout."""
+def coloured(drawing: np.ndarray, photos: np.ndarray, contrast: float, draw: np.random.Generator) -> np.ndarray:
+    """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB picture of the same layout.
+
+    contrast: grey levels between the two tones of a pattern, at most; 0: no patterns.
+    """
     ink = 1 - stretched(drawing)
     regions = _regions(ink, int(draw.integers(1, LARGEST_GAP + 1)))
     count = int(regions.max()) + 1
@@ -35,6 +39,10 @@ def coloured(drawing: np.ndarray, photos: np.ndarray, draw: np.random.Generator)
     for number, photo in enumerate(photos):
         amount = np.where(source == number, roughness, 0).astype(np.float32)[regions]
         picture += amount[..., None] * _texture(photo, draw)
+    # Half of the regions get a pattern, too, which has clear edges and is not drawn.
+    tones = draw.uniform(-contrast, contrast, count) * (draw.random(count) < 0.5)
+    tint = draw.uniform(0.6, 1.0, 3).astype(np.float32)
+    picture += _pattern(height, width, draw)[..., None] * tones.astype(np.float32)[regions][..., None] * tint
     # One light over all regions: shading crosses outlines and is none.
     coarse = cv2.resize(
         photos[int(draw.integers(len(photos)))],
@@ -64,6 +72,19 @@ def _texture(photo: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     piece = photo[top : top + side, left : left + side]
     piece = piece - cv2.GaussianBlur(piece, (0, 0), side / 4)
     return cv2.copyMakeBorder(piece, 0, height - side, 0, width - side, cv2.BORDER_REFLECT)
+
+
+def _pattern(height: int, width: int, draw: np.random.Generator) -> np.ndarray:
+    """float32 H×W in [0, 1], two tones: blobs, stripes, or patches parted by narrow seams, as of a giraffe's hide."""
+    across = draw.uniform(*PATTERN_SCALES)
+    along = across * (4 if draw.random() < 0.3 else draw.uniform(0.4, 1))
+    sigmas = (across, along) if draw.random() < 0.5 else (along, across)
+    noise = draw.standard_normal((height, width)).astype(np.float32)
+    field = cv2.GaussianBlur(noise, (0, 0), sigmas[0], sigmaY=sigmas[1], borderType=cv2.BORDER_REFLECT)
+    if draw.random() < 0.5:
+        field = np.abs(field - field.mean())
+    pattern = (field > np.quantile(field, draw.uniform(0.3, 0.7))).astype(np.float32)
+    return cv2.GaussianBlur(pattern, (0, 0), 0.7)
 
 
 def stretched(drawing: np.ndarray) -> np.ndarray:

@@ -136,7 +136,12 @@ class Tom:
             drawings = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
         originals = drawings[: self.recipe.num_coloured if self.recipe.coloured_weight else 0]
         filled = [
-            coloured(original[..., 0], np.stack(photos), numpy_generator(self.options.seed, "tom coloured", first + i))
+            coloured(
+                original[..., 0],
+                np.stack(photos),
+                self.recipe.pattern_contrast,
+                numpy_generator(self.options.seed, "tom coloured", first + i),
+            )
             for i, original in enumerate(originals)
         ]
         calm = [smoothed(photo, self.recipe.smoothing) for photo in photos] if self.recipe.smoothing else []
