@@ -133,10 +133,10 @@ def test_newer_run_is_refused(own_run):
         TomSketcher.from_run(own_run, 1, CPU)
 
 
-def test_render_with_tom_gives_the_same_bytes_for_any_number_of_workers(run, photos, tmp_path):
+def test_render_with_tom_gives_the_same_bytes_for_any_number_of_workers_and_threads(run, photos, tmp_path):
     options = RenderOptions(tmp_path / "a", photos, tom=run, checkpoints=4, size=64, samples_per_shard=4, threads=1)
     render(replace(options, workers=1))
-    render(replace(options, shards=tmp_path / "b", workers=2))
+    render(replace(options, shards=tmp_path / "b", workers=2, threads=3, batch_size=3, device="cpu"))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert verify(tmp_path / "a").problems == []
 

@@ -44,12 +44,11 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
     from sketchforge.device import choose_device, set_threads
 
     device = choose_device(options.device)
-    # Sums are split by thread and batch, so both decide the last bits of a sketch.
-    recorded = {
-        "batch_size": options.batch_size,
-        "threads": set_threads(options.threads),
-        "device": device.type,
-    }
+    threads = set_threads(options.threads)
+    recorded: dict[str, object] = {"device": device.type}
+    if options.method != "tom" or device.type != "cpu":  # there TOM draws every image alone, on one thread
+        # Sums are split by thread and batch, so both decide the last bits of a sketch.
+        recorded |= {"batch_size": options.batch_size, "threads": threads}
     if options.method in EDGE_NETWORKS:
         from sketchforge.sketchers.edges import EdgeSketcher
         from sketchforge.weight_files import edge_weights_path
