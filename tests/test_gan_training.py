@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import run_cli
+from forks import forked_cli
 
 from cli.main import run as command_line
 from sketchforge.autoencoder_file import write_autoencoder
@@ -282,7 +282,7 @@ def test_the_published_configuration():
 def test_command_line(options, tmp_path):
     words = ["gan-train", "--shards", options.shards, "--ae", options.ae, "--steps", "2", "--batch-size", "2"]
     words += ["--threads", "1", "--workers", "0", "--device", "cpu"]
-    done = run_cli(*words, cwd=tmp_path)
+    done = forked_cli(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "10 images with 10 sketches each" in done.stdout and "runs/gan/grid.png" in done.stdout
     assert json.loads((tmp_path / "runs/gan/run.json").read_text())["steps_done"] == 2
