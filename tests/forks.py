@@ -1,8 +1,8 @@
 """Real processes that need not import torch and its like anew: forked from one that has.
 
-To import them takes some seconds of a processor, the command itself often a tenth of one. The server has imported
-libraries only: every process imports sketchforge itself, in whatever order its command asks for. Where it is the
-start that is tested, use `conftest.run_python`.
+To import them takes some seconds of a processor, the command itself often a tenth of one. The server has
+imported libraries only: every process imports sketchforge itself, in whatever order its command asks for. Where
+it is the start that is tested, use `conftest.run_python`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 
 from conftest import environment
 
-# The child leaves the loop and becomes the program. It ends as an interpreter does, threads and exit functions first,
-# but does not take apart the thousands of modules that the libraries are: that is half a second.
+# The child leaves the loop and becomes the program. It ends as an interpreter does, threads and exit functions
+# first, but does not take apart the thousands of modules that the libraries are: that is half a second.
 SERVER = """
 import atexit, cv2, json, os, signal, sys, threading, traceback
-import PIL.Image, safetensors.torch, scipy, torch, torch._dynamo, torch.distributed.run, torch.utils.tensorboard, torchvision
+import PIL.Image, safetensors.torch, scipy, torch, torch._dynamo, torch.distributed.run
+import torch.utils.tensorboard, torchvision
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
@@ -79,9 +80,9 @@ def _ask(**order: object) -> int | None:
 
 
 class Forked:
-    """`python -c code arguments` in a session of its own, on its way. Options are those of `subprocess.Popen`.
+    """`python -c code arguments` in a session of its own, on its way; `more` are variables of its environment.
 
-    `returncode` is as there, `stdout` and `stderr` are what it has printed, once `wait` is over.
+    `returncode` is that of `subprocess.Popen`; `stdout` and `stderr` are what was printed, once `wait` is over.
     """
 
     def __init__(self, code: str, *arguments: object, cwd: Path | None = None, **more: str) -> None:

@@ -120,7 +120,7 @@ class Tally:
 def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
     """Strike at `trials` renderings of `images` at random moments, each again and again at random, then complete it.
 
-    First strikes are spread evenly over a rendering and over the signals, so that few trials leave no part of it out.
+    First strikes are spread evenly over a rendering and the signals, so that few trials leave no part of it out.
     Asserts after every strike that nothing under a final name is partial, and at the end that the bytes are those
     of an uninterrupted run, no temporary file is left, and no finished shard was touched again.
     """

@@ -39,7 +39,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def finished(ten_sketches, tmp_path_factory):
-    """A run and its options: the demo recipe at test size, an auto-encoder that has learnt nothing. Never written to."""
+    """Options of a finished run that no test changes: tiny, and its auto-encoder has learnt nothing."""
     folder = tmp_path_factory.mktemp("gan")
     write_autoencoder(folder / "ae.safetensors", new_autoencoder(), {})
     options = GanTrainOptions(

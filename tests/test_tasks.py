@@ -45,8 +45,9 @@ def test_more_tasks_than_shards(rendered, tmp_path):
 def test_tasks_at_the_same_time(rendered, tmp_path):
     def task(number):
         return Forked(
-            COMMAND_LINE, "render", "--images", rendered.images, "--shards", tmp_path / "out", "--method", "canny", "--size", 48,
-            "--samples-per-shard", 4, "--batch-size", 3, "--workers", 1, "--num-tasks", 3, "--task-id", number,
+            COMMAND_LINE, "render", "--images", rendered.images, "--shards", tmp_path / "out",
+            "--method", "canny", "--size", 48, "--samples-per-shard", 4, "--batch-size", 3, "--workers", 1,
+            "--num-tasks", 3, "--task-id", number,
         )  # fmt: skip
 
     done = [run.wait() for run in [task(number) for number in range(3)]]
