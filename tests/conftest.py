@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser):
     """How long the campaigns of test_kills.py and test_fuzz.py are; `make soak` asks for more."""
-    parser.addoption("--kills", type=int, default=30, help="renderings to be struck by signals")
+    parser.addoption("--kills", type=int, default=10, help="renderings to be struck by signals")
     parser.addoption("--fuzz", type=int, default=500, help="damaged inputs")
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import png, run_cli, store
+from conftest import png, store
+from forks import forked_cli
 
 from cli.main import run as command_line
 from sketchforge.autoencoder_file import read_autoencoder
@@ -35,15 +36,32 @@ def encoder():
     return load_encoder("builtin")
 
 
-@pytest.fixture
-def tiny(monkeypatch):
+@pytest.fixture(scope="module")
+def tiny():
     """The demo recipe at test size."""
-    monkeypatch.setitem(ae_recipe.RECIPES, "demo", TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ae_recipe.RECIPES, "demo", TINY)
+        yield
 
 
 @pytest.fixture
 def options(ten_sketches, tmp_path, tiny):
     return AeTrainOptions(shards=str(ten_sketches), run=tmp_path / "run", threads=1, workers=0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def finished(ten_sketches, tmp_path_factory, tiny):
+    """The run that the `options` make, never written to."""
+    run = tmp_path_factory.mktemp("ae") / "run"
+    train_ae(AeTrainOptions(shards=str(ten_sketches), run=run, threads=1, workers=0, device="cpu"))
+    return run
+
+
+@pytest.fixture
+def trained(options, finished):
+    """The options of a finished run that a test may change."""
+    shutil.copytree(finished, options.run)
+    return options
 
 
 def part(count=4, seed=0, **given):
@@ -245,11 +263,10 @@ def files_of(run):
     }
 
 
-def test_training_leaves_a_model_a_picture_and_a_log(options):
-    grid = train_ae(options)
-    run = options.run
+def test_training_leaves_a_model_a_picture_and_a_log(finished):
+    run, grid = finished, finished / "grid.png"
     assert {path.name for path in run.iterdir()} >= {"run.json", "model.safetensors", "grid.png", "log.jsonl", "state.pt"}
-    assert grid == run / "grid.png" and grid.stat().st_size > 1000
+    assert grid.stat().st_size > 1000
     model, about = read_autoencoder(run / "model.safetensors")
     assert model.size == 64 and about["steps"] == 6 and about["shards"]["count"] == 10
     steps = [record["step"] for record in read_log(run / "log.jsonl") if "reconstruction" in record]
@@ -257,22 +274,20 @@ def test_training_leaves_a_model_a_picture_and_a_log(options):
     assert json.loads((run / "run.json").read_text())["steps_done"] == 6
 
 
-def test_interrupted_and_resumed_ends_with_the_same_bytes(options, tmp_path):
-    train_ae(options)
-    other = replace(options, run=tmp_path / "other")
+def test_interrupted_and_resumed_ends_with_the_same_bytes(options, finished):
     with pytest.raises(KeyboardInterrupt):
-        train_ae(other, StopAt(3))
-    assert not (other.run / "model.safetensors").exists()
-    assert [record["step"] for record in read_log(other.run / "log.jsonl") if "reconstruction" in record][-1] == 3
+        train_ae(options, StopAt(3))
+    assert not (options.run / "model.safetensors").exists()
+    assert [record["step"] for record in read_log(options.run / "log.jsonl") if "reconstruction" in record][-1] == 3
     begun = []
 
     class Begins(TrainProgress):
         def begin(self, plan, step):
             begun.append(step)
 
-    train_ae(other, Begins())
+    assert train_ae(options, Begins()) == options.run / "grid.png"
     assert begun == [3]
-    assert files_of(other.run) == files_of(options.run)
+    assert files_of(options.run) == files_of(finished)
 
 
 def test_a_run_whose_record_says_nothing_of_validation_goes_on(options, tmp_path):
@@ -288,36 +303,31 @@ def test_a_run_whose_record_says_nothing_of_validation_goes_on(options, tmp_path
     assert found["steps_done"] == 6 and found["validation"]["count"] == 3
 
 
-def test_the_number_of_workers_changes_nothing(options, tmp_path):
-    train_ae(options)
-    other = replace(options, run=tmp_path / "other", workers=2)
-    train_ae(other)
-    assert files_of(other.run) == files_of(options.run)
+def test_the_number_of_workers_changes_nothing(options, finished):
+    train_ae(replace(options, workers=2))
+    assert files_of(options.run) == files_of(finished)
 
 
-def test_shards_from_elsewhere_give_the_same_model(options, ten_sketches, tmp_path):
-    train_ae(options)
+def test_shards_from_elsewhere_give_the_same_model(options, finished, ten_sketches, tmp_path):
     cache = tmp_path / "cache"
-    other = replace(options, run=tmp_path / "other", shards=f"pipe:cat {ten_sketches}/{{}}", cache=cache)
-    train_ae(other)
-    assert files_of(other.run) == files_of(options.run)
+    train_ae(replace(options, shards=f"pipe:cat {ten_sketches}/{{}}", cache=cache))
+    assert files_of(options.run) == files_of(finished)
     assert len([path for path in cache.rglob("*.tar") if path.is_file()]) == 3
 
 
-def test_images_held_out_are_measured_and_shown(options, ten_sketches, tmp_path):
-    train_ae(options)
-    held_out = replace(options, run=tmp_path / "other", validation=str(shards_of(tmp_path / "white", 3)))
+def test_images_held_out_are_measured_and_shown(options, finished, tmp_path):
+    held_out = replace(options, validation=str(shards_of(tmp_path / "white", 3)))
     notes = Notes()
     train_ae(held_out, notes)
     found = json.loads((held_out.run / "run.json").read_text())["figures"]
     assert set(found) == {"held_out_reconstruction", "held_out_perceptual"}
     assert any("on 3 images held out" in note for note in notes.notes)
-    assert (held_out.run / "grid.png").read_bytes() != (options.run / "grid.png").read_bytes()
+    assert (held_out.run / "grid.png").read_bytes() != (finished / "grid.png").read_bytes()
     recorded = json.loads((held_out.run / "run.json").read_text())["validation"]
     assert recorded == {"count": 3, "digest": shards_digest(open_shards(held_out.validation))}
-    assert json.loads((options.run / "run.json").read_text())["validation"] is None
+    assert json.loads((finished / "run.json").read_text())["validation"] is None
     # They are looked at and not learned from.
-    models = [read_autoencoder(run / "model.safetensors")[0].state_dict() for run in (options.run, held_out.run)]
+    models = [read_autoencoder(run / "model.safetensors")[0].state_dict() for run in (finished, held_out.run)]
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
 
 
@@ -335,19 +345,17 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder)
         np.testing.assert_array_equal(sheet[20 + row * pitch : 20 + row * pitch + 128, 4 + pitch :], top)
 
 
-def test_a_run_that_is_done_goes_on_when_asked_for_more(options, tmp_path):
-    train_ae(options)
-    train_ae(replace(options, steps=8))
-    straight = replace(options, run=tmp_path / "straight", steps=8)
+def test_a_run_that_is_done_goes_on_when_asked_for_more(trained, tmp_path):
+    train_ae(replace(trained, steps=8))
+    straight = replace(trained, run=tmp_path / "straight", steps=8)
     train_ae(straight)
-    assert read_autoencoder(options.run / "model.safetensors")[1]["steps"] == 8
-    model, same = (read_autoencoder(run / "model.safetensors")[0] for run in (options.run, straight.run))
+    assert read_autoencoder(trained.run / "model.safetensors")[1]["steps"] == 8
+    model, same = (read_autoencoder(run / "model.safetensors")[0] for run in (trained.run, straight.run))
     assert all(torch.equal(value, same.state_dict()[name]) for name, value in model.state_dict().items())
 
 
-def test_other_options_are_refused_and_fresh_begins_anew(options):
-    train_ae(options)
-    before = files_of(options.run)
+def test_other_options_are_refused_and_fresh_begins_anew(trained):
+    before = files_of(trained.run)
     for changes, message in (
         ({"seed": 1}, "--seed 0, now asked for --seed 1"),
         ({"dmi": "none"}, "recipe"),
@@ -355,17 +363,16 @@ def test_other_options_are_refused_and_fresh_begins_anew(options):
         ({"recipe": "paper"}, "--recipe demo, now asked for --recipe paper"),
     ):
         with pytest.raises(UsageError, match=message):
-            train_ae(replace(options, **changes))
-    assert files_of(options.run) == before
-    train_ae(replace(options, seed=1, fresh=True))
-    assert json.loads((options.run / "run.json").read_text())["options"]["seed"] == 1
+            train_ae(replace(trained, **changes))
+    assert files_of(trained.run) == before
+    train_ae(replace(trained, seed=1, fresh=True))
+    assert json.loads((trained.run / "run.json").read_text())["options"]["seed"] == 1
 
 
-def test_damaged_state_is_named(options):
-    train_ae(options)
-    (options.run / "state.pt").write_bytes(b"nothing")
+def test_damaged_state_is_named(trained):
+    (trained.run / "state.pt").write_bytes(b"nothing")
     with pytest.raises(SketchforgeError, match="state.pt: cannot be read as a training state .*--fresh"):
-        train_ae(replace(options, steps=8))
+        train_ae(replace(trained, steps=8))
 
 
 def test_weights_and_sizes_that_cannot_be(tiny):
@@ -390,20 +397,20 @@ def test_the_published_configuration():
 
 
 def test_paper_recipe_dry_run(ten_sketches, tmp_path):
-    done = run_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
+    done = forked_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "100000 steps of 16 at 1024 px" in done.stdout and not list(tmp_path.iterdir())
 
 
 def test_command_line(ten_sketches, tmp_path):
-    done = run_cli(
+    done = forked_cli(
         "ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1", "--workers", "0",
         "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "10 images with 10 sketches each" in done.stdout and "runs/ae/grid.png" in done.stdout
     assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
-    again = run_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
+    again = forked_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
                     "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip
     assert again.returncode == 0 and "finished already" in again.stdout
 

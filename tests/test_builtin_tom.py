@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_photos, run_cli
+from conftest import make_photos
+from forks import forked_cli
 
 from sketchforge.bilevel import bilevel
 from sketchforge.images import to_tensor
@@ -22,9 +23,9 @@ from sketchforge.weights import encoder_digest, load_encoder, truncated
 
 @pytest.fixture(scope="module")
 def drawn():
-    """uint8 (photos, 10, H, W) of every sixth built-in photo, black and white as `render` makes them."""
+    """uint8 (photos, 10, H, W) of every twelfth built-in photo, black and white as `render` makes them."""
     sketcher = TomSketcher.from_run(builtin_run(), 10, torch.device("cpu"))
-    photos = np.stack([photo for _, photo in load_photos()[::6]])
+    photos = np.stack([photo for _, photo in load_photos()[::12]])
     drawings = [sketcher.draw(to_tensor(photo))[0, :, 0].numpy() for photo in photos]
     thresholds = RenderOptions(Path("unused")).thresholds
     grey = np.rint(np.stack(drawings) * 255).astype(np.uint8)
@@ -62,14 +63,14 @@ def test_a_run_of_ones_own_goes_before_them(tmp_path, monkeypatch):
 
 def test_render_without_training_says_what_it_draws_with(tmp_path):
     make_photos(tmp_path / "photos", 2)
-    arguments = ["render", "--images", "photos", "--checkpoints", "10", "--size", "48", "--shards", "out/"]
-    first = run_cli(*arguments, cwd=tmp_path)
+    arguments = "render --images photos --checkpoints 10 --size 48 --threads 1 --workers 1 --shards out/".split()
+    first = forked_cli(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "10 snapshots of the built-in run" in first.stdout
     assert len(list(tmp_path.glob("out/*.tar"))) == 1
 
     shutil.copytree(builtin_run(), tmp_path / "runs" / "tom")
-    again = run_cli(*[*arguments[:-1], "own/"], cwd=tmp_path)
+    again = forked_cli(*[*arguments[:-1], "own/"], cwd=tmp_path)
     assert "10 snapshots of runs/tom" in again.stdout
 
 
@@ -79,6 +80,6 @@ def test_a_run_that_is_not_finished_is_named_and_the_way_around_it(tmp_path):
     record = read_run(builtin_run())
     del record["snapshots"]
     (tmp_path / "runs" / "tom" / "run.json").write_text(json.dumps(record))
-    failed = run_cli("render", "--images", "photos", "--shards", "out/", cwd=tmp_path)
+    failed = forked_cli("render", "--images", "photos", "--shards", "out/", cwd=tmp_path)
     assert failed.returncode == 1
     assert "has not finished" in failed.stderr and "--tom builtin" in failed.stderr

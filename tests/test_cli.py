@@ -7,6 +7,7 @@ import sys
 import click
 import pytest
 from conftest import ROOT, environment, make_photos, run_cli, run_python
+from forks import forked_cli
 
 from cli.main import COMMANDS, run
 from sketchforge.options import RenderOptions
@@ -292,7 +293,7 @@ def test_stats_name_every_stage(call, tmp_path):
 
 
 def test_a_pattern_without_quotes_is_told(tmp_path):
-    done = run_cli("render", "--images", "a.jpg", "b.jpg", "c.jpg", "--shards", tmp_path / "out")
+    done = forked_cli("render", "--images", "a.jpg", "b.jpg", "c.jpg", "--shards", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr == "error: unexpected argument b.jpg; quote patterns, as in --images 'photos/*.jpg'\n"
 
@@ -305,7 +306,7 @@ def test_a_pattern_without_quotes_is_told(tmp_path):
     ],
 )
 def test_options_of_another_method_are_refused(tmp_path, options, told):
-    done = run_cli("render", *options, "--shards", tmp_path / "out")
+    done = forked_cli("render", *options, "--shards", tmp_path / "out")
     assert done.returncode == 2 and told in done.stderr
 
 
@@ -314,5 +315,5 @@ def test_who_names_the_wrong_run_is_told_of_those_nearby(tmp_path):
     (tmp_path / "runs" / "mine" / "run.json").write_text("{}")
     (tmp_path / "runs" / "mine" / "snapshots" / "x").touch()
     for wrong, code in (("runs/tom", 1), ("runs", 2), ("runs/mine/snapshots", 2)):
-        done = run_cli("render", "--tom", wrong, "--shards", "out", cwd=tmp_path)
+        done = forked_cli("render", "--tom", wrong, "--shards", "out", cwd=tmp_path)
         assert done.returncode == code and "runs/mine" in done.stderr.partition("there is")[2], done.stderr

@@ -91,12 +91,12 @@ def readers(count: int = 24):
     return [lambda seed=seed: texture(seed) for seed in range(count)]
 
 
-def train(teacher: Encoder, steps: int, seed: int = 0, on_step=lambda *_: None, images=None):
+def train(teacher: Encoder, steps: int, seed: int = 0, on_step=lambda *_: None, size: int = 32):
     drawings = [
         lambda: np.repeat(np.where(scene(9, 48, 48)[:, :, :1] > 128, 255, 0).astype(np.uint8), 3, axis=2)
     ]
     return train_encoder(
-        teacher, images or readers(), drawings, steps=steps, batch_size=8, size=32, seed=seed,
+        teacher, readers(), drawings, steps=steps, batch_size=8, size=size, seed=seed,
         device=torch.device("cpu"), on_step=on_step,
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ class Recorder:
 def test_a_student_of_equal_widths_comes_to_compute_the_teachers_function(threads):
     torch.set_num_threads(1)
     teacher = teacher_of(COMPACT_BLOCKS)
-    (_, few), (encoder, many) = (train(teacher, steps) for steps in (36, 324))
+    (_, few), (encoder, many) = (train(teacher, steps) for steps in (9, 324))
     assert list(many) == [tap for tap in teacher.tap_names() if tap.startswith("relu")]
     assert all(many[tap] < min(few[tap], 1.5) for tap in many)
     assert many["relu1_2"] < 0.4 and many["relu2_1"] < 0.6
@@ -188,13 +188,13 @@ def test_torchs_own_random_state_and_earlier_work_change_nothing(threads):
     digests = set()
     for seed in (1, 2):
         torch.manual_seed(seed)
-        digests.add(encoder_digest(train(teacher_of(WIDER), steps=9)[0]))
+        digests.add(encoder_digest(train(teacher_of(WIDER), steps=9, size=16)[0]))
     assert len(digests) == 1
-    assert encoder_digest(train(teacher_of(WIDER), steps=9, seed=1)[0]) not in digests
+    assert encoder_digest(train(teacher_of(WIDER), steps=9, size=16, seed=1)[0]) not in digests
 
 
 def test_the_weights_are_what_float16_holds(threads):
-    encoder, _ = train(teacher_of(COMPACT_BLOCKS), steps=9)
+    encoder, _ = train(teacher_of(COMPACT_BLOCKS), steps=9, size=16)
     for tensor in encoder.state_dict().values():
         assert tensor.dtype == torch.float32 and torch.equal(tensor, tensor.half().float())
 
@@ -202,7 +202,7 @@ def test_the_weights_are_what_float16_holds(threads):
 @pytest.mark.parametrize("steps", [9, 10, 40])
 def test_every_step_is_reported_layers_first_then_all(threads, steps):
     seen = []
-    train(teacher_of(COMPACT_BLOCKS), steps, on_step=lambda *values: seen.append(values))
+    train(teacher_of(COMPACT_BLOCKS), steps, size=16, on_step=lambda *values: seen.append(values))
     assert [step for step, _, _ in seen] == list(range(1, steps + 1))
     order = list(dict.fromkeys(phase for _, _, phase in seen))
     assert order[:9] == list(Encoder(COMPACT_BLOCKS).convs) and order[9:] == (["all"] if steps > 9 else [])
@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimiser_steps(threads):
         teacher.convs["conv3_2"].bias[0] = float("nan")
     seen = []
     with pytest.raises(SketchforgeError, match=r"loss became nan at step 5 \(conv3_2\).*nothing was written"):
-        train(teacher, steps=9, on_step=lambda step, *_: seen.append(step))
+        train(teacher, steps=9, size=16, on_step=lambda step, *_: seen.append(step))
     assert seen == [1, 2, 3, 4, 5]
 
 

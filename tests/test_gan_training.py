@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import run_cli
+from forks import forked_cli
 
 from cli.main import run as command_line
 from sketchforge.autoencoder_file import write_autoencoder
@@ -37,14 +37,24 @@ def encoder():
     return load_encoder("builtin")
 
 
-@pytest.fixture
-def options(ten_sketches, tmp_path, monkeypatch):
-    """The demo recipe at test size, and an auto-encoder that has learnt nothing."""
-    monkeypatch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
-    write_autoencoder(tmp_path / "ae.safetensors", new_autoencoder(), {})
-    return GanTrainOptions(
-        shards=str(ten_sketches), ae=tmp_path / "ae.safetensors", run=tmp_path / "run", threads=1, workers=0, device="cpu"
+@pytest.fixture(scope="module")
+def finished(ten_sketches, tmp_path_factory):
+    """Options of a finished run that no test changes: tiny, and its auto-encoder has learnt nothing."""
+    folder = tmp_path_factory.mktemp("gan")
+    write_autoencoder(folder / "ae.safetensors", new_autoencoder(), {})
+    options = GanTrainOptions(
+        shards=str(ten_sketches), ae=folder / "ae.safetensors", run=folder / "run", threads=1, workers=0, device="cpu"
     )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
+        assert train_gan(options) == options.run / "grid.png"
+        yield options
+
+
+@pytest.fixture
+def options(finished, tmp_path):
+    """The same, for a run of the test's own."""
+    return replace(finished, run=tmp_path / "run")
 
 
 def part(count=4, seed=0, **given):
@@ -188,22 +198,19 @@ def files_of(run):
     }
 
 
-def test_training_leaves_a_whole_model(options):
-    grid = train_gan(options)
-    autoencoder, refiner, about = read_synthesizer(options.run / "model.safetensors")
-    assert grid.is_file() and about["steps"] == 5 and refiner.size == autoencoder.size == 64
+def test_training_leaves_a_whole_model(finished):
+    autoencoder, refiner, about = read_synthesizer(finished.run / "model.safetensors")
+    assert (finished.run / "grid.png").is_file() and about["steps"] == 5 and refiner.size == autoencoder.size == 64
     expected = new_autoencoder().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in autoencoder.state_dict().items())
-    assert [r["step"] for r in read_log(options.run / "log.jsonl") if "adversarial" in r] == [1, 2, 3, 4, 5]
+    assert [r["step"] for r in read_log(finished.run / "log.jsonl") if "adversarial" in r] == [1, 2, 3, 4, 5]
 
 
-def test_resumed_ends_with_the_same_bytes(options, tmp_path):
-    train_gan(options)
-    other = replace(options, run=tmp_path / "other", steps=3)
-    train_gan(other)
-    train_gan(replace(other, steps=5))
-    same = {name: data for name, data in files_of(other.run).items() if name in ("model.safetensors", "grid.png")}
-    expected = files_of(options.run)
+def test_resumed_ends_with_the_same_bytes(finished, options):
+    train_gan(replace(options, steps=3))
+    train_gan(replace(options, steps=5))
+    same = {name: data for name, data in files_of(options.run).items() if name in ("model.safetensors", "grid.png")}
+    expected = files_of(finished.run)
     assert same == {name: expected[name] for name in same} and len(same) == 2
 
 
@@ -250,14 +257,15 @@ def test_an_autoencoder_that_will_not_do_is_named(options, tmp_path):
     assert not options.run.exists()
 
 
-def test_another_autoencoder_is_another_run(options, tmp_path):
-    train_gan(options)
+def test_another_autoencoder_is_another_run(finished, tmp_path):
+    before = files_of(finished.run)
     other = new_autoencoder()
     with torch.no_grad():
         other.decoder.to_rgb.bias += 1
     write_autoencoder(tmp_path / "other.safetensors", other, {})
     with pytest.raises(UsageError, match="was begun with autoencoder"):
-        train_gan(replace(options, ae=tmp_path / "other.safetensors"))
+        train_gan(replace(finished, ae=tmp_path / "other.safetensors"))
+    assert files_of(finished.run) == before
 
 
 def test_model_files_come_back_bit_for_bit(tmp_path):
@@ -282,7 +290,7 @@ def test_the_published_configuration():
 def test_command_line(options, tmp_path):
     words = ["gan-train", "--shards", options.shards, "--ae", options.ae, "--steps", "2", "--batch-size", "2"]
     words += ["--threads", "1", "--workers", "0", "--device", "cpu"]
-    done = run_cli(*words, cwd=tmp_path)
+    done = forked_cli(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "10 images with 10 sketches each" in done.stdout and "runs/gan/grid.png" in done.stdout
     assert json.loads((tmp_path / "runs/gan/run.json").read_text())["steps_done"] == 2

@@ -1,4 +1,4 @@
-"""Thirty renderings struck at random; `make soak` strikes more (docs/reliability.md)."""
+"""Ten renderings struck at random; `make soak` strikes more (docs/reliability.md)."""
 
 import os
 

@@ -1,24 +1,32 @@
 """Training by several processes: what they learn together is what one learns alone from the same batches."""
 
-import os
-import subprocess
-import sys
-
 import torch
-from conftest import environment, run_cli
+from forks import forked, forked_cli
 from safetensors.torch import load_file
 
 from sketchforge.runlog import read_log
 
-WORDS = ["--steps", "3", "--batch-size", "8", "--threads", "1", "--workers", "0", "--device", "cpu"]
+WORDS = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--workers", "0", "--device", "cpu"]
+
+# What `torchrun` runs, but that it forks the ranks where that would start interpreters.
+TORCHRUN = """
+import runpy, sys
+from torch.distributed import run
+from torch.distributed.launcher import api
+def rank(unbuffered, by_name, module, *words):
+    assert (unbuffered, by_name) == ("-u", "-m")
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+def forking(config, entrypoint):
+    config.start_method = "fork"
+    return api.elastic_launch(config, rank)
+run.elastic_launch = forking
+run.main(["--standalone", *sys.argv[1:]])
+"""
 
 
 def torchrun(count, *words, cwd):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    environ = environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    return subprocess.run(
-        [*command, "-m", "--", "sketchforge", *map(str, words)], capture_output=True, text=True, timeout=300, cwd=cwd, env=environ
-    )
+    return forked(TORCHRUN, f"--nproc-per-node={count}", "-m", "--", "sketchforge", *words, cwd=cwd)
 
 
 def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
@@ -26,7 +34,7 @@ def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
     done = torchrun(2, *words, "--run", "two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("sketches × styles") == 1  # one of them speaks
-    alone = run_cli(*words, "--run", "one", "--accumulate", "2", cwd=tmp_path)
+    alone = forked_cli(*words, "--run", "one", "--accumulate", "2", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     two, one = (load_file(tmp_path / run / "model.safetensors") for run in ("two", "one"))
     for name, value in one.items():
@@ -39,5 +47,5 @@ def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
 
 def test_batches_are_divided_among_ranks(ten_sketches, tmp_path):
     words = ["ae-train", "--shards", ten_sketches, "--dry-run", "--batch-size", "6"]
-    found = run_cli(*words, cwd=tmp_path, WORLD_SIZE="4")
+    found = forked_cli(*words, cwd=tmp_path, WORLD_SIZE="4")
     assert found.returncode == 2 and "on 4 ranks: does not divide --batch-size 6" in found.stderr

@@ -10,7 +10,7 @@ from conftest import ROOT, make_photos, scene
 from PIL import Image
 
 from cli.main import COMMANDS, run
-from sketchforge.samples.drawings import load_drawings
+from sketchforge.samples.drawings import draw
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -46,8 +46,8 @@ def newcomer(tmp_path, monkeypatch):
     for number, name in enumerate(names):
         Image.fromarray(scene(number, 48, 64)).save(tmp_path / name)
     (tmp_path / "drawings").mkdir()
-    for key, picture in load_drawings(64)[:5]:
-        Image.fromarray(picture).save(tmp_path / "drawings" / f"{key}.png")
+    for pen in ("quill", "brush", "cartoon"):
+        Image.fromarray(draw("woman", pen, 64)).save(tmp_path / "drawings" / f"{pen}.png")
     monkeypatch.chdir(tmp_path)
     for name, value in TINY.items():
         monkeypatch.setenv(name, value)

@@ -4,10 +4,10 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import contents, make_photos, run_cli, run_python
+from conftest import contents, make_photos
+from forks import COMMAND_LINE, Forked, forked
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.render import plan_render, render
@@ -44,14 +44,14 @@ def test_more_tasks_than_shards(rendered, tmp_path):
 
 def test_tasks_at_the_same_time(rendered, tmp_path):
     def task(number):
-        return run_cli(
-            "render", "--images", rendered.images, "--shards", tmp_path / "out", "--method", "canny", "--size", 48,
-            "--samples-per-shard", 4, "--batch-size", 3, "--workers", 1, "--num-tasks", 3, "--task-id", number,
+        return Forked(
+            COMMAND_LINE, "render", "--images", rendered.images, "--shards", tmp_path / "out",
+            "--method", "canny", "--size", 48, "--samples-per-shard", 4, "--batch-size", 3, "--workers", 1,
+            "--num-tasks", 3, "--task-id", number,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(3) as pool:
-        done = list(pool.map(task, range(3)))
-    assert [run.returncode for run in done] == [0, 0, 0], done
+    done = [run.wait() for run in [task(number) for number in range(3)]]
+    assert [run.returncode for run in done] == [0, 0, 0], [run.stderr for run in done]
     assert "all tasks are done" in "".join(run.stdout for run in done)
     assert contents(tmp_path / "out") == contents(rendered.shards)
 
@@ -78,7 +78,7 @@ def test_a_crash_leaves_nothing_that_blocks(tmp_path):
     code = "import os, sys; from pathlib import Path; from sketchforge.shards.lock import locked\n"
     code += "with locked(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     path = tmp_path / FOLDER_LOCK
-    assert run_python(code, path).returncode == -signal.SIGKILL
+    assert forked(code, path).returncode == -signal.SIGKILL
     assert path.exists()
     with locked(path):
         remove_stale_locks(tmp_path)

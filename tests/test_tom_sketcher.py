@@ -11,7 +11,9 @@ from conftest import contents
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images import to_tensor
 from sketchforge.options import RenderOptions, TomTrainOptions
+from sketchforge.pictures import encode_png
 from sketchforge.render import render
+from sketchforge.samples.drawings import draw
 from sketchforge.samples.photos import load_photos
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
@@ -21,10 +23,23 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = tmp_path_factory.mktemp("tom") / "run"
-    train_tom(TomTrainOptions(run=run, size=64, steps=40, batch_size=2, snapshots=4, threads=1, device="cpu"))
-    return run
+def training(tmp_path_factory):
+    """Four snapshots in a few steps, on three drawings: to draw all that are built in takes longer than the steps."""
+    folder = tmp_path_factory.mktemp("tom")
+    (folder / "drawings").mkdir()
+    for pen in ("quill", "brush", "cartoon"):
+        picture = encode_png(draw("woman", pen, 64), bilevel=False)
+        (folder / "drawings" / f"{pen}.png").write_bytes(picture)
+    return TomTrainOptions(
+        run=folder / "run", drawings=folder / "drawings", size=32, steps=12, batch_size=2, snapshots=4, threads=1,
+        device="cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(training):
+    train_tom(training)
+    return training.run
 
 
 @pytest.fixture
@@ -141,13 +156,9 @@ def test_render_with_tom_gives_the_same_bytes_for_any_number_of_workers_and_thre
     assert verify(tmp_path / "a").problems == []
 
 
-def test_render_refuses_other_generators_in_the_same_folder(run, photos, own_run, tmp_path):
+def test_render_refuses_other_generators_in_the_same_folder(training, run, photos, own_run, tmp_path):
     options = RenderOptions(tmp_path / "out", photos, tom=run, checkpoints=2, size=64, threads=1, workers=1)
     render(options)
-    train_tom(
-        TomTrainOptions(
-            run=own_run, size=64, steps=40, batch_size=2, snapshots=4, threads=1, device="cpu", seed=9, fresh=True
-        )
-    )
+    train_tom(replace(training, run=own_run, seed=9, fresh=True))
     with pytest.raises(UsageError, match="--overwrite"):
         render(replace(options, tom=own_run))

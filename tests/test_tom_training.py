@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import environment, make_photos, scene
+from conftest import make_photos, scene
+from forks import COMMAND_LINE, Forked, forked
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import TomTrainOptions
@@ -240,12 +239,12 @@ tom_session.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, 
 """
     run, log = tmp_path / "run", tmp_path / "run" / "log.jsonl"
     for lines in np.random.default_rng(0).integers(1, 20, 3):
-        process = subprocess.Popen([sys.executable, "-c", code, str(run), str(tiny.drawings)], env=environment())
+        process = Forked(code, run, tiny.drawings)
         while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < lines):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run([sys.executable, "-c", code, str(run), str(tiny.drawings)], env=environment(), check=True, timeout=120)
+    assert forked(code, run, tiny.drawings).returncode == 0
     assert files_of(run) == files_of(finished)
 
 
@@ -393,14 +392,12 @@ def test_no_readable_photo_at_all_is_an_error(tmp_path, tiny):
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code, tiny):
     run = tmp_path / "run"
-    words = ["--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
-    command = [sys.executable, "-m", "sketchforge", "tom-train", *words]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Forked(COMMAND_LINE, "tom-train", "--run", run, "--drawings", tiny.drawings, *WORDS)
     log = run / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         pass
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=120)
+    errors = process.wait().stderr
     assert process.returncode == code, errors
     assert f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again" in errors
     assert "Traceback" not in errors and not list(run.rglob("*.part"))
