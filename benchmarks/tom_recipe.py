@@ -197,7 +197,7 @@ VARIANTS: dict[str, Variant] = {
     "smoothing 13": Variant("content smoothed by 13 pixels in place of 7", {"smoothing": 13}),
     "patterns": Variant("patterns in the coloured drawings", {"pattern_contrast": 70.0}),
     "both": Variant("both: the default recipe now", {"smoothing": 13, "pattern_contrast": 70.0}),
-    "both seed 1": Variant("the same, another seed", {"smoothing": 13, "pattern_contrast": 70.0}, {"seed": 1}),
+    "both seed 1": Variant("both, another seed", {"smoothing": 13, "pattern_contrast": 70.0}, {"seed": 1}),
     "as coded": Variant(
         "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, PaperJudged
     ),
