@@ -14,9 +14,10 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.pairs import normalized
@@ -77,7 +78,18 @@ class _Reporting(Dataset):
 
 
 def _collate(samples: list[Any] | _Failure) -> Any:
-    return samples if isinstance(samples, _Failure) else default_collate(samples)
+    if isinstance(samples, _Failure):
+        return samples
+    if get_worker_info() is not None:
+        return default_collate(samples)  # into memory that processes share
+    return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _stacked(values: list[Any]) -> Any:
+    if not isinstance(values[0], Tensor):
+        return default_collate(values)
+    # torch would part the copying among threads, which wait for each other longer than it takes.
+    return torch.from_numpy(np.stack([value.numpy() for value in values]))
 
 
 class _Loader(DataLoader):
