@@ -115,8 +115,7 @@ def measured(task: dict[str, Any]) -> dict[str, float]:
         while process.poll() is None:
             family = [process.pid, *_descendants(process.pid)]
             found = {pid: _memory(pid) for pid in family}
-            for pid, (_, peak) in found.items():
-                highest[pid] = max(highest.get(pid, 0), peak)
+            highest |= {pid: peak for pid, (_, peak) in found.items() if peak}
             together = max(together, sum(now for now, _ in found.values()))
             time.sleep(INTERVAL)
         if process.returncode:
@@ -136,8 +135,16 @@ def _descendants(pid: int) -> Iterator[int]:
     except OSError:  # it has just ended
         return
     for child in map(int, children):
-        yield child
-        yield from _descendants(child)
+        if _command(child) != _command(pid):  # between fork and exec it is its parent's image: no worker yet
+            yield child
+            yield from _descendants(child)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _memory(pid: int) -> tuple[int, int]:
