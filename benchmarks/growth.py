@@ -1,26 +1,30 @@
 """How time and memory of `render` grow: with the images, the workers, the size and the sketches of an image.
 
-    python benchmarks/growth.py [--sweeps images workers size sketches plan] [--out growth] [--cores 2] [--rounds 3]
-                                [--images 10 100 1000] [--method tom] [--size 256] [--count 64]
+    python benchmarks/growth.py [--sweeps images workers size sketches plan] [--out growth] [--cores 2]
+                                [--rounds 3] [--images 10 100 1000] [--method tom] [--size 256] [--count 64]
 
-One sweep at a time, all else at its usual value; every point is a process of its own, which renders built-in photos,
-repeated under other names, into a temporary folder. Points are run in every round one after the other, and reported
-are medians.
+One sweep at a time, all else at its usual value; every point is a process of its own, which renders built-in
+photos, repeated under other names, into a temporary folder. Points are run in every round one after the
+other, and reported are medians.
 
-images     as many as --images says. 10000 and 100000 take their time: --method canny --size 64 makes it bearable.
+images     as many as --images says. 10000 and 100000 take their time: --method canny --size 64 makes it
+           bearable.
 workers    1 to 4 processes, --count images.
 size       128 to 1024 pixels, --count images.
-sketches   1, 2, 5, 10, 20 and 40 of an image, --count images; beyond the ten built-in snapshots by a run folder in
-           which they are repeated.
+sketches   1, 2, 5, 10, 20 and 40 of an image, --count images; beyond the ten built-in snapshots by a run
+           folder in which they are repeated.
 plan       finding and planning alone, 100 to 100000 images, nothing drawn.
 
-seconds an image   by `render`'s own clock, from the start of the workers to the last file. With few images it is mostly
-                   that start; the import of torch counts with canny, which needs no model, but not with TOM.
-process, worker    the highest resident memory (VmHWM) of the process that draws, and of the largest worker, in MB.
-together           the highest sum of the resident memory of all at one moment, looked at twenty times a second. Pages
-                   that processes share count for each of them.
+seconds an image   by `render`'s own clock, from the start of the workers to the last file. With few images it
+                   is mostly that start; the import of torch counts with canny, which needs no model, but not
+                   with TOM.
+process, worker    the highest resident memory (VmHWM) of the process that draws, and of the largest worker,
+                   in MB.
+together           the highest sum of the resident memory of all at one moment, looked at twenty times a
+                   second. Pages that processes share count for each of them.
 
-Prints tables in Markdown, and leaves growth.json, growth.md and an SVG picture of every table in --out. Linux only.
+Prints tables in Markdown, and leaves growth.json, growth.md and an SVG picture of every table in --out. Linux
+only.
 """
 
 from __future__ import annotations
@@ -72,16 +76,14 @@ def store_photos(folder: Path, count: int) -> Path:
 
 
 def repeated_run(folder: Path, count: int) -> Path:
-    """A run of TOM with so many snapshots: the built-in ones again and again, each time under another name."""
+    """A run of TOM with so many snapshots: the built-in ones, repeated under other names."""
     from sketchforge.tom_run import ENCODER_FILE, builtin_run, snapshot_path
 
     builtin = builtin_run()
     record = json.loads((builtin / "run.json").read_bytes())
     stored = record["snapshots"]
-    record["snapshots"] = [
-        stored[number % len(stored)] | {"style": f"{stored[number % len(stored)]['style']}-{number // len(stored)}"}
-        for number in range(count)
-    ]
+    repeated = [(stored[number % len(stored)], number // len(stored)) for number in range(count)]
+    record["snapshots"] = [one | {"style": f"{one['style']}-{turn}"} for one, turn in repeated]
     (folder / "snapshots").mkdir(parents=True)
     shutil.copyfile(builtin / ENCODER_FILE, folder / ENCODER_FILE)
     for number in range(count):
@@ -196,8 +198,8 @@ def measure(sweep: str, asked: argparse.Namespace, work: Path) -> list[dict[str,
             count = {"images": at, "plan": at}.get(sweep, asked.count)
             found["seconds an image"] = found.pop("seconds") / count
             rounds[at].append(found)
-            print(f"round {number + 1}, {sweep} {at}: {json.dumps({k: float(f'{v:.4g}') for k, v in found.items()})}",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            shown = json.dumps({name: float(f"{value:.4g}") for name, value in found.items()})
+            print(f"round {number + 1}, {sweep} {at}: {shown}", file=sys.stderr, flush=True)
     return [
         {sweep: at, "seconds an image": _median(found, "seconds an image")}
         | {name: round(_median(found, name)) for name in MEMORY}
@@ -232,7 +234,8 @@ def draw(sweep: str, rows: list[dict[str, float]], out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS))
     parser.add_argument("--out", type=Path, default=Path("growth"))
     parser.add_argument("--cores", type=int, default=2)
@@ -260,7 +263,8 @@ def main() -> None:
             print(texts[-1], flush=True)
     (asked.out / "growth.md").write_text("\n".join(texts), encoding="utf-8")
     conditions = {name: getattr(asked, name) for name in ("cores", "rounds", "method", "size", "count")}
-    (asked.out / "growth.json").write_text(json.dumps({"sweeps": found} | conditions | machine(), indent=1) + "\n")
+    text = json.dumps({"sweeps": found} | conditions | machine(), indent=1)
+    (asked.out / "growth.json").write_text(text + "\n", encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
     python benchmarks/startup.py [--cores 2] [--rounds 9] [--json FILE]
 
-Every command is a process of its own, timed from its start to its end. All are run in every round, one after the
-other, and ratios are of the same round; reported are medians. One round goes before, for the disk's cache.
+Every command is a process of its own, timed from its start to its end. All are run in every round, one after
+the other, and ratios are of the same round; reported are medians. One round goes before, for the disk's
+cache.
 
 click          `import click`, beside which `sketchforge --help` is measured: it lists all commands.
 help           `sketchforge --help`.
-libraries      what `render` with TOM draws with: `import click, numpy, cv2, PIL.Image, torch, safetensors.torch`.
+libraries      what `render` with TOM draws with: `import click, numpy, cv2, PIL.Image, torch,
+               safetensors.torch`.
 render         `sketchforge render` of one photo of 256 pixels, ten sketches, TOM's built-in snapshots.
 render again   the same command on the finished folder: nothing is left to be drawn.
 canny          the same photo with `--method canny`.
@@ -46,15 +48,17 @@ RATIOS = {
 def timed(*words: str) -> float:
     """Seconds of `python WORDS`."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, **silent)
     return time.perf_counter() - start
 
 
 def one_round(photo: Path, work: Path) -> dict[str, float]:
     """Seconds of every command."""
     sketchforge = ("-m", "sketchforge")
-    render = (*sketchforge, "render", "--images", str(photo), "--tom", "builtin", "--shards", str(work / "tom"))
-    canny = (*sketchforge, "render", "--images", str(photo), "--method", "canny", "--shards", str(work / "canny"))
+    drawing = (*sketchforge, "render", "--images", str(photo))
+    render = (*drawing, "--tom", "builtin", "--shards", str(work / "tom"))
+    canny = (*drawing, "--method", "canny", "--shards", str(work / "canny"))
     return {
         "click": timed("-c", "import click"),
         "help": timed(*sketchforge, "--help"),
@@ -66,7 +70,8 @@ def one_round(photo: Path, work: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path)

@@ -1,23 +1,26 @@
 """How fast `ae-train` gets its samples, beside reading and decoding alone, and beside a folder of pictures.
 
-    python benchmarks/streaming.py [--cores 2] [--workers 0 1 2] [--train 64 256] [--samples 1020] [--rounds 5]
-                                   [--json FILE]
+    python benchmarks/streaming.py [--cores 2] [--workers 0 1 2] [--train 64 256] [--samples 1020]
+                                   [--rounds 5] [--json FILE]
 
-Every part is timed in every round, one after the other, and ratios are of the same round, so that other work on the
-machine weighs on all alike; reported are medians, in samples a second. The shards hold the built-in photos at 256
-pixels with ten sketches each, again and again under other keys. A sample is a photo and two of its sketches, so each
-part reads the same members and decodes the same bytes. Processes are started, and files read once, before the clock.
+Every part is timed in every round, one after the other, and ratios are of the same round, so that other work
+on the machine weighs on all alike; reported are medians, in samples a second. The shards hold the built-in
+photos at 256 pixels with ten sketches each, again and again under other keys. A sample is a photo and two of
+its sketches, so each part reads the same members and decodes the same bytes. Processes are started, and files
+read once, before the clock.
 
-bound     as many processes as the loader has, each of which seeks, reads and decodes, and does nothing else. This is
-          what the disk's cache and the decoders allow.
-work      the same, and each sample is augmented (`pair_pixels`): what a stream that costs nothing would reach.
+bound     as many processes as the loader has, each of which seeks, reads and decodes, and does nothing else.
+          This is what the disk's cache and the decoders allow.
+work      the same, and each sample is augmented (`pair_pixels`): what a stream that costs nothing would
+          reach.
 plain     the stream with nothing to augment: order, reading, decoding, batches of uint8.
 stream    the stream as `ae-train` has it on a CPU: augmented, and made float32 in [-1, 1] by this process.
 folder    the usual way: a torch Dataset over a folder of the very same files, read with PIL, and torch's own
           DataLoader; augmented, and float32, as in `stream`.
 
-`plain / bound` says what streaming costs beside decoding, `stream / work` what it costs beside all that must be done
-for a sample, and `stream / bound` how much of the time is neither reading nor decoding: mostly augmentation, by need.
+`plain / bound` says what streaming costs beside decoding, `stream / work` what it costs beside all that must
+be done for a sample, and `stream / bound` how much of the time is neither reading nor decoding: mostly
+augmentation, by need.
 """
 
 from __future__ import annotations
@@ -65,10 +68,10 @@ CPU = torch.device("cpu")
 
 
 def make_shards(folder: Path, samples: int) -> Path:
-    """Render the built-in photos once and write them again and again, under other keys, until there are so many."""
+    """Render the built-in photos once; write them under other keys until there are so many samples."""
     once, out = folder / "once", folder / "shards"
-    command = [sys.executable, "-m", "sketchforge", "render", "--size", str(SIZE), "--shards", str(once), "--tom", "builtin"]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "sketchforge", "render", "--size", str(SIZE), "--shards", str(once)]
+    subprocess.run([*command, "--tom", "builtin"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found = manifests.read_manifest(once)
     keys = sample_keys(once, found)
     stored = list(raw_samples(once, keys, keys))
@@ -121,9 +124,8 @@ class Reading:
             path, members = self.spans[position * 7919 % len(self.spans)]
             file = self.files.get(path) or self.files.setdefault(path, open(path, "rb", buffering=0))
             sketches = members[1 + position % 8 : 1 + position % 8 + SKETCHES]
-            image, *drawn = (self._decoded(file, span, how) for span, how in (
-                (members[0], cv2.IMREAD_COLOR), *((span, cv2.IMREAD_GRAYSCALE) for span in sketches)))  # fmt: skip
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            image = cv2.cvtColor(self._decoded(file, members[0], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            drawn = [self._decoded(file, span, cv2.IMREAD_GRAYSCALE) for span in sketches]
             if self.train is not None:
                 pair_pixels(image, drawn, self.train, 0, position)
 
@@ -171,7 +173,7 @@ def read_by(processes: int, reading: Reading, count: int, warm: int) -> float:
 
 
 def drained(loader: Iterable[Any], num_batches: int, batch_size: int) -> float:
-    """Samples a second of a loader that has more batches than are taken: it is at work at both ends of the clock."""
+    """Samples a second of a loader with more batches than are taken, so that it is at work all the time."""
     stream = iter(loader)
     for _ in islice(stream, WARM):
         pass
@@ -242,11 +244,12 @@ def one_round(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train", type=int, nargs="+", default=[64, 256], help="sides that are trained on")
-    parser.add_argument("--samples", type=int, default=1020, help="in the shards, and of each measurement 0.8 of them")
+    parser.add_argument("--samples", type=int, default=1020, help="in the shards; each measurement takes 0.8 of them")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -267,8 +270,8 @@ def main() -> None:
                     case = f"{train} px, {workers} workers"
                     found = one_round(shards, folder, spans, workers, train, count, asked.batch_size)
                     rounds.setdefault(case, []).append(found)
-                    print(f"round {number + 1}, {case}: {json.dumps({k: round(v) for k, v in found.items()})}",
-                          file=sys.stderr, flush=True)  # fmt: skip
+                    rates = json.dumps({name: round(rate) for name, rate in found.items()})
+                    print(f"round {number + 1}, {case}: {rates}", file=sys.stderr, flush=True)
     found = {
         "cases": {case: summary(measured) for case, measured in rounds.items()},
         "stored_size": SIZE, "samples": asked.samples, "batch_size": asked.batch_size, "cores": asked.cores,
@@ -285,8 +288,9 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     """Medians over rounds: samples a second, and ratios within a round."""
     ratios = {"plain / bound": ("plain", "bound"), "stream / work": ("stream", "work"),
               "stream / bound": ("stream", "bound"), "stream / folder": ("stream", "folder")}  # fmt: skip
+    medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     return {
-        "samples_a_second": {name: round(statistics.median(one[name] for one in rounds)) for name in rounds[0]},
+        "samples_a_second": {name: round(rate) for name, rate in medians.items()},
         "ratios": {
             name: float(f"{statistics.median(one[part] / one[whole] for one in rounds):.3g}")
             for name, (part, whole) in ratios.items()

@@ -196,7 +196,7 @@ def _check(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:
 
 
 def _squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
-    """`fit_square` of one sketch or two. Averaging over areas costs two channels together less than two in turn."""
+    """`fit_square` of one sketch or two; averaging over areas is quicker of two channels than twice."""
     if len(sketches) == 2 and side < min(sketches[0].shape):
         return list(cv2.split(fit_square(cv2.merge(sketches), side, "crop")))
     return [fit_square(sketch, side, "crop") for sketch in sketches]

@@ -73,7 +73,7 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_help_imports_no_library_but_click():
-    """A tenth of a second, or it is not looked at. Of the standard library, too, what is slow to import stays out."""
+    """And of the standard library nothing that is slow to import."""
     modules = imported_by('from cli.main import run\nassert run(["--help"]) == 0')
     libraries = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
     # What the installation itself hooks into every start of Python is none of ours.

@@ -81,11 +81,12 @@ class _Reporting(Dataset):
 
 
 class _Packed(NamedTuple):
-    """A batch. Every tensor that leaves a worker costs a file in shared memory and a handshake, together longer than
-    it takes to decode a sample: so all of them leave as one."""
+    """A batch. Every tensor that leaves a worker costs a file in shared memory and a handshake, together
+    longer than it takes to decode a sample: so all of them leave as one."""
 
     contents: Tensor  # uint8 (bytes,)
-    parts: list[tuple[str, torch.dtype, tuple[int, ...], int]]  # name, dtype, shape, where in `contents` it begins
+    # name, dtype, shape, where in `contents` it begins
+    parts: list[tuple[str, torch.dtype, tuple[int, ...], int]]
     others: dict[str, list[Any]]  # what is no tensor, by name, of every sample
 
     def tensors(self) -> dict[str, Tensor]:
@@ -113,13 +114,13 @@ def _collate(samples: list[Any] | _Failure) -> Any:
         end += -(-math.prod(shape) * values[0].dtype.itemsize // ALIGNMENT) * ALIGNMENT
     packed = _Packed(_memory(end), parts, others)
     for name, stacked in packed.tensors().items():
-        # By numpy: torch would part the copying among threads, which wait for each other longer than it takes.
+        # By numpy: torch would part it among threads, which wait for each other longer than it takes.
         np.stack([value.numpy() for value in tensors[name]], out=stacked.numpy())
     return packed
 
 
 def _memory(num_bytes: int) -> Tensor:
-    """uint8 (num_bytes,), in a worker such as processes share: torch's own collation would copy into it once more."""
+    """uint8 (num_bytes,), to be filled; in a worker it is memory that processes share."""
     if get_worker_info() is None:
         return torch.empty(num_bytes, dtype=torch.uint8)
     return torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(num_bytes))
