@@ -6,7 +6,6 @@ import errno
 import importlib
 import signal
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,8 @@ class LazyGroup(click.Group):
 
 
 def _version() -> str:
+    from importlib import metadata  # reads mail headers, and takes as long to import as click does
+
     try:
         return metadata.version("sketchforge")
     except metadata.PackageNotFoundError:

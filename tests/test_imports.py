@@ -1,10 +1,11 @@
 """Imports run cli -> trainers -> sketchforge, and the library neither prints, exits nor knows of click."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_python
 
 FORBIDDEN = {
     "sketchforge": {"cli", "trainers", "click"},
@@ -62,3 +63,37 @@ def test_packages_import_nothing_heavy():
                 for name in imported(node)
             }
             assert not top & {"torch", "torchvision", "cv2", "numpy", "PIL", "webdataset"}, path
+
+
+def imported_by(code: str) -> set[str]:
+    """All modules that a fresh Python has after running `code`."""
+    done = run_python(f"{code}\nimport sys\nprint(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_imports_no_library_but_click():
+    """And of the standard library nothing that is slow to import."""
+    modules = imported_by('from cli.main import run\nassert run(["--help"]) == 0')
+    libraries = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
+    # What the installation itself hooks into every start of Python is none of ours.
+    assert libraries - {name.split(".")[0] for name in imported_by("")} <= {"click", "cli", "sketchforge"}
+    assert not modules & {"asyncio", "email.message", "http", "importlib.metadata", "multiprocessing", "ssl"}
+
+
+def test_processes_that_decode_and_encode_never_load_torch():
+    """They start while the user waits, and there may be many of them."""
+    code = """
+import numpy
+from sketchforge.pictures import encode_jpeg, encode_sketches, prepare
+from sketchforge.sources import ImageSource
+from sketchforge.sources.blob import Blob
+from sketchforge.workers import WorkerPool, _start_worker
+data = encode_jpeg(numpy.zeros((20, 20, 3), numpy.uint8))
+assert prepare(ImageSource("k", "k.jpg", Blob(len(data), data=data)), 16, "crop").reason is None
+encode_sketches(numpy.zeros((1, 16, 16), numpy.uint8), (0.6, 0.1))
+_start_worker()
+"""
+    libraries = {name.split(".")[0] for name in imported_by(code)}
+    assert {"cv2", "numpy", "PIL"} <= libraries
+    assert not libraries & {"torch", "torchvision", "scipy", "webdataset", "click", "lpips"}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import scene
 
+from sketchforge.images import fit_square
 from sketchforge.pairs import (
     PairAugmentation,
     mismatched,
@@ -198,6 +199,46 @@ def test_pixels_are_the_pair_before_normalisation():
         assert torch.equal(normalized(tensor), pair[name])
     ends = normalized(torch.tensor([0, 255], dtype=torch.uint8))
     assert ends.tolist() == [-1, 1] and ends.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(256,), (1, 256), (2, 3, 5, 7), (0, 3)])
+def test_normalised_are_the_numbers_of_the_formula(shape):
+    pixels = (torch.arange(int(np.prod(shape))) % 256).to(torch.uint8).reshape(shape)
+    expected = pixels.float().div(127.5).sub(1)
+    found = normalized(pixels)
+    assert found.shape == pixels.shape and torch.equal(found, expected)
+    turned = normalized(pixels.movedim(0, -1))  # not contiguous, where there is more than one axis
+    assert torch.equal(turned.movedim(-1, 0), expected)
+
+
+@pytest.mark.parametrize(("stored", "size"), [(96, 16), (96, 50), (96, 88), (96, 96), (96, 128)])
+@pytest.mark.parametrize("augment", [PairAugmentation(), None])
+def test_the_quick_way_has_the_bytes_of_the_plain_one(stored, size, augment):
+    """Every picture by itself, cut, mirrored and transposed by indexing."""
+    image = scene(7, stored, stored + 9)
+    sketches = [cv2.Canny(image, low, 3 * low) for low in (20, 60)]
+    for key in range(12):
+        draw, zoomed = numpy_generator(3, "pair crop", key), size
+        top = left = flip = 0
+        if augment is not None:
+            zoomed = max(size, round(size * augment.zoom))
+            top, left = draw.integers(zoomed - size + 1, size=2)
+            flip = draw.random() < 0.5
+        cut = [
+            fit_square(picture, zoomed, "crop")[top : top + size, left : left + size][:, :: -1 if flip else 1]
+            for picture in (image, *sketches)
+        ]
+        expected = {"image": cut[0].transpose(2, 0, 1), "sketch": cut[1][None]}
+        if augment is None:
+            expected |= {"variant": cut[2][None], "style_view": expected["image"]}
+        else:
+            drawn = sketch_variant(cut[2], numpy_generator(3, "sketch variant", key), augment)
+            view = style_view(image, size, numpy_generator(3, "style view", key), augment)
+            expected |= {"variant": drawn[None], "style_view": view.transpose(2, 0, 1)}
+        found = pair_pixels(image, sketches, size, 3, key, augment)
+        assert found.keys() == expected.keys()
+        for name, tensor in found.items():
+            np.testing.assert_array_equal(tensor.numpy(), expected[name], name)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -1,6 +1,7 @@
 """Others read our shards unchanged, and `verify` sees whatever happens to them."""
 
 import dataclasses
+import gc
 import io
 import json
 import os
@@ -20,7 +21,9 @@ from sketchforge.options import GalleryOptions, RenderOptions
 from sketchforge.render import plan_render, render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.sheet import MARGIN, contact_sheet
+from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
+from sketchforge.shards.writer import Record, writing_shard
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +299,22 @@ def test_gallery_of_damaged_shards_points_to_verify(shards, tmp_path):
     with pytest.raises(SketchforgeError, match="00000.tar: cannot be read .* see `sketchforge verify"):
         gallery(GalleryOptions(shards, tmp_path / "a.png"))
     assert "a.png" not in contents(tmp_path)
+
+
+def test_headers_of_tars_are_not_kept(tmp_path):
+    """tarfile would remember every member: memory that grows with --samples-per-shard."""
+
+    def headers() -> int:
+        gc.collect()
+        return sum(type(thing) is tarfile.TarInfo for thing in gc.get_objects())
+
+    before = headers()
+    with writing_shard(tmp_path, 0, "", "") as writer:
+        for number in range(20):
+            writer.add(Record(f"k{number}", "k.jpg", 1, image=b"jpeg", sketches=[b"png"] * 3))
+            assert headers() - before <= 1
+    keys = []
+    for key, members in tar_samples(tmp_path / "00000.tar"):
+        keys.append((key, len(members)))
+        assert headers() - before <= 3
+    assert keys == [(f"k{number}", 5) for number in range(20)]

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import png, store
+from torch.utils.data import default_collate
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
@@ -166,6 +168,30 @@ def test_workers_and_none_give_the_same_bits(folder):
     assert batch["image"].shape == (3, 3, SIDE, SIDE) and batch["image"].dtype == torch.float32
     numbers = ("index", "label", "group", "position", "skipped")
     assert all(batch[name].dtype == torch.int64 for name in numbers)
+
+
+def of_many_kinds(image, sketches, key):
+    odd = torch.full((3, 5), key, dtype=torch.uint8)
+    return {"name": str(key), "odd": odd, "flag": torch.tensor(key % 2 == 0), "half": torch.tensor([key / 2]),
+            "none": torch.empty(0), "image": torch.from_numpy(image).permute(2, 0, 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_is_what_torch_makes_of_its_samples_in_one_piece_of_memory(folder, workers):
+    data = dataset(folder, of_many_kinds)
+    (batch,) = batches(data, 4, 3, 1, workers=workers)
+    assert_same(batch, default_collate([data[position] for position in range(12, 16)]))
+    tensors = [batch[name] for name in ("odd", "flag", "half", "none", "image")]
+    assert all(tensor.is_contiguous() for tensor in tensors)
+    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1
+
+
+def test_a_batch_can_be_pinned_on_its_way(folder, monkeypatch):
+    """By torch's own thread, which takes apart what it is given and puts it together again."""
+    data = dataset(folder, of_many_kinds)
+    samples = [data[position] for position in range(3)]
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self, *_: self.clone())  # needs no CUDA
+    assert_same(pin_memory(loader._collate(samples)).batch(), default_collate(samples))
 
 
 def test_taken_up_again_in_the_middle_it_goes_on_in_order(folder):

@@ -5,24 +5,28 @@ The batches are the same whatever the number of processes, and from any step on.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.pairs import normalized
 from sketchforge.seeding import torch_generator
 from sketchforge.shards.order import OrderedBatches
 from sketchforge.signals import held
+
+ALIGNMENT = 64  # bytes, of tensors within the memory of a batch
 
 
 def batches(
@@ -76,8 +80,50 @@ class _Reporting(Dataset):
             return _Failure(error)
 
 
+class _Packed(NamedTuple):
+    """A batch. Every tensor that leaves a worker costs a file in shared memory and a handshake, together
+    longer than it takes to decode a sample: so all of them leave as one."""
+
+    contents: Tensor  # uint8 (bytes,)
+    # name, dtype, shape, where in `contents` it begins
+    parts: list[tuple[str, torch.dtype, tuple[int, ...], int]]
+    others: dict[str, list[Any]]  # what is no tensor, by name, of every sample
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The batch's tensors, in the memory of `contents`."""
+        found = {}
+        for name, dtype, shape, start in self.parts:
+            end = start + math.prod(shape) * dtype.itemsize
+            found[name] = self.contents[start:end].view(dtype).view(*shape)
+        return found
+
+    def batch(self) -> dict[str, Any]:
+        return self.tensors() | {name: default_collate(values) for name, values in self.others.items()}
+
+
 def _collate(samples: list[Any] | _Failure) -> Any:
-    return samples if isinstance(samples, _Failure) else default_collate(samples)
+    if isinstance(samples, _Failure):
+        return samples
+    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
+    tensors = {name: values for name, values in columns.items() if isinstance(values[0], Tensor)}
+    others = {name: values for name, values in columns.items() if name not in tensors}
+    parts, end = [], 0
+    for name, values in tensors.items():
+        shape = (len(values), *values[0].shape)
+        parts.append((name, values[0].dtype, shape, end))
+        end += -(-math.prod(shape) * values[0].dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    packed = _Packed(_memory(end), parts, others)
+    for name, stacked in packed.tensors().items():
+        # By numpy: torch would part it among threads, which wait for each other longer than it takes.
+        np.stack([value.numpy() for value in tensors[name]], out=stacked.numpy())
+    return packed
+
+
+def _memory(num_bytes: int) -> Tensor:
+    """uint8 (num_bytes,), to be filled; in a worker it is memory that processes share."""
+    if get_worker_info() is None:
+        return torch.empty(num_bytes, dtype=torch.uint8)
+    return torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(num_bytes))
 
 
 class _Loader(DataLoader):
@@ -103,7 +149,7 @@ class _Loader(DataLoader):
                 return
             if isinstance(batch, _Failure):
                 raise batch.error
-            yield batch
+            yield batch.batch()
 
 
 def _worker_context() -> multiprocessing.context.BaseContext:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class SampleOrder:
         self.num_groups = 1 if group is None else -(-self.num_samples // group)
         self._starts = np.concatenate([[0], np.cumsum(self.shard_sizes)])
         self._filled = np.flatnonzero(self.shard_sizes)
-        self._memory: dict[tuple, np.ndarray] = {}
+        self._memory: dict[tuple, Any] = {}
 
     @property
     def cycle(self) -> int:
@@ -120,10 +121,10 @@ class SampleOrder:
         shards, ends = self._pools(sweep)
         number = int(np.searchsorted(ends, place, side="right"))
         start = int(ends[number - 1]) if number else 0
-        cuts = _cuts(len(shards), len(ends))
         key = ("pool", sweep, number)
 
         def permuted() -> np.ndarray:
+            cuts = _cuts(len(shards), len(ends))
             here = shards[cuts[number] : cuts[number + 1]]
             samples = [np.arange(self._starts[shard], self._starts[shard + 1]) for shard in here]
             return numpy_generator(self.seed, "sample order", *key).permutation(np.concatenate(samples))
@@ -134,14 +135,14 @@ class SampleOrder:
         """The shards in the sweep's order, and after how many samples each pool ends."""
         key = ("shards", sweep)
 
-        def permuted() -> np.ndarray:
-            return numpy_generator(self.seed, "sample order", *key).permutation(self._filled)
+        def permuted() -> tuple[np.ndarray, np.ndarray]:
+            shards = numpy_generator(self.seed, "sample order", *key).permutation(self._filled)
+            cuts = _cuts(len(shards), -(-len(shards) // self.pool))
+            return shards, np.cumsum(np.add.reduceat(self.shard_sizes[shards], cuts[:-1]))
 
-        shards = self._kept(key, permuted)
-        cuts = _cuts(len(shards), -(-len(shards) // self.pool))
-        return shards, np.cumsum(np.add.reduceat(self.shard_sizes[shards], cuts[:-1]))
+        return self._kept(key, permuted)
 
-    def _kept(self, key: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def _kept(self, key: tuple, make: Callable[[], Any]) -> Any:
         made = self._memory.pop(key, None)
         if made is None:
             made = make()

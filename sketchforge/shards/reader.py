@@ -119,7 +119,8 @@ def tar_samples(
     """
     key, members = "", []
     with tarfile.open(path, "r:") as tar:
-        for info in tar:
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # tarfile would keep every header
             name_key = info.name.split(".", 1)[0]
             if members and name_key != key:
                 yield key, members

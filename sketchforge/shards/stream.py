@@ -59,7 +59,8 @@ class ShardDataset(Dataset):
         sketches = [int(sketch) for sketch in draw.permutation(len(self.shards.styles))[: self.num_sketches]]
         taken, bad = position, set[int]()
         while True:
-            shard, place = self.order[taken]
+            index = self.order.index_of(taken)
+            shard, place = self.order.place_of(index)
             try:
                 stored = self._opened(shard).read(place, sketches)
                 break
@@ -67,14 +68,14 @@ class ShardDataset(Dataset):
                 if not self.skip_bad:
                     raise
                 # Nothing is remembered of samples: with other sketches drawn, this one may do.
-                bad.add(self.order.index_of(taken))
+                bad.add(index)
                 if len(bad) == self.order.num_samples:
                     raise SketchforgeError(
                         f"{self.shards.source}: none of its {len(bad)} samples can be used; {error}"
                     ) from error
             taken += 1
         group, label = self.order.group_of(taken)
-        about = {"index": self.order.index_of(taken), "label": label, "group": group, "position": position}
+        about = {"index": index, "label": label, "group": group, "position": position}
         made = self.make(stored.image, stored.sketches, key=position)
         return {**made, **about, "skipped": int(taken != position)}
 

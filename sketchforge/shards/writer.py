@@ -73,6 +73,7 @@ class ShardWriter:
                 member.size = len(data)
                 with disk_errors(self._path):
                     self._tar.addfile(member, io.BytesIO(data))
+            self._tar.members.clear()  # tarfile would keep every header
         self.seconds["write"] += time.perf_counter() - start
 
     def close(self) -> None:

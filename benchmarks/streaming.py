@@ -1,0 +1,302 @@
+"""How fast `ae-train` gets its samples, beside reading and decoding alone, and beside a folder of pictures.
+
+    python benchmarks/streaming.py [--cores 2] [--workers 0 1 2] [--train 64 256] [--samples 1020]
+                                   [--rounds 5] [--json FILE]
+
+Every part is timed in every round, one after the other, and ratios are of the same round, so that other work
+on the machine weighs on all alike; reported are medians, in samples a second. The shards hold the built-in
+photos at 256 pixels with ten sketches each, again and again under other keys. A sample is a photo and two of
+its sketches, so each part reads the same members and decodes the same bytes. Processes are started, and files
+read once, before the clock.
+
+bound     as many processes as the loader has, each of which seeks, reads and decodes, and does nothing else.
+          This is what the disk's cache and the decoders allow.
+work      the same, and each sample is augmented (`pair_pixels`): what a stream that costs nothing would
+          reach.
+plain     the stream with nothing to augment: order, reading, decoding, batches of uint8.
+stream    the stream as `ae-train` has it on a CPU: augmented, and made float32 in [-1, 1] by this process.
+folder    the usual way: a torch Dataset over a folder of the very same files, read with PIL, and torch's own
+          DataLoader; augmented, and float32, as in `stream`.
+
+`plain / bound` says what streaming costs beside decoding, `stream / work` what it costs beside all that must
+be done for a sample, and `stream / bound` how much of the time is neither reading nor decoding: mostly
+augmentation, by need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sketchforge.pairs import PairAugmentation, pair_pixels  # noqa: E402
+from sketchforge.report.hardware import hardware  # noqa: E402
+from sketchforge.seeding import numpy_generator, torch_generator  # noqa: E402
+from sketchforge.shards import manifest as manifests  # noqa: E402
+from sketchforge.shards import schema  # noqa: E402
+from sketchforge.shards.loader import DevicePrefetch, batches  # noqa: E402
+from sketchforge.shards.order import SampleOrder  # noqa: E402
+from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
+from sketchforge.shards.shard_set import ShardSet, open_shards  # noqa: E402
+from sketchforge.shards.stream import ShardDataset  # noqa: E402
+from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
+
+SIZE, SKETCHES = 256, 2
+PER_SHARD = 500
+WARM = 4  # batches before the clock starts
+CPU = torch.device("cpu")
+
+
+def make_shards(folder: Path, samples: int) -> Path:
+    """Render the built-in photos once; write them under other keys until there are so many samples."""
+    once, out = folder / "once", folder / "shards"
+    command = [sys.executable, "-m", "sketchforge", "render", "--size", str(SIZE), "--shards", str(once)]
+    subprocess.run([*command, "--tom", "builtin"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found = manifests.read_manifest(once)
+    keys = sample_keys(once, found)
+    stored = list(raw_samples(once, keys, keys))
+    out.mkdir()
+    stats = []
+    for number, start in enumerate(range(0, samples, PER_SHARD)):
+        with writing_shard(out, number, "", "") as writer:
+            for at in range(start, min(start + PER_SHARD, samples)):
+                one = stored[at % len(stored)]
+                about = one.about | {"key": f"{one.key}-{at}"}
+                writer.add(Record(f"{one.key}-{at}", one.about["source"], 0, image=one.image,
+                                  sketches=one.sketches, about=about))  # fmt: skip
+        stats.append(writer.stats(schema.shard_name(number), "", ""))
+    manifest = {**found, "num_shards": len(stats), "inputs": {"count": samples, "sha256": ""}}
+    manifests.write_manifest(out, manifests.completed(manifest, stats))
+    return out
+
+
+def unpack(shards: Path, folder: Path) -> Path:
+    for path in sorted(shards.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            tar.extractall(folder, filter="data")
+    return folder
+
+
+def member_spans(shards: ShardSet) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Of every sample its tar, and where in it the image and the sketches lie, as (offset, bytes)."""
+    found = []
+    for number in range(len(shards.shard_sizes)):
+        path = shards.address(number)
+        with tarfile.open(path) as tar:
+            spans: dict[str, list[tuple[int, int]]] = {}
+            for info in tar:
+                if info.name.endswith((".jpg", ".png")):
+                    spans.setdefault(info.name.split(".")[0], []).append((info.offset_data, info.size))
+            found += [(path, members) for members in spans.values()]
+    return found
+
+
+class Reading:
+    """Read and decode, and augment where `train` says a size: what a process of `bound` and `work` does."""
+
+    def __init__(self, spans: list[tuple[str, list[tuple[int, int]]]], train: int | None) -> None:
+        self.spans, self.train = spans, train
+        self.files: dict[str, Any] = {}
+
+    def __call__(self, positions: range) -> None:
+        for position in positions:
+            # The order is of no matter to the time: any, so long as it is not the order on the disk.
+            path, members = self.spans[position * 7919 % len(self.spans)]
+            file = self.files.get(path) or self.files.setdefault(path, open(path, "rb", buffering=0))
+            sketches = members[1 + position % 8 : 1 + position % 8 + SKETCHES]
+            image = cv2.cvtColor(self._decoded(file, members[0], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            drawn = [self._decoded(file, span, cv2.IMREAD_GRAYSCALE) for span in sketches]
+            if self.train is not None:
+                pair_pixels(image, drawn, self.train, 0, position)
+
+    @staticmethod
+    def _decoded(file: Any, span: tuple[int, int], how: int) -> np.ndarray:
+        file.seek(span[0])
+        return cv2.imdecode(np.frombuffer(file.read(span[1]), np.uint8), how)
+
+
+def _serve(reading: Reading, line: Any) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    while (positions := line.recv()) is not None:
+        reading(positions)
+        line.send(None)
+
+
+def read_by(processes: int, reading: Reading, count: int, warm: int) -> float:
+    """Samples a second of so many processes (0: this one)."""
+    if not processes:
+        reading(range(warm))
+        start = time.perf_counter()
+        reading(range(warm, warm + count))
+        return count / (time.perf_counter() - start)
+    context = multiprocessing.get_context("forkserver")
+    lines, started = [], []
+    for _ in range(processes):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(reading, theirs))
+        process.start()
+        lines.append(ours)
+        started.append(process)
+    spent = 0.0
+    for share in (warm, count // processes):
+        start = time.perf_counter()
+        for number, line in enumerate(lines):
+            line.send(range(number * share, (number + 1) * share))
+        for line in lines:
+            line.recv()
+        spent = time.perf_counter() - start
+    for line, process in zip(lines, started, strict=True):
+        line.send(None)
+        process.join()
+    return count // processes * processes / spent
+
+
+def drained(loader: Iterable[Any], num_batches: int, batch_size: int) -> float:
+    """Samples a second of a loader with more batches than are taken, so that it is at work all the time."""
+    stream = iter(loader)
+    for _ in islice(stream, WARM):
+        pass
+    start = time.perf_counter()
+    for _ in islice(stream, num_batches):
+        pass
+    return num_batches * batch_size / (time.perf_counter() - start)
+
+
+class PictureFolder(Dataset):
+    """KEY.jpg with KEY.sketch0.png … in a folder, read with PIL."""
+
+    def __init__(self, folder: Path, make: Callable[..., Any]) -> None:
+        self.folder, self.make = folder, make
+        self.images = sorted(path.name for path in folder.glob("*.jpg"))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        from PIL import Image
+
+        key = self.images[number].removesuffix(".jpg")
+        chosen = numpy_generator(0, "folder", number).permutation(10)[:SKETCHES]
+        with Image.open(self.folder / f"{key}.jpg") as file:
+            image = np.asarray(file.convert("RGB"))
+        drawn = []
+        for sketch in chosen:
+            with Image.open(self.folder / f"{key}.sketch{sketch}.png") as file:
+                drawn.append(np.asarray(file.convert("L")))
+        return dict(self.make(image, drawn, key=number))
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(1)
+
+
+def one_round(
+    shards: ShardSet, folder: Path, spans: Any, workers: int, train: int, count: int, batch_size: int
+) -> dict[str, float]:
+    """Samples a second of every part."""
+    num_batches = count // batch_size
+    steps = WARM + num_batches + 4 * max(workers, 1)
+    order = SampleOrder(shards.shard_sizes, 0)
+
+    def streamed(augment: PairAugmentation | None, size: int) -> Iterable[Any]:
+        make = partial(pair_pixels, size=size, seed=0, augment=augment)
+        return batches(ShardDataset(shards, order, make, SKETCHES), batch_size, 0, steps, workers=workers)
+
+    def from_folder() -> float:
+        dataset = PictureFolder(folder, partial(pair_pixels, size=train, seed=0))
+        loader = DataLoader(
+            dataset, batch_size, shuffle=True, num_workers=workers, drop_last=True,
+            generator=torch_generator(0, "folder"), worker_init_fn=_one_thread,
+            multiprocessing_context="forkserver" if workers else None,
+        )  # fmt: skip
+        fitting = min(num_batches, len(loader) - WARM - 4 * max(workers, 1))
+        return drained(DevicePrefetch(loader, CPU), fitting, batch_size)
+
+    warm = WARM * batch_size
+    return {
+        "bound": read_by(workers, Reading(spans, None), count, warm),
+        "work": read_by(workers, Reading(spans, train), count, warm),
+        "plain": drained(streamed(None, SIZE), num_batches, batch_size),
+        "stream": drained(DevicePrefetch(streamed(PairAugmentation(), train), CPU), num_batches, batch_size),
+        "folder": from_folder(),
+    }
+
+
+def main() -> None:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--train", type=int, nargs="+", default=[64, 256], help="sides that are trained on")
+    parser.add_argument("--samples", type=int, default=1020, help="in the shards; each measurement takes 0.8 of them")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.cores])
+    torch.set_num_threads(asked.cores)
+    cv2.setNumThreads(1)
+    count = asked.samples * 4 // 5 // asked.batch_size * asked.batch_size
+    rounds: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        made = make_shards(Path(name), asked.samples)
+        folder = unpack(made, Path(name) / "folder")
+        shards = open_shards(made)
+        spans = member_spans(shards)
+        for number in range(asked.rounds):
+            for train in asked.train:
+                for workers in asked.workers:
+                    case = f"{train} px, {workers} workers"
+                    found = one_round(shards, folder, spans, workers, train, count, asked.batch_size)
+                    rounds.setdefault(case, []).append(found)
+                    rates = json.dumps({name: round(rate) for name, rate in found.items()})
+                    print(f"round {number + 1}, {case}: {rates}", file=sys.stderr, flush=True)
+    found = {
+        "cases": {case: summary(measured) for case, measured in rounds.items()},
+        "stored_size": SIZE, "samples": asked.samples, "batch_size": asked.batch_size, "cores": asked.cores,
+        "rounds": asked.rounds, "opencv": cv2.__version__,
+        "machine": hardware(CPU),
+    }  # fmt: skip
+    text = json.dumps(found, indent=1)
+    print(text)
+    if asked.json:
+        asked.json.write_text(text + "\n")
+
+
+def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians over rounds: samples a second, and ratios within a round."""
+    ratios = {"plain / bound": ("plain", "bound"), "stream / work": ("stream", "work"),
+              "stream / bound": ("stream", "bound"), "stream / folder": ("stream", "folder")}  # fmt: skip
+    medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    return {
+        "samples_a_second": {name: round(rate) for name, rate in medians.items()},
+        "ratios": {
+            name: float(f"{statistics.median(one[part] / one[whole] for one in rounds):.3g}")
+            for name, (part, whole) in ratios.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
