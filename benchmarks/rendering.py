@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -34,6 +33,9 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from growth import store_photos  # noqa: E402
 
 from sketchforge.device import set_threads  # noqa: E402
 from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
@@ -41,10 +43,9 @@ from sketchforge.models.encoder import VGG16_BLOCKS, Encoder  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
-from sketchforge.pictures import encode_jpeg, encode_sketches, prepare  # noqa: E402
-from sketchforge.pipeline import draw  # noqa: E402
+from sketchforge.pictures import encode_sketches, prepare  # noqa: E402
 from sketchforge.render import render  # noqa: E402
-from sketchforge.samples.photos import load_photos  # noqa: E402
+from sketchforge.report.hardware import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
 from sketchforge.sketchers.edges import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
@@ -58,15 +59,6 @@ def seconds(function: Callable[..., Any], *arguments: Any) -> float:
     start = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - start
-
-
-def store_photos(folder: Path, count: int) -> Path:
-    """The built-in photos as JPEG files, again and again until there are `count`."""
-    photos = [encode_jpeg(picture) for _, picture in load_photos()]
-    folder.mkdir()
-    for number in range(count):
-        (folder / f"{number:05}.jpg").write_bytes(photos[number % len(photos)])
-    return folder
 
 
 class Authors:
@@ -97,8 +89,7 @@ class Stages:
     def __init__(self, images: list[ImageSource], options: RenderOptions, ready: ReadySketcher, cores: int) -> None:
         self.images, self.options, self.ready, self.cores = images, options, ready, cores
         self.prepared = [prepare(image, options.size, options.fit) for image in images]
-        few = [one.pixels for one in self.prepared[:8]]
-        self.sketches = list(draw(few, ready))
+        self.sketches = list(ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])))
 
     def decode(self) -> float:
         with worker_pool(self.cores, 300) as pool:
@@ -113,7 +104,7 @@ class Stages:
         pixels, size = [one.pixels for one in self.prepared], self.options.batch_size
         start = time.perf_counter()
         for at in range(0, len(pixels), size):
-            draw(pixels[at : at + size], self.ready)
+            self.ready.sketcher.draw(np.stack(pixels[at : at + size]))
         return time.perf_counter() - start
 
     def encode(self, folder: Path) -> float:
@@ -161,9 +152,9 @@ def one_round(work: Path, size: int, stages: Stages, authors: Authors, hed: Edge
     found: dict[str, float] = {}
     spent = seconds(authors.draw, paths, work)
     found["authors"] = spent / len(paths) / AUTHORS_SNAPSHOTS * options.checkpoints
-    images = to_tensor(np.stack([one.pixels for one in stages.prepared[:8]]))
+    images = np.stack([one.pixels for one in stages.prepared[:8]])
     # Of batches of one and of eight the faster.
-    alone, together = seconds(lambda: [hed.draw(image) for image in images.split(1)]), seconds(hed.draw, images)
+    alone, together = seconds(lambda: [hed.draw(image[None]) for image in images]), seconds(hed.draw, images)
     found["hed"] = min(alone, together) / len(images)
     for name, stage in (("decode", stages.decode), ("draw", stages.draw)):
         found[name] = stage() / count
@@ -206,7 +197,7 @@ def main() -> None:
     found |= {
         "size": asked.size, "images": asked.images, "cores": asked.cores, "rounds": asked.rounds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "torch": torch.__version__, "python": platform.python_version(), "machine": machine_name(),
+        "machine": hardware(torch.device("cpu")),
     }  # fmt: skip
     text = json.dumps(found, indent=1)
     print(text)
@@ -227,14 +218,6 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
         "seconds_an_image": {name: float(f"{value:.3g}") for name, value in medians.items()},
         "ratios": {name: float(f"{statistics.median(map(of, rounds)):.3g}") for name, of in ratios.items()},
     }
-
-
-def machine_name() -> str:
-    if sys.platform.startswith("linux"):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

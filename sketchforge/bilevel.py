@@ -17,10 +17,13 @@ def bilevel(sketch: np.ndarray, threshold: float, core: float) -> np.ndarray:
     """
     import cv2
 
-    faint = sketch <= threshold * 255
+    # Levels are whole numbers, so thresholds may be rounded down, and comparisons stay in bytes.
+    highest = int(threshold * 255)
     if core >= threshold:
-        return np.where(faint, np.uint8(0), np.uint8(255))
-    count, pieces = cv2.connectedComponents(faint.astype(np.uint8), connectivity=8)
-    has_core = np.zeros(count, bool)
-    has_core[pieces[sketch <= core * 255]] = True
-    return np.where(has_core[pieces], np.uint8(0), np.uint8(255))
+        return cv2.threshold(sketch, highest, 255, cv2.THRESH_BINARY)[1]
+    faint = cv2.threshold(sketch, highest, 1, cv2.THRESH_BINARY_INV)[1]
+    count, pieces = cv2.connectedComponents(faint, connectivity=8)
+    tones = np.full(count, 255, np.uint8)  # of each piece; the first is the paper
+    dark = np.flatnonzero(sketch <= np.uint8(core * 255))
+    tones[pieces.ravel().take(dark)] = 0
+    return tones.take(pieces)

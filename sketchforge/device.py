@@ -40,6 +40,17 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """"float32", "bfloat16", or "auto": bfloat16 on CUDA, else float32. Raises UsageError for another name."""
+    import torch
+
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    if name not in ("float32", "bfloat16"):
+        raise UsageError(f"--precision {name}: expected float32 or bfloat16")
+    return torch.float32 if name == "float32" else torch.bfloat16
+
+
 def set_threads(threads: int) -> int:
     """Fix torch's CPU thread count (0: all usable cores) and return it.
 

@@ -129,7 +129,7 @@ def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
         by["tom"] = {LOCATION: where, "snapshot": sketcher.styles[0]} | _weights_of(sketcher)
 
         def fit(image: PictureInput) -> FittedSketch:
-            return fitted_sketch(draw_sketch(sketcher, image.read(), model.size, model.device), model.size)
+            return fitted_sketch(draw_sketch(sketcher, image.read(), model.size), model.size)
 
     else:
         assert isinstance(options, SynthesizeOptions | MixOptions)

@@ -59,6 +59,7 @@ class RenderOptions:
     workers: int = 0  # decode/encode processes; 0: one per core
     threads: int = 0  # torch's CPU threads; 0: all cores
     device: str = "auto"
+    precision: str = "float32"  # float32 | bfloat16: what tom and edge networks compute in
     max_failures: int | None = None  # images that may fail before the run counts as failed; None: any number
     timeout: float = 300.0  # seconds a worker may take for one image before it is given up
     task_id: int = 0  # which of num_tasks pieces of the work to do

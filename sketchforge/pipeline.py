@@ -11,10 +11,10 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sketchforge.errors import SketchforgeError
-from sketchforge.images import to_tensor
+import numpy as np
+
 from sketchforge.options import RenderOptions
 from sketchforge.pictures import Prepared, encode_sketches, prepare
 from sketchforge.shards.plan import PlannedShard, plan_batches
@@ -22,9 +22,6 @@ from sketchforge.shards.writer import Record
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.sources import ImageSource
 from sketchforge.workers import Task, WorkerLost, WorkerPool
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # One input on its way: its record so far, and its sketches where they are still being encoded.
 _Pending = tuple[Record, "Task | None"]
@@ -38,8 +35,6 @@ def records(
     num_workers: int,
 ) -> Iterator[Record]:
     """One record for every input of `shards`, in order. Raises SketchforgeError where drawing fails."""
-    import torch  # noqa: F401  here, so that its loading does not count as drawing
-
     # Enough to keep every worker busy through a batch's drawing; more would only cost memory.
     window = 2 * options.batch_size + 2 * num_workers
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
@@ -79,7 +74,7 @@ def _draw_batch(
                 yield _record(image, prepared), None
             continue
         start = time.perf_counter()
-        sketches = draw([prepared.pixels for _, prepared in run], ready)
+        sketches = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in run]))
         spent = (time.perf_counter() - start) / len(run)
         for (image, prepared), drawn in zip(run, sketches, strict=True):
             record = replace(
@@ -108,32 +103,6 @@ def _record(image: ImageSource, prepared: Prepared) -> Record:
 
 def _size(prepared: Prepared) -> tuple[int, ...] | None:
     return None if prepared.pixels is None else prepared.pixels.shape
-
-
-def draw(pixels: Sequence[np.ndarray], ready: ReadySketcher) -> np.ndarray:
-    """B pictures uint8 HxWx3 -> their sketches in grey, uint8 BxNxHxW, 255 = paper.
-
-    Raises SketchforgeError when the sketcher runs out of memory, or draws what is not a number.
-    """
-    import numpy as np
-    import torch
-
-    try:
-        with torch.inference_mode():
-            drawn = ready.sketcher.draw(to_tensor(np.stack(pixels)).to(ready.device))
-            if not bool(torch.isfinite(drawn).all()):
-                raise SketchforgeError(
-                    f"{ready.sketcher.method} drew values that are not numbers; train it anew"
-                )
-            return drawn.float().mul(255).round().clamp(0, 255).byte()[:, :, 0].cpu().numpy()
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            height, width = pixels[0].shape[:2]
-            raise SketchforgeError(
-                f"out of memory drawing {len(pixels)} images of {width} x {height} on {ready.device}; "
-                "lower --batch-size or --size"
-            ) from error
-        raise
 
 
 def _about(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Synthesizer:
                 "`sketchforge export --tom builtin`"
             )
         found, single = _listed(images)
-        sketches = [draw_sketch(self._sketcher, _rgb(image), self.size, self.device) for image in found]
+        sketches = [draw_sketch(self._sketcher, _rgb(image), self.size) for image in found]
         return sketches[0] if single else sketches
 
     @overload
@@ -219,8 +219,7 @@ def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:
     return TomSketcher(part.encoder, [part.generator], [part.style], device)
 
 
-@torch.inference_mode()
-def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int, device: torch.device) -> np.ndarray:
+def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarray:
     """uint8 H×W×3 RGB -> uint8 H×W of 0 and 255 by the sketcher's first style, as `render` draws by default.
 
     The aspect is kept; the longer side becomes max(size, DRAWN_SIDE) pixels.
@@ -230,8 +229,7 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int, device: tor
     height, width = image.shape[:2]
     missing = [max(0, LEAST_DRAWN - length) for length in (height, width)]
     whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    drawn = sketcher.draw(to_tensor(whole).to(device))[0, 0, 0, :height, :width]
-    grey = drawn.float().mul(255).round().clamp(0, 255).byte().cpu().numpy()
+    grey = np.ascontiguousarray(sketcher.draw(whole[None])[0, 0, :height, :width])
     return bilevel(grey, RenderOptions.threshold, TOM_CORE)
 
 

@@ -26,7 +26,7 @@ def drawn():
     """uint8 (photos, 10, H, W) of every twelfth built-in photo, black and white as `render` makes them."""
     sketcher = TomSketcher.from_run(builtin_run(), 10, torch.device("cpu"))
     photos = np.stack([photo for _, photo in load_photos()[::12]])
-    drawings = [sketcher.draw(to_tensor(photo))[0, :, 0].numpy() for photo in photos]
+    drawings = [sketcher.sketches(to_tensor(photo))[0, :, 0].numpy() for photo in photos]
     thresholds = RenderOptions(Path("unused")).thresholds
     grey = np.rint(np.stack(drawings) * 255).astype(np.uint8)
     return np.array([[bilevel(sketch, *thresholds) for sketch in styles] for styles in grey])

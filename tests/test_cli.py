@@ -303,6 +303,7 @@ def test_a_pattern_without_quotes_is_told(tmp_path):
     [
         (["--method", "tom", "--canny-low", "3", "--canny-high", "9"], "--canny-low: has no meaning with --method tom"),
         (["--method", "canny", "--edge-weights", "x.npz"], "--edge-weights: has no meaning with --method canny"),
+        (["--method", "canny", "--precision", "bfloat16"], "--precision: has no meaning with --method canny"),
     ],
 )
 def test_options_of_another_method_are_refused(tmp_path, options, told):

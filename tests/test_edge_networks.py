@@ -85,7 +85,7 @@ def test_half_precision_files_are_used_in_float32(method, tmp_path):
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 9), (8, 8), (33, 50), (64, 48)])
 def test_any_size(method, weights, height, width):
     image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    sketches = EdgeSketcher.from_file(method, weights, CPU).draw(image)
+    sketches = EdgeSketcher.from_file(method, weights, CPU).sketches(image)
     assert sketches.shape == (2, 1, 1, height, width) and sketches.dtype == torch.float32
     assert sketches.min() >= 0 and sketches.max() <= 1
 
@@ -93,9 +93,9 @@ def test_any_size(method, weights, height, width):
 def test_an_image_is_drawn_the_same_in_any_batch(method, weights):
     sketcher = EdgeSketcher.from_file(method, weights, CPU)
     images = pictures(5)
-    together = sketcher.draw(images)
+    together = sketcher.sketches(images)
     for order in ([0], [1, 0], [4, 2, 3], [3, 3, 3, 3, 3, 3, 3, 1]):
-        assert torch.allclose(sketcher.draw(images[order]), together[order], atol=1e-5)
+        assert torch.allclose(sketcher.sketches(images[order]), together[order], atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-4)
 
 
@@ -103,7 +103,7 @@ def test_ink_is_where_the_edges_are(method, weights):
     sketcher = EdgeSketcher.from_file(method, weights, CPU)
     assert sketcher.method == method and sketcher.styles == (method,)
     assert torch.equal(
-        sketcher.draw(pictures(2))[:, 0],
+        sketcher.sketches(pictures(2))[:, 0],
         1 - sketcher.network(pictures(2).contiguous(memory_format=torch.channels_last)),
     )
 
@@ -341,7 +341,7 @@ def test_edges_agree_with_people(name):
     wide = [
         path for path in sorted((folder / "val").glob("*.jpg")) if read_image(path).shape == (321, 481, 3)
     ][:24:3]
-    lines = [skeletonize(sketcher.draw(to_tensor(read_image(path)))[0, 0, 0].numpy() < 0.5) for path in wide]
+    lines = [skeletonize(sketcher.sketches(to_tensor(read_image(path)))[0, 0, 0].numpy() < 0.5) for path in wide]
     people = []
     for path in wide:
         truth = loadmat(folder / "boundaries_val" / f"{path.stem}.mat")["groundTruth"][0]
@@ -358,3 +358,10 @@ def test_edges_agree_with_people(name):
         return 2 * precision * recall / (precision + recall)
 
     assert agreement(0) > 0.6 and agreement(1) < 0.4
+
+
+def test_bfloat16_finds_nearly_the_same_edges(method, weights):
+    full, half = (EdgeSketcher.from_file(method, weights, CPU, precision).sketches(pictures(2))
+                  for precision in (torch.float32, torch.bfloat16))  # fmt: skip
+    assert half.dtype == torch.float32
+    assert 0 < (full - half).abs().mean() < 0.01

@@ -55,7 +55,7 @@ def test_the_snapshot_draws_as_its_run_does(runs, snapshot):
     out, _ = export(ExportOptions(runs / "gan", runs / "m.safetensors", BUILTIN, snapshot))
     image = scene(3, 256, 191)
     sketch = sketchforge.load(out, "cpu").sketch(image)
-    drawn = TomSketcher.from_run(builtin_run(), 3, CPU).draw(to_tensor(image))[0, number, 0]
+    drawn = TomSketcher.from_run(builtin_run(), 3, CPU).sketches(to_tensor(image))[0, number, 0]
     expected = bilevel(drawn.mul(255).round().byte().numpy(), 0.65, 0.15)
     assert np.array_equal(sketch, expected) and 0 < (sketch == 0).mean() < 0.5
 

@@ -97,3 +97,16 @@ _start_worker()
     libraries = {name.split(".")[0] for name in imported_by(code)}
     assert {"cv2", "numpy", "PIL"} <= libraries
     assert not libraries & {"torch", "torchvision", "scipy", "webdataset", "click", "lpips"}
+
+
+def test_drawing_with_canny_never_loads_torch(tmp_path):
+    """It needs none, and takes seconds to load."""
+    code = f"""
+from pathlib import Path
+from sketchforge.options import RenderOptions
+from sketchforge.render import render
+if __name__ == "__main__":
+    assert render(RenderOptions(Path({str(tmp_path / "out")!r}), method="canny", limit=1, size=16, workers=1)).num_images
+"""
+    libraries = {name.split(".")[0] for name in imported_by(code)}
+    assert not libraries & {"torch", "torchvision", "scipy", "webdataset", "click", "lpips"}

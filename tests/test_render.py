@@ -17,6 +17,7 @@ from sketchforge.images import fit_square, read_image
 from sketchforge.render import plan_render
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
+from sketchforge.sketchers.tensors import drawn_pixels
 
 
 def test_twice_gives_the_same_bytes(rendered, tmp_path):
@@ -128,10 +129,10 @@ class Shades:
     method, styles, digests = "tom", ("light", "dark"), {"generator": "0" * 64}
     batches: list[tuple[int, ...]] = []
 
-    def draw(self, images):
-        self.batches.append(tuple(images.shape))
-        tone = torch.tensor([0.8, 0.6]).view(1, 2, 1, 1, 1)
-        return tone.expand(len(images), 2, 1, *images.shape[2:])
+    def draw(self, pixels):
+        self.batches.append(pixels.shape)
+        tones = np.array([204, 153], np.uint8)[:, None, None]
+        return np.broadcast_to(tones, (len(pixels), 2, *pixels.shape[1:3])).copy()
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_threshold_parts_ink_from_paper(rendered, tmp_path, shades, form, tones)
 
 def test_batches_follow_the_plan_and_end_with_the_shard(rendered, tmp_path, shades):
     render_again(rendered, tmp_path / "out", method="tom")
-    assert Shades.batches == [(n, 3, 48, 48) for n in (3, 1, 3, 1, 2)]
+    assert Shades.batches == [(n, 48, 48, 3) for n in (3, 1, 3, 1, 2)]
 
 
 def test_failures_shift_no_batch(rendered, tmp_path, shades):
@@ -175,13 +176,14 @@ def test_kept_sizes_are_drawn_together_only_where_equal(rendered, tmp_path, shad
         batch_size=5,
         samples_per_shard=9,
     )
-    assert Shades.batches == [(2, 3, 20, 24), (1, 3, 30, 24), (2, 3, 20, 24)]
+    assert Shades.batches == [(2, 20, 24, 3), (1, 30, 24, 3), (2, 20, 24, 3)]
 
 
 def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch):
-    monkeypatch.setattr(
-        Shades, "draw", lambda self, images: torch.full((len(images), 2, 1, 48, 48), torch.nan)
-    )
+    def nothing(images):
+        return torch.full((len(images), 2, 1, 48, 48), torch.nan)
+
+    monkeypatch.setattr(Shades, "draw", lambda self, pixels: drawn_pixels(nothing, pixels, torch.device("cpu"), "tom"))
     with pytest.raises(SketchforgeError, match="not numbers"):
         render_again(rendered, tmp_path / "out", method="tom")
     assert list(contents(tmp_path / "out")) == ["manifest.json"]

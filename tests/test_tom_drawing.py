@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sketchforge.models.phase_convolution import UpsampledConvolution, phase_weight
+from sketchforge.models.phase_convolution import (
+    UpsampledConvolution,
+    bordered,
+    one_channel_convolution,
+    phase_weight,
+    repeat_border,
+    without_border,
+)
 from sketchforge.models.tom import LeanGenerator, PaperGenerator
 from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
 
@@ -16,6 +23,10 @@ def maps(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def last(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def enlarged_convolution(small: torch.Tensor, weight: torch.Tensor, size, mode: str) -> torch.Tensor:
     return F.conv2d(F.pad(F.interpolate(small, size=size, mode="nearest"), (1, 1, 1, 1), mode=mode), weight)
 
@@ -24,24 +35,41 @@ def enlarged_convolution(small: torch.Tensor, weight: torch.Tensor, size, mode: 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3), (8, 8)])
 def test_phases_are_the_convolution_of_the_large_map(height, width, mode):
     small, weight = maps(2, 3, height, width), maps(4, 3, 3, 3, seed=1)
-    before = maps(2, 4, 2 * height, 2 * width, seed=2)
-    expected = before + enlarged_convolution(small, weight, before.shape[2:], mode)
-    assert torch.allclose(UpsampledConvolution(weight).add_to(before.clone(), small), expected, atol=1e-5)
+    before = last(maps(2, 4, 2 * height + 2, 2 * width + 2, seed=2))
+    expected = without_border(before) + enlarged_convolution(small, weight, (2 * height, 2 * width), mode)
+    found = UpsampledConvolution(weight).add_to(before.clone(), bordered(small))
+    assert torch.allclose(without_border(found), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(7, 6), (9, 13), (6, 7)])
 def test_sizes_that_are_not_twice_as_large(size):
     small, weight = maps(1, 3, 3, 3), maps(2, 3, 3, 3, seed=1)
-    found = UpsampledConvolution(weight).add_to(torch.zeros(1, 2, *size), small)
-    assert torch.allclose(found, enlarged_convolution(small, weight, size, "replicate"), atol=1e-5)
+    found = UpsampledConvolution(weight).add_to(last(torch.zeros(1, 2, size[0] + 2, size[1] + 2)), bordered(small))
+    assert torch.allclose(without_border(found), enlarged_convolution(small, weight, size, "replicate"), atol=1e-5)
 
 
 def test_kernels_of_the_phases_by_hand():
     """Rows of an even phase see the one above once and their own twice: [a, b + c]; odd ones [a + b, c]."""
     weight = torch.arange(1.0, 10).view(1, 1, 3, 3)
     assert phase_weight(weight)[:, 0].tolist() == [
-        [[1, 5], [11, 28]], [[3, 3], [24, 15]], [[5, 16], [7, 17]], [[12, 9], [15, 9]],
+        [[12, 9], [15, 9]], [[5, 16], [7, 17]], [[3, 3], [24, 15]], [[1, 5], [11, 28]],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3)])
+def test_the_border_repeats_the_outermost_pixels(height, width):
+    small = maps(2, 3, height, width)
+    ringed = torch.full((2, 3, height + 2, width + 2), torch.nan)
+    without_border(ringed).copy_(small)
+    assert torch.equal(repeat_border(ringed), F.pad(small, (1, 1, 1, 1), mode="replicate"))
+    assert torch.equal(bordered(small, 2), F.pad(small, (2, 2, 2, 2), mode="replicate"))
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3)])
+def test_convolution_to_one_channel(height, width):
+    x, weight, bias = maps(2, 3, height + 2, width + 2), maps(1, 3, 3, 3, seed=1), maps(1, seed=2)
+    for stored in (x, last(x)):
+        assert torch.allclose(one_channel_convolution(stored, weight, bias), F.conv2d(x, weight, bias), atol=1e-5)
 
 
 def lean() -> LeanGenerator:

@@ -4,10 +4,12 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import contents
 
+from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images import to_tensor
 from sketchforge.options import RenderOptions, TomTrainOptions
@@ -17,6 +19,7 @@ from sketchforge.samples.drawings import draw
 from sketchforge.samples.photos import load_photos
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.tom_run import builtin_run, read_snapshot, snapshot_path, write_snapshot
 from trainers.tom_session import train_tom
 
 CPU = torch.device("cpu")
@@ -54,7 +57,7 @@ def images():
 
 def test_shapes_range_and_styles(run, images):
     sketcher = TomSketcher.from_run(run, 4, CPU)
-    sketches = sketcher.draw(images)
+    sketches = sketcher.sketches(images)
     assert sketches.shape == (6, 4, 1, 128, 128)
     assert sketches.min() >= 0 and sketches.max() <= 1
     assert len(set(sketcher.styles)) == 4
@@ -66,28 +69,28 @@ def test_the_encoder_looks_once_at_an_image_whatever_the_number_of_generators(ru
         sketcher = TomSketcher.from_run(run, count, CPU)
         calls = []
         sketcher.encoder.register_forward_hook(lambda *_: calls.append(1))
-        sketcher.draw(images)
+        sketcher.sketches(images)
         assert len(calls) == len(images)
 
 
 def test_batch_size_does_not_matter(run, images):
     """On a CPU images are drawn one by one."""
     sketcher = TomSketcher.from_run(run, 4, CPU)
-    together = sketcher.draw(images)
-    alone = torch.cat([sketcher.draw(image[None]) for image in images])
+    together = sketcher.sketches(images)
+    alone = torch.cat([sketcher.sketches(image[None]) for image in images])
     assert torch.equal(together, alone)
 
 
 def test_fewer_snapshots_are_the_first_of_more(run, images):
     few, all_of_them = TomSketcher.from_run(run, 2, CPU), TomSketcher.from_run(run, 4, CPU)
     assert few.styles == all_of_them.styles[:2]
-    assert torch.equal(few.draw(images), all_of_them.draw(images)[:, :2])
+    assert torch.equal(few.sketches(images), all_of_them.sketches(images)[:, :2])
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (65, 127), (33, 90)])
 def test_any_size(run, height, width):
     image = torch.rand(1, 3, height, width) * 2 - 1
-    assert TomSketcher.from_run(run, 2, CPU).draw(image).shape == (1, 2, 1, height, width)
+    assert TomSketcher.from_run(run, 2, CPU).sketches(image).shape == (1, 2, 1, height, width)
 
 
 def test_sketches_are_those_of_the_generators(run, images):
@@ -96,7 +99,7 @@ def test_sketches_are_those_of_the_generators(run, images):
     with torch.inference_mode():
         features = sketcher.generators[0].prepare(sketcher.encoder(images, sketcher.taps))
         expected = torch.stack([generator(features) for generator in sketcher.generators], dim=1)
-    assert torch.allclose(sketcher.draw(images), (expected + 1) / 2, atol=1e-5)
+    assert torch.allclose(sketcher.sketches(images), (expected + 1) / 2, atol=1e-5)
 
 
 def test_more_checkpoints_than_the_run_has(run):
@@ -156,9 +159,35 @@ def test_render_with_tom_gives_the_same_bytes_for_any_number_of_workers_and_thre
     assert verify(tmp_path / "a").problems == []
 
 
-def test_render_refuses_other_generators_in_the_same_folder(training, run, photos, own_run, tmp_path):
+def test_render_refuses_other_generators_in_the_same_folder(run, photos, own_run, tmp_path):
+    """Even such as bear the same names: what tells them apart is the digest of their weights."""
     options = RenderOptions(tmp_path / "out", photos, tom=run, checkpoints=2, size=64, threads=1, workers=1)
     render(options)
-    train_tom(replace(training, run=own_run, seed=9, fresh=True))
+    path = snapshot_path(own_run, 1)
+    generator, about = read_snapshot(path)
+    generator.to_sketch.bias.add_(0.25)
+    write_snapshot(path, generator, about)
+    record = json.loads((own_run / "run.json").read_text())
+    record["snapshots"][1]["digest"] = digest_of(read_snapshot(path)[0].state_dict())
+    (own_run / "run.json").write_text(json.dumps(record))
     with pytest.raises(UsageError, match="--overwrite"):
         render(replace(options, tom=own_run))
+
+
+def test_bfloat16_draws_nearly_the_same():
+    photos = np.stack([picture[::4, ::4] for _, picture in load_photos()[:3]])
+    full, half = (TomSketcher.from_run(builtin_run(), 2, CPU, precision).draw(photos)
+                  for precision in (torch.float32, torch.bfloat16))  # fmt: skip
+    assert full.dtype == half.dtype == np.uint8 and full.shape == (3, 2, 64, 64)
+    differences = np.abs(full.astype(int) - half)
+    assert 0 < differences.mean() < 2 and differences.max() < 80
+    assert ((full > 165) != (half > 165)).mean() < 0.01
+
+
+def test_precision_is_part_of_what_a_folder_was_drawn_with(run, photos, tmp_path):
+    options = RenderOptions(tmp_path / "out", photos, tom=run, checkpoints=1, size=32, threads=1, workers=1, limit=1)
+    render(options)
+    with pytest.raises(UsageError, match="precision"):
+        render(replace(options, precision="bfloat16"))
+    with pytest.raises(UsageError, match="--precision float8: expected float32 or bfloat16"):
+        render(replace(options, precision="float8"))

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sketchforge.device import choose_device, set_threads, usable_cores
+from sketchforge.device import choose_device, choose_precision, set_threads, usable_cores
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.files import write_json
 from sketchforge.models.encoder import Encoder
@@ -139,7 +139,7 @@ def plan_images(
         encoder = load_encoder(options.encoder)
         if missing := sorted(set(PERCEPTUAL_TAPS) - set(encoder.tap_names())):
             raise SketchforgeError(f"--encoder {options.encoder}: has no {', '.join(missing)}")
-    precision = _precision(options.precision, device)
+    precision = choose_precision(options.precision, device)
     kept = recipe.record()
     del kept["steps"]  # a run that is done may be asked for more
     record = {
@@ -344,12 +344,6 @@ def _grouped(parts: Any, count: int) -> Iterator[list[dict[str, Any]]]:
 def _recorded(shards: ShardSet) -> dict[str, Any]:
     """What tells these shards from others in run.json, wherever they lie."""
     return {"count": shards.num_samples, "digest": shards_digest(shards)}
-
-
-def _precision(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
 def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:

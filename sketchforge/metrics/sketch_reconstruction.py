@@ -18,7 +18,6 @@ import torch
 
 from sketchforge.bilevel import bilevel
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import to_tensor
 from sketchforge.metrics.image_features import squared
 from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.shards.shard_set import ShardSet
@@ -63,7 +62,6 @@ class Redrawing:
     sketchers: tuple[TomSketcher, ...]  # of one style each, in the order of the set's styles
     size: int  # of the stored sketches, in pixels
     thresholds: tuple[float, float] | None  # as `bilevel` takes them; None for sketches in grey
-    device: torch.device
     digest: str  # of the encoder and the snapshots
 
     def drawn(self, pictures: np.ndarray, styles: Sequence[int]) -> np.ndarray:
@@ -72,9 +70,7 @@ class Redrawing:
         result = np.empty((len(pictures), self.size, self.size), np.uint8)
         for style in sorted(set(styles)):
             places = [place for place, one in enumerate(styles) if one == style]
-            found = self.sketchers[style].draw(to_tensor(large[places]).to(self.device))
-            levels = found.float().mul(255).round().clamp(0, 255).byte()[:, 0, 0].cpu().numpy()
-            for place, grey in zip(places, levels, strict=True):
+            for place, grey in zip(places, self.sketchers[style].draw(large[places])[:, 0], strict=True):
                 result[place] = bilevel(grey, *self.thresholds) if self.thresholds else grey
         return result
 
@@ -119,4 +115,4 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
     if options.get("sketch_format") == "png1":
         thresholds = float(options["threshold"]), float(options.get("core", CORE))
     digest = f"{record['encoder'][:16]}+{'+'.join(str(one)[:16] for one in wanted)}"
-    return Redrawing(tuple(sketchers), shards.size, thresholds, device, digest)
+    return Redrawing(tuple(sketchers), shards.size, thresholds, digest)

@@ -80,7 +80,7 @@ class Encoder(nn.Module):
             x = (x - self.mean) / self.std
         for b, block in enumerate(self.blocks, start=1):
             for i in range(1, len(block) + 1):
-                x = F.relu(self.convs[f"conv{b}_{i}"](x))
+                x = F.relu(self.convs[f"conv{b}_{i}"](x), inplace=True)
                 if f"relu{b}_{i}" in wanted:
                     found[f"relu{b}_{i}"] = x
                 if len(found) == len(wanted):

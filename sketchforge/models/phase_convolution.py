@@ -4,7 +4,11 @@ After nearest-neighbour ×2 the three rows that a kernel sees are two rows of th
 of the four phases of the result (even or odd row, even or odd column) is a 2x2 convolution of the small map: 4/9 of
 the multiplications, and no large map in between. Equal up to rounding.
 
-Shape letters: B batch, C channels in, D channels out, H, W height and width of the small map.
+Maps have a border: one pixel all around, which repeats the outermost ones, so that no convolution needs a copy of
+its input with a border put on.
+
+Shape letters: B batch, C channels in, D channels out, H, W height and width of the small map without its border,
+h, w those of the result.
 """
 
 from __future__ import annotations
@@ -26,23 +30,27 @@ class UpsampledConvolution:
         self.phases = phase_weight(self.weight)
 
     def add_to(self, result: Tensor, small: Tensor) -> Tensor:
-        """result (B,D,h,w), changed in place, += the convolution of small (B,C,H,W) at size h, w."""
-        (height, width), size = small.shape[2:], result.shape[2:]
+        """result (B,D,h+2,w+2), changed in place, += the convolution of small (B,C,H+2,W+2) at size h, w.
+
+        What comes to lie in the border of the result has no meaning; see `repeat_border`.
+        """
+        height, width, channels = small.shape[2] - 2, small.shape[3] - 2, result.shape[1]
+        size = result.shape[2] - 2, result.shape[3] - 2
         if size != (2 * height, 2 * width):
-            return result.add_(F.conv2d(bordered(F.interpolate(small, size=size, mode="nearest")), self.weight))
-        found = F.conv2d(bordered(small), self.phases).permute(0, 2, 3, 1)  # all phases of each 2x2 window
-        pixels, channels = result.permute(0, 2, 3, 1), result.shape[1]
-        for row in (0, 1):
-            for column in (0, 1):
-                first = (2 * row + column) * channels
-                phase = found[:, row : row + height, column : column + width, first : first + channels]
-                pixels[:, row::2, column::2] += phase
+            large = F.interpolate(without_border(small), size=size, mode="nearest")
+            return result.add_(F.conv2d(bordered(large, 2), self.weight))
+        # The window over rows i-1 and i of the small map makes row 2i-1, by the odd kernels, and row 2i: with the
+        # border these two are one pair of rows of the result, and so are its columns.
+        found = F.conv2d(small, self.phases).permute(0, 2, 3, 1)
+        pairs = found.unflatten(3, (2, 2 * channels)).transpose(2, 3)
+        pixels = result.permute(0, 2, 3, 1)
+        pixels.view(len(result), height + 1, 2, width + 1, 2 * channels).add_(pairs)
         return result
 
 
 def phase_weight(weight: Tensor) -> Tensor:
-    """(D,C,3,3) -> (4D,C,2,2): kernels of the phases (even, even), (even, odd), (odd, even), (odd, odd)."""
-    kernels = [_halved(_halved(weight, 2, row), 3, column) for row in (0, 1) for column in (0, 1)]
+    """(D,C,3,3) -> (4D,C,2,2): kernels of the phases (odd, odd), (odd, even), (even, odd), (even, even)."""
+    kernels = [_halved(_halved(weight, 2, row), 3, column) for row in (1, 0) for column in (1, 0)]
     return torch.cat(kernels).contiguous(memory_format=torch.channels_last)
 
 
@@ -52,6 +60,36 @@ def _halved(weight: Tensor, dim: int, phase: int) -> Tensor:
     return torch.stack([first, middle + last] if phase == 0 else [first + middle, last], dim)
 
 
-def bordered(x: Tensor) -> Tensor:
-    """(B,C,H,W) -> (B,C,H+2,W+2), the border repeated."""
-    return F.pad(x, (1, 1, 1, 1), mode="replicate")
+def bordered(x: Tensor, width: int = 1) -> Tensor:
+    """(B,C,H,W) -> (B,C,H+2·width,W+2·width), the outermost pixels repeated; channels last."""
+    return F.pad(x, (width,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
+
+
+def without_border(x: Tensor) -> Tensor:
+    """(B,C,H+2,W+2) -> (B,C,H,W), a view."""
+    return x[:, :, 1:-1, 1:-1]
+
+
+def repeat_border(x: Tensor) -> Tensor:
+    """Put the outermost pixels of the map into its border, in place."""
+    x[:, :, 0] = x[:, :, 1]
+    x[:, :, -1] = x[:, :, -2]
+    x[:, :, :, 0] = x[:, :, :, 1]
+    x[:, :, :, -1] = x[:, :, :, -2]
+    return x
+
+
+def one_channel_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """3x3 convolution to a single channel: (B,C,H+2,W+2), weight (1,C,3,3), bias (1) -> (B,1,H,W).
+
+    As nine maps, one for each place of the kernel, made by one matrix product and added with the shift of that place:
+    convolutions with so few results leave most of a processor's lanes empty, and take four times as long.
+    """
+    height, width = x.shape[2] - 2, x.shape[3] - 2
+    places = weight[0].permute(1, 2, 0).flatten(0, 1)  # (9,C)
+    maps = torch.matmul(places, x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)).unflatten(2, x.shape[2:])
+    result = maps[:, 0, :height, :width] + bias
+    for place in range(1, 9):
+        row, column = divmod(place, 3)
+        result += maps[:, place, row : row + height, column : column + width]
+    return result[:, None]

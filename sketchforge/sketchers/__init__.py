@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
 
 
 class Sketcher(Protocol):
@@ -20,9 +20,9 @@ class Sketcher(Protocol):
     styles: tuple[str, ...]
     digests: Mapping[str, str]
 
-    def draw(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 (B, 3, H, W) in [-1, 1], on the sketcher's device -> float (B, N, 1, H, W) in [0, 1].
+    def draw(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 (B,H,W,3) RGB -> uint8 (B,N,H,W) in grey, 255 = paper, 0 = ink.
 
-        1 is paper and 0 is ink.
+        Raises SketchforgeError when memory runs out, or what is drawn are not numbers.
         """
         ...

@@ -7,11 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
-from sketchforge.images import to_uint8
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
 # The automatic rule sets thresholds by the image's own gradients, as MATLAB's edge(I, "canny") does: the
 # upper one is what a fixed share of the pixels stays below, the lower one 0.4 of it. MATLAB's share is 0.7;
@@ -43,13 +41,11 @@ class CannySketcher:
             raise UsageError(f"--canny-low {low:g} lies above --canny-high {high:g}")
         self.low, self.high, self.blur = low, high, blur
 
-    def draw(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 (B, 3, H, W) in [-1, 1] -> float32 (B, 1, 1, H, W), every value 0 (ink) or 1 (paper)."""
+    def draw(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 (B,H,W,3) RGB -> uint8 (B,1,H,W), every value 0 (ink) or 255 (paper)."""
         import numpy as np
-        import torch
 
-        edges = np.stack([self.edges(image) for image in to_uint8(images)])
-        return torch.from_numpy(1 - edges.astype(np.float32))[:, None, None].to(images.device)
+        return np.stack([np.where(self.edges(image), np.uint8(0), np.uint8(255)) for image in pixels])[:, None]
 
     def edges(self, image: np.ndarray) -> np.ndarray:
         """uint8 HxWx3 RGB -> bool HxW, True on edges."""

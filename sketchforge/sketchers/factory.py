@@ -31,6 +31,8 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
     odd = [name for name, value in given.items() if value is not None] if options.method != "canny" else []
     if options.edge_weights is not None and options.method in ("tom", "canny"):
         odd.append("--edge-weights")
+    if options.precision != "float32" and options.method == "canny":
+        odd.append("--precision")
     if odd:
         raise UsageError(f"{odd[0]}: has no meaning with --method {options.method}")
     if options.method == "canny":
@@ -41,11 +43,14 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         return ReadySketcher(canny, "cpu", recorded)
     if options.method not in METHODS:
         raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")
-    from sketchforge.device import choose_device, set_threads
+    from sketchforge.device import choose_device, choose_precision, set_threads
 
     device = choose_device(options.device)
+    precision = choose_precision(options.precision, device)
     threads = set_threads(options.threads)
     recorded: dict[str, object] = {"device": device.type}
+    if options.precision != "float32":
+        recorded["precision"] = options.precision
     if options.method != "tom" or device.type != "cpu":  # there TOM draws every image alone, on one thread
         # Sums are split by thread and batch, so both decide the last bits of a sketch.
         recorded |= {"batch_size": options.batch_size, "threads": threads}
@@ -55,10 +60,11 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
 
         weights = edge_weights_path(options.method, options.edge_weights)
         # Not the path: the digest says which weights they are, wherever they lie.
-        return ReadySketcher(EdgeSketcher.from_file(options.method, weights, device), str(device), recorded)
+        edges = EdgeSketcher.from_file(options.method, weights, device, precision)
+        return ReadySketcher(edges, str(device), recorded)
     from sketchforge.sketchers.tom import TomSketcher
     from sketchforge.tom_run import find_run
 
     recorded["checkpoints"] = options.checkpoints
-    sketcher = TomSketcher.from_run(find_run(options.tom), options.checkpoints, device)
+    sketcher = TomSketcher.from_run(find_run(options.tom), options.checkpoints, device, precision)
     return ReadySketcher(sketcher, str(device), recorded)

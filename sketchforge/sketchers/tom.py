@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
+from sketchforge.sketchers.tensors import drawn_pixels
 from sketchforge.threads import thread_map
 from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.weights import encoder_digest, read_encoder
@@ -21,28 +23,34 @@ from sketchforge.weights import encoder_digest, read_encoder
 class TomSketcher:
     """N styles, one per generator; see `Sketcher` for the contract.
 
-    encoder: frozen; generators: in eval mode, fed with taps of that encoder; styles: their names.
+    encoder: frozen; generators: in eval mode, fed with taps of that encoder; styles: their names; precision: what they
+    compute in.
     """
 
     method = "tom"
 
     def __init__(
-        self, encoder: Encoder, generators: Sequence[nn.Module], styles: Sequence[str], device: torch.device
+        self,
+        encoder: Encoder,
+        generators: Sequence[nn.Module],
+        styles: Sequence[str],
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
     ) -> None:
-        self.encoder = encoder.to(device, memory_format=torch.channels_last)
-        self.generators = [
-            generator.eval().to(device, memory_format=torch.channels_last) for generator in generators
-        ]
-        self.drawings = [ready_to_draw(generator) for generator in self.generators]
-        self._map = thread_map(torch.get_num_threads()) if device.type == "cpu" else map
-        self.styles = tuple(styles)
+        self.styles, self.device, self.precision = tuple(styles), device, precision
         self.taps = sorted({tap for generator in generators for tap in generator.taps})
         self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
             style: digest_of(generator.state_dict()) for style, generator in zip(styles, generators, strict=True)
         }
+        self.encoder = encoder.to(device, precision, memory_format=torch.channels_last)
+        self.generators = [generator.eval().to(device) for generator in generators]
+        self.drawings = [ready_to_draw(generator, precision) for generator in self.generators]
+        self._map = thread_map(torch.get_num_threads()) if device.type == "cpu" else map
 
     @classmethod
-    def from_run(cls, run: Path, count: int, device: torch.device) -> TomSketcher:
+    def from_run(
+        cls, run: Path, count: int, device: torch.device, precision: torch.dtype = torch.float32
+    ) -> TomSketcher:
         """The first `count` snapshots of a finished run; they are stored so that any first few differ most.
 
         Raises UsageError when the run has fewer, SketchforgeError when there is no finished run or a file of it is
@@ -78,9 +86,12 @@ class TomSketcher:
                                        "train again with --fresh")
             _check_taps(path, generator, encoder)
             generators.append(generator)
-        return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device)
+        return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device, precision)
 
-    def draw(self, images: Tensor) -> Tensor:
+    def draw(self, pixels: np.ndarray) -> np.ndarray:
+        return drawn_pixels(self.sketches, pixels, self.device, self.method)
+
+    def sketches(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
         # On a CPU one by one: the maps of one image fit its caches, those of eight do not.
         parts = images.split(1 if images.device.type == "cpu" else len(images))
@@ -90,7 +101,7 @@ class TomSketcher:
             count = len(self.drawings)
             sketches = torch.cat([
                 torch.stack(drawn[at : at + count], dim=1) for at in range(0, len(drawn), count)
-            ])
+            ]).float()  # fmt: skip
             if sketches.shape[-2:] != images.shape[-2:]:
                 # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
                 height, width = images.shape[-2:]
@@ -101,7 +112,7 @@ class TomSketcher:
     @torch.inference_mode()
     def _prepared(self, images: Tensor) -> dict[str, Tensor]:
         """All generators of a run are of one kind, so what they are fed is prepared once."""
-        features = self.encoder(images.contiguous(memory_format=torch.channels_last), self.taps)
+        features = self.encoder(images.to(self.precision, memory_format=torch.channels_last), self.taps)
         return self.drawings[0].prepare(features)
 
 
