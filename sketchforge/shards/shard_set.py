@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards import schema
+from sketchforge.shards import schema, tar_headers
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
@@ -228,16 +228,16 @@ class OpenShard:
         -1 for none. Keys end at the first dot, as WebDataset has it."""
         expected = self._shards.shard_sizes[self._number]
         keys: list[str] = []
-        spans = np.full((expected + 1, len(self._columns), 2), -1, np.int64)  # one more than there should be
+        spans = np.full((expected, len(self._columns), 2), -1, np.int64)
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as tar:
-                while len(keys) <= expected and (info := tar.next()) is not None:
-                    tar.members.clear()  # tarfile would keep every header
-                    key, dot, end = info.name.partition(".")
-                    if not keys or keys[-1] != key:
-                        keys.append(key)
-                    if (column := self._columns.get(dot + end)) is not None:
-                        spans[len(keys) - 1, column] = info.offset_data, info.size
+            for name, offset, size in tar_headers.members(self._file):
+                key, dot, end = name.partition(".")
+                if not keys or keys[-1] != key:
+                    keys.append(key)
+                    if len(keys) > expected:
+                        break
+                if (column := self._columns.get(dot + end)) is not None:
+                    spans[len(keys) - 1, column] = offset, size
         except (OSError, tarfile.TarError) as error:
             raise self._shards.damaged(self._number, f"cannot be read as a tar ({error})") from error
         if len(keys) != expected:
