@@ -12,6 +12,7 @@ libraries      what `render` with TOM draws with: `import click, numpy, cv2, PIL
                safetensors.torch`.
 render         `sketchforge render` of one photo of 256 pixels, ten sketches, TOM's built-in snapshots.
 render again   the same command on the finished folder: nothing is left to be drawn.
+few libraries  the same imports without torch's: what `render` with Canny cannot do without.
 canny          the same photo with `--method canny`.
 
 Where something has become slow, `python -X importtime -m sketchforge --help` says which import it is.
@@ -36,12 +37,13 @@ sys.path.insert(0, str(ROOT))
 from sketchforge.pictures import encode_jpeg  # noqa: E402
 from sketchforge.samples.photos import load_photos  # noqa: E402
 
-LIBRARIES = "import click, numpy, cv2, PIL.Image, torch, safetensors.torch"
+FEW_LIBRARIES = "import click, numpy, cv2, PIL.Image"
+LIBRARIES = f"{FEW_LIBRARIES}, torch, safetensors.torch"
 RATIOS = {
     "help / click": ("help", "click"),
     "render / libraries": ("render", "libraries"),
     "render again / libraries": ("render again", "libraries"),
-    "canny / libraries": ("canny", "libraries"),
+    "canny / few libraries": ("canny", "few libraries"),
 }
 
 
@@ -65,6 +67,7 @@ def one_round(photo: Path, work: Path) -> dict[str, float]:
         "libraries": timed("-c", LIBRARIES),
         "render": timed(*render),
         "render again": timed(*render),
+        "few libraries": timed("-c", FEW_LIBRARIES),
         "canny": timed(*canny),
     }
 
