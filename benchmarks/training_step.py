@@ -58,7 +58,7 @@ from trainers.tom import Batch, Tom  # noqa: E402
 from trainers.tom_inputs import drawing_readers, photo_readers  # noqa: E402
 from trainers.tom_recipe import RECIPES  # noqa: E402
 
-# (side, batch) by kind of device. On a CPU their steps at 256² take minutes a round.
+# (side, batch) by kind of device. On a CPU a step of theirs on 16 pictures of 256² would take minutes.
 LAYOUTS = {
     "tom": {"cpu": (256, 4), "cuda": (256, 4)},
     "ae": {"cpu": (128, 4), "cuda": (256, 16)},

@@ -221,3 +221,24 @@ def test_the_medians_are_of_seconds_and_of_the_ratios_of_each_round(modules, mon
     found = command.measured({name: named(name) for name in spent}, 3, CPU)
     assert found["seconds_a_step"] == {"ours": 2, "theirs": 6}
     assert found["times as fast"] == 3  # of 8, 3 and 1
+
+
+def test_theirs_get_the_memory_format_that_is_quicker(modules, monkeypatch):
+    """Elsewhere than on a CPU both are tried."""
+    command = modules["training_step"]
+    quicker = torch.channels_last
+
+    class Procedure:
+        def __init__(self, size, distance, device, memory_format):
+            self.memory_format = memory_format
+
+        def step(self, number, batch): ...
+
+    def seconds(side, first, count, device):
+        return 1.0 if side.step.func.__self__.memory_format == quicker else 2.0
+
+    monkeypatch.setattr(command, "random_lpips", lambda device: None)
+    monkeypatch.setattr(command, "seconds_a_step", seconds)
+    for device, expected in (("meta", quicker), ("cpu", torch.contiguous_format)):
+        layout = command.Layout(64, 2, 1, torch.device(device), "demo", torch.float32)
+        assert command.in_quicker_memory_format(Procedure, layout, {}).memory_format == expected
