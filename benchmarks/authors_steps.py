@@ -58,7 +58,7 @@ class AuthorsAutoEncoding:
     def step(self, number: int, batch: Mapping[str, Tensor]) -> None:
         """batch: "image", "style_view" (B,3,S,S), "sketch" and its VARIANTS (B,1,S,S), "label" int64 (B,)."""
         self._update(self._self_supervised(batch))
-        # Of the second step is known that it is a plain auto-encoder's on one of three sketches, not its loss:
+        # Of the second step is known that a plain auto-encoder learns from one of three sketches, not the loss:
         # here the paper's, a squared error. LPIPS would take more time, so this is to their advantage.
         model, image = self.model, batch["image"]
         self._update(F.mse_loss(model(batch[VARIANTS[number % 3]], image), image))

@@ -1,4 +1,4 @@
-"""What a training step is timed beside: the authors' networks have the known sizes, their steps train them."""
+"""What a training step is timed beside: the authors' networks have the known sizes, their steps train all."""
 
 import importlib
 import json
