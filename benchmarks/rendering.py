@@ -24,6 +24,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from sketchforge.pictures import encode_sketches, prepare  # noqa: E402
 from sketchforge.render import render  # noqa: E402
 from sketchforge.report.hardware import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
+from sketchforge.sketchers import Drawing  # noqa: E402
 from sketchforge.sketchers.edges import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
 from sketchforge.sources import ImageSource, find_images  # noqa: E402
@@ -89,7 +91,7 @@ class Stages:
     def __init__(self, images: list[ImageSource], options: RenderOptions, ready: ReadySketcher, cores: int) -> None:
         self.images, self.options, self.ready, self.cores = images, options, ready, cores
         self.prepared = [prepare(image, options.size, options.fit) for image in images]
-        self.sketches = list(ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])))
+        self.sketches = list(ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])).result())
 
     def decode(self) -> float:
         with worker_pool(self.cores, 300) as pool:
@@ -103,8 +105,12 @@ class Stages:
     def draw(self) -> float:
         pixels, size = [one.pixels for one in self.prepared], self.options.batch_size
         start = time.perf_counter()
+        begun = deque[Drawing]()
         for at in range(0, len(pixels), size):
-            self.ready.sketcher.draw(np.stack(pixels[at : at + size]))
+            begun.append(self.ready.sketcher.draw(np.stack(pixels[at : at + size])))
+            if len(begun) > 1:  # as `render` does: the next batch has been begun
+                begun.popleft().result()
+        begun[0].result()
         return time.perf_counter() - start
 
     def encode(self, folder: Path) -> float:
@@ -154,7 +160,7 @@ def one_round(work: Path, size: int, stages: Stages, authors: Authors, hed: Edge
     found["authors"] = spent / len(paths) / AUTHORS_SNAPSHOTS * options.checkpoints
     images = np.stack([one.pixels for one in stages.prepared[:8]])
     # Of batches of one and of eight the faster.
-    alone, together = seconds(lambda: [hed.draw(image[None]) for image in images]), seconds(hed.draw, images)
+    alone, together = seconds(lambda: [hed.draw(image[None]).result() for image in images]), seconds(lambda: hed.draw(images).result())
     found["hed"] = min(alone, together) / len(images)
     for name, stage in (("decode", stages.decode), ("draw", stages.draw)):
         found[name] = stage() / count

@@ -1,7 +1,7 @@
 """The moving parts of a rendering: decode -> draw -> encode, overlapping, few images in flight.
 
-Worker processes decode and encode while this process draws. Records come out in plan order, so nothing about
-them depends on how many workers there are or how fast each is.
+Worker processes decode and encode while this process draws, one batch ahead of what it hands on. Records come out in
+plan order, so nothing about them depends on how many workers there are or how fast each is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,15 @@ from sketchforge.options import RenderOptions
 from sketchforge.pictures import Prepared, encode_sketches, prepare
 from sketchforge.shards.plan import PlannedShard, plan_batches
 from sketchforge.shards.writer import Record
+from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.sources import ImageSource
 from sketchforge.workers import Task, WorkerLost, WorkerPool
 
 # One input on its way: its record so far, and its sketches where they are still being encoded.
-_Pending = tuple[Record, "Task | None"]
+_Pending = tuple[Record, Task | None]
+# Images that are drawn together, their drawing (None where they could not be read), and when it was begun.
+_Lot = tuple[Sequence[tuple[ImageSource, Prepared]], Drawing | None, float]
 
 
 def records(
@@ -39,11 +43,12 @@ def records(
     window = 2 * options.batch_size + 2 * num_workers
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
     pending: deque[_Pending] = deque()
-    for batch in _prepared(batches, options, pool, max(1, window // options.batch_size)):
-        images = [(image, _prepared_by(task, pool)) for image, task in batch]
-        pending.extend(_draw_batch(images, ready, options, pool))
-        while pending and (len(pending) > window or _is_done(pending[0])):
-            yield _finish(pending.popleft(), pool)
+    prepared = _prepared(batches, options, pool, max(1, window // options.batch_size))
+    with closing(_drawn(prepared, ready, options, pool)) as drawn:
+        for one in drawn:
+            pending.append(one)
+            while pending and (len(pending) > window or _is_done(pending[0])):
+                yield _finish(pending.popleft(), pool)
     while pending:
         yield _finish(pending.popleft(), pool)
 
@@ -60,31 +65,68 @@ def _prepared(
     yield from ahead
 
 
-def _draw_batch(
-    images: Sequence[tuple[ImageSource, Prepared]],
+def _drawn(
+    batches: Iterator[Sequence[tuple[ImageSource, Task]]],
     ready: ReadySketcher,
     options: RenderOptions,
     pool: WorkerPool,
 ) -> Iterator[_Pending]:
-    """Draw a batch, images of equal size that follow one another together, and send the sketches off."""
-    for size, run in itertools.groupby(images, key=lambda item: _size(item[1])):
-        run = list(run)
-        if size is None:
-            for image, prepared in run:
-                yield _record(image, prepared), None
-            continue
-        start = time.perf_counter()
-        sketches = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in run]))
-        spent = (time.perf_counter() - start) / len(run)
-        for (image, prepared), drawn in zip(run, sketches, strict=True):
-            record = replace(
-                _record(image, prepared),
-                image=prepared.jpeg,
-                caption=prepared.caption,
-                about=_about(image, prepared, ready),
-                seconds={"decode": prepared.seconds, "draw": spent},
-            )
-            yield record, pool.submit(encode_sketches, drawn, options.thresholds)
+    """Images in order, drawn, their sketches sent off. While one lot is seen to, the next one is being drawn.
+
+    A lot are images of a batch that follow one another and are of equal size.
+    """
+    begun: deque[_Lot] = deque()
+    free = 0.0  # when the sketcher was done with the lot before
+    try:
+        for images in _lots(batches, pool):
+            size = _size(images[0][1])
+            drawing = None
+            start = time.perf_counter()
+            if size is not None:
+                drawing = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in images]))
+            begun.append((images, drawing, start))
+            if len(begun) > 1:
+                free = yield from _sent_off(begun[0], free, ready, options, pool)
+                begun.popleft()
+        while begun:
+            free = yield from _sent_off(begun[0], free, ready, options, pool)
+            begun.popleft()
+    finally:
+        for _, drawing, _ in begun:
+            if drawing is not None:
+                drawing.cancel()
+
+
+def _lots(
+    batches: Iterator[Sequence[tuple[ImageSource, Task]]], pool: WorkerPool
+) -> Iterator[list[tuple[ImageSource, Prepared]]]:
+    for batch in batches:
+        images = [(image, _prepared_by(task, pool)) for image, task in batch]
+        for _, lot in itertools.groupby(images, key=lambda item: _size(item[1])):
+            yield list(lot)
+
+
+def _sent_off(
+    lot: _Lot, free: float, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
+) -> Generator[_Pending, None, float]:
+    """The lot's images, and when its drawing was done; their time is what the sketcher spent on nothing else."""
+    images, drawing, start = lot
+    if drawing is None:
+        for image, prepared in images:
+            yield _record(image, prepared), None
+        return free
+    sketches, done = drawing.result(), time.perf_counter()
+    spent = (done - max(start, free)) / len(images)
+    for (image, prepared), drawn in zip(images, sketches, strict=True):
+        record = replace(
+            _record(image, prepared),
+            image=prepared.jpeg,
+            caption=prepared.caption,
+            about=_about(image, prepared, ready),
+            seconds={"decode": prepared.seconds, "draw": spent},
+        )
+        yield record, pool.submit(encode_sketches, drawn, options.thresholds)
+    return done
 
 
 def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:

@@ -229,7 +229,7 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarr
     height, width = image.shape[:2]
     missing = [max(0, LEAST_DRAWN - length) for length in (height, width)]
     whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    grey = np.ascontiguousarray(sketcher.draw(whole[None])[0, 0, :height, :width])
+    grey = np.ascontiguousarray(sketcher.draw(whole[None]).result()[0, 0, :height, :width])
     return bilevel(grey, RenderOptions.threshold, TOM_CORE)
 
 

@@ -7,14 +7,12 @@ waits once, and gives the same numbers for any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
 
 
-def thread_map(threads: int) -> Callable[..., Iterator[Any]]:
-    """`map`, with calls on so many threads, on each of which torch computes with one thread."""
+def thread_pool(threads: int) -> Executor:
+    """Calls in the order of their submission, on so many threads; on each of them torch computes with one thread."""
     import torch
 
     ready = Barrier(threads + 1)
@@ -30,4 +28,4 @@ def thread_map(threads: int) -> Callable[..., Iterator[Any]]:
         pool.submit(begin)
     ready.wait()
     torch.set_num_threads(threads)  # of this thread, and of libraries that know one number only
-    return pool.map
+    return pool

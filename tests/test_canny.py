@@ -17,7 +17,7 @@ def square(ink: int = 40, paper: int = 220) -> np.ndarray:
     "sketcher", [CannySketcher(), CannySketcher(50, 100, 1.0), CannySketcher(50, 100, 0.0)]
 )
 def test_a_square_is_drawn_by_its_border(sketcher):
-    sketch = sketcher.draw(square()[None])
+    sketch = sketcher.draw(square()[None]).result()
     assert sketch.shape == (1, 1, 64, 64)
     ink = sketch[0, 0] == 0
     rows, columns = np.nonzero(ink)
@@ -29,7 +29,7 @@ def test_a_square_is_drawn_by_its_border(sketcher):
 
 
 def test_values_are_ink_or_paper():
-    drawn = CannySketcher().draw(square()[None])
+    drawn = CannySketcher().draw(square()[None]).result()
     assert drawn.dtype == np.uint8 and set(np.unique(drawn)) == {0, 255}
 
 
@@ -37,20 +37,20 @@ def test_flat_and_nearly_flat_pictures_stay_white():
     rng = np.random.default_rng(0)
     flat = np.full((64, 64, 3), 128, np.uint8)
     noisy = flat + rng.integers(0, 2, flat.shape, np.uint8)
-    assert CannySketcher().draw(np.stack([flat, noisy])).min() == 255
+    assert CannySketcher().draw(np.stack([flat, noisy])).result().min() == 255
 
 
 def test_an_image_is_drawn_the_same_in_any_batch():
     pictures = [square(), square(0, 255), square(100, 130)]
-    together = CannySketcher().draw(np.stack(pictures))
-    alone = [CannySketcher().draw(picture[None])[0] for picture in pictures]
+    together = CannySketcher().draw(np.stack(pictures)).result()
+    alone = [CannySketcher().draw(picture[None]).result()[0] for picture in pictures]
     assert all((one == other).all() for one, other in zip(together, alone, strict=True))
 
 
 def test_higher_thresholds_draw_less():
     faint = square(120, 136)
-    assert CannySketcher(10, 20).draw(faint[None]).min() == 0
-    assert CannySketcher(200, 400).draw(faint[None]).min() == 255
+    assert CannySketcher(10, 20).draw(faint[None]).result().min() == 0
+    assert CannySketcher(200, 400).draw(faint[None]).result().min() == 255
 
 
 def test_thresholds_that_make_no_pair_are_refused():

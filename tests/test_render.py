@@ -15,9 +15,10 @@ from sketchforge import render as rendering
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import fit_square, read_image
 from sketchforge.render import plan_render
+from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
-from sketchforge.sketchers.tensors import drawn_pixels
+from sketchforge.sketchers.tensors import drawn_on
 
 
 def test_twice_gives_the_same_bytes(rendered, tmp_path):
@@ -132,7 +133,8 @@ class Shades:
     def draw(self, pixels):
         self.batches.append(pixels.shape)
         tones = np.array([204, 153], np.uint8)[:, None, None]
-        return np.broadcast_to(tones, (len(pixels), 2, *pixels.shape[1:3])).copy()
+        drawn = np.broadcast_to(tones, (len(pixels), 2, *pixels.shape[1:3])).copy()
+        return Drawing(lambda: drawn)
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
     def nothing(images):
         return torch.full((len(images), 2, 1, 48, 48), torch.nan)
 
-    monkeypatch.setattr(Shades, "draw", lambda self, pixels: drawn_pixels(nothing, pixels, torch.device("cpu"), "tom"))
+    monkeypatch.setattr(Shades, "draw", lambda self, pixels: drawn_on(torch.device("cpu"), nothing, pixels, "tom"))
     with pytest.raises(SketchforgeError, match="not numbers"):
         render_again(rendered, tmp_path / "out", method="tom")
     assert list(contents(tmp_path / "out")) == ["manifest.json"]

@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from sketchforge.threads import thread_map
+from sketchforge.threads import thread_pool
 
 
 def test_calls_share_so_many_threads_each_with_one_of_torchs():
@@ -17,7 +17,7 @@ def test_calls_share_so_many_threads_each_with_one_of_torchs():
             torch.ones(300, 300) @ torch.ones(300, 300)
             return threading.current_thread().name, torch.get_num_threads()
 
-        found = list(thread_map(3)(look, range(6)))
+        found = list(thread_pool(3).map(look, range(6)))
         assert {count for _, count in found} == {1}
         assert len({name for name, _ in found}) == 3
         assert torch.get_num_threads() == 3, "the caller's own number is left alone"
@@ -26,4 +26,4 @@ def test_calls_share_so_many_threads_each_with_one_of_torchs():
 
 
 def test_results_come_in_order():
-    assert list(thread_map(1)(lambda a, b: a - b, [5, 7, 9], [1, 2, 3])) == [4, 5, 6]
+    assert list(thread_pool(1).map(lambda a, b: a - b, [5, 7, 9], [1, 2, 3])) == [4, 5, 6]

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import weakref
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from conftest import contents
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_tensor
+from sketchforge.images import to_tensor, to_uint8
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.pictures import encode_png
 from sketchforge.render import render
@@ -176,7 +178,7 @@ def test_render_refuses_other_generators_in_the_same_folder(run, photos, own_run
 
 def test_bfloat16_draws_nearly_the_same():
     photos = np.stack([picture[::4, ::4] for _, picture in load_photos()[:3]])
-    full, half = (TomSketcher.from_run(builtin_run(), 2, CPU, precision).draw(photos)
+    full, half = (TomSketcher.from_run(builtin_run(), 2, CPU, precision).draw(photos).result()
                   for precision in (torch.float32, torch.bfloat16))  # fmt: skip
     assert full.dtype == half.dtype == np.uint8 and full.shape == (3, 2, 64, 64)
     differences = np.abs(full.astype(int) - half)
@@ -191,3 +193,61 @@ def test_precision_is_part_of_what_a_folder_was_drawn_with(run, photos, tmp_path
         render(replace(options, precision="bfloat16"))
     with pytest.raises(UsageError, match="--precision float8: expected float32 or bfloat16"):
         render(replace(options, precision="float8"))
+
+
+def test_a_batch_is_begun_while_another_is_not_done(run, images):
+    """And comes out as it does alone; what is cancelled is not drawn any more."""
+    sketcher = TomSketcher.from_run(run, 4, CPU)
+    pixels = to_uint8(images)
+    expected = [sketcher.draw(pixels[at : at + 2]).result() for at in (0, 2, 4)]
+    begun = [sketcher.draw(pixels[at : at + 2]) for at in (0, 2, 4)]
+    for drawing, alone in reversed(list(zip(begun, expected, strict=True))):
+        assert np.array_equal(drawing.result(), alone)
+    given_up = [sketcher.draw(pixels) for _ in range(5)][-1]
+    given_up.cancel()
+    with pytest.raises(CancelledError):
+        given_up.result()
+    assert np.array_equal(sketcher.draw(pixels[:2]).result(), expected[0])
+
+
+def test_whole_batches_as_on_a_gpu_draw_the_same(run, images):
+    sketcher = TomSketcher.from_run(run, 3, CPU)
+    one_by_one = sketcher.draw(to_uint8(images)).result()
+    sketcher._pool = None
+    together = sketcher.draw(to_uint8(images)).result()
+    assert together.shape == one_by_one.shape
+    assert np.abs(together.astype(int) - one_by_one).max() <= 1
+
+
+def test_no_more_images_are_prepared_than_threads_wait_for(run, images, monkeypatch):
+    """Their maps are what takes memory: it must not grow with the batch."""
+    sketcher = TomSketcher.from_run(run, 2, CPU)
+    alive, most = weakref.WeakSet(), []
+    prepare = TomSketcher._prepared
+
+    def prepared(self, image):
+        found = Maps(prepare(self, image))
+        alive.add(found)
+        most.append(len(alive))
+        return found
+
+    monkeypatch.setattr(TomSketcher, "_prepared", prepared)
+    sketcher.draw(np.repeat(to_uint8(images), 4, axis=0)).result()
+    assert len(most) == 24 and max(most) <= 2 * sketcher._threads + 1
+
+
+class Maps(dict):
+    """A dict that can be referred to weakly."""
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_gpu_draws_nearly_the_same(run, images, precision):
+    pixels = to_uint8(images)
+    expected = TomSketcher.from_run(run, 3, CPU).draw(pixels).result()
+    sketcher = TomSketcher.from_run(run, 3, torch.device("cuda"), precision)
+    begun = [sketcher.draw(pixels) for _ in range(3)]
+    for drawing in begun:
+        assert np.abs(drawing.result().astype(int) - expected).mean() < 2

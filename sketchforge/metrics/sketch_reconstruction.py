@@ -70,7 +70,8 @@ class Redrawing:
         result = np.empty((len(pictures), self.size, self.size), np.uint8)
         for style in sorted(set(styles)):
             places = [place for place, one in enumerate(styles) if one == style]
-            for place, grey in zip(places, self.sketchers[style].draw(large[places])[:, 0], strict=True):
+            drawn = self.sketchers[style].draw(large[places]).result()
+            for place, grey in zip(places, drawn[:, 0], strict=True):
                 result[place] = bilevel(grey, *self.thresholds) if self.thresholds else grey
         return result
 

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A batch that is being drawn, while others are begun.
+
+    `result` waits for its sketches, uint8 (B,N,H,W) in grey, 255 = paper, 0 = ink; it raises SketchforgeError when memory
+    runs out, or what is drawn are not numbers. `cancel` gives up whatever has not been begun; there is no result then.
+    """
+
+    result: Callable[[], np.ndarray]
+    cancel: Callable[[], None] = _nothing
 
 
 class Sketcher(Protocol):
@@ -20,9 +36,6 @@ class Sketcher(Protocol):
     styles: tuple[str, ...]
     digests: Mapping[str, str]
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 (B,H,W,3) RGB -> uint8 (B,N,H,W) in grey, 255 = paper, 0 = ink.
-
-        Raises SketchforgeError when memory runs out, or what is drawn are not numbers.
-        """
+    def draw(self, pixels: np.ndarray) -> Drawing:
+        """Begin to draw uint8 (B,H,W,3) RGB. Raises SketchforgeError as the result does."""
         ...

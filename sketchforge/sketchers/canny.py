@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
+from sketchforge.sketchers import Drawing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,11 +42,12 @@ class CannySketcher:
             raise UsageError(f"--canny-low {low:g} lies above --canny-high {high:g}")
         self.low, self.high, self.blur = low, high, blur
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray) -> Drawing:
         """uint8 (B,H,W,3) RGB -> uint8 (B,1,H,W), every value 0 (ink) or 255 (paper)."""
         import numpy as np
 
-        return np.stack([np.where(self.edges(image), np.uint8(0), np.uint8(255)) for image in pixels])[:, None]
+        drawn = np.stack([np.where(self.edges(image), np.uint8(0), np.uint8(255)) for image in pixels])[:, None]
+        return Drawing(lambda: drawn)
 
     def edges(self, image: np.ndarray) -> np.ndarray:
         """uint8 HxWx3 RGB -> bool HxW, True on edges."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.edge_weights import load_edge_network
-from sketchforge.sketchers.tensors import drawn_pixels
+from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.tensors import drawn_on
 
 
 class EdgeSketcher:
@@ -37,8 +38,8 @@ class EdgeSketcher:
         """Draw with the weights in `path`; SketchforgeError where they are not `method`'s."""
         return cls(method, load_edge_network(method, path), device, precision)
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
-        return drawn_pixels(self.sketches, pixels, self.device, self.method)
+    def draw(self, pixels: np.ndarray) -> Drawing:
+        return drawn_on(self.device, self.sketches, pixels, self.method)
 
     @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:

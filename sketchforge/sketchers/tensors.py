@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,20 +11,47 @@ from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import to_tensor
+from sketchforge.sketchers import Drawing
 
 
-@torch.inference_mode()
-def drawn_pixels(sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, device: torch.device, method: str) -> np.ndarray:
-    """uint8 (B,H,W,3) RGB -> uint8 (B,N,H,W), 255 = paper, by a function of tensors:
-    float32 (B,3,H,W) in [-1, 1] on `device` -> float (B,N,1,H,W) in [0, 1].
+def drawn_on(device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str) -> Drawing:
+    """uint8 (B,H,W,3) RGB, drawn by a function float32 (B,3,H,W) in [-1, 1] -> float (B,N,1,H,W) in [0, 1].
 
-    Raises SketchforgeError when the device runs out of memory, or values are not numbers.
+    On CUDA all of it is begun at once, the way back included, so that the device goes on with the next batch.
     """
+    with drawing_errors(pixels, device), torch.inference_mode():
+        grey, sound = levels(sketches(to_tensor(pixels).to(device)))
+        if device.type != "cuda":
+            return Drawing(lambda: checked(grey, sound, method))
+        # Copies that do not wait go to pinned memory, and are there when the event has passed.
+        found = grey.to("cpu", non_blocking=True), sound.to("cpu", non_blocking=True)
+        there = torch.cuda.current_stream(device).record_event()
+
+    def result() -> np.ndarray:
+        with drawing_errors(pixels, device):
+            there.synchronize()
+        return checked(*found, method)
+
+    return Drawing(result)
+
+
+def levels(sketches: Tensor) -> tuple[Tensor, Tensor]:
+    """float (B,N,1,H,W) in [0, 1] -> uint8 (B,N,H,W), and bool (): whether all of them are numbers."""
+    return sketches.float().mul(255).round().clamp(0, 255).byte()[:, :, 0], torch.isfinite(sketches).all()
+
+
+def checked(grey: Tensor, sound: Tensor, method: str) -> np.ndarray:
+    """`levels` as an array. Raises SketchforgeError where they were not numbers."""
+    if not sound:
+        raise SketchforgeError(f"{method} drew values that are not numbers; train it anew")
+    return grey.cpu().numpy()
+
+
+@contextmanager
+def drawing_errors(pixels: np.ndarray, device: torch.device) -> Iterator[None]:
+    """Say of a device that runs out of memory, in one line, what would help."""
     try:
-        drawn = sketches(to_tensor(pixels).to(device))
-        if not bool(torch.isfinite(drawn).all()):
-            raise SketchforgeError(f"{method} drew values that are not numbers; train it anew")
-        return drawn.float().mul(255).round().clamp(0, 255).byte()[:, :, 0].cpu().numpy()
+        yield
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             count, height, width = pixels.shape[:3]

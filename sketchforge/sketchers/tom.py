@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
-from sketchforge.sketchers.tensors import drawn_pixels
-from sketchforge.threads import thread_map
+from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.tensors import checked, drawing_errors, drawn_on, levels
+from sketchforge.threads import thread_pool
 from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.weights import encoder_digest, read_encoder
 
@@ -45,7 +48,8 @@ class TomSketcher:
         self.encoder = encoder.to(device, precision, memory_format=torch.channels_last)
         self.generators = [generator.eval().to(device) for generator in generators]
         self.drawings = [ready_to_draw(generator, precision) for generator in self.generators]
-        self._map = thread_map(torch.get_num_threads()) if device.type == "cpu" else map
+        self._threads = torch.get_num_threads()
+        self._pool = thread_pool(self._threads) if device.type == "cpu" else None
 
     @classmethod
     def from_run(
@@ -88,26 +92,47 @@ class TomSketcher:
             generators.append(generator)
         return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device, precision)
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
-        return drawn_pixels(self.sketches, pixels, self.device, self.method)
+    def draw(self, pixels: np.ndarray) -> Drawing:
+        if self._pool is None:
+            return drawn_on(self.device, self.sketches, pixels, self.method)
+        begun = self._begun(to_tensor(pixels))
+
+        def result() -> np.ndarray:
+            with drawing_errors(pixels, self.device):
+                return checked(*levels(self._finished(begun, pixels.shape[1:3])), self.method)
+
+        return Drawing(result, lambda: [one.cancel() for one in begun])
 
     def sketches(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
-        # On a CPU one by one: the maps of one image fit its caches, those of eight do not.
-        parts = images.split(1 if images.device.type == "cpu" else len(images))
-        prepared = list(self._map(self._prepared, parts))
-        drawn = list(self._map(_drawn, *zip(*itertools.product(prepared, self.drawings), strict=True)))
-        with torch.inference_mode():
-            count = len(self.drawings)
-            sketches = torch.cat([
-                torch.stack(drawn[at : at + count], dim=1) for at in range(0, len(drawn), count)
-            ]).float()  # fmt: skip
-            if sketches.shape[-2:] != images.shape[-2:]:
-                # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
-                height, width = images.shape[-2:]
-                missing = (0, width - sketches.shape[-1], 0, height - sketches.shape[-2])
-                sketches = nn.functional.pad(sketches, missing, value=1.0)
-            return sketches.add_(1).div_(2).clamp_(0, 1)
+        if self._pool is not None:
+            return self._finished(self._begun(images), images.shape[2:])
+        prepared = self._prepared(images)
+        return self._together([_drawn(drawing, prepared) for drawing in self.drawings], images.shape[2:])
+
+    def _begun(self, images: Tensor) -> list[Future[Tensor]]:
+        """Sketches of the first image by every generator, of the second one, and so on, each being drawn.
+
+        One by one: the maps of one image fit a processor's caches, those of eight do not. So many images are
+        prepared ahead that no thread waits for one, and no more, for these maps are what takes memory.
+        """
+        ahead = deque[Future[Mapping[str, Tensor]]]()
+        begun: list[Future[Tensor]] = []
+        for image in images.split(1):
+            if len(ahead) == self._threads:
+                begun += self._submitted(ahead.popleft())
+            ahead.append(self._pool.submit(self._prepared, image))
+        for prepared in ahead:
+            begun += self._submitted(prepared)
+        return begun
+
+    def _submitted(self, prepared: Future[Mapping[str, Tensor]]) -> list[Future[Tensor]]:
+        return [self._pool.submit(_drawn, drawing, prepared) for drawing in self.drawings]
+
+    def _finished(self, begun: Sequence[Future[Tensor]], size: Sequence[int]) -> Tensor:
+        count = len(self.drawings)
+        drawn = [one.result() for one in begun]
+        return torch.cat([self._together(drawn[at : at + count], size) for at in range(0, len(drawn), count)])
 
     @torch.inference_mode()
     def _prepared(self, images: Tensor) -> dict[str, Tensor]:
@@ -115,11 +140,22 @@ class TomSketcher:
         features = self.encoder(images.to(self.precision, memory_format=torch.channels_last), self.taps)
         return self.drawings[0].prepare(features)
 
+    @staticmethod
+    @torch.inference_mode()
+    def _together(drawn: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """N of (B,1,H',W') in [-1, 1] -> (B,N,1,H,W) in [0, 1]."""
+        sketches = torch.stack(drawn, dim=1).float()
+        if sketches.shape[-2:] != tuple(size):
+            # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
+            missing = (0, size[1] - sketches.shape[-1], 0, size[0] - sketches.shape[-2])
+            sketches = nn.functional.pad(sketches, missing, value=1.0)
+        return sketches.add_(1).div_(2).clamp_(0, 1)
+
 
 @torch.inference_mode()
-def _drawn(prepared: Mapping[str, Tensor], drawing: LeanDrawing | PaperDrawing) -> Tensor:
+def _drawn(drawing: LeanDrawing | PaperDrawing, prepared: Mapping[str, Tensor] | Future[Mapping[str, Tensor]]) -> Tensor:
     """(B,1,H',W') in [-1, 1], of the size that the generator makes."""
-    return drawing(prepared)
+    return drawing(prepared.result() if isinstance(prepared, Future) else prepared)
 
 
 def _others(run: Path) -> str:
