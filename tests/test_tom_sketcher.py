@@ -71,28 +71,29 @@ def test_the_encoder_looks_once_at_an_image_whatever_the_number_of_generators(ru
         sketcher = TomSketcher.from_run(run, count, CPU)
         calls = []
         sketcher.encoder.register_forward_hook(lambda *_: calls.append(1))
-        sketcher.sketches(images)
+        sketcher.draw(to_uint8(images)).result()
         assert len(calls) == len(images)
 
 
 def test_batch_size_does_not_matter(run, images):
     """On a CPU images are drawn one by one."""
     sketcher = TomSketcher.from_run(run, 4, CPU)
-    together = sketcher.sketches(images)
-    alone = torch.cat([sketcher.sketches(image[None]) for image in images])
-    assert torch.equal(together, alone)
+    together = sketcher.draw(to_uint8(images)).result()
+    alone = [sketcher.draw(image[None]).result()[0] for image in to_uint8(images)]
+    assert np.array_equal(together, alone)
 
 
 def test_fewer_snapshots_are_the_first_of_more(run, images):
     few, all_of_them = TomSketcher.from_run(run, 2, CPU), TomSketcher.from_run(run, 4, CPU)
     assert few.styles == all_of_them.styles[:2]
-    assert torch.equal(few.sketches(images), all_of_them.sketches(images)[:, :2])
+    pixels = to_uint8(images)
+    assert np.array_equal(few.draw(pixels).result(), all_of_them.draw(pixels).result()[:, :2])
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (65, 127), (33, 90)])
 def test_any_size(run, height, width):
-    image = torch.rand(1, 3, height, width) * 2 - 1
-    assert TomSketcher.from_run(run, 2, CPU).sketches(image).shape == (1, 2, 1, height, width)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
+    assert TomSketcher.from_run(run, 2, CPU).draw(pixels).result().shape == (1, 2, height, width)
 
 
 def test_sketches_are_those_of_the_generators(run, images):

@@ -95,53 +95,57 @@ class TomSketcher:
     def draw(self, pixels: np.ndarray) -> Drawing:
         if self._pool is None:
             return drawn_on(self.device, self.sketches, pixels, self.method)
-        begun = self._begun(to_tensor(pixels))
+        begun = self._begun(pixels)
+        shape = len(pixels), len(self.styles), *pixels.shape[1:3]
 
         def result() -> np.ndarray:
             with drawing_errors(pixels, self.device):
-                return checked(*levels(self._finished(begun, pixels.shape[1:3])), self.method)
+                return np.stack([one.result() for one in begun]).reshape(shape)
 
         return Drawing(result, lambda: [one.cancel() for one in begun])
 
+    @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
-        if self._pool is not None:
-            return self._finished(self._begun(images), images.shape[2:])
         prepared = self._prepared(images)
-        return self._together([_drawn(drawing, prepared) for drawing in self.drawings], images.shape[2:])
+        return self._together([drawing(prepared) for drawing in self.drawings], images.shape[2:])
 
-    def _begun(self, images: Tensor) -> list[Future[Tensor]]:
+    def _begun(self, pixels: np.ndarray) -> list[Future[np.ndarray]]:
         """Sketches of the first image by every generator, of the second one, and so on, each being drawn.
 
         One by one: the maps of one image fit a processor's caches, those of eight do not. So many images are
-        prepared ahead that no thread waits for one, and no more, for these maps are what takes memory.
+        prepared ahead that no thread waits for one, and no more, for these maps are what takes memory. This thread
+        computes nothing: torch would start threads for it that wait by turning in circles.
         """
         ahead = deque[Future[Mapping[str, Tensor]]]()
-        begun: list[Future[Tensor]] = []
-        for image in images.split(1):
+        begun: list[Future[np.ndarray]] = []
+        for image in pixels:
             if len(ahead) == self._threads:
-                begun += self._submitted(ahead.popleft())
-            ahead.append(self._pool.submit(self._prepared, image))
+                begun += self._submitted(ahead.popleft(), image.shape[:2])
+            ahead.append(self._pool.submit(self._prepared_pixels, image))
         for prepared in ahead:
-            begun += self._submitted(prepared)
+            begun += self._submitted(prepared, pixels.shape[1:3])
         return begun
 
-    def _submitted(self, prepared: Future[Mapping[str, Tensor]]) -> list[Future[Tensor]]:
-        return [self._pool.submit(_drawn, drawing, prepared) for drawing in self.drawings]
-
-    def _finished(self, begun: Sequence[Future[Tensor]], size: Sequence[int]) -> Tensor:
-        count = len(self.drawings)
-        drawn = [one.result() for one in begun]
-        return torch.cat([self._together(drawn[at : at + count], size) for at in range(0, len(drawn), count)])
+    def _submitted(self, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]) -> list[Future[np.ndarray]]:
+        return [self._pool.submit(self._drawn, drawing, prepared, size) for drawing in self.drawings]
 
     @torch.inference_mode()
-    def _prepared(self, images: Tensor) -> dict[str, Tensor]:
+    def _prepared_pixels(self, image: np.ndarray) -> Mapping[str, Tensor]:
+        return self._prepared(to_tensor(image))
+
+    def _prepared(self, images: Tensor) -> Mapping[str, Tensor]:
         """All generators of a run are of one kind, so what they are fed is prepared once."""
         features = self.encoder(images.to(self.precision, memory_format=torch.channels_last), self.taps)
         return self.drawings[0].prepare(features)
 
-    @staticmethod
     @torch.inference_mode()
+    def _drawn(
+        self, drawing: LeanDrawing | PaperDrawing, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]
+    ) -> np.ndarray:
+        return checked(*levels(self._together([drawing(prepared.result())], size)), self.method)
+
+    @staticmethod
     def _together(drawn: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """N of (B,1,H',W') in [-1, 1] -> (B,N,1,H,W) in [0, 1]."""
         sketches = torch.stack(drawn, dim=1).float()
@@ -150,12 +154,6 @@ class TomSketcher:
             missing = (0, size[1] - sketches.shape[-1], 0, size[0] - sketches.shape[-2])
             sketches = nn.functional.pad(sketches, missing, value=1.0)
         return sketches.add_(1).div_(2).clamp_(0, 1)
-
-
-@torch.inference_mode()
-def _drawn(drawing: LeanDrawing | PaperDrawing, prepared: Mapping[str, Tensor] | Future[Mapping[str, Tensor]]) -> Tensor:
-    """(B,1,H',W') in [-1, 1], of the size that the generator makes."""
-    return drawing(prepared.result() if isinstance(prepared, Future) else prepared)
 
 
 def _others(run: Path) -> str:
