@@ -1,9 +1,10 @@
 """How fast `render` is, beside the authors' way of drawing, HED, Canny, and what this machine could do at best.
 
     python benchmarks/rendering.py [--cores 2] [--size 256] [--images 102] [--rounds 3] [--tom RUN] [--json FILE]
+                                   [--profile]
 
-Every part is timed in every round, one after the other, and ratios are of the same round, so that other work on the
-machine weighs on all alike; reported are medians. Pictures are the built-in photos, stored once or more often.
+Every part is timed in every round, one after the other, each in a process of its own, and ratios are of the same round,
+so that other work on the machine weighs on all alike; reported are medians. Pictures are the built-in photos, stored once or more often.
 
 authors    per snapshot and image: read it, all of VGG16, their generator (512-512-256 channels after pool3), a JPEG;
            batches of one, no weights shared, nothing overlapping. Random weights; timed on two images and two snapshots.
@@ -12,6 +13,8 @@ decode, draw, encode   the stages of `render` alone: workers reading and storing
            workers making black and white PNGs of sketches at hand, and the tar.
 render     all of it, ten snapshots.
 rates      what torch reaches here: one 3x3 convolution of 64 channels at 128², and a matrix product of 1024.
+
+`--profile` shows instead where the time of drawing goes, by operation, on one thread.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +97,7 @@ class Stages:
     def __init__(self, images: list[ImageSource], options: RenderOptions, ready: ReadySketcher, cores: int) -> None:
         self.images, self.options, self.ready, self.cores = images, options, ready, cores
         self.prepared = [prepare(image, options.size, options.fit) for image in images]
+        # The first ones take longer.
         self.sketches = list(ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])).result())
 
     def decode(self) -> float:
@@ -151,28 +158,61 @@ def machine_rates() -> dict[str, float]:
     return found
 
 
-def one_round(work: Path, size: int, stages: Stages, authors: Authors, hed: EdgeSketcher) -> dict[str, float]:
-    """Seconds an image of every part."""
-    count, options = len(stages.images), stages.options
+def authors(options: RenderOptions, work: Path, cores: int) -> float:
     paths = sorted(Path(str(options.images)).iterdir())[:AUTHORS_IMAGES]
-    found: dict[str, float] = {}
-    spent = seconds(authors.draw, paths, work)
-    found["authors"] = spent / len(paths) / AUTHORS_SNAPSHOTS * options.checkpoints
-    images = np.stack([one.pixels for one in stages.prepared[:8]])
+    spent = seconds(Authors(options.size).draw, paths, work)
+    return spent / len(paths) / AUTHORS_SNAPSHOTS * options.checkpoints
+
+
+def hed(options: RenderOptions, work: Path, cores: int) -> float:
+    torch.manual_seed(0)
+    sketcher = EdgeSketcher("hed", HED().eval(), torch.device("cpu"))
+    images = np.stack([prepare(image, options.size, options.fit).pixels for image in find_images(options.images)[:8]])
     # Of batches of one and of eight the faster.
-    alone, together = seconds(lambda: [hed.draw(image[None]).result() for image in images]), seconds(lambda: hed.draw(images).result())
-    found["hed"] = min(alone, together) / len(images)
-    for name, stage in (("decode", stages.decode), ("draw", stages.draw)):
-        found[name] = stage() / count
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        found["encode"] = stages.encode(Path(folder)) / count
-    for name, method in (("render", "tom"), ("canny", "canny")):
-        with tempfile.TemporaryDirectory(dir=work) as folder:
-            shards = Path(folder) / "shards"
-            chosen = RenderOptions(shards, options.images, method=method, tom=options.tom, size=size,
-                                   checkpoints=options.checkpoints)  # fmt: skip
-            found[name] = render(chosen).seconds / count
-    return found
+    alone = seconds(lambda: [sketcher.draw(image[None]).result() for image in images])
+    return min(alone, seconds(lambda: sketcher.draw(images).result())) / len(images)
+
+
+def stage(name: str, options: RenderOptions, work: Path, cores: int) -> float:
+    stages = Stages(find_images(options.images), options, open_sketcher(options), cores)
+    spent = stages.encode(work) if name == "encode" else getattr(stages, name)()
+    return spent / len(stages.images)
+
+
+def whole(method: str, options: RenderOptions, work: Path, cores: int) -> float:
+    found = render(replace(options, shards=work / "shards", method=method))
+    return found.seconds / found.num_images
+
+
+PARTS = {"authors": authors, "hed": hed} | {
+    name: partial(stage, name) for name in ("decode", "draw", "encode")
+} | {"render": partial(whole, "tom"), "canny": partial(whole, "canny")}  # fmt: skip
+
+
+def in_a_process(part: str, asked: argparse.Namespace, photos: Path) -> dict[str, float]:
+    """{"seconds": an image, "mb": at most in memory, workers not counted} of a part, alone in its process."""
+    words = [sys.executable, __file__, "--part", part, "--photos", str(photos)]
+    for name in ("cores", "size", "tom"):
+        words += [f"--{name}", str(getattr(asked, name))]
+    return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def profile(options: RenderOptions, rounds: int = 10) -> str:
+    """Milliseconds of an image's ten sketches by operation, a table in Markdown."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiled
+
+    sketcher = open_sketcher(options).sketcher
+    image = to_tensor(prepare(find_images(options.images)[0], options.size, options.fit).pixels)
+    sketcher.sketches(image)
+    with profiled(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(rounds):
+            sketcher.sketches(image)
+    spent = {event.key: event.self_cpu_time_total / 1000 / rounds for event in found.key_averages()}
+    whole = sum(spent.values())
+    rows = [(name, value) for name, value in sorted(spent.items(), key=lambda item: -item[1]) if value > 0.01 * whole]
+    lines = [f"| {name} | {value:.1f} | {value / whole:.0%} |" for name, value in rows]
+    return "\n".join(["| operation | ms an image | share |", "|---|---|---|", *lines, f"| all | {whole:.1f} | |"])
 
 
 def main() -> None:
@@ -183,26 +223,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tom", type=Path, default=Path("builtin"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--photos", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.cores])
     set_threads(asked.cores)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        photos = store_photos(work / "photos", asked.images)
+        photos = asked.photos or store_photos(work / "photos", asked.images)
         options = RenderOptions(work / "unused", photos, tom=asked.tom, size=asked.size)
-        ready = open_sketcher(options)
-        stages = Stages(find_images(photos), options, ready, asked.cores)
-        torch.manual_seed(0)
-        authors, hed = Authors(asked.size), EdgeSketcher("hed", HED().eval(), torch.device("cpu"))
+        if asked.part:
+            spent = PARTS[asked.part](options, work, asked.cores)
+            print(json.dumps({"seconds": spent, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+            return
+        if asked.profile:
+            print(profile(replace(options, threads=1)))
+            return
         rounds = []
         for number in range(asked.rounds):
-            rounds.append(one_round(work, asked.size, stages, authors, hed))
-            print(f"round {number + 1}: {json.dumps({k: round(v, 4) for k, v in rounds[-1].items()})}",
-                  file=sys.stderr, flush=True)  # fmt: skip
-        found = summary(rounds) | {"rates": {name: round(value, 1) for name, value in machine_rates().items()}}
+            rounds.append({part: in_a_process(part, asked, photos) for part in PARTS})
+            shown = {part: round(one["seconds"], 4) for part, one in rounds[-1].items()}
+            print(f"round {number + 1}: {json.dumps(shown)}", file=sys.stderr, flush=True)
+    found = summary([{part: one["seconds"] for part, one in found.items()} for found in rounds])
     found |= {
+        "render_mb": round(max(one["render"]["mb"] for one in rounds)),
+        "rates": {name: round(value, 1) for name, value in machine_rates().items()},
         "size": asked.size, "images": asked.images, "cores": asked.cores, "rounds": asked.rounds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "machine": hardware(torch.device("cpu")),
     }  # fmt: skip
     text = json.dumps(found, indent=1)
