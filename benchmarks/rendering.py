@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -42,7 +41,7 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from growth import store_photos  # noqa: E402
+from growth import measured, store_photos  # noqa: E402
 
 from sketchforge.device import set_threads  # noqa: E402
 from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
@@ -51,7 +50,6 @@ from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.pictures import encode_sketches, prepare  # noqa: E402
-from sketchforge.render import render  # noqa: E402
 from sketchforge.report.hardware import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
 from sketchforge.sketchers import Drawing  # noqa: E402
@@ -179,22 +177,29 @@ def stage(name: str, options: RenderOptions, work: Path, cores: int) -> float:
     return spent / len(stages.images)
 
 
-def whole(method: str, options: RenderOptions, work: Path, cores: int) -> float:
-    found = render(replace(options, shards=work / "shards", method=method))
-    return found.seconds / found.num_images
+PARTS = {"authors": authors, "hed": hed} | {name: partial(stage, name) for name in ("decode", "draw", "encode")}
 
 
-PARTS = {"authors": authors, "hed": hed} | {
-    name: partial(stage, name) for name in ("decode", "draw", "encode")
-} | {"render": partial(whole, "tom"), "canny": partial(whole, "canny")}  # fmt: skip
-
-
-def in_a_process(part: str, asked: argparse.Namespace, photos: Path) -> dict[str, float]:
-    """{"seconds": an image, "mb": at most in memory, workers not counted} of a part, alone in its process."""
+def in_a_process(part: str, asked: argparse.Namespace, photos: Path) -> float:
+    """Seconds an image of a part, alone in its process."""
     words = [sys.executable, __file__, "--part", part, "--photos", str(photos)]
     for name in ("cores", "size", "tom"):
         words += [f"--{name}", str(getattr(asked, name))]
-    return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+    return float(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def rendered(method: str, options: RenderOptions, work: Path) -> dict[str, float]:
+    """Seconds an image of all of `render`, and MB that its processes have taken together at most.
+
+    In a process that has imported nothing else, as a user's: its workers begin with what it began with.
+    """
+    task = {"images": str(options.images), "method": method, "size": options.size, "plan": False}
+    if method == "tom":
+        task |= {"tom": str(options.tom), "checkpoints": options.checkpoints}
+    with tempfile.TemporaryDirectory(dir=work) as out:
+        found = measured(task | {"shards": str(Path(out) / "shards")})
+    count = len(find_images(options.images))
+    return {"seconds": found["seconds"] / count, "mb": found["together"]}
 
 
 def profile(options: RenderOptions, rounds: int = 10) -> str:
@@ -234,20 +239,21 @@ def main() -> None:
         photos = asked.photos or store_photos(work / "photos", asked.images)
         options = RenderOptions(work / "unused", photos, tom=asked.tom, size=asked.size)
         if asked.part:
-            spent = PARTS[asked.part](options, work, asked.cores)
-            print(json.dumps({"seconds": spent, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+            print(PARTS[asked.part](options, work, asked.cores))
             return
         if asked.profile:
             print(profile(replace(options, threads=1)))
             return
-        rounds = []
+        rounds, most = [], 0.0
         for number in range(asked.rounds):
-            rounds.append({part: in_a_process(part, asked, photos) for part in PARTS})
-            shown = {part: round(one["seconds"], 4) for part, one in rounds[-1].items()}
+            spent = {part: in_a_process(part, asked, photos) for part in PARTS}
+            whole = {name: rendered(method, options, work) for name, method in (("render", "tom"), ("canny", "canny"))}
+            rounds.append(spent | {name: one["seconds"] for name, one in whole.items()})
+            most = max(most, whole["render"]["mb"])
+            shown = {part: round(one, 4) for part, one in rounds[-1].items()}
             print(f"round {number + 1}: {json.dumps(shown)}", file=sys.stderr, flush=True)
-    found = summary([{part: one["seconds"] for part, one in found.items()} for found in rounds])
-    found |= {
-        "render_mb": round(max(one["render"]["mb"] for one in rounds)),
+    found = summary(rounds) | {
+        "render_mb": round(most),
         "rates": {name: round(value, 1) for name, value in machine_rates().items()},
         "size": asked.size, "images": asked.images, "cores": asked.cores, "rounds": asked.rounds,
         "machine": hardware(torch.device("cpu")),

@@ -35,14 +35,14 @@ def main() -> None:
     asked = parser.parse_args()
     image = torch.zeros(1, 3, asked.size, asked.size)
     sketcher = TomSketcher.from_run(find_run(asked.tom), 10, torch.device("cpu"))
-    sketcher.draw = TomSketcher.draw.__wrapped__.__get__(sketcher)  # flops are not counted in inference mode
+    sketches = TomSketcher.sketches.__wrapped__.__get__(sketcher)  # flops are not counted in inference mode
     vgg16 = Encoder(VGG16_BLOCKS, "imagenet", "zeros")
     generator = PaperGenerator().eval()
     pool3 = torch.zeros(1, 256, asked.size // 8, asked.size // 8)
     found = {
         "size": asked.size,
         "encoder": giga_multiply_adds(sketcher.encoder, image, sketcher.taps),
-        "ten sketches": giga_multiply_adds(sketcher.draw, image),
+        "ten sketches": giga_multiply_adds(sketches, image),
         "one HED map": giga_multiply_adds(HED(), image),
         "the authors' ten": 10
         * (
