@@ -41,7 +41,7 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from growth import measured, store_photos  # noqa: E402
+import growth  # noqa: E402
 
 from sketchforge.device import set_threads  # noqa: E402
 from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
@@ -188,18 +188,18 @@ def in_a_process(part: str, asked: argparse.Namespace, photos: Path) -> float:
     return float(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def rendered(method: str, options: RenderOptions, work: Path) -> dict[str, float]:
-    """Seconds an image of all of `render`, and MB that its processes have taken together at most.
+def rendered(method: str, options: RenderOptions, work: Path) -> float:
+    """Seconds an image of all of `render`, in a process that has imported nothing else, as a user's.
 
-    In a process that has imported nothing else, as a user's: its workers begin with what it began with.
+    Workers begin with what their parent's main module imports at its head: growth.py's is light.
     """
     task = {"images": str(options.images), "method": method, "size": options.size, "plan": False}
     if method == "tom":
         task |= {"tom": str(options.tom), "checkpoints": options.checkpoints}
     with tempfile.TemporaryDirectory(dir=work) as out:
-        found = measured(task | {"shards": str(Path(out) / "shards")})
-    count = len(find_images(options.images))
-    return {"seconds": found["seconds"] / count, "mb": found["together"]}
+        words = [sys.executable, growth.__file__, "--task", json.dumps(task | {"shards": str(Path(out) / "shards")})]
+        spent = float(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+    return spent / len(find_images(options.images))
 
 
 def profile(options: RenderOptions, rounds: int = 10) -> str:
@@ -236,7 +236,7 @@ def main() -> None:
     set_threads(asked.cores)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        photos = asked.photos or store_photos(work / "photos", asked.images)
+        photos = asked.photos or growth.store_photos(work / "photos", asked.images)
         options = RenderOptions(work / "unused", photos, tom=asked.tom, size=asked.size)
         if asked.part:
             print(PARTS[asked.part](options, work, asked.cores))
@@ -244,16 +244,13 @@ def main() -> None:
         if asked.profile:
             print(profile(replace(options, threads=1)))
             return
-        rounds, most = [], 0.0
+        rounds = []
         for number in range(asked.rounds):
             spent = {part: in_a_process(part, asked, photos) for part in PARTS}
-            whole = {name: rendered(method, options, work) for name, method in (("render", "tom"), ("canny", "canny"))}
-            rounds.append(spent | {name: one["seconds"] for name, one in whole.items()})
-            most = max(most, whole["render"]["mb"])
+            rounds.append(spent | {"render": rendered("tom", options, work), "canny": rendered("canny", options, work)})
             shown = {part: round(one, 4) for part, one in rounds[-1].items()}
             print(f"round {number + 1}: {json.dumps(shown)}", file=sys.stderr, flush=True)
     found = summary(rounds) | {
-        "render_mb": round(most),
         "rates": {name: round(value, 1) for name, value in machine_rates().items()},
         "size": asked.size, "images": asked.images, "cores": asked.cores, "rounds": asked.rounds,
         "machine": hardware(torch.device("cpu")),

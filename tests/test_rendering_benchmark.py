@@ -8,6 +8,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import growth
 import rendering
 import sketch_cost
 
@@ -16,7 +17,7 @@ from sketchforge.options import RenderOptions
 
 @pytest.fixture
 def options(tmp_path):
-    photos = rendering.store_photos(tmp_path / "photos", 2)
+    photos = growth.store_photos(tmp_path / "photos", 2)
     return RenderOptions(tmp_path / "unused", photos, tom="builtin", checkpoints=2, size=32, threads=1, workers=1)
 
 
@@ -26,8 +27,7 @@ def test_parts_run_and_take_time(part, options, tmp_path):
 
 
 def test_a_rendering_is_measured_in_its_own_process(options, tmp_path):
-    found = rendering.rendered("canny", options, tmp_path)
-    assert found["seconds"] > 0 and found["mb"] > 20
+    assert rendering.rendered("canny", options, tmp_path) > 0
 
 
 def test_ratios_by_hand():
