@@ -141,7 +141,8 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["workers"],
     show_default=True,
     metavar="N",
-    help="Processes that decode and encode; 0: one per core. Does not change the result.",
+    help="Processes that decode and encode; 0: one per core, half of that where a network draws on the CPU. Does not "
+    "change the result.",
 )
 @threads_option(DEFAULTS["threads"])
 @device_option(DEFAULTS["device"])

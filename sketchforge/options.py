@@ -56,7 +56,7 @@ class RenderOptions:
     edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in our cache folder
     samples_per_shard: int = 1000
     batch_size: int = 8
-    workers: int = 0  # decode/encode processes; 0: one per core
+    workers: int = 0  # decode/encode processes; 0: one per core, half of that where a network draws on the CPU
     threads: int = 0  # torch's CPU threads; 0: all cores
     device: str = "auto"
     precision: str = "float32"  # float32 | bfloat16: what tom and edge networks compute in

@@ -77,7 +77,10 @@ class RenderPlan:
     @property
     def num_workers(self) -> int:
         images = sum(len(shard.inputs) for shard in self.todo)
-        return max(1, min(self.options.workers or usable_cores(), images))
+        # A network that draws on these same cores needs most of them; each process takes a second to start.
+        shared = self.options.method != "canny" and self.ready.device == "cpu"
+        usual = usable_cores() // 2 if shared else usable_cores()
+        return max(1, min(self.options.workers or usual, images))
 
     def estimated_bytes(self) -> int:
         """Roughly what the whole folder will take, from averages over photos."""

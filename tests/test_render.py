@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from sketchforge import files
 from sketchforge import render as rendering
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import fit_square, read_image
+from sketchforge.options import RenderOptions
 from sketchforge.render import plan_render
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.canny import CannySketcher
@@ -189,3 +191,16 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
     with pytest.raises(SketchforgeError, match="not numbers"):
         render_again(rendered, tmp_path / "out", method="tom")
     assert list(contents(tmp_path / "out")) == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("method", "device", "workers", "expected"),
+    [("canny", "cpu", 0, 6), ("tom", "cpu", 0, 3), ("tom", "cuda:0", 0, 6), ("tom", "cpu", 5, 5), ("tom", "cpu", 12, 10)],
+)
+def test_networks_on_the_cpu_share_its_cores_with_the_workers(
+    photos, tmp_path, monkeypatch, method, device, workers, expected
+):
+    monkeypatch.setattr(rendering, "usable_cores", lambda: 6)
+    plan = plan_render(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
+    plan = replace(plan, options=replace(plan.options, method=method), ready=replace(plan.ready, device=device))
+    assert plan.num_workers == expected
