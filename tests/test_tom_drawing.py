@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sketchforge.models import tom_drawing
 from sketchforge.models.phase_convolution import (
     UpsampledConvolution,
     bordered,
@@ -94,6 +95,21 @@ def test_a_lean_generator_draws_the_same(height, width):
     expected = generator(generator.prepare(seen))
     assert expected.std() > 0.01
     assert torch.allclose(drawing(drawing.prepare(seen)), expected, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("height, width, pixels", [(32, 32, 64), (24, 40, 1), (40, 24, 24 * 7), (32, 32, 32 * 31)])
+def test_strips_are_the_whole(height, width, pixels, monkeypatch):
+    """Of two rows, of six, of all but the last two."""
+    generator, seen = lean(), features(height, width, 1)
+    drawing = ready_to_draw(generator)
+    whole = drawing(drawing.prepare(seen))
+    strips = []
+    original = LeanDrawing._strip
+    monkeypatch.setattr(tom_drawing, "STRIP_PIXELS", pixels)
+    monkeypatch.setattr(LeanDrawing, "_strip", lambda *given: strips.append(given) or original(*given))
+    assert torch.allclose(drawing(drawing.prepare(seen)), whole, atol=1e-6)
+    assert len(strips) == -(-height // max(2, pixels // width // 2 * 2)) > 1
 
 
 @torch.no_grad()

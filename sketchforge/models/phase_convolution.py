@@ -70,10 +70,12 @@ def without_border(x: Tensor) -> Tensor:
     return x[:, :, 1:-1, 1:-1]
 
 
-def repeat_border(x: Tensor) -> Tensor:
-    """Put the outermost pixels of the map into its border, in place."""
-    x[:, :, 0] = x[:, :, 1]
-    x[:, :, -1] = x[:, :, -2]
+def repeat_border(x: Tensor, first: bool = True, last: bool = True) -> Tensor:
+    """Put the outermost pixels of the map into its border, in place; first, last: into the border's rows, too."""
+    if first:
+        x[:, :, 0] = x[:, :, 1]
+    if last:
+        x[:, :, -1] = x[:, :, -2]
     x[:, :, :, 0] = x[:, :, :, 1]
     x[:, :, :, -1] = x[:, :, :, -2]
     return x

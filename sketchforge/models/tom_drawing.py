@@ -24,6 +24,9 @@ from sketchforge.models.phase_convolution import (
 )
 from sketchforge.models.tom import CONTRAST_FLOOR, LeanGenerator, PaperGenerator
 
+# Of the finest stage, so many at a time: larger maps leave the caches, and are fetched from the system anew each time.
+STRIP_PIXELS = 512 * 512
+
 
 def ready_to_draw(generator: nn.Module, precision: torch.dtype = torch.float32) -> LeanDrawing | PaperDrawing:
     """A generator as it draws in eval mode, in `precision`; later changes of its weights do not show."""
@@ -59,12 +62,30 @@ class LeanDrawing:
     def __call__(self, prepared: Mapping[str, Tensor]) -> Tensor:
         """{tap: (B,C,h+4,w+4)}, prepared -> (B,1,H,W) in [-1, 1], 1 = paper, -1 = ink."""
         x = None
-        for tap, (weight, bias, coarser) in zip(self.taps, self.stages, strict=True):
-            y = F.conv2d(prepared[tap], weight, bias)
-            if coarser is not None:
-                coarser.add_to(y, x)
-            x = repeat_border(F.leaky_relu_(y, 0.1))
-        return one_channel_convolution(x, *self.last).tanh_()
+        for tap, stage in zip(self.taps[:-1], self.stages[:-1], strict=True):
+            x = repeat_border(self._stage(stage, prepared[tap], x))
+        finest = prepared[self.taps[-1]]
+        height, width = finest.shape[2] - 4, finest.shape[3] - 4
+        if x is None or len(finest) > 1 or (height, width) != (2 * x.shape[2] - 4, 2 * x.shape[3] - 4):
+            y = repeat_border(self._stage(self.stages[-1], finest, x))
+            return one_channel_convolution(y, *self.last).tanh_()
+        rows = max(2, STRIP_PIXELS // width // 2 * 2)
+        strips = [
+            self._strip(finest, x, top, min(top + rows, height), height) for top in range(0, height, rows)
+        ]
+        return torch.cat(strips, dim=2).tanh_()
+
+    def _strip(self, finest: Tensor, x: Tensor, top: int, end: int, height: int) -> Tensor:
+        """Rows top .. end - 1 of the sketch before tanh, both even, from as much of the maps as they see."""
+        y = self._stage(self.stages[-1], finest[:, :, top : end + 4], x[:, :, top // 2 : end // 2 + 2])
+        # Within the map the border's rows are the neighbours.
+        return one_channel_convolution(repeat_border(y, first=top == 0, last=end == height), *self.last)
+
+    @staticmethod
+    def _stage(stage: tuple[Tensor, Tensor, UpsampledConvolution | None], tapped: Tensor, x: Tensor | None) -> Tensor:
+        weight, bias, coarser = stage
+        y = F.conv2d(tapped, weight, bias)
+        return F.leaky_relu_(y if coarser is None else coarser.add_to(y, x), 0.1)
 
 
 class PaperDrawing:
