@@ -1,7 +1,7 @@
 """How fast `render` is, beside the authors' way of drawing, HED, Canny, and what this machine could do at best.
 
     python benchmarks/rendering.py [--cores 2] [--size 256] [--images 102] [--rounds 3] [--tom RUN] [--json FILE]
-                                   [--profile]
+                                   [--parts authors hed …] [--profile]
 
 Every part is timed in every round, one after the other, each in a process of its own, and ratios are of the same round,
 so that other work on the machine weighs on all alike; reported are medians. Pictures are the built-in photos, stored once or more often.
@@ -179,6 +179,8 @@ def stage(name: str, options: RenderOptions, work: Path, cores: int) -> float:
 
 PARTS = {"authors": authors, "hed": hed} | {name: partial(stage, name) for name in ("decode", "draw", "encode")}
 
+WHOLE = {"render": "tom", "canny": "canny"}  # and their methods
+
 
 def in_a_process(part: str, asked: argparse.Namespace, photos: Path) -> float:
     """Seconds an image of a part, alone in its process."""
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tom", type=Path, default=Path("builtin"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, *WHOLE], default=[*PARTS, *WHOLE])
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--photos", type=Path, help=argparse.SUPPRESS)
@@ -246,8 +249,10 @@ def main() -> None:
             return
         rounds = []
         for number in range(asked.rounds):
-            spent = {part: in_a_process(part, asked, photos) for part in PARTS}
-            rounds.append(spent | {"render": rendered("tom", options, work), "canny": rendered("canny", options, work)})
+            rounds.append({
+                part: in_a_process(part, asked, photos) if part in PARTS else rendered(WHOLE[part], options, work)
+                for part in asked.parts
+            })  # fmt: skip
             shown = {part: round(one, 4) for part, one in rounds[-1].items()}
             print(f"round {number + 1}: {json.dumps(shown)}", file=sys.stderr, flush=True)
     found = summary(rounds) | {
@@ -264,15 +269,19 @@ def main() -> None:
 def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     """Medians over rounds: seconds an image, and ratios within a round."""
     ratios = {
-        "faster than the authors' way": lambda one: one["authors"] / one["render"],
-        "ten sketches, of one HED map": lambda one: one["draw"] / one["hed"],
-        "share of the slowest stage's speed": lambda one: max(one[s] for s in ("decode", "draw", "encode")) / one["render"],
-        "slower than Canny": lambda one: one["render"] / one["canny"],
+        "faster than the authors' way": (("authors",), "render"),
+        "ten sketches, of one HED map": (("draw",), "hed"),
+        "share of the slowest stage's speed": (("decode", "draw", "encode"), "render"),
+        "slower than Canny": (("render",), "canny"),
     }
+    measured = {name: pair for name, pair in ratios.items() if {*pair[0], pair[1]} <= set(rounds[0])}
     medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     return {
         "seconds_an_image": {name: float(f"{value:.3g}") for name, value in medians.items()},
-        "ratios": {name: float(f"{statistics.median(map(of, rounds)):.3g}") for name, of in ratios.items()},
+        "ratios": {
+            name: float(f"{statistics.median(max(one[part] for part in parts) / one[other] for one in rounds):.3g}")
+            for name, (parts, other) in measured.items()
+        },
     }
 
 
