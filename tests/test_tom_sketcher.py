@@ -204,10 +204,16 @@ def test_a_batch_is_begun_while_another_is_not_done(run, images):
     begun = [sketcher.draw(pixels[at : at + 2]) for at in (0, 2, 4)]
     for drawing, alone in reversed(list(zip(begun, expected, strict=True))):
         assert np.array_equal(drawing.result(), alone)
-    given_up = [sketcher.draw(pixels) for _ in range(5)][-1]
-    given_up.cancel()
+    looked = []
+    sketcher.encoder.register_forward_hook(lambda *_: looked.append(1))
+    given_up = [sketcher.draw(pixels) for _ in range(5)]
+    for drawing in given_up:
+        drawing.cancel()
     with pytest.raises(CancelledError):
-        given_up.result()
+        given_up[-1].result()
+    for drawing in begun:  # the pool's threads have come to the end of what was left
+        sketcher.draw(pixels[:1]).result()
+    assert len(looked) < 5 * len(pixels)
     assert np.array_equal(sketcher.draw(pixels[:2]).result(), expected[0])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import torch
@@ -95,14 +96,20 @@ class TomSketcher:
     def draw(self, pixels: np.ndarray) -> Drawing:
         if self._pool is None:
             return drawn_on(self.device, self.sketches, pixels, self.method)
-        begun = self._begun(pixels)
+        given_up = Event()
+        begun = self._begun(pixels, given_up)
         shape = len(pixels), len(self.styles), *pixels.shape[1:3]
 
         def result() -> np.ndarray:
             with drawing_errors(pixels, self.device):
                 return np.stack([one.result() for one in begun]).reshape(shape)
 
-        return Drawing(result, lambda: [one.cancel() for one in begun])
+        def cancel() -> None:
+            given_up.set()
+            for one in begun:
+                one.cancel()
+
+        return Drawing(result, cancel)
 
     @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:
@@ -110,7 +117,7 @@ class TomSketcher:
         prepared = self._prepared(images)
         return self._together([drawing(prepared) for drawing in self.drawings], images.shape[2:])
 
-    def _begun(self, pixels: np.ndarray) -> list[Future[np.ndarray]]:
+    def _begun(self, pixels: np.ndarray, given_up: Event) -> list[Future[np.ndarray]]:
         """Sketches of the first image by every generator, of the second one, and so on, each being drawn.
 
         One by one: the maps of one image fit a processor's caches, those of eight do not. So many images are
@@ -122,7 +129,7 @@ class TomSketcher:
         for image in pixels:
             if len(ahead) == self._threads:
                 begun += self._submitted(ahead.popleft(), image.shape[:2])
-            ahead.append(self._pool.submit(self._prepared_pixels, image))
+            ahead.append(self._pool.submit(self._prepared_pixels, image, given_up))
         for prepared in ahead:
             begun += self._submitted(prepared, pixels.shape[1:3])
         return begun
@@ -131,7 +138,9 @@ class TomSketcher:
         return [self._pool.submit(self._drawn, drawing, prepared, size) for drawing in self.drawings]
 
     @torch.inference_mode()
-    def _prepared_pixels(self, image: np.ndarray) -> Mapping[str, Tensor]:
+    def _prepared_pixels(self, image: np.ndarray, given_up: Event) -> Mapping[str, Tensor]:
+        if given_up.is_set():  # futures of these are not kept: their maps would be, too
+            raise CancelledError
         return self._prepared(to_tensor(image))
 
     def _prepared(self, images: Tensor) -> Mapping[str, Tensor]:
