@@ -109,15 +109,15 @@ def _lots(
 def _sent_off(
     lot: _Lot, free: float, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
 ) -> Generator[_Pending, None, float]:
-    """The lot's images, and when its drawing was done; their time is what the sketcher spent on nothing else."""
+    """The lot's images as they are drawn, and when the last one was; the seconds of each are those since the one before."""
     images, drawing, start = lot
     if drawing is None:
         for image, prepared in images:
             yield _record(image, prepared), None
         return free
-    sketches, done = drawing.result(), time.perf_counter()
-    spent = (done - max(start, free)) / len(images)
-    for (image, prepared), drawn in zip(images, sketches, strict=True):
+    free = max(start, free)
+    for (image, prepared), drawn in zip(images, drawing.images(), strict=True):
+        spent, free = time.perf_counter() - free, time.perf_counter()
         record = replace(
             _record(image, prepared),
             image=prepared.jpeg,
@@ -126,7 +126,7 @@ def _sent_off(
             seconds={"decode": prepared.seconds, "draw": spent},
         )
         yield record, pool.submit(encode_sketches, drawn, options.thresholds)
-    return done
+    return free
 
 
 def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,12 +17,19 @@ def _nothing() -> None: ...
 class Drawing:
     """A batch that is being drawn, while others are begun.
 
-    `result` waits for its sketches, uint8 (B,N,H,W) in grey, 255 = paper, 0 = ink; it raises SketchforgeError when memory
-    runs out, or what is drawn are not numbers. `cancel` gives up whatever has not been begun; there is no result then.
+    `images` gives the sketches of each image as they are done, in order, uint8 (N,H,W) in grey, 255 = paper, 0 = ink. It
+    raises SketchforgeError when memory runs out, or what is drawn are not numbers. `cancel` gives up whatever has not
+    been begun; nothing can be had of it then.
     """
 
-    result: Callable[[], np.ndarray]
+    images: Callable[[], Iterable[np.ndarray]]
     cancel: Callable[[], None] = _nothing
+
+    def result(self) -> np.ndarray:
+        """All of them, uint8 (B,N,H,W)."""
+        import numpy as np
+
+        return np.stack(list(self.images()))
 
 
 class Sketcher(Protocol):

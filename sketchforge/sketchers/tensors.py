@@ -27,12 +27,12 @@ def drawn_on(device: torch.device, sketches: Callable[[Tensor], Tensor], pixels:
         found = grey.to("cpu", non_blocking=True), sound.to("cpu", non_blocking=True)
         there = torch.cuda.current_stream(device).record_event()
 
-    def result() -> np.ndarray:
+    def images() -> np.ndarray:
         with drawing_errors(pixels, device):
             there.synchronize()
         return checked(*found, method)
 
-    return Drawing(result)
+    return Drawing(images)
 
 
 def levels(sketches: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from threading import Event
@@ -98,18 +98,20 @@ class TomSketcher:
             return drawn_on(self.device, self.sketches, pixels, self.method)
         given_up = Event()
         begun = self._begun(pixels, given_up)
-        shape = len(pixels), len(self.styles), *pixels.shape[1:3]
+        count = len(self.drawings)
 
-        def result() -> np.ndarray:
-            with drawing_errors(pixels, self.device):
-                return np.stack([one.result() for one in begun]).reshape(shape)
+        def images() -> Iterator[np.ndarray]:
+            for at in range(0, len(begun), count):
+                with drawing_errors(pixels, self.device):
+                    drawn = np.concatenate([one.result() for one in begun[at : at + count]], axis=1)[0]
+                yield drawn
 
         def cancel() -> None:
             given_up.set()
             for one in begun:
                 one.cancel()
 
-        return Drawing(result, cancel)
+        return Drawing(images, cancel)
 
     @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:
