@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ from sketchforge.workers import Task, WorkerLost, WorkerPool
 
 # One input on its way: its record so far, and its sketches where they are still being encoded.
 _Pending = tuple[Record, Task | None]
-# Images that are drawn together, their drawing (None where they could not be read), and when it was begun.
+# Images that are drawn together, their drawing (None where they could not be read), and the seconds to begin it.
 _Lot = tuple[Sequence[tuple[ImageSource, Prepared]], Drawing | None, float]
 
 
@@ -76,7 +76,6 @@ def _drawn(
     A lot are images of a batch that follow one another and are of equal size.
     """
     begun: deque[_Lot] = deque()
-    free = 0.0  # when the sketcher was done with the lot before
     try:
         for images in _lots(batches, pool):
             size = _size(images[0][1])
@@ -84,12 +83,12 @@ def _drawn(
             start = time.perf_counter()
             if size is not None:
                 drawing = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in images]))
-            begun.append((images, drawing, start))
+            begun.append((images, drawing, time.perf_counter() - start))
             if len(begun) > 1:
-                free = yield from _sent_off(begun[0], free, ready, options, pool)
+                yield from _sent_off(begun[0], ready, options, pool)
                 begun.popleft()
         while begun:
-            free = yield from _sent_off(begun[0], free, ready, options, pool)
+            yield from _sent_off(begun[0], ready, options, pool)
             begun.popleft()
     finally:
         for _, drawing, _ in begun:
@@ -107,17 +106,17 @@ def _lots(
 
 
 def _sent_off(
-    lot: _Lot, free: float, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
-) -> Generator[_Pending, None, float]:
-    """The lot's images as they are drawn, and when the last one was; the seconds of each are those since the one before."""
-    images, drawing, start = lot
+    lot: _Lot, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
+) -> Iterator[_Pending]:
+    """The lot's images as they are drawn. Their seconds are those that nothing but drawing was waited for."""
+    images, drawing, beginning = lot
     if drawing is None:
         for image, prepared in images:
             yield _record(image, prepared), None
-        return free
-    free = max(start, free)
+        return
+    start = time.perf_counter()
     for (image, prepared), drawn in zip(images, drawing.images(), strict=True):
-        spent, free = time.perf_counter() - free, time.perf_counter()
+        spent = time.perf_counter() - start + beginning / len(images)
         record = replace(
             _record(image, prepared),
             image=prepared.jpeg,
@@ -126,7 +125,7 @@ def _sent_off(
             seconds={"decode": prepared.seconds, "draw": spent},
         )
         yield record, pool.submit(encode_sketches, drawn, options.thresholds)
-    return free
+        start = time.perf_counter()
 
 
 def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:

@@ -3,6 +3,7 @@
 import json
 import tarfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from conftest import contents, make_photos, members, render_again, scene
 from PIL import Image
 
-from sketchforge import files
+from sketchforge import files, pipeline
 from sketchforge import render as rendering
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import fit_square, read_image
@@ -204,3 +205,20 @@ def test_networks_on_the_cpu_share_its_cores_with_the_workers(
     plan = plan_render(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
     plan = replace(plan, options=replace(plan.options, method=method), ready=replace(plan.ready, device=device))
     assert plan.num_workers == expected
+
+
+def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
+    """Or drawing would be called the slowest stage whatever is."""
+    ticks = iter(range(1_000_000))
+    monkeypatch.setattr(pipeline.time, "perf_counter", lambda: float(next(ticks)))
+    drawing = Drawing(lambda: np.zeros((3, 1, 8, 8), np.uint8))
+    monkeypatch.setattr(pipeline, "_record", lambda image, prepared: SimpleNamespace())
+    monkeypatch.setattr(pipeline, "replace", lambda record, **values: values["seconds"]["draw"])
+    monkeypatch.setattr(pipeline, "_about", lambda *_: {})
+    pool, prepared = SimpleNamespace(submit=lambda *_: None), SimpleNamespace(jpeg=b"", caption=None, seconds=0.0)
+    lot = [(None, prepared)] * 3
+    spent = []
+    for seconds, _ in pipeline._sent_off((lot, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool):
+        spent.append(seconds)
+        [next(ticks) for _ in range(100)]
+    assert spent == [3.0, 3.0, 3.0]  # a third of the beginning, and one tick
