@@ -9,18 +9,19 @@ photos at 256 pixels with ten sketches each, again and again under other keys. A
 its sketches, so each part reads the same members and decodes the same bytes. Processes are started, and files
 read once, before the clock.
 
+Training on a GPU, which augments there: the stream's work is order, reading, decoding, batches.
+
 bound     as many processes as the loader has, each of which seeks, reads and decodes, and does nothing else.
           This is what the disk's cache and the decoders allow.
-work      the same, and each sample is augmented (`pair_pixels`): what a stream that costs nothing would
-          reach.
-plain     the stream with nothing to augment: order, reading, decoding, batches of uint8.
-stream    the stream as `ae-train` has it on a CPU: augmented, and made float32 in [-1, 1] by this process.
+stream    the stream as `ae-train` has it for a GPU: batches of uint8, ready to be copied there.
 folder    the usual way: a torch Dataset over a folder of the very same files, read with PIL, and torch's own
-          DataLoader; augmented, and float32, as in `stream`.
+          DataLoader.
 
-`plain / bound` says what streaming costs beside decoding, `stream / work` what it costs beside all that must
-be done for a sample, and `stream / bound` how much of the time is neither reading nor decoding: mostly
-augmentation, by need.
+Training on a CPU at so many pixels, whose workers augment as well:
+
+work      as `bound`, and each sample is augmented (`pair_pixels`).
+augmented the stream as `ae-train` has it on a CPU: augmented, and made float32 in [-1, 1] by this process.
+augmented folder  as `folder`, augmented by its workers, and made float32 as well.
 """
 
 from __future__ import annotations
@@ -49,13 +50,14 @@ from torch.utils.data import DataLoader, Dataset
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sketchforge.pairs import PairAugmentation, pair_pixels  # noqa: E402
+from sketchforge.pairs.pictures import pair_pixels, stored_pair  # noqa: E402
 from sketchforge.report.hardware import hardware  # noqa: E402
 from sketchforge.seeding import numpy_generator, torch_generator  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards import schema  # noqa: E402
-from sketchforge.shards.loader import DevicePrefetch, batches  # noqa: E402
+from sketchforge.shards.loader import batches  # noqa: E402
 from sketchforge.shards.order import SampleOrder  # noqa: E402
+from sketchforge.shards.prefetch import DevicePrefetch  # noqa: E402
 from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
 from sketchforge.shards.shard_set import ShardSet, open_shards  # noqa: E402
 from sketchforge.shards.stream import ShardDataset  # noqa: E402
@@ -97,34 +99,40 @@ def unpack(shards: Path, folder: Path) -> Path:
     return folder
 
 
-def member_spans(shards: ShardSet) -> list[tuple[str, list[tuple[int, int]]]]:
-    """Of every sample its tar, and where in it the image and the sketches lie, as (offset, bytes)."""
-    found = []
-    for number in range(len(shards.shard_sizes)):
-        path = shards.address(number)
-        with tarfile.open(path) as tar:
+Job = tuple[str, list[tuple[int, int]]]  # a tar, and where in it a photo and sketches lie, as (offset, bytes)
+
+
+def jobs_of(data: ShardDataset, count: int) -> list[Job]:
+    """What the stream reads for its first positions."""
+    members: list[list[tuple[int, int]]] = []
+    for number in range(len(data.shards.shard_sizes)):
+        with tarfile.open(data.shards.address(number)) as tar:
             spans: dict[str, list[tuple[int, int]]] = {}
             for info in tar:
                 if info.name.endswith((".jpg", ".png")):
                     spans.setdefault(info.name.split(".")[0], []).append((info.offset_data, info.size))
-            found += [(path, members) for members in spans.values()]
+            members += spans.values()
+    found = []
+    for position in range(count):
+        index = data.order.index_of(position)
+        shard, _ = data.order.place_of(index)
+        chosen = [members[index][1 + sketch] for sketch in data.sketches_of(position)]
+        found.append((data.shards.address(shard), [members[index][0], *chosen]))
     return found
 
 
 class Reading:
     """Read and decode, and augment where `train` says a size: what a process of `bound` and `work` does."""
 
-    def __init__(self, spans: list[tuple[str, list[tuple[int, int]]]], train: int | None) -> None:
-        self.spans, self.train = spans, train
+    def __init__(self, jobs: list[Job], train: int | None) -> None:
+        self.jobs, self.train = jobs, train
         self.files: dict[str, Any] = {}
 
     def __call__(self, positions: range) -> None:
         for position in positions:
-            # The order is of no matter to the time: any, so long as it is not the order on the disk.
-            path, members = self.spans[position * 7919 % len(self.spans)]
+            path, (photo, *sketches) = self.jobs[position]
             file = self.files.get(path) or self.files.setdefault(path, open(path, "rb", buffering=0))
-            sketches = members[1 + position % 8 : 1 + position % 8 + SKETCHES]
-            image = cv2.cvtColor(self._decoded(file, members[0], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            image = cv2.cvtColor(self._decoded(file, photo, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
             drawn = [self._decoded(file, span, cv2.IMREAD_GRAYSCALE) for span in sketches]
             if self.train is not None:
                 pair_pixels(image, drawn, self.train, 0, position)
@@ -199,11 +207,11 @@ class PictureFolder(Dataset):
         key = self.images[number].removesuffix(".jpg")
         chosen = numpy_generator(0, "folder", number).permutation(10)[:SKETCHES]
         with Image.open(self.folder / f"{key}.jpg") as file:
-            image = np.asarray(file.convert("RGB"))
+            image = np.array(file.convert("RGB"))
         drawn = []
         for sketch in chosen:
             with Image.open(self.folder / f"{key}.sketch{sketch}.png") as file:
-                drawn.append(np.asarray(file.convert("L")))
+                drawn.append(np.array(file.convert("L")))
         return dict(self.make(image, drawn, key=number))
 
 
@@ -212,34 +220,32 @@ def _one_thread(_: int) -> None:
 
 
 def one_round(
-    shards: ShardSet, folder: Path, spans: Any, workers: int, train: int, count: int, batch_size: int
+    shards: ShardSet, folder: Path, workers: int, train: int | None, count: int, batch_size: int
 ) -> dict[str, float]:
-    """Samples a second of every part."""
+    """Samples a second of every part, for training on a CPU at so many pixels or (None) on a GPU."""
     num_batches = count // batch_size
     steps = WARM + num_batches + 4 * max(workers, 1)
-    order = SampleOrder(shards.shard_sizes, 0)
-
-    def streamed(augment: PairAugmentation | None, size: int) -> Iterable[Any]:
-        make = partial(pair_pixels, size=size, seed=0, augment=augment)
-        return batches(ShardDataset(shards, order, make, SKETCHES), batch_size, 0, steps, workers=workers)
-
-    def from_folder() -> float:
-        dataset = PictureFolder(folder, partial(pair_pixels, size=train, seed=0))
-        loader = DataLoader(
-            dataset, batch_size, shuffle=True, num_workers=workers, drop_last=True,
-            generator=torch_generator(0, "folder"), worker_init_fn=_one_thread,
-            multiprocessing_context="forkserver" if workers else None,
-        )  # fmt: skip
-        fitting = min(num_batches, len(loader) - WARM - 4 * max(workers, 1))
-        return drained(DevicePrefetch(loader, CPU), fitting, batch_size)
-
+    make = stored_pair if train is None else partial(pair_pixels, size=train, seed=0)
+    data = ShardDataset(shards, SampleOrder(shards.shard_sizes, 0), make, SKETCHES)
+    stream = batches(data, batch_size, 0, steps, workers=workers)
+    usual = DataLoader(
+        PictureFolder(folder, make), batch_size, shuffle=True, num_workers=workers, drop_last=True,
+        generator=torch_generator(0, "folder"), worker_init_fn=_one_thread,
+        multiprocessing_context="forkserver" if workers else None,
+    )  # fmt: skip
+    fitting = min(num_batches, len(usual) - WARM - 4 * max(workers, 1))
     warm = WARM * batch_size
+    reading = read_by(workers, Reading(jobs_of(data, max(workers, 1) * (warm + count)), train), count, warm)
+    if train is None:
+        return {
+            "bound": reading,
+            "stream": drained(stream, num_batches, batch_size),
+            "folder": drained(usual, fitting, batch_size),
+        }
     return {
-        "bound": read_by(workers, Reading(spans, None), count, warm),
-        "work": read_by(workers, Reading(spans, train), count, warm),
-        "plain": drained(streamed(None, SIZE), num_batches, batch_size),
-        "stream": drained(DevicePrefetch(streamed(PairAugmentation(), train), CPU), num_batches, batch_size),
-        "folder": from_folder(),
+        "work": reading,
+        "augmented": drained(DevicePrefetch(stream, CPU), num_batches, batch_size),
+        "augmented folder": drained(DevicePrefetch(usual, CPU), fitting, batch_size),
     }
 
 
@@ -248,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--train", type=int, nargs="+", default=[64, 256], help="sides that are trained on")
+    parser.add_argument("--train", type=int, nargs="*", default=[64, 256], help="sides that are trained on by a CPU")
     parser.add_argument("--samples", type=int, default=1020, help="in the shards; each measurement takes 0.8 of them")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
@@ -263,12 +269,11 @@ def main() -> None:
         made = make_shards(Path(name), asked.samples)
         folder = unpack(made, Path(name) / "folder")
         shards = open_shards(made)
-        spans = member_spans(shards)
         for number in range(asked.rounds):
-            for train in asked.train:
+            for train in (None, *asked.train):
                 for workers in asked.workers:
-                    case = f"{train} px, {workers} workers"
-                    found = one_round(shards, folder, spans, workers, train, count, asked.batch_size)
+                    case = f"{'GPU' if train is None else f'CPU, {train} px'}, {workers} workers"
+                    found = one_round(shards, folder, workers, train, count, asked.batch_size)
                     rounds.setdefault(case, []).append(found)
                     rates = json.dumps({name: round(rate) for name, rate in found.items()})
                     print(f"round {number + 1}, {case}: {rates}", file=sys.stderr, flush=True)
@@ -286,14 +291,12 @@ def main() -> None:
 
 def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     """Medians over rounds: samples a second, and ratios within a round."""
-    ratios = {"plain / bound": ("plain", "bound"), "stream / work": ("stream", "work"),
-              "stream / bound": ("stream", "bound"), "stream / folder": ("stream", "folder")}  # fmt: skip
-    medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    most, ours, usual = rounds[0]
     return {
-        "samples_a_second": {name: round(rate) for name, rate in medians.items()},
+        "samples_a_second": {name: round(statistics.median(one[name] for one in rounds)) for name in rounds[0]},
         "ratios": {
-            name: float(f"{statistics.median(one[part] / one[whole] for one in rounds):.3g}")
-            for name, (part, whole) in ratios.items()
+            f"{ours} / {other}": float(f"{statistics.median(one[ours] / one[other] for one in rounds):.3g}")
+            for other in (most, usual)
         },
     }
 

@@ -54,7 +54,8 @@ from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
 from sketchforge.metrics.feature_networks import features_state  # noqa: E402
 from sketchforge.metrics.perceptual_similarity import open_lpips  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
-from sketchforge.pairs import PairAugmentation, sketch_variant  # noqa: E402
+from sketchforge.pairs.draws import BOLDNESSES  # noqa: E402
+from sketchforge.pairs.pictures import sketch_variant  # noqa: E402
 from sketchforge.render import render  # noqa: E402
 from sketchforge.report.curves import COLOURS, ticks  # noqa: E402
 from sketchforge.report.page import text  # noqa: E402
@@ -341,7 +342,7 @@ def augmented(
     moved = cv2.warpAffine(
         np.ascontiguousarray(sketch[:, ::-1]) if flip else sketch, turn, (side, side), borderValue=255
     )
-    return sketch_variant(moved, draw, PairAugmentation(erasures=0))
+    return sketch_variant(moved, int(draw.integers(BOLDNESSES)), np.empty((0, 4), int))
 
 
 def as_ink(sketches: Sequence[np.ndarray]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import UsageError
 
@@ -63,3 +63,15 @@ def set_threads(threads: int) -> int:
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)
     return count
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """A tensor of the CPU on the device, for a GPU by way of pinned memory and without waiting; other things as
+    they are."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    if device.type == "cuda" and value.device.type == "cpu" and not value.is_pinned():
+        value = value.pin_memory()
+    return value.to(device, non_blocking=device.type == "cuda")

@@ -17,7 +17,7 @@ from sketchforge.metrics.image_evaluation import BETTER
 from sketchforge.metrics.image_model import is_model
 from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.options import EvalImagesOptions
-from sketchforge.pairs import training_pair
+from sketchforge.pairs.pictures import training_pair
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis import load_model
 

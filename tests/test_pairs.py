@@ -7,16 +7,12 @@ import torch
 from conftest import scene
 
 from sketchforge.images import fit_square
-from sketchforge.pairs import (
-    PairAugmentation,
-    mismatched,
-    normalized,
-    pair_pixels,
-    sketch_variant,
-    style_view,
-    training_pair,
-)
-from sketchforge.seeding import numpy_generator
+from sketchforge.pairs import pictures
+from sketchforge.pairs.draws import PairAugmentation, PairDraws, draw_pairs
+from sketchforge.pairs.levels import normalized
+from sketchforge.pairs.mismatch import mismatched
+from sketchforge.pairs.on_device import PairBatches, _style_views
+from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
 
 PLAIN = PairAugmentation(erasures=0)
 
@@ -35,6 +31,20 @@ def threshold_of(image: np.ndarray) -> np.ndarray:
 
 def white(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 255, np.uint8)
+
+
+def drawn(key: int, image: np.ndarray, size: int, augment: PairAugmentation = PairAugmentation()) -> PairDraws:
+    return draw_pairs(0, [key], *image.shape[:2], size, augment)
+
+
+def style_view(image: np.ndarray, size: int, key: int) -> np.ndarray:
+    draws = drawn(key, image, size)
+    return pictures.style_view(image, size, draws.shrunk[0], draws.view[0])
+
+
+def sketch_variant(sketch: np.ndarray, key: int, augment: PairAugmentation = PairAugmentation()) -> np.ndarray:
+    draws = drawn(key, sketch, sketch.shape[0], augment)
+    return pictures.sketch_variant(sketch, draws.boldness[0], draws.erased[0])
 
 
 @pytest.mark.parametrize("side", [40, 64, 90, 200])
@@ -139,7 +149,7 @@ def test_the_style_view_shows_nothing_from_beyond_the_border():
     grid = np.stack([*np.mgrid[0:size, 0:size], np.ones((size, size))]).reshape(3, -1).T
     angles, sides, flips = [], [], 0
     for key in range(200):
-        view = style_view(image, size, numpy_generator(0, "test", key)).reshape(-1, 3).astype(float)
+        view = style_view(image, size, key).reshape(-1, 3).astype(float)
         fitted, *_ = np.linalg.lstsq(grid, view[:, :2], rcond=None)
         assert np.abs(grid @ fitted - view[:, :2]).max() < 1.6, "one affine map, rounded"
         (x_down, y_down), (x_right, y_right) = fitted[:2]
@@ -157,7 +167,7 @@ def test_style_views_of_large_images_do_not_alias():
     """A fine checkerboard is grey from afar."""
     image = np.repeat((np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
     for key in range(10):
-        view = style_view(image, 64, numpy_generator(0, "test", key))
+        view = style_view(image, 64, key)
         assert abs(view.astype(int) - 127).max() < 20
 
 
@@ -166,7 +176,7 @@ def test_variants_are_bolder_or_thinner_but_the_same_drawing():
     sketch[30, 10:50] = 0  # a line of one pixel
     inks = set()
     for key in range(60):
-        variant = sketch_variant(sketch, numpy_generator(0, "test", key), PLAIN)
+        variant = sketch_variant(sketch, key, PLAIN)
         assert variant[30, 30] < 200, "no line is lost"
         assert (np.delete(variant, [29, 30, 31], axis=0) == 255).all()
         inks.add(round((255 - variant).sum() / 255))
@@ -178,7 +188,7 @@ def test_erased_regions_are_white_and_of_the_share_asked_for():
     ink = np.zeros((200, 200), np.uint8)
     once, shares, tried = PairAugmentation(erasures=1), [], 300
     for key in range(tried):
-        variant = sketch_variant(ink, numpy_generator(0, "test", key), once)
+        variant = sketch_variant(ink, key, once)
         rows, columns = np.nonzero(variant)
         if len(rows):
             shares.append(len(rows) / ink.size)
@@ -186,7 +196,7 @@ def test_erased_regions_are_white_and_of_the_share_asked_for():
             assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1), "one rectangle"
     assert 0.73 < len(shares) / tried < 0.87
     assert 0.0195 < min(shares) < 0.025 and 0.095 < max(shares) < 0.1005
-    variants = [sketch_variant(ink, numpy_generator(0, "test", key)) for key in range(50)]
+    variants = [sketch_variant(ink, key) for key in range(50)]
     assert {cv2.connectedComponents(variant)[0] - 1 for variant in variants} == {0, 1, 2}
 
 
@@ -218,12 +228,10 @@ def test_the_quick_way_has_the_bytes_of_the_plain_one(stored, size, augment):
     image = scene(7, stored, stored + 9)
     sketches = [cv2.Canny(image, low, 3 * low) for low in (20, 60)]
     for key in range(12):
-        draw, zoomed = numpy_generator(3, "pair crop", key), size
-        top = left = flip = 0
+        zoomed, top, left, flip = size, 0, 0, False
         if augment is not None:
-            zoomed = max(size, round(size * augment.zoom))
-            top, left = draw.integers(zoomed - size + 1, size=2)
-            flip = draw.random() < 0.5
+            draws = draw_pairs(3, [key], stored, stored + 9, size, augment)
+            zoomed, (top, left), flip = augment.zoomed(size), draws.corner[0], draws.flip[0]
         cut = [
             fit_square(picture, zoomed, "crop")[top : top + size, left : left + size][:, :: -1 if flip else 1]
             for picture in (image, *sketches)
@@ -232,13 +240,67 @@ def test_the_quick_way_has_the_bytes_of_the_plain_one(stored, size, augment):
         if augment is None:
             expected |= {"variant": cut[2][None], "style_view": expected["image"]}
         else:
-            drawn = sketch_variant(cut[2], numpy_generator(3, "sketch variant", key), augment)
-            view = style_view(image, size, numpy_generator(3, "style view", key), augment)
-            expected |= {"variant": drawn[None], "style_view": view.transpose(2, 0, 1)}
+            variant = pictures.sketch_variant(cut[2], draws.boldness[0], draws.erased[0])
+            height, width = draws.shrunk[0].tolist()
+            smaller = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            view = cv2.warpAffine(  # of bytes
+                smaller, draws.view[0], (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )  # fmt: skip
+            expected |= {"variant": variant[None], "style_view": view.transpose(2, 0, 1)}
         found = pair_pixels(image, sketches, size, 3, key, augment)
         assert found.keys() == expected.keys()
         for name, tensor in found.items():
             np.testing.assert_array_equal(tensor.numpy(), expected[name], name)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(96, 96, 96), (96, 96, 24), (96, 105, 96), (64, 64, 90), (150, 110, 100), (40, 60, 16), (9, 9, 9)],
+)
+def test_made_on_the_device_they_are_the_same(height, width, size):
+    """But for rounding, once each time that a picture is resampled."""
+    count, device = 12, torch.device("cpu")
+    images = [scene(key, height, width) for key in range(count)]
+    sketches = [[255 - cv2.Canny(image, low, 3 * low) for low in (20, 60)] for image in images]
+    stored = [stored_pair(image, drawn, key) for key, (image, drawn) in enumerate(zip(images, sketches))]
+    batch = {name: torch.from_numpy(np.stack([one[name] for one in stored])) for name in stored[0]}
+    batch |= {"position": torch.arange(count), "index": torch.arange(count) + 5, "names": ["x"] * count}
+    found = PairBatches(size, 3)(batch, device)
+    assert torch.equal(found["index"], batch["index"]) and found["names"] is batch["names"]
+    for name in ("image", "sketch", "variant", "style_view"):
+        pairs = [training_pair(image, sketches[key], size, 3, key) for key, image in enumerate(images)]
+        expected = torch.stack([pair[name] for pair in pairs])
+        assert found[name].dtype == torch.float32 and found[name].is_contiguous()
+        assert found[name].shape == expected.shape
+        off = (found[name] - expected).abs() * 127.5
+        # Before version 5, cv2's warp knew 32 positions between two pixels.
+        most, share = (1.01, 0.05) if int(cv2.__version__.split(".")[0]) >= 5 else (40, 0.2)
+        assert off.max() < most and (off > 0.5).float().mean() < share, name
+
+
+def test_beyond_the_border_each_picture_is_reflected_whatever_the_size_of_the_others():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    shrunk = np.array([[20, 20], [31, 31], [32, 32], [33, 33]])
+    view = np.tile(np.array([[1.0, 0, 0], [0, 1, 0]]), (4, 1, 1))
+    view[:, :, 2] = shrunk - 7.6  # the last column and row lie at the very border
+    none = np.zeros((4, 0, 4), np.int64)
+    draws = PairDraws(np.zeros((4, 2), int), np.zeros(4, bool), np.zeros(4, int), none, shrunk, view)
+    found = _style_views(torch.from_numpy(image).permute(2, 0, 1).float().expand(4, -1, -1, -1), draws, 8)
+    for row in range(4):
+        expected = pictures.style_view(image, 8, shrunk[row], view[row])
+        assert abs(found[row].permute(1, 2, 0).numpy() - expected).max() <= 1
+
+
+def test_on_the_device_pairs_do_not_depend_on_the_batch():
+    images = np.stack([scene(key, 40, 50) for key in range(4)])
+    batch = {"image": torch.from_numpy(images), "sketch": torch.from_numpy(images[..., 0].copy()),
+             "variant": torch.from_numpy(images[..., 1].copy()), "position": torch.arange(10, 14)}  # fmt: skip
+    together = PairBatches(16, 0)(batch, torch.device("cpu"))
+    for row in range(4):
+        alone = PairBatches(16, 0)({name: value[row : row + 1] for name, value in batch.items()}, torch.device("cpu"))
+        for name, value in alone.items():
+            torch.testing.assert_close(value[0], together[name][row], rtol=0, atol=1.01 / 127.5)
 
 
 def generator(seed: int = 0) -> torch.Generator:

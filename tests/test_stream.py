@@ -23,10 +23,13 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.pairs import pair_pixels, training_pair
-from sketchforge.shards import loader, shard_set, stream
-from sketchforge.shards.loader import DevicePrefetch, batches
+from sketchforge.pairs.on_device import PairBatches
+from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
+from sketchforge.shards import shard_set, stream
+from sketchforge.shards.batch_memory import BatchRing, pack, packed_bytes
+from sketchforge.shards.loader import batches
 from sketchforge.shards.order import SampleOrder
+from sketchforge.shards.prefetch import DevicePrefetch
 from sketchforge.shards.reader import read_samples, sample_keys
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.shards.stream import ShardDataset
@@ -186,12 +189,49 @@ def test_a_batch_is_what_torch_makes_of_its_samples_in_one_piece_of_memory(folde
     assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1
 
 
+def test_a_blank_sample_has_the_shapes_of_all(folder, tmp_path):
+    data = dataset(folder)
+    blank, real = data.blank(), data[3]
+    assert blank.keys() == real.keys()
+    assert all(type(blank[name]) is type(value) for name, value in real.items())
+    assert packed_bytes(blank, 3) == pack([data[position] for position in range(3)], 3).contents.numel()
+    assert dataset(make_set(tmp_path / "kept", fit="keep")).blank() is None
+
+
+@pytest.mark.skipif(not BatchRing.possible(), reason="needs memfd_create, which Linux has")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_in_the_same_memory_again_and_again(folder, workers, monkeypatch):
+    taken, take = [], BatchRing.take
+    monkeypatch.setattr(BatchRing, "take", lambda ring: taken.append(take(ring)) or taken[-1])
+    addresses, read = set(), BatchRing.contents
+
+    def spy(*arguments):
+        contents = read(*arguments)
+        addresses.add(contents.data_ptr())
+        return contents
+
+    monkeypatch.setattr(BatchRing, "contents", spy)
+    data = dataset(folder, functools.partial(pair_pixels, size=SIDE, seed=0))
+    for _ in DevicePrefetch(batches(data, 2, 0, 40, workers=workers), torch.device("cpu")):
+        pass
+    assert len(taken) == 40 and None not in taken
+    assert len(addresses) <= (3 if workers == 0 else 11)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_may_be_kept(folder, workers):
+    data = dataset(folder)
+    kept = list(batches(data, 2, 0, 30, workers=workers))
+    for batch, again in zip(kept, batches(data, 2, 0, 30, workers=workers), strict=True):
+        assert_same(batch, again)
+
+
 def test_a_batch_can_be_pinned_on_its_way(folder, monkeypatch):
     """By torch's own thread, which takes apart what it is given and puts it together again."""
     data = dataset(folder, of_many_kinds)
     samples = [data[position] for position in range(3)]
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self, *_: self.clone())  # needs no CUDA
-    assert_same(pin_memory(loader._collate(samples)).batch(), default_collate(samples))
+    assert_same(pin_memory(pack(samples, 3)).batch(), default_collate(samples))
 
 
 def test_taken_up_again_in_the_middle_it_goes_on_in_order(folder):
@@ -569,9 +609,23 @@ def test_prefetch_passes_batches_on_and_normalises_pixels(folder):
             assert_same(one, other)
 
 
+def test_pairs_made_on_the_device_are_those_that_workers_make(folder):
+    """All else of the batch as well; `test_pairs.py` looks at the pictures more closely."""
+    device = torch.device("cpu")
+    by_workers = batches(dataset(folder, functools.partial(pair_pixels, size=12, seed=4)), 3, 2, 4)
+    there = batches(dataset(folder, stored_pair), 3, 2, 4)
+    for one, other in zip(
+        DevicePrefetch(by_workers, device), DevicePrefetch(there, device, PairBatches(12, 4)), strict=True
+    ):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert (value.dtype, value.shape) == (other[name].dtype, other[name].shape) and other[name].is_contiguous()
+            torch.testing.assert_close(other[name], value, rtol=0, atol=1.01 / 127.5)
+
+
 def test_prefetch_knows_how_long_it_waited(monkeypatch):
     clock = iter([10.0, 12.5, 20.0, 20.5, 30.0, 30.0])
-    monkeypatch.setattr(loader.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr("sketchforge.shards.prefetch.time.perf_counter", lambda: next(clock))
     prefetch = DevicePrefetch([{"x": torch.ones(1)}, {"x": torch.ones(1), "name": "n"}], torch.device("cpu"))
     waits = [prefetch.waited for _ in prefetch]
     assert waits == [2.5, 0.5] and prefetch.waited == 0
@@ -586,6 +640,19 @@ def test_prefetch_to_cuda_gives_what_the_loader_has(folder):
         assert all(value.is_cuda for value in other.values())
         for name, value in one.items():
             torch.testing.assert_close(other[name].cpu(), value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pairs_made_on_a_gpu_are_those_of_a_cpu(folder, workers):
+    device, move = torch.device("cuda"), PairBatches(12, 4)
+    data = dataset(folder, stored_pair)
+    here = DevicePrefetch(batches(data, 3, 0, 20), torch.device("cpu"), move)
+    there = DevicePrefetch(batches(data, 3, 0, 20, workers=workers, pin_memory=True), device, move)
+    for one, other in zip(here, there, strict=True):
+        assert all(value.is_cuda for value in other.values())
+        for name, value in one.items():
+            torch.testing.assert_close(other[name].cpu(), value, rtol=0, atol=1.01 / 127.5)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import Encoder
-from sketchforge.pairs import mismatched
+from sketchforge.pairs.mismatch import mismatched
 from sketchforge.seeding import torch_generator
 from sketchforge.self_supervision import (
     StyleHead,

@@ -27,13 +27,15 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.files import write_json
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
-from sketchforge.pairs import pair_pixels
+from sketchforge.pairs.on_device import PairBatches
+from sketchforge.pairs.pictures import pair_pixels, stored_pair
 from sketchforge.report.held_out import shards_digest
 from sketchforge.report.sheet import write_png
 from sketchforge.run_folder import RUN_FILE, check_continues, read_record, record_or_empty
 from sketchforge.runlog import RunLog
-from sketchforge.shards.loader import DevicePrefetch, batches
+from sketchforge.shards.loader import batches
 from sketchforge.shards.order import SampleOrder
+from sketchforge.shards.prefetch import DevicePrefetch, moved
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.weights import encoder_digest, load_encoder
@@ -245,7 +247,7 @@ def _train(
     validation = Validation(
         plan.validation or plan.shards, recipe.size, plan.validation is not None, options.skip_bad_shards
     )
-    prefetch = DevicePrefetch(_loader(plan, start, order), plan.device)
+    prefetch = _prefetch(plan, start, order)
     stream = _grouped(prefetch, options.accumulate)
     log = RunLog(run / "log.jsonl", start)
     every = options.eval_every or max(recipe.steps // NUM_PREVIEWS, 1)
@@ -301,7 +303,7 @@ def _train(
 
 def _follow(plan: ImagePlan, procedure: Procedure, start: int, order: SampleOrder) -> None:
     """What a rank other than the first does: steps, and nothing that leaves a trace."""
-    stream = _grouped(DevicePrefetch(_loader(plan, start, order), plan.device), plan.options.accumulate)
+    stream = _grouped(_prefetch(plan, start, order), plan.options.accumulate)
     try:
         run_steps(start, plan.recipe.steps, stream, procedure.step, save=lambda step: None)
     finally:
@@ -312,15 +314,17 @@ def _order(plan: ImagePlan, group: int | None, passes: int) -> SampleOrder:
     return SampleOrder(plan.shards.shard_sizes, plan.options.seed, group=group, passes=passes)
 
 
-def _loader(plan: ImagePlan, start: int, order: SampleOrder) -> Any:
+def _prefetch(plan: ImagePlan, start: int, order: SampleOrder) -> DevicePrefetch:
     """Batches from the step `start` on, each in as many parts as --accumulate says."""
     options, recipe = plan.options, plan.recipe
-    make = partial(pair_pixels, size=recipe.size, seed=options.seed)
+    on_gpu = plan.device.type == "cuda"
+    # What a GPU does in passing would keep three of four processes that read busy.
+    make = stored_pair if on_gpu else partial(pair_pixels, size=recipe.size, seed=options.seed)
     dataset = ShardDataset(plan.shards, order, make, NUM_SKETCHES, options.skip_bad_shards)
     workers = options.workers
     if workers is None:
         workers = 1 if plan.device.type == "cpu" else min(8, max(usable_cores() // plan.ranks.local_count - 1, 1))
-    return batches(
+    loader = batches(
         dataset,
         recipe.batch_size // (options.accumulate * plan.ranks.count),
         start * options.accumulate,
@@ -328,8 +332,9 @@ def _loader(plan: ImagePlan, start: int, order: SampleOrder) -> Any:
         plan.ranks.number,
         plan.ranks.count,
         workers=workers,
-        pin_memory=plan.device.type == "cuda",
+        pin_memory=on_gpu,
     )
+    return DevicePrefetch(loader, plan.device, PairBatches(recipe.size, options.seed) if on_gpu else moved)
 
 
 def _grouped(parts: Any, count: int) -> Iterator[list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from sketchforge.metrics.feature_networks import open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
 from sketchforge.metrics.image_features import features_of
 from sketchforge.metrics.image_pairs import mismatched_pairs
-from sketchforge.pairs import training_pair
+from sketchforge.pairs.pictures import training_pair
 from sketchforge.report.sheet import contact_sheet
 from sketchforge.self_supervision import perceptual, reconstruction
 from sketchforge.shards.order import SampleOrder

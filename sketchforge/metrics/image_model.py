@@ -18,7 +18,7 @@ from sketchforge.metrics.image_features import batches
 from sketchforge.metrics.image_pairs import Pair
 from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.model_path import MODEL_FILE
-from sketchforge.pairs import training_pair
+from sketchforge.pairs.pictures import training_pair
 from sketchforge.synthesis import Synthesizer
 
 BATCH = 16

@@ -6,9 +6,10 @@ of the endless sequence is the same sample. A cycle visits every sample `passes`
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class SampleOrder:
         self.seed, self.passes, self.pool = seed, passes, pool
         # One group of all is permuted in pools, pass by pass: as a whole it would need all shards at once.
         self.num_groups = 1 if group is None else -(-self.num_samples // group)
-        self._starts = np.concatenate([[0], np.cumsum(self.shard_sizes)])
+        self._starts = [0, *np.cumsum(self.shard_sizes).tolist()]
         self._filled = np.flatnonzero(self.shard_sizes)
         self._memory: dict[tuple, Any] = {}
 
@@ -67,8 +68,8 @@ class SampleOrder:
         """(number of the shard, place in it) of a sample by its number; IndexError beyond the last."""
         if not 0 <= index < self.num_samples:
             raise IndexError(f"sample {index} of {self.num_samples}")
-        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return shard, index - int(self._starts[shard])
+        shard = bisect_right(self._starts, index) - 1
+        return shard, index - self._starts[shard]
 
     def group_of(self, position: int) -> tuple[int, int]:
         """(running number of the group, class label of the sample: its place among the group's 0 … size - 1).
@@ -119,8 +120,8 @@ class SampleOrder:
     def _in_pools(self, sweep: int, place: int) -> int:
         """The sample at a place of the sweep's permutation: of shards, then of samples within pools."""
         shards, ends = self._pools(sweep)
-        number = int(np.searchsorted(ends, place, side="right"))
-        start = int(ends[number - 1]) if number else 0
+        number = bisect_right(ends, place)
+        start = ends[number - 1] if number else 0
         key = ("pool", sweep, number)
 
         def permuted() -> np.ndarray:
@@ -131,14 +132,14 @@ class SampleOrder:
 
         return int(self._kept(key, permuted)[place - start])
 
-    def _pools(self, sweep: int) -> tuple[np.ndarray, np.ndarray]:
+    def _pools(self, sweep: int) -> tuple[np.ndarray, list[int]]:
         """The shards in the sweep's order, and after how many samples each pool ends."""
         key = ("shards", sweep)
 
-        def permuted() -> tuple[np.ndarray, np.ndarray]:
+        def permuted() -> tuple[np.ndarray, list[int]]:
             shards = numpy_generator(self.seed, "sample order", *key).permutation(self._filled)
             cuts = _cuts(len(shards), -(-len(shards) // self.pool))
-            return shards, np.cumsum(np.add.reduceat(self.shard_sizes[shards], cuts[:-1]))
+            return shards, np.cumsum(np.add.reduceat(self.shard_sizes[shards], cuts[:-1])).tolist()
 
         return self._kept(key, permuted)
 
@@ -176,8 +177,7 @@ class OrderedBatches:
         return self.num_steps
 
 
-@dataclass(frozen=True)
-class _Turn:
+class _Turn(NamedTuple):
     """A position taken apart."""
 
     cycle: int

@@ -174,9 +174,8 @@ class OpenShard:
 
     def __init__(self, shards: ShardSet, number: int) -> None:
         self._shards, self._number = shards, number
-        # Columns of the table below by the end of a member's name.
-        members = schema.sample_members("", len(shards.styles), captioned=False)[:-1]
-        self._columns = {end: column for column, end in enumerate(members)}
+        # The ends of the names of a sample's members, by column of the table below: the image, then sketches.
+        self._ends = schema.sample_members("", len(shards.styles), captioned=False)[:-1]
         self._file = shards.open(number)
         try:
             self._keys, self._spans = self._read_headers()
@@ -193,9 +192,9 @@ class OpenShard:
         Raises DamagedError when one is missing, cannot be decoded, or has another size than the others.
         """
         key = self._keys[place]
-        image = self._picture(place, schema.image_member(""), cv2.IMREAD_COLOR)
-        names = [schema.sketch_member("", index) for index in sketches]
-        drawn = [self._picture(place, name, cv2.IMREAD_GRAYSCALE) for name in names]
+        spans = self._spans[place].tolist()
+        image = self._picture(place, 0, spans[0], cv2.IMREAD_COLOR)
+        drawn = tuple(self._picture(place, 1 + at, spans[1 + at], cv2.IMREAD_GRAYSCALE) for at in sketches)
         height, width = image.shape[:2]
         size = self._shards.size
         if size is not None and (height, width) != (size, size):
@@ -205,30 +204,33 @@ class OpenShard:
             if sketch.shape != (height, width):
                 found = f"a sketch of {sketch.shape[1]} x {sketch.shape[0]} pixels"
                 raise self._shards.damaged(self._number, f"{found}, the image has {width} x {height}", key)
-        return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), tuple(drawn))
+        return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), drawn)
 
-    def _picture(self, place: int, end: str, how: int) -> np.ndarray:
-        name = f"{self._keys[place]}{end}"
-        offset, size = (int(number) for number in self._spans[place, self._columns[end]])
+    def _picture(self, place: int, column: int, span: list[int], how: int) -> np.ndarray:
+        offset, size = span
         if offset < 0:
-            raise self._shards.damaged(self._number, "is missing", name)
+            raise self._damaged(place, column, "is missing")
         try:
             self._file.seek(offset)
             data = self._file.read(size)
         except OSError as error:
             cause = error.strerror or error
-            raise self._shards.damaged(self._number, f"cannot be read ({cause})", name) from error
+            raise self._damaged(place, column, f"cannot be read ({cause})") from error
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
         if picture is None:
-            raise self._shards.damaged(self._number, "cannot be decoded", name)
+            raise self._damaged(place, column, "cannot be decoded")
         return picture
+
+    def _damaged(self, place: int, column: int, what: str) -> DamagedError:
+        return self._shards.damaged(self._number, what, f"{self._keys[place]}{self._ends[column]}")
 
     def _read_headers(self) -> tuple[list[str], np.ndarray]:
         """The samples' keys, in order, and (offset, bytes) of their pictures as int64 (samples, columns, 2),
         -1 for none. Keys end at the first dot, as WebDataset has it."""
         expected = self._shards.shard_sizes[self._number]
         keys: list[str] = []
-        spans = np.full((expected, len(self._columns), 2), -1, np.int64)
+        columns = {end: column for column, end in enumerate(self._ends)}
+        spans = np.full((expected, len(columns), 2), -1, np.int64)
         try:
             for name, offset, size in tar_headers.members(self._file):
                 key, dot, end = name.partition(".")
@@ -236,7 +238,7 @@ class OpenShard:
                     keys.append(key)
                     if len(keys) > expected:
                         break
-                if (column := self._columns.get(dot + end)) is not None:
+                if (column := columns.get(dot + end)) is not None:
                     spans[len(keys) - 1, column] = offset, size
         except (OSError, tarfile.TarError) as error:
             raise self._shards.damaged(self._number, f"cannot be read as a tar ({error})") from error

@@ -5,14 +5,16 @@ The same order, seed and options give the same samples bit for bit, whoever asks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.seeding import numpy_generator
+from sketchforge.seeding import chosen
 from sketchforge.shards.order import SampleOrder
+from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 
 OPEN_SHARDS = 64  # files that a process keeps open, with where their members lie
@@ -54,30 +56,49 @@ class ShardDataset(Dataset):
         self._damaged: dict[int, str] = {}  # shards that cannot be used at all, and why
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        # What is drawn first is read: the other sketches stay on the disk.
-        draw = numpy_generator(self.order.seed, "sample sketches", position)
-        sketches = [int(sketch) for sketch in draw.permutation(len(self.shards.styles))[: self.num_sketches]]
-        taken, bad = position, set[int]()
+        return next(self.samples([position]))
+
+    def samples(self, positions: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The samples of these positions, in turn, each read when it is asked for."""
+        # What is drawn is drawn of all of them first: between two pictures it would take twice as long, the
+        # processor's cache being full of pixels.
+        drawn = [(position, self.sketches_of(position), self._at(position)) for position in positions]
+        for position, sketches, found in drawn:
+            stored, found = self._read(found, sketches)
+            yield {**self.make(stored.image, stored.sketches, key=position), **_about(position, found)}
+
+    def _at(self, position: int) -> _Found:
+        index = self.order.index_of(position)
+        return _Found(position, index, *self.order.place_of(index), *self.order.group_of(position))
+
+    def _read(self, found: _Found, sketches: list[int]) -> tuple[StoredSample, _Found]:
+        """The sample there, or the next good one in the order, and where it was found."""
+        bad = set[int]()
         while True:
-            index = self.order.index_of(taken)
-            shard, place = self.order.place_of(index)
             try:
-                stored = self._opened(shard).read(place, sketches)
-                break
+                return self._opened(found.shard).read(found.place, sketches), found
             except DamagedError as error:
                 if not self.skip_bad:
                     raise
                 # Nothing is remembered of samples: with other sketches drawn, this one may do.
-                bad.add(index)
+                bad.add(found.index)
                 if len(bad) == self.order.num_samples:
                     raise SketchforgeError(
                         f"{self.shards.source}: none of its {len(bad)} samples can be used; {error}"
                     ) from error
-            taken += 1
-        group, label = self.order.group_of(taken)
-        about = {"index": index, "label": label, "group": group, "position": position}
-        made = self.make(stored.image, stored.sketches, key=position)
-        return {**made, **about, "skipped": int(taken != position)}
+            found = self._at(found.position + 1)
+
+    def sketches_of(self, position: int) -> list[int]:
+        """The numbers of the sketches drawn for a position: only these are read, the others stay on the disk."""
+        return chosen(self.num_sketches, len(self.shards.styles), self.order.seed, "sample sketches", position)
+
+    def blank(self) -> Mapping[str, Any] | None:
+        """A sample of a picture of nothing, to know shapes by; None where pictures have many sizes."""
+        if (size := self.shards.size) is None:
+            return None
+        sketches = [np.full((size, size), 255, np.uint8) for _ in range(self.num_sketches)]
+        made = self.make(np.full((size, size, 3), 255, np.uint8), sketches, key=0)
+        return {**made, **_about(0, self._at(0))}
 
     def _opened(self, shard: int) -> OpenShard:
         if (damage := self._damaged.get(shard)) is not None:
@@ -94,3 +115,22 @@ class ShardDataset(Dataset):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_open": {}}  # files stay with their process
+
+
+class _Found(NamedTuple):
+    """A sample by its position in the order."""
+
+    position: int
+    index: int
+    shard: int
+    place: int
+    group: int
+    label: int
+
+
+def _about(position: int, found: _Found) -> dict[str, int]:
+    """The numbers of a sample; it may have been found further on in the order."""
+    skipped = int(found.position != position)
+    return {
+        "index": found.index, "label": found.label, "group": found.group, "position": position, "skipped": skipped
+    }  # fmt: skip

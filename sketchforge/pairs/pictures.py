@@ -1,0 +1,158 @@
+"""One stored sample -> what the auto-encoder trains on (section 4.1): image, two sketches, a view for style.
+
+The image and its sketch stay aligned; the variant of the sketch and the style view are what the
+self-supervised losses compare them with (Eqs. 7-10). Everything random derives from (seed, purpose, key).
+
+Shape letters: B batch, S side of the square training picture, H, W of the stored one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.images import fit_square
+from sketchforge.pairs.draws import PairAugmentation, draw_pairs
+from sketchforge.pairs.levels import normalized
+
+PAPER = 255
+
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_SQUARE = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
+
+
+def training_pair(
+    image: np.ndarray,
+    sketches: Sequence[np.ndarray],
+    size: int,
+    seed: int,
+    key: object,
+    augment: PairAugmentation | None = PairAugmentation(),
+) -> dict[str, Tensor]:
+    """The tensors of one sample, float32 in [-1, 1], S = size, 1 = paper in sketches.
+
+    image: uint8 H×W×3 RGB; sketches: uint8 H×W, the sketch and another one to make the variant of; where
+    there is one only, it serves for both. Raises ValueError for other dtypes and shapes.
+
+    "image" (3,S,S) and "sketch" (1,S,S): the same random crop and flip of both.
+    "variant" (1,S,S): the other sketch, same crop and flip, in random boldness and with regions erased
+    (Eqs. 9-10).
+    "style_view" (3,S,S): another square of the image, flipped, rotated and scaled at random (Eqs. 7-8).
+
+    With augment None nothing is left to chance: all show the centred square, the variant is the other sketch.
+    """
+    pixels = pair_pixels(image, sketches, size, seed, key, augment)
+    return {name: normalized(picture) for name, picture in pixels.items()}
+
+
+def pair_pixels(
+    image: np.ndarray,
+    sketches: Sequence[np.ndarray],
+    size: int,
+    seed: int,
+    key: object,
+    augment: PairAugmentation | None = PairAugmentation(),
+) -> dict[str, Tensor]:
+    """`training_pair` before normalisation, uint8 (C,S,S): a quarter of the bytes on the way to a device."""
+    _check(image, sketches)
+    if augment is None:
+        square, drawn = fit_square(image, size, "crop"), _squares(sketches, size)
+        return _as_tensors(square, drawn[0], drawn[-1], style_view=square)
+    draws = draw_pairs(seed, [key], *image.shape[:2], size, augment)
+    zoomed = augment.zoomed(size)
+    top, left = (int(offset) for offset in draws.corner[0])
+
+    def crop(square: np.ndarray) -> np.ndarray:
+        cut = square[top : top + size, left : left + size]
+        return cv2.flip(cut, 1) if draws.flip[0] else cut
+
+    drawn = [crop(square) for square in _squares(sketches, zoomed)]
+    variant = sketch_variant(drawn[-1], int(draws.boldness[0]), draws.erased[0])
+    view = style_view(image, size, draws.shrunk[0], draws.view[0])
+    return _as_tensors(crop(fit_square(image, zoomed, "crop")), drawn[0], variant, view)
+
+
+def stored_pair(image: np.ndarray, sketches: Sequence[np.ndarray], key: object) -> dict[str, np.ndarray]:
+    """The same sample as it is stored, for `on_device.PairBatches` to make the rest of: nothing is computed.
+
+    uint8 "image" (H,W,3), "sketch" and "variant" (H,W); arguments as for `training_pair`, taken as they are.
+    """
+    return {"image": image, "sketch": sketches[0], "variant": sketches[-1]}
+
+
+def sketch_variant(sketch: np.ndarray, boldness: int, erased: np.ndarray) -> np.ndarray:
+    """uint8 H×W -> the same drawing with lines thinner or bolder, and small regions erased to paper.
+
+    boldness, erased (E,4): a sample's of `PairDraws`.
+    """
+    variant = _BOLDNESS[boldness](np.ascontiguousarray(sketch)).copy()
+    for top, left, tall, wide in erased:
+        variant[top : top + tall, left : left + wide] = PAPER
+    return variant
+
+
+# Lines are dark, so a minimum widens them. A maximum would lose those of one pixel: thinner is half-way.
+_BOLDNESS = (
+    lambda sketch: sketch,
+    lambda sketch: cv2.erode(sketch, _SQUARE),  # the authors' minimum filter of 3
+    lambda sketch: cv2.erode(sketch, _CROSS),
+    lambda sketch: cv2.addWeighted(sketch, 0.5, cv2.dilate(sketch, _CROSS), 0.5, 0),
+)
+
+
+def style_view(image: np.ndarray, size: int, shrunk: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """uint8 H×W×3 -> S×S×3: crop, flip, rotation and scale in one warp with one interpolation.
+
+    shrunk (2,), view (2,3): a sample's of `PairDraws`.
+    """
+    height, width = (int(side) for side in shrunk)
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    # The interpolation's own margin is all that can fall outside: a reflection, never black. Of floats, for
+    # cv2 takes nearly twice as long to warp bytes.
+    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    levels = cv2.warpAffine(
+        image.astype(np.float32), view, (size, size), flags=how, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return cv2.convertScaleAbs(cv2.max(levels, 0))  # rounded, and 255 at most
+
+
+def _check(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: expected uint8 H×W×3, found {image.dtype} of shape {image.shape}")
+    if len(sketches) not in (1, 2):
+        raise ValueError(f"{len(sketches)} sketches: expected two, or one that serves for both")
+    for sketch in sketches:
+        if sketch.dtype != np.uint8 or sketch.shape != image.shape[:2]:
+            found = f"{sketch.dtype} of shape {sketch.shape}"
+            raise ValueError(f"sketch: expected uint8 of the image's {image.shape[:2]}, found {found}")
+
+
+def _squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
+    """`fit_square` of one sketch or two; averaging over areas is quicker of two channels than twice."""
+    if len(sketches) == 2 and side < min(sketches[0].shape):
+        return list(cv2.split(fit_square(cv2.merge(sketches), side, "crop")))
+    return [fit_square(sketch, side, "crop") for sketch in sketches]
+
+
+def _as_tensors(
+    image: np.ndarray, sketch: np.ndarray, variant: np.ndarray, style_view: np.ndarray
+) -> dict[str, Tensor]:
+    def colour(picture: np.ndarray) -> Tensor:
+        planes = torch.empty((3, *picture.shape[:2]), dtype=torch.uint8)
+        cv2.split(picture, list(planes.numpy()))  # into them: quicker than a transposing copy
+        return planes
+
+    def grey(picture: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(picture[None], order="C"))  # a copy: crops are views
+
+    return {
+        "image": colour(image),
+        "sketch": grey(sketch),
+        "variant": grey(variant),
+        "style_view": colour(style_view),
+    }
