@@ -1,5 +1,6 @@
 """Shards become the same training samples whoever reads them, from where, from which step on."""
 
+import errno
 import functools
 import http.server
 import io
@@ -216,6 +217,18 @@ def test_batches_come_in_the_same_memory_again_and_again(folder, workers, monkey
         pass
     assert len(taken) == 40 and None not in taken
     assert len(addresses) <= (3 if workers == 0 else 11)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_without_such_memory_batches_are_the_same(folder, workers, monkeypatch):
+    expected = list(batches(dataset(folder), 2, 0, 3))
+
+    def refused(name):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "memfd_create", refused, raising=False)
+    for batch, again in zip(expected, batches(dataset(folder), 2, 0, 3, workers=workers), strict=True):
+        assert_same(batch, again)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -12,7 +12,6 @@ import math
 import mmap
 import os
 import weakref
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -180,7 +179,7 @@ class BatchRing:
         file = os.memfd_create("sketchforge-batches")
         os.ftruncate(file, slots * slot_bytes)
         self.memory = RingMemory(next(self._numbers), slot_bytes, file)
-        self._free = deque(range(slots))
+        self._free = list(range(slots))
         self._all[self.memory.ring] = self
 
     @staticmethod
@@ -189,8 +188,8 @@ class BatchRing:
         return hasattr(os, "memfd_create")
 
     def take(self) -> int | None:
-        """The number of a place to be filled; None where all are in use."""
-        return self._free.popleft() if self._free else None
+        """The number of a place to be filled, the one last in use; None where all are."""
+        return self._free.pop() if self._free else None
 
     def contents(self, number: int, num_bytes: int) -> Tensor:
         """uint8 (num_bytes,): what lies in a place; with the last reference to its storage the place is free."""

@@ -105,7 +105,10 @@ class Batches:
         if not BatchRing.possible() or (blank := self.dataset.blank()) is None:
             return None
         num_bytes = packed_bytes(blank, self.order.batch_size)
-        return BatchRing(self.workers * PREFETCHED + HELD, num_bytes) if num_bytes else None
+        try:
+            return BatchRing(self.workers * PREFETCHED + HELD, num_bytes) if num_bytes else None
+        except OSError:
+            return None  # no such memory, or not as much: batches come in memory of their own
 
 
 @dataclass(frozen=True)
