@@ -27,7 +27,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images import REASONS, ImageError, decode_image
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
-from sketchforge.render import plan_render
+from sketchforge.render_plan import plan_render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.inspect import inspect
 from sketchforge.shards.verify import verify

@@ -12,12 +12,11 @@ import torch
 from conftest import contents, make_photos, members, render_again, scene
 from PIL import Image
 
-from sketchforge import files, pipeline
-from sketchforge import render as rendering
+from sketchforge import files, pipeline, render_plan
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import fit_square, read_image
 from sketchforge.options import RenderOptions
-from sketchforge.render import plan_render
+from sketchforge.render_plan import plan_render
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
@@ -143,7 +142,7 @@ class Shades:
 @pytest.fixture
 def shades(monkeypatch):
     Shades.batches = []
-    monkeypatch.setattr(rendering, "open_sketcher", lambda options: ReadySketcher(Shades(), "cpu", {}))
+    monkeypatch.setattr(render_plan, "open_sketcher", lambda options: ReadySketcher(Shades(), "cpu", {}))
 
 
 @pytest.mark.parametrize(("form", "tones"), [("png1", (255, 0)), ("png", (204, 153))])
@@ -201,7 +200,7 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
 def test_networks_on_the_cpu_share_its_cores_with_the_workers(
     photos, tmp_path, monkeypatch, method, device, workers, expected
 ):
-    monkeypatch.setattr(rendering, "usable_cores", lambda: 6)
+    monkeypatch.setattr(render_plan, "usable_cores", lambda: 6)
     plan = plan_render(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
     plan = replace(plan, options=replace(plan.options, method=method), ready=replace(plan.ready, device=device))
     assert plan.num_workers == expected

@@ -9,9 +9,10 @@ from conftest import contents, lines, make_photos, members, render_again
 from PIL import Image
 
 from sketchforge import files
-from sketchforge import render as rendering
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.render import Progress, plan_render, render
+from sketchforge.render import Progress, render
+from sketchforge.render_plan import plan_render
+from sketchforge.render_summary import STAGES, reasons
 from sketchforge.shards.writer import writing_shard
 
 
@@ -39,7 +40,7 @@ def test_failures_are_counted_and_named(rendered, flawed, tmp_path):
     failed = {line["source"]: line["reason"] for line in lines(options.shards) if line["status"] == "failed"}
     assert failed == wanted
     assert summary.outcomes == {"ok": 5, **dict.fromkeys(wanted.values(), 1)}
-    assert rendering.reasons(summary.outcomes) == "1 empty, 1 not an image, 1 too small, 1 truncated"
+    assert reasons(summary.outcomes) == "1 empty, 1 not an image, 1 too small, 1 truncated"
     assert len(lines(options.shards)) == 9
     keys = {name.split(".")[0] for number in range(3) for name in members(options.shards, number)}
     assert keys == {line["key"] for line in lines(options.shards) if line["status"] == "ok"}
@@ -224,7 +225,7 @@ def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
 
         def image(self, failed, stage_seconds):
             heard.append(failed)
-            assert set(stage_seconds) == set(rendering.STAGES)
+            assert set(stage_seconds) == set(STAGES)
 
         def end(self):
             heard.append("end")
@@ -232,7 +233,7 @@ def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
     summary = render(dataclasses.replace(rendered, images=flawed, shards=tmp_path / "out"), Ear())
     assert heard[0] == 9 and heard[-1] == "end"
     assert heard[1:-1].count(True) == 4 and heard[1:-1].count(False) == 5
-    assert summary.slowest_stage in rendering.STAGES
+    assert summary.slowest_stage in STAGES
 
 
 def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):

@@ -18,7 +18,8 @@ from PIL import Image
 from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import GalleryOptions, RenderOptions
-from sketchforge.render import plan_render, render
+from sketchforge.render import render
+from sketchforge.render_plan import plan_render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.sheet import MARGIN, contact_sheet
 from sketchforge.shards.reader import tar_samples

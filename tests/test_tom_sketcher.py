@@ -194,6 +194,7 @@ def test_precision_is_part_of_what_a_folder_was_drawn_with(run, photos, tmp_path
         render(replace(options, precision="bfloat16"))
     with pytest.raises(UsageError, match="--precision float8: expected float32 or bfloat16"):
         render(replace(options, precision="float8"))
+    assert render(replace(options, precision="auto")).num_kept == 1, "on a CPU that is float32"
 
 
 def test_a_batch_is_begun_while_another_is_not_done(run, images):

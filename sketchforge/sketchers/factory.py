@@ -47,10 +47,11 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
 
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
+    computed_in = str(precision).removeprefix("torch.")  # of "auto", what it comes to
     threads = set_threads(options.threads)
     recorded: dict[str, object] = {"device": device.type}
-    if options.precision != "float32":
-        recorded["precision"] = options.precision
+    if computed_in != "float32":
+        recorded["precision"] = computed_in
     if options.method != "tom" or device.type != "cpu":  # there TOM draws every image alone, on one thread
         # Sums are split by thread and batch, so both decide the last bits of a sketch.
         recorded |= {"batch_size": options.batch_size, "threads": threads}
