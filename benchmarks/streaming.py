@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train", type=int, nargs="*", default=[64, 256], help="sides that are trained on by a CPU")
     parser.add_argument("--samples", type=int, default=1020, help="in the shards; each measurement takes 0.8 of them")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sketchforge.shards.batch_memory import ALIGNMENT, BatchRing, PackedBatch, pack, packed_bytes
+from sketchforge.shards.batch_memory import ALIGNMENT, BatchPool, PackedBatch, pack, packed_bytes
 
-pytestmark = pytest.mark.skipif(not BatchRing.possible(), reason="needs memfd_create, which Linux has")
+pytestmark = pytest.mark.skipif(not BatchPool.possible(), reason="needs memfd_create, which Linux has")
 
 
 def samples(level: int, count: int = 3):
@@ -20,19 +20,19 @@ def samples(level: int, count: int = 3):
     ]
 
 
-def filled(ring: BatchRing, level: int) -> PackedBatch:
+def filled(pool: BatchPool, level: int) -> PackedBatch:
     """A batch as a worker fills it, and as the process that trains gets it."""
-    place = ring.take()
-    slot = None if place is None else ring.memory.slot(place)
+    place = pool.take()
+    slot = None if place is None else pool.memory.slot(place)
     return pickle.loads(ForkingPickler.dumps(pack(samples(level), 3, slot)))
 
 
-def ring_for_three(slots: int) -> BatchRing:
-    return BatchRing(slots, packed_bytes(samples(0)[0], 3))
+def pool_for_three(slots: int) -> BatchPool:
+    return BatchPool(slots, packed_bytes(samples(0)[0], 3))
 
 
 def test_a_batch_is_what_its_samples_are():
-    batch = filled(ring_for_three(1), 7).batch()
+    batch = filled(pool_for_three(1), 7).batch()
     assert batch["picture"].tolist() == [[[7 + row] * 5] * 2 for row in range(3)]
     assert batch["half"].tolist() == [[0], [0.5], [1]] and batch["half"].dtype == torch.float32
     assert batch["number"].tolist() == [0, 1, 2] and batch["number"].dtype == torch.int64
@@ -42,39 +42,39 @@ def test_a_batch_is_what_its_samples_are():
 
 
 def test_it_leaves_a_worker_without_its_contents():
-    ring = BatchRing(1, 10_000_000)
+    pool = BatchPool(1, 10_000_000)
     large = [{"picture": np.zeros(1_000_000, np.uint8)}] * 3
-    sent = ForkingPickler.dumps(pack(large, 3, ring.memory.slot(ring.take())))
+    sent = ForkingPickler.dumps(pack(large, 3, pool.memory.slot(pool.take())))
     assert len(sent) < 2000
 
 
 def test_a_place_is_free_when_the_last_tensor_is_gone():
-    ring = ring_for_three(1)
-    batch = filled(ring, 1).batch()
-    assert ring.take() is None
+    pool = pool_for_three(1)
+    batch = filled(pool, 1).batch()
+    assert pool.take() is None
     kept = batch["picture"][1:2]  # a view of one of its tensors
     del batch
-    assert ring.take() is None and kept.tolist() == [[[2] * 5] * 2]
+    assert pool.take() is None and kept.tolist() == [[[2] * 5] * 2]
     del kept
-    assert ring.take() == 0
+    assert pool.take() == 0
 
 
 def test_what_is_held_is_not_written_to():
-    ring = ring_for_three(2)
-    held = [filled(ring, 10 * number).batch() for number in range(4)]  # two more than there are places
+    pool = pool_for_three(2)
+    held = [filled(pool, 10 * number).batch() for number in range(4)]  # two more than there are places
     for number, batch in enumerate(held):
         assert batch["picture"][0, 0, 0] == 10 * number
     addresses = {batch["picture"].data_ptr() for batch in held}
     del batch, held[0]
-    again = filled(ring, 90).batch()
+    again = filled(pool, 90).batch()
     assert again["picture"].data_ptr() in addresses
     assert [int(batch["picture"][0, 0, 0]) for batch in held] == [10, 20, 30]
 
 
 def test_larger_batches_than_foreseen_have_memory_of_their_own():
-    ring = BatchRing(1, 1)  # a page
+    pool = BatchPool(1, 1)  # a page
     large = [{"picture": np.full(5000, row, np.uint8)} for row in range(3)]
-    packed = pack(large, 3, ring.memory.slot(0))
+    packed = pack(large, 3, pool.memory.slot(0))
     assert packed.slot is None and packed.batch()["picture"][:, -1].tolist() == [0, 1, 2]
 
 

@@ -27,7 +27,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.pairs.on_device import PairBatches
 from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
 from sketchforge.shards import shard_set, stream
-from sketchforge.shards.batch_memory import BatchRing, pack, packed_bytes
+from sketchforge.shards.batch_memory import BatchPool, pack, packed_bytes
 from sketchforge.shards.loader import batches
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.prefetch import DevicePrefetch
@@ -199,19 +199,19 @@ def test_a_blank_sample_has_the_shapes_of_all(folder, tmp_path):
     assert dataset(make_set(tmp_path / "kept", fit="keep")).blank() is None
 
 
-@pytest.mark.skipif(not BatchRing.possible(), reason="needs memfd_create, which Linux has")
+@pytest.mark.skipif(not BatchPool.possible(), reason="needs memfd_create, which Linux has")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_come_in_the_same_memory_again_and_again(folder, workers, monkeypatch):
-    taken, take = [], BatchRing.take
-    monkeypatch.setattr(BatchRing, "take", lambda ring: taken.append(take(ring)) or taken[-1])
-    addresses, read = set(), BatchRing.contents
+    taken, take = [], BatchPool.take
+    monkeypatch.setattr(BatchPool, "take", lambda pool: taken.append(take(pool)) or taken[-1])
+    addresses, read = set(), BatchPool.contents
 
     def spy(*arguments):
         contents = read(*arguments)
         addresses.add(contents.data_ptr())
         return contents
 
-    monkeypatch.setattr(BatchRing, "contents", spy)
+    monkeypatch.setattr(BatchPool, "contents", spy)
     data = dataset(folder, functools.partial(pair_pixels, size=SIDE, seed=0))
     for _ in DevicePrefetch(batches(data, 2, 0, 40, workers=workers), torch.device("cpu")):
         pass

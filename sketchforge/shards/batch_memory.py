@@ -47,7 +47,7 @@ class PackedBatch:
     contents: Tensor  # uint8 (bytes,)
     parts: list[Part]
     others: dict[str, list[Any]]  # by name, of every sample
-    slot: Slot | None = None  # where `contents` lies, if that is in a ring
+    slot: Slot | None = None  # where `contents` lies, if that is in a pool
 
     def tensors(self) -> dict[str, Tensor]:
         """The batch's tensors, in the memory of `contents`."""
@@ -61,19 +61,19 @@ class PackedBatch:
         return self.tensors() | {name: default_collate(values) for name, values in self.others.items()}
 
     def pin_memory(self, *device: Any) -> PackedBatch:
-        """What torch's loader calls, in a thread, where a batch goes to a GPU; the ring's memory is free then."""
+        """What torch's loader calls, in a thread, where a batch goes to a GPU; the pool's memory is free then."""
         return PackedBatch(self.contents.pin_memory(*device), self.parts, self.others)
 
     def received(self) -> PackedBatch:
-        """This batch as the process that has the ring gets it: with its last tensor its place is free."""
+        """This batch as the process that has the pool gets it: with its last tensor its place is free."""
         if self.slot is None:
             return self
-        return _received(self.slot.ring, self.slot.number, len(self.contents), self.parts, self.others)
+        return _received(self.slot.pool, self.slot.number, len(self.contents), self.parts, self.others)
 
     def __reduce__(self) -> tuple:  # as it leaves a worker
         if self.slot is None:
             return PackedBatch, (self.contents, self.parts, self.others)
-        return _received, (self.slot.ring, self.slot.number, len(self.contents), self.parts, self.others)
+        return _received, (self.slot.pool, self.slot.number, len(self.contents), self.parts, self.others)
 
 
 def pack(samples: Iterable[Mapping[str, Any]], count: int, slot: Slot | None = None) -> PackedBatch:
@@ -140,37 +140,37 @@ def _torch_dtype(dtype: np.dtype) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one batch in a ring, as a process that fills it has it."""
+    """A place for one batch in a pool, as a process that fills it has it."""
 
-    ring: int
+    pool: int
     number: int
     memory: np.ndarray  # uint8 (bytes,)
 
 
-class RingMemory:
-    """The memory of a ring, shared by all processes that have this object: pickled to one at its start."""
+class PoolMemory:
+    """The memory of a pool, shared by all processes that have this object: pickled to one at its start."""
 
-    def __init__(self, ring: int, slot_bytes: int, file: int) -> None:
-        self.ring, self._slot_bytes, self._file = ring, slot_bytes, file
+    def __init__(self, pool: int, slot_bytes: int, file: int) -> None:
+        self.pool, self._slot_bytes, self._file = pool, slot_bytes, file
         self._map = mmap.mmap(file, os.fstat(file).st_size)
         weakref.finalize(self, os.close, file)
 
     def slot(self, number: int) -> Slot:
         memory = np.frombuffer(self._map, np.uint8, self._slot_bytes, number * self._slot_bytes)
-        return Slot(self.ring, number, memory)
+        return Slot(self.pool, number, memory)
 
     def __reduce__(self) -> tuple:
-        return _attached, (self.ring, self._slot_bytes, reduction.DupFd(self._file))
+        return _attached, (self.pool, self._slot_bytes, reduction.DupFd(self._file))
 
 
-class BatchRing:
+class BatchPool:
     """Places for batches, of the process that reads them: it says which is to be filled, and knows which are free.
 
     A place is free again when the last tensor of the batch in it is gone. Until then it is not written to,
     whatever its holder does: where none is free, batches come in memory of their own.
     """
 
-    _all: weakref.WeakValueDictionary[int, BatchRing] = weakref.WeakValueDictionary()
+    _all: weakref.WeakValueDictionary[int, BatchPool] = weakref.WeakValueDictionary()
     _numbers = itertools.count()
 
     def __init__(self, slots: int, slot_bytes: int) -> None:
@@ -178,9 +178,9 @@ class BatchRing:
         # Not a file in /dev/shm, of which containers have 64 MB as a rule.
         file = os.memfd_create("sketchforge-batches")
         os.ftruncate(file, slots * slot_bytes)
-        self.memory = RingMemory(next(self._numbers), slot_bytes, file)
+        self.memory = PoolMemory(next(self._numbers), slot_bytes, file)
         self._free = list(range(slots))
-        self._all[self.memory.ring] = self
+        self._all[self.memory.pool] = self
 
     @staticmethod
     def possible() -> bool:
@@ -199,13 +199,13 @@ class BatchRing:
         return torch.from_numpy(memory)
 
     @classmethod
-    def of(cls, number: int) -> BatchRing:
+    def of(cls, number: int) -> BatchPool:
         return cls._all[number]
 
 
-def _attached(ring: int, slot_bytes: int, file: Any) -> RingMemory:
-    return RingMemory(ring, slot_bytes, file.detach())
+def _attached(pool: int, slot_bytes: int, file: Any) -> PoolMemory:
+    return PoolMemory(pool, slot_bytes, file.detach())
 
 
-def _received(ring: int, slot: int, num_bytes: int, parts: list[Part], others: dict[str, Any]) -> PackedBatch:
-    return PackedBatch(BatchRing.of(ring).contents(slot, num_bytes), parts, others)
+def _received(pool: int, slot: int, num_bytes: int, parts: list[Part], others: dict[str, Any]) -> PackedBatch:
+    return PackedBatch(BatchPool.of(pool).contents(slot, num_bytes), parts, others)

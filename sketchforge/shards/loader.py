@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.seeding import torch_generator
-from sketchforge.shards.batch_memory import BatchRing, PackedBatch, RingMemory, pack, packed_bytes
+from sketchforge.shards.batch_memory import BatchPool, PackedBatch, PoolMemory, pack, packed_bytes
 from sketchforge.shards.order import OrderedBatches
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.signals import held
@@ -64,8 +64,8 @@ class Batches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        ring = self._ring()
-        packing, tasks = _Packing(self.dataset, ring.memory if ring else None), _Tasks(self.order, ring)
+        pool = self._pool()
+        packing, tasks = _Packing(self.dataset, pool.memory if pool else None), _Tasks(self.order, pool)
         for packed in self._by_workers(packing, tasks) if self.workers else map(packing.received, tasks):
             if isinstance(packed, _Failure):
                 raise packed.error
@@ -96,31 +96,30 @@ class Batches:
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker (pid"):
                 raise
             raise SketchforgeError(
-                "a process that reads samples died, out of memory (or of shared memory, /dev/shm) as a rule; "
-                "try fewer --workers, or 0"
+                "a process that reads samples died, out of memory as a rule; try fewer --workers, or 0"
             ) from error
 
-    def _ring(self) -> BatchRing | None:
+    def _pool(self) -> BatchPool | None:
         """Places for as many batches as there can be at a time."""
-        if not BatchRing.possible() or (blank := self.dataset.blank()) is None:
+        if not BatchPool.possible() or (blank := self.dataset.blank()) is None:
             return None
         num_bytes = packed_bytes(blank, self.order.batch_size)
         try:
-            return BatchRing(self.workers * PREFETCHED + HELD, num_bytes) if num_bytes else None
+            return BatchPool(self.workers * PREFETCHED + HELD, num_bytes) if num_bytes else None
         except OSError:
             return None  # no such memory, or not as much: batches come in memory of their own
 
 
 @dataclass(frozen=True)
 class _Tasks:
-    """Every batch's positions, and the place in the ring where it is to lie."""
+    """Every batch's positions, and the place in the pool where it is to lie."""
 
     order: OrderedBatches
-    ring: BatchRing | None
+    pool: BatchPool | None
 
     def __iter__(self) -> Iterator[tuple[int | None, list[int]]]:
         for positions in self.order:
-            yield self.ring.take() if self.ring else None, positions
+            yield self.pool.take() if self.pool else None, positions
 
     def __len__(self) -> int:
         return len(self.order)
@@ -136,7 +135,7 @@ class _Failure:
 class _Packing(Dataset):
     """Batches by task, for torch's loader."""
 
-    def __init__(self, dataset: ShardDataset, memory: RingMemory | None) -> None:
+    def __init__(self, dataset: ShardDataset, memory: PoolMemory | None) -> None:
         self.dataset, self.memory = dataset, memory
 
     def __getitems__(self, task: tuple[int | None, list[int]]) -> PackedBatch | _Failure:
