@@ -26,8 +26,8 @@ class ShardDataset(Dataset):
     """Training samples by their position in the order: dataset[position] -> dict.
 
     make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into
-    tensors. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`, and can be
-    pickled where there are workers.
+    tensors or arrays. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`, which
+    white pictures are given to as well, and can be pickled where there are workers.
     num_sketches: how many of a sample's sketches it gets, drawn at random without repetition.
 
     A sample is what `make` returns and, as int, "index" (number of the image in the set), "label" and "group"
