@@ -25,7 +25,7 @@ def derive_seed(seed: int, purpose: str, *key: object) -> int:
 def uniforms(count: int, seed: int, purpose: str, *key: object) -> numpy.ndarray:
     """float64 (count,) in [0, 1), each multiple of 2^-53 as likely: a few numbers for this (seed, purpose, key).
 
-    The bits are SHAKE-256's, had in a tenth of the time that it takes to set up a generator.
+    The bits are SHAKE-256's, had in a quarter of the time that it takes to set up a generator.
     """
     import numpy
 

@@ -27,9 +27,10 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.pairs.on_device import PairBatches
 from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
 from sketchforge.shards import shard_set, stream
-from sketchforge.shards.batch_memory import BatchPool, pack, packed_bytes
+from sketchforge.shards.batch_pool import BatchPool
 from sketchforge.shards.loader import batches
 from sketchforge.shards.order import SampleOrder
+from sketchforge.shards.packed_batch import pack, packed_bytes
 from sketchforge.shards.prefetch import DevicePrefetch
 from sketchforge.shards.reader import read_samples, sample_keys
 from sketchforge.shards.shard_set import ShardSet, open_shards

@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.seeding import torch_generator
-from sketchforge.shards.batch_memory import BatchPool, PackedBatch, PoolMemory, pack, packed_bytes
+from sketchforge.shards.batch_pool import BatchPool, PoolMemory
 from sketchforge.shards.order import OrderedBatches
+from sketchforge.shards.packed_batch import PackedBatch, pack, packed_bytes
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.signals import held
 
