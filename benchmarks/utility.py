@@ -455,7 +455,7 @@ def cached_drawings(data: Path, work: Path, size: int, normalise: bool) -> np.nd
 def kept_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """What the file holds; made and written first where it is not there."""
     if not path.is_file():
-        with appearing(path) as partial, open(partial, "wb") as file:
+        with appearing(path) as file:
             np.save(file, make())
     return np.load(path)
 

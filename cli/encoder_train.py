@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of, device_option, on_interrupt, seed_option, threads_option
+from cli.options import (
+    FILE,
+    FOLDER,
+    defaults_of,
+    device_option,
+    on_interrupt,
+    overwrite_option,
+    seed_option,
+    threads_option,
+)
 from sketchforge.options import EncoderTrainOptions
 
 DEFAULTS = defaults_of(EncoderTrainOptions)
@@ -35,12 +44,13 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default=DEFAULTS["out"],
     show_default=True,
     metavar="FILE",
     help="The encoder to write, for `tom-train --encoder FILE`.",
 )
+@overwrite_option("Replace a file that is there.")
 @click.option(
     "--steps",
     type=click.IntRange(min=9),

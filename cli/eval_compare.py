@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.eval_image_tables import comparison_tables
-from cli.eval_options import computing_options, features_option, figures_files
+from cli.eval_options import check_figures_files, computing_options, features_option, figures_files
 from cli.options import defaults_of, on_interrupt, sample_bar
 from sketchforge.options import EvalCompareOptions
 
@@ -41,6 +41,7 @@ def compare_command(**values: Any) -> None:
     from sketchforge.metrics.image_evaluation import image_json
 
     options = EvalCompareOptions(**values)
+    check_figures_files(options)
     with (
         on_interrupt(lambda: "features of the reference are kept; run the same command again"),
         sample_bar("picture") as (start, advance),

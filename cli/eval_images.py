@@ -12,11 +12,12 @@ from cli.eval_options import (
     computing_options,
     encoders_option,
     features_option,
+    check_figures_files,
     figures_files,
     lpips_option,
     tom_option,
 )
-from cli.options import defaults_of, on_interrupt, sample_bar
+from cli.options import PATH, defaults_of, on_interrupt, sample_bar
 from sketchforge.options import EvalImagesOptions
 
 DEFAULTS = defaults_of(EvalImagesOptions)
@@ -27,7 +28,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 )
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="RUN",
     help="A run of ae-train or gan-train, or a model's file.",
@@ -64,6 +65,7 @@ def images_command(**values: Any) -> None:
     from sketchforge.metrics.model_images import evaluate_images
 
     options = EvalImagesOptions(**values)
+    check_figures_files(options)
     with (
         on_interrupt(lambda: "features of the reference are kept; run the same command again"),
         sample_bar("picture") as (start, advance),

@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options import device_option, seed_option, threads_option
-
-FILE = click.Path(path_type=Path, dir_okay=False)
+from cli.options import FILE, FOLDER, PATH, device_option, overwrite_option, seed_option, threads_option
 
 
 class Weighted(click.ParamType):
@@ -62,7 +60,7 @@ def lpips_option(default: Sequence[tuple[str, Path | None]], more: str = "") -> 
 def tom_option() -> Callable[[Any], Any]:
     return click.option(
         "--tom",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="RUN|builtin",
         help="Skt-Rec: the run that drew the shards.  [default: runs/tom or the built-in snapshots]",
     )
@@ -79,7 +77,7 @@ def computing_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 
 def figures_files() -> Callable[[Any], Any]:
-    """--json and --html."""
+    """--json, --html and --overwrite."""
     return _stacked(
         click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON."),
         click.option(
@@ -88,7 +86,16 @@ def figures_files() -> Callable[[Any], Any]:
             metavar="FILE",
             help="Write a web page: one file that needs nothing beside it.",
         ),
+        overwrite_option("Replace files that are not sketchforge's."),
     )
+
+
+def check_figures_files(options: Any) -> None:
+    """Refuse at once what could not be written in the end."""
+    from sketchforge.outputs import check_output
+
+    check_output(options.json, "--json", options.overwrite)
+    check_output(options.html, "--html", options.overwrite)
 
 
 def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -105,7 +112,7 @@ def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _cache_option() -> Callable[[Any], Any]:
     return click.option(
         "--cache",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         metavar="DIR",
         help="Where the reference's features are kept.  [default: in the user's cache folder]",
     )

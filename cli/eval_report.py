@@ -10,14 +10,13 @@ from typing import Any
 import click
 
 from cli.eval_options import (
-    FILE,
     computing_options,
     encoders_option,
     features_option,
     lpips_option,
     tom_option,
 )
-from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar
+from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, overwrite_option, sample_bar
 from sketchforge.options import EvalReportOptions
 
 DEFAULTS = defaults_of(EvalReportOptions)
@@ -35,7 +34,7 @@ OUT = Path("eval")
 @click.option(
     "--model",
     "models",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     metavar="RUN",
     help="A run of ae-train or gan-train; repeatable.  [default: all in runs/]",
@@ -97,6 +96,7 @@ OUT = Path("eval")
     "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of pictures beside it."
 )
 @click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
+@overwrite_option("Replace files that are not sketchforge's.")
 def report_command(**values: Any) -> None:
     """Measure all that has been made and show it in one file, beside the paper's figures.
 
@@ -104,12 +104,13 @@ def report_command(**values: Any) -> None:
     what the report holds.
     """
     from sketchforge.report.report_making import make_report
-    from sketchforge.report.report_writing import write_report
+    from sketchforge.report.report_writing import check_outputs, write_report
 
     options = EvalReportOptions(**values)
     if not (options.html or options.markdown or options.json):
         written = {"html": "html", "markdown": "md", "json": "json"}
         options = replace(options, **{name: OUT / f"report.{end}" for name, end in written.items()})
+    check_outputs(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
         report = make_report(options, sample_bar)
         paths = write_report(report)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.eval_options import figures_files
+from cli.eval_options import check_figures_files, figures_files
 from cli.eval_tables import tables
 from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar, seed_option
 from sketchforge.options import EvalSketchesOptions
@@ -67,6 +67,7 @@ def sketches_command(**values: Any) -> None:
     from sketchforge.metrics.lines import evaluate_sketches
 
     options = EvalSketchesOptions(**values)
+    check_figures_files(options)
     with (
         on_interrupt(lambda: "nothing was written; run the same command again"),
         sample_bar("sketch") as (start, advance),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of
+from cli.options import FOLDER, PATH, defaults_of, overwrite_option
 from sketchforge.options import ExportOptions
 
 DEFAULTS = defaults_of(ExportOptions)
@@ -26,7 +25,7 @@ DEFAULTS = defaults_of(ExportOptions)
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=DEFAULTS["out"],
     show_default=True,
     metavar="FILE.safetensors",
@@ -40,7 +39,7 @@ DEFAULTS = defaults_of(ExportOptions)
     "sketches, too. [default: none]",
 )
 @click.option("--snapshot", metavar="NAME|NUMBER", help="Which snapshot of it. [default: the first, 0]")
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@overwrite_option("Replace files that are there.")
 def export_command(**values: Any) -> None:
     """Put a trained model into one file, with a model card, to be used elsewhere."""
     from sketchforge.export import export

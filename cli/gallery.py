@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.options import FOLDER
+from cli.options import FILE, FOLDER, overwrite_option
 from sketchforge.options import GalleryOptions
-
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("gallery", epilog="Example: sketchforge gallery out/ --html gallery.html")
@@ -31,6 +28,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="N",
     help="How many images to show, spread evenly over all.  [default: 200 on the page, 8 on the sheet]",
 )
+@overwrite_option("Replace files that are not sketchforge's.")
 def gallery_command(**values: Any) -> None:
     """Show the images in DIR beside their sketches: as a web page, a contact sheet, or both.
 

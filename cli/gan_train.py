@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.image_options import data_options, introduction, kept, machine_options, told
-from cli.options import defaults_of, on_interrupt
+from cli.options import PATH, defaults_of, on_interrupt
 from cli.training_bar import TrainingBar
 from sketchforge.options import GanTrainOptions
 
@@ -17,7 +17,7 @@ DEFAULTS = defaults_of(GanTrainOptions)
 
 @click.command("gan-train", epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256")
 @data_options(DEFAULTS)
-@click.option("--ae", type=click.Path(path_type=Path), default=DEFAULTS["ae"], show_default=True, metavar="DIR|FILE",
+@click.option("--ae", type=PATH, default=DEFAULTS["ae"], show_default=True, metavar="DIR|FILE",
               help="The trained auto-encoder: a run of `ae-train`, or its model file.")
 @click.option("--augment", metavar="POLICY",
               help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "

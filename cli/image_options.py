@@ -56,7 +56,7 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
         seed_option(defaults["seed"]),
         threads_option(defaults["threads"]),
         device_option(defaults["device"]),
-        click.option("--fresh", is_flag=True, help="Discard what the run folder holds and begin anew."),
+        click.option("--overwrite", is_flag=True, help="Discard what the run folder holds and begin anew."),
         click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
     )  # fmt: skip
 
@@ -81,8 +81,8 @@ def kept(options: Any, began: bool) -> str:
     """For a run that was interrupted: what is kept, and how to go on."""
     if not began:
         return "no step was trained yet"
-    fresh = " without --fresh" if options.fresh else ""
-    return f"{options.run} keeps every step that was done; run the same command again{fresh} to continue"
+    again = " without --overwrite" if options.overwrite else ""
+    return f"{options.run} keeps every step that was done; run the same command again{again} to continue"
 
 
 def told(options: Any, began: bool) -> None:
@@ -93,7 +93,7 @@ def told(options: Any, began: bool) -> None:
     if not leads():
         return
     if not began:
-        click.echo(f"{options.run}: finished already; more --steps go on, --fresh trains anew")
+        click.echo(f"{options.run}: finished already; more --steps go on")
     click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
 
 

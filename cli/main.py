@@ -33,6 +33,7 @@ COMMANDS = {
     "weights": "cli.weights:weights_command",
 }
 
+DESTRUCTIVE = ("--overwrite",)
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 
 
@@ -116,6 +117,9 @@ def run(arguments: list[str] | None = None) -> int:
     except SketchforgeError as error:
         return _fail(str(error), error.exit_code)
     except click.UsageError as error:
+        if isinstance(error, click.NoSuchOption) and error.possibilities:
+            # An option that was not typed is never to be one that throws something away.
+            error.possibilities = [name for name in error.possibilities if name not in DESTRUCTIVE]
         if "unexpected extra argument" in error.format_message():
             # As a rule the shell has put a list of files in the place of a pattern.
             first = error.format_message().partition("(")[2].split()[0].rstrip(")")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of, device_option, on_interrupt, threads_option
+from cli.options import FOLDER, PATH, defaults_of, device_option, on_interrupt, threads_option
 from sketchforge.options import MakeOptions
 
 DEFAULTS = defaults_of(MakeOptions)
@@ -24,7 +24,7 @@ def making_options(styles: str) -> Callable[[Any], Any]:
     """styles: help of --style."""
     options = (
         pictures_option("--style", styles),
-        click.option("--model", type=click.Path(path_type=Path), metavar="FILE|DIR",
+        click.option("--model", type=PATH, metavar="FILE|DIR",
                      help="A file of `export`, or a run of `gan-train` or `ae-train`. "
                           "[default: runs/gan, else runs/ae]"),
         click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Output folder."),

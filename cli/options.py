@@ -11,9 +11,25 @@ from typing import Any
 
 import click
 
-FOLDER = click.Path(
-    path_type=Path, file_okay=False
-)  # existence is the library's to check: it says what to do next
+
+class LocalPath(click.Path):
+    """A path, and never a URL, which would become folders of that name."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(path_type=Path, **how)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from sketchforge.outputs import check_local
+
+        option = param.opts[0] if isinstance(param, click.Option) else "DIR"
+        check_local(value, option)
+        return super().convert(value, param, ctx)
+
+
+# Existence is the library's to check: it says what to do next.
+FOLDER = LocalPath(file_okay=False)
+FILE = LocalPath(dir_okay=False)
+PATH = LocalPath()
 
 
 def defaults_of(options: type) -> dict[str, Any]:
@@ -46,6 +62,10 @@ def threads_option(default: int) -> Callable[[Any], Any]:
         metavar="N",
         help="CPU threads of torch; 0: one per core. Part of what makes results repeatable.",
     )
+
+
+def overwrite_option(help: str) -> Callable[[Any], Any]:
+    return click.option("--overwrite", is_flag=True, help=help)
 
 
 def seed_option(default: int) -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of, device_option, images_option, on_interrupt, threads_option
+from cli.options import FOLDER, PATH, defaults_of, device_option, images_option, on_interrupt, threads_option
 from sketchforge.options import TOM_CORE, RenderOptions
 
 DEFAULTS = defaults_of(RenderOptions)
@@ -115,7 +115,7 @@ DEFAULTS = defaults_of(RenderOptions)
 )
 @click.option(
     "--edge-weights",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="hed, pidinet, teed: weights. [default: looked for as `sketchforge weights path NAME` says]",
 )

@@ -50,7 +50,7 @@ DEFAULTS = defaults_of(TomTrainOptions)
 @seed_option(DEFAULTS["seed"])
 @threads_option(DEFAULTS["threads"])
 @device_option(DEFAULTS["device"])
-@click.option("--fresh", is_flag=True, help="Discard what the run folder holds and begin anew.")
+@click.option("--overwrite", is_flag=True, help="Discard what the run folder holds and begin anew.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
 def tom_train_command(dry_run: bool, **values: Any) -> None:
     """Train TOM: learn to draw photos in the manner of a few drawings, and keep N generators, each a style.
@@ -68,7 +68,7 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     with on_interrupt(lambda: _kept(options, progress.began)):
         sheet = train_tom(options, progress)
     if not progress.began:
-        click.echo(f"{options.run}: finished already; --fresh trains anew")
+        click.echo(f"{options.run}: finished already")
     click.echo(f"{options.snapshots} snapshots in {options.run}, contact sheet: {sheet}")
 
 
@@ -96,8 +96,8 @@ def _kept(options: TomTrainOptions, began: bool) -> str:
     if not began:
         return "no step was trained yet"
     again = "run the same command again"
-    if options.fresh:
-        again += " without --fresh"
+    if options.overwrite:
+        again += " without --overwrite"
     from trainers.tom_session import SAVE_EVERY
 
     return f"{options.run} keeps all up to the last saved step, {SAVE_EVERY} steps back at most; {again} to continue"

@@ -64,6 +64,8 @@ def _open(path: Path, format_name: str, version: int, tensors: bool) -> tuple[di
             check_format(path, header, format_name, version)
             about = parse_json(header["about"])
             loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}
+        if not isinstance(about, dict):
+            raise ValueError("its description is no JSON object")
     except (SafetensorError, KeyError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SketchforgeError(
@@ -76,7 +78,8 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
     """Refuse foreign formats and newer versions, naming what was found and what was expected."""
     found = header.get("format")
     if found != format_name:
-        raise SketchforgeError(f"{where}: found format {found!r}, expected {format_name!r}")
+        shown = found[:80] if isinstance(found, str) else None if found is None else type(found).__name__
+        raise SketchforgeError(f"{where}: found format {shown!r}, expected {format_name!r}")
     try:
         found_version = int(header.get("version"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

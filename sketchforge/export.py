@@ -11,6 +11,7 @@ from sketchforge.files import sha256_of, write_bytes
 from sketchforge.model_card import model_card
 from sketchforge.model_path import TrainedRun, find_run
 from sketchforge.options import ExportOptions
+from sketchforge.outputs import check_new_file
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model, write_synthesizer
 from sketchforge.tom_run import find_run as find_tom
@@ -34,10 +35,7 @@ def export(options: ExportOptions) -> tuple[Path, Path]:
         raise UsageError(f"--snapshot {options.snapshot}: of which run? add --tom RUN, or --tom builtin")
     run = find_run(options.run)
     for path in (out, card):
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder; name a file as --out")
-        if path.exists() and not options.force:
-            raise UsageError(f"{path}: is there already; name another --out, or add --force to replace it")
+        check_new_file(path, "--out", options.overwrite)
     if out.absolute() == run.model.absolute() or (out.exists() and out.samefile(run.model)):
         raise UsageError(f"--out {out}: is the run's own model; name another file")
     stored = read_model(run.model)

@@ -6,36 +6,99 @@ import hashlib
 import json
 import math
 import os
+import re
+import secrets
+import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-PARTIAL_SUFFIX = ".part"
+from sketchforge.signals import held
 
-
-def partial_path(path: Path) -> Path:
-    """The name under which `path` is written before it is complete.
-
-    The name is fixed, not random: what a killed process left behind is overwritten by the next run.
-    """
-    return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
+MAX_JSON_BYTES = 256 << 20  # the manifest of half a million shards has less
+_PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; on success flush it to disk and rename it to `path`, else remove it."""
+def appearing(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
+    """Give an open file to write; on success flush it to disk and rename it to `path`, else remove it.
+
+    It is written beside `path`, under a name that nobody can foresee and nothing is followed from: a link that
+    somebody has planted leads nowhere. A lock on it says that its writer is alive; what a killed one has left of
+    `path` is removed first, unless `sweep` is False (in large folders: see `remove_abandoned`).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
+    if sweep:
+        remove_abandoned(path.parent, path.name)
+    partial, file = None, None
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
+        with held(signal.SIGINT, signal.SIGTERM):  # else one between the two would leave the file behind
+            partial, file = _new_partial(path)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
         os.replace(partial, path)
+        file.close()
     except BaseException:
-        partial.unlink(missing_ok=True)
+        if file is not None:
+            with suppress(OSError):  # a full disk refuses the last buffer, too
+                file.close()
+        if partial is not None:
+            partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_abandoned(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes have left half written in `folder`, of the file `name` or of any.
+
+    Files that their writers still hold stay, and all of them where the file system has no locks.
+    """
+    try:
+        found = [(entry, _PARTIAL.fullmatch(entry)) for entry in os.listdir(folder)]
+    except OSError:
+        return
+    kept = None if name is None else _short(name)
+    for entry, match in found:
+        if match is not None and kept in (None, match[1]):
+            with suppress(OSError):
+                descriptor = os.open(folder / entry, os.O_RDONLY | _NO_LINK)
+                try:
+                    if _lock(descriptor):
+                        os.unlink(folder / entry)
+                finally:
+                    os.close(descriptor)
+
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+def _new_partial(path: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        partial = path.with_name(f".{_short(path.name)}.{secrets.token_hex(8)}.part")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(partial, flags, 0o666)
+        _lock(descriptor)
+        if os.fstat(descriptor).st_nlink:  # else another process has swept it away before it was locked
+            return partial, open(descriptor, "wb", buffering=1 << 20)
+        os.close(descriptor)
+
+
+def _short(name: str) -> str:
+    """A file's name with room for what is put around it."""
+    return os.fsdecode(os.fsencode(name)[:200])
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file against other processes, as long as it is open; whether that could be done."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -50,14 +113,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with appearing(path) as partial:
-        partial.write_bytes(data)
+def write_bytes(path: Path, data: bytes, sweep: bool = True) -> None:
+    with appearing(path, sweep) as file:
+        file.write(data)
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, sweep: bool = True) -> None:
     """Write JSON with sorted keys and a final newline, so that equal values are equal bytes."""
-    write_bytes(path, _json_text(value))
+    write_bytes(path, _json_text(value), sweep)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; OSError, and ValueError as `parse_json` has it and for files that are too large."""
+    data = bytearray()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):  # as it comes: a buffer of the limit's size would be made at once
+            data += chunk
+            if len(data) > MAX_JSON_BYTES:
+                raise ValueError(f"more than {MAX_JSON_BYTES:,} bytes")
+    return parse_json(bytes(data))
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -78,9 +152,27 @@ def _finite(text: str) -> float:
     return value
 
 
-def write_sealed_json(path: Path, value: Mapping[str, object]) -> None:
+def fits(value: object, shape: object) -> bool:
+    """Whether JSON has a shape: a type, [shape of every item], or {key: shape}, with ... for any key.
+
+    Integers are not negative and have 64 bits, `float` is any number; objects may hold more than they must.
+    """
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(item, shape[0]) for item in value)
+    if shape is float:
+        return type(value) is float or (type(value) is int and abs(value) < 1 << 63)
+    if not isinstance(shape, dict):
+        return type(value) is shape and (shape is not int or 0 <= value < 1 << 63)  # type: ignore[operator]
+    if not isinstance(value, dict):
+        return False
+    if ... in shape:
+        return all(fits(item, shape[...]) for item in value.values())
+    return all(key in value and fits(value[key], part) for key, part in shape.items())
+
+
+def write_sealed_json(path: Path, value: Mapping[str, object], sweep: bool = True) -> None:
     """Write a JSON object with a digest of the rest of it under "seal"."""
-    write_json(path, {**value, "seal": _seal_of(value)})
+    write_json(path, {**value, "seal": _seal_of(value)}, sweep)
 
 
 def seal_holds(data: bytes) -> bool:

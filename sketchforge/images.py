@@ -1,14 +1,17 @@
 """The one module that converts pictures: uint8 HWC RGB on disk, float32 NCHW in [-1, 1] in memory.
 
-Reading refuses rather than guesses. Whatever Pillow can open becomes 8-bit sRGB, upright and on white paper;
+Reading refuses rather than guesses. A picture of one of FORMATS becomes 8-bit sRGB, upright and on white paper;
 docs/images.md lists what happens to which kind of picture, `colour.py` does it.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,21 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL import Image
+
+# All that Pillow is asked to read, and the plugin that does. It knows some forty formats, and tells them by their
+# bytes, whatever a file is called: among them are PostScript, which it hands to Ghostscript, that is a stranger's
+# program run, and some whose headers promise gigabytes. None of those is ever tried. MPO comes with JPEG.
+FORMATS = {
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "GIF": "Gif",
+    "WEBP": "WebP",
+    "BMP": "Bmp",
+    "TIFF": "Tiff",
+    "PPM": "Ppm",
+    "AVIF": "Avif",
+    "JPEG2000": "Jpeg2K",
+}
 
 MIN_SIDE = 8  # pixels; below it there is nothing to draw
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes a picture for a decompression bomb
@@ -34,8 +52,12 @@ GONE = "gone"  # the file has disappeared since it was found
 CHANGED = "changed"  # the file is no longer the one that was found
 REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED)
 
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # How the formats we look for begin: a damaged header is `unreadable`, not `not an image`.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
+_MAGIC = (
+    *(_JPEG, _PNG, b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*"),
+    *(b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+)
 
 
 class ImageError(SketchforgeError):
@@ -77,8 +99,8 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError(UNREADABLE, f"{path}: {error.strerror or error}") from error
 
 
-def decode_image(data: bytes) -> DecodedImage:
-    """Decode picture bytes; raises ImageError. The header is judged before any pixel is decoded."""
+def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> DecodedImage:
+    """Decode picture bytes of one of `formats`; raises ImageError. The header is judged before any pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -88,7 +110,7 @@ def decode_image(data: bytes) -> DecodedImage:
             warnings.simplefilter(
                 "ignore"
             )  # Pillow's half-way bomb warning, odd EXIF and palettes: not the user's
-            return _decode(data)
+            return _decode(data, formats)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -108,11 +130,66 @@ def decode_image(data: bytes) -> DecodedImage:
         raise ImageError(TRUNCATED if truncated else UNREADABLE, text[:200]) from error
 
 
-def _decode(data: bytes) -> DecodedImage:
+def open_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Image.Image:
+    """A picture of which only the header has been read, of one of `formats` (of FORMATS).
+
+    Raises ImageError `too large`, and whatever Pillow raises.
+    """
     from PIL import Image
 
-    image = Image.open(io.BytesIO(data))
-    _check_size(*image.size)
+    image = Image.open(io.BytesIO(data), formats=_readable(tuple(formats)))
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(TOO_LARGE, f"{width} x {height}")
+    return image
+
+
+@lru_cache
+def _readable(formats: tuple[str, ...]) -> list[str]:
+    """Those that this Pillow reads: AVIF came with 11.3, and a library may be missing that others need."""
+    from PIL import Image
+
+    for name in formats:
+        try:
+            importlib.import_module(f"PIL.{FORMATS[name]}ImagePlugin")
+        except ImportError:
+            continue
+    return [name for name in formats if name in Image.OPEN]
+
+
+def stored_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) by the header of a JPEG or PNG file as shards hold them; None for whatever else.
+
+    By hand, since a decoder that has begun allocates what the header asks for, and opening by Pillow would cost
+    the trainings' reader a tenth of its speed. Strict: a JPEG with anything between its segments is refused.
+    """
+    if data.startswith(_PNG):
+        return _two_numbers(data[16:24], 4) if data[12:16] == b"IHDR" and len(data) > 24 else None
+    if not data.startswith(_JPEG):
+        return None
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # a filling byte
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame's header
+            height, width = _two_numbers(data[at + 5 : at + 9], 2)
+            return width, height
+        elif length < 2 or marker < 0xC0 or 0xD0 <= marker <= 0xD9:  # no segment that has a length
+            return None
+        else:
+            at += 2 + length
+    return None
+
+
+def _two_numbers(data: bytes, length: int) -> tuple[int, int]:
+    return int.from_bytes(data[:length], "big"), int.from_bytes(data[length:], "big")
+
+
+def _decode(data: bytes, formats: Sequence[str]) -> DecodedImage:
+    image = open_image(data, formats)
+    if min(image.size) < MIN_SIDE:
+        raise ImageError(TOO_SMALL, f"{image.width} x {image.height}")
     image.load()
     return _to_rgb(image)
 
@@ -124,10 +201,10 @@ def _without_its_end(data: bytes) -> DecodedImage | None:
     """
     import numpy as np
 
-    if not data.startswith(b"\xff\xd8\xff"):
+    if not data.startswith(_JPEG):
         return None
     try:
-        plain, other = (_decode(data + filler + b"\xff\xd9") for filler in (b"", bytes(range(1, 250)) * 4))
+        plain, other = (_decode(data + filler + b"\xff\xd9", ("JPEG",)) for filler in (b"", bytes(range(1, 250)) * 4))
     except Exception:
         return None
     return DecodedImage(plain.pixels, False) if np.array_equal(plain.pixels, other.pixels) else None
@@ -136,13 +213,6 @@ def _without_its_end(data: bytes) -> DecodedImage | None:
 def _is_cut_webp(data: bytes) -> bool:
     """Whether a RIFF file is shorter than its header says: Pillow's own error does not tell."""
     return data.startswith(b"RIFF") and len(data) < int.from_bytes(data[4:8], "little") + 8
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(TOO_LARGE, f"{width} x {height}")
-    if min(width, height) < MIN_SIDE:
-        raise ImageError(TOO_SMALL, f"{width} x {height}")
 
 
 def _to_rgb(image: Image.Image) -> DecodedImage:

@@ -9,7 +9,8 @@ from typing import Any
 
 from sketchforge.checkpoint import check_format
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import parse_json, write_json
+from sketchforge.files import read_json, write_json
+from sketchforge.outputs import is_ours
 
 FORMAT, VERSION = "sketchforge-made", 1
 LOCATION = "file"  # where something lay, in a part of the record: it may lie elsewhere the next time
@@ -47,6 +48,8 @@ def begin(
         _check_same(folder, found, by)
     old = {} if found is None else found["files"]
     foreign = [name for name in files if name not in old and (folder / name).exists()]
+    if found is None and (folder / GRID_FILE).exists() and not is_ours(folder / GRID_FILE):
+        foreign.append(GRID_FILE)
     if foreign:
         raise UsageError(f"{folder / foreign[0]}: is there already and not of our making; name another --out")
     made = Made(folder, by, {} if overwrite else dict(old))
@@ -84,7 +87,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        record = parse_json(path.read_bytes())
+        record = read_json(path)
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); name another --out") from error
     if not isinstance(record, dict) or not isinstance(record.get("files", {}), dict):
@@ -116,5 +119,5 @@ def _refuse(folder: Path, name: str, before: Any, now: Any) -> None:
     shown = [str(value)[:8] if name.endswith("sha256") else value for value in (before, now)]
     raise UsageError(
         f"{folder}: its pictures were made with {name} {shown[0]}, now asked for {shown[1]}; name another "
-        "--out, or add --overwrite"
+        "--out (only --overwrite replaces them)"
     )

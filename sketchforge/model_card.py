@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from sketchforge.markdown import escaped, fenced
 from sketchforge.synthesizer_file import SketchPart, StoredModel
 
+LONGEST = 200  # characters of a value that somebody else has written
 FIGURES = {
     "reconstruction": "mean squared error of the image given back from its own sketch and style, on [-1, 1]",
     "perceptual": "mean squared distance of the frozen encoder's features of the two",
@@ -16,24 +20,27 @@ FIGURES = {
 def model_card(
     file: str, sha256: str, stored: StoredModel, part: SketchPart | None, about: Mapping[str, Any]
 ) -> str:
-    """The card of the model in a file of this name and digest; `about` as the file has it."""
+    """The card of the model in a file of this name and digest; `about` as the file has it.
+
+    Whoever trained the model wrote `about`, which may be anybody: its text enters the card escaped, whatever it is.
+    """
     blocks = [_title(file, stored), _what(stored, part), _made(stored, about), _figures(about["figures"])]
     blocks += [_use(file, stored, part), _limits(stored), _licence(about, part)]
-    parts = [f"| {name} | `{digest}` |" for name, digest in about["digests"].items()]
-    table = ["| | SHA-256 |", "|---|---|", f"| {file} | `{sha256}` |", *parts]
+    parts = [f"| {name} | `{digest}` |" for name, digest in about["digests"].items()]  # computed by `export`
+    table = ["| | SHA-256 |", "|---|---|", f"| {escaped(file)} | `{sha256}` |", *parts]
     blocks.append("## Digests\n\n" + "\n".join(table))
     return "\n\n".join(blocks) + "\n"
 
 
 def _title(file: str, stored: StoredModel) -> str:
     name = file.removesuffix(".safetensors")
-    return f"# {name}: sketches drawn out in the manner of pictures, {stored.autoencoder.size} px"
+    return f"# {escaped(name)}: sketches drawn out in the manner of pictures, {stored.autoencoder.size} px"
 
 
 def _what(stored: StoredModel, part: SketchPart | None) -> str:
     modules = {"auto-encoder": stored.autoencoder, "refiner": stored.refiner}
     if part is not None:
-        modules |= {"TOM's encoder": part.encoder, f"TOM's generator {part.style}": part.generator}
+        modules |= {"TOM's encoder": part.encoder, f"TOM's generator {escaped(part.style)}": part.generator}
     sizes = [f"{name} {_weights(module)}" for name, module in modules.items() if module is not None]
     size = stored.autoencoder.size
     text = (
@@ -52,38 +59,40 @@ def _weights(module: Any) -> str:
 
 
 def _made(stored: StoredModel, about: Mapping[str, Any]) -> str:
-    recipe, source = about.get("recipe", {}), about["exported_from"]
-    options = about.get("options", {})
+    recipe, options, shards = (_part(about, name) for name in ("recipe", "options", "shards"))
+    source = about["exported_from"]
     named = [
-        f"| recipe: {name.replace('_', ' ')} | {_shown(value)} |" for name, value in sorted(recipe.items())
+        f"| recipe: {escaped(str(name).replace('_', ' '))} | {_shown(value)} |"
+        for name, value in sorted(recipe.items())
     ]
-    shards = about.get("shards", {})
-    trained = [str(options.get(name, "unknown")) for name in ("seed", "device", "precision")]
+    trained = [options.get(name, "unknown") for name in ("seed", "device", "precision")]
     rows = [
-        f"| training | `sketchforge {source['command']}`, recipe {options.get('recipe', 'unknown')}, "
-        f"run `{source['run']}` |",
-        f"| steps | {about.get('steps', 'unknown')} |",
-        f"| images | {shards.get('count', 'unknown')}, shards of digest {_short(shards.get('digest'))} |",
-        f"| seed, device, precision | {', '.join(trained)} |",
+        f"| training | `sketchforge {source['command']}`, recipe {_shown(options.get('recipe', 'unknown'))}, "
+        f"run {escaped(source['run'])} |",
+        f"| steps | {_shown(about.get('steps', 'unknown'))} |",
+        f"| images | {_shown(shards.get('count', 'unknown'))}, shards of digest {_short(shards.get('digest'))} |",
+        f"| seed, device, precision | {_shown(trained)} |",
     ]
     if stored.refiner is not None:
-        rows.append(
-            f"| on an auto-encoder of weights | {_short(source.get('autoencoder'))} |"
-        )
+        rows.append(f"| on an auto-encoder of weights | {_short(source.get('autoencoder'))} |")
     if "tom" in source:
-        rows.append(
-            f"| sketches | TOM's snapshot {source['tom']['snapshot']}, run `{source['tom']['run']}` |"
-        )
+        drawn_by, run = (escaped(source["tom"][name]) for name in ("snapshot", "run"))
+        rows.append(f"| sketches | TOM's snapshot {drawn_by}, run {run} |")
     return "## How it was made\n\n" + "\n".join(["| | |", "|---|---|", *rows, *named])
 
 
-def _short(digest: str | None) -> str:
-    return f"`{digest[:16]}…`" if digest else "unknown"
+def _part(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = about.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _short(digest: object) -> str:
+    return f"`{digest[:16]}…`" if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else "unknown"
 
 
 def _shown(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if text else "none"
+    return escaped(text if len(text) <= LONGEST else f"{text[:LONGEST]}…") or "none"
 
 
 def _figures(figures: Mapping[str, float]) -> str:
@@ -92,7 +101,7 @@ def _figures(figures: Mapping[str, float]) -> str:
         held_out = name.startswith("held_out_")
         what = name.removeprefix("held_out_").removeprefix("seen_")
         where = "images held out from training" if held_out else "images it was trained on"
-        lines.append(f"- {what} {value:.4f}: {FIGURES.get(what, what)}; {where}")
+        lines.append(f"- {escaped(what)} {value:.4f}: {FIGURES.get(what, escaped(what))}; {where}")
     if not any(name.startswith("held_out_") for name in figures):
         lines.append("- Nothing was measured on images that it has not seen.")
     return "## Last figures\n\n" + "\n".join(lines)
@@ -104,18 +113,17 @@ def _use(file: str, stored: StoredModel, part: SketchPart | None) -> str:
         ("mix", "--sketch drawing.jpg --style one.jpg other.jpg --out mixed/"),
         ("transfer", "--content photo.jpg --style painting.jpg --out transferred/"),
     ]
-    commands = [f"sketchforge {name} --model {file} {words}" for name, words in rows]
-    python = ["import sketchforge", "", f'model = sketchforge.load("{file}")']
+    commands = [f"sketchforge {name} --model {shlex.quote(file)} {words}" for name, words in rows]
+    python = ["import sketchforge", "", f"model = sketchforge.load({_quoted(file)})"]
     if part is not None:
         python += ['sketch = model.sketch("photo.jpg")  # uint8 H×W, 0 = ink']
     python += ['picture = model.synthesize("drawing.jpg", "painting.jpg")  # uint8 H×W×3 RGB']
-    return (
-        "## How to use it\n\n```\n"
-        + "\n".join(commands)
-        + "\n```\n\n```python\n"
-        + "\n".join(python)
-        + "\n```"
-    )
+    return "\n".join(["## How to use it", "", *fenced(commands), "", *fenced(python, "python")])
+
+
+def _quoted(text: str) -> str:
+    """A Python string, in double quotes where that will do."""
+    return f'"{text}"' if re.fullmatch(r"[\w .+-]*", text) else repr(text)
 
 
 def _limits(stored: StoredModel) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import parse_json
-from sketchforge.run_folder import RUN_FILE
+from sketchforge.files import read_json
+from sketchforge.run_folder import RUN_FILE, check_record
 
 MODEL_FILE = "model.safetensors"
 OWN_RUNS = (
@@ -72,20 +72,21 @@ def find_run(folder: Path) -> TrainedRun:
             f"{folder}: {what}; expected the run folder of `sketchforge gan-train` or `ae-train`"
         )
     try:
-        record = parse_json(path.read_bytes())
+        record = read_json(path)
         command = TRAINED_BY.get(record["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SketchforgeError(f"{path}: cannot be read as the record of a training ({error})") from error
+    check_record(path, record)
     if command is None:
         raise UsageError(
-            f"{folder}: a run of format {record['format']!r}; expected one of `sketchforge gan-train` or "
+            f"{folder}: a run of format {str(record['format'])[:80]!r}; expected one of `sketchforge gan-train` or "
             "`ae-train`"
         )
     run = TrainedRun(folder, command, record)
-    if "figures" in record and run.model.is_file():
+    if record.get("figures") and run.model.is_file():
         return run
     state = f"stands at step {record.get('steps_done', 0)} of its training"
-    if "figures" in record:
+    if record.get("figures"):
         state = f"has lost its {MODEL_FILE}"
     before = f", or name {run.model}, the model of fewer steps" if run.model.is_file() else ""
     raise SketchforgeError(f"{folder}: {state}; run its `sketchforge {command}` again to complete it{before}")

@@ -26,7 +26,7 @@ class TomTrainOptions:
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     threads: int = 0  # torch's CPU threads; 0: all cores
-    fresh: bool = False  # discard what `run` already holds
+    overwrite: bool = False  # discard what `run` already holds
 
 
 # TOM knows what it means: its lines are black somewhere. Edge detectors give probabilities, which need not be.
@@ -86,6 +86,7 @@ class GalleryOptions:
     html: Path | None = None  # the page to write
     compare: Path | None = None  # another folder of the same images, its sketches shown beside
     rows: int | None = None  # images to show; None: 8 on the sheet, 200 on the page
+    overwrite: bool = False  # replace files that are not ours
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class EvalSketchesOptions:
     workers: int = 0  # processes; 0: as many as pay, one per core at most
     json: Path | None = None  # files to write
     html: Path | None = None
+    overwrite: bool = False
 
 
 # Networks whose features sets of pictures are compared in, each with its weights file or None.
@@ -132,6 +134,7 @@ class EvalImagesOptions:
     threads: int = 0
     json: Path | None = None  # files to write
     html: Path | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class EvalCompareOptions:
     threads: int = 0
     json: Path | None = None
     html: Path | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,7 @@ class EvalReportOptions:
     html: Path | None = None  # files to write; none of the three: all of them, report.* in eval/
     markdown: Path | None = None
     json: Path | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,7 @@ class EncoderTrainOptions:
     images: tuple[str | Path, ...] = ()  # training images, each as `render` takes them
     teacher: str = "vgg19"  # vgg19 (torchvision's weights) | path of a weights file
     out: Path = Path("encoder.safetensors")
+    overwrite: bool = False
     steps: int = 3600
     batch_size: int = 16
     size: int = 96  # side of the square training crops, in pixels
@@ -212,7 +218,7 @@ class ImageTrainOptions:
     eval_every: int | None = None  # steps; also measure the Fréchet distance, and keep the best model; None: neither
     best_by: str = "frechet"  # reconstruction | perceptual | frechet: which figure is to be lowest
     skip_bad_shards: bool = False  # pass over what cannot be read, and count it
-    fresh: bool = False
+    overwrite: bool = False  # discard what `run` already holds
     seed: int = 0
     device: str = "auto"
     threads: int = 0
@@ -247,7 +253,7 @@ class ExportOptions:
     out: Path = Path("model.safetensors")
     tom: Path | None = None  # a run of tom-train, or "builtin": a snapshot of it comes along; None: none does
     snapshot: str | None = None  # its name or number; None: the first
-    force: bool = False  # replace what is there
+    overwrite: bool = False  # replace what is there
 
 
 @dataclass(frozen=True, kw_only=True)

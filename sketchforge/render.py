@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.files import remove_abandoned
 from sketchforge.options import RenderOptions
 from sketchforge.render_plan import RenderPlan, plan_render, surveyed
 from sketchforge.render_summary import STAGES, RenderSummary, reasons
@@ -54,6 +55,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     with disk_errors(options.shards):
         options.shards.mkdir(parents=True, exist_ok=True)
     with _locked(options):
+        remove_abandoned(options.shards)
         plan = surveyed(plan)  # what the folder holds may have changed until it was ours
         progress.begin(plan)
         summary = _begun(plan)

@@ -10,9 +10,28 @@ from typing import Any
 
 from sketchforge.checkpoint import check_format
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import parse_json
+from sketchforge.files import fits, read_json
 
 RUN_FILE = "run.json"
+_DESCRIBED = {"count": int, "digest": str}
+# What the entries of all trainings are, where there are any; see `files.fits`.
+_SHAPES = {
+    "options": dict,
+    "recipe": dict,
+    "encoder": str,
+    "trained_with": str,
+    "autoencoder": str,
+    "photos": _DESCRIBED,
+    "drawings": _DESCRIBED,
+    "shards": _DESCRIBED,
+    "validation": _DESCRIBED,
+    "ranks": int,
+    "steps_done": int,
+    "figures": {...: float},
+    "best": dict,
+    "snapshots": [{"style": str, "digest": str}],
+}
+_MAY_BE_NULL = ("trained_with", "validation")
 
 
 def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
@@ -26,23 +45,32 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
             raise UsageError(f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run")
         return None
     try:
-        record = parse_json(path.read_bytes())
+        record = read_json(path)
     except (OSError, ValueError) as error:
-        raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); --fresh starts the run anew") from error
+        raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); restore the file, or name another --run") from error
     if not isinstance(record, dict):
         raise SketchforgeError(f"{path}: found a {type(record).__name__}, expected a {format_name} record")
     check_format(path, record, format_name, version)
+    check_record(path, record)
     return record
 
 
 def record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
-    """As `read_record`, but a run.json that cannot be read counts as ours: --fresh is the way out of it."""
+    """As `read_record`, but a run.json that cannot be read counts as ours: --overwrite leads out of it."""
     try:
         return read_record(run, format_name, version)
     except UsageError:
         raise
     except SketchforgeError:
         return {}
+
+
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise SketchforgeError where an entry of a run.json is of a kind that no training writes."""
+    for name, shape in _SHAPES.items():
+        missing = record.get(name) is None and (name not in record or name in _MAY_BE_NULL)
+        if not missing and not fits(record[name], shape):
+            raise SketchforgeError(f"{path}: its {name} is not as a training has it; restore the file, or name another run")
 
 
 def check_continues(
@@ -56,13 +84,13 @@ def check_continues(
         if before != asked:
             raise UsageError(
                 f"{run}: was begun with {_shown(name, before)}, now asked for {_shown(name, asked)}; use the same "
-                "options to continue it, --fresh to begin anew, or another --run"
+                "options to continue it, or another --run (only --overwrite discards this one)"
             )
 
 
 def _shown(name: str, value: Any) -> str:
     if name.startswith("--"):
-        return f"{name} {value}"
+        return f"{name} {str(value)[:80]}"
     if name == "recipe":
         return f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
     if isinstance(value, Mapping):

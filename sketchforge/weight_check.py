@@ -29,7 +29,7 @@ def check_weights(file: WeightFile, path: Path) -> None:
         from sketchforge.tom_run import read_run
 
         record = read_run(path.parent)
-        TomSketcher.from_run(path.parent, len(record["snapshots"]), torch.device("cpu"))
+        TomSketcher.from_run(path.parent, len((record or {}).get("snapshots") or [None]), torch.device("cpu"))
     elif file.name in ("vgg16", "vgg19"):
         from sketchforge.weights import load_teacher
 

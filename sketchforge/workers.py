@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import connection
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.util import Finalize
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
@@ -18,7 +21,11 @@ from sketchforge.signals import held
 
 DIED = "worker died"  # of the picture, or killed: out of memory as a rule
 TIMED_OUT = "timed out"
+GRACE = 3.0  # seconds that a task under way has when nobody wants its result any more
 MAX_LOST = 3  # tasks lost one after another: the machine's fault, not the pictures'
+
+
+_HAS_GROUPS = hasattr(os, "setpgid")
 
 
 class WorkerLost(Exception):
@@ -47,7 +54,8 @@ class WorkerPool:
     hangs of then is lost, everything else goes on. `timeout` is in seconds per task.
 
     Processes never see Ctrl-C or SIGTERM, which are the parent's to handle, and they end themselves when the parent
-    is gone, even by kill -9. Started by `spawn`: forking after torch or cv2 have started threads can deadlock.
+    is gone, even by kill -9. Each leads a process group of its own, which ends as a whole: whatever a library may have
+    started in it goes with it. Started by `spawn`: forking after torch or cv2 have started threads can deadlock.
     """
 
     def __init__(self, num_workers: int, timeout: float) -> None:
@@ -95,7 +103,18 @@ class WorkerPool:
         return result
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the processes; who is at work still has GRACE seconds to finish."""
+        processes = list((self._pool._processes or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        left = {process.sentinel: process for process in processes}
+        end = time.monotonic() + GRACE
+        try:
+            while left and (seconds := end - time.monotonic()) > 0:
+                for ended in connection.wait(list(left), seconds):
+                    del left[ended]
+        finally:
+            for process in left.values():
+                process.kill()
 
     def _replace(self) -> None:
         _kill(self._pool)
@@ -114,11 +133,25 @@ def worker_pool(num_workers: int, timeout: float) -> Iterator[WorkerPool]:
 
 
 class _Process(SpawnProcess):
-    """Executors end the processes of a broken pool by SIGTERM, which ours ignore, and wait for them with a lock held
-    that the next `submit` needs (Python 3.12 and later)."""
+    """A process that leads a group."""
+
+    _killed = False
 
     def terminate(self) -> None:
+        """As executors end the processes of a broken pool: by SIGTERM, which ours ignore, and they would wait for them
+        with a lock held that the next `submit` needs (Python 3.12 and later)."""
         self.kill()
+
+    def kill(self) -> None:
+        """End the process and all that it has started, once: later its number may be somebody else's.
+
+        A group outlives its leader as long as it has members, so this helps where the process has died, too.
+        """
+        if _HAS_GROUPS and self.pid is not None and not self._killed:
+            self._killed = True
+            with suppress(ProcessLookupError, PermissionError):  # it makes its group when it starts, which takes time
+                os.killpg(self.pid, signal.SIGKILL)
+        super().kill()
 
 
 class _Spawn(SpawnContext):
@@ -156,10 +189,14 @@ def _kill(pool: ProcessPoolExecutor) -> None:
 
 
 def _start_worker() -> None:
-    import cv2
-
+    if _HAS_GROUPS and multiprocessing.parent_process() is not None:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it may write to the terminal from the background
+        Finalize(None, _end_group, exitpriority=-1000)  # the last thing it does when it is told to end
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
+    import cv2
+
     cv2.setNumThreads(1)  # the processes are the parallelism
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -168,4 +205,10 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if _HAS_GROUPS:
+            _end_group()
         os._exit(1)
+
+
+def _end_group() -> None:
+    os.killpg(0, signal.SIGKILL)

@@ -365,13 +365,13 @@ def test_other_options_are_refused_and_fresh_begins_anew(trained):
         with pytest.raises(UsageError, match=message):
             train_ae(replace(trained, **changes))
     assert files_of(trained.run) == before
-    train_ae(replace(trained, seed=1, fresh=True))
+    train_ae(replace(trained, seed=1, overwrite=True))
     assert json.loads((trained.run / "run.json").read_text())["options"]["seed"] == 1
 
 
 def test_damaged_state_is_named(trained):
     (trained.run / "state.pt").write_bytes(b"nothing")
-    with pytest.raises(SketchforgeError, match="state.pt: cannot be read as a training state .*--fresh"):
+    with pytest.raises(SketchforgeError, match="state.pt: cannot be read as a training state .*restore the file"):
         train_ae(replace(trained, steps=8))
 
 

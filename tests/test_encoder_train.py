@@ -1,5 +1,6 @@
 """Distilling the encoder: it learns, repeats itself to the byte, and says what is wrong before it begins."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -421,6 +422,9 @@ def test_no_readable_image_is_an_error_before_training(options, tmp_path, folder
 def test_an_interrupted_training_leaves_the_old_file_and_ends_its_bar(options, error, threads):
     options.out.parent.mkdir()
     options.out.write_bytes(b"an older encoder")
+    with pytest.raises(UsageError, match="is there already; name another --out"):
+        distil(options, Recorder(lambda step: None))
+    options = dataclasses.replace(options, overwrite=True)
 
     def at(step: int) -> None:
         if step == 5:

@@ -105,21 +105,21 @@ def test_the_card_tells_what_was_measured_and_on_what(runs):
     assert "auto-encoder alone" in text and "model.sketch" in text and "assets/tom.md" in text
 
 
-def test_nothing_is_overwritten_unless_forced(runs):
+def test_nothing_is_overwritten_unless_asked_for(runs):
     out = runs / "m.safetensors"
     for taken in (out, out.with_suffix(".md")):
         taken.write_text("mine")
-        with pytest.raises(UsageError, match="is there already; name another --out, or add --force"):
+        with pytest.raises(UsageError, match="is there already; name another --out"):
             export(ExportOptions(runs / "gan", out))
         assert taken.read_text() == "mine"
         taken.unlink()
     export(ExportOptions(runs / "gan", out))
-    export(ExportOptions(runs / "ae", out, force=True))
+    export(ExportOptions(runs / "ae", out, overwrite=True))
     assert not sketchforge.load(out, "cpu").refines
     own = runs / "gan" / "model.safetensors"
     before = own.read_bytes()
     with pytest.raises(UsageError, match="is the run's own model"):
-        export(ExportOptions(runs / "gan", own, force=True))
+        export(ExportOptions(runs / "gan", own, overwrite=True))
     assert own.read_bytes() == before
 
 

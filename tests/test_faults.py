@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import io
 import os
+import re
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -41,7 +42,8 @@ class Disk:
 
     def happens(self, operation: str, path) -> None:
         if str(path).startswith(self.folder):
-            self.operations.append(f"{operation} {os.path.basename(path)}")
+            name = re.sub(r"\.[0-9a-f]{16}\.part$", ".part", os.path.basename(path))
+            self.operations.append(f"{operation} {name}")
             if len(self.operations) == self.fails:
                 raise OSError(self.error, os.strerror(self.error))
 
@@ -49,13 +51,17 @@ class Disk:
     def patched(self):
         with pytest.MonkeyPatch.context() as patch:
             real_open, real_fsync, real_replace, real_mkdir = io.open, os.fsync, os.replace, os.mkdir
+            real_create = os.open
             paths = {}
 
             def opened(file, mode="r", *arguments, **more):
                 if not {*mode} & {*"wax+"}:
                     return real_open(file, mode, *arguments, **more)
-                self.happens("open", file)
+                if not isinstance(file, int):
+                    self.happens("open", file)
                 stream = real_open(file, mode, *arguments, **more)
+                if isinstance(file, int):  # opened below, under a name of its own
+                    file = os.readlink(f"/proc/self/fd/{file}")
                 paths[stream.fileno()] = file
                 write = stream.write
 
@@ -75,6 +81,11 @@ class Disk:
 
                 return Counted()
 
+            def created(path, flags, *arguments, **more):
+                if str(path).endswith(".part") and flags & os.O_CREAT:
+                    self.happens("open", path)
+                return real_create(path, flags, *arguments, **more)
+
             def fsync(descriptor):
                 self.happens("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
                 real_fsync(descriptor)
@@ -90,6 +101,7 @@ class Disk:
 
             patch.setattr(builtins, "open", opened)
             patch.setattr(io, "open", opened)
+            patch.setattr(os, "open", created)
             patch.setattr(os, "fsync", fsync)
             patch.setattr(os, "replace", replace)
             patch.setattr(os, "mkdir", mkdir)

@@ -192,7 +192,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_done(straight, tmp_path
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     write_bytes, add, replace = files.write_bytes, ShardWriter.add, os.replace
 
-    def full_for(path, data):
+    def full_for(path, data, sweep=True):
         if {"sidecar": "00001.jsonl", "stats": "00001.stats.json", "manifest": "manifest.json"}[
             place
         ] == path.name:
@@ -229,18 +229,24 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_done(straight, tmp_path
     assert completed(options) == whole
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
 @pytest.mark.parametrize("size", [10, 3 << 20], ids=["on closing", "on writing"])
-def test_a_disk_that_is_really_full(tmp_path, size):
+def test_a_disk_that_really_refuses(tmp_path, size):
     """The system refuses when buffers are flushed: on closing or before, and then again while unwinding."""
+    import resource
+
     from sketchforge.shards import writer
 
-    (tmp_path / ".00000.tar.part").symlink_to("/dev/full")
-    with (
-        pytest.raises(SketchforgeError, match="00000.tar: could not be written .No space left"),
-        writer.writing_shard(tmp_path, 0, "x", "y") as shard,
-    ):
-        shard.add(writer.Record("key", "source", 1, image=bytes(size), sketches=[b"png"]))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
+    try:
+        with (
+            pytest.raises(SketchforgeError, match="00000.tar: could not be written .File too large"),
+            writer.writing_shard(tmp_path, 0, "x", "y") as shard,
+        ):
+            shard.add(writer.Record("key", "source", 1, image=bytes(size), sketches=[b"png"]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

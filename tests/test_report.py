@@ -21,7 +21,7 @@ from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render import render
 from sketchforge.report.held_out import shards_digest
 from sketchforge.report.report_making import make_report
-from sketchforge.report.report_markdown import escaped
+from sketchforge.markdown import escaped
 from sketchforge.report.report_writing import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards
@@ -272,6 +272,9 @@ def test_pictures_of_an_earlier_report_go_and_nothing_else(tmp_path):
     for name in (*ours, *others):
         (folder / name).write_text("")
     given = ("--markdown", "my report.md")
+    assert reported(tmp_path, *given)[0] == 2, "nothing tells whose they are"
+    assert len(list(folder.iterdir())) == len(ours + others)
+    (tmp_path / "my report.md").write_text("# sketchforge report\n")
     assert reported(tmp_path, *given)[0] == 0
     assert sorted(path.name for path in folder.iterdir()) == sorted(others)
     for name in others:

@@ -24,7 +24,7 @@ from sketchforge.report.published import (
     objectives_of,
 )
 from sketchforge.report.report_making import alike
-from sketchforge.report.report_markdown import escaped
+from sketchforge.markdown import escaped
 from sketchforge.report.run_curves import run_curves, thinned
 from sketchforge.report.short_names import short_names
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell

@@ -315,7 +315,7 @@ def test_headers_of_tars_are_not_kept(tmp_path):
             writer.add(Record(f"k{number}", "k.jpg", 1, image=b"jpeg", sketches=[b"png"] * 3))
             assert headers() - before <= 1
     keys = []
-    for key, members in tar_samples(tmp_path / "00000.tar"):
+    for key, members in tar_samples(tmp_path / "00000.tar", 1 << 20):
         keys.append((key, len(members)))
         assert headers() - before <= 3
     assert keys == [(f"k{number}", 5) for number in range(20)]

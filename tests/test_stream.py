@@ -352,13 +352,14 @@ def test_a_second_set_finds_what_the_first_fetched(folder, tmp_path):
     assert_same(dataset(f"{folder}/{{}}", cache=cache)[0], dataset(folder)[0])
 
 
-def test_downloads_given_up_long_ago_are_cleared_away(folder, tmp_path):
-    old, fresh = (tmp_path / f".00000-{'0' * 16}.tar.{process}.part" for process in (1, 2))
-    for path in (old, fresh):
-        path.write_bytes(b"half")
-    os.utime(old, (1, 1))
-    open_shards(f"{folder}/{{}}", tmp_path).open(0).close()
-    assert not old.exists() and fresh.exists()
+def test_downloads_of_the_dead_are_cleared_away_and_those_of_the_living_are_not(folder, tmp_path):
+    name = f"00000-{'0' * 16}.tar"
+    dead = tmp_path / f".{name}.{'1' * 16}.part"
+    dead.write_bytes(b"half")
+    with files.appearing(tmp_path / name):
+        open_shards(f"{folder}/{{}}", tmp_path).open(0).close()
+        assert not dead.exists() and len(list(tmp_path.glob(".*.part"))) == 1
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_the_temporary_cache_goes_with_the_set(folder):
@@ -418,8 +419,8 @@ DAMAGES = {
     "no sketch": (of_first("sketch1.png", lambda data: None), "00000.tar: k00.sketch1.png: is missing"),
     "empty": (of_first("jpg", lambda data: b""), "00000.tar: k00.jpg: cannot be decoded"),
     "garbage": (of_first("sketch0.png", lambda data: b"garbage" * 20), "k00.sketch0.png: cannot be decoded"),
-    "other size": (of_first("jpg", lambda data: JPEG), "00000.tar: k00: 9 x 9 pixels, expected 16 x 16"),
-    "small sketch": (of_first("sketch2.png", lambda data: PNG), "k00: a sketch of 8 x 9"),
+    "other size": (of_first("jpg", lambda data: JPEG), "00000.tar: k00.jpg: 9 x 9 pixels, expected 16 x 16"),
+    "small sketch": (of_first("sketch2.png", lambda data: PNG), "k00.sketch2.png: 8 x 9 pixels, expected 16 x 16"),
 }
 
 

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from sketchforge.shards.tar_headers import BLOCK, members
+from sketchforge.tar_headers import BLOCK, members
 
 FILES = {"a.jpg": b"x" * 700, "a.json": b"", "b.jpg": b"y" * 512, "d/c.txt": b"z"}
 
@@ -42,7 +42,7 @@ def folder() -> tarfile.TarInfo:
 
 def test_contents_are_where_it_says():
     data = tar_of(FILES)
-    assert {name: data[start : start + size] for name, start, size in members(io.BytesIO(data))} == FILES
+    assert {name: data[start : start + size] for name, start, size, _ in members(io.BytesIO(data))} == FILES
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_contents_are_where_it_says():
     ids=["ours", "empty", "gnu", "pax", "gnu long", "pax long", "prefix", "not ascii", "link", "folder"],
 )
 def test_as_tarfile_finds_it(data):
-    assert list(members(io.BytesIO(data))) == by_tarfile(data)
+    assert [member[:3] for member in members(io.BytesIO(data))] == by_tarfile(data)
 
 
 @pytest.mark.parametrize("place", [0, 1, 130, 150, 156, 260, 345, 500])
@@ -78,7 +78,7 @@ def test_a_damaged_header_ends_it_as_tarfile_would(place, number):
         with pytest.raises(tarfile.TarError):
             list(members(io.BytesIO(data)))
     else:
-        assert list(members(io.BytesIO(data))) == expected and len(expected) == number
+        assert [member[:3] for member in members(io.BytesIO(data))] == expected and len(expected) == number
 
 
 @pytest.mark.parametrize("kept", [300, BLOCK + 300, 5 * BLOCK])

@@ -298,7 +298,7 @@ def test_fresh_replaces_our_files_and_no_others(finished, tmp_path, tiny):
     run = tmp_path / "run"
     train_tom(replace(tiny, run=run, seed=5, steps=6))
     (run / "notes.txt").write_text("mine")
-    train_tom(replace(tiny, run=run, fresh=True))
+    train_tom(replace(tiny, run=run, overwrite=True))
     found = files_of(run)
     assert found.pop("notes.txt") == b"mine"
     assert found == files_of(finished)
@@ -306,9 +306,9 @@ def test_fresh_replaces_our_files_and_no_others(finished, tmp_path, tiny):
 
 def test_foreign_folder_is_refused(tmp_path, tiny):
     (tmp_path / "thesis.tex").write_text("x")
-    for fresh in (False, True):
+    for overwrite in (False, True):
         with pytest.raises(UsageError, match="holds no run.json of ours"):
-            train_tom(replace(tiny, run=tmp_path, fresh=fresh))
+            train_tom(replace(tiny, run=tmp_path, overwrite=overwrite))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -338,9 +338,9 @@ def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         train_tom(options, StopAt(6))
     (options.run / "state.pt").write_bytes(b"rubbish")
-    with pytest.raises(SketchforgeError, match="state.pt: cannot be read .*--fresh"):
+    with pytest.raises(SketchforgeError, match="state.pt: cannot be read .*restore the file"):
         train_tom(options)
-    train_tom(replace(options, fresh=True))
+    train_tom(replace(options, overwrite=True))
     assert files_of(options.run) == files_of(finished)
 
 

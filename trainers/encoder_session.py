@@ -18,6 +18,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images import ImageError, decode_image
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
+from sketchforge.outputs import check_new_file
 from sketchforge.sources import ImageSource, find_images
 from sketchforge.weights import calibrated_on_photos, encoder_digest, load_teacher, truncated, write_encoder
 from trainers.encoder import train_encoder
@@ -146,8 +147,7 @@ def check_options(options: EncoderTrainOptions) -> None:
     ):
         if value < least:
             raise UsageError(f"{flag} {value}: expected {least} or more")
-    if options.out.is_dir():
-        raise UsageError(f"--out {options.out}: is a folder, expected a file to write")
+    check_new_file(options.out, "--out", options.overwrite)
     above = next(folder for folder in options.out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise UsageError(f"--out {options.out}: {above} is not a folder that can be written to")

@@ -104,7 +104,7 @@ class ImagePlan:
     @property
     def finished(self) -> bool:
         """Whether as many steps as asked for are done already."""
-        return bool(self.found) and not self.options.fresh and self.found.get("steps_done", 0) >= self.recipe.steps
+        return bool(self.found) and not self.options.overwrite and self.found.get("steps_done", 0) >= self.recipe.steps
 
 
 def plan_images(
@@ -122,7 +122,7 @@ def plan_images(
     Raises UsageError where the request cannot be carried out: shards that are missing, unfinished, of mixed sizes or
     with too few sketches, a run folder of other things or other options; SketchforgeError for damaged ones.
     """
-    found = (record_or_empty if options.fresh else read_record)(options.run, run_format, RUN_VERSION)
+    found = (record_or_empty if options.overwrite else read_record)(options.run, run_format, RUN_VERSION)
     ranks = Ranks.from_environment()
     device = choose_device(ranks.device(options.device))
     threads = set_threads(options.threads or max(usable_cores() // ranks.local_count, 1))
@@ -164,7 +164,7 @@ def plan_images(
         "validation": None if validation is None else _recorded(validation),
         "ranks": ranks.count,
     } | dict(parts or {})
-    if found is not None and not options.fresh:
+    if found is not None and not options.overwrite:
         check_continues(options.run, found, record, ("recipe", "trained_with", "shards", *(parts or {})))
     return ImagePlan(options, recipe, shards, validation, encoder, device, precision, ranks, record, found)
 
@@ -206,10 +206,10 @@ def train_images(
     if plan.finished:
         return run / GRID_FILE
     ranks.join(plan.device)  # nobody writes before all have read
-    if plan.options.fresh and ranks.number == 0:
+    if plan.options.overwrite and ranks.number == 0:
         _remove_run(run, plan.found)
     procedure = new_procedure()
-    done = 0 if plan.options.fresh else (plan.found or {}).get("steps_done", 0)
+    done = 0 if plan.options.overwrite else (plan.found or {}).get("steps_done", 0)
     if ranks.number == 0:
         write_json(run / RUN_FILE, dict(plan.record) | {"steps_done": done})
     ranks.join(plan.device)
@@ -262,7 +262,7 @@ def _train(
             losses = procedure.step(step, parts)
         except FloatingPointError as error:
             raise SketchforgeError(
-                f"{run}: {error} at step {step}; the last saved state is kept. Begin anew with --fresh and another "
+                f"{run}: {error} at step {step}; the last saved state is kept. Begin another --run with another "
                 "--seed, a larger --batch-size, or --precision float32"
             ) from None
         skipped += sum(int(part["skipped"].sum()) for part in parts)
@@ -352,7 +352,7 @@ def _recorded(shards: ShardSet) -> dict[str, Any]:
 
 
 def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
-    """--fresh: remove the files of an earlier run of ours, and nothing else."""
+    """--overwrite: remove the files of an earlier run of ours, and nothing else."""
     if found is None:
         return
     for name in (RUN_FILE, STATE_FILE, MODEL_FILE, BEST_FILE, GRID_FILE, "log.jsonl"):

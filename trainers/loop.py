@@ -87,7 +87,7 @@ def restore_state(run: Path, parts: Mapping[str, Any], device: torch.device) -> 
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         if state["version"] != STATE_VERSION:
-            raise SketchforgeError(f"{path}: version {state['version']}, expected {STATE_VERSION}; use --fresh")
+            raise SketchforgeError(f"{path}: version {state['version']}, expected {STATE_VERSION}; begin another --run")
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
         return int(state["step"]), state["extra"]
@@ -95,5 +95,5 @@ def restore_state(run: Path, parts: Mapping[str, Any], device: torch.device) -> 
         raise
     except Exception as error:  # torch.load raises whatever the bytes provoke
         raise SketchforgeError(
-            f"{path}: cannot be read as a training state ({type(error).__name__}); --fresh starts the run anew"
+            f"{path}: cannot be read as a training state ({type(error).__name__}); restore the file, or begin another --run"
         ) from error

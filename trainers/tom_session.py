@@ -66,7 +66,7 @@ class TomPlan:
 
     @property
     def finished(self) -> bool:
-        return bool(self.found and self.found.get("snapshots")) and not self.options.fresh
+        return bool(self.found and self.found.get("snapshots")) and not self.options.overwrite
 
 
 def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPlan:
@@ -82,7 +82,7 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     deepest_stride = 8
     if options.size < 32 or options.size % deepest_stride:
         raise UsageError(f"--size {options.size}: expected a multiple of {deepest_stride}, at least 32")
-    found = read_run(options.run) if not options.fresh else record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
+    found = read_run(options.run) if not options.overwrite else record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
     photos, photo_names = photo_readers(options.images)
     drawings, drawing_names = drawing_readers(options.drawings)
     threads = set_threads(options.threads)
@@ -101,7 +101,7 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         "photos": photo_names,
         "drawings": drawing_names,
     }
-    if found is not None and not options.fresh:
+    if found is not None and not options.overwrite:
         check_continues(options.run, found, record, ("recipe", "trained_with", "photos", "drawings"))
     return TomPlan(options, recipe, photos, drawings, record, found, encoder)
 
@@ -127,7 +127,7 @@ def train_tom(
     if plan.finished:
         _clear_scratch(run)
         return sheet
-    if options.fresh:
+    if options.overwrite:
         _remove_run(run, plan.found)
     tom = procedure(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
     needed = truncated(plan.encoder, list(plan.recipe.generator_taps))
@@ -188,8 +188,8 @@ def _one_step(
         losses = tom.step(batch)
     except FloatingPointError as error:
         raise SketchforgeError(
-            f"{run}: {error} at step {step}; the state of step {step - step % SAVE_EVERY} is kept. Begin anew "
-            "with --fresh and another --seed, a larger --batch-size, or other drawings"
+            f"{run}: {error} at step {step}; the state of step {step - step % SAVE_EVERY} is kept. Begin another "
+            "--run with another --seed, a larger --batch-size, or other drawings"
         ) from None
     step += 1
     log.write(step, losses)
@@ -287,7 +287,7 @@ def _clear_scratch(run: Path) -> None:
 
 
 def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
-    """--fresh: remove the files of an earlier run of ours, and nothing else."""
+    """--overwrite: remove the files of an earlier run of ours, and nothing else."""
     if found is None:
         return
     (run / RUN_FILE).unlink(missing_ok=True)

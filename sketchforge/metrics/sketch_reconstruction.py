@@ -99,7 +99,7 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
                 raise
             continue
         there = {snapshot["digest"] for snapshot in (record or {}).get("snapshots") or []}
-        if record and set(wanted) <= there and record["encoder"] == manifest["digests"].get("encoder"):
+        if record and set(wanted) <= there and record.get("encoder") == manifest["digests"].get("encoder"):
             break
     else:
         tried = " or ".join(map(run_name, runs))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
 from sketchforge.options import GalleryOptions
+from sketchforge.outputs import check_output
 from sketchforge.report.gallery_page import ShownFolder, gallery_page
 from sketchforge.report.page import write_page
 from sketchforge.report.selection import spread, whole_samples
@@ -28,11 +29,13 @@ def gallery(options: GalleryOptions) -> list[Path]:
 
     Rows are taken at equal distances over all samples (with `compare`: over those whose keys are in both
     folders), so that a large collection is shown from end to end. Equal folders and options give equal
-    bytes. Raises UsageError where there are no such samples or nothing to write, SketchforgeError on damaged
-    shards.
+    bytes. Raises UsageError where there are no such samples or nothing to write, or what is there is not ours,
+    SketchforgeError on damaged shards.
     """
     if not options.png and not options.html:
         raise UsageError("gallery: nothing to write; give --html FILE, --png FILE or both")
+    check_output(options.png, "--png", options.overwrite)
+    check_output(options.html, "--html", options.overwrite)
     paths = [options.shards] + ([options.compare] if options.compare else [])
     manifests = [read_manifest(path) for path in paths]
     folders = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images import open_image
 from sketchforge.options import InspectOptions
 from sketchforge.report.selection import spread, whole_samples
 from sketchforge.shards import schema
@@ -61,7 +61,7 @@ def inspect(
     manifest = read_manifest(folder)
     outcomes: Counter[str] = Counter()
     num_bytes = num_finished = 0
-    for number in range(manifest["num_shards"]):
+    for number in schema.begun_shards(folder, manifest["num_shards"]):
         stats = read_stats(folder, number)
         if stats is not None:
             _check_size(folder, number, stats)
@@ -118,10 +118,8 @@ def ink_share(png: bytes) -> float:
     1 and white 0, since in a grey sketch any single threshold would be arbitrary. Raises SketchforgeError
     where the file cannot be read.
     """
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(png)) as picture:
+        with open_image(png, ("PNG",)) as picture:
             grey = picture if picture.mode in ("1", "L") else picture.convert("L")
             counts = grey.histogram()
     except Exception as error:  # Pillow's decoders raise anything on damaged data

@@ -20,13 +20,9 @@ from sketchforge.shards.writer import disk_errors
 
 def write_page(path: Path, pieces: Iterable[str]) -> None:
     """Write a page in pieces, whole or not at all. Raises SketchforgeError on a full disk."""
-    with (
-        disk_errors(path),
-        files.appearing(path) as partial,
+    with disk_errors(path), files.appearing(path) as file:
         # A file name that is no valid text shows as question marks; it does not stop the page.
-        open(partial, "w", encoding="utf-8", errors="replace", newline="\n") as file,
-    ):
-        file.writelines(pieces)
+        file.writelines(piece.encode("utf-8", errors="replace") for piece in pieces)
 
 
 def page(title: str, style: str, script: str, body: Iterable[str]) -> Iterator[str]:

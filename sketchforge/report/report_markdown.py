@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from sketchforge.markdown import escaped, fenced
 from sketchforge.metrics.evaluation import merged
 from sketchforge.pictures import encode_jpeg
 from sketchforge.report.model_parts import GRID_EXPLAINED, RANKED_EXPLAINED, grid_alt, ranking_told, strip_alt
@@ -100,10 +100,7 @@ def _lines(report: Report, pictures: _Pictures) -> Iterator[str]:
         yield from ["", f"### {title}", ""]
         yield from (f"- {escaped(name)}: {escaped(value)}" for name, value in values.items())
     if report.commands:
-        fence = "`" * (
-            1 + max(2, *(len(run) for run in re.findall("`+", "\n".join(["", *report.commands])) or [""]))
-        )
-        yield from ["", "### Commands that measure the same", "", fence, *report.commands, fence]
+        yield from ["", "### Commands that measure the same", "", *fenced(report.commands)]
     yield from ["", escaped(MEASURES)]
 
 
@@ -138,8 +135,3 @@ def _shown(cell: Cell) -> str:
 
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(map(escaped, cells)) + " |"
-
-
-def escaped(value: str) -> str:
-    """Text that Markdown takes as it is: nothing in it is markup, and it stays on its line."""
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(value.split()))

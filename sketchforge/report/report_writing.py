@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from sketchforge.errors import UsageError
 from sketchforge.files import write_bytes, write_json
+from sketchforge.options import EvalReportOptions
+from sketchforge.outputs import check_output
 from sketchforge.report.report_content import Report
 from sketchforge.report.report_json import report_json
 from sketchforge.report.report_markdown import report_markdown
@@ -32,6 +36,22 @@ def write_report(report: Report) -> list[Path]:
         with disk_errors(options.json):
             write_json(options.json, report_json(report))
     return [path for path in (options.html, options.markdown, options.json) if path]
+
+
+def check_outputs(options: EvalReportOptions) -> None:
+    """Raise UsageError where `write_report` would write over something that is not a report of ours."""
+    for path, option in ((options.html, "--html"), (options.markdown, "--markdown"), (options.json, "--json")):
+        check_output(path, option, options.overwrite)
+    if options.markdown is None or options.overwrite or options.markdown.exists():
+        return
+    folder = pictures_folder(options.markdown)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, where the pictures of --markdown go; name another file")
+    # Without its document nothing tells whose they are.
+    if folder.is_dir() and (found := sorted(filter(OURS.fullmatch, os.listdir(folder)))):
+        raise UsageError(
+            f"{folder / found[0]}: is there already, but no {options.markdown.name} that shows it; name another --markdown"
+        )
 
 
 def pictures_folder(markdown: Path) -> Path:

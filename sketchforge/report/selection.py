@@ -28,7 +28,7 @@ def whole_samples(
     Raises SketchforgeError for the first that is missing or damaged, or has another number of sketches.
     """
     num_styles = len(manifest["styles"])
-    for sample in raw_samples(folder, keys, wanted):
+    for sample in raw_samples(folder, keys, wanted, schema.most_bytes(schema.picture_side(manifest))):
         if len(sample.sketches) != num_styles:
             raise SketchforgeError(
                 f"{schema.shard_files(folder, keys[sample.key]).tar}: {sample.key} has "

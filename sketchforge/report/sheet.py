@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sketchforge import files
 from sketchforge.images import fit_square
+from sketchforge.outputs import GENERATOR
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +57,13 @@ def contact_sheet(
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 HxWx3 or HxW as a PNG file, by rename."""
-    from PIL import Image
+    """Write uint8 HxWx3 or HxW as a PNG file that names us, by rename."""
+    from PIL import Image, PngImagePlugin
 
-    with files.appearing(path) as partial:
-        Image.fromarray(picture).save(partial, "PNG")
+    made_by = PngImagePlugin.PngInfo()
+    made_by.add_text("Software", GENERATOR)
+    with files.appearing(path) as file:
+        Image.fromarray(picture).save(file, "PNG", pnginfo=made_by)
 
 
 def _fitting(label: str, width: int, height: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:

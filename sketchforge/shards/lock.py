@@ -62,7 +62,8 @@ def _acquire(path: Path, shared: bool, wait: bool) -> int | None:
         return None
     way = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # What it holds is written over: never through a link that somebody has put there.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(descriptor, way)
             if _is_still(descriptor, path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 from sketchforge import files
 from sketchforge.checkpoint import check_format
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.outputs import check_local
 from sketchforge.shards import schema
 from sketchforge.sources import ImageSource
 
 # What decides the bytes of the shards: a folder whose manifest differs in one of these is not continued.
 IDENTITY = ("options", "styles", "digests", "inputs")
+MAX_SIDE = 1 << 14  # pixels
 
 
 def describe_inputs(images: Iterable[ImageSource]) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; expected shards made by `sketchforge render`")
     try:
-        manifest = files.parse_json(path.read_bytes())
+        manifest = files.read_json(path)
     except FileNotFoundError:
         raise UsageError(
             f"{folder}: holds no {schema.MANIFEST}; expected shards made by `sketchforge render`"
@@ -101,9 +103,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
     check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
-    odd = [name for name, shape in schema.MANIFEST_SHAPE.items() if not schema.fits(manifest.get(name), shape)]
-    if not odd and manifest["complete"] and len(manifest["shards"]) != manifest["num_shards"]:
-        odd = ["shards"]
+    odd = [name for name, shape in schema.MANIFEST_SHAPE.items() if not files.fits(manifest.get(name), shape)]
+    odd = odd or list(_impossible(manifest))
     if odd:
         raise SketchforgeError(
             f"{path}: {', '.join(odd)}: missing or not as a manifest has it; restore the file, or make the shards "
@@ -112,12 +113,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _impossible(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Entries whose numbers cannot be, however they came about: whoever counts by them would not come to an end."""
+    options, styles, shards = manifest["options"], manifest["styles"], manifest["shards"]
+    side = schema.picture_side(manifest)
+    if side is None and options["fit"] != "keep" or side is not None and not files.fits(side, int):
+        yield "options"
+    elif side is not None and side > MAX_SIDE:
+        yield "options"
+    numbers = (options.get(name) for name in ("threshold", "core"))
+    if any(number is not None and not files.fits(number, float) for number in numbers):
+        yield "options"
+    if not 1 <= len(styles) <= schema.MAX_STYLES:
+        yield "styles"
+    if manifest["complete"] and len(shards) != manifest["num_shards"]:
+        yield "shards"
+    # Every member has a header of 512 bytes, and a picture something to show.
+    least = 1024 * (1 + len(styles)) + 512
+    if any(entry["samples"] > min(schema.MAX_SAMPLES, entry["bytes"] // least) for entry in shards):
+        yield "shards"
+
+
 def output_state(folder: Path) -> dict[str, Any] | None:
     """The manifest of an output folder, or None for one that is empty or not there yet.
 
     Raises UsageError for a folder that holds something else: nothing of anybody else's is ever written over.
     Hidden files do not count.
     """
+    check_local(folder, "--shards")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file; --shards needs a folder")
     if not folder.exists() or not any(not entry.name.startswith(".") for entry in folder.iterdir()):
@@ -152,9 +175,9 @@ def check_same(
             before, now = before.get(item), now.get(item)
         else:
             flag = name
-        remedy = "add --overwrite to replace it, or choose another folder for --shards"
+        remedy = "choose another folder for --shards (only --overwrite replaces what is there)"
         if name == "inputs":
-            remedy = "images that were added go into a folder of their own, or " + remedy
+            remedy = "images that were added go into a folder of their own: " + remedy
         raise UsageError(f"{folder}: was made with {flag} {_shown(before)}, now {_shown(now)}; {remedy}")
 
 
@@ -164,11 +187,12 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Remove the shards that a manifest speaks of, finished or not; everything else stays."""
-    for number in range(manifest["num_shards"]):
-        # Stats go first: a shard without them counts as unfinished, so stopping here is safe.
-        for path in reversed(list(schema.shard_files(folder, number))):
+    # Stats go first: a shard without them counts as unfinished, so stopping here is safe.
+    for number in schema.begun_shards(folder, manifest["num_shards"]):
+        schema.shard_files(folder, number).stats.unlink(missing_ok=True)
+    for path in list(folder.iterdir()):
+        if path.suffix in (".jsonl", ".tar") and schema.is_shard(path.stem, manifest["num_shards"]):
             path.unlink(missing_ok=True)
-            files.partial_path(path).unlink(missing_ok=True)
 
 
 def _shown(value: object) -> str:

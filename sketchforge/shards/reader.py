@@ -15,6 +15,7 @@ from sketchforge.files import parse_json
 from sketchforge.images import read_image
 from sketchforge.shards import schema
 from sketchforge.shards.writer import read_stats
+from sketchforge.tar_headers import members
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,8 @@ class RawSample:
 
 def finished_shards(folder: Path, manifest: dict[str, Any]) -> list[int]:
     """The numbers of the shards that are finished, in order."""
-    return [number for number in range(manifest["num_shards"]) if read_stats(folder, number) is not None]
+    begun = schema.begun_shards(folder, manifest["num_shards"])
+    return [number for number in begun if read_stats(folder, number) is not None]
 
 
 def sample_keys(folder: Path, manifest: dict[str, Any]) -> dict[str, int]:
@@ -76,11 +78,13 @@ def read_samples(folder: Path, keys: dict[str, int], wanted: Collection[str]) ->
     return samples
 
 
-def raw_samples(folder: Path, keys: dict[str, int], wanted: Collection[str]) -> Iterator[RawSample]:
+def raw_samples(
+    folder: Path, keys: dict[str, int], wanted: Collection[str], most: int = schema.most_bytes(None)
+) -> Iterator[RawSample]:
     """The samples `wanted` among `keys` (from `sample_keys`), in the order in which they are stored.
 
     Only the shards they lie in are opened, and what lies between them is passed over unread. Raises
-    SketchforgeError when one is missing or damaged.
+    SketchforgeError when one is missing or damaged, or has a member of more than `most` bytes.
     """
     by_shard: defaultdict[int, set[str]] = defaultdict(set)
     for key in wanted:
@@ -88,9 +92,9 @@ def raw_samples(folder: Path, keys: dict[str, int], wanted: Collection[str]) -> 
     for number, here in sorted(by_shard.items()):
         path = schema.shard_files(folder, number).tar
         with read_errors(folder, path):
-            for key, members in tar_samples(path, here):
+            for key, contents in tar_samples(path, most, here):
                 here.discard(key)
-                yield _raw(key, dict(members))
+                yield _raw(key, dict(contents))
                 if not here:
                     break
         if here:
@@ -111,30 +115,34 @@ def read_errors(folder: Path, path: Path) -> Iterator[None]:
 
 
 def tar_samples(
-    path: Path, wanted: Collection[str] | None = None
-) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """(key, [(member name, bytes), ...]) for every run of members with one key, as WebDataset has it.
+    path: Path, most: int, wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, list[tuple[str, bytes | None]]]]:
+    """(key, [(member name, contents), ...]) for every run of members with one key, as WebDataset has it.
 
-    With `wanted`, samples of other keys are passed over unread.
+    Contents of more than `most` bytes are None, unread. With `wanted`, samples of other keys are passed over unread.
+    Raises OSError, and tarfile.TarError where the file is no sound tar.
     """
-    key, members = "", []
-    with tarfile.open(path, "r:") as tar:
-        while (info := tar.next()) is not None:
-            tar.members.clear()  # tarfile would keep every header
-            name_key = info.name.split(".", 1)[0]
-            if members and name_key != key:
-                yield key, members
-                members = []
+    key, contents = "", []
+    with open(path, "rb") as file:
+        for name, offset, size, is_plain in members(file):
+            name_key = name.split(".", 1)[0]
+            if contents and name_key != key:
+                yield key, contents
+                contents = []
             if wanted is not None and name_key not in wanted:
                 continue
-            file = tar.extractfile(info)
+            file.seek(offset)
             key = name_key
-            members.append((info.name, file.read() if file else b""))
-    if members:
-        yield key, members
+            data = b"" if not is_plain else file.read(size) if size <= most else None
+            contents.append((name, data))
+    if contents:
+        yield key, contents
 
 
-def _raw(key: str, contents: dict[str, bytes]) -> RawSample:
+def _raw(key: str, contents: dict[str, bytes | None]) -> RawSample:
+    for name, data in contents.items():
+        if data is None:
+            raise SketchforgeError(f"{name} is too large")
     for name in (schema.image_member(key), schema.about_member(key)):
         if name not in contents:
             raise SketchforgeError(f"{name} is missing")

@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.files import appearing, remove_abandoned
 from sketchforge.shards.lock import locked
 
 CHUNK = 1 << 20
-ABANDONED = 24 * 3600  # seconds without a write, after which a download counts as given up
 PLACE = "{}"  # stands for the file name in a source
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C:\ is a folder
 _CACHED = re.compile(r"\d{5,}-[0-9a-f]{16}\.tar")
-_PARTIAL = re.compile(rf"\.{_CACHED.pattern}\.\d+\.part")
 
 
 def is_remote(source: str | Path) -> bool:
@@ -112,13 +110,8 @@ class ShardCache:
         return file
 
     def _fetched(self, remote: RemoteFolder, name: str, num_bytes: int, sha256: str, path: Path) -> BinaryIO:
-        # Of one name per process: where the file system has no locks two may be at it.
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with open(partial, "wb") as target:
-                found_bytes, found_sha256 = remote.fetch(name, target)
-                target.flush()
-                os.fsync(target.fileno())
+        with appearing(path) as target:
+            found_bytes, found_sha256 = remote.fetch(name, target)
             if (found_bytes, found_sha256) != (num_bytes, sha256):
                 found, expected = f"SHA-256 {found_sha256[:16]}…", f"{sha256[:16]}…"
                 if found_bytes != num_bytes:
@@ -127,23 +120,20 @@ class ShardCache:
                     f"{remote.address(name)}: fetched {found}, but the manifest says {expected}; try again, "
                     "and if that does not help, copy the folder there anew"
                 )
-            # Opened under this name: another process may drop it as soon as it has its own.
-            file = open(partial, "rb", buffering=0)
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+            # Held before it has its name: another process may drop it as soon as it does.
+            target.flush()
+            file = open(os.dup(target.fileno()), "rb", buffering=0)
+            file.seek(0)
         self._trim(path)
         return file
 
     def _trim(self, newest: Path) -> None:
+        remove_abandoned(self.folder)
         with suppress(OSError):  # other processes remove files, too
             used = {path: path.stat().st_mtime for path in self.folder.iterdir()}
             shards = [path for path in used if _CACHED.fullmatch(path.name) and path != newest]
             shards.sort(key=used.__getitem__)
             dropped = shards[: max(0, len(shards) + 1 - self.keep)]
-            parts = [path for path in used if _PARTIAL.fullmatch(path.name)]
-            dropped += [path for path in parts if used[path] < time.time() - ABANDONED]
             for path in dropped:
                 path.unlink(missing_ok=True)
 

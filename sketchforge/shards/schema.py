@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FORMAT = "sketchforge-shards"
 VERSION = 1
 MANIFEST = "manifest.json"
 JPEG_QUALITY = 95
 OK, FAILED = "ok", "failed"
+MAX_STYLES = 1000  # sketches of an image: their numbers have three digits
+MAX_SAMPLES = 1_000_000  # images of a shard
 
 
-# The shapes of our JSON files; see `fits`.
+# The shapes of our JSON files; see `files.fits`.
 _FILE_SHAPE = {"bytes": int, "sha256": str}
 STATS_SHAPE = {
     "shard": str,
@@ -24,7 +30,7 @@ STATS_SHAPE = {
     "sidecar": _FILE_SHAPE,
 }
 MANIFEST_SHAPE = {
-    "options": dict,
+    "options": {"method": str, "fit": str, "sketch_format": str},
     "styles": [str],
     "digests": {...: str},
     "inputs": {"count": int, "sha256": str},
@@ -36,20 +42,18 @@ MANIFEST_SHAPE = {
 }
 
 
-def fits(value: object, shape: object) -> bool:
-    """Whether JSON has a shape: a type, [shape of every item], or {key: shape}, with ... for any key.
+def picture_side(manifest: Mapping[str, Any]) -> int | None:
+    """Side of the square pictures in pixels; None where every one has a size of its own."""
+    options = manifest["options"]
+    return None if options.get("fit") == "keep" else options.get("size")
 
-    Numbers are whole and not negative; objects may hold more than they must.
+
+def most_bytes(side: int | None) -> int:
+    """More than any member of a sample has, by the side of its pictures in pixels (None: of any size we read).
+
+    A JPEG may be stored as it came, with all that cameras hang on to it, so this bounds memory, no more.
     """
-    if isinstance(shape, list):
-        return isinstance(value, list) and all(fits(item, shape[0]) for item in value)
-    if not isinstance(shape, dict):
-        return type(value) is shape and (shape is not int or value >= 0)
-    if not isinstance(value, dict):
-        return False
-    if ... in shape:
-        return all(fits(item, shape[...]) for item in value.values())
-    return all(key in value and fits(value[key], part) for key, part in shape.items())
+    return 512 << 20 if side is None else (64 << 20) + 8 * side**2
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,24 @@ def shard_name(number: int) -> str:
 def shard_files(folder: Path, number: int) -> ShardFiles:
     name = shard_name(number)
     return ShardFiles(folder / f"{name}.jsonl", folder / f"{name}.tar", folder / f"{name}.stats.json")
+
+
+def is_shard(name: str, num_shards: int) -> bool:
+    """Whether a shard's name is one of the numbers below `num_shards`."""
+    return re.fullmatch(r"\d{5,15}", name) is not None and name == shard_name(int(name)) and int(name) < num_shards
+
+
+def begun_shards(folder: Path, num_shards: int) -> list[int]:
+    """The numbers below `num_shards` of the shards that have stats, in order; [] where the folder cannot be listed.
+
+    By the files that are there, not by counting up to a number that a manifest from elsewhere may have made up.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    begun = (name.removesuffix(".stats.json") for name in names if name.endswith(".stats.json"))
+    return sorted(int(name) for name in begun if is_shard(name, num_shards))
 
 
 def image_member(key: str) -> str:

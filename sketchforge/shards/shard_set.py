@@ -20,12 +20,16 @@ import cv2
 import numpy as np
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards import schema, tar_headers
+from sketchforge.images import MAX_PIXELS, stored_size
+from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
+from sketchforge.tar_headers import members
 
 KEPT_SHARDS = 64  # of a remote set, on the local disk
+# How an image and a sketch begin, and how OpenCV is to decode them.
+_STORED_AS = ((b"\xff\xd8\xff", cv2.IMREAD_COLOR), (b"\x89PNG", cv2.IMREAD_GRAYSCALE))
 
 
 class DamagedError(SketchforgeError):
@@ -59,8 +63,7 @@ class ShardSet:
     @property
     def size(self) -> int | None:
         """Side of the square pictures in pixels; None where every one has a size of its own."""
-        options = self.manifest["options"]
-        return None if options.get("fit") == "keep" else options.get("size")
+        return schema.picture_side(self.manifest)
 
     def require(self, sketches: int = 1, one_size: bool = True) -> ShardSet:
         """This set; UsageError where it has fewer sketches per image, or pictures of many sizes."""
@@ -193,31 +196,41 @@ class OpenShard:
         """
         key = self._keys[place]
         spans = self._spans[place].tolist()
-        image = self._picture(place, 0, spans[0], cv2.IMREAD_COLOR)
-        drawn = tuple(self._picture(place, 1 + at, spans[1 + at], cv2.IMREAD_GRAYSCALE) for at in sketches)
-        height, width = image.shape[:2]
         size = self._shards.size
-        if size is not None and (height, width) != (size, size):
-            expected = f"expected {size} x {size}"
-            raise self._shards.damaged(self._number, f"{width} x {height} pixels, {expected}", key)
-        for sketch in drawn:
-            if sketch.shape != (height, width):
-                found = f"a sketch of {sketch.shape[1]} x {sketch.shape[0]} pixels"
-                raise self._shards.damaged(self._number, f"{found}, the image has {width} x {height}", key)
+        image = self._picture(place, 0, spans[0], None if size is None else (size, size))
+        height, width = image.shape[:2]
+        drawn = tuple(self._picture(place, 1 + at, spans[1 + at], (width, height)) for at in sketches)
         return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), drawn)
 
-    def _picture(self, place: int, column: int, span: list[int], how: int) -> np.ndarray:
-        offset, size = span
+    def _picture(
+        self, place: int, column: int, span: list[int], expected: tuple[int, int] | None
+    ) -> np.ndarray:
+        """A member's pixels. What it is and how large is known before OpenCV, which reads many formats and allocates
+        what their headers ask for, sees any of it."""
+        offset, num_bytes = span
         if offset < 0:
             raise self._damaged(place, column, "is missing")
+        most = schema.most_bytes(self._shards.size)
+        if num_bytes > most:
+            raise self._damaged(place, column, f"{num_bytes:,} bytes, expected at most {most:,}")
         try:
             self._file.seek(offset)
-            data = self._file.read(size)
+            data = self._file.read(num_bytes)
         except OSError as error:
             cause = error.strerror or error
             raise self._damaged(place, column, f"cannot be read ({cause})") from error
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
-        if picture is None:
+        start, how = _STORED_AS[column > 0]
+        size = stored_size(data) if data.startswith(start) else None
+        if size is None:
+            raise self._damaged(place, column, "cannot be decoded")
+        if size[0] * size[1] > MAX_PIXELS or (expected is not None and size != expected):
+            limit = f"at most {MAX_PIXELS:,}" if expected is None else f"{expected[0]} x {expected[1]}"
+            raise self._damaged(place, column, f"{size[0]} x {size[1]} pixels, expected {limit}")
+        try:
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+        except cv2.error:  # as a rule it returns None
+            picture = None
+        if picture is None or picture.shape[1::-1] != size:
             raise self._damaged(place, column, "cannot be decoded")
         return picture
 
@@ -232,7 +245,7 @@ class OpenShard:
         columns = {end: column for column, end in enumerate(self._ends)}
         spans = np.full((expected, len(columns), 2), -1, np.int64)
         try:
-            for name, offset, size in tar_headers.members(self._file):
+            for name, offset, size, _ in members(self._file):
                 key, dot, end = name.partition(".")
                 if not keys or keys[-1] != key:
                     keys.append(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.files import parse_json, seal_holds, sha256_of
-from sketchforge.images import ImageError, decode_image
+from sketchforge.images import ImageError, decode_image, open_image, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
@@ -47,16 +46,15 @@ def verify(
     else:
         expected = {
             number: entry
-            for number in range(manifest["num_shards"])
+            for number in schema.begun_shards(folder, manifest["num_shards"])
             if (entry := _from_stats(folder, number))
         }
         report.problems.append(
             f"{folder}: unfinished, {len(expected)} of {manifest['num_shards']} shards; "
             "run the same `sketchforge render` again"
         )
-    known = {schema.shard_files(folder, number).tar.name for number in range(manifest["num_shards"])}
     for path in sorted(folder.glob("*.tar")):
-        if path.name not in known:
+        if not schema.is_shard(path.stem, manifest["num_shards"]):
             report.problems.append(f"{path.name}: foreign, the manifest does not know it")
     on_start(sum(entry["samples"] for entry in expected.values()))
     seen: dict[str, str] = {}
@@ -128,7 +126,7 @@ def _check_samples(
     paths = schema.shard_files(folder, number)
     keys = []
     try:
-        for key, members in tar_samples(paths.tar):
+        for key, members in tar_samples(paths.tar, schema.most_bytes(schema.picture_side(manifest))):
             keys.append(key)
             yield key, [f"{paths.tar.name}: {problem}" for problem in _check_sample(key, members, manifest)]
     except FileNotFoundError:
@@ -152,7 +150,9 @@ def _check_samples(
         yield None, [f"{paths.sidecar.name}: disagrees with {paths.tar.name} at {odd[0]} / {odd[1]}"]
 
 
-def _check_sample(key: str, members: list[tuple[str, bytes]], manifest: Mapping[str, Any]) -> Iterator[str]:
+def _check_sample(
+    key: str, members: list[tuple[str, bytes | None]], manifest: Mapping[str, Any]
+) -> Iterator[str]:
     names = [name for name, _ in members]
     captioned = schema.caption_member(key) in names
     wanted = schema.sample_members(key, len(manifest["styles"]), captioned)
@@ -162,29 +162,33 @@ def _check_sample(key: str, members: list[tuple[str, bytes]], manifest: Mapping[
     for name in names:
         if name not in wanted or names.count(name) > 1:
             yield f"{name}: unexpected"
-    sizes = {}
-    for name, data in members:
+    side = schema.picture_side(manifest)
+    expected = None if side is None else (side, side)
+    # The image comes first in what we write: of a set of many sizes it says what its sketches may have.
+    for name, data in sorted(members, key=lambda member: member[0] != schema.image_member(key)):
+        if data is None:
+            yield f"{name}: too large"
+            continue
         try:
             if name.endswith(".txt"):
                 data.decode("utf-8")
             elif name.endswith(".json"):
                 about = parse_json(data)
-                sizes[name] = (about["height"], about["width"])
+                if expected is not None and (found := (about["width"], about["height"])) != expected:
+                    yield f"{name}: {found[0]} x {found[1]} pixels, expected {expected[0]} x {expected[1]}"
             elif name.endswith((".jpg", ".png")):
-                sizes[name] = decode_image(data).pixels.shape[:2]
-                if name.endswith(".png") and not _is_grey(data):
+                # By the header, before anything is decoded.
+                found = stored_size(data)
+                if found is not None and expected is not None and found != expected:
+                    yield f"{name}: {found[0]} x {found[1]} pixels, expected {expected[0]} x {expected[1]}"
+                    continue
+                formats = ("PNG",) if name.endswith(".png") else ("JPEG",)
+                height, width = decode_image(data, formats).pixels.shape[:2]
+                if name == schema.image_member(key):
+                    expected = width, height
+                elif open_image(data, formats).mode not in ("1", "L"):
                     yield f"{name}: more than one channel"
         except ImageError as error:
             yield f"{name}: {error.reason}"
         except (ValueError, KeyError, TypeError) as error:
             yield f"{name}: cannot be read ({error})"
-    image = sizes.get(schema.image_member(key))
-    for name, size in sizes.items():
-        if image is not None and size != image:
-            yield f"{name}: {size[1]} x {size[0]} pixels, the image has {image[1]} x {image[0]}"
-
-
-def _is_grey(png: bytes) -> bool:
-    from PIL import Image
-
-    return Image.open(io.BytesIO(png)).mode in ("1", "L")

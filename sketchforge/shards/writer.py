@@ -8,7 +8,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -112,26 +112,21 @@ def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> I
         paths.stats.unlink(missing_ok=True)  # a shard that is written anew is not finished
     with ExitStack() as appearing:
         with disk_errors(paths.tar):
-            partial = appearing.enter_context(files.appearing(paths.tar))
-            file = open(partial, "wb", buffering=1 << 20)
-        try:
-            writer = ShardWriter(file, paths.tar)
-            yield writer
-            with disk_errors(paths.tar):
-                writer.close()
-                file.close()
-        except BaseException:
-            with suppress(OSError):  # a full disk refuses the last buffer, too
-                file.close()
-            raise
+            file = appearing.enter_context(files.appearing(paths.tar, sweep=False))
+        writer = ShardWriter(file, paths.tar)
+        yield writer
+        with disk_errors(paths.tar):
+            writer.close()
+            file.flush()
         start = time.perf_counter()
         with disk_errors(paths.sidecar):
-            files.write_bytes(paths.sidecar, writer.sidecar)
+            files.write_bytes(paths.sidecar, writer.sidecar, sweep=False)
         with disk_errors(paths.tar):
             appearing.close()
         writer.seconds["write"] += time.perf_counter() - start
     with disk_errors(paths.stats):
-        files.write_sealed_json(paths.stats, writer.stats(schema.shard_name(number), fingerprint, inputs))
+        stats = writer.stats(schema.shard_name(number), fingerprint, inputs)
+        files.write_sealed_json(paths.stats, stats, sweep=False)
 
 
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
@@ -141,7 +136,7 @@ def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     sound = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
-    sound = sound and stats.get("version") == schema.VERSION and schema.fits(stats, schema.STATS_SHAPE)
+    sound = sound and stats.get("version") == schema.VERSION and files.fits(stats, schema.STATS_SHAPE)
     return stats if sound else None
 
 

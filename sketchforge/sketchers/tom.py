@@ -79,16 +79,16 @@ class TomSketcher:
         if count > len(snapshots):
             raise UsageError(f"--checkpoints {count}: {run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer")
         encoder = read_encoder(run / ENCODER_FILE)
-        if encoder_digest(encoder) != record["encoder"]:
+        if encoder_digest(encoder) != record.get("encoder"):
             raise SketchforgeError(f"{run / ENCODER_FILE}: is not the encoder that this run was trained with; "
-                                   "restore the file or train again with --fresh")
+                                   "restore the file, or train a run in another folder")
         generators = []
         for number in range(count):
             path = snapshot_path(run, number)
             generator, _ = read_snapshot(path)
             if digest_of(generator.state_dict()) != snapshots[number]["digest"]:
-                raise SketchforgeError(f"{path}: differs from what {run}/run.json recorded; restore the file or "
-                                       "train again with --fresh")
+                raise SketchforgeError(f"{path}: differs from what {run}/run.json recorded; restore the file, or "
+                                       "train a run in another folder")
             _check_taps(path, generator, encoder)
             generators.append(generator)
         return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device, precision)

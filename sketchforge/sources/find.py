@@ -30,6 +30,8 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSour
     be read.
     """
     name = os.fspath(source)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) and not os.path.exists(name):
+        raise UsageError(f"--images {name}: URLs and commands are not read; copy or mount what is there, and name a path")
     if os.path.isdir(name):
         images = images_in_folder(Path(name))
     else:

@@ -69,7 +69,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Itera
 def _is_ours(manifest: str) -> bool:
     try:
         with open(manifest, "rb") as file:
-            return _OUR_FORMAT in file.read()
+            return _OUR_FORMAT in file.read(1 << 20)
     except OSError:
         return False
 

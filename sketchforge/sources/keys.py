@@ -23,7 +23,11 @@ from collections.abc import Sequence
 from sketchforge.errors import UsageError
 from sketchforge.sources.image_source import ImageSource
 
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm")
+# What pictures of `images.FORMATS` are called; of several in one sample of a tar, the first of these counts.
+EXTENSIONS = (
+    *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm"),
+    *("jpe", "jfif", "mpo", "apng", "pgm", "pbm", "pnm", "avif", "jp2"),
+)
 MAX_KEY = 80  # characters; with ".sketch999.png" a member name stays under tar's 100
 _KEPT_EXTENSION = re.compile(rf"(.*)_({'|'.join(EXTENSIONS[1:])})", re.DOTALL)
 _FIT = re.compile(r"[a-z0-9_][a-z0-9_-]*")

@@ -13,6 +13,7 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import groupby
 
 from sketchforge.errors import SketchforgeError
@@ -20,6 +21,7 @@ from sketchforge.images import TRUNCATED, UNREADABLE
 from sketchforge.sources.blob import Blob, FileState
 from sketchforge.sources.image_source import ImageSource
 from sketchforge.sources.keys import EXTENSIONS, as_text, image_key, kept_key
+from sketchforge.tar_headers import BLOCK, Member, any_members
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
@@ -37,12 +39,12 @@ def images_in_tar(path: str, name: str, prefix_keys: bool) -> Iterator[ImageSour
     """
     state = FileState.now(path)
     gzipped = not path.lower().endswith(".tar")
-    members: list[tarfile.TarInfo] = []
+    members: list[Member] = []
     reason = _read_headers(state, gzipped, members)
     stem = next(name[: -len(ending)] for ending in TAR_ENDINGS if name.lower().endswith(ending))
-    regular = [info for info in members if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.sparse]
-    for key, sample in groupby(regular, key=lambda info: sample_key(info.name)):
-        parts = {info.name[len(key) + 1 :].lower(): info for info in sample}
+    regular = [member for member in members if member.is_plain]
+    for key, sample in groupby(regular, key=lambda member: sample_key(member.name)):
+        parts = {member.name[len(key) + 1 :].lower(): member for member in sample}
         ending = next((ending for ending in EXTENSIONS if ending in parts), None)
         if not key or ending is None:
             continue
@@ -61,32 +63,30 @@ def sample_key(member: str) -> str:
     return f"{folder}{slash}{stem}" if stem and dot else ""
 
 
-def _blob(info: tarfile.TarInfo | None, state: FileState, gzipped: bool) -> Blob | None:
-    return None if info is None else Blob(info.size, state, info.offset_data, gzipped)
+def _blob(member: Member | None, state: FileState, gzipped: bool) -> Blob | None:
+    return None if member is None else Blob(member.size, state, member.offset, gzipped)
 
 
-def _read_headers(state: FileState, gzipped: bool, members: list[tarfile.TarInfo]) -> str | None:
+def _read_headers(state: FileState, gzipped: bool, members: list[Member]) -> str | None:
     """Append what the tar holds to `members`; the reason if it does not end as a tar should."""
     try:
-        with tarfile.open(state.path, "r:gz" if gzipped else "r:") as tar:
-            while (info := tar.next()) is not None:
-                members.append(info)
-                tar.members.clear()  # tarfile would keep every header
+        with ExitStack() as files:
+            file = files.enter_context(open(state.path, "rb"))
+            stream = files.enter_context(gzip.GzipFile(fileobj=file)) if gzipped else file
+            for member in any_members(stream):
+                members.append(member)  # one by one: those before a damaged one count
             # At a header it does not understand, tarfile ends as if it were the end.
-            tar.fileobj.seek(tar.offset)
-            rest = tar.fileobj.read(tarfile.BLOCKSIZE)
-            complete = not rest.strip(b"\0") and (not members or _ends_within(members[-1], tar, state, gzipped))
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            rest = stream.read(BLOCK)
+            complete = not rest.strip(b"\0") and (not members or _ends_within(members[-1], state, gzipped))
+    except (tarfile.TarError, EOFError, zlib.error):
         complete = False
         del members[-1:]  # its data may end early
-        if not members and "file could not be opened" in str(error):
-            return UNREADABLE
-    except gzip.BadGzipFile:  # a checksum that does not hold
+    except gzip.BadGzipFile:  # not packed, or a checksum that does not hold
         return UNREADABLE
     except OSError as error:
         raise SketchforgeError(f"{state.path}: cannot be read ({error.strerror or error})") from error
     return None if complete else TRUNCATED
 
 
-def _ends_within(info: tarfile.TarInfo, tar: tarfile.TarFile, state: FileState, gzipped: bool) -> bool:
-    return gzipped or info.offset_data + info.size <= state.size
+def _ends_within(member: Member, state: FileState, gzipped: bool) -> bool:
+    return gzipped or member.offset + member.size <= state.size
