@@ -55,8 +55,7 @@ class Variant:
 
 def seeds(name: str, variant: Variant) -> dict[str, Variant]:
     return {
-        f"{name} {seed}": replace(variant, options=(*variant.options, ("seed", seed)))
-        for seed in range(3)
+        f"{name} {seed}": replace(variant, options=(*variant.options, ("seed", seed))) for seed in range(3)
     }
 
 
@@ -87,7 +86,9 @@ PUBLISHED = {  # Table 2, CelebA-HQ: FID, LPIPS × 100
 
 def shards_of(data: Path, work: Path) -> tuple[Path, Path]:
     """(training, held out), rendered where they are not."""
-    portraits = sorted((data / "faces/stylegan2_256").rglob("*.jpg")) or sorted((data / "faces/stylegan2_256").rglob("*.png"))
+    portraits = sorted((data / "faces/stylegan2_256").rglob("*.jpg")) or sorted(
+        (data / "faces/stylegan2_256").rglob("*.png")
+    )
     folders = []
     for name, chosen in (
         ("train", [path for number, path in enumerate(portraits) if number % 5]),
@@ -119,7 +120,9 @@ def remeasure(name: str, data: Path, work: Path) -> None:
     folders = shards_of(data, work)
     held_out, training = (read_pairs(open_shards(folder), model.size) for folder in reversed(folders))
     found = measure(model, held_out, training[0], data / "weights")
-    write_json(work / f"{name}.json", {"name": name, "what": VARIANTS[name].what, "steps": about["steps"], **found})
+    write_json(
+        work / f"{name}.json", {"name": name, "what": VARIANTS[name].what, "steps": about["steps"], **found}
+    )
 
 
 @torch.no_grad()
@@ -134,16 +137,20 @@ def measure(
         return torch.cat([model(s, i) for s, i in zip(sketches.split(50), styles.split(50), strict=True)])
 
     def distance(made: Tensor) -> float:
-        return float(torch.cat([perceive(a, b) for a, b in zip(made.split(50), images.split(50), strict=True)]).mean())
+        return float(
+            torch.cat([perceive(a, b) for a, b in zip(made.split(50), images.split(50), strict=True)]).mean()
+        )
 
     matched = drawn(sketches, images)
     others = [drawn(sketches, images.roll(shift, 0)) for shift in range(1, MISMATCHES + 1)]
     real = torch.cat([describe(part) for part in torch.cat([training, images]).split(50)])
     made = torch.cat([describe(part) for other in others for part in other.split(50)])
-    colours = torch.cat([
-        (other.mean((2, 3)) - images.roll(shift, 0).mean((2, 3))).abs().mean(1)
-        for shift, other in enumerate(others, start=1)
-    ])
+    colours = torch.cat(
+        [
+            (other.mean((2, 3)) - images.roll(shift, 0).mean((2, 3))).abs().mean(1)
+            for shift, other in enumerate(others, start=1)
+        ]
+    )
     return {
         "lpips": distance(matched), "lpips_mirrored": distance(drawn(sketches, images.flip(3))),
         "lpips_turned": distance(drawn(sketches, images.flip(2, 3))), "mse": float((matched - images).square().mean()),
@@ -165,7 +172,9 @@ def lpips_squeeze(weights: Path) -> Any:
     given = load_file(weights / "squeezenet/squeezenet1_1_features_tvkeys.safetensors")
     own = found.net.state_dict()
     by_layer = {name.split(".", 1)[1]: name for name in own}  # slice1.0.weight -> 0.weight
-    found.net.load_state_dict({by_layer[name.removeprefix("features.")]: value.float() for name, value in given.items()})
+    found.net.load_state_dict(
+        {by_layer[name.removeprefix("features.")]: value.float() for name, value in given.items()}
+    )
     return lambda a, b: found(F.interpolate(a, size=64), F.interpolate(b, size=64)).flatten()
 
 
@@ -208,9 +217,17 @@ def table(work: Path) -> None:
         if path.is_file():
             rows.setdefault(variant.what, []).append(json.loads(path.read_text()))
     for what, found in rows.items():
-        cells = [_shown([one[key] for one in found if key in one], factor, digits)
-                 for key, factor, digits in (("lpips", 100, 2), ("lpips_mirrored", 100, 2), ("lpips_turned", 100, 2),
-                                             ("mse", 1, 4), ("frechet", 1, 1), ("colour", 1, 3))]
+        cells = [
+            _shown([one[key] for one in found if key in one], factor, digits)
+            for key, factor, digits in (
+                ("lpips", 100, 2),
+                ("lpips_mirrored", 100, 2),
+                ("lpips_turned", 100, 2),
+                ("mse", 1, 4),
+                ("frechet", 1, 1),
+                ("colour", 1, 3),
+            )
+        ]
         reference = what.removesuffix(", ×10") if what.startswith("vanilla") else what
         published = [str(value) for value in PUBLISHED.get(reference, ("", ""))]
         print("| " + " | ".join([what, *cells, str(len(found)), *published]) + " |")
@@ -240,7 +257,9 @@ def _shown(values: list[float], factor: float, digits: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train and measure; variants that are done are left out")
     training.add_argument("--steps", type=int, default=STEPS)

@@ -92,17 +92,23 @@ class Authors:
 class Stages:
     """The stages of `render`, each by itself, with what the one before makes at hand."""
 
-    def __init__(self, images: list[ImageSource], options: RenderOptions, ready: ReadySketcher, cores: int) -> None:
+    def __init__(
+        self, images: list[ImageSource], options: RenderOptions, ready: ReadySketcher, cores: int
+    ) -> None:
         self.images, self.options, self.ready, self.cores = images, options, ready, cores
         self.prepared = [prepare(image, options.size, options.fit) for image in images]
         # The first ones take longer.
-        self.sketches = list(ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])).result())
+        self.sketches = list(
+            ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])).result()
+        )
 
     def decode(self) -> float:
         with worker_pool(self.cores, 300) as pool:
             _wake(pool, self.cores)
             start = time.perf_counter()
-            tasks = [pool.submit(prepare, image, self.options.size, self.options.fit) for image in self.images]
+            tasks = [
+                pool.submit(prepare, image, self.options.size, self.options.fit) for image in self.images
+            ]
             for task in tasks:
                 pool.result(task)
             return time.perf_counter() - start
@@ -128,7 +134,9 @@ class Stages:
             ]
             for image, prepared, task in zip(self.images, self.prepared, tasks, strict=True):
                 sketches, _ = pool.result(task)
-                writer.add(Record(image.key, image.source, 0, image=prepared.jpeg, sketches=sketches, about={}))
+                writer.add(
+                    Record(image.key, image.source, 0, image=prepared.jpeg, sketches=sketches, about={})
+                )
             return time.perf_counter() - start
 
 
@@ -165,7 +173,9 @@ def authors(options: RenderOptions, work: Path, cores: int) -> float:
 def hed(options: RenderOptions, work: Path, cores: int) -> float:
     torch.manual_seed(0)
     sketcher = EdgeSketcher("hed", HED().eval(), torch.device("cpu"))
-    images = np.stack([prepare(image, options.size, options.fit).pixels for image in find_images(options.images)[:8]])
+    images = np.stack(
+        [prepare(image, options.size, options.fit).pixels for image in find_images(options.images)[:8]]
+    )
     # Of batches of one and of eight the faster.
     alone = seconds(lambda: [sketcher.draw(image[None]).result() for image in images])
     return min(alone, seconds(lambda: sketcher.draw(images).result())) / len(images)
@@ -177,7 +187,9 @@ def stage(name: str, options: RenderOptions, work: Path, cores: int) -> float:
     return spent / len(stages.images)
 
 
-PARTS = {"authors": authors, "hed": hed} | {name: partial(stage, name) for name in ("decode", "draw", "encode")}
+PARTS = {"authors": authors, "hed": hed} | {
+    name: partial(stage, name) for name in ("decode", "draw", "encode")
+}
 
 WHOLE = {"render": "tom", "canny": "canny"}  # and their methods
 
@@ -199,7 +211,12 @@ def rendered(method: str, options: RenderOptions, work: Path) -> float:
     if method == "tom":
         task |= {"tom": str(options.tom), "checkpoints": options.checkpoints}
     with tempfile.TemporaryDirectory(dir=work) as out:
-        words = [sys.executable, growth.__file__, "--task", json.dumps(task | {"shards": str(Path(out) / "shards")})]
+        words = [
+            sys.executable,
+            growth.__file__,
+            "--task",
+            json.dumps(task | {"shards": str(Path(out) / "shards")}),
+        ]
         spent = float(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
     return spent / len(find_images(options.images))
 
@@ -217,13 +234,21 @@ def profile(options: RenderOptions, rounds: int = 10) -> str:
             sketcher.sketches(image)
     spent = {event.key: event.self_cpu_time_total / 1000 / rounds for event in found.key_averages()}
     whole = sum(spent.values())
-    rows = [(name, value) for name, value in sorted(spent.items(), key=lambda item: -item[1]) if value > 0.01 * whole]
+    rows = [
+        (name, value)
+        for name, value in sorted(spent.items(), key=lambda item: -item[1])
+        if value > 0.01 * whole
+    ]
     lines = [f"| {name} | {value:.1f} | {value / whole:.0%} |" for name, value in rows]
-    return "\n".join(["| operation | ms an image | share |", "|---|---|---|", *lines, f"| all | {whole:.1f} | |"])
+    return "\n".join(
+        ["| operation | ms an image | share |", "|---|---|---|", *lines, f"| all | {whole:.1f} | |"]
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--images", type=int, default=102)
@@ -279,7 +304,9 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     return {
         "seconds_an_image": {name: float(f"{value:.3g}") for name, value in medians.items()},
         "ratios": {
-            name: float(f"{statistics.median(max(one[part] for part in parts) / one[other] for one in rounds):.3g}")
+            name: float(
+                f"{statistics.median(max(one[part] for part in parts) / one[other] for one in rounds):.3g}"
+            )
             for name, (parts, other) in measured.items()
         },
     }

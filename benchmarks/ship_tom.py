@@ -1,6 +1,6 @@
 """Make a finished run of `tom-train` the one that sketchforge ships: float16, nothing but what drawing needs.
 
-    python benchmarks/ship_tom.py runs/tom sketchforge/assets/tom
+python benchmarks/ship_tom.py runs/tom sketchforge/assets/tom
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ def main(run: Path, out: Path) -> None:
     assert record and record.get("snapshots"), f"{run}: not finished"
     shutil.rmtree(out, ignore_errors=True)
     encoder = read_encoder(run / ENCODER_FILE)
-    write_encoder(out / ENCODER_FILE, encoder, {"name": record["options"]["encoder"], "purpose": "TOM run"}, torch.float16)
+    write_encoder(
+        out / ENCODER_FILE,
+        encoder,
+        {"name": record["options"]["encoder"], "purpose": "TOM run"},
+        torch.float16,
+    )
     # The built-in encoder is stored in float16, so its layers lose nothing.
     assert encoder_digest(read_encoder(out / ENCODER_FILE)) == record["encoder"]
     for number, snapshot in enumerate(record["snapshots"]):
         generator, about = read_snapshot(snapshot_path(run, number))
         generator.half()
         path = snapshot_path(out, number)
-        write_snapshot(path, generator, {name: value for name, value in about.items() if name not in GENERATOR_FACTS})
+        write_snapshot(
+            path, generator, {name: value for name, value in about.items() if name not in GENERATOR_FACTS}
+        )
         snapshot["digest"] = digest_of(read_snapshot(path)[0].state_dict())
     write_json(out / RUN_FILE, record)
     total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -29,7 +29,9 @@ def giga_multiply_adds(function, *arguments) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tom", type=Path)
     parser.add_argument("--size", type=int, default=256)
     asked = parser.parse_args()

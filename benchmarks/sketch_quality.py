@@ -39,12 +39,16 @@ LOW_SHARES = (0.3, 0.5)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tom", type=Path, help="default: the snapshots that render uses")
     parser.add_argument("--photos", type=int, default=50, help="for content")
-    parser.add_argument("--grey-photos", type=int, default=50, help="for content at all thresholds, some of them")
+    parser.add_argument(
+        "--grey-photos", type=int, default=50, help="for content at all thresholds, some of them"
+    )
     asked = parser.parse_args()
     data, work = asked.data, asked.work
     work.mkdir(parents=True, exist_ok=True)
@@ -74,11 +78,15 @@ def methods_at_hand(data: Path, tom: Path | None, tuned: dict[str, float]) -> di
         "canny-tuned": {"method": "canny", **options},
         # Thresholds that docs/weights.md advises: probabilities are not grey tones.
         "pidinet": edge_net("pidinet", weights / "pidinet/pidinet_bsds_vanilla_fp32.safetensors", 0.4),
-        "pidinet-tiny": edge_net("pidinet", weights / "pidinet/pidinet_tiny_bsds_vanilla_fp32.safetensors", 0.4),
+        "pidinet-tiny": edge_net(
+            "pidinet", weights / "pidinet/pidinet_tiny_bsds_vanilla_fp32.safetensors", 0.4
+        ),
         "teed": edge_net("teed", weights / "teed/teed_biped_7.safetensors", 0.7),
     } | {
         # As TOM: what is faint everywhere goes.
-        "pidinet-core": edge_net("pidinet", weights / "pidinet/pidinet_bsds_vanilla_fp32.safetensors", 0.6, 0.2),
+        "pidinet-core": edge_net(
+            "pidinet", weights / "pidinet/pidinet_bsds_vanilla_fp32.safetensors", 0.6, 0.2
+        ),
         "teed-core": edge_net("teed", weights / "teed/teed_biped_7.safetensors", 0.7, 0.3),
     }
 

@@ -73,7 +73,13 @@ def make_shards(folder: Path, samples: int) -> Path:
     """Render the built-in photos once; write them under other keys until there are so many samples."""
     once, out = folder / "once", folder / "shards"
     command = [sys.executable, "-m", "sketchforge", "render", "--size", str(SIZE), "--shards", str(once)]
-    subprocess.run([*command, "--tom", "builtin"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "--tom", "builtin"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     found = manifests.read_manifest(once)
     keys = sample_keys(once, found)
     stored = list(raw_samples(once, keys, keys))
@@ -254,8 +260,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--train", type=int, nargs="*", default=[64, 256], help="sides that are trained on by a CPU")
-    parser.add_argument("--samples", type=int, default=1020, help="in the shards; each measurement takes 0.8 of them")
+    parser.add_argument(
+        "--train", type=int, nargs="*", default=[64, 256], help="sides that are trained on by a CPU"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=1020, help="in the shards; each measurement takes 0.8 of them"
+    )
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -293,7 +303,9 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     """Medians over rounds: samples a second, and ratios within a round."""
     most, ours, usual = rounds[0]
     return {
-        "samples_a_second": {name: round(statistics.median(one[name] for one in rounds)) for name in rounds[0]},
+        "samples_a_second": {
+            name: round(statistics.median(one[name] for one in rounds)) for name in rounds[0]
+        },
         "ratios": {
             f"{ours} / {other}": float(f"{statistics.median(one[ours] / one[other] for one in rounds):.3g}")
             for other in (most, usual)

@@ -291,7 +291,9 @@ def realism_score(tom: Tom, data: Path) -> dict[str, float]:
 
 
 def table(work: Path) -> None:
-    print("| variant | F (ODS) [95 %] | precision | recall | AUC | steps | CPU s |\n|---|---|---|---|---|---|---|")
+    print(
+        "| variant | F (ODS) [95 %] | precision | recall | AUC | steps | CPU s |\n|---|---|---|---|---|---|---|"
+    )
     for name, variant in VARIANTS.items():
         path = work / f"{name}.json"
         if path.is_file():
@@ -303,7 +305,9 @@ def table(work: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train, draw and score; variants that are done are left out")
     training.add_argument("names", nargs="*", metavar="NAME", help="default: all")

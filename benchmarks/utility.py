@@ -662,7 +662,13 @@ def ae_table(work: Path, drawings: list[Drawing], test: list[str]) -> None:
         figures = percent(estimate(matched), "", 2), percent(estimate(told[name]), "", 2)
         rows.append([SETS[name].title, figures[0], beyond[0], figures[1], beyond[1]])
     print(f"\n{AE_STEPS} steps, {len(found[FIRST])} seeds\n")
-    heads = ["trained on", "LPIPS × 100", "beyond TOM × 10", "more with another photo's drawing", "beyond TOM × 10"]
+    heads = [
+        "trained on",
+        "LPIPS × 100",
+        "beyond TOM × 10",
+        "more with another photo's drawing",
+        "beyond TOM × 10",
+    ]
     print_rows(heads, rows)
 
 

@@ -140,9 +140,7 @@ def measure(data: Path, shards: Path | None, seed: int) -> dict[str, object]:
     rng = numpy_generator(seed, "variety width")
     drawings = pairs(data)
     people = [(style_parts(a), style_parts(b)) for a, b in drawings]
-    units = {
-        name: float(np.median([np.linalg.norm(a[name] - b[name]) for a, b in people])) for name in UNITS
-    }
+    units = {name: float(np.median([np.linalg.norm(a[name] - b[name]) for a, b in people])) for name in UNITS}
 
     def vector(parts: Parts) -> np.ndarray:
         return np.concatenate([parts[name] / unit for name, unit in units.items()]) / len(units) ** 0.5
@@ -181,8 +179,10 @@ def measure(data: Path, shards: Path | None, seed: int) -> dict[str, object]:
         for sample in samples:
             for name, a, b in disturbances(sample.sketches[0], rng):
                 compared[f"shards {name}"].append((a, b))
-        for name, groups in ((f"{len(styles[0])} styles of the shards, one image", styles),
-                             (f"Canny at {len(THRESHOLDS)} thresholds, one image", edges)):
+        for name, groups in (
+            (f"{len(styles[0])} styles of the shards, one image", styles),
+            (f"Canny at {len(THRESHOLDS)} thresholds, one image", edges),
+        ):
             vendi[name] = groups
             compared[name] = [pair for group in groups for pair in of_each_other(group)]
     return {

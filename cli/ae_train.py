@@ -28,13 +28,25 @@ def _weight(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tu
 
 @click.command("ae-train", epilog="Example: sketchforge ae-train --shards out/ --size 256 --steps 20000")
 @data_options(DEFAULTS)
-@click.option("--loss", "losses", multiple=True, callback=_weight, metavar="NAME=WEIGHT",
-              help="Weight of an objective, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
-                   "style-class, content-triplet, content-class.")
-@click.option("--dmi", type=click.Choice(["none", "sketch", "feature"]),
-              help="How the sketch enters the decoder (Table 3). [default: the recipe's]")
-@click.option("--style", type=click.Choice(["none", "adain", "add", "multiply"]),
-              help="How the style enters it (Table 4). [default: the recipe's]")
+@click.option(
+    "--loss",
+    "losses",
+    multiple=True,
+    callback=_weight,
+    metavar="NAME=WEIGHT",
+    help="Weight of an objective, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
+    "style-class, content-triplet, content-class.",
+)
+@click.option(
+    "--dmi",
+    type=click.Choice(["none", "sketch", "feature"]),
+    help="How the sketch enters the decoder (Table 3). [default: the recipe's]",
+)
+@click.option(
+    "--style",
+    type=click.Choice(["none", "adain", "add", "multiply"]),
+    help="How the style enters it (Table 4). [default: the recipe's]",
+)
 @machine_options(DEFAULTS)
 def ae_train_command(dry_run: bool, **values: Any) -> None:
     """Train the auto-encoder: a sketch and a style picture make a picture, learned from shards alone.

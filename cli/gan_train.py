@@ -17,14 +17,26 @@ DEFAULTS = defaults_of(GanTrainOptions)
 
 @click.command("gan-train", epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256")
 @data_options(DEFAULTS)
-@click.option("--ae", type=PATH, default=DEFAULTS["ae"], show_default=True, metavar="DIR|FILE",
-              help="The trained auto-encoder: a run of `ae-train`, or its model file.")
-@click.option("--augment", metavar="POLICY",
-              help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "
-                   "[default: the recipe's]")
-@click.option("--r1", type=click.FloatRange(min=0), metavar="WEIGHT", 
-              help="R1 penalty, γ. [default: 2e-4·size²/batch]")
-@click.option("--noise/--no-noise", default=DEFAULTS["noise"], show_default=True, help="Give the refiner noise.")
+@click.option(
+    "--ae",
+    type=PATH,
+    default=DEFAULTS["ae"],
+    show_default=True,
+    metavar="DIR|FILE",
+    help="The trained auto-encoder: a run of `ae-train`, or its model file.",
+)
+@click.option(
+    "--augment",
+    metavar="POLICY",
+    help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "
+    "[default: the recipe's]",
+)
+@click.option(
+    "--r1", type=click.FloatRange(min=0), metavar="WEIGHT", help="R1 penalty, γ. [default: 2e-4·size²/batch]"
+)
+@click.option(
+    "--noise/--no-noise", default=DEFAULTS["noise"], show_default=True, help="Give the refiner noise."
+)
 @machine_options(DEFAULTS)
 def gan_train_command(dry_run: bool, **values: Any) -> None:
     """Train the GAN that refines the pictures of a trained auto-encoder.
@@ -51,5 +63,8 @@ def _introduction(plan: Any) -> list[str]:
 
     recipe = plan.recipe
     style_dim = 128  # changes the count by little
-    networks = (Refiner(recipe.size, recipe.width, style_dim, recipe.noise), Discriminator(recipe.size, recipe.width))
+    networks = (
+        Refiner(recipe.size, recipe.width, style_dim, recipe.noise),
+        Discriminator(recipe.size, recipe.width),
+    )
     return introduction(plan, sum(map(count_parameters, networks)))

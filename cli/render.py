@@ -20,7 +20,9 @@ DEFAULTS = defaults_of(RenderOptions)
     "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; or a list "
     "of files (.txt). [default: the built-in photos]"
 )
-@click.option("--prefix-keys", is_flag=True, help="Put a tar's name before its keys: for tars whose keys repeat.")
+@click.option(
+    "--prefix-keys", is_flag=True, help="Put a tar's name before its keys: for tars whose keys repeat."
+)
 @click.option(
     "--shuffle-seed",
     type=click.IntRange(min=0),
@@ -222,7 +224,9 @@ def _describe(plan: Any) -> str:
         from sketchforge.tom_run import find_run, run_name
 
         name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
-        weights = f"{plan.num_sketches} snapshots of {run_name(find_run(plan.options.tom))} ({name} {digest[:8]})"
+        weights = (
+            f"{plan.num_sketches} snapshots of {run_name(find_run(plan.options.tom))} ({name} {digest[:8]})"
+        )
         drawn_by = f"tom, {weights}, on {plan.ready.device}"
     elif plan.ready.sketcher.digests:
         digest = plan.ready.sketcher.digests[plan.options.method]
@@ -292,7 +296,12 @@ class Bar:
             click.echo(f"{len(kept)} of {len(plan.mine)} shards are finished and kept")
         before = plan.state.manifest
         lost = len(plan.todo) - len(changed)
-        if before and before["complete"] and lost > 0 and not (plan.options.retry_failed or plan.options.overwrite):
+        if (
+            before
+            and before["complete"]
+            and lost > 0
+            and not (plan.options.retry_failed or plan.options.overwrite)
+        ):
             click.echo(f"{lost} shards are missing or altered and made again")
         if changed:
             which = next(filter(None, changed.values()), "an input")

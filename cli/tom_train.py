@@ -6,20 +6,34 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of, device_option, images_option, on_interrupt, seed_option, threads_option
+from cli.options import (
+    FOLDER,
+    defaults_of,
+    device_option,
+    images_option,
+    on_interrupt,
+    seed_option,
+    threads_option,
+)
 from cli.training_bar import TrainingBar
 from sketchforge.options import TomTrainOptions
 
 DEFAULTS = defaults_of(TomTrainOptions)
 
 
-@click.command("tom-train", epilog="Example: sketchforge tom-train --images photos/ --drawings drawings/ --run runs/mine")
+@click.command(
+    "tom-train", epilog="Example: sketchforge tom-train --images photos/ --drawings drawings/ --run runs/mine"
+)
 @images_option("Photos: a folder, tars or a list, as for `render`. [default: the built-in photos]")
 @click.option(
-    "--drawings", type=FOLDER, metavar="DIR",
+    "--drawings",
+    type=FOLDER,
+    metavar="DIR",
     help="Folder of line drawings, dark on light; twenty will do. [default: the built-in drawings]",
 )
-@click.option("--run", type=FOLDER, default=DEFAULTS["run"], show_default=True, metavar="DIR", help="Where all goes.")
+@click.option(
+    "--run", type=FOLDER, default=DEFAULTS["run"], show_default=True, metavar="DIR", help="Where all goes."
+)
 @click.option(
     "--encoder",
     default=DEFAULTS["encoder"],
@@ -28,23 +42,49 @@ DEFAULTS = defaults_of(TomTrainOptions)
     help="The frozen eye: ours, torchvision's, an untrained one, or a weights file.",
 )
 @click.option(
-    "--generator", type=click.Choice(["lean", "paper"]), default=DEFAULTS["generator"], show_default=True,
+    "--generator",
+    type=click.Choice(["lean", "paper"]),
+    default=DEFAULTS["generator"],
+    show_default=True,
     help="lean: small, fed several layers; paper: the authors', fed one (a hundred times the work).",
 )
 @click.option(
-    "--adversarial", type=click.Choice(["hinge", "log"]), default=DEFAULTS["adversarial"], show_default=True,
+    "--adversarial",
+    type=click.Choice(["hinge", "log"]),
+    default=DEFAULTS["adversarial"],
+    show_default=True,
     help="hinge: as the authors trained; log: as the paper prints (Eqs. 5-6).",
 )
 @click.option(
-    "--size", type=click.IntRange(min=32, max=1024), default=DEFAULTS["size"], show_default=True, metavar="PIXELS",
+    "--size",
+    type=click.IntRange(min=32, max=1024),
+    default=DEFAULTS["size"],
+    show_default=True,
+    metavar="PIXELS",
     help="Side of the square training crops, a multiple of 8.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=DEFAULTS["steps"], show_default=True, metavar="N",
-              help="Training steps.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULTS["batch_size"], show_default=True, metavar="N",
-              help="Photos and drawings per step.")
 @click.option(
-    "--snapshots", type=click.IntRange(min=1, max=100), default=DEFAULTS["snapshots"], show_default=True, metavar="N",
+    "--steps",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["steps"],
+    show_default=True,
+    metavar="N",
+    help="Training steps.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["batch_size"],
+    show_default=True,
+    metavar="N",
+    help="Photos and drawings per step.",
+)
+@click.option(
+    "--snapshots",
+    type=click.IntRange(min=1, max=100),
+    default=DEFAULTS["snapshots"],
+    show_default=True,
+    metavar="N",
     help="How many generators to keep, each a style.",
 )
 @seed_option(DEFAULTS["seed"])

@@ -28,7 +28,12 @@ class TrainingBar:
         interval = 0.5 if sys.stderr.isatty() else 30
         self._batch = plan.batch_size
         self._bar = tqdm(
-            total=plan.steps, initial=step, unit="step", smoothing=0.05, mininterval=interval, maxinterval=2 * interval
+            total=plan.steps,
+            initial=step,
+            unit="step",
+            smoothing=0.05,
+            mininterval=interval,
+            maxinterval=2 * interval,
         )
 
     def step(self, step: int, losses: Mapping[str, float]) -> None:

@@ -15,7 +15,9 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.files import parse_json, write_bytes
 
 
-def save_tensors(path: Path, format_name: str, version: int, tensors: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: Path, format_name: str, version: int, tensors: Mapping[str, Any], about: Mapping[str, Any]
+) -> None:
     """Write `tensors` (name -> torch.Tensor, any shape and dtype) and the JSON-serialisable `about`, by rename.
 
     Equal contents give equal bytes: no time stamps, keys sorted.
@@ -24,7 +26,11 @@ def save_tensors(path: Path, format_name: str, version: int, tensors: Mapping[st
 
     # safetensors refuses shared and non-contiguous storage (channels_last weights are the usual case).
     plain = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    header = {"format": format_name, "version": str(version), "about": json.dumps(dict(about), sort_keys=True)}
+    header = {
+        "format": format_name,
+        "version": str(version),
+        "about": json.dumps(dict(about), sort_keys=True),
+    }
     write_bytes(Path(path), _with_sorted_header(save(plain, metadata=header)))
 
 

@@ -17,7 +17,7 @@ def usable_cores() -> int:
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" (CUDA, then Apple's MPS, then CPU) or any torch device name that exists here.
+    """ "auto" (CUDA, then Apple's MPS, then CPU) or any torch device name that exists here.
 
     Raises UsageError when the named device is unknown or absent.
     """
@@ -30,18 +30,24 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"--device {name}: not a device name; use auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: no CUDA device was found on this machine; use --device cpu or auto")
+        raise UsageError(
+            f"--device {name}: no CUDA device was found on this machine; use --device cpu or auto"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s), counted from 0")
+        raise UsageError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s), counted from 0"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError(f"--device {name}: no MPS device was found on this machine; use --device cpu or auto")
+        raise UsageError(
+            f"--device {name}: no MPS device was found on this machine; use --device cpu or auto"
+        )
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"--device {name}: supported are cpu, cuda and mps")
     return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """"float32", "bfloat16", or "auto": bfloat16 on CUDA, else float32. Raises UsageError for another name."""
+    """ "float32", "bfloat16", or "auto": bfloat16 on CUDA, else float32. Raises UsageError for another name."""
     import torch
 
     if name == "auto":

@@ -204,7 +204,9 @@ def _without_its_end(data: bytes) -> DecodedImage | None:
     if not data.startswith(_JPEG):
         return None
     try:
-        plain, other = (_decode(data + filler + b"\xff\xd9", ("JPEG",)) for filler in (b"", bytes(range(1, 250)) * 4))
+        plain, other = (
+            _decode(data + filler + b"\xff\xd9", ("JPEG",)) for filler in (b"", bytes(range(1, 250)) * 4)
+        )
     except Exception:
         return None
     return DecodedImage(plain.pixels, False) if np.array_equal(plain.pixels, other.pixels) else None

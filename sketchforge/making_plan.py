@@ -191,7 +191,9 @@ def _cells(
             f"{alone[0].source} ({alone[0].name}); styles are called {', '.join(list(columns)[:3])}, …"
         )
     if more := len(styles) - len(sketches):
-        progress.note(f"--pairs: {more} of {len(styles)} styles have no sketch of their name and are left out")
+        progress.note(
+            f"--pairs: {more} of {len(styles)} styles have no sketch of their name and are left out"
+        )
     return [(row, columns[sketch.name]) for row, sketch in enumerate(sketches)]
 
 

@@ -87,7 +87,9 @@ def _part(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _short(digest: object) -> str:
-    return f"`{digest[:16]}…`" if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else "unknown"
+    return (
+        f"`{digest[:16]}…`" if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else "unknown"
+    )
 
 
 def _shown(value: Any) -> str:

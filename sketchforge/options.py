@@ -38,25 +38,33 @@ class RenderOptions:
     """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
 
     shards: Path  # output folder
-    images: str | Path | None = None  # folder, tars, images or a list (sources/find.py); None: the built-in photos
+    images: str | Path | None = (
+        None  # folder, tars, images or a list (sources/find.py); None: the built-in photos
+    )
     prefix_keys: bool = False  # put a tar's name before the keys of its images
     shuffle_seed: int | None = None  # order of the inputs; None: as found
     limit: int | None = None  # take only the first so many, after shuffling
     method: str = "tom"  # tom | canny | hed | pidinet | teed
-    tom: Path | None = None  # run of `tom-train`, or "builtin"; None: runs/tom where there is one, else built-in
+    tom: Path | None = (
+        None  # run of `tom-train`, or "builtin"; None: runs/tom where there is one, else built-in
+    )
     checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
     threshold: float = 0.65  # png1: paper where the sketch is above it
-    core: float | None = None  # png1: lines nowhere as dark as this are left out; None: TOM_CORE for tom, else none
+    core: float | None = (
+        None  # png1: lines nowhere as dark as this are left out; None: TOM_CORE for tom, else none
+    )
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
     edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in our cache folder
     samples_per_shard: int = 1000
     batch_size: int = 8
-    workers: int = 0  # decode/encode processes; 0: one per core, half of that where a network draws on the CPU
+    workers: int = (
+        0  # decode/encode processes; 0: one per core, half of that where a network draws on the CPU
+    )
     threads: int = 0  # torch's CPU threads; 0: all cores
     device: str = "auto"
     precision: str = "float32"  # float32 | bfloat16: what tom and edge networks compute in
@@ -64,7 +72,9 @@ class RenderOptions:
     timeout: float = 300.0  # seconds a worker may take for one image before it is given up
     task_id: int = 0  # which of num_tasks pieces of the work to do
     num_tasks: int = 1
-    check_digests: bool = False  # tell changed inputs of finished shards by their contents, not only their sizes
+    check_digests: bool = (
+        False  # tell changed inputs of finished shards by their contents, not only their sizes
+    )
     retry_failed: bool = False  # draw shards anew in which images failed
     overwrite: bool = False
 
@@ -215,7 +225,9 @@ class ImageTrainOptions:
     compile: bool = False  # torch.compile
     workers: int | None = None  # processes that prepare data; None: one on a CPU, up to eight for a GPU
     cache: Path | None = None  # where shards of a URL are kept; None: a folder that goes with the run
-    eval_every: int | None = None  # steps; also measure the Fréchet distance, and keep the best model; None: neither
+    eval_every: int | None = (
+        None  # steps; also measure the Fréchet distance, and keep the best model; None: neither
+    )
     best_by: str = "frechet"  # reconstruction | perceptual | frechet: which figure is to be lowest
     skip_bad_shards: bool = False  # pass over what cannot be read, and count it
     overwrite: bool = False  # discard what `run` already holds
@@ -293,5 +305,7 @@ class TransferOptions(MakeOptions):
     """`sketchforge transfer`: images, sketched by TOM, drawn out in the manner of style pictures (Fig. 9)."""
 
     content: tuple[str, ...] = ()  # as style; none: built-in photos
-    tom: Path | None = None  # a run of tom-train, or "builtin"; None: the model's own snapshot, else as `render`
+    tom: Path | None = (
+        None  # a run of tom-train, or "builtin"; None: the model's own snapshot, else as `render`
+    )
     checkpoint: int | None = None  # which snapshot draws, counted from 0 in the run's order

@@ -109,7 +109,9 @@ def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], 
         caption = image.caption.read() if image.caption else None
         caption = caption.decode("utf-8-sig").encode() if caption is not None else None
     except (ImageError, UnicodeDecodeError):
-        notes.append("caption left out: not UTF-8 text" if caption is not None else "caption left out: unreadable")
+        notes.append(
+            "caption left out: not UTF-8 text" if caption is not None else "caption left out: unreadable"
+        )
         caption = None
     try:
         # Python's own writers put NaN into JSON, which no other reader takes.

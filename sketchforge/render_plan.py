@@ -137,7 +137,9 @@ def surveyed(plan: RenderPlan) -> RenderPlan:
                 changed[shard.number] = which
             elif not (options.retry_failed and failed_of(stats)):
                 kept[shard.number] = stats
-        if len(kept) < len(plan.mine):  # other versions may look at finished shards, not make their neighbours
+        if len(kept) < len(
+            plan.mine
+        ):  # other versions may look at finished shards, not make their neighbours
             manifests.check_same(options.shards, found, plan.manifest, ["libraries"])
     if found is not None and options.overwrite:
         _check_no_strangers(options.shards, plan.shards[found["num_shards"] :])

@@ -42,12 +42,16 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     path = run / RUN_FILE
     if not path.is_file():
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise UsageError(f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run")
+            raise UsageError(
+                f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run"
+            )
         return None
     try:
         record = read_json(path)
     except (OSError, ValueError) as error:
-        raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); restore the file, or name another --run") from error
+        raise SketchforgeError(
+            f"{path}: cannot be read as JSON ({error}); restore the file, or name another --run"
+        ) from error
     if not isinstance(record, dict):
         raise SketchforgeError(f"{path}: found a {type(record).__name__}, expected a {format_name} record")
     check_format(path, record, format_name, version)
@@ -70,7 +74,9 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
     for name, shape in _SHAPES.items():
         missing = record.get(name) is None and (name not in record or name in _MAY_BE_NULL)
         if not missing and not fits(record[name], shape):
-            raise SketchforgeError(f"{path}: its {name} is not as a training has it; restore the file, or name another run")
+            raise SketchforgeError(
+                f"{path}: its {name} is not as a training has it; restore the file, or name another run"
+            )
 
 
 def check_continues(
@@ -92,7 +98,9 @@ def _shown(name: str, value: Any) -> str:
     if name.startswith("--"):
         return f"{name} {str(value)[:80]}"
     if name == "recipe":
-        return f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
+        return (
+            f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
+        )
     if isinstance(value, Mapping):
         return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
     return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"

@@ -95,7 +95,9 @@ class Synthesizer:
     @torch.inference_mode()
     def style_vectors(self, images: Tensor) -> Tensor:
         """f_style of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
-        return self._autoencoder.encode_style(images.to(device=self.device, memory_format=torch.channels_last))
+        return self._autoencoder.encode_style(
+            images.to(device=self.device, memory_format=torch.channels_last)
+        )
 
     @overload
     def sketch(self, images: Picture) -> np.ndarray: ...

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_HEADERS = 1 << 20  # bytes, of one member's headers; a path and everything that backups note take some thousands
+MAX_HEADERS = (
+    1 << 20
+)  # bytes, of one member's headers; a path and everything that backups note take some thousands
 _CHECKSUM = slice(148, 156)
 _DIGITS = frozenset(b"01234567")
 

@@ -75,8 +75,12 @@ def read_snapshot(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     tensors, about = load_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION)
     try:
         generator = GENERATORS[about["generator"]](about["taps"], about["tap_channels"], about["widths"])
-        generator.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
-                                   for name, tensor in tensors.items()})
+        generator.load_state_dict(
+            {
+                name: tensor.float() if tensor.is_floating_point() else tensor
+                for name, tensor in tensors.items()
+            }
+        )
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable snapshot ({str(error).splitlines()[0]})") from error
     return generator.eval().requires_grad_(False), about

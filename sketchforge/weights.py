@@ -78,7 +78,9 @@ def read_encoder(path: Path) -> Encoder:
     return freeze(encoder)
 
 
-def write_encoder(path: Path, encoder: Encoder, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
+def write_encoder(
+    path: Path, encoder: Encoder, about: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
     """Write an encoder with its tap scales; `about` (JSON-serialisable) says where it comes from."""
     description = dict(about) | {
         "blocks": encoder.blocks,
@@ -174,12 +176,16 @@ def _build(state: Mapping[str, Tensor], where: str, note: str = "") -> Encoder:
         if found and found == positions[: len(found)]:
             break
     else:
-        raise SketchforgeError(f"{where}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
-                               f"found {', '.join(sorted(state)[:3]) or 'nothing'}")
+        raise SketchforgeError(
+            f"{where}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
+            f"found {', '.join(sorted(state)[:3]) or 'nothing'}"
+        )
     for n in found:
         weight, bias = (state.get(f"features.{n}.{part}") for part in ("weight", "bias"))
         if getattr(weight, "ndim", 0) != 4 or getattr(bias, "ndim", 0) != 1:
-            raise SketchforgeError(f"{where}: features.{n} is not a convolution's weight and bias, as in VGG it is")
+            raise SketchforgeError(
+                f"{where}: features.{n} is not a convolution's weight and bias, as in VGG it is"
+            )
     widths = iter(int(state[f"features.{n}.weight"].shape[0]) for n in found)
     blocks = [list(row) for row in ([w for _, w in zip(block, widths)] for block in layout) if row]
     # Files that say how they want their input are believed; the rest follow torchvision.

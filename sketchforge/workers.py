@@ -149,7 +149,9 @@ class _Process(SpawnProcess):
         """
         if _HAS_GROUPS and self.pid is not None and not self._killed:
             self._killed = True
-            with suppress(ProcessLookupError, PermissionError):  # it makes its group when it starts, which takes time
+            with suppress(
+                ProcessLookupError, PermissionError
+            ):  # it makes its group when it starts, which takes time
                 os.killpg(self.pid, signal.SIGKILL)
         super().kill()
 

@@ -89,11 +89,15 @@ def ten_sketches(tmp_path_factory) -> Path:
     samples = []
     for number in range(10):
         grey = cv2.cvtColor(scene(number, 64, 64), cv2.COLOR_RGB2GRAY)
-        sketches = [png(np.where(cv2.Canny(grey, 20 + 10 * style, 60 + 10 * style) > 0, 0, 255).astype(np.uint8))
-                    for style in range(10)]
+        sketches = [
+            png(np.where(cv2.Canny(grey, 20 + 10 * style, 60 + 10 * style) > 0, 0, 255).astype(np.uint8))
+            for style in range(10)
+        ]
         samples.append({"key": f"k{'x' * number}", "sketches": sketches, "size": (64, 64)})
     shards = [samples[:4], samples[4:8], samples[8:]]
-    return store(tmp_path_factory.mktemp("ten") / "out", shards, [f"s{style}" for style in range(10)], size=64)
+    return store(
+        tmp_path_factory.mktemp("ten") / "out", shards, [f"s{style}" for style in range(10)], size=64
+    )
 
 
 @pytest.fixture(scope="module")

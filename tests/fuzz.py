@@ -66,7 +66,20 @@ def damaged(data: bytes, rng: random.Random, other: bytes) -> bytes:
     return bytes(data)
 
 
-_ODD_TEXT = ("null", "-1", "1e999", "NaN", "9" * 400, '"\\ud800"', "[" * 3000, "{}", "true", '"../../x"', '""', "0.5")
+_ODD_TEXT = (
+    "null",
+    "-1",
+    "1e999",
+    "NaN",
+    "9" * 400,
+    '"\\ud800"',
+    "[" * 3000,
+    "{}",
+    "true",
+    '"../../x"',
+    '""',
+    "0.5",
+)
 
 
 def damaged_text(data: bytes, rng: random.Random, other: bytes) -> bytes:
@@ -109,7 +122,7 @@ def pictures() -> list[bytes]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **more)
         files.append(buffer.getvalue())
-    wide = (scene(2, 40, 50).astype(np.uint16) * 257)
+    wide = scene(2, 40, 50).astype(np.uint16) * 257
     return files + [cv2.imencode(kind, wide)[1].tobytes() for kind in (".png", ".tif")]
 
 
@@ -131,7 +144,9 @@ class Targets:
         self.pictures = pictures()
         small = [(f"{'d/' * n}k{n}.{end}", data) for n, data in enumerate(self.pictures[:4])
                  for end in ("jpg", "txt", "json")]  # fmt: skip
-        self.tars = [tar_of(small, form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+        self.tars = [
+            tar_of(small, form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
+        ]
         self.tars.append(tar_of([("n" * 150 + ".jpg", self.pictures[1])], tarfile.GNU_FORMAT))
         self.weights = self._weights()
 
@@ -276,7 +291,9 @@ def corrupt(folder: Path, rng: random.Random) -> str:
             path.unlink()
             return f"{path.name} removed"
         case 1:
-            other = rng.choice([file for file in files if file.suffix == path.suffix and file != path] or [files[-1]])
+            other = rng.choice(
+                [file for file in files if file.suffix == path.suffix and file != path] or [files[-1]]
+            )
             if other == path or other.read_bytes() == data:
                 return ""
             path.write_bytes(other.read_bytes())

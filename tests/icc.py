@@ -14,7 +14,9 @@ def rgb_profile(colorants: Sequence[Sequence[float]], gamma: float) -> bytes:
     """Three primaries (XYZ rows, RGB columns) and one exponent."""
     red, green, blue = zip(*colorants, strict=True)
     tags = {b"rXYZ": _xyz(*red), b"gXYZ": _xyz(*green), b"bXYZ": _xyz(*blue)}
-    return _profile(b"mntr", b"RGB ", b"XYZ ", tags | {name: _gamma(gamma) for name in (b"rTRC", b"gTRC", b"bTRC")})
+    return _profile(
+        b"mntr", b"RGB ", b"XYZ ", tags | {name: _gamma(gamma) for name in (b"rTRC", b"gTRC", b"bTRC")}
+    )
 
 
 def grey_profile(gamma: float) -> bytes:

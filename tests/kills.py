@@ -88,7 +88,11 @@ class Server:
 
     def __enter__(self) -> Server:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
         )
         return self
 
@@ -98,7 +102,13 @@ class Server:
         self._process.stdout.close()
 
     def render(self, arguments: list[str], output: Path, **strike: object) -> dict[str, float]:
-        order = {"arguments": ["render", *arguments], "output": str(output), "group": 0, "signal": 0, **strike}
+        order = {
+            "arguments": ["render", *arguments],
+            "output": str(output),
+            "group": 0,
+            "signal": 0,
+            **strike,
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -165,7 +175,9 @@ def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
 
 def _assert_nothing_partial(out: Path, whole: dict[str, bytes], killed: bool) -> None:
     left = contents(out) if out.exists() else {}
-    final = {file: data for file, data in left.items() if not file.startswith(".") and file != "manifest.json"}
+    final = {
+        file: data for file, data in left.items() if not file.startswith(".") and file != "manifest.json"
+    }
     assert final.items() <= whole.items()
     if "manifest.json" in left:
         assert left["manifest.json"].endswith(b"}\n")

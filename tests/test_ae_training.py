@@ -27,7 +27,9 @@ from trainers.ae_session import train_ae
 from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.loop import TrainProgress, run_steps
 
-TINY = AeRecipe(size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3)
+TINY = AeRecipe(
+    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3
+)
 CPU = torch.device("cpu")
 
 
@@ -128,7 +130,10 @@ def test_the_head_learns_from_styles_only(encoder):
         found = procedure(encoder, **off | {name: 1.0})
         before = weights_of(found.networks.head)
         found.step(0, [part()])
-        assert any((before[key] != value).any() for key, value in found.networks.head.state_dict().items()) is moves
+        assert (
+            any((before[key] != value).any() for key, value in found.networks.head.state_dict().items())
+            is moves
+        )
 
 
 def test_frozen_encoder_stays_frozen(encoder):
@@ -184,7 +189,9 @@ def test_non_finite_losses_stop_before_the_step(encoder, bad):
     found = procedure(encoder)
     broken = part()
     broken[bad] = broken[bad] * float("nan")
-    before = {name: value for name, value in weights_of(found.networks.model).items() if "running" not in name}
+    before = {
+        name: value for name, value in weights_of(found.networks.model).items() if "running" not in name
+    }
     with pytest.raises(FloatingPointError, match="the loss became nan"):
         found.step(0, [broken])
     after = found.networks.model.state_dict()
@@ -247,7 +254,9 @@ class Notes(TrainProgress):
 def shards_of(folder, count, styles=2, fit="crop", size=64, planned=None):
     """A set made by hand: `count` images of so many styles."""
     blank = png(np.full((size, size), 255, np.uint8))
-    samples = [{"key": f"k{number}", "sketches": [blank] * styles, "size": (size, size)} for number in range(count)]
+    samples = [
+        {"key": f"k{number}", "sketches": [blank] * styles, "size": (size, size)} for number in range(count)
+    ]
     return store(folder, [samples], [f"s{style}" for style in range(styles)], planned, fit=fit, size=size)
 
 
@@ -265,7 +274,13 @@ def files_of(run):
 
 def test_training_leaves_a_model_a_picture_and_a_log(finished):
     run, grid = finished, finished / "grid.png"
-    assert {path.name for path in run.iterdir()} >= {"run.json", "model.safetensors", "grid.png", "log.jsonl", "state.pt"}
+    assert {path.name for path in run.iterdir()} >= {
+        "run.json",
+        "model.safetensors",
+        "grid.png",
+        "log.jsonl",
+        "state.pt",
+    }
     assert grid.stat().st_size > 1000
     model, about = read_autoencoder(run / "model.safetensors")
     assert model.size == 64 and about["steps"] == 6 and about["shards"]["count"] == 10
@@ -278,7 +293,9 @@ def test_interrupted_and_resumed_ends_with_the_same_bytes(options, finished):
     with pytest.raises(KeyboardInterrupt):
         train_ae(options, StopAt(3))
     assert not (options.run / "model.safetensors").exists()
-    assert [record["step"] for record in read_log(options.run / "log.jsonl") if "reconstruction" in record][-1] == 3
+    assert [record["step"] for record in read_log(options.run / "log.jsonl") if "reconstruction" in record][
+        -1
+    ] == 3
     begun = []
 
     class Begins(TrainProgress):
@@ -371,7 +388,9 @@ def test_other_options_are_refused_and_fresh_begins_anew(trained):
 
 def test_damaged_state_is_named(trained):
     (trained.run / "state.pt").write_bytes(b"nothing")
-    with pytest.raises(SketchforgeError, match="state.pt: cannot be read as a training state .*restore the file"):
+    with pytest.raises(
+        SketchforgeError, match="state.pt: cannot be read as a training state .*restore the file"
+    ):
         train_ae(replace(trained, steps=8))
 
 

@@ -27,9 +27,12 @@ def row(name: str):
     return add
 
 
-@pytest.mark.parametrize("name", ROWS_IN_DOCS := re.findall(
-    r"^\| ([^|`]+) \|", (ROOT / "docs/images.md").read_text("utf-8").split("## Fitting")[0], re.MULTILINE
-)[1:])
+@pytest.mark.parametrize(
+    "name",
+    ROWS_IN_DOCS := re.findall(
+        r"^\| ([^|`]+) \|", (ROOT / "docs/images.md").read_text("utf-8").split("## Fitting")[0], re.MULTILINE
+    )[1:],
+)
 def test_every_row_of_the_docs_is_tested(name):
     ROWS[name]()
 
@@ -124,8 +127,12 @@ def _():
     ramp = np.linspace(0, 65535, 40 * 60).round().astype(np.uint16).reshape(40, 60)
     for kind in (".png", ".tif"):
         found = pixels(cv2.imencode(kind, ramp)[1].tobytes())
-        np.testing.assert_array_equal(found, np.rint(ramp / 257).astype(np.uint8)[..., None].repeat(3, axis=2))
-    with_profile = encoded(Image.fromarray(np.full((16, 16), 128 * 257, np.uint16)), icc_profile=grey_profile(1.0))
+        np.testing.assert_array_equal(
+            found, np.rint(ramp / 257).astype(np.uint8)[..., None].repeat(3, axis=2)
+        )
+    with_profile = encoded(
+        Image.fromarray(np.full((16, 16), 128 * 257, np.uint16)), icc_profile=grey_profile(1.0)
+    )
     assert_colour(with_profile, [188] * 3)
 
 
@@ -169,7 +176,9 @@ def _():
     assert_colour(encoded(one_colour("RGB", tuple(colour)), icc_profile=profile), expected)
     jpeg = encoded(one_colour("RGB", tuple(colour)), "JPEG", quality=100, icc_profile=profile)
     assert_colour(jpeg, expected, 4)
-    assert not decode_image(jpeg).is_plain_jpeg, "its bytes must not be passed on: other readers ignore profiles"
+    assert not decode_image(jpeg).is_plain_jpeg, (
+        "its bytes must not be passed on: other readers ignore profiles"
+    )
 
 
 @row("damaged profile")
@@ -199,7 +208,11 @@ def _():
     assert_colour(encoded(one_colour("CMYK", (0, 0, 0, 0)), "TIFF", icc_profile=profile), [255] * 3)
     assert_colour(encoded(one_colour("CMYK", (0, 0, 0, 255)), "TIFF", icc_profile=profile), [0] * 3)
     # JPEG stores Adobe's CMYK inverted.
-    assert_colour(encoded(one_colour("CMYK", (255, 0, 0, 0)), "JPEG", quality=100, icc_profile=profile), [0, 148, 214], 8)
+    assert_colour(
+        encoded(one_colour("CMYK", (255, 0, 0, 0)), "JPEG", quality=100, icc_profile=profile),
+        [0, 148, 214],
+        8,
+    )
 
 
 @row("Lab")
@@ -212,7 +225,15 @@ def _():
 def _():
     first, second = Image.fromarray(PICTURE), Image.new("RGB", (60, 40), (255, 0, 0))
     for kind, more in (("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True})):
-        found = pixels(encoded(first.quantize() if kind == "GIF" else first, kind, save_all=True, append_images=[second], **more))
+        found = pixels(
+            encoded(
+                first.quantize() if kind == "GIF" else first,
+                kind,
+                save_all=True,
+                append_images=[second],
+                **more,
+            )
+        )
         assert np.abs(found.astype(int) - PICTURE).mean() < 8, kind
 
 
@@ -259,7 +280,9 @@ def _():
     found = pixels(encoded(board, compress_level=1))
     assert fit_square(found, 4096, "keep").shape == (4096, 4096, 3)
     small = fit_square(found, 64, "crop")
-    np.testing.assert_array_equal(small[..., 0], np.kron(np.indices((2, 2)).sum(0) % 2, np.ones((32, 32))) * 255)
+    np.testing.assert_array_equal(
+        small[..., 0], np.kron(np.indices((2, 2)).sum(0) % 2, np.ones((32, 32))) * 255
+    )
     # Fine stripes shrink to grey, not to moiré.
     stripes = np.zeros((4096, 4096, 3), np.uint8)
     stripes[::2] = 255

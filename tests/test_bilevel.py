@@ -9,7 +9,7 @@ from sketchforge.options import TOM_CORE, RenderOptions
 
 
 def picture(*rows: str) -> np.ndarray:
-    """"#" for ink, "+" for a faint line, "." for paper."""
+    """ "#" for ink, "+" for a faint line, "." for paper."""
     tones = {"#": 10, "+": 180, ".": 250}
     return np.array([[tones[mark] for mark in row] for row in rows], np.uint8)
 
@@ -19,7 +19,9 @@ def ink(*rows: str) -> np.ndarray:
 
 
 def test_a_line_may_grow_faint_but_not_be_faint():
-    found = bilevel(picture("##++++##..", "..........", "++++++++++", "..........", "+.........", ".+#......."), 0.8, 0.2)
+    found = bilevel(
+        picture("##++++##..", "..........", "++++++++++", "..........", "+.........", ".+#......."), 0.8, 0.2
+    )
     expected = ink("########..", "..........", "..........", "..........", "#.........", ".##.......")
     assert np.array_equal(found == 0, expected) and set(np.unique(found)) == {0, 255}
 

@@ -66,8 +66,8 @@ def test_a_higher_level_is_wider():
 
 
 @pytest.mark.parametrize(
-    "measurements, options", [([], {}), ([1.0], {"count": 0}), ([1.0], {"level": 1.0}), ([1.0], {"level":
-    0.0})]
+    "measurements, options",
+    [([], {}), ([1.0], {"count": 0}), ([1.0], {"level": 1.0}), ([1.0], {"level": 0.0})],
 )
 def test_what_cannot_be_drawn_is_refused(measurements, options):
     with pytest.raises(ValueError, match="expected"):

@@ -127,9 +127,7 @@ def test_the_number_of_pairs_is_symmetric():
         assert match(one, other, 2)[0].sum() == match(other, one, 2)[0].sum()
 
 
-@pytest.mark.parametrize(
-    ("predicted", "truth"), [(0, 0), (0, 1), (1, 0)], ids=["both", "predicted", "truth"]
-)
+@pytest.mark.parametrize(("predicted", "truth"), [(0, 0), (0, 1), (1, 0)], ids=["both", "predicted", "truth"])
 def test_nothing_is_paired_with_nothing(predicted, truth):
     masks = np.full((5, 6), bool(predicted)), np.full((5, 6), bool(truth))
     taken, found = match(*masks, 2)

@@ -63,7 +63,9 @@ def test_a_run_of_ones_own_goes_before_them(tmp_path, monkeypatch):
 
 def test_render_without_training_says_what_it_draws_with(tmp_path):
     make_photos(tmp_path / "photos", 2)
-    arguments = "render --images photos --checkpoints 10 --size 48 --threads 1 --workers 1 --shards out/".split()
+    arguments = (
+        "render --images photos --checkpoints 10 --size 48 --threads 1 --workers 1 --shards out/".split()
+    )
     first = forked_cli(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "10 snapshots of the built-in run" in first.stdout

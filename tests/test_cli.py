@@ -117,7 +117,11 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
     (photos / "x.jpg").write_text("no picture")
     words = ["render", "--images", photos, "--method", "canny", "--workers", 1, "--shards"]
     code, stdout, stderr = call(*words, tmp_path / "a")
-    assert code == 0 and "1 images failed: 1 not an image (x.jpg); the .jsonl files name them, and --retry-failed" in stdout
+    assert (
+        code == 0
+        and "1 images failed: 1 not an image (x.jpg); the .jsonl files name them, and --retry-failed"
+        in stdout
+    )
     code, stdout, stderr = call(*words, tmp_path / "b", "--max-failures", 0)
     assert code == 1 and "error: " in stderr and "more than --max-failures 0" in stderr
 
@@ -127,7 +131,10 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
     [
         (["render"], "Missing option '--shards'"),
         (["render", "--shards", "out", "--size", "3"], "'--size': 3 is not in the range 16<=x<=4096"),
-        (["render", "--shards", "out", "--method", "x"], "'x' is not one of 'tom', 'canny', 'hed', 'pidinet', 'teed'"),
+        (
+            ["render", "--shards", "out", "--method", "x"],
+            "'x' is not one of 'tom', 'canny', 'hed', 'pidinet', 'teed'",
+        ),
         (["render", "--shards", "out", "--colour"], "No such option"),
         (
             ["render", "--shards", "out", "--images", "nowhere", "--method", "canny"],
@@ -301,8 +308,14 @@ def test_a_pattern_without_quotes_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--method", "tom", "--canny-low", "3", "--canny-high", "9"], "--canny-low: has no meaning with --method tom"),
-        (["--method", "canny", "--edge-weights", "x.npz"], "--edge-weights: has no meaning with --method canny"),
+        (
+            ["--method", "tom", "--canny-low", "3", "--canny-high", "9"],
+            "--canny-low: has no meaning with --method tom",
+        ),
+        (
+            ["--method", "canny", "--edge-weights", "x.npz"],
+            "--edge-weights: has no meaning with --method canny",
+        ),
         (["--method", "canny", "--precision", "bfloat16"], "--precision: has no meaning with --method canny"),
     ],
 )

@@ -61,7 +61,11 @@ def test_half_of_the_regions_have_a_pattern_of_two_tones():
     """Most pixels of the inside have one of two tones, far apart; the line is no part of it."""
     patterned = 0
     for seed in range(40):
-        picture = coloured(ring(), flat_photos(90, 90), CONTRAST, np.random.default_rng(seed)).astype(float).mean(-1)
+        picture = (
+            coloured(ring(), flat_photos(90, 90), CONTRAST, np.random.default_rng(seed))
+            .astype(float)
+            .mean(-1)
+        )
         inside = picture[32:65, 32:65]
         low, high = np.quantile(inside, (0.02, 0.98))
         if high - low > 8:

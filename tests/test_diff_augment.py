@@ -97,8 +97,10 @@ def test_cutout_greys_a_square_of_half_the_side_that_may_lie_across_the_border(h
         hole = (cut == 0).all(0)
         assert torch.equal(cut, (~hole).float().expand(3, -1, -1))
         rows, columns = (hole.any(1 - axis).nonzero().flatten() for axis in (0, 1))
-        assert hole.sum() == len(rows) * len(columns) == (rows.max() - rows.min() + 1) * (
-            columns.max() - columns.min() + 1
+        assert (
+            hole.sum()
+            == len(rows) * len(columns)
+            == (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
         ), "one rectangle"
         areas.add((len(rows), len(columns)))
         tops.add(int(rows.min())), lefts.add(int(columns.min()))

@@ -341,7 +341,9 @@ def test_edges_agree_with_people(name):
     wide = [
         path for path in sorted((folder / "val").glob("*.jpg")) if read_image(path).shape == (321, 481, 3)
     ][:24:3]
-    lines = [skeletonize(sketcher.sketches(to_tensor(read_image(path)))[0, 0, 0].numpy() < 0.5) for path in wide]
+    lines = [
+        skeletonize(sketcher.sketches(to_tensor(read_image(path)))[0, 0, 0].numpy() < 0.5) for path in wide
+    ]
     people = []
     for path in wide:
         truth = loadmat(folder / "boundaries_val" / f"{path.stem}.mat")["groundTruth"][0]

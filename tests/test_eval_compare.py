@@ -164,9 +164,7 @@ def test_the_command_tells_everything(sets, tmp_path):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert run([*map(str, words), "--json", str(tmp_path / "a.json")]) == 0
     told = out.getvalue()
-    assert told.startswith(
-        "distances from reference (24 images, 64 x 64); lower is better\n"
-    )
+    assert told.startswith("distances from reference (24 images, 64 x 64); lower is better\n")
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["command"] == "compare" and [row["name"] for row in found["rows"]] == ["other", "very"]
     for row in found["rows"]:

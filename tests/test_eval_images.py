@@ -143,7 +143,9 @@ def test_the_models_of_both_stages_are_read(trained, drawn):
     pair = training_pair(stored.image, stored.sketches, 64, 0, 0, None)
     sketches, images = pair["sketch"][None], pair["image"][None]
     assert torch.equal(refined.style_vectors(images), plain.style_vectors(images))
-    assert not torch.equal(refined.synthesize_tensors(sketches, images), plain.synthesize_tensors(sketches, images))
+    assert not torch.equal(
+        refined.synthesize_tensors(sketches, images), plain.synthesize_tensors(sketches, images)
+    )
 
 
 def test_pictures_that_are_not_numbers_are_refused(monkeypatch, drawn):
@@ -276,9 +278,7 @@ def test_a_file_of_other_weights_is_one_line(
 
 def test_a_single_image_is_one_line(trained, tmp_path, capsys):
     blank = png(np.full((64, 64), 255, np.uint8))
-    shards = store(
-        tmp_path / "out", [[{"key": "a", "sketches": [blank], "size": (64, 64)}]], ["s"], size=64
-    )
+    shards = store(tmp_path / "out", [[{"key": "a", "sketches": [blank], "size": (64, 64)}]], ["s"], size=64)
     assert run(words(shards, trained)) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "1 image: styles of other images need two or more" in error

@@ -95,7 +95,13 @@ def test_equal_exports_are_equal_bytes(runs):
 def test_the_card_tells_what_was_measured_and_on_what(runs):
     _, card = export(ExportOptions(runs / "gan", runs / "m.safetensors"))
     text = card.read_text(encoding="utf-8")
-    parts = [f"{SIZE} px", "| steps | 5 |", "| images | 7,", "reconstruction 0.2500", "images it was trained on"]
+    parts = [
+        f"{SIZE} px",
+        "| steps | 5 |",
+        "| images | 7,",
+        "reconstruction 0.2500",
+        "images it was trained on",
+    ]
     parts += ["measured on images that it has not seen", "--model m.safetensors", "Licence"]
     for part in parts:
         assert part in text, part

@@ -113,7 +113,11 @@ def straight(tmp_path_factory):
     """Options of a rendering, what it leaves when nothing fails, and the operations it takes."""
     folder = tmp_path_factory.mktemp("faults")
     options = RenderOptions(
-        shards=folder / "straight", images=make_photos(folder / "in", 4), method="canny", size=40, samples_per_shard=2
+        shards=folder / "straight",
+        images=make_photos(folder / "in", 4),
+        method="canny",
+        size=40,
+        samples_per_shard=2,
     )
     disk = Disk(options.shards)
     with pytest.MonkeyPatch.context() as patch, disk.patched():
@@ -153,7 +157,9 @@ def test_every_operation_may_fail(straight, tmp_path, monkeypatch, error):
         assert what.split()[1].strip(".").removesuffix(".part") in said, (what, said)
         left = contents(options.shards) if options.shards.exists() else {}
         assert not [name for name in left if name.startswith(".")], what
-        assert {name: data for name, data in left.items() if name != "manifest.json"}.items() <= whole.items(), what
+        assert {
+            name: data for name, data in left.items() if name != "manifest.json"
+        }.items() <= whole.items(), what
         render(options)
         assert contents(options.shards) == whole, what
 

@@ -20,19 +20,30 @@ def shards(tmp_path_factory):
     images = make_photos(folder / "in", 7)
     (images / "p000.txt").write_text("a caption")
     (images / "p001.jpg").write_bytes(b"no picture")
-    render(RenderOptions(shards=folder / "out", images=images, method="canny", size=40, samples_per_shard=3, workers=1))
+    render(
+        RenderOptions(
+            shards=folder / "out", images=images, method="canny", size=40, samples_per_shard=3, workers=1
+        )
+    )
     return folder / "out"
 
 
 def test_no_damaged_input_crashes_hangs_or_swells(shards, tmp_path, pytestconfig, capsys):
     count = pytestconfig.getoption("--fuzz")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seen = fuzz(Targets(tmp_path, shards, shards.parent / "in"), count, pytestconfig.getoption("--campaign-seed"))
+    seen = fuzz(
+        Targets(tmp_path, shards, shards.parent / "in"), count, pytestconfig.getoption("--campaign-seed")
+    )
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     assert seen.total() == count and len(seen) > 10
-    assert grown < 4, "gibibytes; a picture at our limit takes 0.5 as RGB, and several copies while it is converted"
+    assert grown < 4, (
+        "gibibytes; a picture at our limit takes 0.5 as RGB, and several copies while it is converted"
+    )
     with capsys.disabled():
-        print(f"\n{count} inputs, {grown:.2f} GiB more: " + ", ".join(f"{n} {what}" for what, n in seen.most_common()))
+        print(
+            f"\n{count} inputs, {grown:.2f} GiB more: "
+            + ", ".join(f"{n} {what}" for what, n in seen.most_common())
+        )
 
 
 def test_verify_finds_every_corruption(shards, tmp_path, pytestconfig):

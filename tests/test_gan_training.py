@@ -43,7 +43,12 @@ def finished(ten_sketches, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gan")
     write_autoencoder(folder / "ae.safetensors", new_autoencoder(), {})
     options = GanTrainOptions(
-        shards=str(ten_sketches), ae=folder / "ae.safetensors", run=folder / "run", threads=1, workers=0, device="cpu"
+        shards=str(ten_sketches),
+        ae=folder / "ae.safetensors",
+        run=folder / "run",
+        threads=1,
+        workers=0,
+        device="cpu",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
@@ -107,7 +112,9 @@ def test_the_refiner_learns_from_its_own_loss_alone():
     for weight in (10.0, 20.0):
         found = held_back(procedure(noise=False, reconstruction=weight))
         judge = found.networks.discriminator
-        judge.forward = lambda images, bias=next(judge.parameters()): 0 * (images.mean((1, 2, 3)) + bias.mean())
+        judge.forward = lambda images, bias=next(judge.parameters()): (
+            0 * (images.mean((1, 2, 3)) + bias.mean())
+        )
         found.step(0, [part()])
         refined.append(gradients(found.networks.refiner))
     for one, two in zip(*refined, strict=True):
@@ -131,13 +138,17 @@ def test_both_players_move_and_the_average_follows_buffers_too(number, decay):
     before = {name: values_of(getattr(net, name)) for name in ("refiner", "discriminator", "average")}
     found.step(number, [part()])
     for name in ("refiner", "discriminator"):
-        assert any((before[name][key] != value).any() for key, value in getattr(net, name).state_dict().items())
+        assert any(
+            (before[name][key] != value).any() for key, value in getattr(net, name).state_dict().items()
+        )
     now = net.refiner.state_dict()
     for key, value in net.average.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, decay * before["average"][key] + (1 - decay) * now[key])
-    assert any("running_mean" in key and (before["average"][key] != value).any()
-               for key, value in net.average.state_dict().items())
+    assert any(
+        "running_mean" in key and (before["average"][key] != value).any()
+        for key, value in net.average.state_dict().items()
+    )
 
 
 def test_noise_is_a_function_of_seed_and_position():
@@ -200,7 +211,11 @@ def files_of(run):
 
 def test_training_leaves_a_whole_model(finished):
     autoencoder, refiner, about = read_synthesizer(finished.run / "model.safetensors")
-    assert (finished.run / "grid.png").is_file() and about["steps"] == 5 and refiner.size == autoencoder.size == 64
+    assert (
+        (finished.run / "grid.png").is_file()
+        and about["steps"] == 5
+        and refiner.size == autoencoder.size == 64
+    )
     expected = new_autoencoder().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in autoencoder.state_dict().items())
     assert [r["step"] for r in read_log(finished.run / "log.jsonl") if "adversarial" in r] == [1, 2, 3, 4, 5]
@@ -209,7 +224,11 @@ def test_training_leaves_a_whole_model(finished):
 def test_resumed_ends_with_the_same_bytes(finished, options):
     train_gan(replace(options, steps=3))
     train_gan(replace(options, steps=5))
-    same = {name: data for name, data in files_of(options.run).items() if name in ("model.safetensors", "grid.png")}
+    same = {
+        name: data
+        for name, data in files_of(options.run).items()
+        if name in ("model.safetensors", "grid.png")
+    }
     expected = files_of(finished.run)
     assert same == {name: expected[name] for name in same} and len(same) == 2
 
@@ -220,7 +239,11 @@ def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path,
     options = replace(options, eval_every=2)
     train_gan(options)
     record = json.loads((options.run / "run.json").read_text())
-    found = {each["step"]: each["seen_frechet"] for each in read_log(options.run / "log.jsonl") if "seen_frechet" in each}
+    found = {
+        each["step"]: each["seen_frechet"]
+        for each in read_log(options.run / "log.jsonl")
+        if "seen_frechet" in each
+    }
     assert list(found) == [2, 4, 5] and min(found.values()) > 0
     step = min(found, key=found.get)
     assert record["best"] == {"file": "best.safetensors", "step": step, "seen_frechet": found[step]}
@@ -276,7 +299,9 @@ def test_model_files_come_back_bit_for_bit(tmp_path):
         assert (read is None) is (refiner is None)
         for module, same in ((found.autoencoder, autoencoder), (refiner, read)):
             if module is not None:
-                assert all(torch.equal(value, same.state_dict()[name]) for name, value in module.state_dict().items())
+                assert all(
+                    torch.equal(value, same.state_dict()[name]) for name, value in module.state_dict().items()
+                )
 
 
 def test_the_published_configuration():

@@ -14,8 +14,10 @@ from sketchforge.samples.photos import load_photos
 
 S = 256
 # Broad, hatched, faint at the ends, in dashes, hairlines.
-DRAWINGS = [draw(*name.split(), S) for name in ("owl marker", "street quill", "horse brush", "car broken",
-                                                "church architect")]
+DRAWINGS = [
+    draw(*name.split(), S)
+    for name in ("owl marker", "street quill", "horse brush", "car broken", "church architect")
+]
 
 
 def coloured(drawing, ink, paper):

@@ -51,7 +51,11 @@ def all_formats():
 def test_formats_that_are_not_on_the_list_are_no_images_whatever_else_pillow_can_read(all_formats):
     others = {form: data for form, data in all_formats.items() if form not in (*FORMATS, "MPO", "JPEG2000")}
     assert {"EPS", "TGA", "ICO", "PCX", "SGI"} <= set(others)
-    read = [form for form in others if form not in ("DIB", "PDF", "PALM", "BUFR", "GRIB", "HDF5") and opens(others[form])]
+    read = [
+        form
+        for form in others
+        if form not in ("DIB", "PDF", "PALM", "BUFR", "GRIB", "HDF5") and opens(others[form])
+    ]
     assert len(read) >= 8, "Pillow itself would have taken them"
     for form, data in others.items():
         with pytest.raises(ImageError) as error:
@@ -102,11 +106,15 @@ def test_a_format_whose_header_promises_gigabytes_is_refused_unread():
 
 def jpeg(width: int, height: int, **more) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(buffer, "JPEG", **more)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(
+        buffer, "JPEG", **more
+    )
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("more", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + bytes(500)}, {"dpi": (300, 300)}])
+@pytest.mark.parametrize(
+    "more", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + bytes(500)}, {"dpi": (300, 300)}]
+)
 def test_the_size_in_a_jpegs_header_is_the_one_that_is_decoded(more):
     data = jpeg(37, 21, **more)
     assert stored_size(data) == (37, 21)
@@ -120,7 +128,9 @@ def test_the_size_in_a_pngs_header_is_the_one_that_is_decoded():
     assert stored_size(png(np.zeros((21, 37), np.uint8), bilevel=False)) == (37, 21)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0" * 9, b"\x89PNG\r\n\x1a\n" + bytes(30), b"BM" * 50])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0" * 9, b"\x89PNG\r\n\x1a\n" + bytes(30), b"BM" * 50]
+)
 def test_what_has_no_such_header_has_no_size(data):
     assert stored_size(data) is None
 
@@ -137,7 +147,12 @@ def png_of(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def shards_with(folder, image=None, sketch=None, size=16, **options):
@@ -145,7 +160,13 @@ def shards_with(folder, image=None, sketch=None, size=16, **options):
     from sketchforge.shards import manifest as manifests
 
     ink = png(np.full((size, size), 255, np.uint8))
-    store(folder, [[{"key": "k", "sketches": [ink, ink], "size": (size, size)}]], ["a", "b"], size=size, **options)
+    store(
+        folder,
+        [[{"key": "k", "sketches": [ink, ink], "size": (size, size)}]],
+        ["a", "b"],
+        size=size,
+        **options,
+    )
     with tarfile.open(folder / "00000.tar") as tar:
         contents = {info.name: tar.extractfile(info).read() for info in tar}
     contents |= {"k.jpg": image or contents["k.jpg"], "k.sketch1.png": sketch or contents["k.sketch1.png"]}
@@ -166,14 +187,23 @@ def read_one(folder):
 
 
 BOMBS = {
-    "larger than the set's pictures": ({"sketch": png_of(30_000, 30_000)}, "30000 x 30000 pixels, expected 16 x 16"),
+    "larger than the set's pictures": (
+        {"sketch": png_of(30_000, 30_000)},
+        "30000 x 30000 pixels, expected 16 x 16",
+    ),
     "a hair larger": ({"sketch": png_of(16, 17)}, "16 x 17 pixels, expected 16 x 16"),
     "image too large": ({"image": jpeg(16, 17)}, "16 x 17 pixels, expected 16 x 16"),
     "a PNG for the image": ({"image": png_of(16, 16)}, "cannot be decoded"),
     "a TIFF for a sketch": ({"sketch": b"II*\0" + bytes(500)}, "cannot be decoded"),
     "another format that OpenCV reads": ({"sketch": b"P5 40000 40000 255\n"}, "cannot be decoded"),
-    "many sizes": ({"sketch": png_of(30_000, 30_000), "fit": "keep"}, "30000 x 30000 pixels, expected 16 x 16"),
-    "an image of many sizes": ({"image": b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\3" + bytes(9), "fit": "keep"}, "65535 x 65535 pixels, expected at most"),
+    "many sizes": (
+        {"sketch": png_of(30_000, 30_000), "fit": "keep"},
+        "30000 x 30000 pixels, expected 16 x 16",
+    ),
+    "an image of many sizes": (
+        {"image": b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\3" + bytes(9), "fit": "keep"},
+        "65535 x 65535 pixels, expected at most",
+    ),
 }
 
 
@@ -184,7 +214,9 @@ def test_the_trainings_reader_decodes_nothing_that_is_not_as_the_manifest_says(t
     imdecode = cv2.imdecode
 
     def watched(data, how):
-        assert bytes(data[:200]) not in [bytes(value[:200]) for value in changes.values() if isinstance(value, bytes)]
+        assert bytes(data[:200]) not in [
+            bytes(value[:200]) for value in changes.values() if isinstance(value, bytes)
+        ]
         return imdecode(data, how)
 
     def watched_by_verify(data):
@@ -196,8 +228,13 @@ def test_the_trainings_reader_decodes_nothing_that_is_not_as_the_manifest_says(t
         read_one(folder)
     assert message in str(error.value) and "\n" not in str(error.value)
     # `verify` tells it, too, and decodes it as little.
-    monkeypatch.setattr(verifying, "decode_image", lambda data, *how: decode_image(watched_by_verify(data), *how))
-    assert any(what.startswith(f"00000.tar: k.{'jpg' if 'image' in changes else 'sketch1.png'}: ") for what in verify(folder).problems)
+    monkeypatch.setattr(
+        verifying, "decode_image", lambda data, *how: decode_image(watched_by_verify(data), *how)
+    )
+    assert any(
+        what.startswith(f"00000.tar: k.{'jpg' if 'image' in changes else 'sketch1.png'}: ")
+        for what in verify(folder).problems
+    )
 
 
 def test_what_opencv_raises_is_one_line(tmp_path, monkeypatch):
@@ -231,7 +268,9 @@ def test_members_beyond_any_measure_are_not_read(tmp_path, fit):
     tracemalloc.start()
     with pytest.raises(SketchforgeError, match="3,221,225,472 bytes, expected at most"):
         read_one(folder)
-    problems = list(verify(folder).problems) if fit == "crop" else None  # it takes a digest of all of it: once will do
+    problems = (
+        list(verify(folder).problems) if fit == "crop" else None
+    )  # it takes a digest of all of it: once will do
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert problems is None or any("k.sketch1.png: too large" in what for what in problems)
@@ -267,7 +306,10 @@ TARS = {
     "GNU's long name": header(b"L", b"n" * 3 * MAX_HEADERS) + _file("a.jpg", b"x") + END,
     "GNU's long link": header(b"K", b"n" * 3 * MAX_HEADERS) + _file("a.jpg", b"x") + END,
     "one after another": header(b"x", record(b"comment", b"v")) * 3000 + _file("a.jpg", b"x") + END,
-    "all that follow": b"".join(header(b"g", record(b"k%d" % n, LONG)) + _file(f"{n}.jpg", b"x") for n in range(4)) + END,
+    "all that follow": b"".join(
+        header(b"g", record(b"k%d" % n, LONG)) + _file(f"{n}.jpg", b"x") for n in range(4)
+    )
+    + END,
 }
 
 

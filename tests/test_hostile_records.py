@@ -82,7 +82,9 @@ def sample(key):
 
 @pytest.mark.parametrize("unfinished", [0, 1])
 def test_any_manifest(tmp_path, unfinished):
-    folder = store(tmp_path / "out", [[sample("a"), sample("b")], [sample("c")]], ["x", "y"], num_shards=2 + unfinished)
+    folder = store(
+        tmp_path / "out", [[sample("a"), sample("b")], [sample("c")]], ["x", "y"], num_shards=2 + unfinished
+    )
     manifest = json.loads((folder / "manifest.json").read_text())
     page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
 
@@ -143,7 +145,12 @@ def test_any_record_of_a_training(tmp_path, monkeypatch):
         return done
 
     out = tmp_path / "m.safetensors"
-    readers = [lambda: find_model(run), lambda: export(ExportOptions(run, out, overwrite=True)), goes_on, lambda: find_material([], [run])]
+    readers = [
+        lambda: find_model(run),
+        lambda: export(ExportOptions(run, out, overwrite=True)),
+        goes_on,
+        lambda: find_material([], [run]),
+    ]
     for what, changed in variants(record):
         files.write_json(path, changed)
         for number, reader in enumerate(readers):
@@ -168,7 +175,7 @@ def test_a_record_larger_than_any_of_ours_is_refused(tmp_path, monkeypatch):
         verify(tmp_path)
 
 
-EVIL = 'a`|b\n# c <img src=x onerror=alert(1)> [click](javascript:alert(1)) **bold** ```\n| d |'
+EVIL = "a`|b\n# c <img src=x onerror=alert(1)> [click](javascript:alert(1)) **bold** ```\n| d |"
 
 
 def test_text_of_others_stays_text_in_a_model_card(tmp_path):
@@ -176,13 +183,25 @@ def test_text_of_others_stays_text_in_a_model_card(tmp_path):
     evil = tmp_path / "evil ` <b> | [x](javascript:y)"
     shutil.copytree(run, evil)
     record = json.loads((evil / "run.json").read_text())
-    (evil / "run.json").write_text(json.dumps(record | {"figures": {f"seen_{EVIL}": 1.0}, "trained_with": EVIL}))
-    _rewrite(evil / "model.safetensors", {"recipe": {EVIL: [EVIL]}, "options": {"recipe": EVIL, "seed": EVIL}, "steps": EVIL, "shards": {"count": EVIL, "digest": EVIL}})
+    (evil / "run.json").write_text(
+        json.dumps(record | {"figures": {f"seen_{EVIL}": 1.0}, "trained_with": EVIL})
+    )
+    _rewrite(
+        evil / "model.safetensors",
+        {
+            "recipe": {EVIL: [EVIL]},
+            "options": {"recipe": EVIL, "seed": EVIL},
+            "steps": EVIL,
+            "shards": {"count": EVIL, "digest": EVIL},
+        },
+    )
     _, card = export(ExportOptions(evil, tmp_path / "m.safetensors"))
     text = card.read_text(encoding="utf-8")
     assert escaped(EVIL)[:40] in text
     for markup in ("<img", "](javascript", "**bold**", "\n# c", "\n| d |"):
-        assert markup not in text.replace("\\", "\\\\").replace("\\\\<", "").replace("\\\\]", "").replace("\\\\*\\\\*", ""), markup
+        assert markup not in text.replace("\\", "\\\\").replace("\\\\<", "").replace("\\\\]", "").replace(
+            "\\\\*\\\\*", ""
+        ), markup
     table = [line for line in text.splitlines() if line.startswith("|")]
     for line in table:
         assert line.replace("\\|", "").count("|") == 3, line

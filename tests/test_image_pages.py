@@ -174,6 +174,10 @@ def test_what_chance_has_is_marked():
     table = model_figures(evaluation(own, chance), "t")
     assert drawn_bars(table) == [pytest.approx((0.5, 0.6, 0.7, 0.3), abs=2e-3)]
     (shown,) = table.rows
-    assert [cell.value for cell in shown.cells[:3]] == ["0.600", "0.300", "higher"] and shown.about == "beware"
+    assert [cell.value for cell in shown.cells[:3]] == [
+        "0.600",
+        "0.300",
+        "higher",
+    ] and shown.about == "beware"
     table = model_figures(evaluation(own), "t")
     assert drawn_bars(table) == [] and table.rows[0].cells[1].value == ""

@@ -119,9 +119,7 @@ def test_grey_folders_and_mixed_sizes(tmp_path, told):
     assert "mean darkness" in said["ink:"] and said["s"].split()[1] == "80.00"
     assert said["geometry"] == "geometry  original sizes (fit keep)"
     assert "40 x 30 (67%), 30 x 40 (33%) pixels" in capture(few, told)
-    many = [
-        {"key": f"k{number}", "size": (10 + number, 50), "sketches": [inked(0.5)]} for number in range(5)
-    ]
+    many = [{"key": f"k{number}", "size": (10 + number, 50), "sketches": [inked(0.5)]} for number in range(5)]
     text = capture(store(tmp_path / "many", [many], ["s"], fit="keep"), told)
     assert "5 sizes; width 10 to 14, median 12, height 50 to 50, median 50 pixels" in text
 

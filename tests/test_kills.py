@@ -10,9 +10,13 @@ from kills import campaign
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX signals and fork")
 def test_renderings_survive_strikes_at_random_moments(tmp_path, pytestconfig, capsys):
     trials = pytestconfig.getoption("--kills")
-    tally = campaign(make_photos(tmp_path / "in", 10), tmp_path, trials, pytestconfig.getoption("--campaign-seed"))
+    tally = campaign(
+        make_photos(tmp_path / "in", 10), tmp_path, trials, pytestconfig.getoption("--campaign-seed")
+    )
     assert tally.trials == trials
     assert min(tally.strikes.values()) > 0 and 2 * tally.strikes.total() > tally.too_late
     assert tally.kept > 0, "some strikes came after a shard was finished"
     with capsys.disabled():
-        print(f"\n{trials} renderings: {dict(tally.strikes)} strikes, {tally.too_late} too late; all completed")
+        print(
+            f"\n{trials} renderings: {dict(tally.strikes)} strikes, {tally.too_late} too late; all completed"
+        )

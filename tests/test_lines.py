@@ -417,9 +417,7 @@ def test_an_auc_is_the_mean_over_runs_and_its_interval_that_of_the_mean(monkeypa
         for one in patches:
             one[:, 0] = rng.integers(20, 90, 5)  # line pixels
         sets.append(Measured([f"{shift}-{number}" for number in range(images)], patches=patches))
-    flat = [
-        (np.concatenate(one.patches), [photo for photo in one.photos for _ in range(5)]) for one in sets
-    ]
+    flat = [(np.concatenate(one.patches), [photo for photo in one.photos for _ in range(5)]) for one in sets]
     monkeypatch.setattr("sketchforge.metrics.figures.RESAMPLINGS", 100)
     seeds = [derive_seed(3, "two-sample test", run) for run in range(5)]
     runs = [two_sample_test(*flat[0], *flat[1], seed) for seed in seeds]

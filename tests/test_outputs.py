@@ -171,7 +171,15 @@ def test_no_option_that_throws_something_away_is_ever_proposed(capsys):
         names = {option for parameter in command.params for option in parameter.opts}
         if not names & {*DESTRUCTIVE}:
             continue
-        for typo in ("--verbose", "--over", "--overwrit", "--overwrites", "--force", "--fresh", "--owerwrite"):
+        for typo in (
+            "--verbose",
+            "--over",
+            "--overwrit",
+            "--overwrites",
+            "--force",
+            "--fresh",
+            "--owerwrite",
+        ):
             assert run([*path, typo]) == 2
             told = capsys.readouterr().err
             assert "No such option" in told and "--overwrite" not in told.partition("id you mean")[2], told
@@ -194,7 +202,9 @@ def test_no_link_that_was_planted_is_followed(tmp_path):
     for _ in range(3):
         with appearing(out / "a.json") as file:
             file.write(b"{}")
-            (partial,) = (path for path in out.iterdir() if re.fullmatch(r"\.a\.json\.[0-9a-f]{16}\.part", path.name))
+            (partial,) = (
+                path for path in out.iterdir() if re.fullmatch(r"\.a\.json\.[0-9a-f]{16}\.part", path.name)
+            )
             assert stat.S_ISREG(partial.lstat().st_mode)
             names.add(partial.name)
     assert len(names) == 3 and theirs.read_text() == "precious"

@@ -33,7 +33,9 @@ def white(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 255, np.uint8)
 
 
-def drawn(key: int, image: np.ndarray, size: int, augment: PairAugmentation = PairAugmentation()) -> PairDraws:
+def drawn(
+    key: int, image: np.ndarray, size: int, augment: PairAugmentation = PairAugmentation()
+) -> PairDraws:
     return draw_pairs(0, [key], *image.shape[:2], size, augment)
 
 
@@ -42,7 +44,9 @@ def style_view(image: np.ndarray, size: int, key: int) -> np.ndarray:
     return pictures.style_view(image, size, draws.shrunk[0], draws.view[0])
 
 
-def sketch_variant(sketch: np.ndarray, key: int, augment: PairAugmentation = PairAugmentation()) -> np.ndarray:
+def sketch_variant(
+    sketch: np.ndarray, key: int, augment: PairAugmentation = PairAugmentation()
+) -> np.ndarray:
     draws = drawn(key, sketch, sketch.shape[0], augment)
     return pictures.sketch_variant(sketch, draws.boldness[0], draws.erased[0])
 
@@ -298,7 +302,9 @@ def test_on_the_device_pairs_do_not_depend_on_the_batch():
              "variant": torch.from_numpy(images[..., 1].copy()), "position": torch.arange(10, 14)}  # fmt: skip
     together = PairBatches(16, 0)(batch, torch.device("cpu"))
     for row in range(4):
-        alone = PairBatches(16, 0)({name: value[row : row + 1] for name, value in batch.items()}, torch.device("cpu"))
+        alone = PairBatches(16, 0)(
+            {name: value[row : row + 1] for name, value in batch.items()}, torch.device("cpu")
+        )
         for name, value in alone.items():
             torch.testing.assert_close(value[0], together[name][row], rtol=0, atol=1.01 / 127.5)
 

@@ -40,8 +40,14 @@ def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
     for name, value in one.items():
         if value.is_floating_point() and "running" not in name:  # a rank has only its own part's statistics
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
-    logs = [[each["reconstruction"] for each in read_log(tmp_path / run / "log.jsonl") if "reconstruction" in each]
-            for run in ("two", "one")]
+    logs = [
+        [
+            each["reconstruction"]
+            for each in read_log(tmp_path / run / "log.jsonl")
+            if "reconstruction" in each
+        ]
+        for run in ("two", "one")
+    ]
     torch.testing.assert_close(*map(torch.tensor, logs), rtol=1e-4, atol=1e-5)
 
 

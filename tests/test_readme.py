@@ -61,7 +61,9 @@ def test_readme_shows_the_users_commands():
 
 def test_every_command_is_described():
     """In the README or in a document beside it."""
-    documents = README + "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+    documents = README + "".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))
+    )
     described = [name for name in COMMANDS if f"`{name}" in documents or f"`sketchforge {name}" in documents]
     assert described == list(COMMANDS)
 
@@ -84,7 +86,11 @@ def test_commands_as_typed(newcomer, monkeypatch):
 
 
 def test_pictures_that_the_documents_show_exist():
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "sketchforge").rglob("*.md")]:
+    for document in [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "sketchforge").rglob("*.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -187,7 +187,9 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
     def nothing(images):
         return torch.full((len(images), 2, 1, 48, 48), torch.nan)
 
-    monkeypatch.setattr(Shades, "draw", lambda self, pixels: drawn_on(torch.device("cpu"), nothing, pixels, "tom"))
+    monkeypatch.setattr(
+        Shades, "draw", lambda self, pixels: drawn_on(torch.device("cpu"), nothing, pixels, "tom")
+    )
     with pytest.raises(SketchforgeError, match="not numbers"):
         render_again(rendered, tmp_path / "out", method="tom")
     assert list(contents(tmp_path / "out")) == ["manifest.json"]
@@ -195,14 +197,22 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
 
 @pytest.mark.parametrize(
     ("method", "device", "workers", "expected"),
-    [("canny", "cpu", 0, 6), ("tom", "cpu", 0, 3), ("tom", "cuda:0", 0, 6), ("tom", "cpu", 5, 5), ("tom", "cpu", 12, 10)],
+    [
+        ("canny", "cpu", 0, 6),
+        ("tom", "cpu", 0, 3),
+        ("tom", "cuda:0", 0, 6),
+        ("tom", "cpu", 5, 5),
+        ("tom", "cpu", 12, 10),
+    ],
 )
 def test_networks_on_the_cpu_share_its_cores_with_the_workers(
     photos, tmp_path, monkeypatch, method, device, workers, expected
 ):
     monkeypatch.setattr(render_plan, "usable_cores", lambda: 6)
     plan = plan_render(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
-    plan = replace(plan, options=replace(plan.options, method=method), ready=replace(plan.ready, device=device))
+    plan = replace(
+        plan, options=replace(plan.options, method=method), ready=replace(plan.ready, device=device)
+    )
     assert plan.num_workers == expected
 
 
@@ -214,7 +224,10 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     monkeypatch.setattr(pipeline, "_record", lambda image, prepared: SimpleNamespace())
     monkeypatch.setattr(pipeline, "replace", lambda record, **values: values["seconds"]["draw"])
     monkeypatch.setattr(pipeline, "_about", lambda *_: {})
-    pool, prepared = SimpleNamespace(submit=lambda *_: None), SimpleNamespace(jpeg=b"", caption=None, seconds=0.0)
+    pool, prepared = (
+        SimpleNamespace(submit=lambda *_: None),
+        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0),
+    )
     lot = [(None, prepared)] * 3
     spent = []
     for seconds, _ in pipeline._sent_off((lot, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool):

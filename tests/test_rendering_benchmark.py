@@ -18,7 +18,9 @@ from sketchforge.options import RenderOptions
 @pytest.fixture
 def options(tmp_path):
     photos = growth.store_photos(tmp_path / "photos", 2)
-    return RenderOptions(tmp_path / "unused", photos, tom="builtin", checkpoints=2, size=32, threads=1, workers=1)
+    return RenderOptions(
+        tmp_path / "unused", photos, tom="builtin", checkpoints=2, size=32, threads=1, workers=1
+    )
 
 
 @pytest.mark.parametrize("part", ["decode", "draw", "encode"])
@@ -31,7 +33,15 @@ def test_a_rendering_is_measured_in_its_own_process(options, tmp_path):
 
 
 def test_ratios_by_hand():
-    one = {"authors": 20.0, "hed": 0.5, "decode": 0.01, "draw": 0.16, "encode": 0.02, "render": 0.2, "canny": 0.05}
+    one = {
+        "authors": 20.0,
+        "hed": 0.5,
+        "decode": 0.01,
+        "draw": 0.16,
+        "encode": 0.02,
+        "render": 0.2,
+        "canny": 0.05,
+    }
     two = one | {"render": 0.4, "hed": 0.4}
     found = rendering.summary([one, two, one])
     assert found["seconds_an_image"]["render"] == 0.2

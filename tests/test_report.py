@@ -286,7 +286,13 @@ def test_pictures_of_an_earlier_report_go_and_nothing_else(tmp_path):
 
 def test_pictures_are_replaced(place, tmp_path):
     given = {"shards": (place / "out-canny",), "models": (place / "runs" / "ae",)}
-    quick = {"samples": 2, "sketches": 1} | {"features": (), "encoders": (), "threads": 1, "workers": 1, "device": "cpu"}
+    quick = {"samples": 2, "sketches": 1} | {
+        "features": (),
+        "encoders": (),
+        "threads": 1,
+        "workers": 1,
+        "device": "cpu",
+    }
     report = make_report(EvalReportOptions(**given, **quick, markdown=tmp_path / "a b.md"))
     write_report(report)
     first = contents(tmp_path)

@@ -8,7 +8,8 @@ from sketchforge.resampling import resize_weights
 
 
 @pytest.mark.parametrize(
-    ("length", "target"), [(64, 64), (64, 70), (64, 128), (64, 32), (64, 33), (64, 1), (7, 50), (2, 9), (1, 5), (1, 1)]
+    ("length", "target"),
+    [(64, 64), (64, 70), (64, 128), (64, 32), (64, 33), (64, 1), (7, 50), (2, 9), (1, 5), (1, 1)],
 )
 def test_it_is_what_cv2_does(length, target):
     picture = np.random.default_rng(length).integers(0, 256, (length, length, 3), np.uint8)

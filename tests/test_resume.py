@@ -113,7 +113,10 @@ def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_pat
     summary = render(options)
     assert summary.num_images < 6 and summary.num_kept == 1
     after = contents(options.shards)
-    assert {name[:5] for name in after if after[name] != before[name]} == {"manif", f"{next(iter(changed)):05d}"}
+    assert {name[:5] for name in after if after[name] != before[name]} == {
+        "manif",
+        f"{next(iter(changed)):05d}",
+    }
     assert render_again(options, tmp_path / "fresh") == after
 
 

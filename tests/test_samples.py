@@ -70,8 +70,11 @@ def test_drawings_are_dark_lines_on_white_paper(drawings):
         assert picture.min() < 60, key
         share = float(np.mean(picture < 128))
         assert INK_SHARE[0] <= share <= INK_SHARE[1], (key, share)
-        corners = [picture[rows, columns] for rows in (slice(0, 12), slice(-12, None))
-                   for columns in (slice(0, 12), slice(-12, None))]
+        corners = [
+            picture[rows, columns]
+            for rows in (slice(0, 12), slice(-12, None))
+            for columns in (slice(0, 12), slice(-12, None))
+        ]
         assert np.median([corner.mean() for corner in corners]) > 200, key
 
 
@@ -127,13 +130,16 @@ def test_nib_makes_width_depend_on_direction():
 def test_every_two_pens_draw_visibly_different_pictures():
     angle = np.linspace(0, 6 * np.pi, 200)
     spiral = np.stack([0.5 + angle / 50 * np.cos(angle), 0.5 + angle / 50 * np.sin(angle)], axis=1)
-    rays = [Stroke(np.array([[0.5, 0.5], [0.5 + 0.45 * np.cos(a), 0.5 + 0.45 * np.sin(a)]]), weight)
-            for a, weight in ((0.3, 0.5), (1.4, 1.0), (2.6, 1.4), (4.0, 0.6), (5.2, 0.9))]
+    rays = [
+        Stroke(np.array([[0.5, 0.5], [0.5 + 0.45 * np.cos(a), 0.5 + 0.45 * np.sin(a)]]), weight)
+        for a, weight in ((0.3, 0.5), (1.4, 1.0), (2.6, 1.4), (4.0, 0.6), (5.2, 0.9))
+    ]
     strokes = [Stroke(spiral), *rays]
-    pictures = {pen: 255 - render(strokes, PEN_TABLE[pen], 256, np.random.default_rng(0)).astype(int)
-                for pen in PENS}
+    pictures = {
+        pen: 255 - render(strokes, PEN_TABLE[pen], 256, np.random.default_rng(0)).astype(int) for pen in PENS
+    }
     for i, a in enumerate(PENS):
-        for b in PENS[i + 1:]:
+        for b in PENS[i + 1 :]:
             difference = np.abs(pictures[a] - pictures[b]).sum() / (pictures[a].sum() + pictures[b].sum())
             assert difference > 0.1, (a, b, difference)
 

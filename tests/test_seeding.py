@@ -35,7 +35,9 @@ def test_chosen_without_repetition_each_as_likely_in_each_place():
     assert abs(counts - 1000).max() < 5 * np.sqrt(1000 * 0.8)
 
 
-@pytest.mark.parametrize(("count", "number", "expected"), [(3, 3, 3), (5, 3, 3), (0, 3, 0), (2, 0, 0), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("count", "number", "expected"), [(3, 3, 3), (5, 3, 3), (0, 3, 0), (2, 0, 0), (1, 1, 1)]
+)
 def test_no_more_than_there_are(count, number, expected):
     found = chosen(count, number, 7, "test")
     assert len(found) == expected and set(found) <= set(range(number)) and len(set(found)) == expected

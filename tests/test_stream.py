@@ -128,7 +128,9 @@ def test_only_what_is_wanted_is_read_and_decoded(folder, monkeypatch):
     opened = data._open[data.order[0][0]]
     monkeypatch.setattr(opened, "_file", Spy(opened._file))
     imdecode = cv2.imdecode
-    monkeypatch.setattr(shard_set.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how))
+    monkeypatch.setattr(
+        shard_set.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how)
+    )
     data[0]
     read = [members[span].split(".", 1)[1] for span in spans]
     assert read[0] == "jpg" and len(read) == len(set(read)) == len(decoded) == 3
@@ -420,7 +422,10 @@ DAMAGES = {
     "empty": (of_first("jpg", lambda data: b""), "00000.tar: k00.jpg: cannot be decoded"),
     "garbage": (of_first("sketch0.png", lambda data: b"garbage" * 20), "k00.sketch0.png: cannot be decoded"),
     "other size": (of_first("jpg", lambda data: JPEG), "00000.tar: k00.jpg: 9 x 9 pixels, expected 16 x 16"),
-    "small sketch": (of_first("sketch2.png", lambda data: PNG), "k00.sketch2.png: 8 x 9 pixels, expected 16 x 16"),
+    "small sketch": (
+        of_first("sketch2.png", lambda data: PNG),
+        "k00.sketch2.png: 8 x 9 pixels, expected 16 x 16",
+    ),
 }
 
 
@@ -634,7 +639,9 @@ def test_pairs_made_on_the_device_are_those_that_workers_make(folder):
     ):
         assert one.keys() == other.keys()
         for name, value in one.items():
-            assert (value.dtype, value.shape) == (other[name].dtype, other[name].shape) and other[name].is_contiguous()
+            assert (value.dtype, value.shape) == (other[name].dtype, other[name].shape) and other[
+                name
+            ].is_contiguous()
             torch.testing.assert_close(other[name], value, rtol=0, atol=1.01 / 127.5)
 
 

@@ -94,7 +94,9 @@ def test_a_picture_depends_on_nothing_else_in_the_list(model):
 def test_on_a_cpu_pictures_are_made_one_by_one(model, monkeypatch):
     """Rounding to 255 levels hides what batches do to sums, as a rule: so count."""
     sizes, whole = [], model.synthesize_tensors
-    monkeypatch.setattr(model, "synthesize_tensors", lambda *given: sizes.append(len(given[0])) or whole(*given))
+    monkeypatch.setattr(
+        model, "synthesize_tensors", lambda *given: sizes.append(len(given[0])) or whole(*given)
+    )
     model.synthesize(DRAWINGS, STYLES)
     model.synthesize(DRAWINGS, STYLES, batch_size=3)
     assert sizes == [1, 1, 1, 1, 3, 1]

@@ -10,7 +10,9 @@ from sketchforge.tar_headers import BLOCK, members
 FILES = {"a.jpg": b"x" * 700, "a.json": b"", "b.jpg": b"y" * 512, "d/c.txt": b"z"}
 
 
-def tar_of(files: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, odd: tarfile.TarInfo | None = None) -> bytes:
+def tar_of(
+    files: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, odd: tarfile.TarInfo | None = None
+) -> bytes:
     """A tar of `files`, with `odd` before the last of them."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:

@@ -85,7 +85,9 @@ def test_the_shards_read_back_with_captions_in_webdataset(tmp_path):
     render(options)
     urls = sorted(str(path) for path in options.shards.glob("*.tar"))
     samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
-    assert [sample["txt"] for sample in samples] == [f"a picture of {place} things" for place in (0, 1, 2)] * 2
+    assert [sample["txt"] for sample in samples] == [
+        f"a picture of {place} things" for place in (0, 1, 2)
+    ] * 2
 
 
 def test_gzipped_tars_give_the_same_bytes(tmp_path):
@@ -108,7 +110,9 @@ def test_gzipped_tars_give_the_same_bytes(tmp_path):
 
 
 def test_rendered_shards_can_be_rendered_again_under_the_same_keys(rendered, tmp_path):
-    options = dataclasses.replace(rendered, images=f"{rendered.shards}/*.tar", shards=tmp_path / "out", canny_blur=1.0)
+    options = dataclasses.replace(
+        rendered, images=f"{rendered.shards}/*.tar", shards=tmp_path / "out", canny_blur=1.0
+    )
     render(options)
     keys = {name.split(".")[0] for name in members(rendered.shards)}
     assert {name.split(".")[0] for name in members(options.shards)} == keys
@@ -136,6 +140,7 @@ def test_captions_and_metadata_beside_files(tmp_path):
 def test_odd_members_are_passed_over(tmp_path):
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as tar:
+
         def add(name, data=b"", **more):
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -164,13 +169,19 @@ def test_odd_members_are_passed_over(tmp_path):
     assert all(set(image.key) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-") for image in images)
     before = sorted(tmp_path.parent.rglob("*"))
     render(options_for(path, tmp_path / "out"))
-    outside = [found for found in sorted(tmp_path.parent.rglob("*")) if tmp_path / "out" not in (found, *found.parents)]
+    outside = [
+        found
+        for found in sorted(tmp_path.parent.rglob("*"))
+        if tmp_path / "out" not in (found, *found.parents)
+    ]
     assert outside == before, "nothing is unpacked to disk"
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_damaged_tar_gives_what_can_be_read_and_is_counted(tmp_path, packed):
-    whole = write_tar(tmp_path / "x.tar", [(f"k{number}.jpg", jpeg(number)) for number in range(4)]).read_bytes()
+    whole = write_tar(
+        tmp_path / "x.tar", [(f"k{number}.jpg", jpeg(number)) for number in range(4)]
+    ).read_bytes()
     ending = "tar.gz" if packed else "tar"
     damages = {
         "in data": whole[: 3 * 512 + len(whole) // 2],
@@ -182,7 +193,11 @@ def test_a_damaged_tar_gives_what_can_be_read_and_is_counted(tmp_path, packed):
         path.write_bytes(gzip.compress(data) if packed else data)
         images = find_images(path)
         keys = [image.key for image in images]
-        assert keys[: 1] == ["k0"] and 2 <= len(keys) <= 4 and keys[-1].startswith(f"{name.replace(' ', '_')}_tar")
+        assert (
+            keys[:1] == ["k0"]
+            and 2 <= len(keys) <= 4
+            and keys[-1].startswith(f"{name.replace(' ', '_')}_tar")
+        )
         assert [image.read() for image in images[:-1]] == [jpeg(number) for number in range(len(keys) - 1)]
         with pytest.raises(ImageError) as error:
             images[-1].read()
@@ -212,7 +227,12 @@ def test_lists_and_patterns_of_images(tmp_path):
     assert [image.source for image in images] == ["in/p002.png", "in/more/p003.jpg", "in/p000.jpg"]
     assert images[2].read() == (folder / "p000.jpg").read_bytes()
     assert [image.key for image in find_images(f"{folder}/p*.jpg")] == ["p000", "p001", "p004"]
-    assert [image.key for image in find_images(f"{folder}/**/*.jpg")] == ["more__p003", "p000", "p001", "p004"]
+    assert [image.key for image in find_images(f"{folder}/**/*.jpg")] == [
+        "more__p003",
+        "p000",
+        "p001",
+        "p004",
+    ]
     assert [image.key for image in find_images(folder / "p001.jpg")] == ["p001"]
 
 

@@ -61,7 +61,9 @@ def test_a_second_render_into_the_same_folder_is_refused(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out")
     options.shards.mkdir()
     with locked(options.shards / FOLDER_LOCK):
-        with pytest.raises(SketchforgeError, match=f"another `sketchforge render` is at work there .process {os.getpid()}"):
+        with pytest.raises(
+            SketchforgeError, match=f"another `sketchforge render` is at work there .process {os.getpid()}"
+        ):
             render(options)
         with pytest.raises(SketchforgeError, match="another"):
             render(dataclasses.replace(options, num_tasks=2))
@@ -110,7 +112,9 @@ def test_locks_exclude_even_while_their_files_come_and_go(tmp_path):
 def test_failed_images_are_tried_again_on_request(rendered, tmp_path):
     folder = make_photos(tmp_path / "in", 9)
     whole = (folder / "p000.jpg").read_bytes()
-    (folder / "p000.jpg").write_bytes(bytes(len(whole)))  # the same size: nothing tells that it has been mended
+    (folder / "p000.jpg").write_bytes(
+        bytes(len(whole))
+    )  # the same size: nothing tells that it has been mended
     options = dataclasses.replace(rendered, images=folder, shards=tmp_path / "out")
     assert render(options).outcomes == {"ok": 8, "not an image": 1}
     (folder / "p000.jpg").write_bytes(whole)

@@ -45,8 +45,12 @@ def test_phases_are_the_convolution_of_the_large_map(height, width, mode):
 @pytest.mark.parametrize("size", [(7, 6), (9, 13), (6, 7)])
 def test_sizes_that_are_not_twice_as_large(size):
     small, weight = maps(1, 3, 3, 3), maps(2, 3, 3, 3, seed=1)
-    found = UpsampledConvolution(weight).add_to(last(torch.zeros(1, 2, size[0] + 2, size[1] + 2)), bordered(small))
-    assert torch.allclose(without_border(found), enlarged_convolution(small, weight, size, "replicate"), atol=1e-5)
+    found = UpsampledConvolution(weight).add_to(
+        last(torch.zeros(1, 2, size[0] + 2, size[1] + 2)), bordered(small)
+    )
+    assert torch.allclose(
+        without_border(found), enlarged_convolution(small, weight, size, "replicate"), atol=1e-5
+    )
 
 
 def test_kernels_of_the_phases_by_hand():
@@ -70,7 +74,9 @@ def test_the_border_repeats_the_outermost_pixels(height, width):
 def test_convolution_to_one_channel(height, width):
     x, weight, bias = maps(2, 3, height + 2, width + 2), maps(1, 3, 3, 3, seed=1), maps(1, seed=2)
     for stored in (x, last(x)):
-        assert torch.allclose(one_channel_convolution(stored, weight, bias), F.conv2d(x, weight, bias), atol=1e-5)
+        assert torch.allclose(
+            one_channel_convolution(stored, weight, bias), F.conv2d(x, weight, bias), atol=1e-5
+        )
 
 
 def lean() -> LeanGenerator:
@@ -98,7 +104,9 @@ def test_a_lean_generator_draws_the_same(height, width):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("height, width, pixels", [(32, 32, 64), (24, 40, 1), (40, 24, 24 * 7), (32, 32, 32 * 31)])
+@pytest.mark.parametrize(
+    "height, width, pixels", [(32, 32, 64), (24, 40, 1), (40, 24, 24 * 7), (32, 32, 32 * 31)]
+)
 def test_strips_are_the_whole(height, width, pixels, monkeypatch):
     """Of two rows, of six, of all but the last two."""
     generator, seen = lean(), features(height, width, 1)
@@ -115,7 +123,9 @@ def test_strips_are_the_whole(height, width, pixels, monkeypatch):
 @torch.no_grad()
 def test_flat_and_faint_taps_are_drawn_the_same():
     generator, seen = lean(), features(16, 16, 1)
-    seen = {tap: x.mean() + factor * x for factor, (tap, x) in zip((0.0, 1e-4, 1.0), seen.items(), strict=True)}
+    seen = {
+        tap: x.mean() + factor * x for factor, (tap, x) in zip((0.0, 1e-4, 1.0), seen.items(), strict=True)
+    }
     drawing = ready_to_draw(generator)
     assert torch.allclose(drawing(drawing.prepare(seen)), generator(generator.prepare(seen)), atol=1e-5)
 

@@ -155,7 +155,9 @@ def test_newer_run_is_refused(own_run):
 
 
 def test_render_with_tom_gives_the_same_bytes_for_any_number_of_workers_and_threads(run, photos, tmp_path):
-    options = RenderOptions(tmp_path / "a", photos, tom=run, checkpoints=4, size=64, samples_per_shard=4, threads=1)
+    options = RenderOptions(
+        tmp_path / "a", photos, tom=run, checkpoints=4, size=64, samples_per_shard=4, threads=1
+    )
     render(replace(options, workers=1))
     render(replace(options, shards=tmp_path / "b", workers=2, threads=3, batch_size=3, device="cpu"))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -188,7 +190,9 @@ def test_bfloat16_draws_nearly_the_same():
 
 
 def test_precision_is_part_of_what_a_folder_was_drawn_with(run, photos, tmp_path):
-    options = RenderOptions(tmp_path / "out", photos, tom=run, checkpoints=1, size=32, threads=1, workers=1, limit=1)
+    options = RenderOptions(
+        tmp_path / "out", photos, tom=run, checkpoints=1, size=32, threads=1, workers=1, limit=1
+    )
     render(options)
     with pytest.raises(UsageError, match="precision"):
         render(replace(options, precision="bfloat16"))

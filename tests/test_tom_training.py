@@ -33,7 +33,10 @@ WORDS = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device 
 
 @cache
 def some_drawings(size):
-    return [draw(*key.rsplit("-", 1), size) for key in ("woman-quill", "woman-brush", "bearded-man-calligraphic", "child-cartoon")]
+    return [
+        draw(*key.rsplit("-", 1), size)
+        for key in ("woman-quill", "woman-brush", "bearded-man-calligraphic", "child-cartoon")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,9 @@ def photo_readers(count):
 
 
 def drawing_readers(count):
-    return [lambda picture=picture: np.repeat(picture[..., None], 3, 2) for picture in some_drawings(96)[:count]]
+    return [
+        lambda picture=picture: np.repeat(picture[..., None], 3, 2) for picture in some_drawings(96)[:count]
+    ]
 
 
 def files_of(run: Path) -> dict[str, bytes]:
@@ -186,12 +191,13 @@ def test_snapshots_are_the_average_of_the_last_steps(encoder, tiny):
         assert torch.allclose(mean, p, atol=1e-6) and not p.requires_grad
 
 
-
 def test_run_folder(finished):
     record = json.loads((finished / "run.json").read_text())
     assert (record["format"], record["version"]) == ("sketchforge-tom-run", 1)
     assert len(record["snapshots"]) == 3
-    assert sorted(path.name for path in (finished / "snapshots").iterdir()) == [f"0{n}.safetensors" for n in range(3)]
+    assert sorted(path.name for path in (finished / "snapshots").iterdir()) == [
+        f"0{n}.safetensors" for n in range(3)
+    ]
     for number, entry in enumerate(record["snapshots"]):
         _, about = read_snapshot(snapshot_path(finished, number))
         assert about["options"] == record["options"] and about["encoder"] == record["encoder"]
@@ -200,7 +206,9 @@ def test_run_folder(finished):
     assert [f"tom-{step}" for step in selection["chosen"]] == [each["style"] for each in record["snapshots"]]
     difference = np.array(selection["difference"])
     assert np.allclose(difference, difference.T, atol=1e-6) and (np.diag(difference) == 0).all()
-    assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "loss_d" in entry] == list(range(1, 13))
+    assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "loss_d" in entry] == list(
+        range(1, 13)
+    )
     assert not list(finished.rglob("*.part")) and not (finished / "state.pt").exists()
 
 
@@ -211,7 +219,10 @@ def test_same_command_twice_same_bytes(finished, tmp_path, tiny):
 
 def test_another_seed_another_result(finished, tmp_path, tiny):
     train_tom(replace(tiny, run=tmp_path / "run", seed=1))
-    assert files_of(tmp_path / "run")["snapshots/00.safetensors"] != files_of(finished)["snapshots/00.safetensors"]
+    assert (
+        files_of(tmp_path / "run")["snapshots/00.safetensors"]
+        != files_of(finished)["snapshots/00.safetensors"]
+    )
 
 
 @pytest.mark.parametrize("stops", [[1], [5, 9], [12]])
@@ -254,7 +265,9 @@ def test_finished_run_is_left_alone(finished, tiny):
     assert files_of(finished) == before
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go_on(finished, tmp_path, monkeypatch, tiny):
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go_on(
+    finished, tmp_path, monkeypatch, tiny
+):
     monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
     options = replace(tiny, run=tmp_path / "run")
     seen, original = [], Tom.step
@@ -399,7 +412,10 @@ def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code, t
     process.send_signal(sent)
     errors = process.wait().stderr
     assert process.returncode == code, errors
-    assert f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again" in errors
+    assert (
+        f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again"
+        in errors
+    )
     assert "Traceback" not in errors and not list(run.rglob("*.part"))
     train_tom(replace(tiny, run=run))
     assert files_of(run) == files_of(finished)

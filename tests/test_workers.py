@@ -110,7 +110,9 @@ def test_what_a_function_raises_comes_through():
 
 def test_only_the_task_that_kills_its_process_is_lost():
     with worker_pool(2, 60) as pool:
-        tasks = [pool.submit(os._exit, 3) if number == 2 else pool.submit(abs, -number) for number in range(6)]
+        tasks = [
+            pool.submit(os._exit, 3) if number == 2 else pool.submit(abs, -number) for number in range(6)
+        ]
         for number, task in enumerate(tasks):
             if number == 2:
                 with pytest.raises(WorkerLost) as lost:

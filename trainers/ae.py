@@ -128,7 +128,9 @@ class AutoEncoding:
         """The objectives of Eq. 12 that have a weight, unweighted, of a part of a batch."""
         net, recipe = self.networks, self.recipe
         image, sketch = part["image"], part["sketch"]
-        others = self._others(part["index"], generator) if recipe.style_triplet or recipe.content_triplet else None
+        others = (
+            self._others(part["index"], generator) if recipe.style_triplet or recipe.content_triplet else None
+        )
         views = recipe.style_triplet or recipe.style_class
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             # One pass for an image and its view: half the calls, and batches twice as large to be normalised by.

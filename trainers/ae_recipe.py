@@ -50,13 +50,22 @@ class AeRecipe:
 
     def record(self) -> dict[str, Any]:
         """As JSON gives it back: lists in place of tuples."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
 
 RECIPES = {
     # For the built-in samples or a first look at one's own, in minutes on two cores.
     "demo": AeRecipe(
-        size=64, steps=400, batch_size=8, width=0.25, style_dim=128, rate=1e-3, later_rate=1e-3, average_decay=0.98
+        size=64,
+        steps=400,
+        batch_size=8,
+        width=0.25,
+        style_dim=128,
+        rate=1e-3,
+        later_rate=1e-3,
+        average_decay=0.98,
     ),
     # As published: 1024 pixels, batches of 16, 100,000 steps, on one large GPU or several.
     "paper": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),

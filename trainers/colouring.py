@@ -14,10 +14,15 @@ import numpy as np
 SMALLEST_PIECE = 20  # pixels of a photo that texture is made from
 SHADING_SCALE = 24  # pixels: what varies more slowly is shading
 LARGEST_GAP = 5  # pixels: wider gaps in a line let two regions be one
-PATTERN_SCALES = (2.5, 12.0)  # pixels: deviation of the blur that makes a pattern of noise; coarser than texture
+PATTERN_SCALES = (
+    2.5,
+    12.0,
+)  # pixels: deviation of the blur that makes a pattern of noise; coarser than texture
 
 
-def coloured(drawing: np.ndarray, photos: np.ndarray, contrast: float, draw: np.random.Generator) -> np.ndarray:
+def coloured(
+    drawing: np.ndarray, photos: np.ndarray, contrast: float, draw: np.random.Generator
+) -> np.ndarray:
     """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB picture of the same layout.
 
     contrast: grey levels between the two tones of a pattern, at most; 0: no patterns.
@@ -97,7 +102,9 @@ def _regions(ink: np.ndarray, gap: int) -> np.ndarray:
     """int H×W: the number of the region each pixel is in; ink belongs to the nearest one."""
     closed = (ink > 0.5).astype(np.uint8)
     if gap > 1:
-        closed = cv2.morphologyEx(closed, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap)))
+        closed = cv2.morphologyEx(
+            closed, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
+        )
     if closed.all():
         return np.zeros(ink.shape, np.int32)
     _, nearest = cv2.distanceTransformWithLabels(closed, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)

@@ -107,7 +107,9 @@ class Refining:
         average_into(net.average, net.refiner, min(self.recipe.average_decay, (number + 1) / (number + 10)))
         return self.ranks.mean(sums)
 
-    def _part(self, number: int, part: Mapping[str, Tensor], draw: torch.Generator, count: int) -> dict[str, float]:
+    def _part(
+        self, number: int, part: Mapping[str, Tensor], draw: torch.Generator, count: int
+    ) -> dict[str, float]:
         """Add the gradients of one part of `count`."""
         net, recipe, real = self.networks, self.recipe, part["image"]
         noise = None

@@ -28,11 +28,15 @@ class GanRecipe:
     rate: float = 2e-4
     discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    average_decay: float = 0.999  # of the moving average of G2's weights and buffers, at most; see `Refining.step`
+    average_decay: float = (
+        0.999  # of the moving average of G2's weights and buffers, at most; see `Refining.step`
+    )
 
     def record(self) -> dict[str, Any]:
         """As JSON gives it back: lists in place of tuples."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
 
 RECIPES = {

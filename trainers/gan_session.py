@@ -44,7 +44,9 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
             f"{autoencoder.size}, or train another with `sketchforge ae-train --size {recipe.size}`"
         )
     parts = {"autoencoder": digest_of(autoencoder.state_dict())}
-    return GanPlan(plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual), parts=parts), autoencoder)
+    return GanPlan(
+        plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual), parts=parts), autoencoder
+    )
 
 
 def train_gan(options: GanTrainOptions, progress: TrainProgress | None = None) -> Path:

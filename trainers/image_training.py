@@ -1,12 +1,12 @@
 """One run of an image model in its folder, auto-encoder or GAN: begin or resume, log, save, leave model and picture.
 
-    run.json              format, version, options, recipe, digests of the shards and of those held out; once
-                          finished: the last figures
-    model.safetensors     the averaged weights, self-contained
-    grid.png              sketches × styles, drawn out by the model
-    best.safetensors      with --eval-every: of the step with the lowest figure
-    previews/, log.jsonl, tensorboard/
-    state.pt              all that training needs to go on, also to more --steps than it has done
+run.json              format, version, options, recipe, digests of the shards and of those held out; once
+                      finished: the last figures
+model.safetensors     the averaged weights, self-contained
+grid.png              sketches × styles, drawn out by the model
+best.safetensors      with --eval-every: of the step with the lowest figure
+previews/, log.jsonl, tensorboard/
+state.pt              all that training needs to go on, also to more --steps than it has done
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ RUN_VERSION = 1
 MODEL_FILE, GRID_FILE = "model.safetensors", "grid.png"
 NUM_PREVIEWS = 10  # over the whole run
 NUM_SKETCHES = 2  # of an image that a step needs: one to draw out, another to compare it with (Eq. 10)
-PERCEPTUAL_TAPS = ("relu1_2", "relu2_2", "relu3_2")  # of the frozen encoder: colour and texture more than objects
+PERCEPTUAL_TAPS = (
+    "relu1_2",
+    "relu2_2",
+    "relu3_2",
+)  # of the frozen encoder: colour and texture more than objects
 
 
 class Recipe(Protocol):
@@ -104,7 +108,11 @@ class ImagePlan:
     @property
     def finished(self) -> bool:
         """Whether as many steps as asked for are done already."""
-        return bool(self.found) and not self.options.overwrite and self.found.get("steps_done", 0) >= self.recipe.steps
+        return (
+            bool(self.found)
+            and not self.options.overwrite
+            and self.found.get("steps_done", 0) >= self.recipe.steps
+        )
 
 
 def plan_images(
@@ -323,7 +331,9 @@ def _prefetch(plan: ImagePlan, start: int, order: SampleOrder) -> DevicePrefetch
     dataset = ShardDataset(plan.shards, order, make, NUM_SKETCHES, options.skip_bad_shards)
     workers = options.workers
     if workers is None:
-        workers = 1 if plan.device.type == "cpu" else min(8, max(usable_cores() // plan.ranks.local_count - 1, 1))
+        workers = (
+            1 if plan.device.type == "cpu" else min(8, max(usable_cores() // plan.ranks.local_count - 1, 1))
+        )
     loader = batches(
         dataset,
         recipe.batch_size // (options.accumulate * plan.ranks.count),

@@ -16,7 +16,9 @@ from sketchforge.files import write_bytes
 from sketchforge.signals import held
 
 STATE_FILE, STATE_VERSION = "state.pt", 1
-SAVE_SECONDS = 120  # at most this much work is lost to a power cut; states resume exactly, so when does not matter
+SAVE_SECONDS = (
+    120  # at most this much work is lost to a power cut; states resume exactly, so when does not matter
+)
 
 
 class TrainProgress:
@@ -87,7 +89,9 @@ def restore_state(run: Path, parts: Mapping[str, Any], device: torch.device) -> 
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         if state["version"] != STATE_VERSION:
-            raise SketchforgeError(f"{path}: version {state['version']}, expected {STATE_VERSION}; begin another --run")
+            raise SketchforgeError(
+                f"{path}: version {state['version']}, expected {STATE_VERSION}; begin another --run"
+            )
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
         return int(state["step"]), state["extra"]

@@ -118,7 +118,9 @@ class Validation:
         for sketch in sketches:
             made = procedure.synthesize(sketch.expand(len(images), -1, -1, -1), images)
             rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(made)])
-        return contact_sheet(rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2)
+        return contact_sheet(
+            rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
+        )
 
     @property
     def _stride(self) -> int:
@@ -127,5 +129,7 @@ class Validation:
     def summary(self, figures: Mapping[str, float]) -> str:
         """The figures in a line."""
         what = "images held out" if self.prefix == "held_out" else "training images"
-        shown = ", ".join(f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items())
+        shown = ", ".join(
+            f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items()
+        )
         return f"on {len(self.images)} {what}: {shown}"

@@ -32,7 +32,9 @@ class Ranks:
     def from_environment(cls) -> Ranks:
         """From the variables that torchrun sets; one process where there are none."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0, 1), strict=True)))
+        return cls(
+            *(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0, 1), strict=True))
+        )
 
     def device(self, name: str) -> str:
         """--device for this rank: with CUDA, each on a machine has one of its own."""

@@ -110,7 +110,9 @@ class Tom:
         generator.to(self.device, memory_format=torch.channels_last)
         average = copy.deepcopy(generator).requires_grad_(False)
         with seeded(options.seed, "tom discriminator"):
-            discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(self.device)
+            discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(
+                self.device
+            )
         return Networks(
             generator,
             average,
@@ -181,7 +183,8 @@ class Tom:
             "content": sum(
                 content_loss(sketch_features[tap], content[tap], drawing_features[tap])
                 for tap in recipe.content_taps
-            ) / len(recipe.content_taps),
+            )
+            / len(recipe.content_taps),
             "gram": gram_loss({tap: sketch_features[tap] for tap in recipe.style_taps}, drawing_features),
         }
         weights = {
@@ -217,7 +220,9 @@ class Tom:
     @torch.no_grad()
     def _look_at_drawings(self) -> tuple[dict[str, Tensor], list[list[int]]]:
         """({tap: (M,C,C)} Gram matrices of the first M drawings, their neighbourhoods in style)."""
-        whole = CropSampler(self.drawings.readers[:MAX_REFERENCES], self.options.size, self.options.seed, "tom", zoom=1.0)
+        whole = CropSampler(
+            self.drawings.readers[:MAX_REFERENCES], self.options.size, self.options.seed, "tom", zoom=1.0
+        )
         taps = [*self.recipe.style_taps, *MANNER_TAPS]
         parts = [
             self.encoder(self._here(to_tensor(whole.crop_of(index, index))), taps)

@@ -37,7 +37,11 @@ def _identities(images: Sequence[ImageSource]) -> list[tuple[str, Any]]:
 
 def _inputs(source: str | Path | None, names: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     digest = hashlib.sha256("\n".join(f"{key} {identity}" for key, identity in names).encode()).hexdigest()
-    return {"source": "built-in" if source is None else Path(source).name, "count": len(names), "digest": digest}
+    return {
+        "source": "built-in" if source is None else Path(source).name,
+        "count": len(names),
+        "digest": digest,
+    }
 
 
 def _reader(image: ImageSource) -> Callable[[], np.ndarray]:

@@ -16,10 +16,16 @@ class TomRecipe:
     widths: tuple[int, ...] = (24, 48, 32, 16)  # G's channels after each stage
     # Departure from the authors' pool3 in Eqs. 1-4: relu3_1 still knows where a line runs.
     content_taps: tuple[str, ...] = ("relu3_1",)  # of Eq. 4's target
-    smoothing: int = 13  # side in pixels of the median filter that takes texture out of Eq. 4's content; 0: none
-    content_weight: float = 1.0  # taps have unit deviation here; the authors' 0.2 belongs to raw VGG16 features
+    smoothing: int = (
+        13  # side in pixels of the median filter that takes texture out of Eq. 4's content; 0: none
+    )
+    content_weight: float = (
+        1.0  # taps have unit deviation here; the authors' 0.2 belongs to raw VGG16 features
+    )
     style_taps: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")  # judged by D and by the Gram term
-    gram_weight: float = 1.0  # of a loss relative to the drawings' own Gram matrices; the authors' 2000 to theirs
+    gram_weight: float = (
+        1.0  # of a loss relative to the drawings' own Gram matrices; the authors' 2000 to theirs
+    )
     adversarial_weight: float = 1.0
     coloured_weight: float = 20.0  # of finding drawings again that were coloured in (trainers/colouring.py)
     num_coloured: int = 2  # of them in a step
@@ -32,7 +38,9 @@ class TomRecipe:
 
     def record(self) -> dict[str, Any]:
         """As JSON gives it back: lists in place of tuples."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
 
 RECIPES = {

@@ -82,7 +82,11 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     deepest_stride = 8
     if options.size < 32 or options.size % deepest_stride:
         raise UsageError(f"--size {options.size}: expected a multiple of {deepest_stride}, at least 32")
-    found = read_run(options.run) if not options.overwrite else record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
+    found = (
+        read_run(options.run)
+        if not options.overwrite
+        else record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
+    )
     photos, photo_names = photo_readers(options.images)
     drawings, drawing_names = drawing_readers(options.drawings)
     threads = set_threads(options.threads)
@@ -90,7 +94,9 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     recipe = recipe or RECIPES[options.generator]
     check_encoder(encoder, recipe, options.encoder)
     recorded = {name: getattr(options, name) for name in RECORDED}
-    recorded["encoder"] = options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
+    recorded["encoder"] = (
+        options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
+    )
     record = {
         "format": RUN_FORMAT,
         "version": RUN_VERSION,
@@ -131,7 +137,9 @@ def train_tom(
         _remove_run(run, plan.found)
     tom = procedure(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
     needed = truncated(plan.encoder, list(plan.recipe.generator_taps))
-    write_encoder(run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"})
+    write_encoder(
+        run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"}
+    )
     write_json(run / RUN_FILE, plan.record)
     step, candidates = restore_state(run, vars(tom.networks), tom.device)
     candidates = candidates or {"evaluations": [], "settled_at": None}
@@ -144,8 +152,10 @@ def train_tom(
         log.close()
     for what, sampler in (("photos", tom.photos), ("drawings", tom.drawings)):
         if sampler.unreadable:
-            progress.note(f"{len(sampler.unreadable)} of {len(sampler.readers)} {what} could not be read; others took "
-                          "their place")
+            progress.note(
+                f"{len(sampler.unreadable)} of {len(sampler.readers)} {what} could not be read; others took "
+                "their place"
+            )
     _finish(plan, tom, candidates, sheet, progress)
     return sheet
 
@@ -156,7 +166,9 @@ def _train(
     options = plan.options
     every = max(options.steps // NUM_EVALUATIONS, 1)
     # So late that the evaluations left are at least as many as the snapshots asked for.
-    latest = min(int(options.steps * LATEST_SETTLING), options.steps // every * every - options.snapshots * every)
+    latest = min(
+        int(options.steps * LATEST_SETTLING), options.steps // every * every - options.snapshots * every
+    )
     if latest <= 0 and candidates["settled_at"] is None:
         candidates["settled_at"] = 0
     batches = tom.batches()
@@ -226,7 +238,9 @@ def _evaluate(
     write_png(run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
 
 
-def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, progress: TrainProgress) -> None:
+def _finish(
+    plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, progress: TrainProgress
+) -> None:
     """Choose, write the snapshots and what explains the choice, and last the record that makes the run usable."""
     options, run = plan.options, plan.options.run
     evaluations = [e for e in candidates["evaluations"] if e["window"] is not None]
@@ -238,7 +252,10 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
     drawn = np.stack(drawn)
     difference = pairwise_difference(drawn)
     selection = select(
-        [e["content"] for e in evaluations], [e["realism"] for e in evaluations], difference, options.snapshots
+        [e["content"] for e in evaluations],
+        [e["realism"] for e in evaluations],
+        difference,
+        options.snapshots,
     )
     if selection.relaxed:
         progress.note(
@@ -251,7 +268,11 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
         about = evaluations[index] | {name: plan.record[name] for name in ("options", "recipe", "encoder")}
         write_snapshot(snapshot_path(run, number), generators[index], about)
         snapshots.append(
-            {"style": f"tom-{step}", **evaluations[index], "digest": digest_of(generators[index].state_dict())}
+            {
+                "style": f"tom-{step}",
+                **evaluations[index],
+                "digest": digest_of(generators[index].state_dict()),
+            }
         )
     chosen = selection.chosen
     write_json(
@@ -268,9 +289,7 @@ def _finish(plan: TomPlan, tom: Tom, candidates: dict[str, Any], sheet: Path, pr
         },
     )
     photos = to_uint8(tom.validation_photos)
-    rows = [
-        [photos[i], *(_grey(drawn[index][i]) for index in chosen)] for i in range(NUM_VALIDATION_IMAGES)
-    ]
+    rows = [[photos[i], *(_grey(drawn[index][i]) for index in chosen)] for i in range(NUM_VALIDATION_IMAGES)]
     write_png(sheet, contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)]))
     write_json(run / RUN_FILE, dict(plan.record) | {"snapshots": snapshots})
     _clear_scratch(run)

@@ -69,4 +69,3 @@ def made_of(
             other_sketches=np.stack([one.sketches[0] for one in styles]),
             pictures=to_uint8(pictures),
         )
-

@@ -31,7 +31,9 @@ class Encoder(nn.Module):
     padding: "reflect" or "zeros", as the weights were trained.
     """
 
-    def __init__(self, blocks: Sequence[Sequence[int]], input_range: str = "unit", padding: str = "reflect") -> None:
+    def __init__(
+        self, blocks: Sequence[Sequence[int]], input_range: str = "unit", padding: str = "reflect"
+    ) -> None:
         super().__init__()
         if input_range not in ("unit", "imagenet"):
             raise ValueError(f"input_range is {input_range!r}, expected 'unit' or 'imagenet'")
@@ -116,7 +118,9 @@ def freeze(encoder: Encoder) -> Encoder:
     return encoder.eval().requires_grad_(False)
 
 
-def orthogonal_encoder(generator: torch.Generator, blocks: Sequence[Sequence[int]] = COMPACT_BLOCKS) -> Encoder:
+def orthogonal_encoder(
+    generator: torch.Generator, blocks: Sequence[Sequence[int]] = COMPACT_BLOCKS
+) -> Encoder:
     """Untrained encoder with orthogonal weights and zero biases: the ablation that shows what training is worth."""
     encoder = Encoder(blocks)
     for conv in encoder.convs.values():

@@ -45,7 +45,9 @@ class LeanGenerator(nn.Module):
     ) -> None:
         super().__init__()
         if not len(taps) == len(tap_channels) == len(widths):
-            raise ValueError(f"{len(taps)} taps, {len(tap_channels)} tap channels and {len(widths)} widths must agree")
+            raise ValueError(
+                f"{len(taps)} taps, {len(tap_channels)} tap channels and {len(widths)} widths must agree"
+            )
         self.taps = tuple(taps)
         self.tap_channels, self.widths = tuple(tap_channels), tuple(widths)
         self.stages = nn.ModuleList()
@@ -83,7 +85,9 @@ class PaperGenerator(nn.Module):
         return dict(features)
 
     def __init__(
-        self, taps: Sequence[str] = ("pool3",), tap_channels: Sequence[int] = (256,),
+        self,
+        taps: Sequence[str] = ("pool3",),
+        tap_channels: Sequence[int] = (256,),
         widths: Sequence[int] = (512, 512, 256),
     ) -> None:
         super().__init__()

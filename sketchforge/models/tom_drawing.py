@@ -44,9 +44,13 @@ class LeanDrawing:
         for stage in generator.stages:
             weight = stage.weight.detach().to(precision)
             coarser = UpsampledConvolution(weight[:, :channels]) if channels else None
-            self.stages.append((_channels_last(weight[:, channels:]), stage.bias.detach().to(precision), coarser))
+            self.stages.append(
+                (_channels_last(weight[:, channels:]), stage.bias.detach().to(precision), coarser)
+            )
             channels = weight.shape[0]
-        self.last = tuple(x.detach().to(precision) for x in (generator.to_sketch.weight, generator.to_sketch.bias))
+        self.last = tuple(
+            x.detach().to(precision) for x in (generator.to_sketch.weight, generator.to_sketch.bias)
+        )
 
     @staticmethod
     def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -82,7 +86,9 @@ class LeanDrawing:
         return one_channel_convolution(repeat_border(y, first=top == 0, last=end == height), *self.last)
 
     @staticmethod
-    def _stage(stage: tuple[Tensor, Tensor, UpsampledConvolution | None], tapped: Tensor, x: Tensor | None) -> Tensor:
+    def _stage(
+        stage: tuple[Tensor, Tensor, UpsampledConvolution | None], tapped: Tensor, x: Tensor | None
+    ) -> Tensor:
         weight, bias, coarser = stage
         y = F.conv2d(tapped, weight, bias)
         return F.leaky_relu_(y if coarser is None else coarser.add_to(y, x), 0.1)
@@ -112,7 +118,9 @@ class PaperDrawing:
         x = prepared[self.tap]
         for convolution, bias in self.stages:
             size = len(x), bias.shape[1], 2 * x.shape[2] - 2, 2 * x.shape[3] - 2
-            y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last).copy_(bias)
+            y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last).copy_(
+                bias
+            )
             x = repeat_border(F.leaky_relu_(convolution.add_to(y, x), 0.01))
         reflected = F.pad(without_border(x), (1, 1, 1, 1), mode="reflect")
         return one_channel_convolution(reflected, *self.last).tanh_()

@@ -40,7 +40,9 @@ class PairDraws:
     flip: np.ndarray  # bool (B,): whether the crop is mirrored
     boldness: np.ndarray  # (B,): of the variant, below BOLDNESSES
     erased: np.ndarray  # (B,E,4): top, left, height, width of regions of the variant; height 0 for none
-    shrunk: np.ndarray  # (B,2): height and width that the image is averaged to before its style view is warped
+    shrunk: (
+        np.ndarray
+    )  # (B,2): height and width that the image is averaged to before its style view is warped
     # float64 (B,2,3): (x, y) there from (x, y, 1) in the style view; pixel centres are whole numbers
     view: np.ndarray
 

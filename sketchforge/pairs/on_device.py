@@ -66,7 +66,9 @@ class PairBatches:
         columns = draws.corner[:, 1:] + np.where(draws.flip[:, None], within[::-1], within)
         weights = _weights(side, self.augment.zoomed(self.size), pictures.device)
         # A crop of the resized picture is a choice of rows of the matrices that resize it.
-        down, across = (weights[to_device(torch.from_numpy(chosen), pictures.device)] for chosen in (rows, columns))
+        down, across = (
+            weights[to_device(torch.from_numpy(chosen), pictures.device)] for chosen in (rows, columns)
+        )
         return _levels(down[:, None] @ pictures @ across[:, None].mT)
 
 
@@ -89,7 +91,9 @@ def _in_boldness(sketches: Tensor, boldness: np.ndarray) -> Tensor:
 
     eroded = -widest(-sketches, square)
     crossed = -torch.maximum(widest(-sketches, lines), widest(-sketches, columns))
-    thinner = (sketches + torch.maximum(widest(sketches, lines), widest(sketches, columns))).mul_(0.5).round_()
+    thinner = (
+        (sketches + torch.maximum(widest(sketches, lines), widest(sketches, columns))).mul_(0.5).round_()
+    )
     kinds = torch.stack([sketches, eroded, crossed, thinner], dim=1)
     chosen = to_device(torch.from_numpy(boldness), sketches.device)
     return kinds[torch.arange(len(sketches), device=sketches.device), chosen]

@@ -40,7 +40,11 @@ def write_report(report: Report) -> list[Path]:
 
 def check_outputs(options: EvalReportOptions) -> None:
     """Raise UsageError where `write_report` would write over something that is not a report of ours."""
-    for path, option in ((options.html, "--html"), (options.markdown, "--markdown"), (options.json, "--json")):
+    for path, option in (
+        (options.html, "--html"),
+        (options.markdown, "--markdown"),
+        (options.json, "--json"),
+    ):
         check_output(path, option, options.overwrite)
     if options.markdown is None or options.overwrite or options.markdown.exists():
         return

@@ -35,7 +35,7 @@ def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) ->
     yield " &#183; ".join(map(text, facts))
     yield "</p>\n</header>\n<main>\n"
     yield from _gaps(evaluation)
-    yield '<section>\n<h2>Some of the images</h2>\n'
+    yield "<section>\n<h2>Some of the images</h2>\n"
     yield from sketches_shown(pictures)
     yield "</section>\n"
     for block in MEASURED:

@@ -7,14 +7,30 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import (subjects_animals, subjects_buildings, subjects_clothes, subjects_faces, subjects_objects,
-               subjects_plants, subjects_scenes, subjects_vehicles)
+from . import (
+    subjects_animals,
+    subjects_buildings,
+    subjects_clothes,
+    subjects_faces,
+    subjects_objects,
+    subjects_plants,
+    subjects_scenes,
+    subjects_vehicles,
+)
 from .pens import PEN_TABLE, render
 from .sketch import Sketch
 from .strokes import Stroke, rotation_matrix
 
-_THEMES = (subjects_faces, subjects_animals, subjects_buildings, subjects_plants, subjects_objects,
-           subjects_vehicles, subjects_clothes, subjects_scenes)
+_THEMES = (
+    subjects_faces,
+    subjects_animals,
+    subjects_buildings,
+    subjects_plants,
+    subjects_objects,
+    subjects_vehicles,
+    subjects_clothes,
+    subjects_scenes,
+)
 _AUTHORS = {name: author for theme in _THEMES for name, author in theme.SUBJECTS.items()}
 
 SUBJECTS: tuple[str, ...] = tuple(_AUTHORS)
@@ -23,20 +39,54 @@ PENS: tuple[str, ...] = tuple(PEN_TABLE)
 
 # Chosen by hand: a broad pen would clog a crowded picture, a hairline starves a bare one.
 _DEFAULT_PENS: dict[str, str] = {
-    "woman": "quill brush", "bearded-man": "calligraphic", "child": "cartoon pencil", "profile": "brush",
-    "three-quarter": "pressure technical", "old-man": "pencil", "curly": "marker",
-    "cat": "marker doubled", "dog": "scratchy cartoon", "songbird": "quill", "fish": "calligraphic",
-    "horse": "brush", "elephant": "broken marker", "rabbit": "doubled", "owl": "architect",
+    "woman": "quill brush",
+    "bearded-man": "calligraphic",
+    "child": "cartoon pencil",
+    "profile": "brush",
+    "three-quarter": "pressure technical",
+    "old-man": "pencil",
+    "curly": "marker",
+    "cat": "marker doubled",
+    "dog": "scratchy cartoon",
+    "songbird": "quill",
+    "fish": "calligraphic",
+    "horse": "brush",
+    "elephant": "broken marker",
+    "rabbit": "doubled",
+    "owl": "architect",
     "butterfly": "pressure",
-    "cottage": "pencil calligraphic", "church": "architect", "lighthouse": "doubled", "windmill": "technical",
-    "oak": "marker pencil", "sunflower": "pressure", "rose": "brush", "cactus": "broken cartoon",
-    "mushrooms": "quill", "tulip-vase": "calligraphic",
-    "teapot": "doubled marker", "scissors": "technical", "desk-lamp": "cartoon architect", "keys": "scratchy",
-    "rocking-chair": "pencil", "guitar": "quill", "camera": "technical",
-    "car": "cartoon broken", "bicycle": "architect", "sailing-boat": "brush pencil", "aeroplane": "pressure",
-    "locomotive": "technical", "balloon": "scratchy",
-    "dress": "quill marker", "boot": "architect", "jacket": "broken", "straw-hat": "doubled",
-    "street": "quill", "mountains": "broken", "still-life": "brush", "room": "pencil", "harbour": "architect",
+    "cottage": "pencil calligraphic",
+    "church": "architect",
+    "lighthouse": "doubled",
+    "windmill": "technical",
+    "oak": "marker pencil",
+    "sunflower": "pressure",
+    "rose": "brush",
+    "cactus": "broken cartoon",
+    "mushrooms": "quill",
+    "tulip-vase": "calligraphic",
+    "teapot": "doubled marker",
+    "scissors": "technical",
+    "desk-lamp": "cartoon architect",
+    "keys": "scratchy",
+    "rocking-chair": "pencil",
+    "guitar": "quill",
+    "camera": "technical",
+    "car": "cartoon broken",
+    "bicycle": "architect",
+    "sailing-boat": "brush pencil",
+    "aeroplane": "pressure",
+    "locomotive": "technical",
+    "balloon": "scratchy",
+    "dress": "quill marker",
+    "boot": "architect",
+    "jacket": "broken",
+    "straw-hat": "doubled",
+    "street": "quill",
+    "mountains": "broken",
+    "still-life": "brush",
+    "room": "pencil",
+    "harbour": "architect",
 }
 
 
@@ -58,8 +108,11 @@ def load_drawings(size: int = 256, seed: int = 0) -> list[tuple[str, np.ndarray]
 
     Keys are ``subject-pen``.  Every subject appears with one or two pens and every pen with several themes.
     """
-    return [(f"{subject}-{pen}", draw(subject, pen, size, seed))
-            for subject in SUBJECTS for pen in _DEFAULT_PENS[subject].split()]
+    return [
+        (f"{subject}-{pen}", draw(subject, pen, size, seed))
+        for subject in SUBJECTS
+        for pen in _DEFAULT_PENS[subject].split()
+    ]
 
 
 @lru_cache(maxsize=None)

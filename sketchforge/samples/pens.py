@@ -55,20 +55,38 @@ class Pen:
 PEN_TABLE: dict[str, Pen] = {
     "technical": Pen(width=1.3, contrast=0.25),
     "brush": Pen(width=3.1, taper=0.95, taper_length=70, pressure=0.45, contrast=0.9),
-    "pencil": Pen(width=1.6, taper=0.5, taper_length=10, pressure=0.4, wobble=1.3, overshoot=0.8,
-                  contrast=0.7, ink=0.82),
+    "pencil": Pen(
+        width=1.6, taper=0.5, taper_length=10, pressure=0.4, wobble=1.3, overshoot=0.8, contrast=0.7, ink=0.82
+    ),
     "marker": Pen(width=3.4, contrast=0.6),
     "calligraphic": Pen(width=3.4, nib=0.95, nib_angle=-40, contrast=0.8),
-    "doubled": Pen(width=1.0, taper=0.6, taper_length=12, wobble=0.7, overshoot=2.4, redraws=1,
-                   redraw_offset=1.5, contrast=0.5),
+    "doubled": Pen(
+        width=1.0,
+        taper=0.6,
+        taper_length=12,
+        wobble=0.7,
+        overshoot=2.4,
+        redraws=1,
+        redraw_offset=1.5,
+        contrast=0.5,
+    ),
     "broken": Pen(width=1.8, gaps=0.2, taper=0.3, taper_length=6, contrast=0.6),
     "pressure": Pen(width=2.1, pressure=0.9, taper=0.4, contrast=1.7),
-    "scratchy": Pen(width=0.62, taper=0.5, taper_length=8, wobble=0.6, overshoot=2.4, redraws=3,
-                    redraw_offset=1.2, contrast=0.5),
+    "scratchy": Pen(
+        width=0.62,
+        taper=0.5,
+        taper_length=8,
+        wobble=0.6,
+        overshoot=2.4,
+        redraws=3,
+        redraw_offset=1.2,
+        contrast=0.5,
+    ),
     "cartoon": Pen(width=2.5, pressure=0.15, contrast=1.7),
     "quill": Pen(width=2.3, nib=0.7, nib_angle=55, taper=0.75, taper_length=16, pressure=0.3, contrast=1.0),
-    "architect": Pen(width=1.4, overshoot=5.5, wobble=0.35, taper=0.35, taper_length=8, pressure=0.2,
-                     contrast=1.4),
+    "architect": Pen(
+        width=1.4, overshoot=5.5, wobble=0.35, taper=0.35, taper_length=8, pressure=0.2, contrast=1.4
+    ),
 }
 
 
@@ -133,8 +151,9 @@ def _slow_noise(count: int, rng: np.random.Generator, closed: bool = False) -> n
     t = np.linspace(0, 2 * np.pi, count)
     a, b, c = rng.uniform(0, 2 * np.pi, 3)
     strength = rng.uniform(0.5, 1.0)
-    return strength * (0.6 * np.sin(waves * t + a) + 0.4 * np.sin(2 * waves * t + b)
-                       + 0.15 * np.sin(4 * waves * t + c))
+    return strength * (
+        0.6 * np.sin(waves * t + a) + 0.4 * np.sin(2 * waves * t + b) + 0.15 * np.sin(4 * waves * t + c)
+    )
 
 
 def _widths(path: np.ndarray, weight: float, pen: Pen, rng: np.random.Generator) -> np.ndarray:
@@ -174,5 +193,5 @@ def _paint(canvas: np.ndarray, path: np.ndarray, width: np.ndarray, ink: int) ->
     edges = np.flatnonzero(np.diff(thick)) + 1
     for a, b in zip([0, *edges], [*edges, len(thick)]):
         # One sample of overlap on either side closes the seam between two widths.
-        run = fixed[max(0, a - 1): b + 1] if b - a < 2 else fixed[a: b + 1]
+        run = fixed[max(0, a - 1) : b + 1] if b - a < 2 else fixed[a : b + 1]
         cv2.polylines(canvas, [run], False, ink, int(thick[a]), shift=4)

@@ -22,8 +22,9 @@ def load_photos() -> list[tuple[str, np.ndarray]]:
     """
     crops = []
     for path in sorted(FOLDER.glob("*.jpg")):
-        photo = cv2.cvtColor(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR),
-                             cv2.COLOR_BGR2RGB)
+        photo = cv2.cvtColor(
+            cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+        )
         for scale, (share, across_short, across_long) in enumerate(SCALES):
             for position, crop in enumerate(_squares(photo, share, across_short, across_long)):
                 if edge_coverage(crop) >= MIN_COVERAGE:
@@ -51,9 +52,14 @@ def _squares(photo: np.ndarray, share: float, across_short: int, across_long: in
     squares = []
     for y in _starts(height - side, rows, side):
         for x in _starts(width - side, columns, side):
-            square = photo[y:y + side, x:x + side]
-            squares.append(cv2.resize(square, (CROP_SIDE, CROP_SIDE),
-                                      interpolation=cv2.INTER_AREA if side > CROP_SIDE else cv2.INTER_CUBIC))
+            square = photo[y : y + side, x : x + side]
+            squares.append(
+                cv2.resize(
+                    square,
+                    (CROP_SIDE, CROP_SIDE),
+                    interpolation=cv2.INTER_AREA if side > CROP_SIDE else cv2.INTER_CUBIC,
+                )
+            )
     return squares
 
 

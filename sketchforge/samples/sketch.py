@@ -7,8 +7,17 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .strokes import (Stroke, bumpy, catmull_rom, ellipse, hatch_lines, parse_points, resample,
-                      rotation_matrix, spline_pieces)
+from .strokes import (
+    Stroke,
+    bumpy,
+    catmull_rom,
+    ellipse,
+    hatch_lines,
+    parse_points,
+    resample,
+    rotation_matrix,
+    spline_pieces,
+)
 
 PAPER, INK, NONE = "paper", "ink", "none"
 
@@ -34,15 +43,26 @@ class Sketch:
     def lines(self, text: str, w: float = 1.0, fill: str | None = None) -> None:
         """Straight segments through the points of `text`."""
         points, _, closed = parse_points(text)
-        self._add(spline_pieces(points, list(range(len(points))), closed), w,
-                  fill or (PAPER if closed else NONE))
+        self._add(
+            spline_pieces(points, list(range(len(points))), closed), w, fill or (PAPER if closed else NONE)
+        )
 
-    def oval(self, cx: float, cy: float, rx: float, ry: float | None = None, rot: float = 0.0,
-             arc: tuple[float, float] = (0, 360), w: float = 1.0, fill: str | None = None) -> None:
+    def oval(
+        self,
+        cx: float,
+        cy: float,
+        rx: float,
+        ry: float | None = None,
+        rot: float = 0.0,
+        arc: tuple[float, float] = (0, 360),
+        w: float = 1.0,
+        fill: str | None = None,
+    ) -> None:
         """Ellipse, or the part of it between two angles in degrees (0 = right, 90 = down)."""
         full = arc[1] - arc[0] >= 360
-        self._add([ellipse(cx, cy, rx, rx if ry is None else ry, rot, *arc)], w,
-                  fill or (PAPER if full else NONE))
+        self._add(
+            [ellipse(cx, cy, rx, rx if ry is None else ry, rot, *arc)], w, fill or (PAPER if full else NONE)
+        )
 
     def dot(self, x: float, y: float, r: float = 0.8, fill: str = INK) -> None:
         """Round spot of ink, or of bare paper, without an outline."""
@@ -55,7 +75,7 @@ class Sketch:
         for k in range(n):
             f = (k + 1) / (n + 1)
             cut = int(40 * trim * (1 + (k * 7) % 5) / 5)
-            self._add([(a * (1 - f) + b * f)[cut // 2: 40 - cut]], w, NONE)
+            self._add([(a * (1 - f) + b * f)[cut // 2 : 40 - cut]], w, NONE)
 
     def hatch(self, text: str, angle: float = 45.0, gap: float = 2.0, w: float = 0.5) -> None:
         """Parallel shading lines inside a closed spline."""
@@ -65,34 +85,40 @@ class Sketch:
             if np.hypot(*(line[1] - line[0])) > gap * 0.6:
                 self._add([line], w, NONE)
 
-    def bumps(self, text: str, size: float = 4.0, height: float = 1.6, w: float = 1.0,
-              fill: str | None = None) -> None:
+    def bumps(
+        self, text: str, size: float = 4.0, height: float = 1.6, w: float = 1.0, fill: str | None = None
+    ) -> None:
         """Scalloped line along a spline, bulging to the left of its direction (foliage, cloud, wool)."""
         points, corners, closed = parse_points(text)
         path = np.concatenate(spline_pieces(points, corners, closed))
         self._add([bumpy(path, size, height)], w, fill or (PAPER if closed else NONE))
 
-    def leaf(self, x: float, y: float, angle: float, length: float, width: float, veins: int = 3,
-             w: float = 0.9) -> None:
+    def leaf(
+        self, x: float, y: float, angle: float, length: float, width: float, veins: int = 3, w: float = 0.9
+    ) -> None:
         """Pointed leaf growing from (x, y) towards `angle` degrees (0 = right, 90 = down)."""
         h = width / 2
         with self.at(x, y, rot=angle):
-            self.curve(f"0,0! {length*.3},{-h*.9} {length*.6},{-h*.8} {length},0! "
-                       f"{length*.6},{h*.85} {length*.3},{h} z", w)
-            self.curve(f"0,0 {length*.5},{h*.12} {length*.9},0", w * 0.7)
+            self.curve(
+                f"0,0! {length * 0.3},{-h * 0.9} {length * 0.6},{-h * 0.8} {length},0! "
+                f"{length * 0.6},{h * 0.85} {length * 0.3},{h} z",
+                w,
+            )
+            self.curve(f"0,0 {length * 0.5},{h * 0.12} {length * 0.9},0", w * 0.7)
             for k in range(veins):
                 t = length * (0.2 + 0.55 * k / max(veins - 1, 1))
                 reach = h * (0.62 - 0.25 * k / max(veins, 1))
-                self.curve(f"{t},0 {t+length*.1},{-reach}", w * 0.5)
-                self.curve(f"{t},0 {t+length*.1},{reach}", w * 0.5)
+                self.curve(f"{t},0 {t + length * 0.1},{-reach}", w * 0.5)
+                self.curve(f"{t},0 {t + length * 0.1},{reach}", w * 0.5)
 
-    def bricks(self, x0: float, y0: float, x1: float, y1: float, row: float = 3.0, w: float = 0.5,
-               keep: int = 1) -> None:
+    def bricks(
+        self, x0: float, y0: float, x1: float, y1: float, row: float = 3.0, w: float = 0.5, keep: int = 1
+    ) -> None:
         """Patch of brick joints; every `keep`-th joint only, so that a wall is hinted at, not tiled."""
         for r, y in enumerate(np.arange(y0, y1, row)):
             for c, x in enumerate(np.arange(x0 + (r % 2) * row, x1 - row, 2 * row)):
                 if (r * 3 + c * 2) % keep == 0:
-                    self.lines(f"{x},{y} {x+2*row},{y} {x+2*row},{min(y+row, y1)}", w)
+                    self.lines(f"{x},{y} {x + 2 * row},{y} {x + 2 * row},{min(y + row, y1)}", w)
 
     @contextmanager
     def mirror(self, x: float) -> Iterator[None]:
@@ -102,8 +128,9 @@ class Sketch:
         self._mirror_x = None
 
     @contextmanager
-    def at(self, x: float, y: float, scale: float = 1.0, rot: float = 0.0,
-           stretch: float = 1.0) -> Iterator[None]:
+    def at(
+        self, x: float, y: float, scale: float = 1.0, rot: float = 0.0, stretch: float = 1.0
+    ) -> Iterator[None]:
         """Local coordinates: origin at (x, y), scaled, turned by `rot` degrees, x stretched
         (a negative stretch reflects)."""
         saved = self._matrix, self._shift

@@ -60,8 +60,12 @@ def catmull_rom(points: np.ndarray, closed: bool = False) -> np.ndarray:
     start, end = padded[1:-2, None], padded[2:-1, None]
     span = step[1:-1, None]
     t = np.linspace(0, 1, SAMPLES_PER_SPAN, endpoint=False)[None, :, None]
-    curve = ((2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * span * tangent[:-1, None]
-             + (3 * t**2 - 2 * t**3) * end + (t**3 - t**2) * span * tangent[1:, None])
+    curve = (
+        (2 * t**3 - 3 * t**2 + 1) * start
+        + (t**3 - 2 * t**2 + t) * span * tangent[:-1, None]
+        + (3 * t**2 - 2 * t**3) * end
+        + (t**3 - t**2) * span * tangent[1:, None]
+    )
     return np.concatenate([curve.reshape(-1, 2), padded[-2:-1]])
 
 
@@ -74,11 +78,12 @@ def spline_pieces(points: np.ndarray, corners: list[int], closed: bool) -> list[
         corners = [c - corners[0] for c in corners]
         points = np.concatenate([points, points[:1]])
     cuts = sorted({0, *corners, len(points) - 1})
-    return [catmull_rom(points[a:b + 1]) for a, b in zip(cuts, cuts[1:])]
+    return [catmull_rom(points[a : b + 1]) for a, b in zip(cuts, cuts[1:])]
 
 
-def ellipse(cx: float, cy: float, rx: float, ry: float, rotation: float = 0.0,
-            start: float = 0.0, end: float = 360.0) -> np.ndarray:
+def ellipse(
+    cx: float, cy: float, rx: float, ry: float, rotation: float = 0.0, start: float = 0.0, end: float = 360.0
+) -> np.ndarray:
     """Arc of an ellipse from `start` to `end` degrees (clockwise on the page, 0 = right), turned by
     `rotation` degrees about its centre."""
     count = max(8, int(abs(end - start) / 7))

@@ -49,7 +49,9 @@ def batches(
         raise ValueError(f"{found}: expected none below 0, and batches of 1 or more")
     if not 0 <= rank < world:
         raise ValueError(f"rank={rank}: expected 0 to {world - 1}, for there are {world}")
-    return Batches(dataset, OrderedBatches(batch_size, start_step, num_steps, rank, world), workers, pin_memory)
+    return Batches(
+        dataset, OrderedBatches(batch_size, start_step, num_steps, rank, world), workers, pin_memory
+    )
 
 
 @dataclass(frozen=True)

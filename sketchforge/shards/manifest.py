@@ -165,7 +165,10 @@ def check_same(
             continue
         if isinstance(before, Mapping) and name != "inputs":
             # Some options are there only with others: the method and what both have are the cause, not the rest.
-            order = {item: (item != "method", item not in before or item not in now, item) for item in {*before, *now}}
+            order = {
+                item: (item != "method", item not in before or item not in now, item)
+                for item in {*before, *now}
+            }
             item = next(
                 item
                 for item in sorted(order, key=order.__getitem__)

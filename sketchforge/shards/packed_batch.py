@@ -47,7 +47,9 @@ class PackedBatch:
 
     def tensors(self) -> dict[str, Tensor]:
         """The batch's tensors, in the memory of `contents`."""
-        typed = {dtype: self.contents.view(_torch_dtype(dtype)) for dtype in {part.dtype for part in self.parts}}
+        typed = {
+            dtype: self.contents.view(_torch_dtype(dtype)) for dtype in {part.dtype for part in self.parts}
+        }
         return {
             name: typed[dtype].narrow(0, start // dtype.itemsize, math.prod(shape)).view(shape)
             for name, dtype, shape, start in self.parts
@@ -85,7 +87,9 @@ def pack(samples: Iterable[Mapping[str, Any]], count: int, slot: Slot | None = N
         if packed is None:
             packed = _empty(sample, count, slot)
             memory = packed.contents.numpy()
-            rows = {name: np.ndarray(shape, dtype, memory, start) for name, dtype, shape, start in packed.parts}
+            rows = {
+                name: np.ndarray(shape, dtype, memory, start) for name, dtype, shape, start in packed.parts
+            }
         for name, value in sample.items():
             if name not in rows:
                 packed.others[name].append(value)

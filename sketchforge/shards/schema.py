@@ -79,7 +79,11 @@ def shard_files(folder: Path, number: int) -> ShardFiles:
 
 def is_shard(name: str, num_shards: int) -> bool:
     """Whether a shard's name is one of the numbers below `num_shards`."""
-    return re.fullmatch(r"\d{5,15}", name) is not None and name == shard_name(int(name)) and int(name) < num_shards
+    return (
+        re.fullmatch(r"\d{5,15}", name) is not None
+        and name == shard_name(int(name))
+        and int(name) < num_shards
+    )
 
 
 def begun_shards(folder: Path, num_shards: int) -> list[int]:

@@ -90,7 +90,9 @@ class ShardDataset(Dataset):
 
     def sketches_of(self, position: int) -> list[int]:
         """The numbers of the sketches drawn for a position: only these are read, the others stay on the disk."""
-        return chosen(self.num_sketches, len(self.shards.styles), self.order.seed, "sample sketches", position)
+        return chosen(
+            self.num_sketches, len(self.shards.styles), self.order.seed, "sample sketches", position
+        )
 
     def blank(self) -> Mapping[str, Any] | None:
         """A sample of a picture of nothing, to know shapes by; None where pictures have many sizes."""

@@ -46,7 +46,9 @@ class CannySketcher:
         """uint8 (B,H,W,3) RGB -> uint8 (B,1,H,W), every value 0 (ink) or 255 (paper)."""
         import numpy as np
 
-        drawn = np.stack([np.where(self.edges(image), np.uint8(0), np.uint8(255)) for image in pixels])[:, None]
+        drawn = np.stack([np.where(self.edges(image), np.uint8(0), np.uint8(255)) for image in pixels])[
+            :, None
+        ]
         return Drawing(lambda: drawn)
 
     def edges(self, image: np.ndarray) -> np.ndarray:

@@ -14,7 +14,9 @@ from sketchforge.images import to_tensor
 from sketchforge.sketchers import Drawing
 
 
-def drawn_on(device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str) -> Drawing:
+def drawn_on(
+    device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str
+) -> Drawing:
     """uint8 (B,H,W,3) RGB, drawn by a function float32 (B,3,H,W) in [-1, 1] -> float (B,N,1,H,W) in [0, 1].
 
     On CUDA all of it is begun at once, the way back included, so that the device goes on with the next batch.

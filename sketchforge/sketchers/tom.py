@@ -44,7 +44,8 @@ class TomSketcher:
         self.styles, self.device, self.precision = tuple(styles), device, precision
         self.taps = sorted({tap for generator in generators for tap in generator.taps})
         self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
-            style: digest_of(generator.state_dict()) for style, generator in zip(styles, generators, strict=True)
+            style: digest_of(generator.state_dict())
+            for style, generator in zip(styles, generators, strict=True)
         }
         self.encoder = encoder.to(device, precision, memory_format=torch.channels_last)
         self.generators = [generator.eval().to(device) for generator in generators]
@@ -77,21 +78,29 @@ class TomSketcher:
                 "was begun with to complete it, or draw with --tom builtin meanwhile"
             )
         if count > len(snapshots):
-            raise UsageError(f"--checkpoints {count}: {run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer")
+            raise UsageError(
+                f"--checkpoints {count}: {run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer"
+            )
         encoder = read_encoder(run / ENCODER_FILE)
         if encoder_digest(encoder) != record.get("encoder"):
-            raise SketchforgeError(f"{run / ENCODER_FILE}: is not the encoder that this run was trained with; "
-                                   "restore the file, or train a run in another folder")
+            raise SketchforgeError(
+                f"{run / ENCODER_FILE}: is not the encoder that this run was trained with; "
+                "restore the file, or train a run in another folder"
+            )
         generators = []
         for number in range(count):
             path = snapshot_path(run, number)
             generator, _ = read_snapshot(path)
             if digest_of(generator.state_dict()) != snapshots[number]["digest"]:
-                raise SketchforgeError(f"{path}: differs from what {run}/run.json recorded; restore the file, or "
-                                       "train a run in another folder")
+                raise SketchforgeError(
+                    f"{path}: differs from what {run}/run.json recorded; restore the file, or "
+                    "train a run in another folder"
+                )
             _check_taps(path, generator, encoder)
             generators.append(generator)
-        return cls(encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device, precision)
+        return cls(
+            encoder, generators, [snapshot["style"] for snapshot in snapshots[:count]], device, precision
+        )
 
     def draw(self, pixels: np.ndarray) -> Drawing:
         if self._pool is None:
@@ -136,7 +145,9 @@ class TomSketcher:
             begun += self._submitted(prepared, pixels.shape[1:3])
         return begun
 
-    def _submitted(self, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]) -> list[Future[np.ndarray]]:
+    def _submitted(
+        self, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]
+    ) -> list[Future[np.ndarray]]:
         return [self._pool.submit(self._drawn, drawing, prepared, size) for drawing in self.drawings]
 
     @torch.inference_mode()
@@ -177,4 +188,6 @@ def _others(run: Path) -> str:
 def _check_taps(path: Path, generator: nn.Module, encoder: Encoder) -> None:
     for tap, channels in zip(generator.taps, generator.tap_channels, strict=True):
         if tap not in encoder.tap_names() or encoder.tap_channels(tap) != channels:
-            raise SketchforgeError(f"{path}: wants {channels} channels of {tap}, which the run's encoder does not have")
+            raise SketchforgeError(
+                f"{path}: wants {channels} channels of {tap}, which the run's encoder does not have"
+            )

@@ -31,7 +31,9 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSour
     """
     name = os.fspath(source)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) and not os.path.exists(name):
-        raise UsageError(f"--images {name}: URLs and commands are not read; copy or mount what is there, and name a path")
+        raise UsageError(
+            f"--images {name}: URLs and commands are not read; copy or mount what is there, and name a path"
+        )
     if os.path.isdir(name):
         images = images_in_folder(Path(name))
     else:
@@ -102,7 +104,9 @@ def _expanded(pattern: str) -> dict[str, str]:
     base = os.path.dirname(pattern if os.path.exists(pattern) else re.split(r"[*?\[{]", pattern)[0])
     files = {}
     for alternative in alternatives:
-        found = [alternative] if os.path.exists(alternative) else sorted(glob.glob(alternative, recursive=True))
+        found = (
+            [alternative] if os.path.exists(alternative) else sorted(glob.glob(alternative, recursive=True))
+        )
         if not found:
             of = "" if alternative == pattern else f", from {pattern}"
             raise UsageError(f"{alternative}: no such folder or file{of}; expected images there")

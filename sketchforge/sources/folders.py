@@ -72,5 +72,3 @@ def _is_ours(manifest: str) -> bool:
             return _OUR_FORMAT in file.read(1 << 20)
     except OSError:
         return False
-
-
