@@ -35,8 +35,8 @@ from sketchforge.render import render  # noqa: E402
 from sketchforge.report.curves import curves_svg  # noqa: E402
 from sketchforge.runlog import read_log  # noqa: E402
 from sketchforge.shards.shard_set import open_shards  # noqa: E402
-from trainers.previews import read_pairs  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
+from trainers.previews import read_pairs  # noqa: E402
 
 STEPS = 500
 MISMATCHES = 10  # styles of other portraits for each sketch

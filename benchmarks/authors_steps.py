@@ -13,10 +13,10 @@ from itertools import chain
 
 import torch
 import torch.nn.functional as F
+from authors_networks import LARGEST_AE, AutoEncoder, Discriminator, Refiner
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from authors_networks import LARGEST_AE, AutoEncoder, Discriminator, Refiner
 from sketchforge.losses import hinge_discriminator, hinge_generator
 
 VARIANTS = ("bold", "erased", "bold_erased")  # of one sketch

@@ -31,8 +31,8 @@ from sketchforge.bilevel import bilevel
 from sketchforge.features import gram
 from sketchforge.files import write_json
 from sketchforge.images import read_image, to_tensor
-from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise
 from sketchforge.metrics.bootstrap import interval
+from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise
 from sketchforge.metrics.patch_features import describe_patches
 from sketchforge.metrics.patches import stroke_patches
 from sketchforge.metrics.realism import two_sample_test

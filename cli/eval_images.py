@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cli.eval_image_tables import model_table
 from cli.eval_options import (
+    check_figures_files,
     computing_options,
     encoders_option,
     features_option,
-    check_figures_files,
     figures_files,
     lpips_option,
     tom_option,

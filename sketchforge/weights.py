@@ -135,8 +135,9 @@ def _from_file(path: Path) -> Encoder:
 
 
 def _torchvision_encoder(name: str, option: str) -> Encoder:
-    import torchvision
     from urllib.error import URLError
+
+    import torchvision
 
     weights = {
         "vgg16": torchvision.models.VGG16_Weights.IMAGENET1K_V1,

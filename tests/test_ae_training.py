@@ -21,11 +21,11 @@ from sketchforge.shards.shard_set import open_shards
 from sketchforge.weights import load_encoder
 from trainers import ae_recipe
 from trainers.ae import AutoEncoding
-from trainers.previews import Validation
 from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
 from trainers.ae_session import train_ae
 from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.loop import TrainProgress, run_steps
+from trainers.previews import Validation
 
 TINY = AeRecipe(
     size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3

@@ -15,7 +15,7 @@ from conftest import lines, make_photos, png, store
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import FORMATS, NOT_AN_IMAGE, TOO_LARGE, ImageError, decode_image, stored_size
+from sketchforge.images import FORMATS, NOT_AN_IMAGE, ImageError, decode_image, stored_size
 from sketchforge.options import RenderOptions
 from sketchforge.pairs.pictures import stored_pair
 from sketchforge.render import render

@@ -10,8 +10,8 @@ from sketchforge.features import channel_mean_std
 from sketchforge.models.layers import Down, ResidualBlock, Up, count_parameters, doubled_and_convolved
 from sketchforge.models.modulation import (
     STYLES,
-    Addition,
     AdaptiveNormalization,
+    Addition,
     DualMaskInjection,
     Multiplication,
 )

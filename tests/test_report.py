@@ -16,12 +16,12 @@ from PIL import Image
 from synthesis_models import ae_run, gan_run
 
 from cli.main import run
+from sketchforge.markdown import escaped
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render import render
 from sketchforge.report.held_out import shards_digest
 from sketchforge.report.report_making import make_report
-from sketchforge.markdown import escaped
 from sketchforge.report.report_writing import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import png, store
 
+from sketchforge.markdown import escaped
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.report.curves import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
 from sketchforge.report.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of, shards_digest
@@ -24,7 +25,6 @@ from sketchforge.report.published import (
     objectives_of,
 )
 from sketchforge.report.report_making import alike
-from sketchforge.markdown import escaped
 from sketchforge.report.run_curves import run_curves, thinned
 from sketchforge.report.short_names import short_names
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell

@@ -1,8 +1,8 @@
 """What fails is counted, what is finished is kept, and what is not ours or was made otherwise is refused."""
 
 import dataclasses
-import re
 import json
+import re
 from pathlib import Path
 
 import pytest

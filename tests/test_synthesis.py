@@ -259,9 +259,10 @@ def test_bad_files_are_named_in_one_line(runs, tmp_path, name, data, message):
 
 def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
     """docs/api.md, at tiny size."""
+    from pathlib import Path
+
     from sketchforge.export import export
     from sketchforge.options import ExportOptions
-    from pathlib import Path
 
     gan_run(tmp_path / "gan")
     monkeypatch.chdir(tmp_path)

@@ -16,8 +16,8 @@ from forks import COMMAND_LINE, Forked, forked
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import TomTrainOptions
-from sketchforge.runlog import read_log
 from sketchforge.pictures import encode_png
+from sketchforge.runlog import read_log
 from sketchforge.samples.drawings import draw
 from sketchforge.tom_run import read_snapshot, snapshot_path
 from sketchforge.weights import load_encoder

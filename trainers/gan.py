@@ -32,7 +32,6 @@ from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.networks import average_into, seeded
 from trainers.ranks import Ranks
 
-
 R1_EVERY = 4  # steps; in those it weighs as much as in all together (lazy regularisation, Karras et al. 2020)
 
 

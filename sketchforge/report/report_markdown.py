@@ -24,7 +24,6 @@ from sketchforge.report.sheet import contact_sheet
 from sketchforge.report.sketch_pictures import picture_rows
 from sketchforge.report.tables import Cell, Table
 
-
 SHEET_CELL = 128  # pixels
 
 
