@@ -46,9 +46,9 @@ from sketchforge.metrics.patch_features import describe_patches  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.render import render  # noqa: E402
 from sketchforge.samples.drawings import load_drawings  # noqa: E402
-from sketchforge.seeding import numpy_generator  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import read_samples, sample_keys  # noqa: E402
+from sketchforge.utils.seeding import numpy_generator  # noqa: E402
 from sketchforge.weights import load_encoder  # noqa: E402
 
 PHOTOS_PER_CLASS = 25

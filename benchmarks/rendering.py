@@ -43,7 +43,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import growth  # noqa: E402
 
-from sketchforge.device import set_threads  # noqa: E402
 from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
@@ -56,7 +55,8 @@ from sketchforge.sketchers import Drawing  # noqa: E402
 from sketchforge.sketchers.edges import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
 from sketchforge.sources import ImageSource, find_images  # noqa: E402
-from sketchforge.workers import worker_pool  # noqa: E402
+from sketchforge.utils.device import set_threads  # noqa: E402
+from sketchforge.utils.worker_pool import worker_pool  # noqa: E402
 
 AUTHORS_IMAGES, AUTHORS_SNAPSHOTS = 2, 2  # enough to time: each takes a second and more
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from sketchforge.checkpoint import digest_of
-from sketchforge.files import write_json
 from sketchforge.run_folder import RUN_FILE
 from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, snapshot_path, write_snapshot
+from sketchforge.utils.files import write_json
 from sketchforge.weights import encoder_digest, read_encoder, write_encoder
 
 

@@ -24,7 +24,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sketchforge.files import write_json  # noqa: E402
 from sketchforge.images import read_image  # noqa: E402
 from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
 from sketchforge.metrics.lines import as_json, evaluate_sketches  # noqa: E402
@@ -32,6 +31,7 @@ from sketchforge.options import EvalSketchesOptions, RenderOptions  # noqa: E402
 from sketchforge.render import render  # noqa: E402
 from sketchforge.report.sketch_page import write_sketch_page  # noqa: E402
 from sketchforge.sketchers.canny import CannySketcher  # noqa: E402
+from sketchforge.utils.files import write_json  # noqa: E402
 
 BLURS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 HIGHS = (30, 45, 60, 80, 100, 130)

@@ -52,7 +52,6 @@ sys.path.insert(0, str(ROOT))
 
 from sketchforge.pairs.pictures import pair_pixels, stored_pair  # noqa: E402
 from sketchforge.report.hardware import hardware  # noqa: E402
-from sketchforge.seeding import numpy_generator, torch_generator  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards import schema  # noqa: E402
 from sketchforge.shards.loader import batches  # noqa: E402
@@ -62,6 +61,7 @@ from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
 from sketchforge.shards.shard_set import ShardSet, open_shards  # noqa: E402
 from sketchforge.shards.stream import ShardDataset  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
+from sketchforge.utils.seeding import numpy_generator, torch_generator  # noqa: E402
 
 SIZE, SKETCHES = 256, 2
 PER_SHARD = 500

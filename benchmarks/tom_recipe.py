@@ -29,7 +29,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sketchforge.bilevel import bilevel
 from sketchforge.features import gram
-from sketchforge.files import write_json
 from sketchforge.images import read_image, to_tensor
 from sketchforge.metrics.bootstrap import interval
 from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise
@@ -37,6 +36,7 @@ from sketchforge.metrics.patch_features import describe_patches
 from sketchforge.metrics.patches import stroke_patches
 from sketchforge.metrics.realism import two_sample_test
 from sketchforge.options import RenderOptions, TomTrainOptions
+from sketchforge.utils.files import write_json
 from sketchforge.weights import load_encoder
 from trainers.tom import Batch, Tom
 from trainers.tom_inputs import drawing_readers, photo_readers

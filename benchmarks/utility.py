@@ -46,9 +46,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sketchforge.autoencoder_file import read_autoencoder  # noqa: E402
-from sketchforge.device import set_threads  # noqa: E402
 from sketchforge.errors import SketchforgeError, UsageError  # noqa: E402
-from sketchforge.files import appearing, write_json  # noqa: E402
 from sketchforge.hand_drawn import fit_drawing, normalized_drawing  # noqa: E402
 from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
 from sketchforge.metrics.feature_networks import features_state  # noqa: E402
@@ -60,11 +58,13 @@ from sketchforge.render import render  # noqa: E402
 from sketchforge.report.curves import COLOURS, ticks  # noqa: E402
 from sketchforge.report.page import text  # noqa: E402
 from sketchforge.report.sheet import contact_sheet  # noqa: E402
-from sketchforge.seeding import derive_seed, numpy_generator  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
 from sketchforge.shards.writer import Record, read_stats, writing_shard  # noqa: E402
 from sketchforge.state_files import read_state  # noqa: E402
+from sketchforge.utils.device import set_threads  # noqa: E402
+from sketchforge.utils.files import appearing, write_json  # noqa: E402
+from sketchforge.utils.seeding import derive_seed, numpy_generator  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402
 
 SEEDS = {"retrieval": 5, "ae": 3}

@@ -33,15 +33,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sketchforge.device import set_threads  # noqa: E402
 from sketchforge.errors import SketchforgeError  # noqa: E402
 from sketchforge.images import read_image  # noqa: E402
 from sketchforge.metrics.variety import UNITS, style_distances, style_parts, vendi_score  # noqa: E402
 from sketchforge.report.selection import spread  # noqa: E402
 from sketchforge.samples.drawings import PENS, SUBJECTS, draw  # noqa: E402
-from sketchforge.seeding import numpy_generator  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import StoredSample, read_samples, sample_keys  # noqa: E402
+from sketchforge.utils.device import set_threads  # noqa: E402
+from sketchforge.utils.seeding import numpy_generator  # noqa: E402
 
 THRESHOLDS = (10, 20, 30, 40, 60, 80)  # Canny's lower one, on 8-bit gradients; the upper one is twice as high
 SHARES = (0.002, 0.005, 0.01)

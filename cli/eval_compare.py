@@ -50,7 +50,7 @@ def compare_command(**values: Any) -> None:
     for line in comparison_tables(found):
         click.echo(line)
     if options.json:
-        from sketchforge.files import write_json
+        from sketchforge.utils.files import write_json
 
         write_json(options.json, image_json(found))
         click.echo(options.json)

@@ -73,7 +73,7 @@ def images_command(**values: Any) -> None:
     for line in model_table(found):
         click.echo(line)
     if options.json:
-        from sketchforge.files import write_json
+        from sketchforge.utils.files import write_json
 
         write_json(options.json, image_json(found))
         click.echo(options.json)

@@ -92,7 +92,7 @@ def figures_files() -> Callable[[Any], Any]:
 
 def check_figures_files(options: Any) -> None:
     """Refuse at once what could not be written in the end."""
-    from sketchforge.outputs import check_output
+    from sketchforge.utils.outputs import check_output
 
     check_output(options.json, "--json", options.overwrite)
     check_output(options.html, "--html", options.overwrite)

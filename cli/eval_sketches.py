@@ -76,7 +76,7 @@ def sketches_command(**values: Any) -> None:
     for line in tables(found):
         click.echo(line)
     if options.json:
-        from sketchforge.files import write_json
+        from sketchforge.utils.files import write_json
 
         write_json(options.json, as_json(found))
         click.echo(options.json)

@@ -19,7 +19,7 @@ class LocalPath(click.Path):
         super().__init__(path_type=Path, **how)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from sketchforge.outputs import check_local
+        from sketchforge.utils.outputs import check_local
 
         option = param.opts[0] if isinstance(param, click.Option) else "DIR"
         check_local(value, option)

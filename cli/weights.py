@@ -86,7 +86,7 @@ def _about(file: WeightFile) -> list[str]:
 
 
 def _there(path: Path) -> list[str]:
-    from sketchforge.files import sha256_of
+    from sketchforge.utils.files import sha256_of
 
     size = f"{path.stat().st_size / 1e6:,.2f} MB"
     return [_row("there", f"{path} ({size})"), _row("sha256", sha256_of(path))]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.files import parse_json, write_bytes
+from sketchforge.utils.files import check_format, parse_json, write_bytes
 
 
 def save_tensors(
@@ -78,23 +78,6 @@ def _open(path: Path, format_name: str, version: int, tensors: bool) -> tuple[di
             f"{path}: cannot be read as a {format_name} file ({reason}); remove it or point to an intact copy"
         ) from error
     return loaded, about
-
-
-def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
-    """Refuse foreign formats and newer versions, naming what was found and what was expected."""
-    found = header.get("format")
-    if found != format_name:
-        shown = found[:80] if isinstance(found, str) else None if found is None else type(found).__name__
-        raise SketchforgeError(f"{where}: found format {shown!r}, expected {format_name!r}")
-    try:
-        found_version = int(header.get("version"))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
-    if found_version > version:
-        raise SketchforgeError(
-            f"{where}: {format_name} version {found_version}, but this sketchforge reads up to version {version}; "
-            "upgrade sketchforge to use it"
-        )
 
 
 def digest_of(tensors: Mapping[str, Any]) -> str:

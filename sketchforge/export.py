@@ -7,15 +7,15 @@ from typing import Any
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import UsageError
-from sketchforge.files import sha256_of, write_bytes
 from sketchforge.model_card import model_card
 from sketchforge.model_path import TrainedRun, find_run
 from sketchforge.options import ExportOptions
-from sketchforge.outputs import check_new_file
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model, write_synthesizer
 from sketchforge.tom_run import find_run as find_tom
 from sketchforge.tom_run import read_run
+from sketchforge.utils.files import sha256_of, write_bytes
+from sketchforge.utils.outputs import check_new_file
 from sketchforge.weights import encoder_digest, truncated
 
 ENDING = ".safetensors"

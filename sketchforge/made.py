@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sketchforge.checkpoint import check_format
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import read_json, write_json
-from sketchforge.outputs import is_ours
+from sketchforge.utils.files import check_format, read_json, write_json
+from sketchforge.utils.outputs import is_ours
 
 FORMAT, VERSION = "sketchforge-made", 1
 LOCATION = "file"  # where something lay, in a part of the record: it may lie elsewhere the next time

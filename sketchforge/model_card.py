@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from sketchforge.markdown import escaped, fenced
 from sketchforge.synthesizer_file import SketchPart, StoredModel
+from sketchforge.utils.markdown import escaped, fenced
 
 LONGEST = 200  # characters of a value that somebody else has written
 FIGURES = {

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import read_json
 from sketchforge.run_folder import RUN_FILE, check_record
+from sketchforge.utils.files import read_json
 
 MODEL_FILE = "model.safetensors"
 OWN_RUNS = (

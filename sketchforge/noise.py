@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sketchforge.seeding import torch_generator
+from sketchforge.utils.seeding import torch_generator
 
 NOISE_DIM = 512  # length of the noise vector, as in the authors' code, whatever the width of the network
 

@@ -23,7 +23,7 @@ from sketchforge.shards.writer import Record
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.sources import ImageSource
-from sketchforge.workers import Task, WorkerLost, WorkerPool
+from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 
 # One input on its way: its record so far, and its sketches where they are still being encoded.
 _Pending = tuple[Record, Task | None]

@@ -15,14 +15,14 @@ from itertools import islice
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.files import remove_abandoned
 from sketchforge.options import RenderOptions
 from sketchforge.render_plan import RenderPlan, plan_render, surveyed
 from sketchforge.render_summary import STAGES, RenderSummary, reasons
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.lock import FOLDER_LOCK, MANIFEST_LOCK, locked, remove_stale_locks, task_lock
-from sketchforge.shards.writer import disk_errors, finished_stats, writing_shard
+from sketchforge.shards.writer import finished_stats, writing_shard
+from sketchforge.utils.files import disk_errors, remove_abandoned
 
 
 class Progress:
@@ -130,7 +130,7 @@ def _render_shards(plan: RenderPlan, fingerprint: str, summary: RenderSummary, p
     import cv2  # noqa: F401  a broken installation shows here, not as workers that die
 
     from sketchforge.pipeline import records
-    from sketchforge.workers import worker_pool
+    from sketchforge.utils.worker_pool import worker_pool
 
     start = time.perf_counter()
     spent: Counter[str] = Counter()

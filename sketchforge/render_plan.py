@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sketchforge.device import usable_cores
 from sketchforge.errors import UsageError
-from sketchforge.files import parse_json
 from sketchforge.images import ImageError
 from sketchforge.options import RenderOptions
 from sketchforge.render_summary import failed_of
@@ -20,6 +18,8 @@ from sketchforge.shards.plan import PlannedShard, plan_shards, task_range
 from sketchforge.shards.writer import finished_stats
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
 from sketchforge.sources import ImageSource, arranged, builtin_images, find_images
+from sketchforge.utils.device import usable_cores
+from sketchforge.utils.files import parse_json
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sketchforge.checkpoint import check_format
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import fits, read_json
+from sketchforge.utils.files import check_format, fits, read_json
 
 RUN_FILE = "run.json"
 _DESCRIBED = {"count": int, "digest": str}

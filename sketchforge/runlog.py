@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sketchforge.files import write_bytes
-from sketchforge.signals import held
+from sketchforge.utils.files import write_bytes
+from sketchforge.utils.signals import held
 
 
 class RunLog:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sketchforge.models.encoder import Encoder
-from sketchforge.seeding import torch_generator
+from sketchforge.utils.seeding import torch_generator
 
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from sketchforge.bilevel import bilevel
 from sketchforge.checkpoint import digest_of
-from sketchforge.device import choose_device
 from sketchforge.errors import SketchforgeError
 from sketchforge.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
 from sketchforge.images import fit_square, read_image, to_tensor, to_uint8
@@ -26,6 +25,7 @@ from sketchforge.noise import draw_noise
 from sketchforge.options import TOM_CORE, RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model
+from sketchforge.utils.device import choose_device
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -25,8 +25,8 @@ from sketchforge.models.encoder import (
     freeze,
     orthogonal_encoder,
 )
-from sketchforge.seeding import torch_generator
 from sketchforge.state_files import read_state
+from sketchforge.utils.seeding import torch_generator
 
 ENCODER_FORMAT = "sketchforge-encoder"
 ENCODER_VERSION = 1

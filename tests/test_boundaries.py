@@ -22,7 +22,7 @@ from sketchforge.metrics.boundaries import (
     read_boundaries,
     summarise,
 )
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.seeding import numpy_generator
 
 DATA = Path(os.environ.get("SKETCHFORGE_TEST_DATA", "")) / "photos" / "bsds500"
 needs_data = pytest.mark.skipif(

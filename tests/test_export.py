@@ -16,13 +16,13 @@ from cli.main import run as command_line
 from sketchforge.bilevel import bilevel
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.export import export
-from sketchforge.files import sha256_of
 from sketchforge.images import to_tensor
 from sketchforge.options import ExportOptions
 from sketchforge.samples.drawings import draw
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesizer_file import read_model, read_synthesizer
 from sketchforge.tom_run import builtin_run
+from sketchforge.utils.files import sha256_of
 
 CPU = torch.device("cpu")
 BUILTIN = Path("builtin")

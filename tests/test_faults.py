@@ -14,11 +14,11 @@ from contextlib import contextmanager
 import pytest
 from conftest import contents, lines, make_photos
 
-from sketchforge import workers
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
 from sketchforge.render import Progress, render
-from sketchforge.workers import Task
+from sketchforge.utils import worker_pool as workers
+from sketchforge.utils.worker_pool import Task
 
 
 class Inline:

@@ -25,7 +25,7 @@ from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.shards.verify import verify
 from sketchforge.sources import find_images
-from sketchforge.tar_headers import MAX_HEADERS, any_members, members
+from sketchforge.utils.tar_headers import MAX_HEADERS, any_members, members
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n{ } loop\n%%EOF\n"
 

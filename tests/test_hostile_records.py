@@ -11,10 +11,8 @@ import pytest
 from conftest import contents, make_photos, png, store
 from synthesis_models import ae_run
 
-from sketchforge import files
 from sketchforge.errors import SketchforgeError
 from sketchforge.export import export
-from sketchforge.markdown import escaped, fenced
 from sketchforge.metrics.sketch_sets import find_shards
 from sketchforge.model_path import find_model
 from sketchforge.options import ExportOptions, GalleryOptions, InspectOptions, RenderOptions
@@ -29,6 +27,8 @@ from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.shards.verify import verify
+from sketchforge.utils import files
+from sketchforge.utils.markdown import escaped, fenced
 
 HOSTILE = [None, [1], {"a": 1}, "x" * 300, -1, 10**12, 10**30, 1.5, True, "\0", "../../x", [], {}, [[]] * 3]
 SECONDS = 20  # of one reader, far more than it takes and far less than a hostile number would cost

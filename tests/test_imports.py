@@ -88,7 +88,7 @@ import numpy
 from sketchforge.pictures import encode_jpeg, encode_sketches, prepare
 from sketchforge.sources import ImageSource
 from sketchforge.sources.blob import Blob
-from sketchforge.workers import WorkerPool, _start_worker
+from sketchforge.utils.worker_pool import WorkerPool, _start_worker
 data = encode_jpeg(numpy.zeros((20, 20, 3), numpy.uint8))
 assert prepare(ImageSource("k", "k.jpg", Blob(len(data), data=data)), 16, "crop").reason is None
 encode_sketches(numpy.zeros((1, 16, 16), numpy.uint8), (0.6, 0.1))

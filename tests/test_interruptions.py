@@ -15,17 +15,17 @@ import pytest
 from conftest import ROOT, contents, make_photos, run_python
 from forks import forked
 
-from sketchforge import files
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
 from sketchforge.render import render
 from sketchforge.shards.writer import ShardWriter
+from sketchforge.utils import files
 
 # Arguments: moment ("record", "submit", "before" or "after" a rename), number, signal, whom (1: its group).
 SCRIPT = """
 import os, signal, sys
 moment, number, sent, group = sys.argv[1], *map(int, sys.argv[2:5])
-from sketchforge import workers
+from sketchforge.utils import worker_pool as workers
 from sketchforge.shards import writer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with SIGINT ignored
 count = 0
@@ -166,7 +166,7 @@ def test_workers_that_die_are_replaced_and_nothing_is_lost(straight, tmp_path):
     options = dataclasses.replace(options, shards=tmp_path / "out")
     code = """
 import multiprocessing, os, signal, sys
-from sketchforge import workers
+from sketchforge.utils import worker_pool as workers
 submit, count = workers.WorkerPool.submit, 0
 def murder(self, *arguments):
     global count

@@ -27,8 +27,8 @@ from sketchforge.metrics.strokes import compare, measure_strokes
 from sketchforge.options import EvalSketchesOptions, RenderOptions
 from sketchforge.pictures import encode_sketches
 from sketchforge.samples.drawings import draw
-from sketchforge.seeding import derive_seed
 from sketchforge.sketchers.canny import CannySketcher
+from sketchforge.utils.seeding import derive_seed
 
 SIDE = 40  # pixels; the tolerance is 0.42 of one, so lines match where they coincide
 SUBJECTS = ("woman", "cat", "fish", "horse", "cottage", "oak", "teapot", "car")

@@ -13,14 +13,14 @@ from PIL import Image
 from synthesis_models import ae_run, drawing
 
 from cli.main import COMMANDS, DESTRUCTIVE, main, run
-from sketchforge import files
 from sketchforge.errors import UsageError
-from sketchforge.files import appearing, remove_abandoned
 from sketchforge.options import RenderOptions
-from sketchforge.outputs import check_output, is_ours
 from sketchforge.render import render
 from sketchforge.report.sheet import write_png
 from sketchforge.shards.lock import locked
+from sketchforge.utils import files
+from sketchforge.utils.files import appearing, remove_abandoned
+from sketchforge.utils.outputs import check_output, is_ours
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +237,7 @@ def test_what_the_dead_have_left_is_removed_and_what_the_living_write_is_not(tmp
     code = """
 import os, signal, sys
 from pathlib import Path
-from sketchforge.files import appearing
+from sketchforge.utils.files import appearing
 with appearing(Path(sys.argv[1])) as file:
     file.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ import torch
 from conftest import contents, make_photos, members, render_again, scene
 from PIL import Image
 
-from sketchforge import files, pipeline, render_plan
+from sketchforge import pipeline, render_plan
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import fit_square, read_image
 from sketchforge.options import RenderOptions
@@ -21,6 +21,7 @@ from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.sketchers.tensors import drawn_on
+from sketchforge.utils import files
 
 
 def test_twice_gives_the_same_bytes(rendered, tmp_path):

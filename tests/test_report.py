@@ -16,7 +16,6 @@ from PIL import Image
 from synthesis_models import ae_run, gan_run
 
 from cli.main import run
-from sketchforge.markdown import escaped
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render import render
@@ -25,6 +24,7 @@ from sketchforge.report.report_making import make_report
 from sketchforge.report.report_writing import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards
+from sketchforge.utils.markdown import escaped
 
 EVIL = 'run"><img src=x onerror=alert(1)>&|*b*'  # a name that a folder may have
 QUICK = ("--threads", "1", "--workers", "1", "--device", "cpu")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import png, store
 
-from sketchforge.markdown import escaped
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.report.curves import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
 from sketchforge.report.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of, shards_digest
@@ -29,6 +28,7 @@ from sketchforge.report.run_curves import run_curves, thinned
 from sketchforge.report.short_names import short_names
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 from sketchforge.shards.shard_set import open_shards
+from sketchforge.utils.markdown import escaped
 
 
 @pytest.fixture

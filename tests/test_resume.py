@@ -9,12 +9,12 @@ import pytest
 from conftest import contents, lines, make_photos, members, render_again
 from PIL import Image
 
-from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.render import Progress, render
 from sketchforge.render_plan import plan_render
 from sketchforge.render_summary import STAGES, reasons
 from sketchforge.shards.writer import writing_shard
+from sketchforge.utils import files
 
 
 @pytest.fixture

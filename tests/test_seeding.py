@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sketchforge.seeding import chosen, derive_seed, uniforms
+from sketchforge.utils.seeding import chosen, derive_seed, uniforms
 
 
 def test_every_argument_counts_and_nothing_else():

@@ -15,7 +15,6 @@ import pytest
 from conftest import contents, environment, make_photos, run_python
 from PIL import Image
 
-from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import GalleryOptions, RenderOptions
 from sketchforge.render import render
@@ -25,6 +24,7 @@ from sketchforge.report.sheet import MARGIN, contact_sheet
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, writing_shard
+from sketchforge.utils import files
 
 
 @pytest.fixture(scope="module")

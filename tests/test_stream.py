@@ -22,7 +22,6 @@ from conftest import png, store
 from torch.utils.data import default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from sketchforge import files
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.pairs.on_device import PairBatches
 from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
@@ -35,6 +34,7 @@ from sketchforge.shards.prefetch import DevicePrefetch
 from sketchforge.shards.reader import read_samples, sample_keys
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.shards.stream import ShardDataset
+from sketchforge.utils import files
 
 SIDE, STYLES = 16, ["a", "b", "c"]
 SIZES = [4, 1, 6, 3]

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from sketchforge.tar_headers import BLOCK, members
+from sketchforge.utils.tar_headers import BLOCK, members
 
 FILES = {"a.jpg": b"x" * 700, "a.json": b"", "b.jpg": b"y" * 512, "d/c.txt": b"z"}
 

@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from sketchforge.threads import thread_pool
+from sketchforge.utils.device import thread_pool
 
 
 def test_calls_share_so_many_threads_each_with_one_of_torchs():

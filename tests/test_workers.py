@@ -10,11 +10,11 @@ import time
 import pytest
 from conftest import environment, lines, make_photos
 
-from sketchforge import workers
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
 from sketchforge.render import render
-from sketchforge.workers import DIED, TIMED_OUT, WorkerLost, worker_pool
+from sketchforge.utils import worker_pool as workers
+from sketchforge.utils.worker_pool import DIED, TIMED_OUT, WorkerLost, worker_pool
 
 PROCESS_GROUPS = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 
@@ -82,7 +82,7 @@ HUNG = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import test_workers
-from sketchforge.workers import worker_pool
+from sketchforge.utils.worker_pool import worker_pool
 if __name__ == "__main__":
     with worker_pool(1, 3600) as pool:
         task = pool.submit(test_workers.start_a_helper_and, "hang", sys.argv[2])

@@ -22,7 +22,6 @@ from torch import Tensor
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import Encoder
 from sketchforge.pairs.mismatch import mismatched
-from sketchforge.seeding import torch_generator
 from sketchforge.self_supervision import (
     StyleHead,
     content_confusion,
@@ -31,6 +30,7 @@ from sketchforge.self_supervision import (
     style_classification,
     triplet,
 )
+from sketchforge.utils.seeding import torch_generator
 from trainers.ae_recipe import AeRecipe
 from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.networks import average_into, seeded

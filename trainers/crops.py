@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import ImageError, to_tensor
-from sketchforge.seeding import numpy_generator
-from sketchforge.signals import held
+from sketchforge.utils.seeding import numpy_generator
+from sketchforge.utils.signals import held
 
 CACHE_BYTES = 1 << 30
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder, freeze
-from sketchforge.seeding import torch_generator
+from sketchforge.utils.seeding import torch_generator
 from trainers.crops import CropSampler, Prefetch
 from trainers.whitening import Head, WhitenedConv
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from sketchforge.checkpoint import digest_of
-from sketchforge.device import choose_device, set_threads
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images import ImageError, decode_image
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
-from sketchforge.outputs import check_new_file
 from sketchforge.sources import ImageSource, find_images
+from sketchforge.utils.device import choose_device, set_threads
+from sketchforge.utils.outputs import check_new_file
 from sketchforge.weights import calibrated_on_photos, encoder_digest, load_teacher, truncated, write_encoder
 from trainers.encoder import train_encoder
 

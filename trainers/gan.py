@@ -25,8 +25,8 @@ from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.gan import Discriminator, Refiner
 from sketchforge.noise import draw_noise
-from sketchforge.seeding import torch_generator
 from sketchforge.self_supervision import perceptual, reconstruction
+from sketchforge.utils.seeding import torch_generator
 from trainers.gan_recipe import GanRecipe
 from trainers.image_training import PERCEPTUAL_TAPS
 from trainers.networks import average_into, seeded

@@ -22,9 +22,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sketchforge.device import choose_device, choose_precision, set_threads, usable_cores
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import write_json
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.pairs.on_device import PairBatches
@@ -38,6 +36,8 @@ from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.prefetch import DevicePrefetch, moved
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.shards.stream import ShardDataset
+from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
+from sketchforge.utils.files import write_json
 from sketchforge.weights import encoder_digest, load_encoder
 from trainers.best_model import BEST_FILE, BestModel
 from trainers.loop import STATE_FILE, TrainProgress, restore_state, run_steps, save_state

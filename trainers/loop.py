@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.files import write_bytes
-from sketchforge.signals import held
+from sketchforge.utils.files import write_bytes
+from sketchforge.utils.signals import held
 
 STATE_FILE, STATE_VERSION = "state.pt", 1
 SAVE_SECONDS = (

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from sketchforge.seeding import derive_seed
+from sketchforge.utils.seeding import derive_seed
 
 
 @contextmanager

@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sketchforge.device import choose_device
 from sketchforge.errors import SketchforgeError
 from sketchforge.features import content_correlation, gram
 from sketchforge.images import to_tensor
@@ -28,7 +27,8 @@ from sketchforge.losses import ADVERSARIAL, content_loss, gram_loss
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom import GENERATORS, GramDiscriminator
 from sketchforge.options import TomTrainOptions
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.device import choose_device
+from sketchforge.utils.seeding import numpy_generator
 from trainers.colouring import coloured, smoothed
 from trainers.crops import CropSampler, Prefetch
 from trainers.networks import average_into, seeded

@@ -12,15 +12,12 @@ from typing import Any
 import numpy as np
 
 from sketchforge.checkpoint import digest_of
-from sketchforge.device import set_threads
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import write_json
 from sketchforge.images import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.run_folder import RUN_FILE, check_continues, record_or_empty
 from sketchforge.runlog import RunLog
-from sketchforge.signals import held
 from sketchforge.tom_run import (
     ENCODER_FILE,
     RUN_FORMAT,
@@ -30,6 +27,9 @@ from sketchforge.tom_run import (
     snapshot_path,
     write_snapshot,
 )
+from sketchforge.utils.device import set_threads
+from sketchforge.utils.files import write_json
+from sketchforge.utils.signals import held
 from sketchforge.weights import encoder_digest, load_encoder, truncated, write_encoder
 from trainers.crops import Prefetch
 from trainers.loop import STATE_FILE, TrainProgress, restore_state, save_state
@@ -318,7 +318,7 @@ def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
 
 
 def _device_type(options: TomTrainOptions) -> str:
-    from sketchforge.device import choose_device
+    from sketchforge.utils.device import choose_device
 
     return choose_device(options.device).type
 

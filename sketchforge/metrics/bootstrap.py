@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.seeding import numpy_generator
 
 Item = TypeVar("Item")
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sketchforge.device import choose_device, set_threads
 from sketchforge.errors import UsageError
 from sketchforge.metrics.evaluation import Gap
 from sketchforge.metrics.image_evaluation import MISMATCHED, ImageEvaluation, ImageRow
@@ -37,6 +36,7 @@ from sketchforge.metrics.image_sets import (
 from sketchforge.options import EvalCompareOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.utils.device import choose_device, set_threads
 
 
 def compare_images(

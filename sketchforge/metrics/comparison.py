@@ -19,7 +19,7 @@ from sketchforge.metrics.evaluation import (
 from sketchforge.metrics.measuring import Measured
 from sketchforge.metrics.realism_figures import auc_figures, kid_figures
 from sketchforge.metrics.stroke_figures import stroke_distances, stroke_figures
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.seeding import numpy_generator
 
 
 def against(

@@ -185,6 +185,6 @@ def _misfit(path: Path, what: str, name: str, state: Mapping[str, Any]) -> Sketc
 
 
 def _sha256_begins(path: Path, starts: tuple[str, ...]) -> bool:
-    from sketchforge.files import sha256_of
+    from sketchforge.utils.files import sha256_of
 
     return sha256_of(path).startswith(starts)

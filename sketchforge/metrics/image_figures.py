@@ -16,7 +16,7 @@ from sketchforge.metrics.evaluation import Figure
 from sketchforge.metrics.figures import figures_of
 from sketchforge.metrics.frechet import fitted, frechet_distance, resampled_distances
 from sketchforge.metrics.kernel_inception_distance import kernel_distances
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.seeding import numpy_generator
 
 DISTANCE_RESAMPLINGS = 100
 DEVIATIONS = 1.96  # either way, of a normal distribution's middle 95 %

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sketchforge.errors import UsageError
 from sketchforge.report.selection import spread
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.seeding import numpy_generator
 
 
 @dataclass(frozen=True)

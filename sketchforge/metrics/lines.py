@@ -12,13 +12,13 @@ import importlib.util
 from collections.abc import Callable
 from importlib import metadata
 
-from sketchforge.device import usable_cores
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.evaluation import Evaluation, as_json
 from sketchforge.metrics.measuring import Measuring, builtin_encoder, processes
 from sketchforge.metrics.rows import summarised
 from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards
 from sketchforge.options import EvalSketchesOptions
+from sketchforge.utils.device import usable_cores
 
 __all__ = ["as_json", "evaluate_sketches"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import sha256_of
+from sketchforge.utils.files import sha256_of
 from sketchforge.weight_files import KNOWN
 
 

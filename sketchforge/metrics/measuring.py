@@ -19,7 +19,7 @@ from sketchforge.metrics.sketch_sets import DrawingSet, ShardSet
 from sketchforge.report.selection import whole_samples
 from sketchforge.shards import schema
 from sketchforge.shards.reader import read_errors
-from sketchforge.workers import Task, WorkerLost, WorkerPool, worker_pool
+from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool, worker_pool
 
 if TYPE_CHECKING:
     from sketchforge.metrics.boundaries import BoundaryCounts

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.device import choose_device, set_threads
 from sketchforge.errors import SketchforgeError
 from sketchforge.images import to_tensor
 from sketchforge.metrics.evaluation import Gap
@@ -47,6 +46,7 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.weights import encoder_digest, load_encoder
 
 RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from skimage.morphology import skeletonize
 
-from sketchforge.seeding import numpy_generator
+from sketchforge.utils.seeding import numpy_generator
 
 INK_BELOW = 128  # grey levels under it are ink
 WORKING_SIDE = 160  # pixels, the longer side of every sketch that is looked at

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from sketchforge.errors import UsageError
-from sketchforge.seeding import derive_seed, numpy_generator
+from sketchforge.utils.seeding import derive_seed, numpy_generator
 
 FOLDS = 5
 INK_STRATA = 16

@@ -11,7 +11,7 @@ from sketchforge.metrics.evaluation import REALISM, Figure, Gap
 from sketchforge.metrics.figures import figures_of
 from sketchforge.metrics.measuring import Measured
 from sketchforge.metrics.realism import TwoSampleResult, two_sample_test
-from sketchforge.seeding import derive_seed
+from sketchforge.utils.seeding import derive_seed
 
 
 def auc_figures(

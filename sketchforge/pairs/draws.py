@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sketchforge.seeding import uniforms
+from sketchforge.utils.seeding import uniforms
 
 BOLDNESSES = 4  # a variant's lines: as they are, bolder by a square, by a cross, thinner
 

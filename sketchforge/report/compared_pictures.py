@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sketchforge.device import choose_device
 from sketchforge.metrics.compared_images import set_names, shards_for
 from sketchforge.metrics.image_model import is_model, made_of
 from sketchforge.metrics.image_pairs import mismatched_pairs
@@ -10,6 +9,7 @@ from sketchforge.metrics.image_sets import SampleReader, name_of, open_image_set
 from sketchforge.options import EvalCompareOptions
 from sketchforge.report.page_pictures import Picture, PictureRow, reduced
 from sketchforge.synthesis import load_model
+from sketchforge.utils.device import choose_device
 
 SHOWN = 6  # pictures of each
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
 from sketchforge.options import GalleryOptions
-from sketchforge.outputs import check_output
 from sketchforge.report.gallery_page import ShownFolder, gallery_page
 from sketchforge.report.page import write_page
 from sketchforge.report.selection import spread, whole_samples
 from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import finished_shards, read_samples, sample_keys
-from sketchforge.shards.writer import disk_errors
+from sketchforge.utils.files import disk_errors
+from sketchforge.utils.outputs import check_output
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sketchforge.device import usable_cores
+from sketchforge.utils.device import usable_cores
 
 if TYPE_CHECKING:
     import torch

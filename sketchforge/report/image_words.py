@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sketchforge.device import choose_device
 from sketchforge.metrics.image_evaluation import ImageEvaluation
 from sketchforge.report.hardware import hardware, versions
+from sketchforge.utils.device import choose_device
 
 
 def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sketchforge.device import choose_device
 from sketchforge.images import fit_square, to_tensor
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.metrics.image_figures import mean_figures
@@ -27,6 +26,7 @@ from sketchforge.report.selection import spread
 from sketchforge.self_supervision import perceptual
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.utils.device import choose_device
 from sketchforge.weights import load_encoder
 
 GRID_IMAGES = 6

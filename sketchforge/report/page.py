@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
-from sketchforge import files
-from sketchforge.shards.writer import disk_errors
+from sketchforge.utils import files
+from sketchforge.utils.files import disk_errors
 
 
 def write_page(path: Path, pieces: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from sketchforge.device import choose_device, set_threads
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.evaluation import Evaluation, Gap
 from sketchforge.metrics.image_reference import library_versions
@@ -23,6 +22,7 @@ from sketchforge.report.material import Material, ShardFolder, find_folders, fin
 from sketchforge.report.model_samples import model_samples
 from sketchforge.report.report_content import ModelFindings, Report
 from sketchforge.report.run_curves import run_curves
+from sketchforge.utils.device import choose_device, set_threads
 
 # Of a part of the work, by its unit: what is called with the number of units, and after each of them.
 Bar = AbstractContextManager[tuple[Callable[[int], None], Callable[[], None]]]

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from sketchforge.markdown import escaped, fenced
 from sketchforge.metrics.evaluation import merged
 from sketchforge.pictures import encode_jpeg
 from sketchforge.report.model_parts import GRID_EXPLAINED, RANKED_EXPLAINED, grid_alt, ranking_told, strip_alt
@@ -23,6 +22,7 @@ from sketchforge.report.report_words import MEASURES, facts, folders_of, model_t
 from sketchforge.report.sheet import contact_sheet
 from sketchforge.report.sketch_pictures import picture_rows
 from sketchforge.report.tables import Cell, Table
+from sketchforge.utils.markdown import escaped, fenced
 
 SHEET_CELL = 128  # pixels
 

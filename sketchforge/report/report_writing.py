@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from sketchforge.errors import UsageError
-from sketchforge.files import write_bytes, write_json
 from sketchforge.options import EvalReportOptions
-from sketchforge.outputs import check_output
 from sketchforge.report.report_content import Report
 from sketchforge.report.report_json import report_json
 from sketchforge.report.report_markdown import report_markdown
 from sketchforge.report.report_page import write_report_page
-from sketchforge.shards.writer import disk_errors
+from sketchforge.utils.files import disk_errors, write_bytes, write_json
+from sketchforge.utils.outputs import check_output
 
 # Of the pictures beside a Markdown report: what a report before it may have left there, and nobody else.
 OURS = re.compile(r"(made|sketches|curve)-\d+\.(jpg|svg)|(best|worst)-\d+-\d+\.jpg")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sketchforge import files
 from sketchforge.images import fit_square
-from sketchforge.outputs import GENERATOR
+from sketchforge.utils import files
+from sketchforge.utils.outputs import GENERATOR
 
 if TYPE_CHECKING:
     import numpy as np

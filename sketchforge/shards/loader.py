@@ -17,12 +17,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.seeding import torch_generator
 from sketchforge.shards.batch_pool import BatchPool, PoolMemory
 from sketchforge.shards.order import OrderedBatches
 from sketchforge.shards.packed_batch import PackedBatch, pack, packed_bytes
 from sketchforge.shards.stream import ShardDataset
-from sketchforge.signals import held
+from sketchforge.utils.seeding import torch_generator
+from sketchforge.utils.signals import held
 
 PREFETCHED = 4  # batches per worker that are under way: with two, one that is late has the others wait
 HELD = 3  # and those that the process that trains has at most: one on its way, one in use, one just read

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.signals import held
+from sketchforge.utils.signals import held
 
 try:
     import fcntl

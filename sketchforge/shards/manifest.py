@@ -9,12 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sketchforge import files
-from sketchforge.checkpoint import check_format
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.outputs import check_local
 from sketchforge.shards import schema
 from sketchforge.sources import ImageSource
+from sketchforge.utils import files
+from sketchforge.utils.files import check_format
+from sketchforge.utils.outputs import check_local
 
 # What decides the bytes of the shards: a folder whose manifest differs in one of these is not continued.
 IDENTITY = ("options", "styles", "digests", "inputs")

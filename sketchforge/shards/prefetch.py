@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchforge.device import to_device
 from sketchforge.pairs.levels import normalized
+from sketchforge.utils.device import to_device
 
 Batch = dict[str, Any]
 

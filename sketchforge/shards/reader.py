@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.files import parse_json
 from sketchforge.images import read_image
 from sketchforge.shards import schema
 from sketchforge.shards.writer import read_stats
-from sketchforge.tar_headers import members
+from sketchforge.utils.files import parse_json
+from sketchforge.utils.tar_headers import members
 
 if TYPE_CHECKING:
     import numpy as np

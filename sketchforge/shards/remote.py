@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.files import appearing, remove_abandoned
 from sketchforge.shards.lock import locked
+from sketchforge.utils.files import appearing, remove_abandoned
 
 CHUNK = 1 << 20
 PLACE = "{}"  # stands for the file name in a source

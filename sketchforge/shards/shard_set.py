@@ -25,7 +25,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
-from sketchforge.tar_headers import members
+from sketchforge.utils.tar_headers import members
 
 KEPT_SHARDS = 64  # of a remote set, on the local disk
 # How an image and a sketch begin, and how OpenCV is to decode them.

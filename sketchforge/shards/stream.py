@@ -12,10 +12,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.seeding import chosen
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
+from sketchforge.utils.seeding import chosen
 
 OPEN_SHARDS = 64  # files that a process keeps open, with where their members lie
 

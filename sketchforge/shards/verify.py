@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sketchforge.files import parse_json, seal_holds, sha256_of
 from sketchforge.images import ImageError, decode_image, open_image, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.writer import read_stats
+from sketchforge.utils.files import parse_json, seal_holds, sha256_of
 
 
 @dataclass

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from sketchforge import files
-from sketchforge.errors import SketchforgeError
 from sketchforge.shards import schema
+from sketchforge.utils import files
+from sketchforge.utils.files import disk_errors
 
 
 @dataclass(frozen=True)
@@ -153,15 +153,6 @@ def finished_stats(folder: Path, number: int, fingerprint: str) -> dict[str, Any
         except (OSError, KeyError, TypeError):
             return None
     return stats
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into one line that names the file and the cause."""
-    try:
-        yield
-    except OSError as error:
-        raise SketchforgeError(f"{path}: could not be written ({error.strerror or error})") from error
 
 
 class _DigestingStream:

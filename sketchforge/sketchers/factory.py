@@ -43,7 +43,7 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         return ReadySketcher(canny, "cpu", recorded)
     if options.method not in METHODS:
         raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")
-    from sketchforge.device import choose_device, choose_precision, set_threads
+    from sketchforge.utils.device import choose_device, choose_precision, set_threads
 
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)

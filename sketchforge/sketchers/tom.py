@@ -19,8 +19,8 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.tensors import checked, drawing_errors, drawn_on, levels
-from sketchforge.threads import thread_pool
 from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
+from sketchforge.utils.device import thread_pool
 from sketchforge.weights import encoder_digest, read_encoder
 
 

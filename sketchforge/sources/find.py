@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.seeding import numpy_generator
 from sketchforge.sources.blob import Blob, FileState
 from sketchforge.sources.folders import extension_of, images_in_folder
 from sketchforge.sources.image_source import ImageSource
 from sketchforge.sources.keys import EXTENSIONS, as_text, check_keys, image_key
 from sketchforge.sources.tars import TAR_ENDINGS, images_in_tar, is_tar
+from sketchforge.utils.seeding import numpy_generator
 
 LIST_EXTENSIONS = ("txt", "lst")
 

@@ -21,7 +21,7 @@ from sketchforge.images import TRUNCATED, UNREADABLE
 from sketchforge.sources.blob import Blob, FileState
 from sketchforge.sources.image_source import ImageSource
 from sketchforge.sources.keys import EXTENSIONS, as_text, image_key, kept_key
-from sketchforge.tar_headers import BLOCK, Member, any_members
+from sketchforge.utils.tar_headers import BLOCK, Member, any_members
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 

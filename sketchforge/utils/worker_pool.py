@@ -17,7 +17,7 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.signals import held
+from sketchforge.utils.signals import held
 
 DIED = "worker died"  # of the picture, or killed: out of memory as a rule
 TIMED_OUT = "timed out"

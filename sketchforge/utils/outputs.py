@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sketchforge.errors import UsageError
-from sketchforge.files import read_json
+from sketchforge.utils.files import read_json
 
 GENERATOR = "sketchforge"  # in every page as its generator, in every PNG as its Software
 # What the files hold that we write again and again, by their endings: those are replaced without a word.

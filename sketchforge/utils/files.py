@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sketchforge.signals import held
+from sketchforge.errors import SketchforgeError
+from sketchforge.utils.signals import held
 
 MAX_JSON_BYTES = 256 << 20  # the manifest of half a million shards has less
 _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
@@ -196,3 +197,29 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
+    """Refuse foreign formats and newer versions, naming what was found and what was expected."""
+    found = header.get("format")
+    if found != format_name:
+        shown = found[:80] if isinstance(found, str) else None if found is None else type(found).__name__
+        raise SketchforgeError(f"{where}: found format {shown!r}, expected {format_name!r}")
+    try:
+        found_version = int(header.get("version"))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
+    if found_version > version:
+        raise SketchforgeError(
+            f"{where}: {format_name} version {found_version}, but this sketchforge reads up to version {version}; "
+            "upgrade sketchforge to use it"
+        )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into one line that names the file and the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise SketchforgeError(f"{path}: could not be written ({error.strerror or error})") from error
