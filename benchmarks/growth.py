@@ -58,8 +58,8 @@ MEMORY = ("process", "worker", "together")  # in MB
 
 def store_photos(folder: Path, count: int) -> Path:
     """So many JPEG files: the built-in photos, by hard links under other names."""
-    from sketchforge.pictures import encode_jpeg
-    from sketchforge.samples.photos import load_photos
+    from sketchforge.images.builtin.photos import load_photos
+    from sketchforge.images.encode import encode_jpeg
 
     photos = [encode_jpeg(picture) for _, picture in load_photos()]
     folder.mkdir()

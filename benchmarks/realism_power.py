@@ -35,7 +35,8 @@ from skimage.morphology import skeletonize
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sketchforge.images import read_image  # noqa: E402
+from sketchforge.images.builtin.drawings import load_drawings  # noqa: E402
+from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.metrics import patches, realism  # noqa: E402
 from sketchforge.metrics.kernel_distance import (  # noqa: E402
     kernel_distance_name,
@@ -45,7 +46,6 @@ from sketchforge.metrics.kernel_distance import (  # noqa: E402
 from sketchforge.metrics.patch_features import describe_patches  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.render import render  # noqa: E402
-from sketchforge.samples.drawings import load_drawings  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import read_samples, sample_keys  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402

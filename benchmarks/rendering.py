@@ -43,7 +43,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import growth  # noqa: E402
 
-from sketchforge.images import fit_square, read_image, to_tensor  # noqa: E402
+from sketchforge.images.decode import read_image  # noqa: E402
+from sketchforge.images.resize import fit_square  # noqa: E402
+from sketchforge.images.sources import ImageSource, find_images  # noqa: E402
+from sketchforge.images.tensors import to_tensor  # noqa: E402
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
@@ -54,7 +57,6 @@ from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
 from sketchforge.sketchers import Drawing  # noqa: E402
 from sketchforge.sketchers.edges import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
-from sketchforge.sources import ImageSource, find_images  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.worker_pool import worker_pool  # noqa: E402
 

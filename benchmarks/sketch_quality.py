@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sketchforge.images import read_image  # noqa: E402
+from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
 from sketchforge.metrics.lines import as_json, evaluate_sketches  # noqa: E402
 from sketchforge.options import EvalSketchesOptions, RenderOptions  # noqa: E402

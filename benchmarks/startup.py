@@ -34,8 +34,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sketchforge.pictures import encode_jpeg  # noqa: E402
-from sketchforge.samples.photos import load_photos  # noqa: E402
+from sketchforge.images.builtin.photos import load_photos  # noqa: E402
+from sketchforge.images.encode import encode_jpeg  # noqa: E402
 
 FEW_LIBRARIES = "import click, numpy, cv2, PIL.Image"
 LIBRARIES = f"{FEW_LIBRARIES}, torch, safetensors.torch"

@@ -27,9 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sketchforge.bilevel import bilevel
 from sketchforge.features import gram
-from sketchforge.images import read_image, to_tensor
+from sketchforge.images.decode import read_image
+from sketchforge.images.line_art import bilevel
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.bootstrap import interval
 from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise
 from sketchforge.metrics.patch_features import describe_patches

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sketchforge.hand_drawn import fit_drawing, normalized_drawing
-from sketchforge.images import fit_square
+from sketchforge.images.hand_drawn import fit_drawing, normalized_drawing
+from sketchforge.images.resize import fit_square
 
 # Side of the sketches that `render` draws by default. Smaller models see them reduced: a line of a pixel or
 # two comes to them as a grey one. Drawings take the same way, for such a model has not learnt from black ones

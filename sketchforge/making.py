@@ -20,11 +20,11 @@ import numpy as np
 
 from sketchforge import made as records
 from sketchforge.errors import UsageError
+from sketchforge.images.encode import write_png
 from sketchforge.made import GRID_FILE, Made
 from sketchforge.making_plan import KEPT_IN_MEMORY, MakingProgress, Plan, Style, plan_making
 from sketchforge.options import MakeOptions, SynthesizeOptions
 from sketchforge.report.made_grid import Shown, grid_of, pairs_grid
-from sketchforge.report.sheet import write_png
 from sketchforge.utils.device import set_threads
 
 

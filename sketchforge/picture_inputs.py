@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sketchforge.errors import UsageError
-from sketchforge.images import ImageError, decode_image
-from sketchforge.sources import ImageSource, builtin_images, find_images
-from sketchforge.sources.blob import Blob
+from sketchforge.images.decode import ImageError, decode_image
+from sketchforge.images.sources import ImageSource, builtin_images, find_images
+from sketchforge.images.sources.source import Blob
 
 JOINT = "--"  # between the names of sketch and style in a file's name; no name has it within
 MAX_NAME = 100  # bytes; two of them, JOINT and an ending stay below what file systems take
@@ -82,7 +82,7 @@ def builtin_photos(names: Sequence[str] = BUILTIN_PHOTOS) -> list[PictureInput]:
 
 def builtin_drawings() -> list[PictureInput]:
     """Some of the line drawings built in."""
-    from sketchforge.samples.drawings import draw
+    from sketchforge.images.builtin.drawings import draw
 
     inputs = []
     for words in BUILTIN_DRAWINGS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import time
@@ -11,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sketchforge.bilevel import bilevel
-from sketchforge.images import ImageError, decode_image, fit_square
-from sketchforge.shards.schema import JPEG_QUALITY, json_bytes
-from sketchforge.sources import ImageSource
+from sketchforge.images.decode import ImageError, decode_image
+from sketchforge.images.encode import encode_jpeg, encode_png
+from sketchforge.images.line_art import bilevel
+from sketchforge.images.resize import fit_square
+from sketchforge.images.sources import ImageSource
+from sketchforge.shards.schema import json_bytes
 
 if TYPE_CHECKING:
     import numpy as np
-
-PNG_COMPRESSION = 6
 
 
 def _finite_or_none(text: str) -> float | None:
@@ -80,26 +79,6 @@ def encode_sketches(
     if thresholds is not None:
         sketches = [bilevel(sketch, *thresholds) for sketch in sketches]
     return [encode_png(sketch, thresholds is not None) for sketch in sketches], time.perf_counter() - start
-
-
-def encode_jpeg(pixels: np.ndarray) -> bytes:
-    """uint8 HxWx3 RGB -> JPEG, colour at full resolution."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
-
-
-def encode_png(grey: np.ndarray, bilevel: bool) -> bytes:
-    """uint8 HxW -> PNG of 8 bits a pixel, or of one (0 and 255 only)."""
-    import cv2
-
-    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(bilevel)]
-    done, data = cv2.imencode(".png", grey, parameters)
-    if not done:
-        raise ValueError(f"PNG encoding failed for {grey.dtype} of shape {grey.shape}")
-    return data.tobytes()
 
 
 def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.pictures import Prepared, encode_sketches, prepare
 from sketchforge.shards.plan import PlannedShard, plan_batches
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
-from sketchforge.sources import ImageSource
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 
 # One input on its way: its record so far, and its sketches where they are still being encoded.

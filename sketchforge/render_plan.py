@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import UsageError
-from sketchforge.images import ImageError
+from sketchforge.images.decode import ImageError
+from sketchforge.images.sources import ImageSource, arranged, builtin_images, find_images
 from sketchforge.options import RenderOptions
 from sketchforge.render_summary import failed_of
 from sketchforge.shards import manifest as manifests
@@ -17,7 +18,6 @@ from sketchforge.shards import schema
 from sketchforge.shards.plan import PlannedShard, plan_shards, task_range
 from sketchforge.shards.writer import finished_stats
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
-from sketchforge.sources import ImageSource, arranged, builtin_images, find_images
 from sketchforge.utils.device import usable_cores
 from sketchforge.utils.files import parse_json
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sketchforge.images import fit_square
+from sketchforge.images.resize import fit_square
 
 
 def stitched(images: Sequence[np.ndarray], size: int) -> np.ndarray:

@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.bilevel import bilevel
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError
 from sketchforge.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
-from sketchforge.images import fit_square, read_image, to_tensor, to_uint8
+from sketchforge.images.decode import read_image
+from sketchforge.images.line_art import bilevel
+from sketchforge.images.resize import fit_square
+from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.model_path import find_model
 from sketchforge.noise import draw_noise
 from sketchforge.options import TOM_CORE, RenderOptions
@@ -246,7 +248,7 @@ def _rgb(picture: Picture) -> np.ndarray:
     """Any picture -> uint8 H×W×3 RGB."""
     from PIL import Image, ImageOps
 
-    from sketchforge.colour import to_srgb
+    from sketchforge.images.colour import to_srgb
 
     if isinstance(picture, str | Path):
         return read_image(picture)

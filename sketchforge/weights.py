@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sketchforge.checkpoint import digest_of, load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import (
     VGG16_BLOCKS,
     VGG19_BLOCKS,
@@ -117,7 +117,7 @@ def encoder_digest(encoder: Encoder) -> str:
 
 def calibration_images() -> Tensor:
     """The built-in photos at 128 px, (B,3,128,128) float32 in [-1, 1]: what every encoder's taps are scaled over."""
-    from sketchforge.samples.photos import load_photos
+    from sketchforge.images.builtin.photos import load_photos
 
     photos = to_tensor(np.stack([image for _, image in load_photos()]))
     return torch.nn.functional.interpolate(photos, size=(128, 128), mode="area")

@@ -24,14 +24,14 @@ from PIL import Image
 from sketchforge.checkpoint import save_tensors
 from sketchforge.edge_weights import load_edge_network
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import REASONS, ImageError, decode_image
+from sketchforge.images.decode import REASONS, ImageError, decode_image
+from sketchforge.images.sources import find_images
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.render_plan import plan_render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.inspect import inspect
 from sketchforge.shards.verify import verify
-from sketchforge.sources import find_images
 from sketchforge.weights import load_encoder
 
 SECONDS = 30  # any one input takes milliseconds

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from sketchforge.autoencoder_file import write_autoencoder
+from sketchforge.images.builtin.drawings import draw
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.gan import Refiner
-from sketchforge.samples.drawings import draw
 from sketchforge.synthesizer_file import write_synthesizer
 
 SIZE = 64

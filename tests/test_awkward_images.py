@@ -13,7 +13,8 @@ from conftest import ROOT, scene
 from icc import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 from PIL import Image
 
-from sketchforge.images import TOO_SMALL, TRUNCATED, ImageError, decode_image, fit_square
+from sketchforge.images.decode import TOO_SMALL, TRUNCATED, ImageError, decode_image
+from sketchforge.images.resize import fit_square
 
 ROWS: dict[str, Callable[[], None]] = {}
 PICTURE = scene(5, 40, 60)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sketchforge.bilevel import bilevel
+from sketchforge.images.line_art import bilevel
 from sketchforge.options import TOM_CORE, RenderOptions
 
 

@@ -11,7 +11,8 @@ import pytest
 from scipy.io import savemat
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import fit_square, read_image
+from sketchforge.images.decode import read_image
+from sketchforge.images.resize import fit_square
 from sketchforge.metrics.boundaries import (
     THRESHOLDS,
     BoundaryCounts,

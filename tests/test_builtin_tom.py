@@ -10,12 +10,12 @@ import torch
 from conftest import make_photos
 from forks import forked_cli
 
-from sketchforge.bilevel import bilevel
-from sketchforge.images import to_tensor
+from sketchforge.images.builtin.photos import load_photos
+from sketchforge.images.line_art import bilevel
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.strokes import measure_strokes
 from sketchforge.metrics.variety import style_distances, style_vectors, vendi_score
 from sketchforge.options import RenderOptions
-from sketchforge.samples.photos import load_photos
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.tom_run import builtin_run, find_run, read_run
 from sketchforge.weights import encoder_digest, load_encoder, truncated

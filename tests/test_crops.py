@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import ImageError
+from sketchforge.images.decode import ImageError
 from trainers.crops import CropSampler, Prefetch
 
 

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from sketchforge.checkpoint import digest_of
 from sketchforge.edge_weights import NETWORKS, load_edge_network
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import read_image, to_tensor
+from sketchforge.images.decode import read_image
+from sketchforge.images.tensors import to_tensor
 from sketchforge.models.hed import HED
 from sketchforge.models.pidinet import PiDiNet
 from sketchforge.models.teed import FLOOR, TEED, smish

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from cli.main import run
 from sketchforge.checkpoint import read_header
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import ImageError
+from sketchforge.images.decode import ImageError
 from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, freeze
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.weights import (
@@ -43,7 +43,7 @@ def _quick_samples():
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sketchforge.weights.calibration_images", lambda: photos)
-        patch.setattr("sketchforge.samples.drawings.load_drawings", lambda size: drawings)
+        patch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size: drawings)
         yield
 
 

@@ -13,12 +13,12 @@ from synthesis_models import ABOUT, SIZE, ae_run, gan_run, new_autoencoder, new_
 
 import sketchforge
 from cli.main import run as command_line
-from sketchforge.bilevel import bilevel
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.export import export
-from sketchforge.images import to_tensor
+from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.line_art import bilevel
+from sketchforge.images.tensors import to_tensor
 from sketchforge.options import ExportOptions
-from sketchforge.samples.drawings import draw
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesizer_file import read_model, read_synthesizer
 from sketchforge.tom_run import builtin_run

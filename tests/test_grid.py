@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from sketchforge.images import fit_square, read_image
-from sketchforge.report.grid import labelled_grid
-from sketchforge.report.sheet import BACKGROUND, MARGIN, write_png
+from sketchforge.images.contact_sheet import BACKGROUND, MARGIN, labelled_grid
+from sketchforge.images.decode import read_image
+from sketchforge.images.encode import write_png
+from sketchforge.images.resize import fit_square
 
 CELL = 64
 

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from sketchforge.hand_drawn import CROWDED, MAX_SIDE, fit_drawing, normalized_drawing
-from sketchforge.images import read_image
-from sketchforge.samples.drawings import draw
-from sketchforge.samples.photos import load_photos
+from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.builtin.photos import load_photos
+from sketchforge.images.decode import read_image
+from sketchforge.images.hand_drawn import CROWDED, MAX_SIDE, fit_drawing, normalized_drawing
 
 S = 256
 # Broad, hatched, faint at the ends, in dashes, hairlines.

@@ -15,7 +15,8 @@ from conftest import lines, make_photos, png, store
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import FORMATS, NOT_AN_IMAGE, ImageError, decode_image, stored_size
+from sketchforge.images.decode import FORMATS, NOT_AN_IMAGE, ImageError, decode_image, stored_size
+from sketchforge.images.sources import find_images
 from sketchforge.options import RenderOptions
 from sketchforge.pairs.pictures import stored_pair
 from sketchforge.render import render
@@ -24,7 +25,6 @@ from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.shards.verify import verify
-from sketchforge.sources import find_images
 from sketchforge.utils.tar_headers import MAX_HEADERS, any_members, members
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n{ } loop\n%%EOF\n"

@@ -10,8 +10,10 @@ import torch
 from conftest import scene
 from PIL import Image
 
-from sketchforge import images
-from sketchforge.images import ImageError, decode_image, fit_square, read_image, to_tensor, to_uint8
+from sketchforge.images import decode as images
+from sketchforge.images.decode import ImageError, decode_image, read_image
+from sketchforge.images.resize import fit_square
+from sketchforge.images.tensors import to_tensor, to_uint8
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:

@@ -86,8 +86,8 @@ def test_processes_that_decode_and_encode_never_load_torch():
     code = """
 import numpy
 from sketchforge.pictures import encode_jpeg, encode_sketches, prepare
-from sketchforge.sources import ImageSource
-from sketchforge.sources.blob import Blob
+from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources.source import Blob
 from sketchforge.utils.worker_pool import WorkerPool, _start_worker
 data = encode_jpeg(numpy.zeros((20, 20, 3), numpy.uint8))
 assert prepare(ImageSource("k", "k.jpg", Blob(len(data), data=data)), 16, "crop").reason is None

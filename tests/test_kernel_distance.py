@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sketchforge.errors import UsageError
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.kernel_distance import (
     BATCH,
     TAPS,

@@ -12,6 +12,7 @@ from scipy.io import savemat
 from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.builtin.drawings import draw
 from sketchforge.metrics.bootstrap import interval
 from sketchforge.metrics.comparison import halves
 from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row, as_json
@@ -26,7 +27,6 @@ from sketchforge.metrics.stroke_figures import wasserstein
 from sketchforge.metrics.strokes import compare, measure_strokes
 from sketchforge.options import EvalSketchesOptions, RenderOptions
 from sketchforge.pictures import encode_sketches
-from sketchforge.samples.drawings import draw
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.utils.seeding import derive_seed
 

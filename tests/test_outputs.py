@@ -14,9 +14,9 @@ from synthesis_models import ae_run, drawing
 
 from cli.main import COMMANDS, DESTRUCTIVE, main, run
 from sketchforge.errors import UsageError
+from sketchforge.images.encode import write_png
 from sketchforge.options import RenderOptions
 from sketchforge.render import render
-from sketchforge.report.sheet import write_png
 from sketchforge.shards.lock import locked
 from sketchforge.utils import files
 from sketchforge.utils.files import appearing, remove_abandoned

@@ -7,7 +7,7 @@ from conftest import scene
 from torchvision.models import alexnet, squeezenet1_1
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics import local_weights
 from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.metrics.perceptual_similarity import open_lpips

@@ -10,7 +10,7 @@ from conftest import ROOT, make_photos, scene
 from PIL import Image
 
 from cli.main import COMMANDS, run
-from sketchforge.samples.drawings import draw
+from sketchforge.images.builtin.drawings import draw
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

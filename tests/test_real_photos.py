@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sketchforge.images import read_image
+from sketchforge.images.decode import read_image
 from sketchforge.options import RenderOptions
 from sketchforge.render import render
 from sketchforge.shards.manifest import read_manifest

@@ -14,7 +14,8 @@ from PIL import Image
 
 from sketchforge import pipeline, render_plan
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import fit_square, read_image
+from sketchforge.images.decode import read_image
+from sketchforge.images.resize import fit_square
 from sketchforge.options import RenderOptions
 from sketchforge.render_plan import plan_render
 from sketchforge.sketchers import Drawing

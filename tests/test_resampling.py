@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sketchforge.images import fit_square
-from sketchforge.resampling import resize_weights
+from sketchforge.images.resize import fit_square, resize_weights
 
 
 @pytest.mark.parametrize(

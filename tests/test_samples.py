@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from skimage.morphology import skeletonize
 
-from sketchforge.samples import photos
-from sketchforge.samples.drawings import PENS, SUBJECTS, draw, load_drawings
-from sketchforge.samples.pens import PEN_TABLE, render
-from sketchforge.samples.photos import edge_coverage, load_photos
-from sketchforge.samples.strokes import Stroke
+from sketchforge.images.builtin import photos
+from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw, load_drawings
+from sketchforge.images.builtin.pens import PEN_TABLE, render
+from sketchforge.images.builtin.photos import edge_coverage, load_photos
+from sketchforge.images.builtin.strokes import Stroke
 
 INK_SHARE = (0.05, 0.18)  # of the pixels darker than mid-grey
 

@@ -16,11 +16,11 @@ from conftest import contents, environment, make_photos, run_python
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.contact_sheet import MARGIN, contact_sheet
 from sketchforge.options import GalleryOptions, RenderOptions
 from sketchforge.render import render
 from sketchforge.render_plan import plan_render
 from sketchforge.report.gallery import gallery
-from sketchforge.report.sheet import MARGIN, contact_sheet
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, writing_shard

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from sketchforge.errors import UsageError
-from sketchforge.images import ImageError
-from sketchforge.sources import EXTENSIONS, MAX_KEY, builtin_images, find_images, image_key
+from sketchforge.images.decode import ImageError
+from sketchforge.images.sources import EXTENSIONS, MAX_KEY, builtin_images, find_images, image_key
 
 AWKWARD = [
     "a.b.jpg", "a_b.jpg", "a__b.jpg", "a/b.jpg", "a_/b.jpg", "a/_b.jpg", "a b.jpg", "a-b.jpg", "x.jpg",
@@ -126,7 +126,7 @@ def test_names_that_are_not_utf8_can_be_written_down(tmp_path):
 
 
 def test_built_in_images_have_keys_and_pictures():
-    from sketchforge.images import read_image
+    from sketchforge.images.decode import read_image
 
     images = builtin_images()
     assert len(images) >= 20

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sketchforge.images import fit_square
+from sketchforge.images.resize import fit_square
 from sketchforge.stitching import stitched
 
 

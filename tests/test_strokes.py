@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from sketchforge.metrics.fragments import fragments, line_widths, without_corners
+from sketchforge.images.builtin.drawings import SUBJECTS, draw
+from sketchforge.images.line_art import line_widths
+from sketchforge.metrics.fragments import fragments, without_corners
 from sketchforge.metrics.strokes import MEASURES, SHORT, Strokes, compare, measure_strokes, values_of
-from sketchforge.samples.drawings import SUBJECTS, draw
 
 SIDE = 256
 DIAGONAL = SIDE * 2**0.5

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from conftest import scene
 
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 from sketchforge.weights import load_encoder

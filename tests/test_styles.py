@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from sketchforge.images.builtin.drawings import PENS, draw
 from sketchforge.models.encoder import Encoder
-from sketchforge.samples.drawings import PENS, draw
 from sketchforge.weights import load_encoder
 from trainers.styles import neighbourhoods, style_vectors
 from trainers.tom import MANNER_TAPS

@@ -12,9 +12,11 @@ from synthesis_models import ABOUT, SIZE, ae_run, drawing, gan_run, new_autoenco
 import sketchforge
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
-from sketchforge.images import ImageError, fit_square, to_tensor, to_uint8
+from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.decode import ImageError
+from sketchforge.images.resize import fit_square
+from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.model_path import TRAINED_BY, find_model
-from sketchforge.samples.drawings import draw
 from sketchforge.synthesizer_file import write_synthesizer
 from trainers import ae_session, gan_session
 from trainers.ae import AutoEncoding

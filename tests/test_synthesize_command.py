@@ -12,9 +12,9 @@ from synthesis_models import SIZE, ae_run, drawing, gan_run
 import sketchforge
 from cli.main import run as command_line
 from sketchforge.fitting import fitted_drawing
+from sketchforge.images.builtin.photos import load_photos
 from sketchforge.made import MADE_FILE
 from sketchforge.picture_inputs import find_pictures
-from sketchforge.samples.photos import load_photos
 from sketchforge.stitching import stitched
 
 CPU = ["--device", "cpu", "--threads", "1"]
@@ -375,7 +375,7 @@ def test_the_grid_shows_results_beneath_their_style_and_beside_their_sketch(call
     call("synthesize", *EVERY)
     grid = pixels(tmp_path / "out" / "grid.png")
     result = Image.open(tmp_path / "out" / "cat--klee.png")
-    from sketchforge.images import fit_square
+    from sketchforge.images.resize import fit_square
 
     shown = fit_square(np.asarray(result), 128, "pad")
     right, top = grid.shape[1] - 4 - 128, grid.shape[0] - 2 * (128 + 4)

@@ -11,11 +11,11 @@ from conftest import lines, make_photos, members, scene
 from PIL import Image
 
 from sketchforge.errors import UsageError
-from sketchforge.images import ImageError
+from sketchforge.images.decode import ImageError
+from sketchforge.images.sources import arranged, find_images
 from sketchforge.options import RenderOptions
 from sketchforge.render import render
 from sketchforge.shards.verify import verify
-from sketchforge.sources import arranged, find_images
 
 
 def jpeg(seed: int) -> bytes:

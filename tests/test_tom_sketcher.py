@@ -13,12 +13,12 @@ from conftest import contents
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_tensor, to_uint8
+from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.builtin.photos import load_photos
+from sketchforge.images.encode import encode_png
+from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.options import RenderOptions, TomTrainOptions
-from sketchforge.pictures import encode_png
 from sketchforge.render import render
-from sketchforge.samples.drawings import draw
-from sketchforge.samples.photos import load_photos
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.tom_run import builtin_run, read_snapshot, snapshot_path, write_snapshot

@@ -15,10 +15,10 @@ from conftest import make_photos, scene
 from forks import COMMAND_LINE, Forked, forked
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.encode import encode_png
 from sketchforge.options import TomTrainOptions
-from sketchforge.pictures import encode_png
 from sketchforge.runlog import read_log
-from sketchforge.samples.drawings import draw
 from sketchforge.tom_run import read_snapshot, snapshot_path
 from sketchforge.weights import load_encoder
 from trainers import loop, tom_session

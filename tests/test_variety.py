@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sketchforge.images.builtin.drawings import draw
 from sketchforge.metrics.variety import (
     SIDE,
     TAPS,
@@ -18,7 +19,6 @@ from sketchforge.metrics.variety import (
     style_vectors,
     vendi_score,
 )
-from sketchforge.samples.drawings import draw
 
 needs_data = pytest.mark.skipif(
     "SKETCHFORGE_TEST_DATA" not in os.environ, reason="SKETCHFORGE_TEST_DATA is not set"

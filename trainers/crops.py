@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import ImageError, to_tensor
+from sketchforge.images.decode import ImageError
+from sketchforge.images.tensors import to_tensor
 from sketchforge.utils.seeding import numpy_generator
 from sketchforge.utils.signals import held
 

@@ -14,10 +14,10 @@ import torch
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import ImageError, decode_image
+from sketchforge.images.decode import ImageError, decode_image
+from sketchforge.images.sources import ImageSource, find_images
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
-from sketchforge.sources import ImageSource, find_images
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.outputs import check_new_file
 from sketchforge.weights import calibrated_on_photos, encoder_digest, load_teacher, truncated, write_encoder
@@ -71,7 +71,7 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     options, the folders or the teacher is raised before training begins, as UsageError or SketchforgeError;
     unreadable images are left out and counted. On any error nothing is written.
     """
-    from sketchforge.samples.drawings import load_drawings
+    from sketchforge.images.builtin.drawings import load_drawings
 
     check_options(options)
     device = choose_device(options.device)

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.encode import write_png
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.pairs.on_device import PairBatches
 from sketchforge.pairs.pictures import pair_pixels, stored_pair
 from sketchforge.report.held_out import shards_digest
-from sketchforge.report.sheet import write_png
 from sketchforge.run_folder import RUN_FILE, check_continues, read_record, record_or_empty
 from sketchforge.runlog import RunLog
 from sketchforge.shards.loader import batches

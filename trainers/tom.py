@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.features import content_correlation, gram
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.losses import ADVERSARIAL, content_loss, gram_loss
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom import GENERATORS, GramDiscriminator

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sketchforge.images import read_image
-from sketchforge.sources import ImageSource, builtin_images, find_images
+from sketchforge.images.decode import read_image
+from sketchforge.images.sources import ImageSource, builtin_images, find_images
 
 
 def photo_readers(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
@@ -24,7 +24,7 @@ def drawing_readers(source: str | Path | None) -> tuple[list[Callable[[], np.nda
     if source is not None:
         images = find_images(source)
         return [_grey_reader(image) for image in images], _inputs(source, _identities(images))
-    from sketchforge.samples.drawings import load_drawings
+    from sketchforge.images.builtin.drawings import load_drawings
 
     drawn = load_drawings(256)
     names = [(key, hashlib.sha256(picture.tobytes()).hexdigest()) for key, picture in drawn]

@@ -13,9 +13,10 @@ import numpy as np
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_uint8
+from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.encode import write_png
+from sketchforge.images.tensors import to_uint8
 from sketchforge.options import TomTrainOptions
-from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.run_folder import RUN_FILE, check_continues, record_or_empty
 from sketchforge.runlog import RunLog
 from sketchforge.tom_run import (

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.tensors import normalized
 from sketchforge.metrics.image_features import FeatureNetwork
 from sketchforge.metrics.local_weights import AbsentError, is_published, local_weights
 from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
-from sketchforge.pairs.levels import normalized
 from sketchforge.state_files import read_state
 
 OPTION = "--features"

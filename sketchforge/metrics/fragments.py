@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
 
 KNOT = 5  # pixels between the points through which a fragment's length is taken
 
@@ -34,18 +34,6 @@ def skeleton_of(ink: np.ndarray, widths: np.ndarray) -> np.ndarray:
     from skimage.morphology import skeletonize
 
     return without_twigs(without_corners(skeletonize(ink)), widths)
-
-
-def line_widths(ink: np.ndarray) -> np.ndarray:
-    """bool HxW with a border of paper -> float32 HxW: the width in pixels of a line whose middle is here.
-
-    On a grid twice as fine every upright line is an even number of pixels broad, so that its middle falls
-    between two pixels and the distance from there to the nearest paper pixel is half its width. On the grid
-    itself lines of 1 and of 2 pixels have the same distances.
-    """
-    fine = np.repeat(np.repeat(ink.astype(np.uint8), 2, axis=0), 2, axis=1)
-    distance = cv2.distanceTransform(fine, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return distance.reshape(ink.shape[0], 2, ink.shape[1], 2).max(axis=(1, 3))
 
 
 def without_corners(skeleton: np.ndarray) -> np.ndarray:

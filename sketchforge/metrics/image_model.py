@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import to_uint8
+from sketchforge.images.tensors import to_uint8
 from sketchforge.metrics.image_features import batches
 from sketchforge.metrics.image_pairs import Pair
 from sketchforge.metrics.image_sets import SampleReader

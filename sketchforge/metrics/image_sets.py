@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import ImageError, fit_square, read_image
+from sketchforge.images.decode import ImageError, read_image
+from sketchforge.images.resize import fit_square
+from sketchforge.images.sources import find_images
 from sketchforge.report.selection import spread
 from sketchforge.shards import schema
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import is_remote
 from sketchforge.shards.shard_set import OpenShard, ShardSet, open_shards
-from sketchforge.sources import find_images
 
 OPEN_SHARDS = 16  # files that are kept open
 

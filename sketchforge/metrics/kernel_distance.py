@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from sketchforge.errors import UsageError
-from sketchforge.images import fit_square, to_tensor
+from sketchforge.images.resize import fit_square
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.patches import WORKING_SIDE, normalized_lines
 from sketchforge.models.encoder import Encoder
 

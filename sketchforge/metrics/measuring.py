@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import ImageError
+from sketchforge.images.decode import ImageError
 from sketchforge.metrics.evaluation import ENCODER
 from sketchforge.metrics.sketch_sets import DrawingSet, ShardSet
 from sketchforge.report.selection import whole_samples

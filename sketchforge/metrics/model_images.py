@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.evaluation import Gap
 from sketchforge.metrics.image_evaluation import (
     CHANCE,

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sketchforge.bilevel import bilevel
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import read_image
+from sketchforge.images.decode import read_image
+from sketchforge.images.line_art import bilevel
 from sketchforge.metrics.boundaries import (
     BoundaryCounts,
     boundary_counts,

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import torch
 
-from sketchforge.bilevel import bilevel
 from sketchforge.errors import SketchforgeError
+from sketchforge.images.line_art import bilevel
 from sketchforge.metrics.image_features import squared
 from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.shards.shard_set import ShardSet

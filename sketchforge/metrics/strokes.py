@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sketchforge.metrics.fragments import fragments, line_widths, skeleton_of
+from sketchforge.images.line_art import line_widths
+from sketchforge.metrics.fragments import fragments, skeleton_of
 
 INK = 128  # grey levels below it are ink
 SHORT = 0.02  # of the diagonal: shorter fragments are dashes and specks

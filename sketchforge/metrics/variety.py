@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.weights import load_encoder
 

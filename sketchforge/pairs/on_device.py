@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sketchforge.images.resize import resize_weights
 from sketchforge.pairs.draws import PairAugmentation, PairDraws, draw_pairs
 from sketchforge.pairs.pictures import PAPER
-from sketchforge.resampling import resize_weights
 from sketchforge.utils.device import to_device
 
 _MARGIN = 2  # pixels beyond the border that cubic interpolation looks at, of positions within the picture

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.images import fit_square
+from sketchforge.images.resize import fit_square
+from sketchforge.images.tensors import normalized
 from sketchforge.pairs.draws import PairAugmentation, draw_pairs
-from sketchforge.pairs.levels import normalized
 
 PAPER = 255
 

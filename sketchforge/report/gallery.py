@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
+from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.encode import write_png
 from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery_page import ShownFolder, gallery_page
 from sketchforge.report.page import write_page
 from sketchforge.report.selection import spread, whole_samples
-from sketchforge.report.sheet import contact_sheet, write_png
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import finished_shards, read_samples, sample_keys
 from sketchforge.utils.files import disk_errors

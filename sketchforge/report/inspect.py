@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import open_image
+from sketchforge.images.decode import open_image
 from sketchforge.options import InspectOptions
 from sketchforge.report.selection import spread, whole_samples
 from sketchforge.shards import schema

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sketchforge.images.contact_sheet import MAX_CELL, contact_sheet, labelled_grid
 from sketchforge.making_plan import Style
-from sketchforge.report.grid import labelled_grid
-from sketchforge.report.sheet import MAX_CELL, contact_sheet
 
 if TYPE_CHECKING:
     import numpy as np

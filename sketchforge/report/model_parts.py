@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sketchforge.pictures import encode_jpeg
+from sketchforge.images.encode import encode_jpeg
 from sketchforge.report.model_samples import RankedPicture, Ranking
 from sketchforge.report.page import data_uri, text
 

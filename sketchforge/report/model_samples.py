@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sketchforge.images import fit_square, to_tensor
+from sketchforge.images.contact_sheet import labelled_grid
+from sketchforge.images.resize import fit_square
+from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.metrics.image_figures import mean_figures
 from sketchforge.metrics.image_model import made_of
@@ -21,7 +23,6 @@ from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity, open_lpips
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
-from sketchforge.report.grid import labelled_grid
 from sketchforge.report.selection import spread
 from sketchforge.self_supervision import perceptual
 from sketchforge.shards.shard_set import open_shards

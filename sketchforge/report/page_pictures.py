@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sketchforge.pictures import encode_jpeg, encode_png
+from sketchforge.images.encode import encode_jpeg, encode_png
 from sketchforge.report.page import data_uri
 
 PICTURE_SIDE = 320  # pixels; larger pictures are reduced, for looking at them is the gallery's affair

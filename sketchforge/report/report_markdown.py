@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.encode import encode_jpeg
 from sketchforge.metrics.evaluation import merged
-from sketchforge.pictures import encode_jpeg
 from sketchforge.report.model_parts import GRID_EXPLAINED, RANKED_EXPLAINED, grid_alt, ranking_told, strip_alt
 from sketchforge.report.report_content import ModelFindings, Report
 from sketchforge.report.report_tables import (
@@ -19,7 +20,6 @@ from sketchforge.report.report_tables import (
     sketch_tables,
 )
 from sketchforge.report.report_words import MEASURES, facts, folders_of, model_told, settings
-from sketchforge.report.sheet import contact_sheet
 from sketchforge.report.sketch_pictures import picture_rows
 from sketchforge.report.tables import Cell, Table
 from sketchforge.utils.markdown import escaped, fenced

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sketchforge.images import ImageError, read_image
+from sketchforge.images.decode import ImageError, read_image
 from sketchforge.metrics.boundaries import fit_boundaries, read_boundaries
 from sketchforge.metrics.evaluation import Evaluation
 from sketchforge.metrics.sketch_sets import DrawingSet, distinct_names, style_names

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.sources import ImageSource
 from sketchforge.shards import schema
-from sketchforge.sources import ImageSource
 from sketchforge.utils import files
 from sketchforge.utils.files import check_format
 from sketchforge.utils.outputs import check_local

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sketchforge.sources import ImageSource
+from sketchforge.images.sources import ImageSource
 
 
 @dataclass(frozen=True)

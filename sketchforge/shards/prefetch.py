@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchforge.pairs.levels import normalized
+from sketchforge.images.tensors import normalized
 from sketchforge.utils.device import to_device
 
 Batch = dict[str, Any]

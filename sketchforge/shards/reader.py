@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import read_image
+from sketchforge.images.decode import read_image
 from sketchforge.shards import schema
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.files import parse_json

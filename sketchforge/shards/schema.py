@@ -13,7 +13,6 @@ from typing import Any
 FORMAT = "sketchforge-shards"
 VERSION = 1
 MANIFEST = "manifest.json"
-JPEG_QUALITY = 95
 OK, FAILED = "ok", "failed"
 MAX_STYLES = 1000  # sketches of an image: their numbers have three digits
 MAX_SAMPLES = 1_000_000  # images of a shard

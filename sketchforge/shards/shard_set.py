@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import MAX_PIXELS, stored_size
+from sketchforge.images.decode import MAX_PIXELS, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import StoredSample

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sketchforge.images import ImageError, decode_image, open_image, stored_size
+from sketchforge.images.decode import ImageError, decode_image, open_image, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.sketchers import Drawing
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sketchforge.checkpoint import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images import to_tensor
+from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
 from sketchforge.sketchers import Drawing

@@ -1,4 +1,4 @@
-"""The one module that converts pictures: uint8 HWC RGB on disk, float32 NCHW in [-1, 1] in memory.
+"""Image files of others -> pixels, uint8 HWC RGB.
 
 Reading refuses rather than guesses. A picture of one of FORMATS becomes 8-bit sRGB, upright and on white paper;
 docs/images.md lists what happens to which kind of picture, `colour.py` does it.
@@ -15,13 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sketchforge.colour import is_srgb, to_srgb
 from sketchforge.errors import SketchforgeError
+from sketchforge.images.colour import is_srgb, to_srgb
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from PIL import Image
+
 
 # All that Pillow is asked to read, and the plugin that does. It knows some forty formats, and tells them by their
 # bytes, whatever a file is called: among them are PostScript, which it hands to Ghostscript, that is a stranger's
@@ -230,58 +230,3 @@ def _to_rgb(image: Image.Image) -> DecodedImage:
         upright = image
         plain = False
     return DecodedImage(np.ascontiguousarray(to_srgb(upright)), plain)
-
-
-def fit_square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
-    """Fit uint8 HxWxC or HxW to size x size pixels.
-
-    "crop": the largest centred square, resized. "pad": resized to the longer side, white borders around.
-    "keep": returned as it is, whatever its size.
-    """
-    import numpy as np
-
-    if fit == "keep":
-        return image
-    height, width = image.shape[:2]
-    if fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return _resize(image[top : top + side, left : left + side], size, size)
-    if fit != "pad":
-        raise ValueError(f"fit={fit!r}: expected crop, pad or keep")
-    scale = size / max(height, width)
-    resized = _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    square = np.full((size, size, *image.shape[2:]), 255, np.uint8)
-    top, left = (size - resized.shape[0]) // 2, (size - resized.shape[1]) // 2
-    square[top : top + resized.shape[0], left : left + resized.shape[1]] = resized
-    return square
-
-
-def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Area averaging down (no aliasing), cubic up; untouched where the size is right already."""
-    import cv2
-    import numpy as np
-
-    if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """uint8 HxWxC or BxHxWxC in 0..255 -> float32 (B, C, H, W) in [-1, 1], B = 1 for a single picture."""
-    import numpy as np
-    import torch
-
-    if image.dtype != np.uint8 or image.ndim not in (3, 4):
-        raise ValueError(f"expected uint8 HWC or BHWC, found {image.dtype} of shape {image.shape}")
-    batch = torch.from_numpy(
-        np.array(image if image.ndim == 4 else image[None])
-    )  # a copy: torch warns of read-only arrays
-    return batch.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
-
-
-def to_uint8(batch: torch.Tensor) -> np.ndarray:
-    """float (B, C, H, W) in [-1, 1] -> uint8 BxHxWxC, rounded, values outside the range clipped."""
-    levels = batch.detach().float().add(1).mul(127.5).round().clamp(0, 255)
-    return levels.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.sources.blob import Blob, FileState
-from sketchforge.sources.image_source import ImageSource
-from sketchforge.sources.keys import EXTENSIONS, as_text, image_key
+from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key
+from sketchforge.images.sources.source import Blob, FileState, ImageSource
 
 _OUR_FORMAT = b'"format": "sketchforge-'
 

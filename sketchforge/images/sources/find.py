@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.sources.blob import Blob, FileState
-from sketchforge.sources.folders import extension_of, images_in_folder
-from sketchforge.sources.image_source import ImageSource
-from sketchforge.sources.keys import EXTENSIONS, as_text, check_keys, image_key
-from sketchforge.sources.tars import TAR_ENDINGS, images_in_tar, is_tar
+from sketchforge.images.sources.folder import extension_of, images_in_folder
+from sketchforge.images.sources.keys import EXTENSIONS, as_text, check_keys, image_key
+from sketchforge.images.sources.source import Blob, FileState, ImageSource
+from sketchforge.images.sources.tar import TAR_ENDINGS, images_in_tar, is_tar
 from sketchforge.utils.seeding import numpy_generator
 
 LIST_EXTENSIONS = ("txt", "lst")
@@ -55,7 +54,7 @@ def arranged(
 
 def builtin_images() -> list[ImageSource]:
     """The photos built in, as uncompressed PPM: the same bytes whatever library encodes or decodes."""
-    from sketchforge.samples.photos import load_photos
+    from sketchforge.images.builtin.photos import load_photos
 
     images = []
     for name, pixels in load_photos():

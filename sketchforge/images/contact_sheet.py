@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from sketchforge.images import fit_square
-from sketchforge.report.sheet import BACKGROUND, MARGIN, MAX_CELL
+from sketchforge.images.resize import fit_square
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
     Head = tuple[str, np.ndarray | None]  # a label, and the picture that it names
+
 
 TYPE_COLOUR = 20  # grey of the labels
 LEAST_TYPE, MOST_TYPE = 10, 16  # pixels; names are to be readable at cells of 64 pixels, too
@@ -134,3 +134,65 @@ def _length(text: str, font: Font) -> int:
 def _line_height(font: Font) -> int:
     box = font.getbbox("Ágjß")
     return int(box[3] - box[1]) + 2
+
+
+# Contact sheets: pictures in rows and columns, each column with its label.
+
+MARGIN = 4  # pixels around every cell
+
+
+MAX_CELL = 256  # pixels; larger pictures are shrunk
+
+
+BACKGROUND = 205  # grey, so that the edge of white paper shows
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray | None]], labels: Sequence[str], cell: int | None = None
+) -> np.ndarray:
+    """Lay pictures out in a grid, uint8 HxWx3 RGB.
+
+    Cells are uint8 HxWx3 RGB or HxW grey; None leaves a gap. All are shown `cell` pixels square, with white
+    borders where a picture is not square; by default as large as the largest picture, at most MAX_CELL.
+    `labels` has one text per column. Raises ValueError when a row has not as many cells as there are labels,
+    or there is no cell at all.
+    """
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    pictures = [picture for row in rows for picture in row if picture is not None]
+    if not pictures or not labels:
+        raise ValueError("a contact sheet needs at least one picture and one label")
+    if any(len(row) != len(labels) for row in rows):
+        raise ValueError(f"rows of {sorted({len(row) for row in rows})} cells, but {len(labels)} labels")
+    cell = cell or min(MAX_CELL, max(max(picture.shape[:2]) for picture in pictures))
+    pitch = cell + MARGIN
+    header = max(16, round(cell * 0.1)) + MARGIN
+    sheet = np.full((header + len(rows) * pitch, MARGIN + len(labels) * pitch, 3), BACKGROUND, np.uint8)
+    for row_number, row in enumerate(rows):
+        for column, picture in enumerate(row):
+            if picture is not None:
+                top, left = header + row_number * pitch, MARGIN + column * pitch
+                shown = fit_square(picture, cell, "pad")
+                sheet[top : top + cell, left : left + cell] = shown if shown.ndim == 3 else shown[..., None]
+    image = Image.fromarray(sheet)
+    canvas = ImageDraw.Draw(image)
+    for column, label in enumerate(labels):
+        text, font = _fitting(label, cell, header - MARGIN)
+        middle = (MARGIN + column * pitch + cell / 2, header / 2)
+        canvas.text(middle, text, fill=(20, 20, 20), font=font, anchor="mm")
+    return np.asarray(image).copy()
+
+
+def _fitting(label: str, width: int, height: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """The label in the largest type that fits, cut short where even the smallest does not."""
+    from PIL import ImageFont
+
+    smallest = 9
+    for size in range(max(smallest, round(height * 0.8)), smallest - 1, -1):
+        font = ImageFont.load_default(size)
+        if font.getlength(label) <= width:
+            return label, font
+    while label and font.getlength(label + "…") > width:
+        label = label[:-1]
+    return label + "…", font

@@ -16,9 +16,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from sketchforge.bilevel import bilevel
-from sketchforge.images import fit_square
-from sketchforge.metrics.fragments import line_widths
+from sketchforge.images.line_art import bilevel, line_widths
+from sketchforge.images.resize import fit_square
 
 PAPER = 255
 MAX_SIDE = 1024  # pixels; the largest sketch that models see. Averaging down also takes noise away

@@ -17,10 +17,9 @@ from contextlib import ExitStack
 from itertools import groupby
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images import TRUNCATED, UNREADABLE
-from sketchforge.sources.blob import Blob, FileState
-from sketchforge.sources.image_source import ImageSource
-from sketchforge.sources.keys import EXTENSIONS, as_text, image_key, kept_key
+from sketchforge.images.decode import TRUNCATED, UNREADABLE
+from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key, kept_key
+from sketchforge.images.sources.source import Blob, FileState, ImageSource
 from sketchforge.utils.tar_headers import BLOCK, Member, any_members
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")

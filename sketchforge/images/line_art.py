@@ -6,6 +6,7 @@ line may grow faint where it is dark elsewhere, and what is dark nowhere is no l
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 
@@ -27,3 +28,15 @@ def bilevel(sketch: np.ndarray, threshold: float, core: float) -> np.ndarray:
     dark = np.flatnonzero(sketch <= np.uint8(core * 255))
     tones[pieces.ravel().take(dark)] = 0
     return tones.take(pieces)
+
+
+def line_widths(ink: np.ndarray) -> np.ndarray:
+    """bool HxW with a border of paper -> float32 HxW: the width in pixels of a line whose middle is here.
+
+    On a grid twice as fine every upright line is an even number of pixels broad, so that its middle falls
+    between two pixels and the distance from there to the nearest paper pixel is half its width. On the grid
+    itself lines of 1 and of 2 pixels have the same distances.
+    """
+    fine = np.repeat(np.repeat(ink.astype(np.uint8), 2, axis=0), 2, axis=1)
+    distance = cv2.distanceTransform(fine, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance.reshape(ink.shape[0], 2, ink.shape[1], 2).max(axis=(1, 3))

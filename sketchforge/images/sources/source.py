@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
-from sketchforge.images import CHANGED, GONE, MAX_BYTES, TOO_LARGE, TRUNCATED, UNREADABLE, ImageError
+from sketchforge.images.decode import CHANGED, GONE, MAX_BYTES, TOO_LARGE, TRUNCATED, UNREADABLE, ImageError
 
 
 class FileState(NamedTuple):
@@ -92,3 +93,26 @@ def _unpacking(state: FileState) -> tuple[BinaryIO, gzip.GzipFile]:
     """A gzip stream that stays open: going forward in it, as plans without shuffling do, unpacks it only once."""
     file = open(state.path, "rb")
     return file, gzip.GzipFile(fileobj=file)
+
+
+# One image to be read, and what came along with it.
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """`source` is the path relative to the input, with forward slashes; for a tar: `NAME.tar/MEMBER`."""
+
+    key: str
+    source: str
+    picture: Blob
+    caption: Blob | None = None  # text
+    metadata: Blob | None = None  # a JSON object
+
+    def read(self) -> bytes:
+        """The encoded picture; raises ImageError where it cannot be read."""
+        return self.picture.read()
+
+    def sizes(self) -> Iterator[int]:
+        """Bytes of picture, caption and metadata, -1 for what is not there: a cheap sign of change."""
+        for blob in (self.picture, self.caption, self.metadata):
+            yield -1 if blob is None else blob.num_bytes

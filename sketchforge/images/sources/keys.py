@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 
 from sketchforge.errors import UsageError
-from sketchforge.sources.image_source import ImageSource
+from sketchforge.images.sources.source import ImageSource
 
 # What pictures of `images.FORMATS` are called; of several in one sample of a tar, the first of these counts.
 EXTENSIONS = (

@@ -1,0 +1,49 @@
+"""Pixels -> JPEG and PNG files, in memory or by rename."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+PNG_COMPRESSION = 6
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """uint8 HxWx3 RGB -> JPEG, colour at full resolution."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def encode_png(grey: np.ndarray, bilevel: bool) -> bytes:
+    """uint8 HxW -> PNG of 8 bits a pixel, or of one (0 and 255 only)."""
+    import cv2
+
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(bilevel)]
+    done, data = cv2.imencode(".png", grey, parameters)
+    if not done:
+        raise ValueError(f"PNG encoding failed for {grey.dtype} of shape {grey.shape}")
+    return data.tobytes()
+
+
+JPEG_QUALITY = 95
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write uint8 HxWx3 or HxW as a PNG file that names us, by rename."""
+    from PIL import Image, PngImagePlugin
+
+    from sketchforge.utils import files
+    from sketchforge.utils.outputs import GENERATOR
+
+    made_by = PngImagePlugin.PngInfo()
+    made_by.add_text("Software", GENERATOR)
+    with files.appearing(path) as file:
+        Image.fromarray(picture).save(file, "PNG", pnginfo=made_by)

@@ -1,0 +1,35 @@
+"""Between images as they are stored, uint8 in 0..255, and as networks take them, float32 in [-1, 1]: here alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+_LEVELS = torch.arange(256).float().div_(127.5).sub_(1).numpy()  # float32 in [-1, 1] of each level
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    """uint8 in 0..255 -> float32 in [-1, 1], of any shape, on any device."""
+    if pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.numel():
+        # The same numbers from a table: memory is gone through once, not three times.
+        levels = torch.empty_like(pixels, dtype=torch.float32)
+        cv2.LUT(pixels.view(1, -1).numpy(), _LEVELS, levels.view(1, -1).numpy())
+        return levels
+    return pixels.float().div_(127.5).sub_(1)
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 HxWxC or BxHxWxC in 0..255 -> float32 (B, C, H, W) in [-1, 1], B = 1 for a single picture."""
+    if image.dtype != np.uint8 or image.ndim not in (3, 4):
+        raise ValueError(f"expected uint8 HWC or BHWC, found {image.dtype} of shape {image.shape}")
+    # A copy: torch warns of read-only arrays.
+    batch = torch.from_numpy(np.array(image if image.ndim == 4 else image[None]))
+    return normalized(batch.permute(0, 3, 1, 2).contiguous())
+
+
+def to_uint8(batch: Tensor) -> np.ndarray:
+    """float (B, C, H, W) in [-1, 1] -> uint8 BxHxWxC, rounded, values outside the range clipped."""
+    levels = batch.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    return levels.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
