@@ -17,7 +17,7 @@ from authors_networks import LARGEST_AE, AutoEncoder, Discriminator, Refiner
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sketchforge.losses import hinge_discriminator, hinge_generator
+from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator
 
 VARIANTS = ("bold", "erased", "bold_erased")  # of one sketch
 PERCEPTUAL_WEIGHT = 10.0  # of LPIPS in stage 2

@@ -28,15 +28,15 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated  # noqa: E402
 from sketchforge.errors import SketchforgeError  # noqa: E402
-from sketchforge.features import channel_mean_std  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.images.resize import fit_square  # noqa: E402
 from sketchforge.images.sources import find_images  # noqa: E402
 from sketchforge.images.tensors import to_tensor  # noqa: E402
 from sketchforge.models.encoder import Encoder  # noqa: E402
+from sketchforge.models.features import channel_mean_std  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
-from sketchforge.weights import encoder_digest, load_encoder, truncated  # noqa: E402
 from trainers.encoder import tap_errors  # noqa: E402
 
 SIZE = 224  # pixels

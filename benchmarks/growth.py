@@ -77,7 +77,7 @@ def store_photos(folder: Path, count: int) -> Path:
 
 def repeated_run(folder: Path, count: int) -> Path:
     """A run of TOM with so many snapshots: the built-in ones, repeated under other names."""
-    from sketchforge.tom_run import ENCODER_FILE, builtin_run, snapshot_path
+    from sketchforge.checkpoints.tom import ENCODER_FILE, builtin_run, snapshot_path
 
     builtin = builtin_run()
     record = json.loads((builtin / "run.json").read_bytes())

@@ -35,6 +35,7 @@ from skimage.morphology import skeletonize
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.builtin.drawings import load_drawings  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.metrics import patches, realism  # noqa: E402
@@ -49,7 +50,6 @@ from sketchforge.render import render  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import read_samples, sample_keys  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402
-from sketchforge.weights import load_encoder  # noqa: E402
 
 PHOTOS_PER_CLASS = 25
 PATCHES = 20  # of every sketch

@@ -1,6 +1,6 @@
 """Make a finished run of `tom-train` the one that sketchforge ships: float16, nothing but what drawing needs.
 
-python benchmarks/ship_tom.py runs/tom sketchforge/assets/tom
+python benchmarks/ship_tom.py runs/tom sketchforge/checkpoints/builtin/tom
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from sketchforge.checkpoint import digest_of
-from sketchforge.run_folder import RUN_FILE
-from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, snapshot_path, write_snapshot
+from sketchforge.checkpoints.encoder import encoder_digest, read_encoder, write_encoder
+from sketchforge.checkpoints.runs import RUN_FILE
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tom import ENCODER_FILE, read_run, read_snapshot, snapshot_path, write_snapshot
 from sketchforge.utils.files import write_json
-from sketchforge.weights import encoder_digest, read_encoder, write_encoder
 
 
 def main(run: Path, out: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sketchforge.checkpoints.tom import find_run
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder
 from sketchforge.models.hed import HED
 from sketchforge.models.tom import PaperGenerator
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.tom_run import find_run
 
 
 def giga_multiply_adds(function, *arguments) -> float:

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sketchforge.features import gram
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.decode import read_image
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.tensors import to_tensor
@@ -36,9 +36,9 @@ from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, sum
 from sketchforge.metrics.patch_features import describe_patches
 from sketchforge.metrics.patches import stroke_patches
 from sketchforge.metrics.realism import two_sample_test
+from sketchforge.models.features import gram
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.files import write_json
-from sketchforge.weights import load_encoder
 from trainers.tom import Batch, Tom
 from trainers.tom_inputs import drawing_readers, photo_readers
 from trainers.tom_recipe import RECIPES

@@ -45,12 +45,12 @@ from authors_steps import (  # noqa: E402
 )
 from tom_recipe import AS_CODED, PaperJudged  # noqa: E402
 
+from sketchforge.checkpoints.encoder import calibrated_on_photos, load_encoder  # noqa: E402
 from sketchforge.models.autoencoder import AutoEncoder  # noqa: E402
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder, freeze  # noqa: E402
 from sketchforge.models.layers import count_parameters  # noqa: E402
 from sketchforge.options import AeTrainOptions, GanTrainOptions, TomTrainOptions  # noqa: E402
 from sketchforge.utils.device import choose_device, set_threads  # noqa: E402
-from sketchforge.weights import calibrated_on_photos, load_encoder  # noqa: E402
 from trainers import ae_recipe, gan_recipe  # noqa: E402
 from trainers.ae import AutoEncoding  # noqa: E402
 from trainers.gan import R1_EVERY, Refining  # noqa: E402

@@ -45,7 +45,8 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sketchforge.autoencoder_file import read_autoencoder  # noqa: E402
+from sketchforge.checkpoints.state_dicts import read_state  # noqa: E402
+from sketchforge.checkpoints.synthesizer import read_autoencoder  # noqa: E402
 from sketchforge.errors import SketchforgeError, UsageError  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
@@ -63,7 +64,6 @@ from sketchforge.report.page import text  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
 from sketchforge.shards.writer import Record, read_stats, writing_shard  # noqa: E402
-from sketchforge.state_files import read_state  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.files import appearing, write_json  # noqa: E402
 from sketchforge.utils.seeding import derive_seed, numpy_generator  # noqa: E402

@@ -221,7 +221,7 @@ def _describe(plan: Any) -> str:
     inputs = plan.options.images or "built-in"
     drawn_by = plan.options.method
     if plan.options.method == "tom":
-        from sketchforge.tom_run import find_run, run_name
+        from sketchforge.checkpoints.tom import find_run, run_name
 
         name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
         weights = (

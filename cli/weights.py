@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from sketchforge.checkpoints.catalog import KNOWN, WeightFile
 from sketchforge.errors import SketchforgeError
-from sketchforge.weight_files import KNOWN, WeightFile
 
 NAME = click.Choice(list(KNOWN))
 

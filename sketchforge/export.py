@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.encoder import encoder_digest, truncated
+from sketchforge.checkpoints.runs import TrainedRun, find_run
+from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model, write_synthesizer
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tom import find_run as find_tom
+from sketchforge.checkpoints.tom import read_run
 from sketchforge.errors import UsageError
 from sketchforge.model_card import model_card
-from sketchforge.model_path import TrainedRun, find_run
 from sketchforge.options import ExportOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model, write_synthesizer
-from sketchforge.tom_run import find_run as find_tom
-from sketchforge.tom_run import read_run
 from sketchforge.utils.files import sha256_of, write_bytes
 from sketchforge.utils.outputs import check_new_file
-from sketchforge.weights import encoder_digest, truncated
 
 ENDING = ".safetensors"
 BUILT_ON = "trained_with", "autoencoder"  # entries of run.json: digests of what a training was given

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from sketchforge.checkpoints.runs import find_model
+from sketchforge.checkpoints.tom import find_run, run_name
 from sketchforge.errors import UsageError
 from sketchforge.fitting import FittedSketch, fitted_drawing, fitted_sketch, fitted_style
 from sketchforge.made import LOCATION
-from sketchforge.model_path import find_model
 from sketchforge.options import MakeOptions, MixOptions, SynthesizeOptions, TransferOptions
 from sketchforge.picture_inputs import (
     BUILTIN_PHOTOS,
@@ -27,7 +28,6 @@ from sketchforge.picture_inputs import (
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.stitching import stitched
 from sketchforge.synthesis import Synthesizer, draw_sketch, load_model
-from sketchforge.tom_run import find_run, run_name
 
 STITCHES = (2, 4)  # how many style pictures `mix` takes
 MIXED_NAME = 24  # characters that each style picture has in the name of a stitched one

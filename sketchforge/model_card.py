@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from sketchforge.synthesizer_file import SketchPart, StoredModel
+from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
 from sketchforge.utils.markdown import escaped, fenced
 
 LONGEST = 200  # characters of a value that somebody else has written
@@ -150,6 +150,6 @@ def _licence(about: Mapping[str, Any], part: SketchPart | None) -> str:
     if part is not None and about["exported_from"]["tom"]["run"] == "builtin":
         text += (
             " The snapshot of TOM is the one that comes with sketchforge; its model card "
-            "(sketchforge/assets/tom.md) names the research data that it learnt from."
+            "(sketchforge/checkpoints/builtin/tom.md) names the research data that it learnt from."
         )
     return f"## Licence\n\n{text}"

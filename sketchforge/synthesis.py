@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.runs import find_model
+from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError
 from sketchforge.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
 from sketchforge.images.decode import read_image
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
-from sketchforge.model_path import find_model
-from sketchforge.noise import draw_noise
+from sketchforge.models.noise import draw_noise
 from sketchforge.options import TOM_CORE, RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesizer_file import SketchPart, StoredModel, read_model
 from sketchforge.utils.device import choose_device
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sketchforge.checkpoints.catalog import WeightFile
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.files import sha256_of
-from sketchforge.weight_files import WeightFile
 
 
 def check_weights(file: WeightFile, path: Path) -> None:
@@ -19,19 +19,19 @@ def check_weights(file: WeightFile, path: Path) -> None:
                 "remove it and copy it anew"
             )
     if file.name == "builtin":
-        from sketchforge.weights import read_encoder
+        from sketchforge.checkpoints.encoder import read_encoder
 
         read_encoder(path)
     elif file.name == "tom":
         import torch
 
+        from sketchforge.checkpoints.tom import read_run
         from sketchforge.sketchers.tom import TomSketcher
-        from sketchforge.tom_run import read_run
 
         record = read_run(path.parent)
         TomSketcher.from_run(path.parent, len((record or {}).get("snapshots") or [None]), torch.device("cpu"))
     elif file.name in ("vgg16", "vgg19"):
-        from sketchforge.weights import load_teacher
+        from sketchforge.checkpoints.encoder import load_teacher
 
         load_teacher(str(path))
     elif file.name in ("inception", "squeezenet"):
@@ -47,6 +47,6 @@ def check_weights(file: WeightFile, path: Path) -> None:
 
         open_lpips("alex", path, torch.device("cpu"))
     else:
-        from sketchforge.edge_weights import load_edge_network
+        from sketchforge.checkpoints.edge_networks import load_edge_network
 
         load_edge_network(file.name, path)

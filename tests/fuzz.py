@@ -21,8 +21,9 @@ from conftest import scene
 from icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
 from PIL import Image
 
-from sketchforge.checkpoint import save_tensors
-from sketchforge.edge_weights import load_edge_network
+from sketchforge.checkpoints.edge_networks import load_edge_network
+from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.checkpoints.tensor_files import save_tensors
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import REASONS, ImageError, decode_image
 from sketchforge.images.sources import find_images
@@ -32,7 +33,6 @@ from sketchforge.render_plan import plan_render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.inspect import inspect
 from sketchforge.shards.verify import verify
-from sketchforge.weights import load_encoder
 
 SECONDS = 30  # any one input takes milliseconds
 
@@ -151,7 +151,7 @@ class Targets:
         self.weights = self._weights()
 
     def _weights(self) -> list[tuple[str, bytes, Callable[[Path], object]]]:
-        from sketchforge.weights import read_encoder
+        from sketchforge.checkpoints.encoder import read_encoder
 
         ours = self.folder / "ours.safetensors"
         save_tensors(ours, "sketchforge-encoder", 1, {"convs.conv1_1.weight": torch.zeros(2, 3, 3, 3),

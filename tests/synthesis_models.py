@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from sketchforge.autoencoder_file import write_autoencoder
+from sketchforge.checkpoints.autoencoder import write_autoencoder
+from sketchforge.checkpoints.synthesizer import write_synthesizer
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.gan import Refiner
-from sketchforge.synthesizer_file import write_synthesizer
 
 SIZE = 64
 ABOUT = {

@@ -12,13 +12,13 @@ from conftest import png, store
 from forks import forked_cli
 
 from cli.main import run as command_line
-from sketchforge.autoencoder_file import read_autoencoder
+from sketchforge.checkpoints.autoencoder import read_autoencoder
+from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.checkpoints.run_log import read_log
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import AeTrainOptions
 from sketchforge.report.held_out import shards_digest
-from sketchforge.runlog import read_log
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.weights import load_encoder
 from trainers import ae_recipe
 from trainers.ae import AutoEncoding
 from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of

@@ -10,6 +10,8 @@ import torch
 from conftest import make_photos
 from forks import forked_cli
 
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated
+from sketchforge.checkpoints.tom import builtin_run, find_run, read_run
 from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.tensors import to_tensor
@@ -17,8 +19,6 @@ from sketchforge.metrics.strokes import measure_strokes
 from sketchforge.metrics.variety import style_distances, style_vectors, vendi_score
 from sketchforge.options import RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.tom_run import builtin_run, find_run, read_run
-from sketchforge.weights import encoder_digest, load_encoder, truncated
 
 
 @pytest.fixture(scope="module")

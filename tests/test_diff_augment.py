@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sketchforge.diff_augment import diff_augment
+from sketchforge.losses.diff_augment import diff_augment
 
 POLICIES = ["color", "translation", "cutout"]
 ALL = ",".join(POLICIES)

@@ -12,8 +12,8 @@ import torch
 from conftest import contents, run_python, scene
 from safetensors.torch import load_file, save_file
 
-from sketchforge.checkpoint import digest_of
-from sketchforge.edge_weights import NETWORKS, load_edge_network
+from sketchforge.checkpoints.edge_networks import NETWORKS, load_edge_network
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import read_image
 from sketchforge.images.tensors import to_tensor
@@ -313,7 +313,7 @@ from pathlib import Path
 from sketchforge.options import RenderOptions
 from sketchforge.sketchers.factory import open_sketcher
 open_sketcher(RenderOptions(Path("out"), method="canny"))
-import sketchforge.weight_files
+import sketchforge.checkpoints.catalog
 assert not {"torch", "safetensors"} & set(sys.modules)
 """
     done = run_python("import cv2, numpy\n" + code)

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from sketchforge.features import channel_mean_std
+from sketchforge.checkpoints.encoder import (
+    calibration_images,
+    encoder_digest,
+    load_encoder,
+    read_encoder,
+    truncated,
+    write_encoder,
+)
 from sketchforge.models.encoder import (
     COMPACT_BLOCKS,
     IMAGENET_MEAN,
@@ -18,16 +25,9 @@ from sketchforge.models.encoder import (
     freeze,
     orthogonal_encoder,
 )
-from sketchforge.weights import (
-    calibration_images,
-    encoder_digest,
-    load_encoder,
-    read_encoder,
-    truncated,
-    write_encoder,
-)
+from sketchforge.models.features import channel_mean_std
 
-ASSET = files("sketchforge") / "assets" / "encoder.safetensors"
+ASSET = files("sketchforge") / "checkpoints" / "builtin" / "encoder.safetensors"
 
 
 def narrow(blocks, width: int = 4) -> list[list[int]]:

@@ -13,12 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cli.main import run
-from sketchforge.checkpoint import read_header
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.decode import ImageError
-from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, freeze
-from sketchforge.options import EncoderTrainOptions
-from sketchforge.weights import (
+from sketchforge.checkpoints.encoder import (
     ENCODER_FORMAT,
     ENCODER_VERSION,
     calibrated_on_photos,
@@ -27,6 +22,11 @@ from sketchforge.weights import (
     read_encoder,
     write_encoder,
 )
+from sketchforge.checkpoints.tensor_files import read_header
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.decode import ImageError
+from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, freeze
+from sketchforge.options import EncoderTrainOptions
 from trainers.encoder import HELD_OUT, preactivations, split, tap_errors, train_encoder
 from trainers.encoder_session import distil, short_names
 from trainers.whitening import Head, WhitenedConv
@@ -42,7 +42,7 @@ def _quick_samples():
         (f"d{i}", np.where(scene(i, 48, 48)[:, :, 0] > 128, 255, 0).astype(np.uint8)) for i in range(3)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sketchforge.weights.calibration_images", lambda: photos)
+        patch.setattr("sketchforge.checkpoints.encoder.calibration_images", lambda: photos)
         patch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size: drawings)
         yield
 

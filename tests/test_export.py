@@ -13,6 +13,8 @@ from synthesis_models import ABOUT, SIZE, ae_run, gan_run, new_autoencoder, new_
 
 import sketchforge
 from cli.main import run as command_line
+from sketchforge.checkpoints.synthesizer import read_model, read_synthesizer
+from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.export import export
 from sketchforge.images.builtin.drawings import draw
@@ -20,8 +22,6 @@ from sketchforge.images.line_art import bilevel
 from sketchforge.images.tensors import to_tensor
 from sketchforge.options import ExportOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesizer_file import read_model, read_synthesizer
-from sketchforge.tom_run import builtin_run
 from sketchforge.utils.files import sha256_of
 
 CPU = torch.device("cpu")
@@ -108,7 +108,7 @@ def test_the_card_tells_what_was_measured_and_on_what(runs):
     assert "model.sketch" not in text
     _, card = export(ExportOptions(runs / "ae", runs / "ae.safetensors", BUILTIN))
     text = card.read_text(encoding="utf-8")
-    assert "auto-encoder alone" in text and "model.sketch" in text and "assets/tom.md" in text
+    assert "auto-encoder alone" in text and "model.sketch" in text and "builtin/tom.md" in text
 
 
 def test_nothing_is_overwritten_unless_asked_for(runs):

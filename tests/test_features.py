@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sketchforge.features import (
+from sketchforge.models.features import (
     EPSILON,
     adain,
     channel_mean_std,

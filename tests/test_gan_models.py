@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from sketchforge.adversarial import r1_penalty
-from sketchforge.losses import hinge_discriminator
+from sketchforge.losses.adversarial import hinge_discriminator, r1_penalty
 from sketchforge.models.autoencoder import SIZES
 from sketchforge.models.gan import Discriminator, Excitation, NoisyUp, Refiner, VectorMap
 from sketchforge.models.layers import Up, count_parameters
-from sketchforge.noise import NOISE_DIM, Noise, draw_noise
+from sketchforge.models.noise import NOISE_DIM, Noise, draw_noise
 
 NARROW = 0.0625
 STYLE_DIM = 24

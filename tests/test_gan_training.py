@@ -8,15 +8,15 @@ import torch
 from forks import forked_cli
 
 from cli.main import run as command_line
-from sketchforge.autoencoder_file import write_autoencoder
+from sketchforge.checkpoints.autoencoder import write_autoencoder
+from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.checkpoints.run_log import read_log
+from sketchforge.checkpoints.synthesizer import read_synthesizer, write_synthesizer
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.losses import hinge_discriminator
+from sketchforge.losses.adversarial import hinge_discriminator
 from sketchforge.metrics import feature_networks
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
-from sketchforge.runlog import read_log
-from sketchforge.synthesizer_file import read_synthesizer, write_synthesizer
-from sketchforge.weights import load_encoder
 from trainers import gan_recipe, previews
 from trainers.gan import Refining
 from trainers.gan_recipe import RECIPES, GanRecipe, recipe_of

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sketchforge.checkpoint import digest_of
-from sketchforge.edge_weights import load_edge_network
+from sketchforge.checkpoints.edge_networks import load_edge_network
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.hed import HED, bilinear_kernel
 

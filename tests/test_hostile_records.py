@@ -11,18 +11,17 @@ import pytest
 from conftest import contents, make_photos, png, store
 from synthesis_models import ae_run
 
+from sketchforge.checkpoints.run_log import read_log
+from sketchforge.checkpoints.runs import check_continues, find_model, read_record
 from sketchforge.errors import SketchforgeError
 from sketchforge.export import export
 from sketchforge.metrics.sketch_sets import find_shards
-from sketchforge.model_path import find_model
 from sketchforge.options import ExportOptions, GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.pairs.pictures import stored_pair
 from sketchforge.render import render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.inspect import inspect
 from sketchforge.report.material import find_material
-from sketchforge.run_folder import check_continues, read_record
-from sketchforge.runlog import read_log
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.stream import ShardDataset
@@ -208,8 +207,8 @@ def test_text_of_others_stays_text_in_a_model_card(tmp_path):
 
 
 def _rewrite(path: Path, changes: dict) -> None:
-    from sketchforge.autoencoder_file import FORMAT, VERSION
-    from sketchforge.checkpoint import load_tensors, save_tensors
+    from sketchforge.checkpoints.autoencoder import FORMAT, VERSION
+    from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 
     tensors, about = load_tensors(path, FORMAT, VERSION)
     save_tensors(path, FORMAT, VERSION, tensors, about | changes)

@@ -11,13 +11,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import mobilenet_v2, squeezenet1_1
 
+from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics import feature_networks
 from sketchforge.metrics.feature_networks import NETWORKS, open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
 from sketchforge.metrics.image_features import features_of, squared
 from sketchforge.metrics.kernel_inception_distance import kernel_distances
-from sketchforge.metrics.local_weights import AbsentError
 
 CPU = torch.device("cpu")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.errors import UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.kernel_distance import (
@@ -15,7 +16,6 @@ from sketchforge.metrics.kernel_distance import (
     sketch_features,
 )
 from sketchforge.metrics.patches import normalized_lines
-from sketchforge.weights import load_encoder
 
 
 def points(count: int, seed: int, shift: float = 0.0) -> np.ndarray:

@@ -5,16 +5,15 @@ import math
 import pytest
 import torch
 
-from sketchforge.features import adain, gram
-from sketchforge.losses import (
+from sketchforge.losses.adversarial import (
     ADVERSARIAL,
-    content_loss,
-    gram_loss,
     hinge_discriminator,
     hinge_generator,
     log_discriminator,
     log_generator,
 )
+from sketchforge.losses.tom import content_loss, gram_loss
+from sketchforge.models.features import adain, gram
 
 
 def logits(*values: float) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sketchforge.features import channel_mean_std
+from sketchforge.models.features import channel_mean_std
 from sketchforge.models.layers import Down, ResidualBlock, Up, count_parameters, doubled_and_convolved
 from sketchforge.models.modulation import (
     STYLES,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sketchforge.noise import NOISE_DIM, Noise, draw_noise
+from sketchforge.models.noise import NOISE_DIM, Noise, draw_noise
 
 SIDES = (32, 64)
 

@@ -8,9 +8,9 @@ from conftest import scene
 
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import normalized
+from sketchforge.losses.autoencoder import mismatched
 from sketchforge.pairs import pictures
 from sketchforge.pairs.draws import PairAugmentation, PairDraws, draw_pairs
-from sketchforge.pairs.mismatch import mismatched
 from sketchforge.pairs.on_device import PairBatches, _style_views
 from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
 

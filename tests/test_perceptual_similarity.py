@@ -6,10 +6,10 @@ import torch
 from conftest import scene
 from torchvision.models import alexnet, squeezenet1_1
 
+from sketchforge.checkpoints import catalog as local_weights
+from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics import local_weights
-from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.metrics.perceptual_similarity import open_lpips
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import torch
 from forks import forked, forked_cli
 from safetensors.torch import load_file
 
-from sketchforge.runlog import read_log
+from sketchforge.checkpoints.run_log import read_log
 
 WORDS = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--workers", "0", "--device", "cpu"]
 

@@ -2,7 +2,7 @@
 
 import json
 
-from sketchforge.runlog import RunLog, read_log
+from sketchforge.checkpoints.run_log import RunLog, read_log
 
 
 def write(path, resume_at, steps):

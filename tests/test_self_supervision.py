@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from sketchforge.models.encoder import calibrate, orthogonal_encoder
-from sketchforge.self_supervision import (
-    StyleHead,
+from sketchforge.losses.autoencoder import (
     content_confusion,
     perceptual,
     reconstruction,
     style_classification,
     triplet,
 )
+from sketchforge.models.autoencoder import StyleHead
+from sketchforge.models.encoder import calibrate, orthogonal_encoder
 
 TAPS = ("relu1_1", "relu2_1")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import make_photos
 
+from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import UsageError
 from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.metrics.sketch_reconstruction import redrawing_of, sketch_distances
 from sketchforge.options import RenderOptions
 from sketchforge.render import render

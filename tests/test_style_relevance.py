@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from conftest import scene
 
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
-from sketchforge.weights import load_encoder
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.builtin.drawings import PENS, draw
 from sketchforge.models.encoder import Encoder
-from sketchforge.weights import load_encoder
 from trainers.styles import neighbourhoods, style_vectors
 from trainers.tom import MANNER_TAPS
 

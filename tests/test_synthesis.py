@@ -10,14 +10,14 @@ from PIL import Image
 from synthesis_models import ABOUT, SIZE, ae_run, drawing, gan_run, new_autoencoder, new_refiner
 
 import sketchforge
+from sketchforge.checkpoints.runs import TRAINED_BY, find_model
+from sketchforge.checkpoints.synthesizer import write_synthesizer
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
-from sketchforge.model_path import TRAINED_BY, find_model
-from sketchforge.synthesizer_file import write_synthesizer
 from trainers import ae_session, gan_session
 from trainers.ae import AutoEncoding
 from trainers.ae_recipe import AeRecipe

@@ -5,17 +5,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sketchforge.models import tom_drawing
-from sketchforge.models.phase_convolution import (
+from sketchforge.models import tom_inference as tom_drawing
+from sketchforge.models.tom import LeanGenerator, PaperGenerator
+from sketchforge.models.tom_inference import (
+    LeanDrawing,
+    PaperDrawing,
     UpsampledConvolution,
     bordered,
     one_channel_convolution,
     phase_weight,
+    ready_to_draw,
     repeat_border,
     without_border,
 )
-from sketchforge.models.tom import LeanGenerator, PaperGenerator
-from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
 
 CHANNELS = {"relu3_1": 6, "relu2_1": 5, "relu1_1": 4}
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from conftest import contents
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tom import builtin_run, read_snapshot, snapshot_path, write_snapshot
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.builtin.photos import load_photos
@@ -21,7 +22,6 @@ from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.tom_run import builtin_run, read_snapshot, snapshot_path, write_snapshot
 from trainers.tom_session import train_tom
 
 CPU = torch.device("cpu")

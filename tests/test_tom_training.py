@@ -14,13 +14,13 @@ import torch
 from conftest import make_photos, scene
 from forks import COMMAND_LINE, Forked, forked
 
+from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.checkpoints.run_log import read_log
+from sketchforge.checkpoints.tom import read_snapshot, snapshot_path
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.encode import encode_png
 from sketchforge.options import TomTrainOptions
-from sketchforge.runlog import read_log
-from sketchforge.tom_run import read_snapshot, snapshot_path
-from sketchforge.weights import load_encoder
 from trainers import loop, tom_session
 from trainers.loop import TrainProgress
 from trainers.tom import Tom

@@ -12,10 +12,16 @@ import torch
 from conftest import run_python
 
 from cli.main import main, run
-from sketchforge import weight_files
+from sketchforge.checkpoints import catalog as weight_files
+from sketchforge.checkpoints.catalog import (
+    CACHE_VARIABLE,
+    KNOWN,
+    cache_folder,
+    edge_weights_path,
+    torch_hub_folder,
+)
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.teed import TEED
-from sketchforge.weight_files import CACHE_VARIABLE, KNOWN, cache_folder, edge_weights_path, torch_hub_folder
 
 
 @pytest.fixture

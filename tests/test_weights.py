@@ -10,10 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sketchforge.checkpoint import save_tensors
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.models.encoder import VGG16_BLOCKS, VGG19_BLOCKS, Encoder
-from sketchforge.weights import (
+from sketchforge.checkpoints.encoder import (
     ENCODER_FORMAT,
     ENCODER_VERSION,
     encoder_digest,
@@ -22,6 +19,9 @@ from sketchforge.weights import (
     read_encoder,
     write_encoder,
 )
+from sketchforge.checkpoints.tensor_files import save_tensors
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.models.encoder import VGG16_BLOCKS, VGG19_BLOCKS, Encoder
 
 UNIT_NOTE = {"input": "RGB in [0,1]; reflect pad 1"}
 BLOCKS = {"vgg16": VGG16_BLOCKS, "vgg19": VGG19_BLOCKS}

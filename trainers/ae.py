@@ -19,17 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchforge.models.autoencoder import AutoEncoder
-from sketchforge.models.encoder import Encoder
-from sketchforge.pairs.mismatch import mismatched
-from sketchforge.self_supervision import (
-    StyleHead,
+from sketchforge.losses.autoencoder import (
     content_confusion,
+    mismatched,
     perceptual,
     reconstruction,
     style_classification,
     triplet,
 )
+from sketchforge.models.autoencoder import AutoEncoder, StyleHead
+from sketchforge.models.encoder import Encoder
 from sketchforge.utils.seeding import torch_generator
 from trainers.ae_recipe import AeRecipe
 from trainers.image_training import PERCEPTUAL_TAPS

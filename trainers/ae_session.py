@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sketchforge.autoencoder_file import write_autoencoder
+from sketchforge.checkpoints.autoencoder import write_autoencoder
 from sketchforge.errors import UsageError
 from sketchforge.options import AeTrainOptions
 from trainers.ae import AutoEncoding

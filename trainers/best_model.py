@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sketchforge.runlog import read_log
+from sketchforge.checkpoints.run_log import read_log
 
 BEST_FILE = "best.safetensors"
 

@@ -12,7 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.encoder import (
+    calibrated_on_photos,
+    encoder_digest,
+    load_teacher,
+    truncated,
+    write_encoder,
+)
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.sources import ImageSource, find_images
@@ -20,7 +27,6 @@ from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.outputs import check_new_file
-from sketchforge.weights import calibrated_on_photos, encoder_digest, load_teacher, truncated, write_encoder
 from trainers.encoder import train_encoder
 
 DEEPEST = "relu4_1"  # the last layer of COMPACT_BLOCKS

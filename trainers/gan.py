@@ -18,14 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchforge.adversarial import r1_penalty
-from sketchforge.diff_augment import diff_augment
-from sketchforge.losses import hinge_discriminator, hinge_generator
+from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator, r1_penalty
+from sketchforge.losses.autoencoder import perceptual, reconstruction
+from sketchforge.losses.diff_augment import diff_augment
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.gan import Discriminator, Refiner
-from sketchforge.noise import draw_noise
-from sketchforge.self_supervision import perceptual, reconstruction
+from sketchforge.models.noise import draw_noise
 from sketchforge.utils.seeding import torch_generator
 from trainers.gan_recipe import GanRecipe
 from trainers.image_training import PERCEPTUAL_TAPS

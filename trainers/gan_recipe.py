@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sketchforge.adversarial import r1_weight
-from sketchforge.diff_augment import POLICIES
 from sketchforge.errors import UsageError
+from sketchforge.losses.adversarial import r1_weight
+from sketchforge.losses.diff_augment import POLICIES
 from sketchforge.options import GanTrainOptions
 from trainers.image_training import check_batches
 

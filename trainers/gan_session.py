@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchforge.autoencoder_file import read_autoencoder
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.autoencoder import read_autoencoder
+from sketchforge.checkpoints.synthesizer import write_synthesizer
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
-from sketchforge.synthesizer_file import write_synthesizer
 from trainers.gan import Refining
 from trainers.gan_recipe import recipe_of
 from trainers.image_training import MODEL_FILE, ImagePlan, plan_images, train_images

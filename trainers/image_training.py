@@ -22,6 +22,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
+from sketchforge.checkpoints.run_log import RunLog
+from sketchforge.checkpoints.runs import RUN_FILE, check_continues, read_record, record_or_empty
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.encode import write_png
 from sketchforge.models.encoder import Encoder
@@ -29,8 +32,6 @@ from sketchforge.options import ImageTrainOptions
 from sketchforge.pairs.on_device import PairBatches
 from sketchforge.pairs.pictures import pair_pixels, stored_pair
 from sketchforge.report.held_out import shards_digest
-from sketchforge.run_folder import RUN_FILE, check_continues, read_record, record_or_empty
-from sketchforge.runlog import RunLog
 from sketchforge.shards.loader import batches
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.prefetch import DevicePrefetch, moved
@@ -38,7 +39,6 @@ from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.shards.stream import ShardDataset
 from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
 from sketchforge.utils.files import write_json
-from sketchforge.weights import encoder_digest, load_encoder
 from trainers.best_model import BEST_FILE, BestModel
 from trainers.loop import STATE_FILE, TrainProgress, restore_state, run_steps, save_state
 from trainers.previews import Validation

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.tensors import to_uint8
+from sketchforge.losses.autoencoder import perceptual, reconstruction
 from sketchforge.metrics.feature_networks import open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
 from sketchforge.metrics.image_features import features_of
 from sketchforge.metrics.image_pairs import mismatched_pairs
 from sketchforge.pairs.pictures import training_pair
-from sketchforge.self_supervision import perceptual, reconstruction
 from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sketchforge.features import gram, upper_triangle
+from sketchforge.models.features import gram, upper_triangle
 
 NEIGHBOURS = 4  # drawings in a window; fewer would be learned by heart, many average out
 

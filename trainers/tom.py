@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.features import content_correlation, gram
 from sketchforge.images.tensors import to_tensor
-from sketchforge.losses import ADVERSARIAL, content_loss, gram_loss
+from sketchforge.losses.adversarial import ADVERSARIAL
+from sketchforge.losses.tom import content_loss, gram_loss
 from sketchforge.models.encoder import Encoder
+from sketchforge.models.features import content_correlation, gram
 from sketchforge.models.tom import GENERATORS, GramDiscriminator
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device

@@ -11,15 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sketchforge.checkpoint import digest_of
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import write_png
-from sketchforge.images.tensors import to_uint8
-from sketchforge.options import TomTrainOptions
-from sketchforge.run_folder import RUN_FILE, check_continues, record_or_empty
-from sketchforge.runlog import RunLog
-from sketchforge.tom_run import (
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated, write_encoder
+from sketchforge.checkpoints.run_log import RunLog
+from sketchforge.checkpoints.runs import RUN_FILE, check_continues, record_or_empty
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tom import (
     ENCODER_FILE,
     RUN_FORMAT,
     RUN_VERSION,
@@ -28,10 +24,14 @@ from sketchforge.tom_run import (
     snapshot_path,
     write_snapshot,
 )
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.encode import write_png
+from sketchforge.images.tensors import to_uint8
+from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import set_threads
 from sketchforge.utils.files import write_json
 from sketchforge.utils.signals import held
-from sketchforge.weights import encoder_digest, load_encoder, truncated, write_encoder
 from trainers.crops import Prefetch
 from trainers.loop import STATE_FILE, TrainProgress, restore_state, save_state
 from trainers.snapshots import pairwise_difference, select, settled

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.catalog import AbsentError, is_published, local_weights
+from sketchforge.checkpoints.state_dicts import read_state
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import normalized
 from sketchforge.metrics.image_features import FeatureNetwork
-from sketchforge.metrics.local_weights import AbsentError, is_published, local_weights
 from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
-from sketchforge.state_files import read_state
 
 OPTION = "--features"
 NOT_FID = "not FID: compares within one report only"
@@ -86,7 +86,7 @@ def inception(given: Path | None, device: torch.device) -> FeatureNetwork:
 
 def builtin(given: Path | None, device: torch.device) -> FeatureNetwork:
     """Channel means of the built-in encoder's BUILTIN_TAPS, which have deviation 1 each over photos."""
-    from sketchforge.weights import encoder_digest, load_encoder
+    from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
 
     encoder = load_encoder("builtin").to(device)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sketchforge.checkpoint import load_tensors, save_tensors
+from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.image_features import FeatureNetwork, features_of
 from sketchforge.metrics.image_sets import ImageSet, Inventory

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.metrics.evaluation import Gap
 from sketchforge.metrics.feature_networks import open_features
 from sketchforge.metrics.image_cache import cached_features
@@ -18,7 +19,6 @@ from sketchforge.metrics.image_evaluation import ENOUGH, ImageRow
 from sketchforge.metrics.image_features import FeatureNetwork
 from sketchforge.metrics.image_figures import distance_figures
 from sketchforge.metrics.image_sets import ImageSet, Inventory
-from sketchforge.metrics.local_weights import AbsentError
 
 LIBRARIES = (
     "sketchforge",

@@ -1,6 +1,6 @@
 """The kernel distance (KID) of Bińkowski et al., ICLR 2018, between sets of sketches, in a named encoder.
 
-KID proper is taken in Inception's features. Ours are an encoder's of `sketchforge.weights`, so its figures
+KID proper is taken in Inception's features. Ours are an encoder's of `sketchforge.checkpoints.encoder`, so its figures
 are comparable among themselves only, and bear the encoder's name (`kernel_distance_name`). Beside every
 figure belong its floors: human drawings against human drawings.
 

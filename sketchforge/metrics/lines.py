@@ -46,7 +46,7 @@ def evaluate_sketches(
     data and for missing libraries.
     """
     _check_libraries()
-    from sketchforge.weights import encoder_digest
+    from sketchforge.checkpoints.encoder import encoder_digest
 
     shards = find_shards(options.shards, options.samples)
     annotations = find_annotations(options.boundaries, shards) if options.boundaries else [{} for _ in shards]

@@ -150,7 +150,7 @@ class Measuring:
 
 @lru_cache(maxsize=1)
 def builtin_encoder() -> Encoder:
-    from sketchforge.weights import load_encoder
+    from sketchforge.checkpoints.encoder import load_encoder
 
     return load_encoder(ENCODER)
 

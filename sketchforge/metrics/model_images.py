@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sketchforge.checkpoints.catalog import AbsentError, is_published, local_weights
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.evaluation import Gap
@@ -38,7 +40,6 @@ from sketchforge.metrics.image_reference import (
     open_networks,
 )
 from sketchforge.metrics.image_sets import SampleReader, name_of, open_image_set, shard_images, take_inventory
-from sketchforge.metrics.local_weights import AbsentError, is_published, local_weights
 from sketchforge.metrics.perceptual_similarity import PREPROCESSING, PerceptualSimilarity, open_lpips
 from sketchforge.metrics.sketch_reconstruction import Redrawing, redrawing_of, sketch_distances
 from sketchforge.metrics.style_relevance import TAPS, style_relevance
@@ -47,7 +48,6 @@ from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
-from sketchforge.weights import encoder_digest, load_encoder
 
 RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
 ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.catalog import is_published, local_weights
+from sketchforge.checkpoints.state_dicts import read_state
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import UsageError
 from sketchforge.metrics.feature_networks import features_state
-from sketchforge.metrics.local_weights import is_published, local_weights
-from sketchforge.state_files import read_state
 
 OPTION = "--lpips"
 # lpips's names of its backbones -> ours of their files

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 import torch
 
+from sketchforge.checkpoints.catalog import AbsentError
+from sketchforge.checkpoints.tom import OWN_RUN, builtin_run, find_run, read_run, run_name
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.line_art import bilevel
 from sketchforge.metrics.image_features import squared
-from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.tom_run import OWN_RUN, builtin_run, find_run, read_run, run_name
 
 TOLERANCE = 1 / 256  # standard deviation of the blur, in sides of the sketch: a pixel at 256
 CORE = 0.15  # where the shards do not say it

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
-from sketchforge.weights import load_encoder
 
 # With relu4_1 as well, noise weighed 1.7 times as much, and pens and broken lines no more.
 TAPS = ("relu1_1", "relu2_1", "relu3_1")

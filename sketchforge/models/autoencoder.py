@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sketchforge.models.layers import Down, ResidualBlock, Up
 from sketchforge.models.modulation import STYLES, DualMaskInjection, Multiplication
+from sketchforge.utils.seeding import torch_generator
 
 SIZES = (64, 128, 256, 512, 1024)
 COARSEST = 8  # side of f_content, whatever the size of the image
@@ -206,3 +207,22 @@ class AutoEncoder(nn.Module):
         if pictures.ndim != 4 or pictures.shape[1:] != (channels, self.size, self.size):
             found = ",".join(map(str, pictures.shape))
             raise ValueError(f"{name} is ({found}), expected (B,{channels},{self.size},{self.size})")
+
+
+class StyleHead(nn.Linear):
+    """The classifier of Eqs. 8 and 9: (B,style_dim) -> logits (B,num_classes), a class for every image."""
+
+    def __init__(self, style_dim: int, num_classes: int) -> None:
+        super().__init__(style_dim, num_classes)
+
+    @torch.no_grad()
+    def reset(self, seed: int, group: int) -> None:
+        """Begin anew for the group number `group` of images (A.1): everything uniform in ±1/√style_dim.
+
+        A function of (seed, group) alone, on any device.
+        """
+        generator = torch_generator(seed, "style head", group)
+        bound = self.in_features**-0.5
+        for parameter in (self.weight, self.bias):
+            fresh = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+            parameter.copy_(fresh)

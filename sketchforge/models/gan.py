@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sketchforge.models.autoencoder import MIN_STYLE_MAPS, SIZES, STYLE_FROM, channels_at
 from sketchforge.models.layers import SLOPE, Down, ResidualBlock, Up, doubled_and_convolved
 from sketchforge.models.modulation import Multiplication
-from sketchforge.noise import NOISE_DIM, Noise
+from sketchforge.models.noise import NOISE_DIM, Noise
 
 BOTTLENECK = 16  # side of G2's coarsest map
 NOISE_ENTERS = 32  # side of the map that the noise vector joins
@@ -165,7 +165,7 @@ class Discriminator(nn.Module):
     """D: image (B,3,S,S) -> a logit for each of 5×5 overlapping patches; it sees neither sketch nor style.
 
     Departure: the authors' D has spectral norm and BatchNorm, ours has neither, but the R1 penalty
-    (sketchforge/adversarial.py) to keep it smooth. With BatchNorm an image's logits depend on the others in its
+    (sketchforge/losses/adversarial.py) to keep it smooth. With BatchNorm an image's logits depend on the others in its
     batch: batches of real and of made images are told apart by their statistics, and the gradient that R1
     penalises is not an image's own. Spectral norm makes it slow: told to tell pictures of a trained
     auto-encoder from their originals at 64², it is right about 77 of 100 after 150 batches of 8, and 94 with

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sketchforge.features import instance_normalized
+from sketchforge.models.features import instance_normalized
 from sketchforge.models.layers import SLOPE
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sketchforge.features import gram, instance_normalized, upper_triangle
+from sketchforge.models.features import gram, instance_normalized, upper_triangle
 
 # Variance below which a tap counts as flat rather than as faint drawing, where a tap's usual deviation is 1.
 CONTRAST_FLOOR = 0.01

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sketchforge.checkpoints.runs import RUN_FILE, TrainedRun, find_run
+from sketchforge.checkpoints.tom import read_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.evaluation import Gap
 from sketchforge.metrics.sketch_sets import find_shards
-from sketchforge.model_path import TrainedRun, find_run
 from sketchforge.report.short_names import short_names
-from sketchforge.run_folder import RUN_FILE
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import finished_shards, sample_keys
-from sketchforge.tom_run import read_run
 
 OWN_SHARDS, OWN_RUNS = "out", "runs"
 LEARNED_EDGES = ("hed", "pidinet", "teed")  # methods of `render`

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sketchforge.checkpoints.catalog import AbsentError
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.contact_sheet import labelled_grid
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor
+from sketchforge.losses.autoencoder import perceptual
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.metrics.image_figures import mean_figures
 from sketchforge.metrics.image_model import made_of
 from sketchforge.metrics.image_pairs import Pair, matched_pairs
 from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.metrics.local_weights import AbsentError
 from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity, open_lpips
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
 from sketchforge.report.selection import spread
-from sketchforge.self_supervision import perceptual
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis import Synthesizer, load_model
 from sketchforge.utils.device import choose_device
-from sketchforge.weights import load_encoder
 
 GRID_IMAGES = 6
 GRID_CELL = 112  # pixels

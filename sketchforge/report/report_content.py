@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sketchforge.checkpoints.runs import TrainedRun
 from sketchforge.metrics.evaluation import Evaluation, Figure, Gap
 from sketchforge.metrics.image_evaluation import CHANCE, ImageEvaluation, ImageRow
-from sketchforge.model_path import TrainedRun
 from sketchforge.options import EvalReportOptions
 from sketchforge.report.held_out import Ground
 from sketchforge.report.model_samples import Ranking

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from sketchforge.checkpoints.catalog import local_weights
+from sketchforge.checkpoints.runs import TrainedRun
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.evaluation import Evaluation, Gap
 from sketchforge.metrics.image_reference import library_versions
 from sketchforge.metrics.lines import evaluate_sketches
-from sketchforge.metrics.local_weights import local_weights
 from sketchforge.metrics.model_images import evaluate_images
-from sketchforge.model_path import TrainedRun
 from sketchforge.options import EvalImagesOptions, EvalReportOptions, EvalSketchesOptions
 from sketchforge.report.commands import images_command, sketches_command
 from sketchforge.report.hardware import hardware

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sketchforge.checkpoints.run_log import read_log
 from sketchforge.report.curves import curves_svg
-from sketchforge.runlog import read_log
 
 MOST_POINTS = 100  # of a line; further steps are averaged, for single steps are noise
 LONGEST_NAME = 17  # characters; what finds room beside the curves

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sketchforge.checkpoint import digest_of
-from sketchforge.edge_weights import load_edge_network
+from sketchforge.checkpoints.edge_networks import load_edge_network
+from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.tensors import drawn_on
 

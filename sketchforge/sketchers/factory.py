@@ -56,15 +56,15 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         # Sums are split by thread and batch, so both decide the last bits of a sketch.
         recorded |= {"batch_size": options.batch_size, "threads": threads}
     if options.method in EDGE_NETWORKS:
+        from sketchforge.checkpoints.catalog import edge_weights_path
         from sketchforge.sketchers.edges import EdgeSketcher
-        from sketchforge.weight_files import edge_weights_path
 
         weights = edge_weights_path(options.method, options.edge_weights)
         # Not the path: the digest says which weights they are, wherever they lie.
         edges = EdgeSketcher.from_file(options.method, weights, device, precision)
         return ReadySketcher(edges, str(device), recorded)
+    from sketchforge.checkpoints.tom import find_run
     from sketchforge.sketchers.tom import TomSketcher
-    from sketchforge.tom_run import find_run
 
     recorded["checkpoints"] = options.checkpoints
     sketcher = TomSketcher.from_run(find_run(options.tom), options.checkpoints, device, precision)

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sketchforge.checkpoint import digest_of
+from sketchforge.checkpoints.encoder import encoder_digest, read_encoder
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tom import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
-from sketchforge.models.tom_drawing import LeanDrawing, PaperDrawing, ready_to_draw
+from sketchforge.models.tom_inference import LeanDrawing, PaperDrawing, ready_to_draw
 from sketchforge.sketchers import Drawing
 from sketchforge.sketchers.tensors import checked, drawing_errors, drawn_on, levels
-from sketchforge.tom_run import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
 from sketchforge.utils.device import thread_pool
-from sketchforge.weights import encoder_digest, read_encoder
 
 
 class TomSketcher:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.encoder import VGG16_BLOCKS
 from sketchforge.models.hed import FUSION, HED, bilinear_kernel
 from sketchforge.models.pidinet import PiDiNet
 from sketchforge.models.teed import TEED
-from sketchforge.state_files import read_state
 
 NETWORKS = {"hed": HED, "pidinet": PiDiNet, "teed": TEED}
 

@@ -1,11 +1,14 @@
-"""What keeps a discriminator in bounds."""
+"""Adversarial losses of all our GANs, on logits of any shape: TOM (Eqs. 5 and 6), the refiner (Eq. 13), and R1."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+
 
 
 def r1_weight(size: int, batch_size: int) -> float:
@@ -29,3 +32,33 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
         score = discriminator(images).flatten(1).mean(1).sum()
         (slope,) = torch.autograd.grad(score, images, create_graph=True)
         return slope.square().sum(dim=(1, 2, 3)).mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """mean max(0, 1 − D(real)) + mean max(0, 1 + D(fake)); logits of any shape.
+
+    Departure from Eq. 5, which prints log losses: the authors trained with the hinge, and so do we by default.
+    """
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_generator(fake: Tensor) -> Tensor:
+    """−mean D(fake): the generator's part of the hinge loss (departure from Eq. 6, as above)."""
+    return -fake.mean()
+
+
+def log_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Eq. 5 on logits: −E log D(S) − E log(1 − D(G))."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def log_generator(fake: Tensor) -> Tensor:
+    """The adversarial part of Eq. 6 on logits in its non-saturating form, −E log D(G).
+
+    Departure: printed is E log(1 − D(G)), whose gradient vanishes just when the discriminator wins
+    (Goodfellow et al. 2014, section 3).
+    """
+    return F.softplus(-fake).mean()
+
+
+ADVERSARIAL = {"hinge": (hinge_discriminator, hinge_generator), "log": (log_discriminator, log_generator)}

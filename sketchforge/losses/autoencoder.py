@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sketchforge.models.encoder import Encoder
-from sketchforge.utils.seeding import torch_generator
 
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
@@ -85,25 +84,6 @@ def perceptual(encoder: Encoder, output: Tensor, target: Tensor, taps: Sequence[
     return torch.stack([F.mse_loss(found[tap], wanted[tap]) for tap in taps]).mean()
 
 
-class StyleHead(nn.Linear):
-    """The classifier of Eqs. 8 and 9: (B,style_dim) -> logits (B,num_classes), a class for every image."""
-
-    def __init__(self, style_dim: int, num_classes: int) -> None:
-        super().__init__(style_dim, num_classes)
-
-    @torch.no_grad()
-    def reset(self, seed: int, group: int) -> None:
-        """Begin anew for the group number `group` of images (A.1): everything uniform in ±1/√style_dim.
-
-        A function of (seed, group) alone, on any device.
-        """
-        generator = torch_generator(seed, "style head", group)
-        bound = self.in_features**-0.5
-        for parameter in (self.weight, self.bias):
-            fresh = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-            parameter.copy_(fresh)
-
-
 def _check_equal(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     # torch would broadcast and return a number.
     if tensor.shape != other.shape:
@@ -112,3 +92,33 @@ def _check_equal(name: str, tensor: Tensor, other_name: str, other: Tensor) -> N
 
 def _shape(tensor: Tensor) -> str:
     return f"({','.join(map(str, tensor.shape))})"
+
+
+# Which image of a batch stands against which: the negatives of Eqs. 7 and 10.
+
+
+def mismatched(indices: Tensor, generator: torch.Generator) -> Tensor:
+    """A random permutation p, int64 (B,), with indices[p[i]] != indices[i] for every i: true negatives for
+    Eqs. 7 and 10.
+
+    indices: the images' numbers, int64 (B,), repetitions allowed; generator: of the CPU. Of distinct images
+    each is as likely as any other. Raises ValueError when there is no such permutation: one image fills more
+    than half.
+    """
+    here = indices.cpu()
+    if not len(here):
+        return indices.new_empty(0, dtype=torch.int64)
+    _, number, counts = here.unique(return_inverse=True, return_counts=True)
+    most = int(counts.max())
+    if 2 * most > len(here):
+        raise ValueError(
+            f"image {int(here[number == counts.argmax()][0])} is {most} of the {len(here)} in the batch: no "
+            "mismatch for each of them; use larger batches or more images"
+        )
+    # Equal ones side by side, all else at random; then a step so wide that none meets its equal.
+    shuffled = torch.randperm(len(here), generator=generator)
+    rank = torch.randperm(len(counts), generator=generator)[number]
+    ordered = shuffled[rank[shuffled].argsort(stable=True)]
+    partner = torch.empty_like(ordered)
+    partner[ordered] = ordered.roll(-most)
+    return partner.to(indices.device)

@@ -17,9 +17,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sketchforge.checkpoint import load_tensors, save_tensors
+from sketchforge.checkpoints.runs import read_record
+from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
-from sketchforge.run_folder import read_record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,8 +39,8 @@ def find_run(given: Path | None) -> Path:
 
 
 def builtin_run() -> Path:
-    """The run whose snapshots are shipped; sketchforge/assets/tom.md tells how it was trained."""
-    return Path(str(files("sketchforge") / "assets" / "tom"))
+    """The run whose snapshots are shipped; sketchforge/checkpoints/builtin/tom.md tells how it was trained."""
+    return Path(str(files("sketchforge") / "checkpoints" / "builtin" / "tom"))
 
 
 def run_name(run: Path) -> str:

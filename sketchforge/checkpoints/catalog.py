@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.tom_run import builtin_run
+from sketchforge.utils.files import sha256_of
 
 CACHE_VARIABLE = "SKETCHFORGE_WEIGHTS"
 SUFFIXES = (".safetensors", ".npz", ".pth")
@@ -34,7 +35,7 @@ def torch_hub_folder() -> Path:
 
 
 def _assets_folder() -> Path:
-    return Path(str(files("sketchforge") / "assets"))
+    return Path(str(files("sketchforge") / "checkpoints" / "builtin"))
 
 
 @dataclass(frozen=True)
@@ -190,3 +191,38 @@ def edge_weights_path(method: str, given: Path | None) -> Path:
             "(docs/weights.md)"
         )
     return path
+
+
+# Weights files of measures: named by the user or lying where they belong; never downloaded.
+
+
+class AbsentError(SketchforgeError):
+    """What a measure needs is not there: a gap in the report, no failure."""
+
+
+def local_weights(name: str, given: Path | None, option: str, called: str | None = None) -> Path:
+    """The file `given`, else the one of `name` where `sketchforge weights list` looks for it.
+
+    called: what `option` calls it where that differs. Raises UsageError where `given` does not exist,
+    AbsentError where nothing is found.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise UsageError(f"{option} {called or name}={given}: no such file; expected weights of {name}")
+        return given
+    if name not in KNOWN:
+        raise AbsentError(f"no weights of {name}: name a file, {option} {called or name}=FILE")
+    path = KNOWN[name].found()
+    if path is None:
+        file = KNOWN[name]
+        raise AbsentError(
+            f"no weights of {name}: looked for {file.looked_for()}; place them there (docs/weights.md) or "
+            f"name a file, {option} {called or name}=FILE"
+        )
+    return path
+
+
+def is_published(name: str, path: Path) -> bool:
+    """Whether a file is the very one that its publisher's digest names."""
+    start = KNOWN[name].sha256_start if name in KNOWN else ""
+    return bool(start) and sha256_of(path).startswith(start)

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.checkpoint import digest_of, load_tensors, save_tensors
+from sketchforge.checkpoints.state_dicts import read_state
+from sketchforge.checkpoints.tensor_files import digest_of, load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import (
@@ -25,7 +26,6 @@ from sketchforge.models.encoder import (
     freeze,
     orthogonal_encoder,
 )
-from sketchforge.state_files import read_state
 from sketchforge.utils.seeding import torch_generator
 
 ENCODER_FORMAT = "sketchforge-encoder"
@@ -41,7 +41,7 @@ def load_encoder(name: str) -> Encoder:
     as .pth or .safetensors. Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
     """
     if name == "builtin":
-        return read_encoder(Path(str(files("sketchforge") / "assets" / BUILTIN_ENCODER)))
+        return read_encoder(Path(str(files("sketchforge") / "checkpoints" / "builtin" / BUILTIN_ENCODER)))
     if name in ("vgg16", "vgg19"):
         return calibrated_on_photos(_torchvision_encoder(name, "--encoder"))
     if name == "random":

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sketchforge import autoencoder_file
-from sketchforge.autoencoder_file import SETTINGS as AUTOENCODER_SETTINGS
-from sketchforge.autoencoder_file import read_autoencoder
-from sketchforge.checkpoint import load_tensors, save_tensors
+from sketchforge.checkpoints import autoencoder as autoencoder_files
+from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
+from sketchforge.checkpoints.autoencoder import read_autoencoder
+from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.encoder import Encoder
     from sketchforge.models.gan import Refiner
+
 
 FORMAT, VERSION = "sketchforge-synthesizer", 1
 REFINER_SETTINGS = ("size", "width", "style_dim", "noise")  # arguments of Refiner
@@ -85,12 +86,12 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
 
 
 def read_model(path: Path) -> StoredModel:
-    """A model of this format, or an auto-encoder by itself (`autoencoder_file`).
+    """A model of this format, or an auto-encoder by itself (`autoencoder.py`).
 
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
     found = _format_of(path)
-    if found == autoencoder_file.FORMAT:
+    if found == autoencoder_files.FORMAT:
         autoencoder, about = read_autoencoder(path)
         return StoredModel(autoencoder, None, None, about)
     if found not in (None, FORMAT):
