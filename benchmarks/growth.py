@@ -95,8 +95,8 @@ def repeated_run(folder: Path, count: int) -> Path:
 def work(task: dict[str, Any]) -> None:
     """What a process of a point does: render, or plan; prints its own seconds."""
     from sketchforge.options import RenderOptions
-    from sketchforge.render import render
-    from sketchforge.render_plan import plan_render
+    from sketchforge.render.plan import plan_render
+    from sketchforge.render.render import render
 
     planned = task.pop("plan")
     options = RenderOptions(**{name: Path(value) if name in ("shards", "images", "tom") else value

@@ -46,7 +46,7 @@ from sketchforge.metrics.kernel_distance import (  # noqa: E402
 )
 from sketchforge.metrics.patch_features import describe_patches  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
-from sketchforge.render import render  # noqa: E402
+from sketchforge.render.render import render  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import read_samples, sample_keys  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402

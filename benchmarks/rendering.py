@@ -51,11 +51,11 @@ from sketchforge.models.encoder import VGG16_BLOCKS, Encoder  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
-from sketchforge.pictures import encode_sketches, prepare  # noqa: E402
+from sketchforge.render.prepare import encode_sketches, prepare  # noqa: E402
 from sketchforge.report.hardware import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
-from sketchforge.sketchers import Drawing  # noqa: E402
-from sketchforge.sketchers.edges import EdgeSketcher  # noqa: E402
+from sketchforge.sketchers.base import Drawing  # noqa: E402
+from sketchforge.sketchers.edge_networks import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.worker_pool import worker_pool  # noqa: E402

@@ -50,16 +50,16 @@ from torch.utils.data import DataLoader, Dataset
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sketchforge.pairs.pictures import pair_pixels, stored_pair  # noqa: E402
+from sketchforge.data.augment import pair_pixels, stored_pair  # noqa: E402
+from sketchforge.data.dataset import ShardDataset  # noqa: E402
+from sketchforge.data.loader import batches  # noqa: E402
+from sketchforge.data.order import SampleOrder  # noqa: E402
+from sketchforge.data.prefetch import DevicePrefetch  # noqa: E402
 from sketchforge.report.hardware import hardware  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards import schema  # noqa: E402
-from sketchforge.shards.loader import batches  # noqa: E402
-from sketchforge.shards.order import SampleOrder  # noqa: E402
-from sketchforge.shards.prefetch import DevicePrefetch  # noqa: E402
 from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
 from sketchforge.shards.shard_set import ShardSet, open_shards  # noqa: E402
-from sketchforge.shards.stream import ShardDataset  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator, torch_generator  # noqa: E402
 

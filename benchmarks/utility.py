@@ -47,6 +47,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sketchforge.checkpoints.state_dicts import read_state  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_autoencoder  # noqa: E402
+from sketchforge.data.augment import sketch_variant  # noqa: E402
+from sketchforge.data.augment_params import BOLDNESSES  # noqa: E402
 from sketchforge.errors import SketchforgeError, UsageError  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
@@ -56,9 +58,7 @@ from sketchforge.images.tensors import to_tensor  # noqa: E402
 from sketchforge.metrics.feature_networks import features_state  # noqa: E402
 from sketchforge.metrics.perceptual_similarity import open_lpips  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
-from sketchforge.pairs.draws import BOLDNESSES  # noqa: E402
-from sketchforge.pairs.pictures import sketch_variant  # noqa: E402
-from sketchforge.render import render  # noqa: E402
+from sketchforge.render.render import render  # noqa: E402
 from sketchforge.report.curves import COLOURS, ticks  # noqa: E402
 from sketchforge.report.page import text  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402

@@ -37,9 +37,9 @@ from sketchforge.errors import SketchforgeError  # noqa: E402
 from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.metrics.variety import UNITS, style_distances, style_parts, vendi_score  # noqa: E402
-from sketchforge.report.selection import spread  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import StoredSample, read_samples, sample_keys  # noqa: E402
+from sketchforge.shards.selection import spread  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402
 

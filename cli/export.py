@@ -42,7 +42,7 @@ DEFAULTS = defaults_of(ExportOptions)
 @overwrite_option("Replace files that are there.")
 def export_command(**values: Any) -> None:
     """Put a trained model into one file, with a model card, to be used elsewhere."""
-    from sketchforge.export import export
+    from sketchforge.synthesis.export import export
 
     file, card = export(ExportOptions(**values))
     click.echo(f"{file}: {file.stat().st_size / 1e6:,.1f} MB; model card: {card}")

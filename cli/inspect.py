@@ -37,7 +37,7 @@ def inspect_command(**values: Any) -> None:
 
 
 def _facts(folder: Path, found: Any) -> list[str]:
-    from sketchforge.render_summary import reasons
+    from sketchforge.render.summary import reasons
 
     manifest, options = found.manifest, found.manifest["options"]
     shards = manifest["num_shards"]

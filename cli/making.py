@@ -49,7 +49,7 @@ def making_options(styles: str) -> Callable[[Any], Any]:
 
 def make_and_tell(options: MakeOptions) -> None:
     """Make what the options ask for, with a bar, and say what was done."""
-    from sketchforge.making import make
+    from sketchforge.synthesis.job import make
 
     bar = MakingBar()
     with on_interrupt(lambda: bar.kept(options)):

@@ -201,8 +201,8 @@ def render_command(dry_run: bool, **values: Any) -> None:
     The same command again continues where it stopped. Images that cannot be read are counted and named in the
     .jsonl file beside each shard.
     """
-    from sketchforge.render import render
-    from sketchforge.render_plan import plan_render
+    from sketchforge.render.plan import plan_render
+    from sketchforge.render.render import render
 
     options = RenderOptions(**values)
     if dry_run:
@@ -249,7 +249,7 @@ def _estimate(plan: Any) -> str:
 
 
 def _print_summary(options: RenderOptions, summary: Any) -> None:
-    from sketchforge.render_summary import reasons
+    from sketchforge.render.summary import reasons
 
     folder = options.shards
     of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
@@ -314,7 +314,7 @@ class Bar:
             )
 
     def image(self, failed: bool, stage_seconds: Mapping[str, float]) -> None:
-        from sketchforge.render_summary import slowest
+        from sketchforge.render.summary import slowest
 
         rate = self._bar.format_dict["rate"]
         if rate:

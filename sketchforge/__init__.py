@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sketchforge.synthesis import Synthesizer
+    from sketchforge.synthesis.synthesizer import Synthesizer
 
 
 def load(path: str | Path, device: str = "auto") -> Synthesizer:
     """Open a trained model: an exported file, or the run folder of `gan-train` or `ae-train`.
 
-    See `sketchforge.synthesis.load_model` for what it raises, `Synthesizer` for what can be done with it.
+    See `sketchforge.synthesis.synthesizer.load_model` for what it raises, `Synthesizer` for what can be done with it.
     """
-    from sketchforge.synthesis import load_model
+    from sketchforge.synthesis.synthesizer import load_model
 
     return load_model(path, device)

@@ -77,7 +77,7 @@ def rendered(photos, tmp_path_factory) -> RenderOptions:
     options = RenderOptions(
         shards=shards, images=photos, method="canny", size=48, samples_per_shard=4, batch_size=3, workers=1
     )
-    from sketchforge.render import render
+    from sketchforge.render.render import render
 
     render(options)
     return options
@@ -133,7 +133,7 @@ def no_weights_from_outside(tmp_path_factory):
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
     """Shards of eight photos by two built-in snapshots, 64 pixels; never written to."""
-    from sketchforge.render import render
+    from sketchforge.render.render import render
 
     folder = tmp_path_factory.mktemp("drawn")
     photos = make_photos(folder / "photos", 8)
@@ -222,7 +222,7 @@ def run_cli(*arguments: object, cwd: Path | None = None, **more: str) -> subproc
 
 
 def render_again(base: RenderOptions, folder: Path, **changes) -> dict[str, bytes]:
-    from sketchforge.render import render
+    from sketchforge.render.render import render
 
     render(dataclasses.replace(base, shards=folder, **changes))
     return contents(folder)

@@ -29,7 +29,7 @@ from sketchforge.images.decode import REASONS, ImageError, decode_image
 from sketchforge.images.sources import find_images
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
-from sketchforge.render_plan import plan_render
+from sketchforge.render.plan import plan_render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.inspect import inspect
 from sketchforge.shards.verify import verify

@@ -24,7 +24,7 @@ EXIT_CODES = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "SIGINT": 130}
 SERVER = r"""
 import json, os, signal, sys, time
 import cv2, torch, PIL.Image, tqdm
-import sketchforge.pipeline, sketchforge.render
+import sketchforge.render.pipeline, sketchforge.render.render
 import cli.main
 from sketchforge.__main__ import main
 

@@ -17,8 +17,7 @@ from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.checkpoints.run_log import read_log
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import AeTrainOptions
-from sketchforge.report.held_out import shards_digest
-from sketchforge.shards.shard_set import open_shards
+from sketchforge.shards.shard_set import open_shards, shards_digest
 from trainers import ae_recipe
 from trainers.ae import AutoEncoding
 from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sketchforge.shards.batch_pool import BatchPool
-from sketchforge.shards.packed_batch import ALIGNMENT, PackedBatch, pack, packed_bytes
+from sketchforge.data.batch_memory import ALIGNMENT, BatchPool, PackedBatch, pack, packed_bytes
 
 pytestmark = pytest.mark.skipif(not BatchPool.possible(), reason="needs memfd_create, which Linux has")
 

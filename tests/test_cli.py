@@ -38,7 +38,7 @@ def asked(monkeypatch):
         seen.append(options)
         raise Stop
 
-    monkeypatch.setattr("sketchforge.render.render", take)
+    monkeypatch.setattr("sketchforge.render.render.render", take)
 
     def ask(*arguments):
         with pytest.raises(Stop):
@@ -179,7 +179,7 @@ def test_precedence_is_command_line_environment_file_default(tmp_path, monkeypat
     path = config(tmp_path, "[render]\nsize = 111\nbatch-size = 5\nsamples_per_shard = 7\n")
     seen = []
     monkeypatch.setattr(
-        "sketchforge.render.render", lambda options, progress=None: seen.append(options) or 1 / 0
+        "sketchforge.render.render.render", lambda options, progress=None: seen.append(options) or 1 / 0
     )
 
     def options(*words):

@@ -21,9 +21,9 @@ from sketchforge.models.hed import HED
 from sketchforge.models.pidinet import PiDiNet
 from sketchforge.models.teed import FLOOR, TEED, smish
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
-from sketchforge.sketchers.edges import EdgeSketcher
+from sketchforge.sketchers.edge_networks import EdgeSketcher
 
 METHODS = list(NETWORKS)
 CPU = torch.device("cpu")
@@ -311,7 +311,7 @@ def test_canny_and_help_need_no_torch():
 import sys
 from pathlib import Path
 from sketchforge.options import RenderOptions
-from sketchforge.sketchers.factory import open_sketcher
+from sketchforge.sketchers.base.factory import open_sketcher
 open_sketcher(RenderOptions(Path("out"), method="canny"))
 import sketchforge.checkpoints.catalog
 assert not {"torch", "safetensors"} & set(sys.modules)

@@ -11,15 +11,15 @@ import torch
 from conftest import png, store
 
 from cli.main import run
+from sketchforge.data.augment import training_pair
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics import model_images
 from sketchforge.metrics.image_evaluation import BETTER
 from sketchforge.metrics.image_model import is_model
 from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.options import EvalImagesOptions
-from sketchforge.pairs.pictures import training_pair
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.synthesis import load_model
+from sketchforge.synthesis.synthesizer import load_model
 
 BUILTIN = (("builtin", None),)
 pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")

@@ -16,12 +16,12 @@ from cli.main import run as command_line
 from sketchforge.checkpoints.synthesizer import read_model, read_synthesizer
 from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.export import export
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.tensors import to_tensor
 from sketchforge.options import ExportOptions
 from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.synthesis.export import export
 from sketchforge.utils.files import sha256_of
 
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ from conftest import contents, lines, make_photos
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
-from sketchforge.render import Progress, render
+from sketchforge.render.render import Progress, render
 from sketchforge.utils import worker_pool as workers
 from sketchforge.utils.worker_pool import Task
 

@@ -10,7 +10,7 @@ from fuzz import Targets, corrupt, fuzz
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 
 

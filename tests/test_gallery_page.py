@@ -18,7 +18,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import GalleryOptions
 from sketchforge.report import gallery as gallery_module
 from sketchforge.report.gallery import gallery
-from sketchforge.report.selection import spread
+from sketchforge.shards.selection import spread
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 

@@ -14,16 +14,16 @@ import pytest
 from conftest import lines, make_photos, png, store
 from PIL import Image
 
+from sketchforge.data.augment import stored_pair
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import FORMATS, NOT_AN_IMAGE, ImageError, decode_image, stored_size
 from sketchforge.images.sources import find_images
 from sketchforge.options import RenderOptions
-from sketchforge.pairs.pictures import stored_pair
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards import verify as verifying
-from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.shards.stream import ShardDataset
 from sketchforge.shards.verify import verify
 from sketchforge.utils.tar_headers import MAX_HEADERS, any_members, members
 

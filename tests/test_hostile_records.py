@@ -13,19 +13,19 @@ from synthesis_models import ae_run
 
 from sketchforge.checkpoints.run_log import read_log
 from sketchforge.checkpoints.runs import check_continues, find_model, read_record
+from sketchforge.data.augment import stored_pair
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError
-from sketchforge.export import export
 from sketchforge.metrics.sketch_sets import find_shards
 from sketchforge.options import ExportOptions, GalleryOptions, InspectOptions, RenderOptions
-from sketchforge.pairs.pictures import stored_pair
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.report.gallery import gallery
 from sketchforge.report.inspect import inspect
 from sketchforge.report.material import find_material
-from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.shards.stream import ShardDataset
 from sketchforge.shards.verify import verify
+from sketchforge.synthesis.export import export
 from sketchforge.utils import files
 from sketchforge.utils.markdown import escaped, fenced
 

@@ -85,7 +85,7 @@ def test_processes_that_decode_and_encode_never_load_torch():
     """They start while the user waits, and there may be many of them."""
     code = """
 import numpy
-from sketchforge.pictures import encode_jpeg, encode_sketches, prepare
+from sketchforge.render.prepare import encode_jpeg, encode_sketches, prepare
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import Blob
 from sketchforge.utils.worker_pool import WorkerPool, _start_worker
@@ -104,7 +104,7 @@ def test_drawing_with_canny_never_loads_torch(tmp_path):
     code = f"""
 from pathlib import Path
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 if __name__ == "__main__":
     assert render(RenderOptions(Path({str(tmp_path / "out")!r}), method="canny", limit=1, size=16, workers=1)).num_images
 """

@@ -17,7 +17,7 @@ from forks import forked
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.writer import ShardWriter
 from sketchforge.utils import files
 
@@ -258,5 +258,5 @@ def test_a_folder_that_may_not_be_written_is_one_line(straight, tmp_path):
 
 
 def test_the_checkout_under_test_is_this_one():
-    done = run_python("import sketchforge.render; print(sketchforge.render.__file__)")
+    done = run_python("import sketchforge.render.render; print(sketchforge.render.render.__file__)")
     assert done.stdout.strip() == str(ROOT / "sketchforge" / "render.py")

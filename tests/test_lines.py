@@ -26,7 +26,7 @@ from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, fin
 from sketchforge.metrics.stroke_figures import wasserstein
 from sketchforge.metrics.strokes import compare, measure_strokes
 from sketchforge.options import EvalSketchesOptions, RenderOptions
-from sketchforge.pictures import encode_sketches
+from sketchforge.render.prepare import encode_sketches
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.utils.seeding import derive_seed
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sketchforge.shards.order import OrderedBatches, SampleOrder, batch_positions
+from sketchforge.data.order import OrderedBatches, SampleOrder, batch_positions
 
 SIZES = {
     "one sample": [1],

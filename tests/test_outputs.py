@@ -16,7 +16,7 @@ from cli.main import COMMANDS, DESTRUCTIVE, main, run
 from sketchforge.errors import UsageError
 from sketchforge.images.encode import write_png
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.lock import locked
 from sketchforge.utils import files
 from sketchforge.utils.files import appearing, remove_abandoned

@@ -6,13 +6,13 @@ import pytest
 import torch
 from conftest import scene
 
+from sketchforge.data import augment as pictures
+from sketchforge.data.augment import pair_pixels, stored_pair, training_pair
+from sketchforge.data.augment_gpu import PairBatches, _style_views
+from sketchforge.data.augment_params import PairAugmentation, PairDraws, draw_pairs
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import normalized
 from sketchforge.losses.autoencoder import mismatched
-from sketchforge.pairs import pictures
-from sketchforge.pairs.draws import PairAugmentation, PairDraws, draw_pairs
-from sketchforge.pairs.on_device import PairBatches, _style_views
-from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
 
 PLAIN = PairAugmentation(erasures=0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from sketchforge.images.decode import read_image
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import read_samples, sample_keys
 from sketchforge.shards.verify import verify

@@ -12,13 +12,14 @@ import torch
 from conftest import contents, make_photos, members, render_again, scene
 from PIL import Image
 
-from sketchforge import pipeline, render_plan
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.images.resize import fit_square
 from sketchforge.options import RenderOptions
-from sketchforge.render_plan import plan_render
-from sketchforge.sketchers import Drawing
+from sketchforge.render import pipeline
+from sketchforge.render import plan as render_plan
+from sketchforge.render.plan import plan_render
+from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.sketchers.tensors import drawn_on

@@ -9,7 +9,7 @@ from conftest import png, store
 
 from sketchforge.metrics.evaluation import Figure
 from sketchforge.report.curves import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
-from sketchforge.report.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of, shards_digest
+from sketchforge.report.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of
 from sketchforge.report.material import find_material
 from sketchforge.report.published import (
     SELF_SUPERVISED,
@@ -27,7 +27,7 @@ from sketchforge.report.report_making import alike
 from sketchforge.report.run_curves import run_curves, thinned
 from sketchforge.report.short_names import short_names
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
-from sketchforge.shards.shard_set import open_shards
+from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.markdown import escaped
 
 

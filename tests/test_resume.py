@@ -10,9 +10,9 @@ from conftest import contents, lines, make_photos, members, render_again
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.render import Progress, render
-from sketchforge.render_plan import plan_render
-from sketchforge.render_summary import STAGES, reasons
+from sketchforge.render.plan import plan_render
+from sketchforge.render.render import Progress, render
+from sketchforge.render.summary import STAGES, reasons
 from sketchforge.shards.writer import writing_shard
 from sketchforge.utils import files
 

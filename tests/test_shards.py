@@ -18,8 +18,8 @@ from PIL import Image
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.contact_sheet import MARGIN, contact_sheet
 from sketchforge.options import GalleryOptions, RenderOptions
-from sketchforge.render import render
-from sketchforge.render_plan import plan_render
+from sketchforge.render.plan import plan_render
+from sketchforge.render.render import render
 from sketchforge.report.gallery import gallery
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify

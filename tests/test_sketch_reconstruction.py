@@ -13,7 +13,7 @@ from sketchforge.errors import UsageError
 from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.metrics.sketch_reconstruction import redrawing_of, sketch_distances
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.shard_set import open_shards
 
 CPU = torch.device("cpu")

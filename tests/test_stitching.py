@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sketchforge.images.resize import fit_square
-from sketchforge.stitching import stitched
+from sketchforge.synthesis.fitting import stitched
 
 
 def pictures(count, *shape):

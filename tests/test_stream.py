@@ -22,18 +22,18 @@ from conftest import png, store
 from torch.utils.data import default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from sketchforge.data import dataset as stream
+from sketchforge.data.augment import pair_pixels, stored_pair, training_pair
+from sketchforge.data.augment_gpu import PairBatches
+from sketchforge.data.batch_memory import BatchPool, pack, packed_bytes
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.loader import batches
+from sketchforge.data.order import SampleOrder
+from sketchforge.data.prefetch import DevicePrefetch
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.pairs.on_device import PairBatches
-from sketchforge.pairs.pictures import pair_pixels, stored_pair, training_pair
-from sketchforge.shards import shard_set, stream
-from sketchforge.shards.batch_pool import BatchPool
-from sketchforge.shards.loader import batches
-from sketchforge.shards.order import SampleOrder
-from sketchforge.shards.packed_batch import pack, packed_bytes
-from sketchforge.shards.prefetch import DevicePrefetch
+from sketchforge.shards import shard_set
 from sketchforge.shards.reader import read_samples, sample_keys
 from sketchforge.shards.shard_set import ShardSet, open_shards
-from sketchforge.shards.stream import ShardDataset
 from sketchforge.utils import files
 
 SIDE, STYLES = 16, ["a", "b", "c"]
@@ -647,7 +647,7 @@ def test_pairs_made_on_the_device_are_those_that_workers_make(folder):
 
 def test_prefetch_knows_how_long_it_waited(monkeypatch):
     clock = iter([10.0, 12.5, 20.0, 20.5, 30.0, 30.0])
-    monkeypatch.setattr("sketchforge.shards.prefetch.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("sketchforge.data.prefetch.time.perf_counter", lambda: next(clock))
     prefetch = DevicePrefetch([{"x": torch.ones(1)}, {"x": torch.ones(1), "name": "n"}], torch.device("cpu"))
     waits = [prefetch.waited for _ in prefetch]
     assert waits == [2.5, 0.5] and prefetch.waited == 0

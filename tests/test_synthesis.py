@@ -13,11 +13,11 @@ import sketchforge
 from sketchforge.checkpoints.runs import TRAINED_BY, find_model
 from sketchforge.checkpoints.synthesizer import write_synthesizer
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
+from sketchforge.synthesis.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
 from trainers import ae_session, gan_session
 from trainers.ae import AutoEncoding
 from trainers.ae_recipe import AeRecipe
@@ -263,8 +263,8 @@ def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
     """docs/api.md, at tiny size."""
     from pathlib import Path
 
-    from sketchforge.export import export
     from sketchforge.options import ExportOptions
+    from sketchforge.synthesis.export import export
 
     gan_run(tmp_path / "gan")
     monkeypatch.chdir(tmp_path)

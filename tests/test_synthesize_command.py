@@ -11,11 +11,10 @@ from synthesis_models import SIZE, ae_run, drawing, gan_run
 
 import sketchforge
 from cli.main import run as command_line
-from sketchforge.fitting import fitted_drawing
 from sketchforge.images.builtin.photos import load_photos
-from sketchforge.made import MADE_FILE
-from sketchforge.picture_inputs import find_pictures
-from sketchforge.stitching import stitched
+from sketchforge.synthesis.fitting import fitted_drawing, stitched
+from sketchforge.synthesis.inputs import find_pictures
+from sketchforge.synthesis.record import MADE_FILE
 
 CPU = ["--device", "cpu", "--threads", "1"]
 
@@ -158,7 +157,7 @@ def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
     straight = files(tmp_path / "out")
     for path in (tmp_path / "out").iterdir():
         path.unlink()
-    from sketchforge import making
+    from sketchforge.synthesis import job as making
 
     written, write = [], making.write_png
 

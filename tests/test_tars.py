@@ -14,7 +14,7 @@ from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.images.sources import arranged, find_images
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 
 

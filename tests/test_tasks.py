@@ -10,11 +10,10 @@ from conftest import contents, make_photos
 from forks import COMMAND_LINE, Forked, forked
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.render import render
-from sketchforge.render_plan import plan_render
+from sketchforge.render.plan import plan_render, task_range
+from sketchforge.render.render import render
 from sketchforge.shards.lock import FOLDER_LOCK, locked, remove_stale_locks, task_lock
 from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.plan import task_range
 from sketchforge.shards.verify import verify
 
 

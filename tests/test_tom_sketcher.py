@@ -19,7 +19,7 @@ from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.encode import encode_png
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.options import RenderOptions, TomTrainOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
 from trainers.tom_session import train_tom

@@ -12,7 +12,7 @@ from conftest import environment, lines, make_photos
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
-from sketchforge.render import render
+from sketchforge.render.render import render
 from sketchforge.utils import worker_pool as workers
 from sketchforge.utils.worker_pool import DIED, TIMED_OUT, WorkerLost, worker_pool
 

@@ -25,18 +25,17 @@ from torch import Tensor
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
 from sketchforge.checkpoints.run_log import RunLog
 from sketchforge.checkpoints.runs import RUN_FILE, check_continues, read_record, record_or_empty
+from sketchforge.data.augment import pair_pixels, stored_pair
+from sketchforge.data.augment_gpu import PairBatches
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.loader import batches
+from sketchforge.data.order import SampleOrder
+from sketchforge.data.prefetch import DevicePrefetch, moved
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.encode import write_png
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
-from sketchforge.pairs.on_device import PairBatches
-from sketchforge.pairs.pictures import pair_pixels, stored_pair
-from sketchforge.report.held_out import shards_digest
-from sketchforge.shards.loader import batches
-from sketchforge.shards.order import SampleOrder
-from sketchforge.shards.prefetch import DevicePrefetch, moved
-from sketchforge.shards.shard_set import ShardSet, open_shards
-from sketchforge.shards.stream import ShardDataset
+from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
 from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
 from sketchforge.utils.files import write_json
 from trainers.best_model import BEST_FILE, BestModel

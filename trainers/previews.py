@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sketchforge.data.augment import training_pair
+from sketchforge.data.order import SampleOrder
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.tensors import to_uint8
 from sketchforge.losses.autoencoder import perceptual, reconstruction
@@ -16,8 +18,6 @@ from sketchforge.metrics.feature_networks import open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
 from sketchforge.metrics.image_features import features_of
 from sketchforge.metrics.image_pairs import mismatched_pairs
-from sketchforge.pairs.pictures import training_pair
-from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-
-
 def r1_weight(size: int, batch_size: int) -> float:
     """γ for images of size² pixels: 2e-4·size²/batch (Karras et al. 2020b, "auto" setting of StyleGAN2-ADA)."""
     return 2e-4 * size**2 / batch_size

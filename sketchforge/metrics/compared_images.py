@@ -35,7 +35,7 @@ from sketchforge.metrics.image_sets import (
 )
 from sketchforge.options import EvalCompareOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
-from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from sketchforge.checkpoints.runs import MODEL_FILE
+from sketchforge.data.augment import training_pair
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import to_uint8
 from sketchforge.metrics.image_features import batches
 from sketchforge.metrics.image_pairs import Pair
 from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.pairs.pictures import training_pair
-from sketchforge.synthesis import Synthesizer
+from sketchforge.synthesis.synthesizer import Synthesizer
 
 BATCH = 16
 

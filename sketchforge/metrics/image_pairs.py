@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sketchforge.errors import UsageError
-from sketchforge.report.selection import spread
+from sketchforge.shards.selection import spread
 from sketchforge.utils.seeding import numpy_generator
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError, read_image
 from sketchforge.images.resize import fit_square
 from sketchforge.images.sources import find_images
-from sketchforge.report.selection import spread
 from sketchforge.shards import schema
-from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import is_remote
+from sketchforge.shards.selection import spread
 from sketchforge.shards.shard_set import OpenShard, ShardSet, open_shards
 
 OPEN_SHARDS = 16  # files that are kept open

@@ -16,9 +16,9 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import ImageError
 from sketchforge.metrics.evaluation import ENCODER
 from sketchforge.metrics.sketch_sets import DrawingSet, ShardSet
-from sketchforge.report.selection import whole_samples
 from sketchforge.shards import schema
 from sketchforge.shards.reader import read_errors
+from sketchforge.shards.selection import whole_samples
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool, worker_pool
 
 if TYPE_CHECKING:

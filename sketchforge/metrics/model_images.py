@@ -46,7 +46,7 @@ from sketchforge.metrics.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
-from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
 
 RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}

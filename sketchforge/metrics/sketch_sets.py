@@ -11,10 +11,10 @@ from typing import Any
 from sketchforge.errors import UsageError
 from sketchforge.images.sources import ImageSource, find_images
 from sketchforge.options import RenderOptions
-from sketchforge.report.selection import spread
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import finished_shards, sample_keys
+from sketchforge.shards.selection import spread
 from sketchforge.utils.files import parse_json
 
 MAX_PER_PHOTO = 20  # more drawings with one stem are a numbered series, not drawings of one photo

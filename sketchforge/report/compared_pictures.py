@@ -8,7 +8,7 @@ from sketchforge.metrics.image_pairs import mismatched_pairs
 from sketchforge.metrics.image_sets import SampleReader, name_of, open_image_set
 from sketchforge.options import EvalCompareOptions
 from sketchforge.report.page_pictures import Picture, PictureRow, reduced
-from sketchforge.synthesis import load_model
+from sketchforge.synthesis.synthesizer import load_model
 from sketchforge.utils.device import choose_device
 
 SHOWN = 6  # pictures of each

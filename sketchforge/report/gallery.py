@@ -12,9 +12,9 @@ from sketchforge.images.encode import write_png
 from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery_page import ShownFolder, gallery_page
 from sketchforge.report.page import write_page
-from sketchforge.report.selection import spread, whole_samples
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import finished_shards, read_samples, sample_keys
+from sketchforge.shards.selection import spread, whole_samples
 from sketchforge.utils.files import disk_errors
 from sketchforge.utils.outputs import check_output
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.report.material import ShardFolder
-from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
 
 HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its training shards"
 
@@ -50,13 +49,6 @@ def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: 
     if others:
         return Ground(others[0], HELD_OUT if own or named else UNKNOWN)
     return Ground((own or [usable[0][0]])[0], SEEN) if usable else None
-
-
-def shards_digest(shards: ShardSet) -> str:
-    """As run.json has it: of the manifest's own digests, the same wherever the shards lie."""
-    return hashlib.sha256(
-        "".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()
-    ).hexdigest()
 
 
 def _recorded_digest(record: Mapping[str, Any], part: str) -> str | None:

@@ -11,10 +11,10 @@ from typing import Any
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import open_image
 from sketchforge.options import InspectOptions
-from sketchforge.report.selection import spread, whole_samples
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import read_errors, sample_keys
+from sketchforge.shards.selection import spread, whole_samples
 from sketchforge.shards.writer import read_stats
 
 BLANK = 0.001  # ink share below which a sketch counts as blank

@@ -25,9 +25,9 @@ from sketchforge.metrics.image_sets import SampleReader
 from sketchforge.metrics.perceptual_similarity import PerceptualSimilarity, open_lpips
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
-from sketchforge.report.selection import spread
+from sketchforge.shards.selection import spread
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.synthesis import Synthesizer, load_model
+from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device
 
 GRID_IMAGES = 6

@@ -13,7 +13,7 @@ from sketchforge.metrics.boundaries import fit_boundaries, read_boundaries
 from sketchforge.metrics.evaluation import Evaluation
 from sketchforge.metrics.sketch_sets import DrawingSet, distinct_names, style_names
 from sketchforge.report.page_pictures import Picture, PictureRow, reduced
-from sketchforge.report.selection import spread, whole_samples
+from sketchforge.shards.selection import spread, whole_samples
 
 PICTURE_ROWS = 5
 

@@ -5,6 +5,7 @@ Of a sample only the members that are wanted are read and decoded.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -259,3 +260,10 @@ class OpenShard:
             count = len(keys) if len(keys) < expected else f"more than {expected}"
             raise self._shards.damaged(self._number, f"{count} samples, but the manifest says {expected}")
         return keys, spans
+
+
+def shards_digest(shards: ShardSet) -> str:
+    """As run.json has it: of the manifest's own digests, the same wherever the shards lie."""
+    return hashlib.sha256(
+        "".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()
+    ).hexdigest()

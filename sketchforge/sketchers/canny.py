@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
-from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.base import Drawing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
-from sketchforge.sketchers import Sketcher
+from sketchforge.sketchers.base import Sketcher
 
 EDGE_NETWORKS = ("hed", "pidinet", "teed")
 METHODS = ("tom", "canny", *EDGE_NETWORKS)
@@ -57,7 +57,7 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         recorded |= {"batch_size": options.batch_size, "threads": threads}
     if options.method in EDGE_NETWORKS:
         from sketchforge.checkpoints.catalog import edge_weights_path
-        from sketchforge.sketchers.edges import EdgeSketcher
+        from sketchforge.sketchers.edge_networks import EdgeSketcher
 
         weights = edge_weights_path(options.method, options.edge_weights)
         # Not the path: the digest says which weights they are, wherever they lie.

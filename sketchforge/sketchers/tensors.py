@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import to_tensor
-from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.base import Drawing
 
 
 def drawn_on(

@@ -19,7 +19,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_inference import LeanDrawing, PaperDrawing, ready_to_draw
-from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.tensors import checked, drawing_errors, drawn_on, levels
 from sketchforge.utils.device import thread_pool
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sketchforge import made as records
 from sketchforge.errors import UsageError
 from sketchforge.images.encode import write_png
-from sketchforge.made import GRID_FILE, Made
-from sketchforge.making_plan import KEPT_IN_MEMORY, MakingProgress, Plan, Style, plan_making
 from sketchforge.options import MakeOptions, SynthesizeOptions
-from sketchforge.report.made_grid import Shown, grid_of, pairs_grid
+from sketchforge.synthesis import record as records
+from sketchforge.synthesis.grid import Shown, grid_of, pairs_grid
+from sketchforge.synthesis.plan import KEPT_IN_MEMORY, MakingProgress, Plan, Style, plan_making
+from sketchforge.synthesis.record import GRID_FILE, Made
 from sketchforge.utils.device import set_threads
 
 

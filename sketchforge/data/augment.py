@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sketchforge.data.augment_params import PairAugmentation, draw_pairs
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import normalized
-from sketchforge.pairs.draws import PairAugmentation, draw_pairs
 
 PAPER = 255
 

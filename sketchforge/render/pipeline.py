@@ -18,10 +18,10 @@ import numpy as np
 
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
-from sketchforge.pictures import Prepared, encode_sketches, prepare
-from sketchforge.shards.plan import PlannedShard, plan_batches
+from sketchforge.render.plan import PlannedShard, plan_batches
+from sketchforge.render.prepare import Prepared, encode_sketches, prepare
 from sketchforge.shards.writer import Record
-from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 

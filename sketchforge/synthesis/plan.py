@@ -12,10 +12,10 @@ import numpy as np
 from sketchforge.checkpoints.runs import find_model
 from sketchforge.checkpoints.tom import find_run, run_name
 from sketchforge.errors import UsageError
-from sketchforge.fitting import FittedSketch, fitted_drawing, fitted_sketch, fitted_style
-from sketchforge.made import LOCATION
 from sketchforge.options import MakeOptions, MixOptions, SynthesizeOptions, TransferOptions
-from sketchforge.picture_inputs import (
+from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.synthesis.fitting import FittedSketch, fitted_drawing, fitted_sketch, fitted_style, stitched
+from sketchforge.synthesis.inputs import (
     BUILTIN_PHOTOS,
     JOINT,
     PictureInput,
@@ -25,9 +25,8 @@ from sketchforge.picture_inputs import (
     file_name,
     find_pictures,
 )
-from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.stitching import stitched
-from sketchforge.synthesis import Synthesizer, draw_sketch, load_model
+from sketchforge.synthesis.record import LOCATION
+from sketchforge.synthesis.synthesizer import Synthesizer, draw_sketch, load_model
 
 STITCHES = (2, 4)  # how many style pictures `mix` takes
 MIXED_NAME = 24  # characters that each style picture has in the name of a stitched one

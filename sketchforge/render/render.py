@@ -16,8 +16,8 @@ from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
-from sketchforge.render_plan import RenderPlan, plan_render, surveyed
-from sketchforge.render_summary import STAGES, RenderSummary, reasons
+from sketchforge.render.plan import RenderPlan, plan_render, surveyed
+from sketchforge.render.summary import STAGES, RenderSummary, reasons
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.lock import FOLDER_LOCK, MANIFEST_LOCK, locked, remove_stale_locks, task_lock
@@ -129,7 +129,7 @@ def _write_manifest(plan: RenderPlan, manifest: Mapping[str, Any]) -> None:
 def _render_shards(plan: RenderPlan, fingerprint: str, summary: RenderSummary, progress: Progress) -> None:
     import cv2  # noqa: F401  a broken installation shows here, not as workers that die
 
-    from sketchforge.pipeline import records
+    from sketchforge.render.pipeline import records
     from sketchforge.utils.worker_pool import worker_pool
 
     start = time.perf_counter()

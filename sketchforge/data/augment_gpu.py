@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sketchforge.data.augment import PAPER
+from sketchforge.data.augment_params import PairAugmentation, PairDraws, draw_pairs
 from sketchforge.images.resize import resize_weights
-from sketchforge.pairs.draws import PairAugmentation, PairDraws, draw_pairs
-from sketchforge.pairs.pictures import PAPER
 from sketchforge.utils.device import to_device
 
 _MARGIN = 2  # pixels beyond the border that cubic interpolation looks at, of positions within the picture

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sketchforge.images.contact_sheet import MAX_CELL, contact_sheet, labelled_grid
-from sketchforge.making_plan import Style
+from sketchforge.synthesis.plan import Style
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sketchforge.making_plan import Plan
+    from sketchforge.synthesis.plan import Plan
 
 MOST = 12  # rows, and columns; more are no longer looked at, and the file grows
 MOST_MIXED = 6  # rows of `mix`, for each takes several more pictures

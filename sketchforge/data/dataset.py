@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
+from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards.order import SampleOrder
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 from sketchforge.utils.seeding import chosen

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
 from sketchforge.checkpoints.tensor_files import digest_of
-from sketchforge.sketchers import Drawing
+from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.tensors import drawn_on
 
 

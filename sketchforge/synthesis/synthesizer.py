@@ -19,7 +19,6 @@ from sketchforge.checkpoints.runs import find_model
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model
 from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError
-from sketchforge.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
 from sketchforge.images.decode import read_image
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.resize import fit_square
@@ -27,6 +26,7 @@ from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.noise import draw_noise
 from sketchforge.options import TOM_CORE, RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
 from sketchforge.utils.device import choose_device
 
 if TYPE_CHECKING:

@@ -16,11 +16,10 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sketchforge.data.batch_memory import BatchPool, PackedBatch, PoolMemory, pack, packed_bytes
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.order import OrderedBatches
 from sketchforge.errors import SketchforgeError
-from sketchforge.shards.batch_pool import BatchPool, PoolMemory
-from sketchforge.shards.order import OrderedBatches
-from sketchforge.shards.packed_batch import PackedBatch, pack, packed_bytes
-from sketchforge.shards.stream import ShardDataset
 from sketchforge.utils.seeding import torch_generator
 from sketchforge.utils.signals import held
 

@@ -12,9 +12,9 @@ from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.checkpoints.tom import find_run as find_tom
 from sketchforge.checkpoints.tom import read_run
 from sketchforge.errors import UsageError
-from sketchforge.model_card import model_card
 from sketchforge.options import ExportOptions
 from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.synthesis.model_card import model_card
 from sketchforge.utils.files import sha256_of, write_bytes
 from sketchforge.utils.outputs import check_new_file
 
