@@ -32,7 +32,7 @@ from sketchforge.checkpoints.run_log import read_log  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_autoencoder  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
 from sketchforge.render.render import render  # noqa: E402
-from sketchforge.report.curves import curves_svg  # noqa: E402
+from sketchforge.report.svg import curves_svg  # noqa: E402
 from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 from trainers.ae_session import train_ae  # noqa: E402

@@ -223,7 +223,7 @@ def table(sweep: str, rows: list[dict[str, float]]) -> str:
 
 def draw(sweep: str, rows: list[dict[str, float]], out: Path) -> None:
     """Two SVG pictures of a table: seconds and memory."""
-    from sketchforge.report.curves import curves_svg
+    from sketchforge.report.svg import curves_svg
 
     powers = sweep in ("images", "plan")
     label = f"{sweep}, powers of ten" if powers else sweep
@@ -271,7 +271,7 @@ def main() -> None:
 def machine() -> dict[str, Any]:
     import torch
 
-    from sketchforge.report.hardware import hardware
+    from sketchforge.report.provenance import hardware
 
     return {"machine": hardware(torch.device("cpu"))}
 

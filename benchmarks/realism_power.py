@@ -38,13 +38,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.builtin.drawings import load_drawings  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
-from sketchforge.metrics import patches, realism  # noqa: E402
-from sketchforge.metrics.kernel_distance import (  # noqa: E402
-    kernel_distance_name,
-    kernel_matrices,
-    sketch_features,
-)
-from sketchforge.metrics.patch_features import describe_patches  # noqa: E402
+from sketchforge.metrics.kid import kernel_matrices  # noqa: E402
+from sketchforge.metrics.sketches import patches  # noqa: E402
+from sketchforge.metrics.sketches import two_sample_test as realism
+from sketchforge.metrics.sketches.features import kernel_distance_name, sketch_features  # noqa: E402
+from sketchforge.metrics.sketches.patches import describe_patches  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.render.render import render  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402

@@ -52,7 +52,7 @@ from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.render.prepare import encode_sketches, prepare  # noqa: E402
-from sketchforge.report.hardware import hardware  # noqa: E402
+from sketchforge.report.provenance import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
 from sketchforge.sketchers.base import Drawing  # noqa: E402
 from sketchforge.sketchers.edge_networks import EdgeSketcher  # noqa: E402

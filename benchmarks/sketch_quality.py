@@ -25,11 +25,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sketchforge.images.decode import read_image  # noqa: E402
-from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
-from sketchforge.metrics.lines import as_json, evaluate_sketches  # noqa: E402
+from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
+from sketchforge.metrics.sketches.evaluate import as_json, evaluate_sketches  # noqa: E402
 from sketchforge.options import EvalSketchesOptions, RenderOptions  # noqa: E402
 from sketchforge.render.render import render  # noqa: E402
-from sketchforge.report.sketch_page import write_sketch_page  # noqa: E402
+from sketchforge.report.sketches.page import write_sketch_page  # noqa: E402
 from sketchforge.sketchers.canny import CannySketcher  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 

@@ -111,7 +111,7 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
 def about(cores: int, rounds: int) -> dict[str, Any]:
     import torch
 
-    from sketchforge.report.hardware import hardware
+    from sketchforge.report.provenance import hardware
 
     return {"cores": cores, "rounds": rounds, "machine": hardware(torch.device("cpu"))}
 

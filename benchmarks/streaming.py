@@ -55,7 +55,7 @@ from sketchforge.data.dataset import ShardDataset  # noqa: E402
 from sketchforge.data.loader import batches  # noqa: E402
 from sketchforge.data.order import SampleOrder  # noqa: E402
 from sketchforge.data.prefetch import DevicePrefetch  # noqa: E402
-from sketchforge.report.hardware import hardware  # noqa: E402
+from sketchforge.report.provenance import hardware  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards import schema  # noqa: E402
 from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402

@@ -31,11 +31,10 @@ from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.decode import read_image
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics.bootstrap import interval
-from sketchforge.metrics.boundaries import boundary_counts, read_boundaries, summarise
-from sketchforge.metrics.patch_features import describe_patches
-from sketchforge.metrics.patches import stroke_patches
-from sketchforge.metrics.realism import two_sample_test
+from sketchforge.metrics.estimates import interval
+from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarise
+from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches
+from sketchforge.metrics.sketches.two_sample_test import two_sample_test
 from sketchforge.models.features import gram
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.files import write_json

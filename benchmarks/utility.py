@@ -55,12 +55,12 @@ from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.images.hand_drawn import fit_drawing, normalized_drawing  # noqa: E402
 from sketchforge.images.resize import fit_square  # noqa: E402
 from sketchforge.images.tensors import to_tensor  # noqa: E402
-from sketchforge.metrics.feature_networks import features_state  # noqa: E402
-from sketchforge.metrics.perceptual_similarity import open_lpips  # noqa: E402
+from sketchforge.metrics.images.feature_networks import features_state  # noqa: E402
+from sketchforge.metrics.images.lpips import open_lpips  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
 from sketchforge.render.render import render  # noqa: E402
-from sketchforge.report.curves import COLOURS, ticks  # noqa: E402
-from sketchforge.report.page import text  # noqa: E402
+from sketchforge.report.html import text  # noqa: E402
+from sketchforge.report.svg import COLOURS, ticks  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
 from sketchforge.shards.writer import Record, read_stats, writing_shard  # noqa: E402

@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sketchforge.errors import SketchforgeError  # noqa: E402
 from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
-from sketchforge.metrics.variety import UNITS, style_distances, style_parts, vendi_score  # noqa: E402
+from sketchforge.metrics.sketches.variety import UNITS, style_distances, style_parts, vendi_score  # noqa: E402
 from sketchforge.shards.manifest import read_manifest  # noqa: E402
 from sketchforge.shards.reader import StoredSample, read_samples, sample_keys  # noqa: E402
 from sketchforge.shards.selection import spread  # noqa: E402

@@ -37,8 +37,8 @@ def compare_command(**values: Any) -> None:
     REFERENCE and each SET are a folder, tars or shards; a SET may be a model's run, too, which draws out
     --shards in mismatched styles.
     """
-    from sketchforge.metrics.compared_images import compare_images
-    from sketchforge.metrics.image_evaluation import image_json
+    from sketchforge.metrics.images.compare import compare_images
+    from sketchforge.metrics.images.result import image_json
 
     options = EvalCompareOptions(**values)
     check_figures_files(options)
@@ -55,7 +55,7 @@ def compare_command(**values: Any) -> None:
         write_json(options.json, image_json(found))
         click.echo(options.json)
     if options.html:
-        from sketchforge.report.comparison_page import write_comparison_page
+        from sketchforge.report.images.comparison_page import write_comparison_page
 
         write_comparison_page(options.html, found, options)
         click.echo(options.html)

@@ -8,7 +8,7 @@ from typing import Any
 
 def model_table(found: Any) -> Iterator[str]:
     """A line per figure of one model; then what is missing and what to be careful about."""
-    from sketchforge.metrics.image_evaluation import BETTER, CHANCE
+    from sketchforge.metrics.images.result import BETTER, CHANCE
     from sketchforge.report.tables import digits
 
     (model,) = found.models
@@ -70,7 +70,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _remarks(found: Any) -> Iterator[str]:
-    from sketchforge.metrics.evaluation import merged
+    from sketchforge.metrics.estimates import merged
 
     yield "[95 %]: bootstrap over sketches or images; the reference stays as it is"
     notes: dict[str, list[str]] = {}

@@ -60,8 +60,8 @@ def images_command(**values: Any) -> None:
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
     downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
     """
-    from sketchforge.metrics.image_evaluation import image_json
-    from sketchforge.metrics.model_images import evaluate_images
+    from sketchforge.metrics.images.evaluate import evaluate_images
+    from sketchforge.metrics.images.result import image_json
 
     options = EvalImagesOptions(**values)
     check_figures_files(options)
@@ -78,7 +78,7 @@ def images_command(**values: Any) -> None:
         write_json(options.json, image_json(found))
         click.echo(options.json)
     if options.html:
-        from sketchforge.report.model_page import write_model_page
+        from sketchforge.report.images.model_page import write_model_page
 
         write_model_page(options.html, found, options)
         click.echo(options.html)

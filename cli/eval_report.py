@@ -103,8 +103,8 @@ def report_command(**values: Any) -> None:
     Nothing has to be trained: what is missing is named. Weights are never downloaded. docs/report.md tells
     what the report holds.
     """
-    from sketchforge.report.report_making import make_report
-    from sketchforge.report.report_writing import check_outputs, write_report
+    from sketchforge.report.summary.collect import make_report
+    from sketchforge.report.summary.write import check_outputs, write_report
 
     options = EvalReportOptions(**values)
     if not (options.html or options.markdown or options.json):
@@ -122,8 +122,8 @@ def report_command(**values: Any) -> None:
 
 def _summary(report: Any) -> Iterator[str]:
     """The most important lines: what each model comes to, and what is missing."""
-    from sketchforge.metrics.evaluation import merged
-    from sketchforge.report.report_words import facts, folders_of
+    from sketchforge.metrics.estimates import merged
+    from sketchforge.report.summary.text import facts, folders_of
 
     yield ", ".join(facts(report))
     for evaluation in report.sketches:

@@ -63,8 +63,8 @@ def sketches_command(**values: Any) -> None:
 
     Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
     """
-    from sketchforge.metrics.evaluation import as_json
-    from sketchforge.metrics.lines import evaluate_sketches
+    from sketchforge.metrics.sketches.evaluate import evaluate_sketches
+    from sketchforge.metrics.sketches.result import as_json
 
     options = EvalSketchesOptions(**values)
     check_figures_files(options)
@@ -81,7 +81,7 @@ def sketches_command(**values: Any) -> None:
         write_json(options.json, as_json(found))
         click.echo(options.json)
     if options.html:
-        from sketchforge.report.sketch_page import write_sketch_page
+        from sketchforge.report.sketches.page import write_sketch_page
 
         write_sketch_page(options.html, found)
         click.echo(options.html)

@@ -30,7 +30,7 @@ DISTANCES = [
 
 def tables(found: Any) -> Iterator[str]:
     """The tables, in blocks, each with a line on how to read it; then what is missing."""
-    from sketchforge.metrics.evaluation import CONTENT, REALISM, STROKES, VARIETY
+    from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY
 
     styles, people = found.of_kind("style"), found.of_kind("people")
     references = found.of_kind("reference")

@@ -35,7 +35,7 @@ def gallery_command(**values: Any) -> None:
     The page opens in any browser, without a network. Styles can be switched on and off, images filtered,
     sketches enlarged and laid over their photo.
     """
-    from sketchforge.report.gallery import gallery
+    from sketchforge.report.gallery.gallery import gallery
 
     for path in gallery(GalleryOptions(**values)):
         click.echo(path)

@@ -27,7 +27,7 @@ MAX_SIZES = 4  # as many picture sizes are listed one by one
 )
 def inspect_command(**values: Any) -> None:
     """Tell what the shards in DIR hold: counts, bytes, picture sizes, and how much ink each style uses."""
-    from sketchforge.report.inspect import inspect
+    from sketchforge.report.gallery.inspect import inspect
 
     options = InspectOptions(**values)
     with sample_bar() as (start, advance):

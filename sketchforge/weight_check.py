@@ -37,13 +37,13 @@ def check_weights(file: WeightFile, path: Path) -> None:
     elif file.name in ("inception", "squeezenet"):
         import torch
 
-        from sketchforge.metrics.feature_networks import open_features
+        from sketchforge.metrics.images.feature_networks import open_features
 
         open_features(file.name, path, torch.device("cpu"))
     elif file.name == "alexnet":
         import torch
 
-        from sketchforge.metrics.perceptual_similarity import open_lpips
+        from sketchforge.metrics.images.lpips import open_lpips
 
         open_lpips("alex", path, torch.device("cpu"))
     else:

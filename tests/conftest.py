@@ -108,7 +108,10 @@ def quick_measures():
     """
     import torch
 
-    from sketchforge.metrics import evaluation, feature_networks, figures, image_figures
+    from sketchforge.metrics import estimates as figures
+    from sketchforge.metrics.images import feature_networks
+    from sketchforge.metrics.images import statistics as image_figures
+    from sketchforge.metrics.sketches import result as evaluation
 
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:

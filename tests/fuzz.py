@@ -30,8 +30,8 @@ from sketchforge.images.sources import find_images
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.render.plan import plan_render
-from sketchforge.report.gallery import gallery
-from sketchforge.report.inspect import inspect
+from sketchforge.report.gallery.gallery import gallery
+from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.verify import verify
 
 SECONDS = 30  # any one input takes milliseconds

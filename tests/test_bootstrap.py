@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sketchforge.metrics.bootstrap import interval
+from sketchforge.metrics.estimates import interval
 
 
 def test_the_same_call_gives_the_same_interval_and_another_seed_or_purpose_another():

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.images.resize import fit_square
-from sketchforge.metrics.boundaries import (
+from sketchforge.metrics.sketches.boundaries import (
     THRESHOLDS,
     BoundaryCounts,
     boundary_counts,
@@ -280,7 +280,7 @@ def test_ink_has_at_least_the_threshold_in_darkness(value, threshold, ink):
 
 
 def test_a_bilevel_sketch_is_the_same_at_all_thresholds_and_counted_once(monkeypatch):
-    from sketchforge.metrics import boundaries
+    from sketchforge.metrics.sketches import boundaries
 
     calls = []
     monkeypatch.setattr(boundaries, "match", lambda *masks: calls.append(masks) or match(*masks))

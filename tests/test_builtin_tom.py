@@ -15,8 +15,8 @@ from sketchforge.checkpoints.tom import builtin_run, find_run, read_run
 from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.line_art import bilevel
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics.strokes import measure_strokes
-from sketchforge.metrics.variety import style_distances, style_vectors, vendi_score
+from sketchforge.metrics.sketches.strokes import measure_strokes
+from sketchforge.metrics.sketches.variety import style_distances, style_vectors, vendi_score
 from sketchforge.options import RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
 

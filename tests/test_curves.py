@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from sketchforge.report.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves_svg, ticks
+from sketchforge.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves_svg, ticks
 
 
 def lines(svg):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cli.main import run
 from sketchforge.errors import UsageError
-from sketchforge.metrics.compared_images import compare_images
+from sketchforge.metrics.images.compare import compare_images
 from sketchforge.options import EvalCompareOptions
 
 BUILTIN = (("builtin", None),)

@@ -13,10 +13,10 @@ from conftest import png, store
 from cli.main import run
 from sketchforge.data.augment import training_pair
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics import model_images
-from sketchforge.metrics.image_evaluation import BETTER
-from sketchforge.metrics.image_model import is_model
-from sketchforge.metrics.image_sets import SampleReader
+from sketchforge.metrics.images import evaluate as model_images
+from sketchforge.metrics.images.generate import is_model
+from sketchforge.metrics.images.inputs import SampleReader
+from sketchforge.metrics.images.result import BETTER
 from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis.synthesizer import load_model

@@ -14,7 +14,7 @@ from pages import EVIL, POLICY, Page
 from test_lines import SIDE, annotate, columns, drawings_in, fewer_resamplings, samples, shards_of
 
 from cli.main import run
-from sketchforge.metrics import lines as lines_module
+from sketchforge.metrics.sketches import evaluate as lines_module
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def test_interrupted_it_leaves_nothing(folders, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return measure(*_)
 
-    from sketchforge.metrics import one_sketch
+    from sketchforge.metrics.sketches import measure_sketch as one_sketch
 
     measure = one_sketch.measure_strokes
     monkeypatch.setattr(one_sketch, "measure_strokes", strike)
@@ -304,7 +304,7 @@ def test_help_needs_no_heavy_library():
     done = run_python(
         "import sys\nfrom cli.main import run\ncode = run(['eval', 'sketches', '--help'])\n"
         "print(code, sorted({'torch', 'cv2', 'numpy', 'skimage', 'sklearn'} & set(sys.modules)))\n"
-        "import sketchforge.metrics.lines\nprint(sorted({'skimage', 'sklearn', 'torch'} & set(sys.modules)))"
+        "import sketchforge.metrics.sketches.evaluate\nprint(sorted({'skimage', 'sklearn', 'torch'} & set(sys.modules)))"
     )
     assert done.stdout.splitlines()[-2:] == ["0 []", "[]"], done.stderr
     assert "Example: sketchforge eval sketches" in done.stdout

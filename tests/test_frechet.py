@@ -5,11 +5,10 @@ import pytest
 import scipy.linalg
 
 from sketchforge.errors import UsageError
-from sketchforge.metrics import kernel_inception_distance
+from sketchforge.metrics import kid as kernel_inception_distance
 from sketchforge.metrics.frechet import fitted, frechet_distance, resampled_distances
-from sketchforge.metrics.image_figures import distance_figures, mean_figures
-from sketchforge.metrics.kernel_distance import kernel_matrices
-from sketchforge.metrics.kernel_inception_distance import kernel_distances
+from sketchforge.metrics.images.statistics import distance_figures, mean_figures
+from sketchforge.metrics.kid import kernel_distances, kernel_matrices
 
 
 def points(count: int, seed: int, shift: float = 0.0, width: int = 6) -> np.ndarray:

@@ -16,8 +16,8 @@ from pages import EVIL, POLICY, Page, fetched
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import GalleryOptions
-from sketchforge.report import gallery as gallery_module
-from sketchforge.report.gallery import gallery
+from sketchforge.report.gallery import gallery as gallery_module
+from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.selection import spread
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -214,7 +214,7 @@ def test_templates_are_installed_with_the_package():
     config.read(ROOT / "setup.cfg")
     patterns = config["options.package_data"]["sketchforge"].split()
     report = ROOT / "sketchforge" / "report"
-    templates = [path for path in report.iterdir() if path.is_file() and path.suffix != ".py"]
+    templates = [path for path in report.rglob("*.*") if path.suffix in (".html", ".css", ".js")]
     assert {path.suffix for path in templates} == {".html", ".css", ".js"}
     for path in templates:
         name = path.relative_to(ROOT / "sketchforge").as_posix()

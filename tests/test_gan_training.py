@@ -14,7 +14,7 @@ from sketchforge.checkpoints.run_log import read_log
 from sketchforge.checkpoints.synthesizer import read_synthesizer, write_synthesizer
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.losses.adversarial import hinge_discriminator
-from sketchforge.metrics import feature_networks
+from sketchforge.metrics.images import feature_networks
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from trainers import gan_recipe, previews

@@ -17,12 +17,12 @@ from sketchforge.data.augment import stored_pair
 from sketchforge.data.dataset import ShardDataset
 from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics.sketch_sets import find_shards
+from sketchforge.metrics.sketches.inputs import find_shards
 from sketchforge.options import ExportOptions, GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.render.render import render
-from sketchforge.report.gallery import gallery
-from sketchforge.report.inspect import inspect
-from sketchforge.report.material import find_material
+from sketchforge.report.gallery.gallery import gallery
+from sketchforge.report.gallery.inspect import inspect
+from sketchforge.report.summary.inputs import find_material
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.synthesis.export import export

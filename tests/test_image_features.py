@@ -13,11 +13,11 @@ from torchvision.models import mobilenet_v2, squeezenet1_1
 
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics import feature_networks
-from sketchforge.metrics.feature_networks import NETWORKS, open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
-from sketchforge.metrics.image_features import features_of, squared
-from sketchforge.metrics.kernel_inception_distance import kernel_distances
+from sketchforge.metrics.images import feature_networks
+from sketchforge.metrics.images.feature_networks import NETWORKS, open_features
+from sketchforge.metrics.images.features import features_of, squared
+from sketchforge.metrics.kid import kernel_distances
 
 CPU = torch.device("cpu")
 

@@ -14,10 +14,10 @@ from PIL import Image
 from synthesis_models import ae_run
 
 from cli.main import run
-from sketchforge.metrics.evaluation import Figure
-from sketchforge.metrics.image_evaluation import BETTER, ImageEvaluation, ImageRow
-from sketchforge.report.image_tables import distance_tables, model_figures
-from sketchforge.report.page_parts import table_html
+from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.images.result import BETTER, ImageEvaluation, ImageRow
+from sketchforge.report.components import table_html
+from sketchforge.report.images.tables import distance_tables, model_figures
 from sketchforge.report.tables import figure_cell
 
 pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")

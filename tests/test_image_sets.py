@@ -9,10 +9,16 @@ from conftest import make_photos, scene
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics.image_cache import cached_features, features_digest, features_folder
-from sketchforge.metrics.image_features import FeatureNetwork
-from sketchforge.metrics.image_pairs import matched_pairs, mismatched_pairs
-from sketchforge.metrics.image_sets import SampleReader, name_of, open_image_set, shard_images, take_inventory
+from sketchforge.metrics.images.feature_cache import cached_features, features_digest, features_folder
+from sketchforge.metrics.images.features import FeatureNetwork
+from sketchforge.metrics.images.generate import matched_pairs, mismatched_pairs
+from sketchforge.metrics.images.inputs import (
+    SampleReader,
+    name_of,
+    open_image_set,
+    shard_images,
+    take_inventory,
+)
 from sketchforge.shards.shard_set import open_shards
 
 
@@ -40,7 +46,7 @@ def test_shards_are_read_like_a_folder_of_their_images(ten_sketches):
 
 
 def test_many_shards_do_not_stay_open(ten_sketches, monkeypatch):
-    monkeypatch.setattr("sketchforge.metrics.image_sets.OPEN_SHARDS", 1)
+    monkeypatch.setattr("sketchforge.metrics.images.inputs.OPEN_SHARDS", 1)
     reader = SampleReader(open_shards(ten_sketches))
     keys = [reader.read(index, []).key for index in (0, 9, 4, 0)]
     assert len(reader._open) == 1 and keys[0] == keys[3] != keys[1]

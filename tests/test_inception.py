@@ -12,10 +12,10 @@ from conftest import scene
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics.feature_networks import open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
-from sketchforge.metrics.image_features import features_of, squared
-from sketchforge.metrics.kernel_inception_distance import kernel_distances
+from sketchforge.metrics.images.feature_networks import open_features
+from sketchforge.metrics.images.features import features_of, squared
+from sketchforge.metrics.kid import kernel_distances
 
 fidelity = pytest.importorskip("torch_fidelity.fidelity")
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # noqa: E402

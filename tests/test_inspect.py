@@ -10,7 +10,7 @@ from conftest import png, store
 from cli.main import run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import InspectOptions
-from sketchforge.report.inspect import ink_share, inspect
+from sketchforge.report.gallery.inspect import ink_share, inspect
 
 
 def inked(share: float, side: int = 10) -> bytes:

@@ -8,14 +8,9 @@ import torch
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.errors import UsageError
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics.kernel_distance import (
-    BATCH,
-    TAPS,
-    kernel_distance_name,
-    kernel_matrices,
-    sketch_features,
-)
-from sketchforge.metrics.patches import normalized_lines
+from sketchforge.metrics.kid import kernel_matrices
+from sketchforge.metrics.sketches.features import BATCH, TAPS, kernel_distance_name, sketch_features
+from sketchforge.metrics.sketches.patches import normalized_lines
 
 
 def points(count: int, seed: int, shift: float = 0.0) -> np.ndarray:

@@ -13,18 +13,16 @@ from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
-from sketchforge.metrics.bootstrap import interval
-from sketchforge.metrics.comparison import halves
-from sketchforge.metrics.evaluation import COMPARED, PEOPLE, Evaluation, Row, as_json
-from sketchforge.metrics.figures import figures_of
-from sketchforge.metrics.lines import evaluate_sketches
-from sketchforge.metrics.measuring import Measured, Measuring
-from sketchforge.metrics.one_sketch import two_tone
-from sketchforge.metrics.realism import TwoSampleResult, two_sample_test
-from sketchforge.metrics.realism_figures import auc_figures, mean_area, ranked_pairs
-from sketchforge.metrics.sketch_sets import find_annotations, find_drawings, find_shards, style_names
-from sketchforge.metrics.stroke_figures import wasserstein
-from sketchforge.metrics.strokes import compare, measure_strokes
+from sketchforge.metrics.estimates import figures_of, interval
+from sketchforge.metrics.sketches.evaluate import evaluate_sketches
+from sketchforge.metrics.sketches.inputs import find_annotations, find_drawings, find_shards, style_names
+from sketchforge.metrics.sketches.measure_sets import Measured, Measuring
+from sketchforge.metrics.sketches.measure_sketch import two_tone
+from sketchforge.metrics.sketches.result import COMPARED, PEOPLE, Evaluation, Row, as_json
+from sketchforge.metrics.sketches.statistics import auc_figures, mean_area, ranked_pairs, wasserstein
+from sketchforge.metrics.sketches.strokes import compare, measure_strokes
+from sketchforge.metrics.sketches.summary import halves
+from sketchforge.metrics.sketches.two_sample_test import TwoSampleResult, two_sample_test
 from sketchforge.options import EvalSketchesOptions, RenderOptions
 from sketchforge.render.prepare import encode_sketches
 from sketchforge.sketchers.canny import CannySketcher
@@ -70,8 +68,8 @@ def measured(*shards: Path, **options) -> Evaluation:
 def fewer_resamplings() -> Iterator[None]:
     """100 for 1,000, and 4 halvings for 20: for tests that do not look at how close the intervals are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sketchforge.metrics.figures.RESAMPLINGS", 100)
-        patch.setattr("sketchforge.metrics.comparison.HALVINGS", 4)
+        patch.setattr("sketchforge.metrics.estimates.RESAMPLINGS", 100)
+        patch.setattr("sketchforge.metrics.sketches.summary.HALVINGS", 4)
         yield
 
 
@@ -418,7 +416,7 @@ def test_an_auc_is_the_mean_over_runs_and_its_interval_that_of_the_mean(monkeypa
             one[:, 0] = rng.integers(20, 90, 5)  # line pixels
         sets.append(Measured([f"{shift}-{number}" for number in range(images)], patches=patches))
     flat = [(np.concatenate(one.patches), [photo for photo in one.photos for _ in range(5)]) for one in sets]
-    monkeypatch.setattr("sketchforge.metrics.figures.RESAMPLINGS", 100)
+    monkeypatch.setattr("sketchforge.metrics.estimates.RESAMPLINGS", 100)
     seeds = [derive_seed(3, "two-sample test", run) for run in range(5)]
     runs = [two_sample_test(*flat[0], *flat[1], seed) for seed in seeds]
     figure = auc_figures(*sets, "s", 3, [], True, 5)["auc"]

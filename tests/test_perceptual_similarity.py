@@ -10,7 +10,7 @@ from sketchforge.checkpoints import catalog as local_weights
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics.perceptual_similarity import open_lpips
+from sketchforge.metrics.images.lpips import open_lpips
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ def test_pictures_of_a_batch_are_measured_by_themselves(squeeze):
 
 def test_other_weights_than_the_heads_were_fitted_to_are_named(path, squeeze, monkeypatch):
     assert squeeze.title == "LPIPS (squeeze, other weights)" and "heads were fitted" in squeeze.caution
-    monkeypatch.setattr("sketchforge.metrics.perceptual_similarity.is_published", lambda name, path: True)
+    monkeypatch.setattr("sketchforge.metrics.images.lpips.is_published", lambda name, path: True)
     published = open_lpips("squeeze", path, CPU)
     assert (published.title, published.caution) == ("LPIPS (squeeze)", "")
 

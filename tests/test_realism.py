@@ -7,9 +7,20 @@ from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score
 
 from sketchforge.errors import UsageError
-from sketchforge.metrics.patch_features import FEATURES, describe_patches
-from sketchforge.metrics.patches import PATCH_SIDE, WORKING_SIDE, normalized_lines, stroke_patches
-from sketchforge.metrics.realism import INK_STRATA, TwoSampleResult, matched_by_ink, two_sample_test
+from sketchforge.metrics.sketches.patches import (
+    FEATURES,
+    PATCH_SIDE,
+    WORKING_SIDE,
+    describe_patches,
+    normalized_lines,
+    stroke_patches,
+)
+from sketchforge.metrics.sketches.two_sample_test import (
+    INK_STRATA,
+    TwoSampleResult,
+    matched_by_ink,
+    two_sample_test,
+)
 
 SUBPIXELS = 16
 

@@ -16,11 +16,11 @@ from PIL import Image
 from synthesis_models import ae_run, gan_run
 
 from cli.main import run
-from sketchforge.metrics.evaluation import Figure
+from sketchforge.metrics.estimates import Figure
 from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render.render import render
-from sketchforge.report.report_making import make_report
-from sketchforge.report.report_writing import write_report
+from sketchforge.report.summary.collect import make_report
+from sketchforge.report.summary.write import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.markdown import escaped

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from conftest import png, store
 
-from sketchforge.metrics.evaluation import Figure
-from sketchforge.report.curves import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
-from sketchforge.report.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of
-from sketchforge.report.material import find_material
-from sketchforge.report.published import (
+from sketchforge.metrics.estimates import Figure
+from sketchforge.report.summary.collect import alike
+from sketchforge.report.summary.curves import run_curves, thinned
+from sketchforge.report.summary.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of
+from sketchforge.report.summary.inputs import find_material, short_names
+from sketchforge.report.summary.published import (
     SELF_SUPERVISED,
     TABLE_1,
     TABLE_2,
@@ -23,9 +24,7 @@ from sketchforge.report.published import (
     in_table_4,
     objectives_of,
 )
-from sketchforge.report.report_making import alike
-from sketchforge.report.run_curves import run_curves, thinned
-from sketchforge.report.short_names import short_names
+from sketchforge.report.svg import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.markdown import escaped

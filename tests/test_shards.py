@@ -20,7 +20,7 @@ from sketchforge.images.contact_sheet import MARGIN, contact_sheet
 from sketchforge.options import GalleryOptions, RenderOptions
 from sketchforge.render.plan import plan_render
 from sketchforge.render.render import render
-from sketchforge.report.gallery import gallery
+from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, writing_shard

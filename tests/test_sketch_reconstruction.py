@@ -10,8 +10,8 @@ from conftest import make_photos
 
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import UsageError
-from sketchforge.metrics.image_sets import SampleReader
-from sketchforge.metrics.sketch_reconstruction import redrawing_of, sketch_distances
+from sketchforge.metrics.images.inputs import SampleReader
+from sketchforge.metrics.images.sketch_reconstruction import redrawing_of, sketch_distances
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
 from sketchforge.shards.shard_set import open_shards

@@ -9,8 +9,8 @@ import pytest
 
 from sketchforge.images.builtin.drawings import SUBJECTS, draw
 from sketchforge.images.line_art import line_widths
-from sketchforge.metrics.fragments import fragments, without_corners
-from sketchforge.metrics.strokes import MEASURES, SHORT, Strokes, compare, measure_strokes, values_of
+from sketchforge.metrics.sketches.skeleton import fragments, without_corners
+from sketchforge.metrics.sketches.strokes import MEASURES, SHORT, Strokes, compare, measure_strokes, values_of
 
 SIDE = 256
 DIAGONAL = SIDE * 2**0.5

@@ -8,7 +8,7 @@ from conftest import scene
 
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics.style_relevance import TAPS, style_relevance
+from sketchforge.metrics.images.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sketchforge.images.builtin.drawings import draw
-from sketchforge.metrics.variety import (
+from sketchforge.metrics.sketches.variety import (
     SIDE,
     TAPS,
     UNITS,

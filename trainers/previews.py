@@ -14,10 +14,10 @@ from sketchforge.data.order import SampleOrder
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.tensors import to_uint8
 from sketchforge.losses.autoencoder import perceptual, reconstruction
-from sketchforge.metrics.feature_networks import open_features
 from sketchforge.metrics.frechet import fitted, frechet_distance
-from sketchforge.metrics.image_features import features_of
-from sketchforge.metrics.image_pairs import mismatched_pairs
+from sketchforge.metrics.images.feature_networks import open_features
+from sketchforge.metrics.images.features import features_of
+from sketchforge.metrics.images.generate import mismatched_pairs
 from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sketchforge.metrics.evaluation import Figure
+from sketchforge.metrics.estimates import Figure
 
 
 @dataclass(frozen=True)

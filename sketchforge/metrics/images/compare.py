@@ -1,0 +1,198 @@
+"""Sets of pictures against a reference: folders, tars, shards, and what models make of sketches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sketchforge.errors import UsageError
+from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.images.features import FeatureNetwork, features_of
+from sketchforge.metrics.images.generate import Pair, is_model, made_of, mismatched_pairs
+from sketchforge.metrics.images.inputs import (
+    ImageSet,
+    Inventory,
+    SampleReader,
+    is_shards,
+    name_of,
+    open_image_set,
+    take_inventory,
+)
+from sketchforge.metrics.images.reference import (
+    Reference,
+    described_reference,
+    distance_rows,
+    few,
+    library_versions,
+    oddities,
+    open_networks,
+    sizes_text,
+)
+from sketchforge.metrics.images.result import MISMATCHED, ImageEvaluation, ImageRow
+from sketchforge.options import EvalCompareOptions
+from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.synthesis.synthesizer import Synthesizer, load_model
+from sketchforge.utils.device import choose_device, set_threads
+
+
+def compare_images(
+    options: EvalCompareOptions,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_picture: Callable[[], None] = lambda: None,
+) -> ImageEvaluation:
+    """The distances of every set from the reference; `on_start` gets the number of pictures to be looked at.
+
+    Pictures are compared as they are, each brought to the network's input. Raises UsageError for what cannot
+    be compared at all, SketchforgeError for damaged data and weights.
+    """
+    device = choose_device(options.device)
+    set_threads(options.threads)
+    if not options.sets:
+        raise UsageError(
+            "eval compare: nothing to compare with the reference; name folders, shards or models"
+        )
+    if is_model(options.reference):
+        raise UsageError(f"{options.reference}: a model; the reference must be pictures, folders or shards")
+    names = set_names(options.sets)
+    gaps: list[Gap] = []
+    networks = open_networks(options.features, device, gaps)
+    images = open_image_set(options.reference, options.samples)
+    inventory = take_inventory(images)
+    new_gaps, warnings = oddities(images, inventory)
+    gaps += new_gaps
+    sets: list[_Pictures | _Model] = []
+    for source, name in zip(options.sets, names, strict=True):
+        opened = (
+            _Model(options, source, name, device) if is_model(source) else _Pictures(options, source, name)
+        )
+        sets.append(opened)
+    on_start((inventory.count + sum(one.count for one in sets)) * len(networks))
+    reference = described_reference(images, inventory, networks, options.cache, on_picture)
+    rows: list[ImageRow] = []
+    for one in sets:
+        about = {"name": one.name, "source": one.source, "pairs": one.pairing}
+        features = one.features(networks, on_picture)
+        rows += distance_rows(about, one.groups, features, networks, reference, options.seed)
+        new_gaps, new_warnings = one.oddities(reference)
+        gaps += new_gaps
+        warnings += new_warnings + (few(one.name, one.count, reference) if networks else [])
+    return ImageEvaluation(
+        "compare",
+        _record(options),
+        reference.record(),
+        tuple(one.record() for one in sets if isinstance(one, _Model)),
+        tuple(rows),
+        tuple(gaps),
+        tuple(warnings),
+        library_versions(),
+    )
+
+
+class _Pictures:
+    """A set that is there already."""
+
+    pairing = ""
+
+    def __init__(self, options: EvalCompareOptions, source: str, name: str) -> None:
+        self.name, self.source = name, source
+        self._images: ImageSet = open_image_set(source, options.samples)
+        self._inventory: Inventory = take_inventory(self._images)
+        self.count = self._inventory.count
+        self.groups = range(self.count)
+
+    def features(self, networks: list[FeatureNetwork], on_picture: Callable[[], None]) -> list[np.ndarray]:
+        return [features_of(self._images.readable(), network, on_picture) for network in networks]
+
+    def oddities(self, reference: Reference) -> tuple[list[Gap], list[Gap]]:
+        gaps, warnings = oddities(self._images, self._inventory)
+        gaps = [Gap(self.name, gap.block, gap.reason) for gap in gaps]
+        warnings = [Gap(self.name, warning.block, warning.reason) for warning in warnings]
+        shared = len(set(self._inventory.digests) & set(reference.inventory.digests))
+        if shared:
+            whole = shared == len(set(self._inventory.digests)) == len(set(reference.inventory.digests))
+            told = "the very pictures of the reference"
+            told = told if whole else f"{shared} pictures are in the reference, too"
+            warnings.append(Gap(self.name, "pictures", f"{told}: distances are smaller than of others"))
+        if len(self._inventory.sizes) == 1:
+            warnings += _unlike(self.name, sizes_text(self._inventory), reference)
+        return gaps, warnings
+
+
+class _Model:
+    """What a model makes of mismatched pairs of shards."""
+
+    pairing = MISMATCHED
+
+    def __init__(self, options: EvalCompareOptions, source: str, name: str, device: torch.device) -> None:
+        self.name, self.source = name, source
+        self._model: Synthesizer = load_model(source, str(device))
+        self._shards: ShardSet = shards_for(options, source)
+        styles = len(self._shards.styles)
+        samples = options.samples or self._shards.num_samples
+        self._pairs: list[Pair] = mismatched_pairs(self._shards.num_samples, samples, styles, options.seed)
+        self.count = len(self._pairs)
+        self.groups = [pair.content for pair in self._pairs]
+
+    def features(self, networks: list[FeatureNetwork], on_picture: Callable[[], None]) -> list[np.ndarray]:
+        found: list[list[np.ndarray]] = [[] for _ in networks]
+        reader = SampleReader(self._shards)
+        try:
+            for made in made_of(self._model, reader, self._pairs, self.name):
+                for network, parts in zip(networks, found, strict=True):
+                    parts.append(features_of(made.pictures, network, on_picture))
+        finally:
+            reader.close()
+        return [np.concatenate(parts) for parts in found]
+
+    def oddities(self, reference: Reference) -> tuple[list[Gap], list[Gap]]:
+        return [], _unlike(self.name, f"{self._model.size} x {self._model.size}", reference)
+
+    def record(self) -> dict[str, Any]:
+        model = self._model
+        return {
+            "name": self.name,
+            "source": self.source,
+            "size": model.size,
+            "digest": model.digest,
+            "refined": model.refines,
+            "shards": self._shards.source,
+        }
+
+
+def _unlike(name: str, size: str, reference: Reference) -> list[Gap]:
+    other = sizes_text(reference.inventory)
+    if size == other:
+        return []
+    return [Gap(name, "pictures", f"{size}, the reference {other}: larger ones are sharper, and that counts")]
+
+
+def shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
+    """The shards that the model at `source` draws out; UsageError where there are none."""
+    named = options.shards or (options.reference if is_shards(options.reference) else None)
+    if named is None:
+        raise UsageError(
+            f"{source}: a model, which needs sketches; name shards for it to draw out with --shards"
+        )
+    return open_shards(named).require(sketches=1)
+
+
+def set_names(sources: Sequence[str]) -> list[str]:
+    """Each set's own name, or the whole of its source where two have the same."""
+    names = [name_of(source) for source in sources]
+    return [name if names.count(name) == 1 else source for name, source in zip(names, sources, strict=True)]
+
+
+def _record(options: EvalCompareOptions) -> dict[str, Any]:
+    return {
+        "reference": options.reference,
+        "sets": list(options.sets),
+        "shards": options.shards,
+        "samples": options.samples,
+        "features": [name if path is None else f"{name}={path}" for name, path in options.features],
+        "seed": options.seed,
+        "device": options.device,
+        "threads": options.threads,
+    }

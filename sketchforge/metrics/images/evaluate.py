@@ -1,0 +1,352 @@
+"""The measurement of a model's pictures: FID and KID, SR, LPIPS, Skt-Rec and Sty-Rec (paper section 5.2).
+
+Of matched pairs the picture ought to be the image: LPIPS. Of mismatched pairs it ought to look like one of
+the reference (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.checkpoints.catalog import AbsentError, is_published, local_weights
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
+from sketchforge.errors import SketchforgeError
+from sketchforge.images.tensors import to_tensor
+from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.images.features import FeatureNetwork, features_of
+from sketchforge.metrics.images.generate import Made, Pair, made_of, matched_pairs, mismatched_pairs
+from sketchforge.metrics.images.inputs import (
+    SampleReader,
+    name_of,
+    open_image_set,
+    shard_images,
+    take_inventory,
+)
+from sketchforge.metrics.images.lpips import PREPROCESSING, PerceptualSimilarity, open_lpips
+from sketchforge.metrics.images.reference import (
+    described_reference,
+    distance_rows,
+    few,
+    library_versions,
+    oddities,
+    open_networks,
+)
+from sketchforge.metrics.images.result import CHANCE, MATCHED, MISMATCHED, ImageEvaluation, ImageRow
+from sketchforge.metrics.images.sketch_reconstruction import Redrawing, redrawing_of, sketch_distances
+from sketchforge.metrics.images.statistics import mean_figures
+from sketchforge.metrics.images.style_relevance import TAPS, style_relevance
+from sketchforge.models.encoder import Encoder
+from sketchforge.options import EvalImagesOptions
+from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.synthesis.synthesizer import Synthesizer, load_model
+from sketchforge.utils.device import choose_device, set_threads
+
+RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
+ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
+OWN_SIZE = "pictures and style images at the model's size"
+
+
+def evaluate_images(
+    options: EvalImagesOptions,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_picture: Callable[[], None] = lambda: None,
+) -> ImageEvaluation:
+    """Measure a model on shards; `on_start` gets the number of pictures to be looked at.
+
+    Raises UsageError for what cannot be measured at all, SketchforgeError for damaged data and weights. What
+    merely lacks weights becomes a gap.
+    """
+    device = choose_device(options.device)
+    set_threads(options.threads)
+    model = load_model(options.model, str(device))
+    shards = open_shards(options.shards).require(sketches=1)
+    pairs = {
+        MATCHED: matched_pairs(shards.num_samples, options.samples, len(shards.styles)),
+        MISMATCHED: mismatched_pairs(shards.num_samples, options.samples, len(shards.styles), options.seed),
+    }
+    gaps: list[Gap] = []
+    networks = open_networks(options.features, device, gaps)
+    encoders = _encoders(options.encoders, device, gaps)
+    similarities = _similarities(options, device, gaps)
+    redrawing = _redrawing(options, shards, device, gaps)
+
+    given = options.reference is not None
+    samples = options.samples
+    images = open_image_set(options.reference, samples) if given else shard_images(shards, samples)
+    gaps_of_it, warnings = oddities(images, take_inventory(images))
+    gaps += gaps_of_it
+    # A model cannot make more pixels than it has: the reference is shown as the model's training saw images.
+    images = images.at(model.size)
+    inventory = take_inventory(images)
+
+    making = sum(len(found) for kind, found in pairs.items() if kind == MISMATCHED or similarities)
+    on_start(making + inventory.count * len(networks))
+    reference = described_reference(images, inventory, networks, options.cache, on_picture)
+    name = name_of(options.model)
+    about = {"name": name, "source": str(options.model)}
+    reader = SampleReader(shards)
+    try:
+        made = made_of(model, reader, pairs[MISMATCHED], name)
+        measured, chance = _mismatched(model, made, networks, encoders, redrawing, on_picture)
+        matched = _matched(model, reader, pairs[MATCHED], name, similarities, on_picture)
+    finally:
+        reader.close()
+    groups = [pair.content for pair in pairs[MISMATCHED]]
+    mixed = about | {"pairs": MISMATCHED}
+    rows = distance_rows(mixed, groups, measured.features, networks, reference, options.seed)
+    alike = [pair.content for pair in pairs[MATCHED]]
+    rows += _similarity_rows(about | {"pairs": MATCHED}, alike, matched, similarities, options.seed)
+    by_chance = {"name": CHANCE, "source": str(options.shards), "pairs": MISMATCHED}
+    for whose, values in ((mixed, measured.values), (by_chance, chance.values)):
+        rows += _relevance_rows(whose, groups, values, encoders, options.seed)
+        if redrawing:
+            rows.append(_redrawn_row(whose, groups, values, redrawing, options.seed))
+        rows.append(_style_row(whose, groups, values, model, options.seed))
+    if networks:
+        warnings += few(name, len(groups), reference)
+    if len(groups) < options.samples:
+        found = f"{len(groups)} pairs of {shards.num_samples} images, asked for were {options.samples}"
+        warnings.append(Gap(name, "pairs", f"{found}; there are no more"))
+    return ImageEvaluation(
+        "images",
+        _record(options),
+        reference.record(),
+        (about | {"size": model.size, "digest": model.digest, "refined": model.refines},),
+        tuple(rows),
+        tuple(gaps),
+        tuple(warnings),
+        library_versions(),
+    )
+
+
+class _Measured:
+    """What is kept of pictures: features by network, and values by name, an entry per picture."""
+
+    def __init__(self, networks: int) -> None:
+        self._features: list[list[np.ndarray]] = [[] for _ in range(networks)]
+        self._values: dict[str, list[np.ndarray]] = defaultdict(list)
+
+    def add_features(self, network: int, found: np.ndarray) -> None:
+        self._features[network].append(found)
+
+    def add(self, name: str, found: Tensor | np.ndarray) -> None:
+        found = found.cpu().numpy() if isinstance(found, Tensor) else found
+        self._values[name].append(found.astype(np.float64))
+
+    @property
+    def features(self) -> list[np.ndarray]:
+        return [np.concatenate(parts) for parts in self._features]
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        return {name: np.concatenate(parts) for name, parts in self._values.items()}
+
+
+def _mismatched(
+    model: Synthesizer,
+    batches: Iterable[Made],
+    networks: Sequence[FeatureNetwork],
+    encoders: Mapping[str, tuple[Encoder, str]],
+    redrawing: Redrawing | None,
+    on_picture: Callable[[], None],
+) -> tuple[_Measured, _Measured]:
+    """What the model's pictures are like, and what they would be like by chance."""
+    measured, chance = _Measured(len(networks)), _Measured(0)
+    for made in batches:
+        for number, network in enumerate(networks):
+            measured.add_features(number, features_of(made.pictures, network))
+        styles = to_tensor(made.styles)
+        for kept, pictures in ((measured, to_tensor(made.pictures)), (chance, to_tensor(made.contents))):
+            for title, (encoder, _) in encoders.items():
+                here = next(encoder.parameters()).device
+                for part, found in style_relevance(encoder, pictures.to(here), styles.to(here)).items():
+                    kept.add(f"{title} {part}", found)
+            cosine = torch.nn.functional.cosine_similarity(
+                model.style_vectors(pictures), model.style_vectors(styles), dim=1
+            )
+            kept.add("sty_rec", cosine)
+        if redrawing:
+            drawn = redrawing.drawn(made.pictures, [pair.sketch for pair in made.pairs])
+            for kept, sketches in ((measured, drawn), (chance, made.other_sketches)):
+                distances = sketch_distances(made.sketches, sketches)
+                kept.add("skt_rec", distances["absolute"])
+                kept.add("skt_rec_relative", distances["relative"])
+        for _ in made.pairs:
+            on_picture()
+    return measured, chance
+
+
+def _matched(
+    model: Synthesizer,
+    reader: SampleReader,
+    pairs: Sequence[Pair],
+    name: str,
+    similarities: Sequence[PerceptualSimilarity],
+    on_picture: Callable[[], None],
+) -> dict[str, np.ndarray]:
+    """LPIPS between picture and image, by its title."""
+    measured = _Measured(0)
+    for made in made_of(model, reader, pairs, name) if similarities else ():
+        for one in similarities:
+            # Of a matched pair the style image is the image itself.
+            measured.add(one.title, one.distance(to_tensor(made.pictures), to_tensor(made.styles)))
+        for _ in made.pairs:
+            on_picture()
+    return measured.values
+
+
+def _encoders(names: Sequence[str], device: torch.device, gaps: list[Gap]) -> dict[str, tuple[Encoder, str]]:
+    """Encoders for SR by what they are called, each with the note that its figures need.
+
+    Raises UsageError for an unknown name, SketchforgeError for unfit weights.
+    """
+    found = {}
+    for name in dict.fromkeys(names):
+        try:
+            # Known weights by their file: `load_encoder` would have torchvision download them.
+            path = str(local_weights(name, None, "--encoder")) if name in ENCODERS else name
+            encoder = load_encoder(path)
+        except AbsentError as error:
+            gaps.append(Gap("", f"SR ({name})", str(error).replace(f"{name}=FILE", "FILE")))
+            continue
+        missing = [tap for tap in TAPS if tap not in encoder.tap_names()]
+        if missing:
+            raise SketchforgeError(f"--encoder {name}: has no {missing[0]}, which SR needs; name another")
+        title = name if name in ENCODERS else Path(name).stem
+        published = name in ("vgg16", "vgg19") and is_published(name, Path(path))
+        note = "" if published else "not torchvision's VGG: compares within one report only"
+        found[title] = encoder.to(device), note
+    return found
+
+
+def _similarities(
+    options: EvalImagesOptions, device: torch.device, gaps: list[Gap]
+) -> list[PerceptualSimilarity]:
+    found = []
+    for backbone, given in dict.fromkeys(options.lpips):
+        try:
+            found.append(open_lpips(backbone, given, device))
+        except AbsentError as error:
+            gaps.append(Gap("", f"LPIPS ({backbone})", str(error)))
+    return found
+
+
+def _redrawing(
+    options: EvalImagesOptions, shards: ShardSet, device: torch.device, gaps: list[Gap]
+) -> Redrawing | None:
+    try:
+        return redrawing_of(shards, options.tom, device)
+    except AbsentError as error:
+        gaps.append(Gap("", "Skt-Rec", str(error)))
+        return None
+
+
+def _relevance_rows(
+    about: dict[str, Any],
+    groups: Sequence[int],
+    values: dict[str, np.ndarray],
+    encoders: Mapping[str, tuple[Encoder, str]],
+    seed: int,
+) -> list[ImageRow]:
+    rows = []
+    for title, (encoder, note) in encoders.items():
+        parts = {"sr_colour": "colour", "sr_texture": "texture", "sr": "relevance"}
+        figures = mean_figures({key: values[f"{title} {part}"] for key, part in parts.items()}, groups, seed)
+        titles = {key: f"{what} ({title})" for key, what in RELEVANCE.items()}
+        rows.append(
+            ImageRow(
+                **about,
+                count=len(groups),
+                features=f"{title} {'+'.join(TAPS)}",
+                weights=encoder_digest(encoder),
+                preprocessing=OWN_SIZE,
+                figures=figures,
+                titles=titles,
+                note=note,
+            )
+        )
+    return rows
+
+
+def _similarity_rows(
+    about: dict[str, Any],
+    groups: Sequence[int],
+    values: dict[str, np.ndarray],
+    similarities: Sequence[PerceptualSimilarity],
+    seed: int,
+) -> list[ImageRow]:
+    return [
+        ImageRow(
+            **about,
+            count=len(groups),
+            features=one.title,
+            weights=one.weights,
+            preprocessing=PREPROCESSING,
+            figures=mean_figures({"lpips": values[one.title]}, groups, seed),
+            titles={"lpips": one.title},
+            note=one.caution,
+        )
+        for one in similarities
+    ]
+
+
+def _redrawn_row(
+    about: dict[str, Any],
+    groups: Sequence[int],
+    values: dict[str, np.ndarray],
+    redrawing: Redrawing,
+    seed: int,
+) -> ImageRow:
+    figures = mean_figures({name: values[name] for name in ("skt_rec", "skt_rec_relative")}, groups, seed)
+    size = redrawing.size
+    return ImageRow(
+        **about,
+        count=len(groups),
+        features="TOM, by the snapshot of the sketch",
+        weights=redrawing.digest,
+        preprocessing=f"pictures bicubic to {size} x {size}, drawn, black and white as the sketches",
+        figures=figures,
+        titles={"skt_rec": "Skt-Rec", "skt_rec_relative": "Skt-Rec by ink"},
+    )
+
+
+def _style_row(
+    about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], model: Synthesizer, seed: int
+) -> ImageRow:
+    return ImageRow(
+        **about,
+        count=len(groups),
+        features="f_style of the model itself",
+        weights=model.digest,
+        preprocessing=OWN_SIZE,
+        figures=mean_figures({"sty_rec": values["sty_rec"]}, groups, seed),
+        titles={"sty_rec": "Sty-Rec"},
+        note="each model by its own encoder: compare between models with care",
+    )
+
+
+def _record(options: EvalImagesOptions) -> dict[str, Any]:
+    return {
+        "model": str(options.model),
+        "shards": str(options.shards),
+        "reference": options.reference and str(options.reference),
+        "samples": options.samples,
+        "features": [_named(*one) for one in options.features],
+        "lpips": [_named(*one) for one in options.lpips],
+        "encoders": list(options.encoders),
+        "tom": options.tom and str(options.tom),
+        "seed": options.seed,
+        "device": options.device,
+        "threads": options.threads,
+    }
+
+
+def _named(name: str, path: Any) -> str:
+    return name if path is None else f"{name}={path}"

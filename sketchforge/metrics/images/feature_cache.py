@@ -1,0 +1,75 @@
+"""Features of references, kept: they are the same every time, and Inception takes its time.
+
+A file is named by a digest of all that determines what is in it: every picture's pixels, in order, the
+weights, what is done to pictures, and the libraries. So nothing has to be told when something has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
+from sketchforge.errors import SketchforgeError
+from sketchforge.metrics.images.features import FeatureNetwork, features_of
+from sketchforge.metrics.images.inputs import ImageSet, Inventory
+
+FORMAT, VERSION = "sketchforge-image-features", 1
+LIBRARIES = ("sketchforge", "torch", "torchvision", "torch-fidelity")
+
+
+def features_folder() -> Path:
+    """$XDG_CACHE_HOME/sketchforge/features, else ~/.cache/sketchforge/features."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sketchforge" / "features"
+
+
+def cached_features(
+    images: ImageSet,
+    inventory: Inventory,
+    network: FeatureNetwork,
+    folder: Path | None,
+    on_picture: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """`features_of` a set, (N, D), out of `folder` (None: `features_folder`) or computed and left there.
+
+    A damaged file is written anew. Where the folder cannot be written to, nothing is kept.
+    """
+    path = (folder or features_folder()) / f"{features_digest(inventory, network)}.safetensors"
+    if path.is_file():
+        with suppress(SketchforgeError, KeyError):
+            found = load_tensors(path, FORMAT, VERSION)[0]["features"].numpy()
+            if len(found) == inventory.count and np.isfinite(found).all():
+                for _ in found:
+                    on_picture()
+                return found
+    found = features_of(images.readable(), network, on_picture)
+    with suppress(OSError):
+        import torch
+
+        about = {
+            "features": network.features,
+            "preprocessing": network.preprocessing,
+            "weights": network.weights,
+        }
+        save_tensors(path, FORMAT, VERSION, {"features": torch.from_numpy(found)}, about)
+    return found
+
+
+def features_digest(inventory: Inventory, network: FeatureNetwork) -> str:
+    """Hex SHA-256 of all that determines a set's features."""
+    parts = [network.features, network.preprocessing, network.weights]
+    parts += [f"{name} {_version(name)}" for name in LIBRARIES]
+    return hashlib.sha256("\n".join([*parts, *inventory.digests]).encode()).hexdigest()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "none"

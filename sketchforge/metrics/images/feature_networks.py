@@ -1,0 +1,190 @@
+"""The networks in whose features sets of pictures are compared: Inception, for FID and KID, and others.
+
+Figures in features other than Inception's go by their network's name: they are good for ranks within one
+report and stand beside no published FID.
+
+Shape letters: B batch, D features, S side of the input.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sketchforge.checkpoints.catalog import AbsentError, is_published, local_weights
+from sketchforge.checkpoints.state_dicts import read_state
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.tensors import normalized
+from sketchforge.metrics.images.features import FeatureNetwork
+from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
+
+OPTION = "--features"
+NOT_FID = "not FID: compares within one report only"
+FOREIGN = "weights other than the published ones: not comparable to published figures"
+BUILTIN_TAPS = ("relu3_1", "relu4_1")
+BUILTIN_SIDE = 256
+POOLED_SIDE = 224  # what MobileNetV2 and SqueezeNet were trained on
+SYMMETRIC = "levels to [-1, 1]"
+IMAGENET = "levels to [0, 1], ImageNet's mean and deviation"
+
+
+def open_features(name: str, given: Path | None, device: torch.device) -> FeatureNetwork:
+    """The network called `name`, one of NETWORKS, with the weights in `given`, else where they belong.
+
+    Raises UsageError for another name and a file that does not exist, AbsentError where there are no weights
+    or a library is missing, SketchforgeError for a file that is damaged or of another network.
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"{OPTION} {name}: no such features; there are {', '.join(NETWORKS)}")
+    if name == "builtin" and given is not None:
+        raise UsageError(
+            f"{OPTION} builtin={given}: the built-in encoder has weights of its own; leave out the file"
+        )
+    return NETWORKS[name](given, device)
+
+
+def inception(given: Path | None, device: torch.device) -> FeatureNetwork:
+    """The 2048 pooled features of FID's InceptionV3, by torch-fidelity's port of the TensorFlow graph.
+
+    Pictures come at the network's own 299 pixels, so that the port's resizing, which aliases, does nothing.
+    """
+    path = local_weights("inception", given, OPTION)
+    if importlib.util.find_spec("torch_fidelity") is None:
+        raise AbsentError("inception needs torch-fidelity: pip install 'sketchforge[eval]'")
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    state, _ = read_state(path, "FID's Inception weights (weights-inception-2015-12-05-6726825d.pth)")
+    # The port would unpickle whatever the file holds. It gets what `read_state` found to be plain tensors.
+    plain = io.BytesIO()
+    torch.save(state, plain)
+    plain.seek(0)
+    try:
+        network = FeatureExtractorInceptionV3("inception", ["2048"], plain)
+    except Exception as error:
+        raise _misfit(path, "FID's InceptionV3", "Conv2d_1a_3x3.conv.weight", state) from error
+    network.to(device)
+    published = is_published("inception", path)
+    other = "" if published else " (other weights)"
+    return FeatureNetwork(
+        "inception pool3",
+        f"FID{other}",
+        f"KID{other}",
+        network.INPUT_IMAGE_SIZE,
+        "(level - 128) / 128",
+        digest_of(network.state_dict()),
+        "" if published else FOREIGN,
+        lambda squares: network(squares.to(device))[0],
+    )
+
+
+def builtin(given: Path | None, device: torch.device) -> FeatureNetwork:
+    """Channel means of the built-in encoder's BUILTIN_TAPS, which have deviation 1 each over photos."""
+    from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
+
+    encoder = load_encoder("builtin").to(device)
+
+    def describe(squares: Tensor) -> Tensor:
+        taps = encoder(normalized(squares.to(device)), BUILTIN_TAPS)
+        return torch.cat([taps[tap].mean((2, 3)) for tap in BUILTIN_TAPS], dim=1)
+
+    features = f"builtin {'+'.join(BUILTIN_TAPS)}"
+    return _named(features, BUILTIN_SIDE, SYMMETRIC, encoder_digest(encoder), describe)
+
+
+def mobilenet_v2(given: Path | None, device: torch.device) -> FeatureNetwork:
+    """The 1280 pooled features of MobileNetV2, with torchvision's key layout.
+
+    torchvision's own weights want ImageNet's mean and deviation, the authors' converted ones [-1, 1]: nothing
+    in a file says so, but torchvision's files are known by their digests.
+    """
+    from torchvision.models import mobilenet_v2 as build
+
+    path = local_weights("mobilenet_v2", given, OPTION)
+    imagenet = _sha256_begins(path, ("b0353104", "7ebf99e0"))
+    network = _loaded(build().features, path, "torchvision's mobilenet_v2", device)
+    recipe = IMAGENET if imagenet else SYMMETRIC
+    return _pooled("mobilenet_v2", network, recipe, device)
+
+
+def squeezenet(given: Path | None, device: torch.device) -> FeatureNetwork:
+    """The 512 pooled features of SqueezeNet 1.1, with torchvision's key layout."""
+    from torchvision.models import squeezenet1_1 as build
+
+    path = local_weights("squeezenet", given, OPTION)
+    return _pooled("squeezenet", _loaded(build().features, path, "squeezenet1_1", device), IMAGENET, device)
+
+
+NETWORKS: Mapping[str, Callable[[Path | None, torch.device], FeatureNetwork]] = {
+    "inception": inception,
+    "builtin": builtin,
+    "mobilenet_v2": mobilenet_v2,
+    "squeezenet": squeezenet,
+}
+
+
+def _pooled(features: str, network: nn.Module, recipe: str, device: torch.device) -> FeatureNetwork:
+    mean, deviation = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+
+    def describe(squares: Tensor) -> Tensor:
+        levels = (squares.float() / 255 - mean) / deviation if recipe == IMAGENET else normalized(squares)
+        return network(levels.to(device)).mean((2, 3))
+
+    return _named(features, POOLED_SIDE, recipe, digest_of(network.state_dict()), describe)
+
+
+def _named(
+    features: str, side: int, recipe: str, digest: str, describe: Callable[[Tensor], Tensor]
+) -> FeatureNetwork:
+    kernel = f"KID ({features})"
+    return FeatureNetwork(features, f"Fréchet ({features})", kernel, side, recipe, digest, NOT_FID, describe)
+
+
+def _loaded(network: nn.Module, path: Path, what: str, device: torch.device) -> nn.Module:
+    """A torchvision `features` with the weights `features.*` of a file, cast up; the rest is passed over."""
+    state, _ = read_state(path, f"{what} weights (.safetensors, .npz or a PyTorch state dict)")
+    network.load_state_dict(features_state(path, what, network, state))
+    return network.to(device).eval().requires_grad_(False)
+
+
+def features_state(
+    path: Path, what: str, network: nn.Module, state: Mapping[str, Any], prefix: str = "features."
+) -> dict[str, Tensor]:
+    """What `network` loads out of a file's `features.*`; counters, which only training needs, may be missing.
+
+    Raises SketchforgeError where a tensor is missing, of another shape or not finite.
+    """
+    loaded = {}
+    for name, own in network.state_dict().items():
+        found = state.get(prefix + name)
+        if found is None and name.endswith("num_batches_tracked"):
+            loaded[name] = own
+            continue
+        if not isinstance(found, Tensor) or found.shape != own.shape:
+            raise _misfit(path, what, prefix + name, state)
+        if found.is_floating_point() and not bool(found.isfinite().all()):
+            raise SketchforgeError(
+                f"{path}: {prefix + name} holds values that are not numbers; get an intact copy"
+            )
+        loaded[name] = found.to(own.dtype)
+    return loaded
+
+
+def _misfit(path: Path, what: str, name: str, state: Mapping[str, Any]) -> SketchforgeError:
+    found = state.get(name)
+    if isinstance(found, Tensor):
+        return SketchforgeError(f"{path}: not the weights of {what}: shapes differ, such as of {name}")
+    some = ", ".join(sorted(state)[:3]) or "nothing"
+    return SketchforgeError(f"{path}: not the weights of {what}: expected {name} and so on, found {some}")
+
+
+def _sha256_begins(path: Path, starts: tuple[str, ...]) -> bool:
+    from sketchforge.utils.files import sha256_of
+
+    return sha256_of(path).startswith(starts)

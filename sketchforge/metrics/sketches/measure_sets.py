@@ -1,0 +1,189 @@
+"""Sets of sketches measured sketch by sketch, by as many processes as there are; small results are kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.images.decode import ImageError
+from sketchforge.metrics.sketches.inputs import DrawingSet, ShardSet
+from sketchforge.metrics.sketches.result import ENCODER
+from sketchforge.shards import schema
+from sketchforge.shards.reader import read_errors
+from sketchforge.shards.selection import whole_samples
+from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool, worker_pool
+
+if TYPE_CHECKING:
+    from sketchforge.metrics.sketches.boundaries import BoundaryCounts
+    from sketchforge.metrics.sketches.measure_sketch import SketchMeasurement, SketchTask
+    from sketchforge.metrics.sketches.strokes import Strokes
+    from sketchforge.models.encoder import Encoder
+
+TIMEOUT = 1800.0  # seconds a process may take for one sketch; matching a large grey one takes minutes
+AHEAD = 32  # sketches given to the processes before the first of them is waited for
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set of sketches; lists have an entry per sketch, but for `counts`: one per annotated sketch."""
+
+    photos: list[str] = field(default_factory=list)
+    strokes: list[Strokes] = field(default_factory=list)
+    patches: list[np.ndarray] = field(default_factory=list)  # empty without references, as are features
+    features: list[np.ndarray] = field(default_factory=list)  # (D,) for the kernel distance
+    manners: list[np.ndarray] = field(default_factory=list)  # (K,) for variety; empty for a lone style
+    counts: list[BoundaryCounts] = field(default_factory=list)
+
+    def part(self, indices: Sequence[int]) -> Measured:
+        """Some of the sketches, without content and variety."""
+        columns = (self.photos, self.strokes, self.patches, self.features)
+        return Measured(*([column[index] for index in indices] for column in columns))
+
+    @property
+    def members(self) -> list[np.ndarray]:
+        """Of each photo, in order of their names, the indices of its sketches."""
+        found = defaultdict(list)
+        for index, photo in enumerate(self.photos):
+            found[photo].append(index)
+        return [np.array(found[photo]) for photo in sorted(found)]
+
+
+@dataclass(frozen=True)
+class MeasuredFolder:
+    styles: list[Measured]
+    people: list[BoundaryCounts]  # one per image with two annotators or more
+    lone: int  # images with one
+
+
+class Measuring:
+    """Sketch by sketch: worker processes measure lines, this process asks the encoder."""
+
+    def __init__(
+        self, seed: int, realism: bool, pool: WorkerPool | None, on_sketch: Callable[[], None]
+    ) -> None:
+        self._seed, self._realism, self._pool, self._on_sketch = seed, realism, pool, on_sketch
+
+    def drawings(self, one: DrawingSet) -> Measured:
+        """Drawings that cannot be read are left out."""
+        from sketchforge.metrics.sketches.measure_sketch import SketchTask
+
+        def tasks() -> Iterator[SketchTask]:
+            for image in one.drawings:
+                try:
+                    data = image.read()
+                except ImageError:
+                    data = b""  # no picture, either
+                yield SketchTask(image.key, str(one.path), data, None, self._realism, self._seed)
+
+        result = Measured()
+        for photo, (task, measured) in zip(one.photos, _measure(tasks(), self._pool), strict=True):
+            if not isinstance(measured, ImageError):
+                self._add(result, photo, task, measured, variety=False)
+            self._on_sketch()
+        return result
+
+    def shards(self, one: ShardSet, annotations: Mapping[str, Path], people: bool) -> MeasuredFolder:
+        styles = [Measured() for _ in one.styles]
+        agreement, lone = [], 0
+        for index, (task, measured) in enumerate(
+            _measure(self._shard_tasks(one, annotations, people), self._pool)
+        ):
+            with read_errors(one.path, schema.shard_files(one.path, one.keys[task.name]).tar):
+                if isinstance(measured, ImageError):
+                    raise measured
+            style = styles[index % len(styles)]
+            self._add(style, one.photos[task.name], task, measured, variety=len(styles) > 1)
+            if measured.counts is not None:
+                style.counts.append(measured.counts)
+            if measured.people is not None:
+                agreement.append(measured.people)
+            elif task.people and task.annotation:
+                lone += 1
+            self._on_sketch()
+        return MeasuredFolder(styles, agreement, lone)
+
+    def _shard_tasks(
+        self, one: ShardSet, annotations: Mapping[str, Path], people: bool
+    ) -> Iterator[SketchTask]:
+        """Sample by sample, each with all its styles."""
+        from sketchforge.metrics.sketches.measure_sketch import SketchTask
+
+        for sample in whole_samples(one.path, one.manifest, one.keys, one.chosen):
+            sides = sample.about.get("original_width"), sample.about.get("original_height")
+            for index, sketch in enumerate(sample.sketches):
+                yield SketchTask(
+                    sample.key,
+                    str(one.path),
+                    sketch,
+                    one.thresholds,
+                    self._realism,
+                    self._seed,
+                    annotations.get(sample.key),
+                    one.frame,
+                    sides if all(isinstance(side, int) for side in sides) else None,
+                    people and index == 0,
+                )
+
+    def _add(
+        self, result: Measured, photo: str, task: SketchTask, measured: SketchMeasurement, variety: bool
+    ) -> None:
+        from sketchforge.metrics.sketches.features import sketch_features
+        from sketchforge.metrics.sketches.measure_sketch import two_tone_sketch
+        from sketchforge.metrics.sketches.variety import style_vectors
+
+        result.photos.append(photo)
+        result.strokes.append(measured.strokes)
+        if measured.patches is not None:
+            result.patches.append(measured.patches)
+            result.features.append(sketch_features([two_tone_sketch(task)], builtin_encoder())[0])
+        if variety:
+            result.manners.append(style_vectors([two_tone_sketch(task)])[0])
+
+
+@lru_cache(maxsize=1)
+def builtin_encoder() -> Encoder:
+    from sketchforge.checkpoints.encoder import load_encoder
+
+    return load_encoder(ENCODER)
+
+
+def processes(workers: int) -> AbstractContextManager[WorkerPool | None]:
+    return worker_pool(workers, TIMEOUT) if workers > 1 else nullcontext()
+
+
+def _measure(
+    tasks: Iterator[SketchTask], pool: WorkerPool | None
+) -> Iterator[tuple[SketchTask, SketchMeasurement | ImageError]]:
+    """Every task with what was measured, in order; processes work a few sketches ahead."""
+    from sketchforge.metrics.sketches.measure_sketch import measure_sketch
+
+    def outcome(task: SketchTask, call: Callable[[], SketchMeasurement]) -> SketchMeasurement | ImageError:
+        try:
+            return call()
+        except ImageError as error:
+            return error
+        except WorkerLost as lost:
+            raise SketchforgeError(
+                f"{task.where}: {task.name}: {lost.reason}, twice; try fewer --workers if memory was short"
+            ) from None
+
+    if pool is None:
+        for task in tasks:
+            yield task, outcome(task, partial(measure_sketch, task))
+        return
+    waiting: deque[tuple[SketchTask, Task]] = deque()
+    for task in tasks:
+        waiting.append((task, pool.submit(measure_sketch, task)))
+        if len(waiting) > AHEAD:
+            first, under_way = waiting.popleft()
+            yield first, outcome(first, partial(pool.result, under_way))
+    for first, under_way in waiting:
+        yield first, outcome(first, partial(pool.result, under_way))

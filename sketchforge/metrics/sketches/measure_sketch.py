@@ -1,0 +1,101 @@
+"""What is measured of one sketch, in a worker process. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.images.decode import read_image
+from sketchforge.images.line_art import bilevel
+from sketchforge.metrics.sketches.boundaries import (
+    BoundaryCounts,
+    boundary_counts,
+    fit_boundaries,
+    human_agreement,
+    read_boundaries,
+)
+from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches
+from sketchforge.metrics.sketches.strokes import INK, Strokes, measure_strokes
+
+PATCHES = 20  # of a sketch, at most
+
+
+@dataclass(frozen=True)
+class SketchTask:
+    """One sketch as it is stored, or one drawing, and what is to be measured of it."""
+
+    name: str  # key of its sample, or of the drawing
+    where: str  # the folder it comes from, for errors
+    picture: bytes
+    thresholds: tuple[float, float] | None  # sketches of 8 bits: of `bilevel`; None: paper is INK and above
+    patches: bool
+    seed: int
+    annotation: Path | None = None
+    frame: tuple[int, str] = (0, "keep")  # size and fit, as `fit_square` takes them
+    original_size: tuple[int, int] | None = None  # width, height of the photo, where known
+    people: bool = False  # whether to measure the annotators against each other, too
+
+
+@dataclass(frozen=True)
+class SketchMeasurement:
+    """What is left of a sketch; None for what was not asked for."""
+
+    strokes: Strokes
+    patches: np.ndarray | None  # float64 (K, F) from `describe_patches`
+    counts: BoundaryCounts | None
+    people: BoundaryCounts | None  # None also where there is only one annotator
+
+
+def measure_sketch(task: SketchTask) -> SketchMeasurement:
+    """Measure one sketch. Content is measured as it is stored, the rest in two tones.
+
+    Raises SketchforgeError for an annotation that does not fit it, ImageError for a picture that is
+    unreadable.
+    """
+    picture = grey(task.picture)
+    sketch = two_tone(picture, task.thresholds)
+    counts = people = None
+    if task.annotation:
+        annotations = _annotations(task, task.annotation)
+        try:
+            counts = boundary_counts(picture, annotations)
+        except SketchforgeError as error:
+            raise SketchforgeError(f"{task.where}: {task.name} and {task.annotation}: {error}") from error
+        people = human_agreement(annotations) if task.people and len(annotations) > 1 else None
+    patches = None
+    if task.patches:
+        patches = describe_patches(stroke_patches(sketch, PATCHES, task.seed, task.name))
+    return SketchMeasurement(measure_strokes(sketch), patches, counts, people)
+
+
+def two_tone_sketch(task: SketchTask) -> np.ndarray:
+    """The task's sketch as uint8 HxW of 0 and 255."""
+    return two_tone(grey(task.picture), task.thresholds)
+
+
+def grey(data: bytes) -> np.ndarray:
+    """A picture file's bytes -> uint8 HxW."""
+    return cv2.cvtColor(read_image(data), cv2.COLOR_RGB2GRAY)
+
+
+def two_tone(picture: np.ndarray, thresholds: tuple[float, float] | None) -> np.ndarray:
+    """uint8 HxW -> the same with 255 for paper and 0 for ink; `thresholds` as in SketchTask."""
+    if thresholds is None:
+        return np.where(picture >= INK, np.uint8(255), np.uint8(0))
+    return bilevel(picture, *thresholds)
+
+
+def _annotations(task: SketchTask, path: Path) -> list[np.ndarray]:
+    annotations = read_boundaries(path)
+    height, width = annotations[0].shape
+    if task.original_size is not None and (width, height) != task.original_size:
+        expected = " x ".join(map(str, task.original_size))
+        raise SketchforgeError(
+            f"{path}: {width} x {height} pixels, but the photo of {task.name} has {expected}; give the "
+            "annotations of these very photos"
+        )
+    return [fit_boundaries(annotation, *task.frame) for annotation in annotations]

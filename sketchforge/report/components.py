@@ -1,0 +1,134 @@
+"""Parts of pages about measurements: sections, tables, pictures beside each other, remarks, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sketchforge.metrics.estimates import Gap, merged
+from sketchforge.report.html import PictureRow, page, picture_uri, template, text
+from sketchforge.report.svg import bar
+from sketchforge.report.tables import Cell, Heading, Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page; one without pieces is left out."""
+
+    name: str  # what links to it say
+    title: str
+    pieces: Iterator[str]
+    count: int | None = None  # shown with the link to it
+
+
+def sections_page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> Iterator[str]:
+    """A whole page in pieces: its title, a line of facts, links to its sections, and these."""
+    style = template("sketches/sketches.css") + template("summary/summary.css")
+    return page(title, style, "", _body(title, facts, sections))
+
+
+def _body(title: str, facts: Sequence[str], sections: Sequence[Section]) -> Iterator[str]:
+    shown = [(section, first) for section in sections if (first := next(section.pieces, ""))]
+    yield f"<header>\n<h1>{text(title)}</h1>\n"
+    yield f'<p class="faint">{" &#183; ".join(map(text, facts))}</p>\n'
+    yield '<nav aria-label="Sections">\n'
+    for section, _ in shown:
+        count = "" if section.count is None else f" ({section.count})"
+        yield f'<a href="#{section.name}">{section.title}{count}</a>\n'
+    yield "</nav>\n</header>\n<main>\n"
+    for section, first in shown:
+        yield f'<section id="{section.name}">\n<h2>{section.title}</h2>\n{first}'
+        yield from section.pieces
+        yield "</section>\n"
+    yield "</main>\n"
+
+
+def table_html(table: Table) -> Iterator[str]:
+    """A table under its title, with its notes; what is wider than the window is moved within its place."""
+    yield f'<h3>{text(table.title)}</h3>\n<div class="wide" tabindex="0" role="region" '
+    yield f'aria-label="{text(table.title)}">\n<table class="figures">\n<thead><tr>'
+    yield f'<th scope="col">{text(table.corner)}</th>'
+    for heading in table.headings:
+        yield f'<th scope="col"{_kind(heading)}>{text(heading.title)}</th>'
+    yield "</tr></thead>\n<tbody>\n"
+    for row in table.rows:
+        about = f'<span class="ends">{text(row.about)}</span>' if row.about else ""
+        kind = ' class="of-paper"' if row.published else ""
+        name = text(row.name) if row.published else f"<b>{text(row.name)}</b>"
+        yield f'<tr{kind}><th scope="row">{name}{about}</th>'
+        for heading, cell in zip(table.headings, row.cells, strict=True):
+            yield f"<td{_kind(heading)}>{_cell(cell, heading)}</td>"
+        yield "</tr>\n"
+    yield "</tbody>\n</table>\n</div>\n"
+    for note in table.notes:
+        yield note_html(note)
+
+
+def tables_html(tables: Sequence[Table]) -> Iterator[str]:
+    for table in tables:
+        yield from table_html(table)
+
+
+def _kind(heading: Heading) -> str:
+    return ' class="paper"' if heading.published else ' class="words"' if heading.words else ""
+
+
+def _cell(cell: Cell, heading: Heading) -> str:
+    if not cell.value:
+        return '<span class="faint">&#8211;</span>'
+    if heading.words or heading.published:
+        return text(cell.value)
+    ends = f' <span class="ends">{text(cell.ends)}</span>' if cell.ends else ""
+    drawn = bar(cell.bar.figure, cell.bar.scale, cell.bar.mark) if cell.bar else ""
+    return f"<b>{text(cell.value)}</b>{ends}{drawn}"
+
+
+def pictures_table(rows: Sequence[PictureRow], label: str, even: bool = False) -> Iterator[str]:
+    """Pictures in rows under their headings; what is wider than the window is moved within its place.
+
+    even: whether all are shown equally large, whatever their size.
+    """
+    yield f'<div class="wide" tabindex="0" role="region" aria-label="{text(label)}">\n'
+    yield f'<table class="pictures{" even" if even else ""}">\n<thead><tr>'
+    for picture in rows[0]:
+        yield f'<th scope="col">{text(picture.heading)}</th>'
+    yield "</tr></thead>\n<tbody>\n"
+    for row in rows:
+        yield "<tr>"
+        for picture in row:
+            shown = "none" if picture.pixels is None else _img(picture_uri(picture.pixels), picture.alt)
+            yield f"<td>{shown}</td>"
+        yield "</tr>\n"
+    yield "</tbody>\n</table>\n</div>\n"
+
+
+def _img(uri: str, alt: str) -> str:
+    return f'<img src="{uri}" alt="{text(alt)}" loading="lazy" decoding="async">'
+
+
+def remarks_html(remarks: Sequence[Gap]) -> Iterator[str]:
+    """Gaps or warnings as a list; nothing where there are none."""
+    if not remarks:
+        return
+    yield '<ul class="gaps">\n'
+    for whose, what, why in merged(remarks):
+        yield f"<li><strong>{text(': '.join(filter(None, (whose, what))))}</strong>: {text(why)}</li>\n"
+    yield "</ul>\n"
+
+
+def note_html(note: str) -> str:
+    return f'<p class="note-below">{text(note)}</p>\n'
+
+
+def made_html(settings: Sequence[tuple[str, Mapping[str, str]]], commands: Sequence[str]) -> Iterator[str]:
+    """What all this was computed with, as titled lists, and the commands that give the same figures."""
+    for title, values in settings:
+        yield f"<h3>{text(title)}</h3>\n<dl>\n"
+        for name, value in values.items():
+            yield f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>\n"
+        yield "</dl>\n"
+    if commands:
+        many = "Commands that measure" if len(commands) > 1 else "The command that measures"
+        yield f'<h3>{many} the same</h3>\n<pre class="wide" tabindex="0">'
+        yield text("\n".join(commands))
+        yield "</pre>\n"

@@ -1,0 +1,174 @@
+"""The gallery as a web page: a table of images and their sketches, and the words around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sketchforge.report.html import data_uri, page, template, text
+from sketchforge.shards.reader import RawSample
+
+
+@dataclass(frozen=True)
+class ShownFolder:
+    """A shard folder whose samples are shown."""
+
+    path: Path
+    manifest: dict[str, Any]
+    num_finished: int  # shards
+    keys: dict[str, int]  # key of every sample -> its shard
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+
+def gallery_page(
+    folders: Sequence[ShownFolder], rows: Sequence[Sequence[RawSample]], num_common: int
+) -> Iterator[str]:
+    """The page in pieces. A row has one image's sample in every folder; the first folder's photo is shown.
+
+    `num_common` is how many samples the rows were chosen from. The pictures are the shards' own bytes.
+    """
+    title = " and ".join(folder.name for folder in folders)
+    return page(
+        f"{title} - sketches",
+        template("gallery/gallery.css"),
+        template("gallery/gallery.js"),
+        _body(folders, rows, num_common),
+    )
+
+
+def _body(
+    folders: Sequence[ShownFolder], rows: Sequence[Sequence[RawSample]], num_common: int
+) -> Iterator[str]:
+    # With two folders a style's name alone may mean either.
+    columns = [
+        (style, folder.name if len(folders) > 1 else "")
+        for folder in folders
+        for style in folder.manifest["styles"]
+    ]
+    yield '<header class="top">\n'
+    yield from _summary(folders, len(rows), num_common)
+    yield from _controls(columns)
+    yield '</header>\n<main id="grid">\n'
+    yield f'<table style="--columns: {1 + len(columns)}">\n'
+    yield '<thead><tr><th scope="col" class="about">Image</th><th scope="col" class="photo">Photo</th>'
+    for style, folder in columns:
+        where = f'<span class="folder">{text(folder)}</span>' if folder else ""
+        yield f'<th scope="col">{text(style)}{where}</th>'
+    yield "</tr></thead>\n<tbody>\n"
+    for samples in rows:
+        yield from _row(samples, columns)
+    yield '</tbody>\n</table>\n<p id="nothing" hidden>No image matches the filter.</p>\n'
+    yield f"{_PAGER}</main>\n{_LIGHTBOX}"
+
+
+def _summary(folders: Sequence[ShownFolder], num_shown: int, num_common: int) -> Iterator[str]:
+    yield f"<h1>{' <small>and</small> '.join(text(folder.name) for folder in folders)}</h1>\n"
+    shown = f"{num_common:,} images"
+    if num_shown < num_common:
+        shown = f"{num_shown:,} of {shown} shown"
+    if len(folders) > 1:
+        shown += ", those that are in both folders"
+    facts = [shown, *(_made_by(folder, named=len(folders) > 1) for folder in folders)]
+    spans = "".join(f'<span class="fact">{fact}</span> ' for fact in facts)
+    yield f'<p class="faint">{spans}</p>\n'
+    for folder in folders:
+        if folder.num_finished < folder.manifest["num_shards"]:
+            yield (
+                f'<p class="note">{text(folder.name)} is unfinished: {folder.num_finished:,} of '
+                f"{folder.manifest['num_shards']:,} shards, {len(folder.keys):,} images so far.</p>\n"
+            )
+    yield '<details class="options"><summary>Options</summary>\n'
+    for folder in folders:
+        pairs = sorted(folder.manifest["options"].items())
+        listed = "".join(
+            f"<div><dt>{text(name)}</dt><dd>{text(_value(value))}</dd></div>" for name, value in pairs
+        )
+        yield f"<h2>{text(folder.name)}</h2><dl>{listed}</dl>\n"
+    yield "</details>\n"
+
+
+def _made_by(folder: ShownFolder, named: bool) -> str:
+    """Method, sketches per image, size and format: what a reader wants to know first."""
+    options, styles = folder.manifest["options"], folder.manifest["styles"]
+    fit = options.get("fit")
+    size = "original sizes" if fit == "keep" else f"{options.get('size')} px, {fit}"
+    number = "1 sketch" if len(styles) == 1 else f"{len(styles)} sketches"
+    made_by = f"{options.get('method')}, {number} each, {size}, {options.get('sketch_format')}"
+    return text(f"{folder.name}: {made_by}" if named else made_by)
+
+
+def _value(value: object) -> str:
+    return "automatic" if value is None else str(value)
+
+
+def _controls(columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+    yield '<noscript><p class="note">Without JavaScript all images stand in one table.</p></noscript>\n'
+    yield '<div class="controls" role="search">\n'
+    yield (
+        '<label>Filter <input type="search" id="filter" placeholder="key, source, caption" '
+        'title="/ comes here" autocomplete="off" spellcheck="false"></label>\n'
+        '<output id="matches" for="filter"></output>\n'
+        '<label class="zoom">Zoom '
+        '<input type="range" id="zoom" min="1" max="3" step="0.25" value="1"></label>\n'
+    )
+    yield f'{_PAGER}</div>\n<div class="controls" id="styles" role="group" aria-label="Styles shown">\n'
+    for number, (style, folder) in enumerate(columns):
+        name = f"{style} ({folder})" if folder else style
+        box = f'<input type="checkbox" data-column="{number}" checked>'
+        yield f'<label class="chip">{box} {text(name)}</label>\n'
+    yield '<span><button type="button" id="all">all</button>'
+    yield '<button type="button" id="none">none</button></span>\n</div>\n'
+
+
+def _row(samples: Sequence[RawSample], columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+    first = samples[0]
+    source = f'<bdi class="source">{text(first.about["source"])}</bdi>'
+    caption = f'<bdi class="caption">{text(first.caption)}</bdi>' if first.caption else ""
+    key = f'<span class="key">{text(first.key)}</span>'
+    yield f'<tr><th scope="row" class="about">{key}{source}{caption}</th>'
+    yield f'<td class="photo">{_picture(first, "image/jpeg", first.image, f"{first.key}, photo")}</td>'
+    sketches = [(sample, sketch) for sample in samples for sketch in sample.sketches]
+    for (style, folder), (sample, sketch) in zip(columns, sketches, strict=True):
+        label = f"{style} ({folder})" if folder else style
+        shown = _picture(sample, "image/png", sketch, f"{first.key}, {label}")
+        yield f'<td data-style="{text(label)}">{shown}</td>'
+    yield "</tr>\n"
+
+
+def _picture(sample: RawSample, media_type: str, data: bytes, alt: str) -> str:
+    return (
+        f'<button type="button" class="picture"><img src="{data_uri(media_type, data)}" alt="{text(alt)}" '
+        f'width="{sample.about["width"]}" height="{sample.about["height"]}" loading="lazy" decoding="async">'
+        "</button>"
+    )
+
+
+_PAGER = """<nav class="pager" aria-label="Pages">
+<button type="button" data-turn="-1" title="k or Page Up" aria-label="Previous page">&#8592;</button>
+<span class="page"></span>
+<button type="button" data-turn="1" title="j or Page Down" aria-label="Next page">&#8594;</button>
+</nav>
+"""
+
+_LIGHTBOX = """<dialog id="lightbox" tabindex="-1" aria-labelledby="shown-key">
+<div class="bar">
+<div class="what"><strong id="shown-key"></strong> <span id="shown-style"></span>
+<span id="shown-place" class="faint"></span>
+<p id="shown-caption" class="faint"></p></div>
+<label class="chip" title="o"><input type="checkbox" id="overlay"> overlay</label>
+<span class="steps">
+<button type="button" data-step="style -1" title="Left arrow" aria-label="Previous style">&#8592;</button>
+<button type="button" data-step="style 1" title="Right arrow" aria-label="Next style">&#8594;</button>
+<button type="button" data-step="image -1" title="Up arrow" aria-label="Previous image">&#8593;</button>
+<button type="button" data-step="image 1" title="Down arrow" aria-label="Next image">&#8595;</button>
+</span>
+<button type="button" id="close" title="Esc" aria-label="Close">&#10005;</button>
+</div>
+<div class="pair"><img id="shown-photo" alt=""><img id="shown-sketch" alt=""></div>
+</dialog>
+"""

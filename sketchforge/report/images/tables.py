@@ -1,0 +1,112 @@
+"""The figures of pictures as tables: all of one model, and the distances of sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.images.result import BETTER, CHANCE, ImageEvaluation, ImageRow
+from sketchforge.report.provenance import hardware, versions
+from sketchforge.report.svg import scale_of
+from sketchforge.report.tables import Bar, Cell, Heading, Table, TableRow, digits, figure_cell
+from sketchforge.utils.device import choose_device
+
+ARROWS = {"lower": "↓", "higher": "↑"}
+COMPUTED_WITH = ("better", "pairs", "pictures", "features", "weights", "preprocessing")
+HOW_TO_READ = (
+    "Mismatched: the style is another image's; matched: the image's own. Chance, dashed in the bars: the "
+    "sketch's own image in place of the picture, or another sketch in place of its drawing.",
+    "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
+)
+WITHIN_ONE = ("sr_colour", "sr_texture", "sr", "sty_rec", "skt_rec_relative")  # figures between 0 and 1
+
+
+def model_figures(
+    found: ImageEvaluation, title: str, more: Sequence[TableRow] = (), explained: bool = True
+) -> Table:
+    """Every figure of one model, with what chance has and what it was computed with.
+
+    more: further rows. explained: whether notes say how to read it.
+    """
+    chance = {
+        row.titles[name]: one for row in found.rows if row.name == CHANCE for name, one in row.figures.items()
+    }
+    rows = [
+        _figure_row(row, name, figure, chance.get(row.titles[name]))
+        for row in found.rows
+        if row.name != CHANCE
+        for name, figure in row.figures.items()
+    ]
+    headings = (Heading("value"), Heading("chance"), *(Heading(name, words=True) for name in COMPUTED_WITH))
+    return Table(title, "figure", headings, (*rows, *more), HOW_TO_READ if explained else ())
+
+
+def _figure_row(row: ImageRow, name: str, figure: Figure, chance: Figure | None) -> TableRow:
+    bar, without = None, ""
+    if chance is not None:
+        low, high = scale_of([figure, chance])
+        bar = Bar(figure, (low, max(high, 1.0) if name in WITHIN_ONE else high), chance.value)
+        without = f"{chance.value:.{digits(figure.value)}f}"
+    words = (BETTER[name], row.pairs, f"{row.count:,}", row.features, row.weights[:16], row.preprocessing)
+    cells = (figure_cell(figure, bar=bar), Cell(without), *map(Cell, words))
+    return TableRow(row.titles[name], cells, row.note)
+
+
+def distance_tables(found: ImageEvaluation) -> list[Table]:
+    """A table for each network's features with a row for each set; the bars of a column have one scale."""
+    tables = []
+    for features in dict.fromkeys(row.features for row in found.rows):
+        rows = [row for row in found.rows if row.features == features]
+        titles = rows[0].titles
+        scales = {name: scale_of([row.figures[name] for row in rows]) for name in titles}
+        shown = []
+        for row in rows:
+            cells = [
+                figure_cell(row.figures[name], bar=Bar(row.figures[name], scale))
+                for name, scale in scales.items()
+            ]
+            pairs = f"{row.pairs} pairs" if row.pairs else ""
+            shown.append(TableRow(row.name, (*cells, Cell(f"{row.count:,}")), pairs))
+        headings = [Heading(f"{title} {ARROWS[BETTER[name]]}") for name, title in titles.items()]
+        computed = f"Weights {rows[0].weights[:16]}; {rows[0].preprocessing}."
+        notes = (*dict.fromkeys(row.note for row in rows if row.note), computed)
+        title = f"In the features of {features}"
+        tables.append(Table(title, "set", (*headings, Heading("pictures")), tuple(shown), notes))
+    return tables
+
+
+# What the pages on pictures say alike: what was measured, with what, on what.
+
+
+def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:
+    """Titled lists of names and values: options, what was compared, and what computed it."""
+    device = choose_device(str(found.options["device"]))
+    compared = {"reference": _reference(found)}
+    for model in found.models:
+        refined = ", refined" if model["refined"] else ""
+        described = f"{model['source']}, {model['size']} pixels{refined}, weights {str(model['digest'])[:16]}"
+        compared[f"model {model['name']}"] = described
+    return [
+        ("Settings", {name: _shown(value) for name, value in found.options.items()}),
+        ("What was compared", compared),
+        ("Hardware and versions", versions(hardware(device), found.libraries)),
+    ]
+
+
+def reference_told(found: ImageEvaluation) -> str:
+    """The reference in a few words."""
+    reference = found.reference
+    return f"{reference['name']} ({reference['count']:,} images, {reference['sizes']})"
+
+
+def _reference(found: ImageEvaluation) -> str:
+    reference = found.reference
+    count = f"{reference['count']:,} of {reference['found']:,} images"
+    return f"{reference['source']}, {count}, {reference['sizes']}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "not given" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,209 @@
+"""The measurement of sketches as a web page: figures with their intervals, distributions, pictures, gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.sketches.inputs import distinct_names
+from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, Evaluation, Row
+from sketchforge.report.components import pictures_table
+from sketchforge.report.html import page, template, text, write_page
+from sketchforge.report.sketches.pictures import PictureRow, picture_rows
+from sketchforge.report.sketches.tables import COLUMNS, MEASURED, NEUTRAL, Column
+from sketchforge.report.svg import bar, key_to_mark, plot, scale_of
+
+
+def write_sketch_page(path: Path, evaluation: Evaluation) -> None:
+    """Write the page, whole or not at all. Raises SketchforgeError on damaged shards or a full disk."""
+    write_page(path, sketch_page(evaluation, picture_rows(evaluation)))
+
+
+def sketch_page(evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Iterator[str]:
+    """The page in pieces; equal evaluations and pictures give equal bytes."""
+    title = " and ".join(distinct_names([one.path for one in evaluation.shards]))
+    return page(
+        f"{title} - measured", template("sketches/sketches.css"), "", _body(title, evaluation, pictures)
+    )
+
+
+def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Iterator[str]:
+    yield f'<header>\n<h1>{text(title)} <small>measured</small></h1>\n<p class="faint">'
+    looked_at = sum(len(one.chosen) * len(one.styles) for one in evaluation.shards)
+    facts = [f"{looked_at:,} sketches", f"seed {evaluation.options.seed}"]
+    facts += [f"{len(one.drawings):,} drawings of {one.path.resolve().name}" for one in evaluation.drawings]
+    yield " &#183; ".join(map(text, facts))
+    yield "</p>\n</header>\n<main>\n"
+    yield from _gaps(evaluation)
+    yield "<section>\n<h2>Some of the images</h2>\n"
+    yield from sketches_shown(pictures)
+    yield "</section>\n"
+    for block in MEASURED:
+        yield from _block(block, evaluation)
+    yield from _distributions(evaluation)
+    yield from _notes(evaluation)
+    yield "</main>\n"
+
+
+def _gaps(evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.gaps:
+        return
+    yield '<section>\n<h2>Not measured</h2>\n<ul class="gaps">\n'
+    for gap in evaluation.gaps:
+        where = ": ".join(part for part in (gap.row, gap.block) if part)
+        yield f"<li><strong>{text(where)}</strong>: {text(gap.reason)}</li>\n"
+    yield "</ul>\n</section>\n"
+
+
+def sketches_shown(rows: Sequence[PictureRow]) -> Iterator[str]:
+    """Images beside their sketches."""
+    yield from pictures_table(rows, "Some of the images")
+    if any("(drawings)" in picture.heading for picture in rows[0]):
+        yield '<p class="faint">Human drawings are of the photo beside them where there are such.</p>\n'
+
+
+def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
+    rows = [row for row in evaluation.rows if row.figures.get(block)]
+    columns = [column for column in COLUMNS if column.block == block]
+    yield f'<section id="{block}">\n<h2>{block.capitalize()} <small>{text(MEASURED[block])}</small></h2>\n'
+    if not rows:
+        yield '<p class="faint">Not measured, see above.</p>\n</section>\n'
+        return
+    floor = _floor(block, evaluation)
+    yield from _table(columns, rows, floor)
+    compared = [row for row in rows if any(name.startswith("distance") for name in row.figures[block])]
+    if compared:
+        yield "<h3>Distance from the human drawings</h3>\n"
+        distances = [
+            Column(block, f"distance_{column.name}", column.heading.split(",")[0], 1, 2, "")
+            for column in columns
+            if any(row.figure(block, f"distance_{column.name}") for row in compared)
+        ]
+        yield from _table(distances, compared, floor)
+        yield (
+            '<p class="faint">Wasserstein distance between the distributions over sketches, in '
+            "inter-quartile ranges of the human drawings'. Lower is better, down to the floor.</p>\n"
+        )
+    if floor:
+        yield f'<p class="faint">{key_to_mark()} '
+        yield {
+            CONTENT: "what people reach, each against the others.",
+            REALISM: "the floor: one half of the human drawings against the other, mean over 20 halvings.",
+            STROKES: "the human drawings; under distance the floor, one half of them against the other.",
+        }[block]
+        yield "</p>\n"
+    yield "<dl>\n"
+    for column in columns:
+        yield f"<div><dt>{text(column.heading)}</dt><dd>{text(column.explained)}</dd></div>\n"
+    yield "</dl>\n"
+    if block == STROKES:
+        yield f'<p class="faint">Medians over sketches. {text(NEUTRAL)}</p>\n'
+    yield "</section>\n"
+
+
+def _floor(block: str, evaluation: Evaluation) -> Row | None:
+    """The people whom a block's figures are marked with."""
+    rows = evaluation.of_kind("people" if block == CONTENT else "reference")
+    return rows[0] if rows and rows[0].figures.get(block) else None
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) -> Iterator[str]:
+    yield '<div class="wide" tabindex="0" role="region" aria-label="Figures">\n<table class="figures">\n'
+    yield '<thead><tr><th scope="col">set</th>'
+    for column in columns:
+        yield f'<th scope="col">{text(column.heading)}</th>'
+    yield '<th scope="col">images</th></tr></thead>\n<tbody>\n'
+    scales = [
+        column.bounds
+        or scale_of([figure for row in rows if (figure := row.figure(column.block, column.name))])
+        for column in columns
+    ]
+    for row in rows:
+        yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
+        counts = []
+        for column, scale in zip(columns, scales, strict=True):
+            figure = row.figure(column.block, column.name)
+            people = floor.figure(column.block, column.name) if floor else None
+            yield f"<td>{_cell(figure, column, scale, people)}</td>"
+            counts += [figure.images] if figure else []
+        yield f"<td>{max(counts, default=0):,}</td></tr>\n"
+    yield "</tbody>\n</table>\n</div>\n"
+
+
+def _cell(figure: Figure | None, column: Column, scale: tuple[float, float], floor: Figure | None) -> str:
+    if figure is None:
+        return '<span class="faint">&#8211;</span>'
+
+    def number(value: float) -> str:
+        return f"{column.factor * value:.{column.decimals}f}"
+
+    ends = spread_of = ""
+    if figure.low is not None and figure.high is not None:
+        ends = f'<span class="ends">{number(figure.low)} to {number(figure.high)}</span>'
+    if figure.p10 is not None and figure.p90 is not None:
+        spread_of = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
+    return f"<b>{number(figure.value)}</b> {ends}{bar(figure, scale, floor and floor.value)}{spread_of}"
+
+
+def _distributions(evaluation: Evaluation) -> Iterator[str]:
+    """Of every style and measure a histogram over sketches, over that of the human drawings."""
+    rows = [row for row in evaluation.rows if row.values]
+    people = next(iter(evaluation.of_kind("reference")), None)
+    columns = [column for column in COLUMNS if column.block == STROKES]
+    yield '<section id="distributions">\n<h2>Strokes, sketch by sketch</h2>\n'
+    yield '<div class="wide" tabindex="0" role="region" aria-label="Distributions">\n'
+    yield '<table class="figures">\n'
+    yield '<thead><tr><th scope="col">set</th>'
+    ranges = []
+    for column in columns:
+        values = np.concatenate([np.asarray(row.values.get(column.name, ()), float) for row in rows])
+        low, high = np.percentile(values, (0, 99)) if len(values) else (0.0, 1.0)
+        low, high = (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+        ranges.append((low, high))
+        ends = " to ".join(f"{column.factor * end:.{column.decimals}f}" for end in (low, high))
+        yield f'<th scope="col">{text(column.heading)}<span class="ends">{ends}</span></th>'
+    yield "</tr></thead>\n<tbody>\n"
+    for row in rows:
+        yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
+        for column, bounds in zip(columns, ranges, strict=True):
+            of_people = None if people is None else people.values.get(column.name, ())
+            label = f"{row.name}: distribution of {column.heading}"
+            yield f"<td>{plot(row.values.get(column.name, ()), of_people, bounds, label)}</td>"
+        yield "</tr>\n"
+    yield "</tbody>\n</table>\n</div>\n<p class='faint'>Line: sketches of the set."
+    if people is not None:
+        yield f" Filled: {text(people.name)}."
+    yield " What lies beyond the 99th percentile of all is put at the end of the scale.</p>\n</section>\n"
+
+
+def _notes(evaluation: Evaluation) -> Iterator[str]:
+    options = evaluation.options
+    rows = [
+        (
+            "sketches",
+            str(one.path),
+            f"{len(one.chosen):,} of {len(one.keys):,} images, {len(one.styles)} styles",
+        )
+        for one in evaluation.shards
+    ]
+    rows += [
+        ("human drawings", str(one.path), f"{len(one.drawings):,} of {one.num_found:,}")
+        for one in evaluation.drawings
+    ]
+    if options.boundaries:
+        found = ", ".join(f"{len(one):,}" for one in evaluation.annotations)
+        rows.append(("boundaries", str(options.boundaries), f"{found} images"))
+    yield "<section>\n<h2>What was measured</h2>\n<dl>\n"
+    for what, path, count in rows:
+        yield f"<div><dt>{what}</dt><dd>{text(path)}, {text(count)}</dd></div>\n"
+    libraries = ", ".join(f"{name} {version}" for name, version in evaluation.libraries.items())
+    yield f"<div><dt>libraries</dt><dd>{text(libraries)}</dd></div>\n"
+    yield f"<div><dt>encoder</dt><dd>builtin, {text(evaluation.encoder)}</dd></div>\n</dl>\n"
+    yield (
+        '<p class="faint">Intervals hold the middle 95 % of 1,000 percentile-bootstrap resamplings over '
+        "images; the human drawings that others are compared with stay as they are. Two sets whose intervals "
+        "overlap may still differ: they were measured on the same images.</p>\n</section>\n"
+    )

@@ -1,0 +1,197 @@
+"""Everything that there is, measured and drawn: what `sketchforge eval report` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+from sketchforge.checkpoints.catalog import local_weights
+from sketchforge.checkpoints.runs import TrainedRun
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.images.evaluate import evaluate_images
+from sketchforge.metrics.images.reference import library_versions
+from sketchforge.metrics.sketches.evaluate import evaluate_sketches
+from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.options import EvalImagesOptions, EvalReportOptions, EvalSketchesOptions
+from sketchforge.report.images.samples import model_samples
+from sketchforge.report.provenance import hardware, images_command, sketches_command
+from sketchforge.report.summary.content import ModelFindings, Report
+from sketchforge.report.summary.curves import run_curves
+from sketchforge.report.summary.held_out import HELD_OUT, SEEN, Ground, ground_of
+from sketchforge.report.summary.inputs import Material, ShardFolder, find_folders, find_material
+from sketchforge.utils.device import choose_device, set_threads
+
+# Of a part of the work, by its unit: what is called with the number of units, and after each of them.
+Bar = AbstractContextManager[tuple[Callable[[int], None], Callable[[], None]]]
+# Weights that measures look for when nothing else is named, and what is missing without them.
+USUAL_WEIGHTS = (
+    ("inception", "--features", "inception=FILE", "FID, KID"),
+    ("alexnet", "--lpips", "alex=FILE", "LPIPS (alex)"),
+    ("vgg19", "--encoder", "FILE", "SR (vgg19)"),
+)
+
+
+def make_report(
+    options: EvalReportOptions,
+    bar: Callable[[str], Bar] = lambda unit: nullcontext((lambda total: None, lambda: None)),
+) -> Report:
+    """Measure all shard folders and all models. What is missing, unfinished or damaged becomes a gap.
+
+    Raises UsageError for a path or device that is named and is not there, and for unknown names of networks.
+    """
+    device = choose_device(options.device)
+    set_threads(options.threads)
+    material = find_material(options.shards, options.models)
+    gaps, commands = list(material.gaps), []
+    grounds: Sequence[ShardFolder] = material.shards
+    if options.held_out is not None:
+        grounds = find_folders([options.held_out], gaps, "--held-out")
+
+    sketches = []
+    for group in alike(material.shards):
+        asked = EvalSketchesOptions(
+            shards=tuple(folder.path for folder in group),
+            boundaries=options.boundaries,
+            references=options.drawings,
+            samples=options.sketches,
+            seed=options.seed,
+            workers=options.workers,
+        )
+        found = _sketches(asked, group, gaps, bar)
+        sketches += found
+        commands += [sketches_command(asked)] if found else []
+
+    models, warnings = [], []
+    for name, run in material.models.items():
+        ground = ground_of(run.record, grounds, options.held_out is not None)
+        if ground is None:
+            reason = "no finished shards of one size to measure it on; `sketchforge render` makes some"
+            gaps.append(Gap(name, "pictures", reason))
+            continue
+        asked_of_it = _images_options(options, run, ground)
+        try:
+            findings = _model(name, run, ground, asked_of_it, bar)
+        except UsageError:
+            raise
+        except SketchforgeError as error:
+            gaps.append(Gap(name, "pictures", str(error)))
+            continue
+        models.append(findings)
+        commands.append(images_command(asked_of_it))
+        gaps += [replace(gap, row=gap.row and name) for gap in findings.evaluation.gaps]
+        warnings += [replace(one, row=name) for one in findings.evaluation.warnings]
+        if ground.images != HELD_OUT:
+            warnings.append(Gap(name, "pictures", _caution(ground)))
+    if not models:
+        gaps += _missing_weights()
+
+    curves = _curves(material, gaps)
+    return Report(
+        options,
+        tuple(sketches),
+        tuple(models),
+        tuple(curves),
+        tuple(dict.fromkeys(gaps)),
+        tuple(dict.fromkeys(warnings)),
+        tuple(commands),
+        hardware(device),
+        library_versions(),
+    )
+
+
+def alike(folders: Sequence[ShardFolder]) -> list[list[ShardFolder]]:
+    """Folders of the same images together, to be measured on those that all of them have."""
+    groups: list[tuple[list[ShardFolder], set[str]]] = []
+    for folder in folders:
+        for members, common in groups:
+            if not common.isdisjoint(folder.keys):
+                members.append(folder)
+                common &= set(folder.keys)
+                break
+        else:
+            groups.append(([folder], set(folder.keys)))
+    return [members for members, _ in groups]
+
+
+def _sketches(
+    asked: EvalSketchesOptions, group: Sequence[ShardFolder], gaps: list[Gap], bar: Callable[[str], Bar]
+) -> list[Evaluation]:
+    names = {str(folder.path): folder.name for folder in group}
+    where = ", ".join(names.values())
+    try:
+        with bar("sketch") as (start, advance):
+            found = evaluate_sketches(asked, start, advance)
+    except UsageError as error:
+        # Annotations that fit none of these photos may fit another folder's.
+        if asked.boundaries is None or not asked.boundaries.is_dir():
+            raise
+        gaps.append(Gap(where, "content", str(error)))
+        return _sketches(replace(asked, boundaries=None), group, gaps, bar)
+    except SketchforgeError as error:
+        gaps.append(Gap(where, "sketches", str(error)))
+        return []
+    for gap in found.gaps:
+        reason = gap.reason.replace("--references", "--drawings")
+        gaps.append(Gap(gap.row or where, gap.block, reason))
+    return [found]
+
+
+def _images_options(options: EvalReportOptions, run: TrainedRun, ground: Ground) -> EvalImagesOptions:
+    names = (
+        "reference",
+        "samples",
+        "features",
+        "lpips",
+        "encoders",
+        "tom",
+        "cache",
+        "seed",
+        "device",
+        "threads",
+    )
+    given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    return EvalImagesOptions(model=run.folder, shards=str(ground.folder.path), **given)
+
+
+def _model(
+    name: str, run: TrainedRun, ground: Ground, asked: EvalImagesOptions, bar: Callable[[str], Bar]
+) -> ModelFindings:
+    with bar("picture") as (start, advance):
+        evaluation = evaluate_images(asked, start, advance)
+    samples = model_samples(asked, name)
+    return ModelFindings(name, run, ground, evaluation, samples.ranking, samples.grid)
+
+
+def _missing_weights() -> list[Gap]:
+    """What would be missing, were there a model to measure."""
+    gaps = []
+    for name, option, value, figure in USUAL_WEIGHTS:
+        try:
+            local_weights(name, None, option)
+        except SketchforgeError as error:
+            gaps.append(Gap("", figure, str(error).replace(f"{name}=FILE", value)))
+    return gaps
+
+
+def _curves(material: Material, gaps: list[Gap]) -> list[Any]:
+    runs = {name: (run.command, run.folder) for name, run in material.models.items()}
+    runs |= {name: ("tom-train", folder) for name, folder in material.tom_runs.items()}
+    curves = run_curves(runs)
+    drawn = {name for one in curves for name in one.lines}
+    gaps += [Gap(name, "curves", "its log.jsonl is missing or empty") for name in runs if name not in drawn]
+    return curves
+
+
+def _caution(ground: Ground) -> str:
+    there = f"measured on {ground.folder.name}, "
+    if ground.images == SEEN:
+        return (
+            there + "images it was trained on: figures are better than on others; name others as --held-out"
+        )
+    return (
+        there
+        + "not what it was trained on, but its images may be the same; --held-out says that they are not"
+    )

@@ -1,0 +1,76 @@
+"""What a report holds, before it is put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sketchforge.checkpoints.runs import TrainedRun
+from sketchforge.metrics.estimates import Figure, Gap
+from sketchforge.metrics.images.result import CHANCE, ImageEvaluation, ImageRow
+from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.options import EvalReportOptions
+from sketchforge.report.images.samples import Ranking
+from sketchforge.report.summary.curves import Curves
+from sketchforge.report.summary.held_out import Ground
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class ModelFindings:
+    """One trained model, measured."""
+
+    name: str
+    run: TrainedRun
+    ground: Ground
+    evaluation: ImageEvaluation
+    ranking: Ranking
+    grid: np.ndarray  # uint8 H×W×3, from `styles_grid`
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        return self.recorded("recipe")
+
+    def recorded(self, part: str) -> Mapping[str, Any]:
+        """A part of run.json; empty where there is none, as in runs of other versions."""
+        found = self.run.record.get(part)
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def steps(self) -> str:
+        done = self.run.record.get("steps_done")
+        return f"{done:,}" if isinstance(done, int) else "unknown"
+
+    def rows(self, chance: bool = False) -> list[ImageRow]:
+        """Of the model, or of what chance has."""
+        return [row for row in self.evaluation.rows if (row.name == CHANCE) == chance]
+
+    def figures(self, *names: str) -> dict[str, Figure]:
+        """The figures of these names (`image_evaluation.BETTER`) by their titles."""
+        return {
+            row.titles[name]: figure
+            for row in self.rows()
+            for name, figure in row.figures.items()
+            if name in names
+        }
+
+    @property
+    def matched(self) -> dict[str, Figure]:
+        """LPIPS, or where there is none the error that pictures were ranked by."""
+        return self.figures("lpips") or {self.ranking.title: self.ranking.figure}
+
+
+@dataclass(frozen=True)
+class Report:
+    options: EvalReportOptions
+    sketches: tuple[Evaluation, ...]  # of folders that draw the same images together
+    models: tuple[ModelFindings, ...]
+    curves: tuple[Curves, ...]
+    gaps: tuple[Gap, ...]
+    warnings: tuple[Gap, ...]
+    commands: tuple[str, ...]  # that measure the same by themselves
+    hardware: Mapping[str, str]
+    libraries: Mapping[str, str]

@@ -1,0 +1,115 @@
+"""A report as a web page: one file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sketchforge.metrics.estimates import merged
+from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.report.components import (
+    Section,
+    made_html,
+    note_html,
+    remarks_html,
+    sections_page,
+    table_html,
+    tables_html,
+)
+from sketchforge.report.html import text, write_page
+from sketchforge.report.images.samples import GRID_EXPLAINED, RANKED_EXPLAINED, grid_html, ranked_html
+from sketchforge.report.provenance import MEASURES
+from sketchforge.report.sketches.page import sketches_shown
+from sketchforge.report.sketches.pictures import picture_rows
+from sketchforge.report.summary.content import ModelFindings, Report
+from sketchforge.report.summary.curves import Curves
+from sketchforge.report.summary.tables import all_figures, paper_tables, runs_table, sketch_tables
+from sketchforge.report.summary.text import facts, folders_of, model_told, settings
+from sketchforge.report.svg import COLOURS
+
+TITLE = "sketchforge report"
+XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # of an SVG file; within a page nothing needs it
+
+
+def write_report_page(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all. Raises SketchforgeError on damaged shards or a full disk."""
+    write_page(path, report_page(report))
+
+
+def report_page(report: Report) -> Iterator[str]:
+    """The page in pieces; equal reports give equal bytes."""
+    sections = [
+        Section("pictures", "What the models make", _pictures(report.models)),
+        Section("tables", "Beside the paper", tables_html(paper_tables(report.models))),
+        Section("samples", "Best and worst", _samples(report.models)),
+        Section("curves", "Trainings", _trainings(report)),
+        Section("sketches", "Sketches", _sketches(report.sketches)),
+        Section("figures", "Every figure", _every_figure(report)),
+        Section("missing", "What is missing", remarks_html(report.gaps), len(merged(report.gaps))),
+        Section("made", "How this was made", _made(report)),
+    ]
+    return sections_page(TITLE, facts(report), sections)
+
+
+def _pictures(models: Sequence[ModelFindings]) -> Iterator[str]:
+    if not models:
+        return
+    yield f'<p class="faint">{GRID_EXPLAINED}</p>\n<div class="grids">\n'
+    for model in models:
+        yield from grid_html(model.name, model_told(model), model.grid)
+    yield "</div>\n"
+
+
+def _samples(models: Sequence[ModelFindings]) -> Iterator[str]:
+    if not models:
+        return
+    yield f'<p class="faint">{RANKED_EXPLAINED}</p>\n'
+    for model in models:
+        yield from ranked_html(model.name, model.ranking)
+
+
+def _trainings(report: Report) -> Iterator[str]:
+    table = runs_table(report.models)
+    if table:
+        yield from table_html(table)
+    if report.curves:
+        yield from _legend(report.curves[0].runs)
+        yield '<div class="curves">\n'
+        for curves in report.curves:
+            yield from _curve(curves)
+        yield f"</div>\n{note_html('A point is the mean of the steps since the one before.')}"
+
+
+def _legend(runs: Sequence[str]) -> Iterator[str]:
+    """Whose colour is whose, once for all curves: beside them there may be no room for it."""
+    yield '<ul class="legend">\n'
+    for number, name in enumerate(runs):
+        colour = COLOURS[number % len(COLOURS)]
+        line = f'<path d="M0 5h20" stroke="{colour}" stroke-width="5"/>'
+        yield f'<li><svg viewBox="0 0 20 10" aria-hidden="true">{line}</svg>{text(name)}</li>\n'
+    yield "</ul>\n"
+
+
+def _curve(curves: Curves) -> Iterator[str]:
+    yield f'<div class="wide" tabindex="0" role="region" aria-label="{text(curves.title)}">'
+    yield curves.svg().replace(XMLNS, "").rstrip()
+    yield "</div>\n"
+
+
+def _sketches(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    for number, evaluation in enumerate(evaluations):
+        yield f"<h3>{text(folders_of(evaluation))}</h3>\n"
+        yield from sketches_shown(picture_rows(evaluation))
+        yield from tables_html(sketch_tables(evaluation, explained=not number))
+
+
+def _every_figure(report: Report) -> Iterator[str]:
+    yield from tables_html(all_figures(report.models))
+    for whose, what, why in merged(report.warnings):
+        where = text(": ".join(filter(None, (whose, what))))
+        yield f'<p class="note-below"><b>{where}</b>: {text(why)}</p>\n'
+
+
+def _made(report: Report) -> Iterator[str]:
+    yield from made_html(settings(report), report.commands)
+    yield note_html(MEASURES)
