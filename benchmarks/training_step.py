@@ -35,7 +35,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from authors_networks import LARGEST_AE, NUM_CLASSES  # noqa: E402
+from authors_networks import AS_CODED, LARGEST_AE, NUM_CLASSES, PaperJudged  # noqa: E402
 from authors_steps import (  # noqa: E402
     CONTIGUOUS,
     VARIANTS,
@@ -43,7 +43,6 @@ from authors_steps import (  # noqa: E402
     AuthorsRefining,
     random_lpips,
 )
-from tom_recipe import AS_CODED, PaperJudged  # noqa: E402
 
 from sketchforge.checkpoints.encoder import calibrated_on_photos, load_encoder  # noqa: E402
 from sketchforge.models.autoencoder import AutoEncoder  # noqa: E402
@@ -51,12 +50,13 @@ from sketchforge.models.encoder import VGG16_BLOCKS, Encoder, freeze  # noqa: E4
 from sketchforge.models.layers import count_parameters  # noqa: E402
 from sketchforge.options import AeTrainOptions, GanTrainOptions, TomTrainOptions  # noqa: E402
 from sketchforge.utils.device import choose_device, set_threads  # noqa: E402
-from trainers import ae_recipe, gan_recipe  # noqa: E402
-from trainers.ae import AutoEncoding  # noqa: E402
-from trainers.gan import R1_EVERY, Refining  # noqa: E402
-from trainers.tom import Batch, Tom  # noqa: E402
-from trainers.tom_inputs import drawing_readers, photo_readers  # noqa: E402
-from trainers.tom_recipe import RECIPES  # noqa: E402
+from trainers.autoencoder import recipe as ae_recipe  # noqa: E402
+from trainers.autoencoder.step import AutoEncoding  # noqa: E402
+from trainers.gan import recipe as gan_recipe  # noqa: E402
+from trainers.gan.step import R1_EVERY, Refining  # noqa: E402
+from trainers.tom.inputs import drawing_readers, photo_readers  # noqa: E402
+from trainers.tom.recipe import RECIPES  # noqa: E402
+from trainers.tom.step import Batch, Tom  # noqa: E402
 
 # (side, batch) by kind of device. On a CPU a step of theirs on 16 pictures of 256² would take minutes.
 LAYOUTS = {

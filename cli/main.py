@@ -17,19 +17,19 @@ from sketchforge.errors import SketchforgeError
 # Every command: its name and where it is written. Modules are imported when a command is used or listed, so
 # none of them may import torch, cv2 or numpy at its head.
 COMMANDS = {
-    "tom-train": "cli.tom_train:tom_train_command",
-    "render": "cli.render:render_command",
-    "verify": "cli.verify:verify_command",
-    "inspect": "cli.inspect:inspect_command",
-    "gallery": "cli.gallery:gallery_command",
-    "eval": "cli.eval:eval_command",
-    "ae-train": "cli.ae_train:ae_train_command",
-    "gan-train": "cli.gan_train:gan_train_command",
-    "synthesize": "cli.synthesize:synthesize_command",
-    "mix": "cli.mix:mix_command",
-    "transfer": "cli.transfer:transfer_command",
-    "export": "cli.export:export_command",
-    "encoder-train": "cli.encoder_train:encoder_train_command",
+    "tom-train": "cli.train.tom:tom_train_command",
+    "render": "cli.shards.render:render_command",
+    "verify": "cli.shards.verify:verify_command",
+    "inspect": "cli.shards.inspect:inspect_command",
+    "gallery": "cli.shards.gallery:gallery_command",
+    "eval": "cli.eval.group:eval_command",
+    "ae-train": "cli.train.autoencoder:ae_train_command",
+    "gan-train": "cli.train.gan:gan_train_command",
+    "synthesize": "cli.synthesis.synthesize:synthesize_command",
+    "mix": "cli.synthesis.mix:mix_command",
+    "transfer": "cli.synthesis.transfer:transfer_command",
+    "export": "cli.synthesis.export:export_command",
+    "encoder-train": "cli.train.encoder:encoder_train_command",
     "weights": "cli.weights:weights_command",
 }
 

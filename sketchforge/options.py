@@ -238,7 +238,7 @@ class ImageTrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AeTrainOptions(ImageTrainOptions):
-    """`sketchforge ae-train`: train the auto-encoder on shards; recipes in trainers/ae_recipe.py."""
+    """`sketchforge ae-train`: train the auto-encoder on shards; recipes in trainers/autoencoder/recipe.py."""
 
     run: Path = Path("runs/ae")
     losses: tuple[tuple[str, float], ...] = ()  # (objective, weight) where it differs from the recipe
@@ -248,7 +248,7 @@ class AeTrainOptions(ImageTrainOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GanTrainOptions(ImageTrainOptions):
-    """`sketchforge gan-train`: refine a trained auto-encoder's pictures; recipes in trainers/gan_recipe.py."""
+    """`sketchforge gan-train`: refine a trained auto-encoder's pictures; recipes in trainers/gan/recipe.py."""
 
     run: Path = Path("runs/gan")
     ae: Path = Path("runs/ae")  # a run of ae-train, or its model file

@@ -18,13 +18,13 @@ from sketchforge.checkpoints.run_log import read_log
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import AeTrainOptions
 from sketchforge.shards.shard_set import open_shards, shards_digest
-from trainers import ae_recipe
-from trainers.ae import AutoEncoding
-from trainers.ae_recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
-from trainers.ae_session import train_ae
-from trainers.image_training import PERCEPTUAL_TAPS
+from trainers.autoencoder import recipe as ae_recipe
+from trainers.autoencoder.recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
+from trainers.autoencoder.run import train_ae
+from trainers.autoencoder.step import AutoEncoding
+from trainers.image_models.interface import PERCEPTUAL_TAPS
+from trainers.image_models.validation import Validation
 from trainers.loop import TrainProgress, run_steps
-from trainers.previews import Validation
 
 TINY = AeRecipe(
     size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from trainers import colouring
-from trainers.colouring import coloured, smoothed, stretched
+from trainers.tom import synthetic_photos as colouring
+from trainers.tom.synthetic_photos import coloured, smoothed, stretched
 
 SIZE = 96
 

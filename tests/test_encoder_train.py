@@ -27,9 +27,9 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, freeze
 from sketchforge.options import EncoderTrainOptions
-from trainers.encoder import HELD_OUT, preactivations, split, tap_errors, train_encoder
-from trainers.encoder_session import distil, short_names
-from trainers.whitening import Head, WhitenedConv
+from trainers.encoder.distill import HELD_OUT, preactivations, split, tap_errors, train_encoder
+from trainers.encoder.run import distil, short_names
+from trainers.encoder.whitening import Head, WhitenedConv
 
 WIDER = [[20, 20], [40, 40], [72, 72, 72, 72], [136]]
 
@@ -508,7 +508,7 @@ def test_ctrl_c_says_that_nothing_was_written(options, call, folder, monkeypatch
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainers.encoder_session.calibrated_on_photos", interrupt)
+    monkeypatch.setattr("trainers.encoder.run.calibrated_on_photos", interrupt)
     code, _, err = call("--images", folder, *words(options))
     assert code == 130 and "nothing was written" in err
     assert not options.out.exists()

@@ -17,10 +17,11 @@ from sketchforge.losses.adversarial import hinge_discriminator
 from sketchforge.metrics.images import feature_networks
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
-from trainers import gan_recipe, previews
-from trainers.gan import Refining
-from trainers.gan_recipe import RECIPES, GanRecipe, recipe_of
-from trainers.gan_session import train_gan
+from trainers.gan import recipe as gan_recipe
+from trainers.gan.recipe import RECIPES, GanRecipe, recipe_of
+from trainers.gan.run import train_gan
+from trainers.gan.step import Refining
+from trainers.image_models import validation as previews
 from trainers.loop import TrainProgress
 
 TINY = GanRecipe(size=64, steps=5, batch_size=4, width=0.02, rate=1e-3, average_decay=0.5)

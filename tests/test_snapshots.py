@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.snapshots import CONTENT_TOLERANCE, pairwise_difference, select, settled
+from trainers.tom.selection import CONTENT_TOLERANCE, pairwise_difference, select, settled
 
 
 def distances(points):

@@ -6,8 +6,8 @@ import torch
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.builtin.drawings import PENS, draw
 from sketchforge.models.encoder import Encoder
-from trainers.styles import neighbourhoods, style_vectors
-from trainers.tom import MANNER_TAPS
+from trainers.tom.step import MANNER_TAPS
+from trainers.tom.style_windows import neighbourhoods, style_vectors
 
 
 def test_groups_by_hand():

@@ -18,11 +18,12 @@ from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.synthesis.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
-from trainers import ae_session, gan_session
-from trainers.ae import AutoEncoding
-from trainers.ae_recipe import AeRecipe
-from trainers.gan import Refining
-from trainers.gan_recipe import GanRecipe
+from trainers.autoencoder import run as ae_session
+from trainers.autoencoder.recipe import AeRecipe
+from trainers.autoencoder.step import AutoEncoding
+from trainers.gan import run as gan_session
+from trainers.gan.recipe import GanRecipe
+from trainers.gan.step import Refining
 
 CPU = torch.device("cpu")
 STYLES = [scene(number, 70, 90) for number in range(4)]

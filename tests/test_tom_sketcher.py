@@ -22,7 +22,7 @@ from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
-from trainers.tom_session import train_tom
+from trainers.tom.run import train_tom
 
 CPU = torch.device("cpu")
 

@@ -21,11 +21,12 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.encode import encode_png
 from sketchforge.options import TomTrainOptions
-from trainers import loop, tom_session
+from trainers import loop
 from trainers.loop import TrainProgress
-from trainers.tom import Tom
-from trainers.tom_recipe import RECIPES
-from trainers.tom_session import train_tom
+from trainers.tom import run as tom_session
+from trainers.tom.recipe import RECIPES
+from trainers.tom.run import train_tom
+from trainers.tom.step import Tom
 
 RECIPE = RECIPES["lean"]
 WORDS = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
@@ -243,7 +244,7 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_pat
 import sys
 from pathlib import Path
 from sketchforge.options import TomTrainOptions
-from trainers import tom_session
+from trainers.tom.step import run as tom_session
 tom_session.SAVE_EVERY = 3
 tom_session.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
                                       device="cpu", drawings=Path(sys.argv[2])))

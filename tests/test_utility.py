@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from conftest import png, store
 
 from sketchforge.shards.shard_set import OpenShard, open_shards
-from trainers import ae_recipe
+from trainers.autoencoder import recipe as ae_recipe
 
-PATH = Path(__file__).resolve().parent.parent / "benchmarks/utility.py"
+PATH = Path(__file__).resolve().parent.parent / "benchmarks/studies/utility.py"
 
 
 @pytest.fixture(scope="module")

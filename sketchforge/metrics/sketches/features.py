@@ -5,7 +5,7 @@ are comparable among themselves only, and bear the encoder's name (`kernel_dista
 figure belong its floors: human drawings against human drawings.
 
 Two departures. Sketches are redrawn with one pen first, and features are scaled to one length: otherwise the
-cubed kernel follows little but how much ink a sketch has (benchmarks/realism_power.py).
+cubed kernel follows little but how much ink a sketch has (benchmarks/studies/realism_power.py).
 """
 
 from __future__ import annotations

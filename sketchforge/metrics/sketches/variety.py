@@ -29,7 +29,7 @@ MIN_SIDE = 16  # pixels; much less, and the encoder's reflected borders exceed i
 FAINT = 0.1
 FAINT_INK = 0.001
 
-# Measured by benchmarks/variety_width.py over 258 pairs of drawings of one photo by two people (Sketchy, 227
+# Measured by benchmarks/studies/variety_width.py over 258 pairs of drawings of one photo by two people (Sketchy, 227
 # px, black and white): the medians of their distances in each part, and, with these as units, in the whole.
 UNITS = {"relu1_1": 0.2231, "relu2_1": 0.3699, "relu3_1": 0.848, "ink": 0.2002}
 WIDTH = 1.0467  # quartiles 0.7866 and 1.6048

@@ -1,0 +1,50 @@
+"""Make a finished run of `tom-train` the one that sketchforge ships: float16, nothing but what drawing needs.
+
+python benchmarks/studies/ship_tom.py runs/tom sketchforge/checkpoints/builtin/tom
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from sketchforge.checkpoints.encoder import encoder_digest, read_encoder, write_encoder
+from sketchforge.checkpoints.runs import RUN_FILE
+from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tom import ENCODER_FILE, read_run, read_snapshot, snapshot_path, write_snapshot
+from sketchforge.utils.files import write_json
+
+
+def main(run: Path, out: Path) -> None:
+    record = read_run(run)
+    assert record and record.get("snapshots"), f"{run}: not finished"
+    shutil.rmtree(out, ignore_errors=True)
+    encoder = read_encoder(run / ENCODER_FILE)
+    write_encoder(
+        out / ENCODER_FILE,
+        encoder,
+        {"name": record["options"]["encoder"], "purpose": "TOM run"},
+        torch.float16,
+    )
+    # The built-in encoder is stored in float16, so its layers lose nothing.
+    assert encoder_digest(read_encoder(out / ENCODER_FILE)) == record["encoder"]
+    for number, snapshot in enumerate(record["snapshots"]):
+        generator, about = read_snapshot(snapshot_path(run, number))
+        generator.half()
+        path = snapshot_path(out, number)
+        write_snapshot(
+            path, generator, {name: value for name, value in about.items() if name not in GENERATOR_FACTS}
+        )
+        snapshot["digest"] = digest_of(read_snapshot(path)[0].state_dict())
+    write_json(out / RUN_FILE, record)
+    total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out}: {len(record['snapshots'])} snapshots, {total:,} bytes")
+
+
+GENERATOR_FACTS = ("generator", "taps", "tap_channels", "widths")  # written anew with the generator
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

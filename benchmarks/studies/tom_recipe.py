@@ -1,0 +1,295 @@
+"""The study behind TOM's recipe: one thing changed at a time, the same steps for all.
+
+    python benchmarks/studies/tom_recipe.py train --data DATA --work DIR [NAME ...]   # again to go on, beside it to share
+    python benchmarks/studies/tom_recipe.py table --work DIR
+
+DATA holds photos/bsds500/{train,val,boundaries_val}, sketches/style_set, sketches/pacs and photo_sketch_pairs.tsv.
+Photos R are bsds500/train. A variant is trained without style windows, so that one generator stands for it, and
+draws the photos of bsds500/val with an even number (counted from 0) for the scores of content, and 40 photos that
+people have drawn for those of realism; the photos with odd numbers are kept for the report on what was chosen.
+Annotations are looked at by the scores alone. Each variant leaves NAME.json and a picture NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
+
+from authors_networks import AS_CODED, PaperJudged  # noqa: E402
+
+from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
+from sketchforge.images.decode import read_image  # noqa: E402
+from sketchforge.images.line_art import bilevel  # noqa: E402
+from sketchforge.images.tensors import to_tensor  # noqa: E402
+from sketchforge.metrics.estimates import interval  # noqa: E402
+from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
+from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches  # noqa: E402
+from sketchforge.metrics.sketches.two_sample_test import two_sample_test  # noqa: E402
+from sketchforge.options import RenderOptions, TomTrainOptions  # noqa: E402
+from sketchforge.utils.files import write_json  # noqa: E402
+from trainers.tom.inputs import drawing_readers, photo_readers  # noqa: E402
+from trainers.tom.recipe import RECIPES  # noqa: E402
+from trainers.tom.step import Batch, Tom  # noqa: E402
+
+THRESHOLDS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # of darkness
+STEPS, SIZE = 250, 128
+RENDER = RenderOptions(Path("unused"))  # its thresholds
+NUM_CONTENT, NUM_REALISM = 20, 60  # photos
+PATCHES = 20  # of every sketch
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table: how it differs from the default recipe."""
+
+    what: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    procedure: type[Tom] = Tom
+    num_drawings: int | None = None
+
+
+class FallingRate(Tom):
+    """G's learning rate falls to nothing along a half cosine over the second half."""
+
+    at = 0
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        self.at += 1
+        part = max(0.0, 2 * self.at / STEPS - 1)
+        for group in self.networks.optimizer_g.param_groups:
+            group["lr"] = self.recipe.generator_rate * 0.5 * (1 + np.cos(np.pi * part))
+        return super().step(batch)
+
+
+class RawFeatures(Tom):
+    """G sees the encoder's features as they are, without instance normalisation."""
+
+    def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {tap: features[tap] for tap in self.networks.generator.taps}
+
+
+class LocalContrast(Tom):
+    """G sees features normalised in neighbourhoods of an eighth of the picture, not over all of it."""
+
+    def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {tap: locally_normalized(features[tap]) for tap in self.networks.generator.taps}
+
+
+def locally_normalized(x: Tensor, floor: float = 0.05) -> Tensor:
+    """(B,C,H,W): local mean 0, and deviation over all channels of 1, in windows of about an eighth of the side."""
+    side = max(min(x.shape[2:]) // 8, 2) * 2 + 1
+
+    def smooth(y: Tensor) -> Tensor:
+        padded = F.pad(y, [side // 2] * 4, mode="replicate")
+        return F.avg_pool2d(padded, side, stride=1)
+
+    centred = x - smooth(x)
+    return centred / (smooth(centred.square()).mean(1, keepdim=True) + floor).sqrt()
+
+
+class ContrastAugmented(Tom):
+    """Photos at random contrast (0.3 to 1) and brightness: outlines of low contrast are met more often."""
+
+    def batch(self, step: int, window: int | None) -> Batch:
+        made = super().batch(step, window)
+        draw = np.random.default_rng([self.options.seed, step])
+        gain = torch.from_numpy(draw.uniform(0.3, 1.0, (len(made.photos), 1, 1, 1)).astype(np.float32))
+        shift = torch.from_numpy(draw.uniform(-0.3, 0.3, (len(made.photos), 1, 1, 1)).astype(np.float32))
+        return replace(made, photos=(made.photos * gain + shift).clamp(-1, 1))
+
+
+# The recipe when the study was made, which every variant changes; the last variants lead to today's.
+STUDIED: dict[str, Any] = {"smoothing": 7, "pattern_contrast": 0.0}
+DEFAULT = replace(RECIPES["lean"], **STUDIED)
+THREE_TAPS = {"generator_taps": ("relu3_1", "relu2_1", "relu1_1"), "widths": (48, 32, 16)}
+
+VARIANTS: dict[str, Variant] = {
+    "default": Variant("the recipe of the study"),
+    "default seed 1": Variant("the same, another seed", options={"seed": 1}),
+    "default seed 2": Variant("the same, a third seed", options={"seed": 2}),
+    "no coloured": Variant("without drawings coloured in", {"coloured_weight": 0.0}),
+    "coloured x3": Variant("three times their weight", {"coloured_weight": 3 * DEFAULT.coloured_weight}),
+    "no smoothing": Variant("content of the photo with all its texture", {"smoothing": 0}),
+    "smoothing 5": Variant("content smoothed by 5 pixels in place of 7", {"smoothing": 5}),
+    "smoothing 9": Variant("content smoothed by 9 pixels in place of 7", {"smoothing": 9}),
+    "neither": Variant("neither coloured nor smoothed", {"coloured_weight": 0.0, "smoothing": 0}),
+    "no relu4_1": Variant("G fed relu3_1 to relu1_1", THREE_TAPS),
+    "narrow": Variant("G of half the width", {"widths": (12, 24, 16, 8)}),
+    "wide": Variant("G of one and a half times the width", {"widths": (48, 72, 48, 24)}),
+    "no adversarial": Variant("without the adversarial loss", {"adversarial_weight": 0.0}),
+    "log": Variant("log losses as printed in Eqs. 5-6", options={"adversarial": "log"}),
+    "authors' D": Variant("the authors' discriminator", procedure=PaperJudged),
+    "no gram": Variant("without the Gram term", {"gram_weight": 0.0}),
+    "content quarter": Variant("a quarter of the content weight", {"content_weight": DEFAULT.content_weight / 4}),
+    "content fourfold": Variant("four times the content weight", {"content_weight": 4 * DEFAULT.content_weight}),
+    "content relu4_1": Variant("content at relu3_1 and relu4_1", {"content_taps": ("relu3_1", "relu4_1")}),
+    "fine styles": Variant(
+        "D and Gram term on relu1_1 to relu3_1", {"style_taps": ("relu1_1", "relu2_1", "relu3_1")}
+    ),
+    "falling rate": Variant("learning rate falling to nothing", procedure=FallingRate),
+    "smoother": Variant("a longer average", {"average_decay": 0.97}),
+    "last": Variant("the last weights in place of their average", {"average_decay": 0.0}),
+    "raw features": Variant("G fed features without instance normalisation", procedure=RawFeatures),
+    "local contrast": Variant("G fed locally normalised features", procedure=LocalContrast),
+    "contrast": Variant("photos at random contrast", procedure=ContrastAugmented),
+    "192 px": Variant("crops of 192 px", options={"size": 192}),
+    "5 drawings": Variant("5 drawings", num_drawings=5),
+    "10 drawings": Variant("10 drawings", num_drawings=10),
+    "24 drawings": Variant("24 drawings", num_drawings=24),
+    "47 drawings": Variant("47 drawings", num_drawings=47),
+    "style set": Variant("47 drawings by many hands", options={"drawings": "sketches/style_set"}),
+    "smoothing 13": Variant("content smoothed by 13 pixels in place of 7", {"smoothing": 13}),
+    "patterns": Variant("patterns in the coloured drawings", {"pattern_contrast": 70.0}),
+    "both": Variant("both: the default recipe now", {"smoothing": 13, "pattern_contrast": 70.0}),
+    "both seed 1": Variant("both, another seed", {"smoothing": 13, "pattern_contrast": 70.0}, {"seed": 1}),
+    "as coded": Variant(
+        "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, PaperJudged
+    ),
+    "as coded, equal time": Variant(
+        "the same in the time the default takes", AS_CODED, {"generator": "paper"}, PaperJudged
+    ),
+}  # fmt: skip
+
+
+def train(name: str, data: Path, work: Path, steps: int) -> None:
+    """Train a variant, draw with it, score it."""
+    variant = VARIANTS[name]
+    given = {"size": SIZE, "steps": steps, "batch_size": 4} | variant.options
+    if "drawings" in given:
+        given["drawings"] = data / given["drawings"]
+    options = TomTrainOptions(threads=1, **given)
+    torch.set_num_threads(1)
+    recipe = replace(RECIPES[options.generator], **STUDIED | variant.recipe)
+    photos, _ = photo_readers(data / "photos/bsds500/train")
+    drawings, _ = drawing_readers(options.drawings)
+    if variant.num_drawings:  # spread over all subjects and pens
+        spread = np.linspace(0, len(drawings) - 1, variant.num_drawings).round().astype(int)
+        drawings = [drawings[index] for index in spread]
+    tom = variant.procedure(options, recipe, load_encoder("builtin"), photos, drawings)
+    seconds, allowed = 0.0, None
+    if name.endswith("equal time"):
+        allowed = json.loads((work / "default.json").read_text())["seconds"]
+    for step in range(steps):
+        start = time.process_time()
+        tom.step(tom.batch(step, None))
+        seconds += time.process_time() - start
+        if allowed and seconds >= allowed:
+            steps = step + 1
+            break
+    scores = content_scores(tom, data, work / f"{name}.png") | realism_score(tom, data)
+    write_json(work / f"{name}.json", {"name": name, "steps": steps, "seconds": round(seconds, 1)} | scores)
+
+
+@torch.no_grad()
+def drawn(tom: Tom, image: np.ndarray) -> np.ndarray:
+    """uint8 H×W×3 -> uint8 H×W, 255 = paper."""
+    generator = tom.networks.average.eval()
+    sketch = generator(tom._prepared(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
+    picture = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
+    picture[: sketch.shape[0], : sketch.shape[1]] = ((sketch + 1) * 127.5).clamp(0, 255).round().numpy()
+    return picture
+
+
+def content_scores(tom: Tom, data: Path, picture: Path) -> dict[str, Any]:
+    """F of the sketches of the even photos of bsds500/val, with its interval over photos; leaves a picture of some."""
+    photos = sorted((data / "photos/bsds500/val").iterdir())[::2][:NUM_CONTENT]
+    counts, tiles = [], []
+    for number, path in enumerate(photos):
+        image = read_image(path.read_bytes())
+        sketch = drawn(tom, image)
+        boundaries = read_boundaries(data / "photos/bsds500/boundaries_val" / f"{path.stem}.mat")
+        counts.append(boundary_counts(sketch, boundaries, THRESHOLDS))
+        if number < 6:
+            tiles.append(cv2.resize(np.hstack([image, np.repeat(sketch[..., None], 3, 2)]), (640, 240)))
+    rows = [np.hstack(tiles[at : at + 2]) for at in range(0, 6, 2)]
+    cv2.imwrite(str(picture), np.vstack(rows)[..., ::-1])
+    score = summarise(counts)
+    low, high = interval(counts, lambda some: summarise(some).f_ods, 0, "tom recipe", count=300)
+    return {
+        "f_ods": score.f_ods, "low": low, "high": high, "precision": score.precision, "recall": score.recall,
+        "threshold": score.threshold,
+    }  # fmt: skip
+
+
+def realism_score(tom: Tom, data: Path) -> dict[str, float]:
+    """AUC of the two-sample test against people's drawings of the same photos."""
+    found: dict[str, list[str]] = {}
+    with open(data / "photo_sketch_pairs.tsv", encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            found.setdefault(row["photo"], []).append(row["sketch"])
+    names = sorted(found)
+    names = [names[at * len(names) // NUM_REALISM] for at in range(NUM_REALISM)]
+    described: dict[str, list[np.ndarray]] = {"ours": [], "people": []}
+    groups: dict[str, list[str]] = {"ours": [], "people": []}
+    for name in names:
+        image = read_image((data / name).read_bytes())
+        sketch = bilevel(drawn(tom, image), *RENDER.thresholds)
+        people = cv2.cvtColor(read_image((data / found[name][0]).read_bytes()), cv2.COLOR_RGB2GRAY)
+        for side, picture in (("ours", sketch), ("people", people)):
+            patches = describe_patches(stroke_patches(picture, PATCHES, 0, side, name))
+            described[side].append(patches)
+            groups[side] += [name] * len(patches)
+    ours, people = (np.concatenate(described[side]) for side in ("ours", "people"))
+    tests = [two_sample_test(ours, groups["ours"], people, groups["people"], seed) for seed in range(3)]
+    return {"auc": float(np.mean([test.auc for test in tests]))}
+
+
+def table(work: Path) -> None:
+    print(
+        "| variant | F (ODS) [95 %] | precision | recall | AUC | steps | CPU s |\n|---|---|---|---|---|---|---|"
+    )
+    for name, variant in VARIANTS.items():
+        path = work / f"{name}.json"
+        if path.is_file():
+            r = json.loads(path.read_text())
+            print(
+                f"| {variant.what} | {r['f_ods']:.3f} [{r['low']:.3f} {r['high']:.3f}] | {r['precision']:.3f} | "
+                f"{r['recall']:.3f} | {r['auc']:.3f} | {r['steps']} | {r['seconds']:.0f} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train", help="train, draw and score; variants that are done are left out")
+    training.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    training.add_argument("--data", type=Path, required=True)
+    training.add_argument("--work", type=Path, required=True)
+    training.add_argument("--steps", type=int, default=STEPS)
+    commands.add_parser("table").add_argument("--work", type=Path, required=True)
+    asked = parser.parse_args()
+    if asked.command == "table":
+        table(asked.work)
+        return
+    asked.work.mkdir(parents=True, exist_ok=True)
+    for name in asked.names or VARIANTS:
+        claim = asked.work / f"{name}.claimed"  # so that several of these commands can share the work
+        if (asked.work / f"{name}.json").is_file() or claim.exists():
+            continue
+        claim.touch()
+        try:
+            train(name, asked.data, asked.work, asked.steps)
+        finally:
+            claim.unlink()
+        print(name, (asked.work / f"{name}.json").read_text(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""`sketchforge eval compare`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.eval.image_tables import comparison_tables
+from cli.eval.options import check_figures_files, computing_options, features_option, figures_files
+from cli.options import defaults_of, on_interrupt, sample_bar
+from sketchforge.options import EvalCompareOptions
+
+DEFAULTS = defaults_of(EvalCompareOptions)
+
+
+@click.command("compare", epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan --html a.html")
+@click.argument("reference", metavar="REFERENCE")
+@click.argument("sets", nargs=-1, required=True, metavar="SET...")
+@click.option(
+    "--shards", metavar="DIR", help="Sketches for models among the sets.  [default: the reference, if shards]"
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Pictures of each set and of the reference, spread evenly; 0: all.",
+)
+@features_option(DEFAULTS["features"])
+@computing_options(DEFAULTS)
+@figures_files()
+def compare_command(**values: Any) -> None:
+    """Tell how far sets of pictures are from a REFERENCE: FID, KID and the like in other features.
+
+    REFERENCE and each SET are a folder, tars or shards; a SET may be a model's run, too, which draws out
+    --shards in mismatched styles.
+    """
+    from sketchforge.metrics.images.compare import compare_images
+    from sketchforge.metrics.images.result import image_json
+
+    options = EvalCompareOptions(**values)
+    check_figures_files(options)
+    with (
+        on_interrupt(lambda: "features of the reference are kept; run the same command again"),
+        sample_bar("picture") as (start, advance),
+    ):
+        found = compare_images(options, start, advance)
+    for line in comparison_tables(found):
+        click.echo(line)
+    if options.json:
+        from sketchforge.utils.files import write_json
+
+        write_json(options.json, image_json(found))
+        click.echo(options.json)
+    if options.html:
+        from sketchforge.report.images.comparison_page import write_comparison_page
+
+        write_comparison_page(options.html, found, options)
+        click.echo(options.html)

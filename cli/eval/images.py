@@ -1,0 +1,84 @@
+"""`sketchforge eval images`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.eval.image_tables import model_table
+from cli.eval.options import (
+    check_figures_files,
+    computing_options,
+    encoders_option,
+    features_option,
+    figures_files,
+    lpips_option,
+    tom_option,
+)
+from cli.options import PATH, defaults_of, on_interrupt, sample_bar
+from sketchforge.options import EvalImagesOptions
+
+DEFAULTS = defaults_of(EvalImagesOptions)
+
+
+@click.command(
+    "images", epilog="Example: sketchforge eval images --model runs/ae --shards held-out/ --html images.html"
+)
+@click.option(
+    "--model",
+    type=PATH,
+    required=True,
+    metavar="RUN",
+    help="A run of ae-train or gan-train, or a model's file.",
+)
+@click.option(
+    "--shards", required=True, metavar="DIR", help="Sketches and style images that the model has not seen."
+)
+@click.option(
+    "--reference",
+    metavar="SRC",
+    help="Images that the pictures should look like: a folder, tars or shards.  [default: the shards' own]",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Pictures to make of mismatched pairs, and images of the reference to look at.",
+)
+@features_option(DEFAULTS["features"])
+@lpips_option(DEFAULTS["lpips"], "The first ranks pictures of the page.")
+@encoders_option(DEFAULTS["encoders"])
+@tom_option()
+@computing_options(DEFAULTS)
+@figures_files()
+def images_command(**values: Any) -> None:
+    """Tell how good a model's pictures are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
+
+    Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
+    downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
+    """
+    from sketchforge.metrics.images.evaluate import evaluate_images
+    from sketchforge.metrics.images.result import image_json
+
+    options = EvalImagesOptions(**values)
+    check_figures_files(options)
+    with (
+        on_interrupt(lambda: "features of the reference are kept; run the same command again"),
+        sample_bar("picture") as (start, advance),
+    ):
+        found = evaluate_images(options, start, advance)
+    for line in model_table(found):
+        click.echo(line)
+    if options.json:
+        from sketchforge.utils.files import write_json
+
+        write_json(options.json, image_json(found))
+        click.echo(options.json)
+    if options.html:
+        from sketchforge.report.images.model_page import write_model_page
+
+        write_model_page(options.html, found, options)
+        click.echo(options.html)

@@ -1,0 +1,130 @@
+"""`sketchforge eval report`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.eval.options import computing_options, encoders_option, features_option, lpips_option, tom_option
+from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, overwrite_option, sample_bar
+from sketchforge.options import EvalReportOptions
+
+DEFAULTS = defaults_of(EvalReportOptions)
+OUT = Path("eval")
+
+
+@click.command("report", epilog="Example: sketchforge eval report --html report.html")
+@click.option(
+    "--shards",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Sketches to measure; repeatable.  [default: out/ and out-*/]",
+)
+@click.option(
+    "--model",
+    "models",
+    type=PATH,
+    multiple=True,
+    metavar="RUN",
+    help="A run of ae-train or gan-train; repeatable.  [default: all in runs/]",
+)
+@click.option(
+    "--held-out",
+    type=FOLDER,
+    metavar="DIR",
+    help="Shards of images that no model has seen, to measure models on.  [default: of --shards those that a "
+    "model was not trained on, else those that it was]",
+)
+@click.option("--reference", metavar="SRC", help="Images that pictures should look like, as for eval images.")
+@click.option(
+    "--boundaries",
+    type=FOLDER,
+    metavar="DIR",
+    help="People's boundaries of the photos, as for eval sketches.",
+)
+@click.option(
+    "--drawings",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Human drawings to compare sketches with: the --references of eval sketches. Repeatable.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Pictures that each model makes of mismatched pairs, and images of the reference.",
+)
+@click.option(
+    "--sketches",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["sketches"],
+    show_default=True,
+    metavar="N",
+    help="Images of each folder whose sketches are measured; 0: every one.",
+)
+@features_option(DEFAULTS["features"])
+@lpips_option(DEFAULTS["lpips"], "The first ranks pictures.")
+@encoders_option(DEFAULTS["encoders"])
+@tom_option()
+@computing_options(DEFAULTS)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["workers"],
+    show_default=True,
+    metavar="N",
+    help="Processes that measure sketches; 0: as many as pay.",
+)
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
+)
+@click.option(
+    "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of pictures beside it."
+)
+@click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
+@overwrite_option("Replace files that are not sketchforge's.")
+def report_command(**values: Any) -> None:
+    """Measure all that has been made and show it in one file, beside the paper's figures.
+
+    Nothing has to be trained: what is missing is named. Weights are never downloaded. docs/report.md tells
+    what the report holds.
+    """
+    from sketchforge.report.summary.collect import make_report
+    from sketchforge.report.summary.write import check_outputs, write_report
+
+    options = EvalReportOptions(**values)
+    if not (options.html or options.markdown or options.json):
+        written = {"html": "html", "markdown": "md", "json": "json"}
+        options = replace(options, **{name: OUT / f"report.{end}" for name, end in written.items()})
+    check_outputs(options)
+    with on_interrupt(lambda: "nothing was written; run the same command again"):
+        report = make_report(options, sample_bar)
+        paths = write_report(report)
+    for line in _summary(report):
+        click.echo(line)
+    for path in paths:
+        click.echo(path)
+
+
+def _summary(report: Any) -> Iterator[str]:
+    """The most important lines: what each model comes to, and what is missing."""
+    from sketchforge.metrics.estimates import merged
+    from sketchforge.report.summary.text import facts, folders_of
+
+    yield ", ".join(facts(report))
+    for evaluation in report.sketches:
+        yield f"sketches: {folders_of(evaluation)}"
+    for model in report.models:
+        figures = model.figures("frechet", "sr", "skt_rec_relative") | model.matched
+        told = ", ".join(f"{title} {figure.value:.3g}" for title, figure in figures.items())
+        yield f"{model.name} ({model.ground.described}): {told}"
+    for whose, what, why in merged(report.gaps):
+        yield ": ".join(filter(None, ("missing", whose, what, why)))

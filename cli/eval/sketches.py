@@ -1,0 +1,87 @@
+"""`sketchforge eval sketches`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.eval.options import check_figures_files, figures_files
+from cli.eval.sketch_tables import tables
+from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar, seed_option
+from sketchforge.options import EvalSketchesOptions
+
+DEFAULTS = defaults_of(EvalSketchesOptions)
+
+
+@click.command(
+    "sketches",
+    epilog="Example: sketchforge eval sketches --shards out/ --shards out-canny/ --boundaries annotations/ "
+    "--references drawings/ --html sketches.html",
+)
+@click.option(
+    "--shards",
+    type=FOLDER,
+    multiple=True,
+    required=True,
+    metavar="DIR",
+    help="Sketches to measure; repeatable.",
+)
+@click.option(
+    "--boundaries",
+    type=FOLDER,
+    metavar="DIR",
+    help="Content: people's boundaries of the photos, as BSDS500 has them, KEY.mat.",
+)
+@click.option(
+    "--references",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Realism: human drawings to compare with; repeatable, all others are compared with the first.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["samples"],
+    show_default=True,
+    metavar="N",
+    help="Images to look at in each folder, spread evenly, the same in all; 0: every one.",
+)
+@seed_option(DEFAULTS["seed"])
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["workers"],
+    show_default=True,
+    metavar="N",
+    help="Processes that measure; 0: as many as pay, one per core at most.",
+)
+@figures_files()
+def sketches_command(**values: Any) -> None:
+    """Tell how good sketches are: content, realism, variety and strokes, beside people's.
+
+    Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
+    """
+    from sketchforge.metrics.sketches.evaluate import evaluate_sketches
+    from sketchforge.metrics.sketches.result import as_json
+
+    options = EvalSketchesOptions(**values)
+    check_figures_files(options)
+    with (
+        on_interrupt(lambda: "nothing was written; run the same command again"),
+        sample_bar("sketch") as (start, advance),
+    ):
+        found = evaluate_sketches(options, start, advance)
+    for line in tables(found):
+        click.echo(line)
+    if options.json:
+        from sketchforge.utils.files import write_json
+
+        write_json(options.json, as_json(found))
+        click.echo(options.json)
+    if options.html:
+        from sketchforge.report.sketches.page import write_sketch_page
+
+        write_sketch_page(options.html, found)
+        click.echo(options.html)

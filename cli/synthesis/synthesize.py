@@ -1,0 +1,43 @@
+"""`sketchforge synthesize`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.multi_value import ManyCommand
+from cli.synthesis.options import make_and_tell, making_options, pictures_option
+from sketchforge.options import SynthesizeOptions
+
+
+def sketch_options(command: Any) -> Any:
+    """--sketch and --raw."""
+    command = click.option(
+        "--raw",
+        is_flag=True,
+        help="Take sketches as they are, in grey: do not make them black on white first.",
+    )(command)
+    return pictures_option(
+        "--sketch",
+        "Drawings: files, folders, patterns or tars, any number. Scans, photos of paper and chalk on a "
+        "blackboard will do. [default: some that are built in]",
+    )(command)
+
+
+@click.command(
+    "synthesize",
+    cls=ManyCommand,
+    epilog="Example: sketchforge synthesize --sketch drawing.jpg --style paintings/ --out pictures/",
+)
+@sketch_options
+@making_options("Pictures whose manner to take on, as --sketch; their centred squares count. "
+                "[default: some built-in photos]")  # fmt: skip
+@click.option("--pairs", is_flag=True, help="Each sketch with the style of its name, not with every style.")
+def synthesize_command(**values: Any) -> None:
+    """Draw sketches out in the manner of pictures, with a trained model.
+
+    Every sketch with every style, unless --pairs. Sketches may have any size and aspect; pictures have the
+    sketch's aspect, and the model's size. The same command again makes what is missing.
+    """
+    make_and_tell(SynthesizeOptions(**values))

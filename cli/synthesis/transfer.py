@@ -1,0 +1,42 @@
+"""`sketchforge transfer`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.multi_value import ManyCommand
+from cli.options import FOLDER
+from cli.synthesis.options import make_and_tell, making_options, pictures_option
+from sketchforge.options import TransferOptions
+
+
+@click.command(
+    "transfer",
+    cls=ManyCommand,
+    epilog="Example: sketchforge transfer --content holidays/ --style monet.jpg --out transferred/",
+)
+@pictures_option(
+    "--content", "Images to be sketched: files, folders, patterns or tars. [default: some built-in photos]"
+)
+@making_options("Pictures whose manner to take on, as --content. [default: some built-in photos]")
+@click.option(
+    "--tom",
+    type=FOLDER,
+    metavar="RUN",
+    help="Run of `tom-train` that draws the sketches, or `builtin`. [default: the model's own snapshot, else "
+    "runs/tom where there is one, else builtin]",
+)
+@click.option(
+    "--checkpoint",
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Which snapshot of that run, from 0. [default: 0]",
+)
+def transfer_command(**values: Any) -> None:
+    """Style transfer: draw images as sketches with TOM, and the sketches out in the manner of others.
+
+    The sketches are kept beside the results.
+    """
+    make_and_tell(TransferOptions(**values))

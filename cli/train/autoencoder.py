@@ -1,0 +1,76 @@
+"""`sketchforge ae-train`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.options import defaults_of, on_interrupt
+from cli.train.options import data_options, introduction, kept, machine_options, told
+from cli.train.progress import TrainingBar
+from sketchforge.options import AeTrainOptions
+
+DEFAULTS = defaults_of(AeTrainOptions)
+
+
+def _weight(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """NAME=WEIGHT, any number of them; what names there are is the trainer's to say."""
+    found = {}
+    for text in given:
+        name, _, weight = text.partition("=")
+        try:
+            found[name.strip().replace("-", "_")] = float(weight)
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: expected NAME=WEIGHT, as in style-class=0.5") from None
+    return tuple(sorted(found.items()))
+
+
+@click.command("ae-train", epilog="Example: sketchforge ae-train --shards out/ --size 256 --steps 20000")
+@data_options(DEFAULTS)
+@click.option(
+    "--loss",
+    "losses",
+    multiple=True,
+    callback=_weight,
+    metavar="NAME=WEIGHT",
+    help="Weight of an objective, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
+    "style-class, content-triplet, content-class.",
+)
+@click.option(
+    "--dmi",
+    type=click.Choice(["none", "sketch", "feature"]),
+    help="How the sketch enters the decoder (Table 3). [default: the recipe's]",
+)
+@click.option(
+    "--style",
+    type=click.Choice(["none", "adain", "add", "multiply"]),
+    help="How the style enters it (Table 4). [default: the recipe's]",
+)
+@machine_options(DEFAULTS)
+def ae_train_command(dry_run: bool, **values: Any) -> None:
+    """Train the auto-encoder: a sketch and a style picture make a picture, learned from shards alone.
+
+    The same command again continues a run that was interrupted. The run folder ends with the model, a log and a
+    picture of sketches drawn out in the styles of several images.
+    """
+    from trainers.autoencoder.run import plan_ae, train_ae
+
+    options = AeTrainOptions(**values)
+    if dry_run:
+        for line in _introduction(plan_ae(options)):
+            click.echo(line)
+        return
+    bar = TrainingBar(_introduction)
+    with on_interrupt(lambda: kept(options, bar.began)):
+        train_ae(options, bar)
+    told(options, bar.began)
+
+
+def _introduction(plan: Any) -> list[str]:
+    from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.layers import count_parameters
+
+    recipe = plan.recipe
+    model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
+    return introduction(plan, count_parameters(model))

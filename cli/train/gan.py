@@ -1,0 +1,69 @@
+"""`sketchforge gan-train`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.options import PATH, defaults_of, on_interrupt
+from cli.train.options import data_options, introduction, kept, machine_options, told
+from cli.train.progress import TrainingBar
+from sketchforge.options import GanTrainOptions
+
+DEFAULTS = defaults_of(GanTrainOptions)
+
+
+@click.command("gan-train", epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256")
+@data_options(DEFAULTS)
+@click.option(
+    "--ae",
+    type=PATH,
+    default=DEFAULTS["ae"],
+    show_default=True,
+    metavar="DIR|FILE",
+    help="The trained auto-encoder: a run of `ae-train`, or its model file.",
+)
+@click.option(
+    "--augment",
+    metavar="POLICY",
+    help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "
+    "[default: the recipe's]",
+)
+@click.option(
+    "--r1", type=click.FloatRange(min=0), metavar="WEIGHT", help="R1 penalty, γ. [default: 2e-4·size²/batch]"
+)
+@click.option(
+    "--noise/--no-noise", default=DEFAULTS["noise"], show_default=True, help="Give the refiner noise."
+)
+@machine_options(DEFAULTS)
+def gan_train_command(dry_run: bool, **values: Any) -> None:
+    """Train the GAN that refines the pictures of a trained auto-encoder.
+
+    The same command again continues a run that was interrupted. The run folder ends with the model, auto-encoder
+    included, a log and a picture of sketches drawn out in the styles of several images.
+    """
+    from trainers.gan.run import plan_gan, train_gan
+
+    options = GanTrainOptions(**values)
+    if dry_run:
+        for line in _introduction(plan_gan(options).images):
+            click.echo(line)
+        return
+    bar = TrainingBar(_introduction)
+    with on_interrupt(lambda: kept(options, bar.began)):
+        train_gan(options, bar)
+    told(options, bar.began)
+
+
+def _introduction(plan: Any) -> list[str]:
+    from sketchforge.models.gan import Discriminator, Refiner
+    from sketchforge.models.layers import count_parameters
+
+    recipe = plan.recipe
+    style_dim = 128  # changes the count by little
+    networks = (
+        Refiner(recipe.size, recipe.width, style_dim, recipe.noise),
+        Discriminator(recipe.size, recipe.width),
+    )
+    return introduction(plan, sum(map(count_parameters, networks)))

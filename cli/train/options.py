@@ -1,0 +1,106 @@
+"""Options that the trainings of image models share, and what they say of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cli.options import FOLDER, device_option, seed_option, threads_option
+
+LOCATION = "DIR|URL"
+
+
+def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
+    """Where the shards and the run are, and how much is trained."""
+    return _stacked(
+        click.option("--shards", default=defaults["shards"], show_default=True, metavar=LOCATION,
+                     help="Shards made by `render`: a folder, its URL, or a text with {} for the file name, as in "
+                          "'pipe:aws s3 cp s3://bucket/out/{} -'."),
+        click.option("--validation", metavar=LOCATION,
+                     help="Shards of other images, for previews and the reconstruction curve. "
+                          "[default: the same images]"),
+        click.option("--run", type=FOLDER, default=defaults["run"], show_default=True, metavar="DIR",
+                     help="Where all goes."),
+        click.option("--recipe", type=click.Choice(["demo", "paper"]), default=defaults["recipe"], show_default=True,
+                     help="demo: 64 pixels, minutes on two cores; paper: as published, days on a GPU."),
+        click.option("--size", type=int, metavar="PIXELS", help="64, 128, 256, 512 or 1024. [default: the recipe's]"),
+        click.option("--steps", type=click.IntRange(min=1), metavar="N",
+                     help="Training steps; a run that is done goes on when asked for more. [default: the recipe's]"),
+        click.option("--batch-size", type=click.IntRange(min=2), metavar="N",
+                     help="Images per step. [default: the recipe's]"),
+        click.option("--accumulate", type=click.IntRange(min=1), default=defaults["accumulate"], show_default=True,
+                     metavar="N", help="Go through a step's batch in so many parts, to save memory."),
+    )  # fmt: skip
+
+
+def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
+    """How and where it is computed."""
+    return _stacked(
+        click.option("--encoder", default=defaults["encoder"], show_default=True, metavar="builtin|vgg16|vgg19|PATH",
+                     help="The frozen eye of the perceptual objective."),
+        click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default=defaults["precision"],
+                     show_default=True, help="auto: bfloat16 on CUDA, else float32."),
+        click.option("--compile", is_flag=True, help="torch.compile: slow to begin, faster after."),
+        click.option("--workers", type=click.IntRange(min=0), metavar="N",
+                     help="Processes that prepare data. [default: 1 on a CPU, up to 8 for a GPU]"),
+        click.option("--eval-every", type=click.IntRange(min=1), metavar="N",
+                     help="Every N steps, measure the Fréchet distance of mismatched pictures, too (in the built-in "
+                          "encoder's features), and keep the best model so far as best.safetensors."),
+        click.option("--best-by", type=click.Choice(["reconstruction", "perceptual", "frechet"]),
+                     default=defaults["best_by"], show_default=True, help="The figure that says which is best."),
+        click.option("--cache", type=FOLDER, metavar="DIR",
+                     help="Keep shards of a URL here. [default: for this run only]"),
+        click.option("--skip-bad-shards", is_flag=True, help="Pass over what cannot be read, and count it."),
+        seed_option(defaults["seed"]),
+        threads_option(defaults["threads"]),
+        device_option(defaults["device"]),
+        click.option("--overwrite", is_flag=True, help="Discard what the run folder holds and begin anew."),
+        click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
+    )  # fmt: skip
+
+
+def introduction(plan: Any, parameters: int) -> list[str]:
+    """What a training will do, of a plan (trainers/image_models/train.py)."""
+    options, recipe = plan.options, plan.recipe
+    device = plan.record["options"]["device"]
+    threads = f" with {plan.record['options']['threads']} threads" if device == "cpu" else ""
+    held_out = f", {plan.validation.num_samples} held out" if plan.validation else ""
+    lines = [
+        f"{plan.shards.num_samples} images with {len(plan.shards.styles)} sketches each ({options.shards}){held_out}; "
+        f"{parameters / 1e6:.1f} million parameters, {recipe.steps} steps of {recipe.batch_size} at {recipe.size} px on "
+        f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}"
+    ]
+    if plan.shards.size < recipe.size:
+        lines.append(f"the shards have {plan.shards.size} px and are enlarged to {recipe.size}")
+    return lines
+
+
+def kept(options: Any, began: bool) -> str:
+    """For a run that was interrupted: what is kept, and how to go on."""
+    if not began:
+        return "no step was trained yet"
+    again = " without --overwrite" if options.overwrite else ""
+    return f"{options.run} keeps every step that was done; run the same command again{again} to continue"
+
+
+def told(options: Any, began: bool) -> None:
+    """Say where a run that is finished has left what it made; one rank speaks for all."""
+    from trainers.distributed import leads
+    from trainers.image_models.train import GRID_FILE, MODEL_FILE
+
+    if not leads():
+        return
+    if not began:
+        click.echo(f"{options.run}: finished already; more --steps go on")
+    click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
+
+
+def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,143 @@
+"""`sketchforge tom-train`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.options import (
+    FOLDER,
+    defaults_of,
+    device_option,
+    images_option,
+    on_interrupt,
+    seed_option,
+    threads_option,
+)
+from cli.train.progress import TrainingBar
+from sketchforge.options import TomTrainOptions
+
+DEFAULTS = defaults_of(TomTrainOptions)
+
+
+@click.command(
+    "tom-train", epilog="Example: sketchforge tom-train --images photos/ --drawings drawings/ --run runs/mine"
+)
+@images_option("Photos: a folder, tars or a list, as for `render`. [default: the built-in photos]")
+@click.option(
+    "--drawings",
+    type=FOLDER,
+    metavar="DIR",
+    help="Folder of line drawings, dark on light; twenty will do. [default: the built-in drawings]",
+)
+@click.option(
+    "--run", type=FOLDER, default=DEFAULTS["run"], show_default=True, metavar="DIR", help="Where all goes."
+)
+@click.option(
+    "--encoder",
+    default=DEFAULTS["encoder"],
+    show_default=True,
+    metavar="builtin|vgg16|vgg19|random|PATH",
+    help="The frozen eye: ours, torchvision's, an untrained one, or a weights file.",
+)
+@click.option(
+    "--generator",
+    type=click.Choice(["lean", "paper"]),
+    default=DEFAULTS["generator"],
+    show_default=True,
+    help="lean: small, fed several layers; paper: the authors', fed one (a hundred times the work).",
+)
+@click.option(
+    "--adversarial",
+    type=click.Choice(["hinge", "log"]),
+    default=DEFAULTS["adversarial"],
+    show_default=True,
+    help="hinge: as the authors trained; log: as the paper prints (Eqs. 5-6).",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=32, max=1024),
+    default=DEFAULTS["size"],
+    show_default=True,
+    metavar="PIXELS",
+    help="Side of the square training crops, a multiple of 8.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["steps"],
+    show_default=True,
+    metavar="N",
+    help="Training steps.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["batch_size"],
+    show_default=True,
+    metavar="N",
+    help="Photos and drawings per step.",
+)
+@click.option(
+    "--snapshots",
+    type=click.IntRange(min=1, max=100),
+    default=DEFAULTS["snapshots"],
+    show_default=True,
+    metavar="N",
+    help="How many generators to keep, each a style.",
+)
+@seed_option(DEFAULTS["seed"])
+@threads_option(DEFAULTS["threads"])
+@device_option(DEFAULTS["device"])
+@click.option("--overwrite", is_flag=True, help="Discard what the run folder holds and begin anew.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+def tom_train_command(dry_run: bool, **values: Any) -> None:
+    """Train TOM: learn to draw photos in the manner of a few drawings, and keep N generators, each a style.
+
+    The same command again continues a run that was interrupted. The run folder ends with the snapshots, the reasons
+    for choosing them (selection.json), a log and a contact sheet; `sketchforge render` draws with it.
+    """
+    from trainers.tom.run import plan_tom, train_tom
+
+    options = TomTrainOptions(**values)
+    if dry_run:
+        click.echo(_describe(plan_tom(options)))
+        return
+    progress = TrainingBar(_introduction)
+    with on_interrupt(lambda: _kept(options, progress.began)):
+        sheet = train_tom(options, progress)
+    if not progress.began:
+        click.echo(f"{options.run}: finished already")
+    click.echo(f"{options.snapshots} snapshots in {options.run}, contact sheet: {sheet}")
+
+
+def _describe(plan: Any) -> str:
+    options = plan.options
+    photos, drawings = plan.record["photos"], plan.record["drawings"]
+    device = plan.record["options"]["device"]
+    threads = f" with {plan.record['options']['threads']} threads" if device == "cpu" else ""
+    return (
+        f"{photos['count']} photos ({options.images or 'built-in'}), {drawings['count']} drawings "
+        f"({options.drawings or 'built-in'}); encoder {options.encoder}, {options.steps} steps of {options.batch_size} "
+        f"crops at {options.size} px on {device}{threads} -> {options.snapshots} snapshots in {options.run}"
+    )
+
+
+def _introduction(plan: Any) -> list[str]:
+    options = plan.options
+    missing = [name for name in ("images", "drawings") if getattr(options, name) is None]
+    builtin = [f"no --{' and no --'.join(missing)} given: using the built-in ones"] if missing else []
+    return [_describe(plan), *builtin]
+
+
+def _kept(options: TomTrainOptions, began: bool) -> str:
+    """For a run that was interrupted: what is kept, and how to go on."""
+    if not began:
+        return "no step was trained yet"
+    again = "run the same command again"
+    if options.overwrite:
+        again += " without --overwrite"
+    from trainers.tom.run import SAVE_EVERY
+
+    return f"{options.run} keeps all up to the last saved step, {SAVE_EVERY} steps back at most; {again} to continue"

@@ -1,0 +1,90 @@
+"""What training the auto-encoder consists of, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sketchforge.errors import UsageError
+from sketchforge.options import AeTrainOptions
+from trainers.image_models.plan import check_batches
+
+# The terms of Eq. 12, by the names of the recipe's fields; a weight of 0 switches one off.
+OBJECTIVES = (
+    "reconstruction",
+    "perceptual",
+    "style_triplet",
+    "style_class",
+    "content_triplet",
+    "content_class",
+)
+
+
+@dataclass(frozen=True)
+class AeRecipe:
+    """Sizes, weights and rates of one way to train the auto-encoder."""
+
+    size: int
+    steps: int
+    batch_size: int
+    width: float  # of the networks; 1 has the published channels
+    style_dim: int  # of f_style, and so of the classes' head, which f_content is shown to as well (Eq. 9)
+    dmi: str = "feature"
+    style: str = "multiply"
+    # Weights of Eq. 12; none is published. The authors' code has 1 for all of them, but adds LPIPS up over a batch of
+    # 32 where the others are means. Ours are means throughout, and making pictures has a hundred times the others'
+    # weight: with less, telling 500 classes apart leaves little to pictures (docs/results.md).
+    reconstruction: float = 10.0
+    perceptual: float = 10.0  # the authors' code: LPIPS with VGG; ours: the built-in encoder's features
+    style_triplet: float = 0.1  # Eq. 7
+    style_class: float = 0.1  # Eq. 8
+    content_triplet: float = 0.1  # Eq. 10
+    content_class: float = 0.1  # Eq. 9
+    margin: float = 0.5  # of Eqs. 7 and 10, in cosines; not published
+    num_classes: int = 500  # k of Eqs. 8-9: images of which each is a class (paper: 500 to 2,000)
+    passes: int = 100  # over the images of a subset before the next one, as in the authors' code
+    rate: float = 2e-4
+    later_rate: float = 1e-4  # of style encoder and decoder once the first subset is done (authors' code)
+    betas: tuple[float, float] = (0.5, 0.999)
+    average_decay: float = 0.999  # of the moving average of the weights, which is what is kept
+
+    def record(self) -> dict[str, Any]:
+        """As JSON gives it back: lists in place of tuples."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+
+RECIPES = {
+    # For the built-in samples or a first look at one's own, in minutes on two cores.
+    "demo": AeRecipe(
+        size=64,
+        steps=400,
+        batch_size=8,
+        width=0.25,
+        style_dim=128,
+        rate=1e-3,
+        later_rate=1e-3,
+        average_decay=0.98,
+    ),
+    # As published: 1024 pixels, batches of 16, 100,000 steps, on one large GPU or several.
+    "paper": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),
+}
+
+
+def recipe_of(options: AeTrainOptions) -> AeRecipe:
+    """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
+    recipe = RECIPES[options.recipe]
+    given = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, weight in options.losses:
+        if name not in OBJECTIVES:
+            raise UsageError(f"--loss {name}: no such objective; there are {', '.join(OBJECTIVES)}")
+        if not 0 <= weight < float("inf"):
+            raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
+        changes[name] = weight
+    recipe = replace(recipe, **changes)
+    check_batches(options, recipe)
+    if not recipe.reconstruction and not recipe.perceptual:
+        raise UsageError("--loss: reconstruction and perceptual are both 0; one of them must make pictures")
+    return recipe

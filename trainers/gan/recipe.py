@@ -1,0 +1,64 @@
+"""What training the GAN consists of, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sketchforge.errors import UsageError
+from sketchforge.losses.adversarial import r1_weight
+from sketchforge.losses.diff_augment import POLICIES
+from sketchforge.options import GanTrainOptions
+from trainers.image_models.plan import check_batches
+
+
+@dataclass(frozen=True)
+class GanRecipe:
+    """Sizes, weights and rates of one way to train the GAN."""
+
+    size: int
+    steps: int
+    batch_size: int
+    width: float  # of both networks; 1 has the published channels
+    reconstruction: float = 10.0  # λ of Eq. 14, on the squared error
+    perceptual: float = 0.0  # in its place or beside it; the authors' code has λ on LPIPS
+    augment: str = ""  # policy of DiffAugment
+    r1: float = 0.0  # weight of the R1 penalty, γ; `recipe_of` sets it by size and batch
+    noise: bool = True
+    rate: float = 2e-4
+    discriminator_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    average_decay: float = (
+        0.999  # of the moving average of G2's weights and buffers, at most; see `Refining.step`
+    )
+
+    def record(self) -> dict[str, Any]:
+        """As JSON gives it back: lists in place of tuples."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+
+RECIPES = {
+    # In so few steps D has to learn faster than G2 changes.
+    "demo": GanRecipe(
+        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, rate=5e-4, discriminator_rate=2e-3,
+    ),
+    # As published: 1024 pixels, batches of 12.
+    "paper": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),
+}  # fmt: skip
+
+
+def recipe_of(options: GanTrainOptions) -> GanRecipe:
+    """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
+    names = ("size", "steps", "batch_size", "augment", "r1")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    recipe = replace(RECIPES[options.recipe], **given)
+    if options.r1 is None:
+        recipe = replace(recipe, r1=r1_weight(recipe.size, recipe.batch_size))
+    if not options.noise:
+        recipe = replace(recipe, noise=False)
+    if unknown := [name for name in recipe.augment.split(",") if recipe.augment and name not in POLICIES]:
+        raise UsageError(f"--augment {unknown[0]}: no such change; there are {', '.join(POLICIES)}")
+    check_batches(options, recipe)
+    return recipe

@@ -1,0 +1,174 @@
+"""Where an image model stands: figures on fixed images, and a picture of sketches × styles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchforge.checkpoints.run_log import read_log
+from sketchforge.data.augment import training_pair
+from sketchforge.data.order import SampleOrder
+from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.tensors import to_uint8
+from sketchforge.losses.autoencoder import perceptual, reconstruction
+from sketchforge.metrics.frechet import fitted, frechet_distance
+from sketchforge.metrics.images.feature_networks import open_features
+from sketchforge.metrics.images.features import features_of
+from sketchforge.metrics.images.generate import mismatched_pairs
+from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
+
+if TYPE_CHECKING:
+    from trainers.image_models.interface import Procedure
+
+
+NUM_IMAGES = 64  # measured on
+NUM_SHOWN = 6  # of them in the picture
+NUM_MISMATCHED = 128  # pictures for the Fréchet distance
+BATCH = 16
+
+
+def read_pairs(
+    shards: ShardSet, size: int, count: int | None = None, skip_bad: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`count` images spread evenly over a set (None: all), unaugmented, each with one sketch; styles take turns.
+
+    Returns images (V,3,size,size) and sketches (V,1,size,size), float32 in [-1, 1]. SketchforgeError where one of
+    them is damaged, or with `skip_bad` only where all of them are.
+    """
+    order = SampleOrder(shards.shard_sizes, 0)
+    total = shards.num_samples
+    chosen = np.unique(np.linspace(0, total - 1, min(count or total, total)).round().astype(int))
+    opened: dict[int, OpenShard] = {}
+    images, sketches = [], []
+    try:
+        for number, index in enumerate(chosen):
+            shard, place = order.place_of(int(index))
+            try:
+                if shard not in opened:
+                    opened[shard] = OpenShard(shards, shard)
+                stored = opened[shard].read(place, [number % len(shards.styles)])
+            except DamagedError:
+                if not skip_bad or (number == len(chosen) - 1 and not images):
+                    raise
+                continue
+            pair = training_pair(stored.image, stored.sketches, size, 0, number, None)
+            images.append(pair["image"])
+            sketches.append(pair["sketch"])
+    finally:
+        for one in opened.values():
+            one.close()
+    return torch.stack(images), torch.stack(sketches)
+
+
+class Validation:
+    """Figures and a picture of pairs that stay the same all through a training.
+
+    shards: of images held out, or of the training set, which `held_out` says; size: of the pictures, in pixels.
+    skip_bad: as for `read_pairs`.
+    """
+
+    def __init__(self, shards: ShardSet, size: int, held_out: bool, skip_bad: bool = False) -> None:
+        self.prefix = "held_out" if held_out else "seen"
+        # (V,3,S,S) and (V,1,S,S) in [-1, 1]
+        self.images, self.sketches = read_pairs(shards, size, NUM_IMAGES, skip_bad)
+
+    @torch.no_grad()
+    def figures(self, procedure: Procedure, taps: Sequence[str]) -> dict[str, float]:
+        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual at its `taps`."""
+        sums: dict[str, float] = {}
+        for at in range(0, len(self.images), BATCH):
+            images = self.images[at : at + BATCH]
+            made = procedure.synthesize(self.sketches[at : at + BATCH], images)
+            images = images.to(made.device)
+            errors = {"reconstruction": reconstruction(made, images)}
+            if procedure.encoder is not None:
+                errors["perceptual"] = perceptual(procedure.encoder, made, images, taps)
+            for name, error in errors.items():
+                key = f"{self.prefix}_{name}"
+                sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
+        return sums
+
+    @torch.no_grad()
+    def frechet(self, procedure: Procedure) -> dict[str, float]:
+        """The Fréchet distance between the images and pictures of their sketches in the styles of others.
+
+        In the built-in encoder's features; of so few images it ranks the steps of one training, no more.
+        """
+        network = open_features("builtin", None, torch.device("cpu"))
+        images = len(self.images)
+        pairs = mismatched_pairs(images, min(NUM_MISMATCHED, images * (images - 1)), 1, seed=0)
+        made = []
+        for at in range(0, len(pairs), BATCH):
+            part = pairs[at : at + BATCH]
+            sketches = torch.stack([self.sketches[pair.content] for pair in part])
+            styles = torch.stack([self.images[pair.style] for pair in part])
+            made += list(to_uint8(procedure.synthesize(sketches, styles)))
+        real = fitted(features_of(list(to_uint8(self.images)), network))
+        return {f"{self.prefix}_frechet": frechet_distance(fitted(features_of(made, network)), real)}
+
+    @torch.no_grad()
+    def grid(self, procedure: Procedure) -> np.ndarray:
+        """uint8 H×W×3: style images above, sketches at the left, of the same images, so that the diagonal is matched."""
+        images, sketches = self.images[:: self._stride], self.sketches[:: self._stride]
+        images, sketches = images[:NUM_SHOWN], sketches[:NUM_SHOWN]
+        styles = [np.ascontiguousarray(picture) for picture in to_uint8(images)]
+        rows: list[list[np.ndarray | None]] = [[None, *styles]]
+        for sketch in sketches:
+            made = procedure.synthesize(sketch.expand(len(images), -1, -1, -1), images)
+            rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(made)])
+        return contact_sheet(
+            rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
+        )
+
+    @property
+    def _stride(self) -> int:
+        return max(1, len(self.images) // NUM_SHOWN)
+
+    def summary(self, figures: Mapping[str, float]) -> str:
+        """The figures in a line."""
+        what = "images held out" if self.prefix == "held_out" else "training images"
+        shown = ", ".join(
+            f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items()
+        )
+        return f"on {len(self.images)} {what}: {shown}"
+
+
+# The model of the step at which a figure was lowest.
+
+BEST_FILE = "best.safetensors"
+
+
+@dataclass
+class BestModel:
+    """Keeps BEST_FILE in a run folder.
+
+    figure: its name in the log, where what a run has found so far is read from, so that a run that was interrupted
+    goes on comparing. write: writes the model as it stands to a path, with what is to be said of it.
+    """
+
+    run: Path
+    figure: str
+    write: Callable[[Path, Mapping[str, float]], None]
+    lowest: tuple[float, int] | None = field(init=False)  # value, step
+
+    def __post_init__(self) -> None:
+        found = [record for record in read_log(self.run / "log.jsonl") if self.figure in record]
+        self.lowest = min(((record[self.figure], record["step"]) for record in found), default=None)
+
+    def offer(self, step: int, figures: Mapping[str, float]) -> None:
+        """Keep the model of this step where its figure is lower than any before."""
+        value = figures[self.figure]
+        if self.lowest is None or value < self.lowest[0]:
+            self.write(self.run / BEST_FILE, {"step": step, **figures})
+            self.lowest = (value, step)
+
+    def record(self) -> dict[str, float | str | int]:
+        """For run.json."""
+        assert self.lowest is not None
+        return {"file": BEST_FILE, "step": self.lowest[1], self.figure: self.lowest[0]}
