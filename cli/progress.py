@@ -1,0 +1,56 @@
+"""Progress as a bar with rate and time left; a line now and then where no terminal is looking."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sketchforge.utils.progress import Progress
+
+QUICK = 2.0  # seconds: what takes less needs no bar
+
+
+class Bar(Progress):
+    """delay: seconds before the bar appears, so that quick commands stay free of it."""
+
+    def __init__(self, delay: float = QUICK) -> None:
+        self._delay = delay
+        self._bar: Any = None
+        self.unit, self.total, self.done = "", 0, 0
+
+    def begin(self, unit: str, total: int, done: int = 0) -> None:
+        from tqdm import tqdm
+
+        self.unit, self.total, self.done = unit, total, done
+        interval = 0.2 if sys.stderr.isatty() else 30
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=unit,
+            delay=self._delay,
+            smoothing=0.05,
+            mininterval=interval,
+            maxinterval=2 * interval,
+        )
+
+    def advance(self, **figures: float | str) -> None:
+        self.done += 1
+        if figures:
+            shown = (
+                value if isinstance(value, str) else f"{name} {value:.3g}" for name, value in figures.items()
+            )
+            self._bar.set_postfix_str(", ".join(shown), refresh=False)
+        self._bar.update()
+
+    def note(self, text: str) -> None:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=sys.stdout):
+            click.echo(text)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
