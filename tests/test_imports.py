@@ -31,6 +31,95 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
+# The folders of the library, from the ground up (docs/architecture.md): each may import those before it, no others.
+LAYERS = (
+    *(
+        "errors",
+        "options",
+        "utils",
+        "images",
+        "models",
+        "losses",
+        "checkpoints",
+        "sketchers",
+        "shards",
+        "render",
+    ),
+    *("data", "synthesis", "metrics", "report"),
+)
+
+
+def modules_imported(path: Path) -> set[str]:
+    """Modules of our own packages that a file imports, anywhere in it, by their full names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in FORBIDDEN:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT / f"{inner.replace('.', '/')}.py").exists()
+                is_package = (ROOT / inner.replace(".", "/") / "__init__.py").exists()
+                found.add(inner if is_module or is_package else node.module)
+    return found
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_every_folder_of_the_library_has_its_layer():
+    names = {
+        path.relative_to(ROOT / "sketchforge").parts[0] for path in MODULES if "sketchforge" in path.parts
+    }
+    assert names - {"__init__.py"} == {*LAYERS[2:], "errors.py", "options.py"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_inside_the_library_go_downward(layer: str):
+    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+    for path in MODULES:
+        if module_name(path).split(".")[:2] == ["sketchforge", layer]:
+            upward = {
+                name
+                for name in modules_imported(path)
+                if name.split(".")[1:2] and name.split(".")[1] in above
+            }
+            assert not upward, (path, upward)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {module_name(path): modules_imported(path) for path in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above[above.index(name) :], name))
+        if name in graph and name not in done:
+            for inner in sorted(graph[name]):
+                visit(inner, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_no_public_name_has_two_meanings():
+    seen: dict[str, str] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if (
+                isinstance(node, ast.FunctionDef | ast.ClassDef)
+                and not node.name.startswith("_")
+                and node.name != "main"
+            ):
+                other = seen.setdefault(node.name, str(path))
+                assert other == str(path), f"{node.name}: {other}, {path}"
+
+
+def test_files_are_short():
+    for path in MODULES:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 350 or "builtin" in path.parts, f"{path}: {lines} lines"
+
+
 def called(tree: ast.AST) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 

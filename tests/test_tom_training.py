@@ -244,7 +244,7 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_pat
 import sys
 from pathlib import Path
 from sketchforge.options import TomTrainOptions
-from trainers.tom.step import run as tom_session
+from trainers.tom import run as tom_session
 tom_session.SAVE_EVERY = 3
 tom_session.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
                                       device="cpu", drawings=Path(sys.argv[2])))

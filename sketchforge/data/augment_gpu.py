@@ -1,8 +1,8 @@
 """Training pairs made of stored samples by the device that trains, a batch at a time.
 
-On a CPU a sample's pair costs three times as much as reading and decoding it (`pictures.py`); a GPU has it for next
+On a CPU a sample's pair costs three times as much as reading and decoding it (`augment.py`); a GPU has it for next
 to nothing, and the processes that read have that much less to do. Both make the same pictures of the same numbers
-(`draws.py`), but for rounding: levels differ by one at most.
+(`augment_params.py`), but for rounding: levels differ by one at most.
 
 Shape letters: B batch, C channels, S side of the square training picture, H, W of the stored one.
 """

@@ -1,6 +1,6 @@
 """What is left to chance in a training pair (section 4.1), as numbers.
 
-The same numbers serve whoever changes the pictures: `pictures.py` one sample at a time on a CPU, `on_device.py`
+The same numbers serve whoever changes the pictures: `augment.py` one sample at a time on a CPU, `augment_gpu.py`
 whole batches on the device that trains. They are a pure function of (seed, key), whatever batch a sample is in.
 """
 

@@ -4,7 +4,7 @@
     DIR/A+B.png             mix: the style pictures cut and stitched
     DIR/IMAGE.sketch.png    transfer: what TOM drew
     DIR/grid.png            all of it, or the beginning, with names
-    DIR/made.json           what each was made of (`made.py`)
+    DIR/made.json           what each was made of (`record.py`)
 
 The same call again makes what is missing.
 """

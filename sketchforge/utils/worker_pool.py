@@ -1,4 +1,4 @@
-"""Worker processes: who does the work of `pictures.py`, and what happens when one of them dies or hangs."""
+"""Worker processes: who does the work of `render/prepare.py`, and what happens when one of them dies or hangs."""
 
 from __future__ import annotations
 

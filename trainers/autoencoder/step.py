@@ -95,7 +95,7 @@ class AutoEncoding:
         return torch.optim.Adam(parameters, self.recipe.rate, self.recipe.betas, fused=True)
 
     def step(self, number: int, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """One update from the parts of a batch (see `sketchforge.pairs`), gone through one after another.
+        """One update from the parts of a batch (see `sketchforge.data`), gone through one after another.
 
         Returns the unweighted losses. Raises FloatingPointError before the optimisers step when one is not finite.
         """
