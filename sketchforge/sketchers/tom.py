@@ -178,6 +178,12 @@ class TomSketcher:
         return sketches.add_(1).div_(2).clamp_(0, 1)
 
 
+def open_all_snapshots(record: Path) -> TomSketcher:
+    """Every snapshot of the run whose run.json is `record`, on the CPU. Raises what `TomSketcher.from_run` does."""
+    snapshots = (read_run(record.parent) or {}).get("snapshots") or [None]
+    return TomSketcher.from_run(record.parent, len(snapshots), torch.device("cpu"))
+
+
 def _others(run: Path) -> str:
     """The runs around a path that is none, for whoever named the wrong folder."""
     near = [*run.glob("*/run.json"), *run.parent.glob("*/run.json"), *run.parent.glob("run.json")]
