@@ -13,6 +13,7 @@ import click
 
 from cli.config import read_config
 from sketchforge.errors import SketchforgeError
+from sketchforge.utils.versions import installed_version
 
 # Every command: its name and where it is written. Modules are imported when a command is used or listed, so
 # none of them may import torch, cv2 or numpy at its head.
@@ -54,18 +55,9 @@ class LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
 
-def _version() -> str:
-    from importlib import metadata  # reads mail headers, and takes as long to import as click does
-
-    try:
-        return metadata.version("sketchforge")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"sketchforge {_version()}")
+        click.echo(f"sketchforge {installed_version('sketchforge', missing='unknown (not installed)')}")
         ctx.exit()
 
 

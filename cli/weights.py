@@ -19,9 +19,9 @@ NAME = click.Choice(list(KNOWN))
     epilog="Example: sketchforge weights list",
     help=f"""The weights files that sketchforge knows: {", ".join(KNOWN)}.
 
-    Only `builtin` comes with the package. hed, pidinet and teed are looked for in $SKETCHFORGE_WEIGHTS, else
-    in sketchforge/weights in the cache folder ($XDG_CACHE_HOME or ~/.cache); vgg16 and vgg19 where
-    torchvision keeps them.
+    `builtin` and `tom` come with the package. hed, pidinet and teed are looked for in $SKETCHFORGE_WEIGHTS,
+    else in sketchforge/weights in the cache folder ($XDG_CACHE_HOME or ~/.cache); the others where torchvision
+    keeps its own.
     """,
 )
 def weights_command() -> None:
@@ -30,7 +30,7 @@ def weights_command() -> None:
 
 @weights_command.command("list", epilog="Example: sketchforge weights list")
 def list_command() -> None:
-    """Say of each file what uses it, where it belongs, whether it is there, its sha256 and its licence."""
+    """Say of each file what it is, what uses it, where it belongs, whether it is there, its sha256 and its licence."""
     for file in KNOWN.values():
         click.echo("\n".join(_about(file)))
 
@@ -48,7 +48,7 @@ def check_command(names: tuple[str, ...]) -> None:
         try:
             path = file.found()
             if path is not None:
-                check_weights(file, path)
+                file.check(path)
                 click.echo(f"{file.name}: sound, {path}")
                 continue
             click.echo(f"{file.name}: absent, looked for {file.looked_for()}")
@@ -73,7 +73,7 @@ def path_command(name: str) -> None:
 
 
 def _about(file: WeightFile) -> list[str]:
-    lines = [file.name, _row("used by", file.used_by)]
+    lines = [file.name, _row("what", file.what), _row("used by", file.used_by)]
     try:
         path = file.found()
     except SketchforgeError as error:
@@ -86,57 +86,9 @@ def _about(file: WeightFile) -> list[str]:
 
 
 def _there(path: Path) -> list[str]:
-    from sketchforge.utils.files import sha256_of
-
     size = f"{path.stat().st_size / 1e6:,.2f} MB"
     return [_row("there", f"{path} ({size})"), _row("sha256", sha256_of(path))]
 
 
 def _row(what: str, text: str) -> str:
     return f"  {what:12}{text}"
-
-
-# Whether a weights file can really be used: it is loaded as the command that wants it would load it.
-
-
-def check_weights(file: WeightFile, path: Path) -> None:
-    """Load `path` as `file` says. Raises SketchforgeError, one line, where it is not sound."""
-    if file.sha256_start:
-        digest = sha256_of(path)
-        if not digest.startswith(file.sha256_start):
-            raise SketchforgeError(
-                f"{path}: its sha256 begins with {digest[:8]}, expected {file.sha256_start} as in its name; "
-                "remove it and copy it anew"
-            )
-    if file.name == "builtin":
-        from sketchforge.checkpoints.encoder import read_encoder
-
-        read_encoder(path)
-    elif file.name == "tom":
-        import torch
-
-        from sketchforge.checkpoints.tom import read_run
-        from sketchforge.sketchers.tom import TomSketcher
-
-        record = read_run(path.parent)
-        TomSketcher.from_run(path.parent, len((record or {}).get("snapshots") or [None]), torch.device("cpu"))
-    elif file.name in ("vgg16", "vgg19"):
-        from sketchforge.checkpoints.encoder import load_teacher
-
-        load_teacher(str(path))
-    elif file.name in ("inception", "squeezenet"):
-        import torch
-
-        from sketchforge.metrics.images.feature_networks import open_features
-
-        open_features(file.name, path, torch.device("cpu"))
-    elif file.name == "alexnet":
-        import torch
-
-        from sketchforge.metrics.images.lpips import open_lpips
-
-        open_lpips("alex", path, torch.device("cpu"))
-    else:
-        from sketchforge.checkpoints.edge_networks import load_edge_network
-
-        load_edge_network(file.name, path)

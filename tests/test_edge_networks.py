@@ -314,7 +314,7 @@ from sketchforge.options import RenderOptions
 from sketchforge.sketchers.factory import open_sketcher
 open_sketcher(RenderOptions(Path("out"), method="canny"))
 import sketchforge.checkpoints.catalog
-assert not {"torch", "safetensors"} & set(sys.modules)
+assert not {"torch", "safetensors", "sketchforge.checkpoints.tom", "sketchforge.metrics"} & set(sys.modules)
 """
     done = run_python("import cv2, numpy\n" + code)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from sketchforge.checkpoints.encoder import (
     read_encoder,
     write_encoder,
 )
-from sketchforge.checkpoints.tensor_files import read_header
+from sketchforge.checkpoints.tensor_files import load_tensors
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, freeze
@@ -339,7 +339,7 @@ def test_the_file_says_where_it_comes_from_and_nothing_of_this_machine(options, 
     (folder / "page.jpg").write_bytes(b"<html>")
     progress = Recorder()
     summary = distil(options, progress)
-    about = read_header(options.out, ENCODER_FORMAT, ENCODER_VERSION)
+    _, about = load_tensors(options.out, ENCODER_FORMAT, ENCODER_VERSION)
     assert about["teacher"]["name"] == "teacher.safetensors" and len(about["teacher"]["sha256"]) == 64
     assert about["images"] == [{"folder": "photos", "found": 7, "unreadable": 2}]
     settings = {"steps": 18, "batch_size": 4, "size": 16, "seed": 0, "device": "cpu", "threads": 1}
@@ -471,7 +471,7 @@ def test_the_command_prints_what_it_did(options, call, folder, threads):
         "12 images in 2 folders, 3 built-in drawings, teacher teacher.safetensors, 18 steps on cpu"
     )
     assert lines[1] == "2 of 12 images left out: 2 not an image"
-    errors = read_header(options.out, ENCODER_FORMAT, ENCODER_VERSION)["errors"]
+    errors = load_tensors(options.out, ENCODER_FORMAT, ENCODER_VERSION)[1]["errors"]
     assert lines[3:12] == [f"{tap:8} {error:.2e}" for tap, error in errors.items()]
     assert lines[12].startswith(f"{options.out}: 0.4")
     assert "18/18" in err and "loss" in err and "layer all" in err

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sketchforge.models.features import channel_mean_std
-from sketchforge.models.layers import Down, ResidualBlock, Up, count_parameters, doubled_and_convolved
+from sketchforge.models.layers import Down, ResidualBlock, Up, count_parameters
 from sketchforge.models.modulation import (
     STYLES,
     AdaptiveNormalization,
@@ -136,13 +136,6 @@ def test_each_image_gets_its_own_style(way):
     for i in range(3):
         torch.testing.assert_close(made(x[i : i + 1], style[i : i + 1]), together[i : i + 1])
     assert (made(x, style.roll(1, 0)) - together).abs().amax((1, 2, 3)).min() > 0.01
-
-
-@pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 4, 3, 5), (2, 4, 8, 8)])
-def test_doubled_and_convolved_is_what_it_says(shape):
-    x, weight = maps(*shape).double(), maps(6, 4, 3, 3, seed=1).double()
-    expected = F.conv2d(x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), weight, padding=1)
-    torch.testing.assert_close(doubled_and_convolved(x, weight), expected)
 
 
 def test_blocks_change_sides_as_they_say():

@@ -6,7 +6,7 @@ import torch
 from conftest import scene
 from torchvision.models import alexnet, squeezenet1_1
 
-from sketchforge.checkpoints import catalog as local_weights
+from sketchforge.checkpoints import catalog
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
@@ -78,10 +78,10 @@ def test_other_weights_than_the_heads_were_fitted_to_are_named(path, squeeze, mo
 
 def test_a_published_file_is_known_by_its_digest(tmp_path, monkeypatch):
     (tmp_path / "w.pth").write_bytes(b"anything")
-    assert not local_weights.is_published("squeezenet", tmp_path / "w.pth")
-    monkeypatch.setattr(local_weights, "sha256_of", lambda path: "b8a52dc0" + 56 * "0")
-    assert local_weights.is_published("squeezenet", tmp_path / "w.pth")
-    assert not local_weights.is_published("alexnet", tmp_path / "w.pth")
+    assert not catalog.is_published("squeezenet", tmp_path / "w.pth")
+    monkeypatch.setattr(catalog, "sha256_of", lambda path: "b8a52dc0" + 56 * "0")
+    assert catalog.is_published("squeezenet", tmp_path / "w.pth")
+    assert not catalog.is_published("alexnet", tmp_path / "w.pth")
 
 
 def test_what_cannot_be_loaded_is_told(path, tmp_path, monkeypatch):

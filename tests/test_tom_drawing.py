@@ -5,18 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sketchforge.models import tom_inference as tom_drawing
+from sketchforge.models import tom_inference
 from sketchforge.models.tom import LeanGenerator, PaperGenerator
 from sketchforge.models.tom_inference import (
-    LeanDrawing,
-    PaperDrawing,
-    UpsampledConvolution,
-    bordered,
+    LeanInference,
+    PaperInference,
+    for_inference,
     one_channel_convolution,
-    phase_weight,
-    ready_to_draw,
-    repeat_border,
-    without_border,
 )
 
 CHANNELS = {"relu3_1": 6, "relu2_1": 5, "relu1_1": 4}
@@ -28,48 +23,6 @@ def maps(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def last(x: torch.Tensor) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def enlarged_convolution(small: torch.Tensor, weight: torch.Tensor, size, mode: str) -> torch.Tensor:
-    return F.conv2d(F.pad(F.interpolate(small, size=size, mode="nearest"), (1, 1, 1, 1), mode=mode), weight)
-
-
-@pytest.mark.parametrize("mode", ["replicate", "reflect"])
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3), (8, 8)])
-def test_phases_are_the_convolution_of_the_large_map(height, width, mode):
-    small, weight = maps(2, 3, height, width), maps(4, 3, 3, 3, seed=1)
-    before = last(maps(2, 4, 2 * height + 2, 2 * width + 2, seed=2))
-    expected = without_border(before) + enlarged_convolution(small, weight, (2 * height, 2 * width), mode)
-    found = UpsampledConvolution(weight).add_to(before.clone(), bordered(small))
-    assert torch.allclose(without_border(found), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(7, 6), (9, 13), (6, 7)])
-def test_sizes_that_are_not_twice_as_large(size):
-    small, weight = maps(1, 3, 3, 3), maps(2, 3, 3, 3, seed=1)
-    found = UpsampledConvolution(weight).add_to(
-        last(torch.zeros(1, 2, size[0] + 2, size[1] + 2)), bordered(small)
-    )
-    assert torch.allclose(
-        without_border(found), enlarged_convolution(small, weight, size, "replicate"), atol=1e-5
-    )
-
-
-def test_kernels_of_the_phases_by_hand():
-    """Rows of an even phase see the one above once and their own twice: [a, b + c]; odd ones [a + b, c]."""
-    weight = torch.arange(1.0, 10).view(1, 1, 3, 3)
-    assert phase_weight(weight)[:, 0].tolist() == [
-        [[12, 9], [15, 9]], [[5, 16], [7, 17]], [[3, 3], [24, 15]], [[1, 5], [11, 28]],
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3)])
-def test_the_border_repeats_the_outermost_pixels(height, width):
-    small = maps(2, 3, height, width)
-    ringed = torch.full((2, 3, height + 2, width + 2), torch.nan)
-    without_border(ringed).copy_(small)
-    assert torch.equal(repeat_border(ringed), F.pad(small, (1, 1, 1, 1), mode="replicate"))
-    assert torch.equal(bordered(small, 2), F.pad(small, (2, 2, 2, 2), mode="replicate"))
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3)])
@@ -98,8 +51,8 @@ def features(height: int, width: int, batch: int = 2) -> dict[str, torch.Tensor]
 @pytest.mark.parametrize("height, width", [(32, 32), (24, 40), (33, 35), (30, 31)])
 def test_a_lean_generator_draws_the_same(height, width):
     generator, seen = lean(), features(height, width)
-    drawing = ready_to_draw(generator)
-    assert isinstance(drawing, LeanDrawing)
+    drawing = for_inference(generator)
+    assert isinstance(drawing, LeanInference)
     expected = generator(generator.prepare(seen))
     assert expected.std() > 0.01
     assert torch.allclose(drawing(drawing.prepare(seen)), expected, atol=1e-5)
@@ -109,17 +62,17 @@ def test_a_lean_generator_draws_the_same(height, width):
 @pytest.mark.parametrize(
     "height, width, pixels", [(32, 32, 64), (24, 40, 1), (40, 24, 24 * 7), (32, 32, 32 * 31)]
 )
-def test_strips_are_the_whole(height, width, pixels, monkeypatch):
+def test_row_tiles_are_the_whole(height, width, pixels, monkeypatch):
     """Of two rows, of six, of all but the last two."""
     generator, seen = lean(), features(height, width, 1)
-    drawing = ready_to_draw(generator)
+    drawing = for_inference(generator)
     whole = drawing(drawing.prepare(seen))
-    strips = []
-    original = LeanDrawing._strip
-    monkeypatch.setattr(tom_drawing, "STRIP_PIXELS", pixels)
-    monkeypatch.setattr(LeanDrawing, "_strip", lambda *given: strips.append(given) or original(*given))
+    tiles = []
+    original = LeanInference._row_tile
+    monkeypatch.setattr(tom_inference, "TILE_PIXELS", pixels)
+    monkeypatch.setattr(LeanInference, "_row_tile", lambda *given: tiles.append(given) or original(*given))
     assert torch.allclose(drawing(drawing.prepare(seen)), whole, atol=1e-6)
-    assert len(strips) == -(-height // max(2, pixels // width // 2 * 2)) > 1
+    assert len(tiles) == -(-height // max(2, pixels // width // 2 * 2)) > 1
 
 
 @torch.no_grad()
@@ -128,7 +81,7 @@ def test_flat_and_faint_taps_are_drawn_the_same():
     seen = {
         tap: x.mean() + factor * x for factor, (tap, x) in zip((0.0, 1e-4, 1.0), seen.items(), strict=True)
     }
-    drawing = ready_to_draw(generator)
+    drawing = for_inference(generator)
     assert torch.allclose(drawing(drawing.prepare(seen)), generator(generator.prepare(seen)), atol=1e-5)
 
 
@@ -143,8 +96,8 @@ def test_the_papers_generator_draws_the_same():
                 values.normal_()
             module.running_var.uniform_(0.5, 2)
     seen = {"pool3": maps(2, 6, 5, 4)}
-    drawing = ready_to_draw(generator)
-    assert isinstance(drawing, PaperDrawing)
+    drawing = for_inference(generator)
+    assert isinstance(drawing, PaperInference)
     expected = generator(seen)
     assert expected.shape == (2, 1, 40, 32) and expected.std() > 0.01
     assert torch.allclose(drawing(drawing.prepare(seen)), expected, atol=1e-5)
@@ -153,7 +106,7 @@ def test_the_papers_generator_draws_the_same():
 @torch.no_grad()
 def test_what_is_prepared_serves_every_generator():
     """Drawing changes nothing of it."""
-    drawing = ready_to_draw(lean())
+    drawing = for_inference(lean())
     prepared = drawing.prepare(features(16, 16))
     first = drawing(prepared)
     assert torch.equal(drawing(prepared), first)
@@ -163,5 +116,5 @@ def test_what_is_prepared_serves_every_generator():
 def test_features_are_left_as_they_are():
     seen = features(16, 16)
     before = {tap: x.clone() for tap, x in seen.items()}
-    LeanDrawing.prepare(seen)
+    LeanInference.prepare(seen)
     assert all(torch.equal(seen[tap], before[tap]) for tap in seen)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -16,11 +17,12 @@ from sketchforge.checkpoints import catalog as weight_files
 from sketchforge.checkpoints.catalog import (
     CACHE_VARIABLE,
     KNOWN,
+    AbsentError,
     cache_folder,
-    edge_weights_path,
+    find_weights,
     torch_hub_folder,
 )
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.teed import TEED
 
 
@@ -90,10 +92,12 @@ def test_torchvisions_folder_is_where_torch_hub_has_it(monkeypatch, tmp_path, va
 def test_torchvisions_names_are_those_it_uses():
     import torchvision
 
-    for name in ("vgg16", "vgg19"):
-        url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
-        assert KNOWN[name].file_names == (url.rsplit("/", 1)[1],)
-        assert KNOWN[name].file_names[0] == f"{name}-{KNOWN[name].sha256_start}.pth"
+    for name in ("vgg16", "vgg19", "alexnet", "squeezenet", "mobilenet_v2"):
+        file = KNOWN[name]
+        all_weights = torchvision.models.get_model_weights({"squeezenet": "squeezenet1_1"}.get(name, name))
+        urls = [weights.url for weights in all_weights if weights.name.startswith("IMAGENET1K_V")]
+        assert file.file_names == tuple(url.rsplit("/", 1)[1] for url in urls)
+        assert tuple(Path(one).stem.rsplit("-", 1)[1] for one in file.file_names) == file.sha256_starts
 
 
 def test_the_cache_variable_is_no_options_variable():
@@ -118,9 +122,11 @@ def test_list_tells_of_every_file(call, cache):
     assert (code, stderr) == (0, "")
     told = paragraphs(stdout)
     assert list(told) == list(KNOWN) == [
-        "builtin", "tom", "vgg16", "vgg19", "hed", "pidinet", "teed", "inception", "alexnet", "squeezenet"
+        "builtin", "tom", "vgg16", "vgg19", "hed", "pidinet", "teed", "inception", "alexnet", "squeezenet",
+        "mobilenet_v2",
     ]  # fmt: skip
     for name, text in told.items():
+        assert f"what        {KNOWN[name].what}" in text
         assert KNOWN[name].used_by in text and f"licence     {KNOWN[name].licence}" in text
     for name in ("builtin", "tom", "teed"):
         file = KNOWN[name].found()
@@ -129,7 +135,7 @@ def test_list_tells_of_every_file(call, cache):
             and hashlib.sha256(file.read_bytes()).hexdigest() in told[name]
         )
     assert str(path) in told["teed"] and "absent" not in told["teed"]
-    for name in ("vgg16", "vgg19", "hed", "pidinet", "inception", "alexnet", "squeezenet"):
+    for name in ("vgg16", "vgg19", "hed", "pidinet", "inception", "alexnet", "squeezenet", "mobilenet_v2"):
         assert (
             f"absent      looked for {KNOWN[name].looked_for()}" in told[name]
             and KNOWN[name].placing in told[name]
@@ -142,7 +148,7 @@ def test_list_and_path_are_quick():
 import sys
 from cli.main import run
 assert run(["weights", "list"]) == 0 and run(["weights", "path", "hed"]) == 0
-heavy = {"torch", "torchvision", "cv2", "numpy", "safetensors"} & set(sys.modules)
+heavy = {"torch", "torchvision", "cv2", "numpy", "safetensors", "sketchforge.metrics"} & set(sys.modules)
 assert not heavy, heavy
 """
     done = run_python(code)
@@ -168,7 +174,7 @@ def test_check_loads_what_is_there(call, cache):
     assert lines[1] == f"tom: sound, {KNOWN['tom'].found()}"
     assert [line.split(":")[1][:7] for line in lines[2:6]] == [" absent"] * 4
     assert lines[6] == f"teed: sound, {path}"
-    assert [line.split(":")[1][:7] for line in lines[7:]] == [" absent"] * 3
+    assert [line.split(":")[1][:7] for line in lines[7:]] == [" absent"] * 4
 
 
 def test_check_fails_for_absent_files_that_were_asked_for(call, cache):
@@ -201,7 +207,7 @@ def test_check_reads_the_digest_off_torchvisions_names(call, cache, monkeypatch)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     code, stdout, _ = call("weights", "check", "vgg16")
     assert code == 1 and f"begins with {digest[:8]}, expected 397923af" in stdout
-    monkeypatch.setitem(weight_files.KNOWN, "vgg16", replace(KNOWN["vgg16"], sha256_start=digest[:8]))
+    monkeypatch.setitem(weight_files.KNOWN, "vgg16", replace(KNOWN["vgg16"], sha256_starts=(digest[:8],)))
     assert call("weights", "check", "vgg16") == (0, f"vgg16: sound, {path}\n", "")
 
 
@@ -214,8 +220,63 @@ def test_of_two_files_none_is_chosen(call, cache):
     code, stdout, _ = call("weights", "list")
     assert code == 0 and told in stdout
     with pytest.raises(SketchforgeError, match="both"):
-        edge_weights_path("teed", None)
-    assert edge_weights_path("teed", other) == other  # one is named: nothing to guess
+        find_weights("teed", None, "--edge-weights FILE")
+    # One is named: nothing to guess.
+    assert find_weights("teed", other, "--edge-weights FILE") == other
+
+
+def test_errors_of_the_look_up_name_the_option(cache):
+    missing = cache / "none.pth"
+    looked_for = f"no weights of alexnet: looked for {KNOWN['alexnet'].looked_for()}"
+    with pytest.raises(AbsentError) as caught:
+        find_weights("alexnet", None, "--lpips alex=FILE")
+    assert str(caught.value) == (
+        f"{looked_for}; place them there (docs/weights.md) or name a file, --lpips alex=FILE"
+    )
+    with pytest.raises(AbsentError) as caught:
+        find_weights("alexnet", None, "--lpips alex=FILE", asked_by="--alex")
+    assert str(caught.value) == f"--alex: {looked_for}; {KNOWN['alexnet'].placing} (docs/weights.md)"
+    with pytest.raises(UsageError) as caught:
+        find_weights("alexnet", missing, "--lpips alex=FILE")
+    assert str(caught.value) == f"--lpips alex={missing}: no such file; expected weights of alexnet"
+    with pytest.raises(UsageError) as caught:
+        find_weights("hed", missing, "--edge-weights FILE")
+    assert str(caught.value) == f"--edge-weights {missing}: no such file"
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_entry_names_a_loader_that_there_is(name):
+    module, function = KNOWN[name].loader.split(":")
+    assert callable(getattr(import_module(module), function))
+
+
+@pytest.mark.parametrize(("name", "network"), [("mobilenet_v2", "mobilenet_v2"), ("alexnet", "alexnet")])
+def test_check_loads_torchvisions_networks_as_their_metrics_do(call, cache, monkeypatch, name, network):
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        state = torchvision.models.get_model(network).features.state_dict()
+    path = KNOWN[name].candidates()[-1]
+    torch.save({f"features.{key}": value for key, value in state.items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    code, stdout, _ = call("weights", "check", name)
+    assert code == 1 and f"expected {' or '.join(KNOWN[name].sha256_starts)} as in its name" in stdout
+    monkeypatch.setitem(weight_files.KNOWN, name, replace(KNOWN[name], sha256_starts=(digest[:8],)))
+    assert call("weights", "check", name) == (0, f"{name}: sound, {path}\n", "")
+    torch.save({"features.0.weight": torch.zeros(2)}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(weight_files.KNOWN, name, replace(KNOWN[name], sha256_starts=(digest[:8],)))
+    code, stdout, _ = call("weights", "check", name)
+    assert code == 1 and "not the weights of" in stdout
+
+
+def test_help_says_what_the_package_ships(call, cache):
+    shipped = [name for name, file in KNOWN.items() if file.found()]
+    assert shipped == ["builtin", "tom"]
+    _, stdout, _ = call("weights", "--help")
+    assert f"{' and '.join(f'`{name}`' for name in shipped)} come with the package" in " ".join(
+        stdout.split()
+    )
 
 
 @pytest.mark.parametrize(

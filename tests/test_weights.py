@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.encoder import (
     ENCODER_FORMAT,
     ENCODER_VERSION,
@@ -270,13 +271,29 @@ def test_missing_torchvision_weights_are_explained(tmp_path, monkeypatch):
         assert str(tmp_path) in message and f"give its path as {option}" in message
 
 
-def test_torchvision_weights_at_hand_are_used(monkeypatch):
-    import torchvision
+def test_torchvision_weights_at_hand_are_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    features, path = vgg("vgg19"), KNOWN["vgg19"].candidates()[0]
+    path.parent.mkdir(parents=True)
+    save(state_of(features), path)
+    for load in (load_encoder, load_teacher):
+        encoder = load("vgg19")
+        assert torch.equal(encoder.convs["conv1_1"].weight, features[0].weight)
+        assert torch.equal(encoder.convs["conv5_4"].weight, features[34].weight)
+    path.write_bytes(b"noise")
+    for load in (load_encoder, load_teacher):
+        assert f"{path}: cannot be read as weights" in refusal(load, "vgg19")
 
+
+def test_torchvision_downloads_to_where_its_weights_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     features = vgg("vgg19")
-    monkeypatch.setattr(
-        torchvision.models.VGG19_Weights, "get_state_dict", lambda *_, **__: state_of(features)
-    )
+
+    def download(url: str, path: str, *_: object, **__: object) -> None:
+        torch.save(state_of(features), path)
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", download)
     encoder = load_encoder("vgg19")
+    assert KNOWN["vgg19"].found() is not None
     assert torch.equal(encoder.convs["conv1_1"].weight, features[0].weight)
     assert torch.equal(encoder.convs["conv5_4"].weight, features[34].weight)

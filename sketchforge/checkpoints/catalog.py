@@ -1,6 +1,7 @@
-"""Every weights file that sketchforge knows: what it is for, where it is looked for, and its licence.
+"""Every weights file that sketchforge knows: what it is and is for, where it lies, its licence, and what loads it.
 
-Free of torch, so that listing them is quick. Only torchvision ever downloads anything, its own two.
+The one place that says where a weights file is looked for; `find_weights` answers for all who need one. Free of torch,
+so that listing is quick: what loads a file is named as text, and imported when it is called.
 """
 
 from __future__ import annotations
@@ -8,15 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
-from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.utils.files import sha256_of
 
 CACHE_VARIABLE = "SKETCHFORGE_WEIGHTS"
 SUFFIXES = (".safetensors", ".npz", ".pth")
+
+
+class AbsentError(SketchforgeError):
+    """What a measure needs is not there: a gap in the report, no failure."""
 
 
 def cache_folder() -> Path:
@@ -34,7 +39,8 @@ def torch_hub_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _assets_folder() -> Path:
+def builtin_folder() -> Path:
+    """Where the package has the weights that it ships."""
     return Path(str(files("sketchforge") / "checkpoints" / "builtin"))
 
 
@@ -43,12 +49,15 @@ class WeightFile:
     """One entry of KNOWN."""
 
     name: str
+    what: str
     used_by: str
     file_names: tuple[str, ...]  # any one of them
     folder: Callable[[], Path]
     licence: str
     placing: str  # how to come by it where there is no network
-    sha256_start: str = ""  # where the publisher's file name tells it
+    loader: str  # "module:function", called with `loader_arguments` and the path, as by what uses the file
+    loader_arguments: tuple[str, ...] = ()
+    sha256_starts: tuple[str, ...] = ()  # of the published files, where their names tell it
 
     def candidates(self) -> list[Path]:
         return [self.folder() / name for name in self.file_names]
@@ -68,161 +77,196 @@ class WeightFile:
         names = ", ".join(self.file_names[:-1])
         return f"{names + ' or ' if names else ''}{self.file_names[-1]} in {self.folder()}"
 
+    def is_published(self, path: Path) -> bool:
+        """Whether a file is the very one that its publisher's digest names."""
+        return bool(self.sha256_starts) and sha256_of(path).startswith(self.sha256_starts)
 
-def _edge_names(method: str) -> tuple[str, ...]:
-    return tuple(method + suffix for suffix in SUFFIXES)
+    def check(self, path: Path) -> None:
+        """Load `path` as what uses it would. Raises SketchforgeError, one line, where it is not sound."""
+        if self.sha256_starts and not self.is_published(path):
+            raise SketchforgeError(
+                f"{path}: its sha256 begins with {sha256_of(path)[:8]}, expected "
+                f"{' or '.join(self.sha256_starts)} as in its name; remove it and copy it anew"
+            )
+        module, function = self.loader.split(":")
+        getattr(import_module(module), function)(*self.loader_arguments, path)
+
+
+SHIPPED = "it comes with the package: install sketchforge again"
+TORCHVISION = "BSD 3-Clause (torchvision); trained on ImageNet"
+TORCHVISIONS_FILE = "copy torchvision's file into that folder under its own name, or give any path as "
+
+READ_ENCODER = "sketchforge.checkpoints.encoder:read_encoder"
+LOAD_TEACHER = "sketchforge.checkpoints.encoder:load_teacher"
+LOAD_EDGE_NETWORK = "sketchforge.checkpoints.edge_networks:load_edge_network"
+OPEN_SNAPSHOTS = "sketchforge.sketchers.tom:open_all_snapshots"
+OPEN_FEATURES = "sketchforge.metrics.images.feature_networks:open_features"
+OPEN_LPIPS = "sketchforge.metrics.images.lpips:open_lpips"
+
+
+def _edge_network(name: str, what: str, licence: str, state: str) -> WeightFile:
+    """state: whose weights and in what layout, for how to come by them."""
+    return WeightFile(
+        name=name,
+        what=what,
+        used_by=f"render --method {name}",
+        file_names=tuple(name + suffix for suffix in SUFFIXES),
+        folder=cache_folder,
+        licence=licence,
+        placing=f"copy {state} into that folder, or give any path as --edge-weights",
+        loader=LOAD_EDGE_NETWORK,
+        loader_arguments=(name,),
+    )
 
 
 KNOWN = {
     file.name: file
     for file in (
         WeightFile(
-            "builtin",
-            "tom-train --encoder builtin (the default)",
-            ("encoder.safetensors",),
-            _assets_folder,
-            "MIT, like sketchforge",
-            "it comes with the package: install sketchforge again",
+            name="builtin",
+            what="VGG19's layers up to relu4_1, a quarter as wide",
+            used_by="tom-train --encoder builtin (the default)",
+            file_names=("encoder.safetensors",),
+            folder=builtin_folder,
+            licence="MIT, like sketchforge",
+            placing=SHIPPED,
+            loader=READ_ENCODER,
         ),
         WeightFile(
-            "tom",
-            "render --tom builtin (the default where there is no runs/tom)",
-            ("run.json",),  # with the snapshots that it names beside it
-            builtin_run,
-            "MIT, like sketchforge",
-            "it comes with the package: install sketchforge again",
+            name="tom",
+            what="ten snapshots of TOM's generator, and its encoder",
+            used_by="render --tom builtin (the default where there is no runs/tom)",
+            file_names=("run.json",),  # with the snapshots that it names beside it
+            folder=lambda: builtin_folder() / "tom",
+            licence="MIT, like sketchforge",
+            placing=SHIPPED,
+            loader=OPEN_SNAPSHOTS,
         ),
         WeightFile(
-            "vgg16",
-            "tom-train --encoder vgg16, eval images --lpips vgg",
-            ("vgg16-397923af.pth",),
-            torch_hub_folder,
-            "BSD 3-Clause (torchvision); trained on ImageNet",
-            "copy torchvision's file into that folder under its own name, or give any path as --encoder",
-            "397923af",
+            name="vgg16",
+            what="VGG16 (Simonyan & Zisserman 2015)",
+            used_by="tom-train --encoder vgg16, eval images --lpips vgg",
+            file_names=("vgg16-397923af.pth",),
+            folder=torch_hub_folder,
+            licence=TORCHVISION,
+            placing=TORCHVISIONS_FILE + "--encoder",
+            loader=LOAD_TEACHER,
+            sha256_starts=("397923af",),
         ),
         WeightFile(
-            "vgg19",
-            "tom-train --encoder vgg19, encoder-train --teacher vgg19, eval images: SR",
-            ("vgg19-dcbb9e9d.pth",),
-            torch_hub_folder,
-            "BSD 3-Clause (torchvision); trained on ImageNet",
-            "copy torchvision's file into that folder under its own name, or give any path as --encoder or "
-            "--teacher",
-            "dcbb9e9d",
+            name="vgg19",
+            what="VGG19 (Simonyan & Zisserman 2015)",
+            used_by="tom-train --encoder vgg19, encoder-train --teacher vgg19, eval images: SR",
+            file_names=("vgg19-dcbb9e9d.pth",),
+            folder=torch_hub_folder,
+            licence=TORCHVISION,
+            placing=TORCHVISIONS_FILE + "--encoder or --teacher",
+            loader=LOAD_TEACHER,
+            sha256_starts=("dcbb9e9d",),
         ),
-        WeightFile(
+        _edge_network(
             "hed",
-            "render --method hed",
-            _edge_names("hed"),
-            cache_folder,
+            "holistically-nested edge detection (Xie & Tu 2015)",
             "none stated with the weights; trained on BSDS500 (non-commercial research)",
-            "copy HED's weights, by the authors' layer names (conv1_1.weight, score-dsn1.weight, ...) or as "
-            "the PyTorch state dict (moduleVggOne.0.weight, ...), into that folder, or give any path as "
-            "--edge-weights",
+            "HED's weights, by the authors' layer names (conv1_1.weight, score-dsn1.weight, ...) or as "
+            "the PyTorch state dict (moduleVggOne.0.weight, ...),",
         ),
-        WeightFile(
+        _edge_network(
             "pidinet",
-            "render --method pidinet",
-            _edge_names("pidinet"),
-            cache_folder,
+            "pixel difference networks (Su et al. 2021)",
             "research only",
-            "copy PiDiNet's state dict, converted to plain convolutions (init_block.weight, ...), into that "
-            "folder, or give any path as --edge-weights",
+            "PiDiNet's state dict, converted to plain convolutions (init_block.weight, ...),",
         ),
-        WeightFile(
+        _edge_network(
             "teed",
-            "render --method teed",
-            _edge_names("teed"),
-            cache_folder,
+            "tiny and efficient edge detector (Soria et al. 2023)",
             "none stated",
-            "copy TEED's state dict (block_1.conv1.weight, ...) into that folder, or give any path as "
-            "--edge-weights",
+            "TEED's state dict (block_1.conv1.weight, ...)",
         ),
         WeightFile(
-            "inception",
-            "eval images and eval compare: FID, KID",
-            ("weights-inception-2015-12-05-6726825d.pth",),
-            torch_hub_folder,
-            "Apache 2.0 (TensorFlow models); trained on ImageNet",
-            "copy torch-fidelity's file into that folder under its own name (pytorch-fid's "
+            name="inception",
+            what="FID's InceptionV3, ported from TensorFlow",
+            used_by="eval images and eval compare: FID, KID",
+            file_names=("weights-inception-2015-12-05-6726825d.pth",),
+            folder=torch_hub_folder,
+            licence="Apache 2.0 (TensorFlow models); trained on ImageNet",
+            placing="copy torch-fidelity's file into that folder under its own name (pytorch-fid's "
             "pt_inception-2015-12-05-6726825d.pth is the same), or give any path as "
             "--features inception=FILE",
-            "6726825d",
+            loader=OPEN_FEATURES,
+            loader_arguments=("inception",),
+            sha256_starts=("6726825d",),
         ),
         WeightFile(
-            "alexnet",
-            "eval images: LPIPS (the default backbone)",
-            ("alexnet-owt-7be5be79.pth",),
-            torch_hub_folder,
-            "BSD 3-Clause (torchvision); trained on ImageNet",
-            "copy torchvision's file into that folder under its own name, or give any path as "
-            "--lpips alex=FILE",
-            "7be5be79",
+            name="alexnet",
+            what="AlexNet (Krizhevsky 2014)",
+            used_by="eval images: LPIPS (the default backbone)",
+            file_names=("alexnet-owt-7be5be79.pth",),
+            folder=torch_hub_folder,
+            licence=TORCHVISION,
+            placing=TORCHVISIONS_FILE + "--lpips alex=FILE",
+            loader=OPEN_LPIPS,
+            loader_arguments=("alex",),
+            sha256_starts=("7be5be79",),
         ),
         WeightFile(
-            "squeezenet",
-            "eval images --lpips squeeze, eval images and eval compare --features squeezenet",
-            ("squeezenet1_1-b8a52dc0.pth",),
-            torch_hub_folder,
-            "BSD 3-Clause (torchvision); trained on ImageNet",
-            "copy torchvision's file into that folder under its own name, or give any path as "
-            "--lpips squeeze=FILE or --features squeezenet=FILE",
-            "b8a52dc0",
+            name="squeezenet",
+            what="SqueezeNet 1.1 (Iandola et al. 2016)",
+            used_by="eval images --lpips squeeze, eval images and eval compare --features squeezenet",
+            file_names=("squeezenet1_1-b8a52dc0.pth",),
+            folder=torch_hub_folder,
+            licence=TORCHVISION,
+            placing=TORCHVISIONS_FILE + "--lpips squeeze=FILE or --features squeezenet=FILE",
+            loader=OPEN_FEATURES,
+            loader_arguments=("squeezenet",),
+            sha256_starts=("b8a52dc0",),
+        ),
+        WeightFile(
+            name="mobilenet_v2",
+            what="MobileNetV2 (Sandler et al. 2018)",
+            used_by="eval images and eval compare --features mobilenet_v2",
+            file_names=("mobilenet_v2-b0353104.pth", "mobilenet_v2-7ebf99e0.pth"),
+            folder=torch_hub_folder,
+            licence=TORCHVISION,
+            placing=TORCHVISIONS_FILE + "--features mobilenet_v2=FILE",
+            loader=OPEN_FEATURES,
+            loader_arguments=("mobilenet_v2",),
+            sha256_starts=("b0353104", "7ebf99e0"),
         ),
     )
 }
 
 
-def edge_weights_path(method: str, given: Path | None) -> Path:
-    """The weights file of an edge network: `given` (--edge-weights), else the one in our cache folder.
+def find_weights(name: str, given: Path | None, option: str, asked_by: str = "") -> Path:
+    """The weights file of `name`: `given`, else the one that lies where the catalogue says. Nothing is downloaded.
 
-    Raises UsageError where `given` does not exist, SketchforgeError where nothing is found, or two files are.
+    option: what names a file, FILE standing for its path, such as "--edge-weights FILE" or "--lpips alex=FILE".
+    asked_by: the words that want these weights and no others, such as "--method hed"; where they are absent, the
+    error begins with them and tells how to come by the file.
+
+    Raises UsageError where `given` does not exist, AbsentError where nothing is found, SketchforgeError where two
+    files are.
     """
     if given is not None:
         if not given.is_file():
-            raise UsageError(f"--edge-weights {given}: no such file")
+            expected = f"; expected weights of {name}" if option.endswith("=FILE") else ""
+            raise UsageError(f"{option.removesuffix('FILE')}{given}: no such file{expected}")
         return given
-    file = KNOWN[method]
+    file = KNOWN[name]
     path = file.found()
-    if path is None:
-        raise SketchforgeError(
-            f"--method {method}: no weights of {method}: looked for {file.looked_for()}; {file.placing} "
+    if path is None and asked_by:
+        raise AbsentError(
+            f"{asked_by}: no weights of {name}: looked for {file.looked_for()}; {file.placing} "
             "(docs/weights.md)"
         )
-    return path
-
-
-# Weights files of measures: named by the user or lying where they belong; never downloaded.
-
-
-class AbsentError(SketchforgeError):
-    """What a measure needs is not there: a gap in the report, no failure."""
-
-
-def local_weights(name: str, given: Path | None, option: str, called: str | None = None) -> Path:
-    """The file `given`, else the one of `name` where `sketchforge weights list` looks for it.
-
-    called: what `option` calls it where that differs. Raises UsageError where `given` does not exist,
-    AbsentError where nothing is found.
-    """
-    if given is not None:
-        if not given.is_file():
-            raise UsageError(f"{option} {called or name}={given}: no such file; expected weights of {name}")
-        return given
-    if name not in KNOWN:
-        raise AbsentError(f"no weights of {name}: name a file, {option} {called or name}=FILE")
-    path = KNOWN[name].found()
     if path is None:
-        file = KNOWN[name]
         raise AbsentError(
             f"no weights of {name}: looked for {file.looked_for()}; place them there (docs/weights.md) or "
-            f"name a file, {option} {called or name}=FILE"
+            f"name a file, {option}"
         )
     return path
 
 
 def is_published(name: str, path: Path) -> bool:
-    """Whether a file is the very one that its publisher's digest names."""
-    start = KNOWN[name].sha256_start if name in KNOWN else ""
-    return bool(start) and sha256_of(path).startswith(start)
+    """Whether a file is the very one that the publisher of `name` names by its digest."""
+    return KNOWN[name].is_published(path)

@@ -6,7 +6,6 @@ What is used depends only on the name given, never on which files happen to be c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sketchforge.checkpoints.catalog import KNOWN, AbsentError, find_weights
 from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.checkpoints.tensor_files import digest_of, load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
@@ -30,7 +30,6 @@ from sketchforge.utils.seeding import torch_generator
 
 ENCODER_FORMAT = "sketchforge-encoder"
 ENCODER_VERSION = 1
-BUILTIN_ENCODER = "encoder.safetensors"
 VGG_STATE = "a VGG16 or VGG19 state dict (.pth or .safetensors) or a sketchforge encoder"
 
 
@@ -41,7 +40,7 @@ def load_encoder(name: str) -> Encoder:
     as .pth or .safetensors. Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
     """
     if name == "builtin":
-        return read_encoder(Path(str(files("sketchforge") / "checkpoints" / "builtin" / BUILTIN_ENCODER)))
+        return read_encoder(KNOWN["builtin"].candidates()[0])
     if name in ("vgg16", "vgg19"):
         return calibrated_on_photos(_torchvision_encoder(name, "--encoder"))
     if name == "random":
@@ -52,13 +51,13 @@ def load_encoder(name: str) -> Encoder:
     return encoder if encoder.scales else calibrated_on_photos(encoder)
 
 
-def load_teacher(name: str) -> Encoder:
+def load_teacher(name: str | Path) -> Encoder:
     """The frozen encoder to learn from, its taps unscaled: torchvision's `vgg19`, or the one in the file `name`.
 
     Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
     """
     if name == "vgg19":
-        return freeze(_torchvision_encoder(name, "--teacher"))
+        return freeze(_torchvision_encoder("vgg19", "--teacher"))
     if not Path(name).is_file():
         raise UsageError(f"--teacher {name}: neither vgg19 nor an existing file")
     teacher = _from_file(Path(name))
@@ -135,6 +134,15 @@ def _from_file(path: Path) -> Encoder:
 
 
 def _torchvision_encoder(name: str, option: str) -> Encoder:
+    """vgg16 or vgg19: the file where the catalogue looks for it, else torchvision downloads it to there."""
+    try:
+        state, _ = read_state(find_weights(name, None, f"{option} FILE"), VGG_STATE)
+    except AbsentError:
+        state = _downloaded(name, option)
+    return _build(state, name)
+
+
+def _downloaded(name: str, option: str) -> Mapping[str, Tensor]:
     from urllib.error import URLError
 
     import torchvision
@@ -143,16 +151,21 @@ def _torchvision_encoder(name: str, option: str) -> Encoder:
         "vgg16": torchvision.models.VGG16_Weights.IMAGENET1K_V1,
         "vgg19": torchvision.models.VGG19_Weights.IMAGENET1K_V1,
     }[name]
-    file_name = weights.url.rsplit("/", 1)[1]
+    folder, file_name = KNOWN[name].folder(), KNOWN[name].file_names[0]
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+        return weights.get_state_dict(
+            model_dir=str(folder),
+            file_name=file_name,
+            progress=False,
+            check_hash=True,
+            map_location="cpu",
+            weights_only=True,
+        )
     except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise SketchforgeError(
             f"{option} {name}: torchvision's {file_name} is neither in {folder} nor could it be downloaded "
             f"({type(error).__name__}); copy the file into that folder, or give its path as {option}"
         ) from None
-    return _build(state, name)
 
 
 def _from_state_dict(path: Path) -> Encoder:

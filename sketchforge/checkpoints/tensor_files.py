@@ -45,20 +45,11 @@ def _with_sorted_header(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[end:]
 
 
-def read_header(path: Path, format_name: str, version: int) -> dict[str, Any]:
-    """The `about` of a file without its tensors.
+def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, about) of a file written by `save_tensors`.
 
     Raises SketchforgeError when the file is missing, corrupt, of another format, or newer than `version`.
     """
-    return _open(path, format_name, version, tensors=False)[1]
-
-
-def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(tensors, about) of a file written by `save_tensors`; the same errors as `read_header`."""
-    return _open(path, format_name, version, tensors=True)
-
-
-def _open(path: Path, format_name: str, version: int, tensors: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -69,7 +60,7 @@ def _open(path: Path, format_name: str, version: int, tensors: bool) -> tuple[di
             header = file.metadata() or {}
             check_format(path, header, format_name, version)
             about = parse_json(header["about"])
-            loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}
+            loaded = {name: file.get_tensor(name) for name in file.keys()}
         if not isinstance(about, dict):
             raise ValueError("its description is no JSON object")
     except (SafetensorError, KeyError, OSError, ValueError) as error:

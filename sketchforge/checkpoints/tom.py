@@ -13,10 +13,10 @@ It is self-contained: nothing outside it is needed to draw.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.runs import read_record
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
@@ -40,7 +40,7 @@ def find_run(given: Path | None) -> Path:
 
 def builtin_run() -> Path:
     """The run whose snapshots are shipped; sketchforge/checkpoints/builtin/tom.md tells how it was trained."""
-    return Path(str(files("sketchforge") / "checkpoints" / "builtin" / "tom"))
+    return KNOWN["tom"].folder()
 
 
 def run_name(run: Path) -> str:

@@ -66,12 +66,6 @@ class Encoder(nn.Module):
         block = self.blocks[int(tap[4]) - 1]
         return block[-1] if tap.startswith("pool") else block[int(tap.split("_")[1]) - 1]
 
-    @staticmethod
-    def tap_stride(tap: str) -> int:
-        """Input pixels per feature pixel: 1 for relu1_x, 2 for pool1 and relu2_x, ..."""
-        block = int(tap[4])
-        return 2**block if tap.startswith("pool") else 2 ** (block - 1)
-
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         """(B,3,H,W) float in [-1, 1] -> {tap: (B, C, H/stride, W/stride)}; nothing past the deepest tap is computed."""
         for tap in taps:

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.models.autoencoder import MIN_STYLE_MAPS, SIZES, STYLE_FROM, channels_at
-from sketchforge.models.layers import SLOPE, Down, ResidualBlock, Up, doubled_and_convolved
+from sketchforge.models.layers import SLOPE, Down, ResidualBlock, Up
 from sketchforge.models.modulation import Multiplication
 from sketchforge.models.noise import NOISE_DIM, Noise
+from sketchforge.models.upsample_conv import upsample_conv
 
 BOTTLENECK = 16  # side of G2's coarsest map
 NOISE_ENTERS = 32  # side of the map that the noise vector joins
@@ -153,7 +154,7 @@ class NoisyUp(Up):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B,C,H,W), noise (B,1,2H,2W) -> (B,width,2H,2W)."""
-        x = self.norm(doubled_and_convolved(x, self.weight))
+        x = self.norm(upsample_conv(x, self.weight))
         if noise is not None:
             # In one call, which keeps the layout of x, as a product of these shapes does not; in the dtype of
             # x, or a bfloat16 map would go on in float32.

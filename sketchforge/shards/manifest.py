@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from sketchforge.shards import schema
 from sketchforge.utils import files
 from sketchforge.utils.files import check_format
 from sketchforge.utils.outputs import check_local
+from sketchforge.utils.versions import installed_version
 
 # What decides the bytes of the shards: a folder whose manifest differs in one of these is not continued.
 IDENTITY = ("options", "styles", "digests", "inputs")
@@ -54,7 +54,7 @@ def new_manifest(
         "styles": list(styles),
         "digests": dict(digests),
         "inputs": dict(inputs),
-        "libraries": {name: _version(name) for name in libraries},
+        "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,
         "complete": False,
         "shards": [],
@@ -206,10 +206,3 @@ def _shown(value: object) -> str:
         return f"{value.get('count')} images (digest {str(value.get('sha256'))[:8]})"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) < 60 else f"{text[:12]}..."
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -56,10 +56,12 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         # Sums are split by thread and batch, so both decide the last bits of a sketch.
         recorded |= {"batch_size": options.batch_size, "threads": threads}
     if options.method in EDGE_NETWORKS:
-        from sketchforge.checkpoints.catalog import edge_weights_path
+        from sketchforge.checkpoints.catalog import find_weights
         from sketchforge.sketchers.edge_networks import EdgeSketcher
 
-        weights = edge_weights_path(options.method, options.edge_weights)
+        weights = find_weights(
+            options.method, options.edge_weights, "--edge-weights FILE", asked_by=f"--method {options.method}"
+        )
         # Not the path: the digest says which weights they are, wherever they lie.
         edges = EdgeSketcher.from_file(options.method, weights, device, precision)
         return ReadySketcher(edges, str(device), recorded)

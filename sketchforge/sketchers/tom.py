@@ -18,7 +18,7 @@ from sketchforge.checkpoints.tom import ENCODER_FILE, read_run, read_snapshot, r
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
-from sketchforge.models.tom_inference import LeanDrawing, PaperDrawing, ready_to_draw
+from sketchforge.models.tom_inference import LeanInference, PaperInference, for_inference
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.tensors import checked, drawing_errors, drawn_on, levels
 from sketchforge.utils.device import thread_pool
@@ -49,7 +49,7 @@ class TomSketcher:
         }
         self.encoder = encoder.to(device, precision, memory_format=torch.channels_last)
         self.generators = [generator.eval().to(device) for generator in generators]
-        self.drawings = [ready_to_draw(generator, precision) for generator in self.generators]
+        self.drawings = [for_inference(generator, precision) for generator in self.generators]
         self._threads = torch.get_num_threads()
         self._pool = thread_pool(self._threads) if device.type == "cpu" else None
 
@@ -163,7 +163,10 @@ class TomSketcher:
 
     @torch.inference_mode()
     def _drawn(
-        self, drawing: LeanDrawing | PaperDrawing, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]
+        self,
+        drawing: LeanInference | PaperInference,
+        prepared: Future[Mapping[str, Tensor]],
+        size: Sequence[int],
     ) -> np.ndarray:
         return checked(*levels(self._together([drawing(prepared.result())], size)), self.method)
 
@@ -176,6 +179,12 @@ class TomSketcher:
             missing = (0, size[1] - sketches.shape[-1], 0, size[0] - sketches.shape[-2])
             sketches = nn.functional.pad(sketches, missing, value=1.0)
         return sketches.add_(1).div_(2).clamp_(0, 1)
+
+
+def open_all_snapshots(record: Path) -> TomSketcher:
+    """Every snapshot of the run whose run.json is `record`, on the CPU. Raises what `TomSketcher.from_run` does."""
+    snapshots = (read_run(record.parent) or {}).get("snapshots") or [None]
+    return TomSketcher.from_run(record.parent, len(snapshots), torch.device("cpu"))
 
 
 def _others(run: Path) -> str:

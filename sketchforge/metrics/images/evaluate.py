@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.checkpoints.catalog import AbsentError, is_published, local_weights
+from sketchforge.checkpoints.catalog import AbsentError, find_weights, is_published
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import to_tensor
@@ -211,10 +211,10 @@ def _encoders(names: Sequence[str], device: torch.device, gaps: list[Gap]) -> di
     for name in dict.fromkeys(names):
         try:
             # Known weights by their file: `load_encoder` would have torchvision download them.
-            path = str(local_weights(name, None, "--encoder")) if name in ENCODERS else name
+            path = str(find_weights(name, None, "--encoder FILE")) if name in ENCODERS else name
             encoder = load_encoder(path)
         except AbsentError as error:
-            gaps.append(Gap("", f"SR ({name})", str(error).replace(f"{name}=FILE", "FILE")))
+            gaps.append(Gap("", f"SR ({name})", str(error)))
             continue
         missing = [tap for tap in TAPS if tap not in encoder.tap_names()]
         if missing:

@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.images.features import FeatureNetwork, features_of
 from sketchforge.metrics.images.inputs import ImageSet, Inventory
+from sketchforge.utils.versions import installed_version
 
 FORMAT, VERSION = "sketchforge-image-features", 1
 LIBRARIES = ("sketchforge", "torch", "torchvision", "torch-fidelity")
@@ -64,12 +64,5 @@ def cached_features(
 def features_digest(inventory: Inventory, network: FeatureNetwork) -> str:
     """Hex SHA-256 of all that determines a set's features."""
     parts = [network.features, network.preprocessing, network.weights]
-    parts += [f"{name} {_version(name)}" for name in LIBRARIES]
+    parts += [f"{name} {installed_version(name, missing='none')}" for name in LIBRARIES]
     return hashlib.sha256("\n".join([*parts, *inventory.digests]).encode()).hexdigest()
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "none"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sketchforge.checkpoints.catalog import AbsentError, is_published, local_weights
+from sketchforge.checkpoints.catalog import KNOWN, AbsentError, find_weights, is_published
 from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
@@ -26,6 +26,7 @@ from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
 OPTION = "--features"
+CPU = torch.device("cpu")
 NOT_FID = "not FID: compares within one report only"
 FOREIGN = "weights other than the published ones: not comparable to published figures"
 BUILTIN_TAPS = ("relu3_1", "relu4_1")
@@ -35,7 +36,7 @@ SYMMETRIC = "levels to [-1, 1]"
 IMAGENET = "levels to [0, 1], ImageNet's mean and deviation"
 
 
-def open_features(name: str, given: Path | None, device: torch.device) -> FeatureNetwork:
+def open_features(name: str, given: Path | None, device: torch.device = CPU) -> FeatureNetwork:
     """The network called `name`, one of NETWORKS, with the weights in `given`, else where they belong.
 
     Raises UsageError for another name and a file that does not exist, AbsentError where there are no weights
@@ -55,12 +56,12 @@ def inception(given: Path | None, device: torch.device) -> FeatureNetwork:
 
     Pictures come at the network's own 299 pixels, so that the port's resizing, which aliases, does nothing.
     """
-    path = local_weights("inception", given, OPTION)
+    path = _find("inception", given)
     if importlib.util.find_spec("torch_fidelity") is None:
         raise AbsentError("inception needs torch-fidelity: pip install 'sketchforge[eval]'")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    state, _ = read_state(path, "FID's Inception weights (weights-inception-2015-12-05-6726825d.pth)")
+    state, _ = read_state(path, f"FID's Inception weights ({KNOWN['inception'].file_names[0]})")
     # The port would unpickle whatever the file holds. It gets what `read_state` found to be plain tensors.
     plain = io.BytesIO()
     torch.save(state, plain)
@@ -106,10 +107,9 @@ def mobilenet_v2(given: Path | None, device: torch.device) -> FeatureNetwork:
     """
     from torchvision.models import mobilenet_v2 as build
 
-    path = local_weights("mobilenet_v2", given, OPTION)
-    imagenet = _sha256_begins(path, ("b0353104", "7ebf99e0"))
+    path = _find("mobilenet_v2", given)
     network = _loaded(build().features, path, "torchvision's mobilenet_v2", device)
-    recipe = IMAGENET if imagenet else SYMMETRIC
+    recipe = IMAGENET if is_published("mobilenet_v2", path) else SYMMETRIC
     return _pooled("mobilenet_v2", network, recipe, device)
 
 
@@ -117,7 +117,7 @@ def squeezenet(given: Path | None, device: torch.device) -> FeatureNetwork:
     """The 512 pooled features of SqueezeNet 1.1, with torchvision's key layout."""
     from torchvision.models import squeezenet1_1 as build
 
-    path = local_weights("squeezenet", given, OPTION)
+    path = _find("squeezenet", given)
     return _pooled("squeezenet", _loaded(build().features, path, "squeezenet1_1", device), IMAGENET, device)
 
 
@@ -127,6 +127,10 @@ NETWORKS: Mapping[str, Callable[[Path | None, torch.device], FeatureNetwork]] = 
     "mobilenet_v2": mobilenet_v2,
     "squeezenet": squeezenet,
 }
+
+
+def _find(name: str, given: Path | None) -> Path:
+    return find_weights(name, given, f"{OPTION} {name}=FILE")
 
 
 def _pooled(features: str, network: nn.Module, recipe: str, device: torch.device) -> FeatureNetwork:
@@ -182,9 +186,3 @@ def _misfit(path: Path, what: str, name: str, state: Mapping[str, Any]) -> Sketc
         return SketchforgeError(f"{path}: not the weights of {what}: shapes differ, such as of {name}")
     some = ", ".join(sorted(state)[:3]) or "nothing"
     return SketchforgeError(f"{path}: not the weights of {what}: expected {name} and so on, found {some}")
-
-
-def _sha256_begins(path: Path, starts: tuple[str, ...]) -> bool:
-    from sketchforge.utils.files import sha256_of
-
-    return sha256_of(path).startswith(starts)

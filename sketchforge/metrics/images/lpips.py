@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sketchforge.checkpoints.catalog import is_published, local_weights
+from sketchforge.checkpoints.catalog import find_weights, is_published
 from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import UsageError
 from sketchforge.metrics.images.feature_networks import features_state
 
 OPTION = "--lpips"
+CPU = torch.device("cpu")
 # lpips's names of its backbones -> ours of their files
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet"}
 PREPROCESSING = "at the pictures' own size, levels to [-1, 1]"
@@ -32,7 +33,7 @@ class PerceptualSimilarity:
     distance: Callable[[Tensor, Tensor], Tensor]
 
 
-def open_lpips(backbone: str, given: Path | None, device: torch.device) -> PerceptualSimilarity:
+def open_lpips(backbone: str, given: Path | None, device: torch.device = CPU) -> PerceptualSimilarity:
     """LPIPS (v0.1) on alex, vgg or squeeze, with the weights in `given`, else where torchvision keeps them.
 
     The linear heads, which the package brings, were fitted to torchvision's weights. With others the figure
@@ -42,7 +43,7 @@ def open_lpips(backbone: str, given: Path | None, device: torch.device) -> Perce
     if backbone not in BACKBONES:
         raise UsageError(f"{OPTION} {backbone}: no such backbone of LPIPS; there are {', '.join(BACKBONES)}")
     name = BACKBONES[backbone]
-    path = local_weights(name, given, OPTION, backbone)
+    path = find_weights(name, given, f"{OPTION} {backbone}=FILE")
     state, _ = read_state(path, f"torchvision's {name} (.pth, .safetensors or .npz)")
     network = _without_backbone(backbone)
     # The package cuts the network into slices: slice1.0.weight is torchvision's features.0.weight.

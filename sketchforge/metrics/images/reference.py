@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.metrics.images.inputs import ImageSet, Inventory
 from sketchforge.metrics.images.result import ENOUGH, ImageRow
 from sketchforge.metrics.images.statistics import distance_figures
+from sketchforge.utils.versions import installed_version
 
 LIBRARIES = (
     "sketchforge",
@@ -137,10 +137,4 @@ def sizes_text(inventory: Inventory) -> str:
 
 def library_versions() -> dict[str, str]:
     """What this was computed with."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+    return {name: installed_version(name, missing="none") for name in LIBRARIES}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from importlib import metadata
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.sketches.inputs import find_annotations, find_drawings, find_shards
@@ -19,6 +18,7 @@ from sketchforge.metrics.sketches.result import Evaluation, as_json
 from sketchforge.metrics.sketches.summary import summarised
 from sketchforge.options import EvalSketchesOptions
 from sketchforge.utils.device import usable_cores
+from sketchforge.utils.versions import installed_version
 
 __all__ = ["as_json", "evaluate_sketches"]
 
@@ -69,7 +69,7 @@ def evaluate_sketches(
         tuple(rows),
         tuple(gaps),
         encoder_digest(builtin_encoder()),
-        {name: _version(name) for name in LIBRARIES},
+        {name: installed_version(name) for name in LIBRARIES},
         tuple(shards),
         tuple(annotations),
         tuple(drawings),
@@ -86,10 +86,3 @@ def _check_libraries() -> None:
         raise SketchforgeError(
             f"measuring sketches needs {' and '.join(missing)}: pip install 'sketchforge[eval]'"
         )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from sketchforge.checkpoints.catalog import local_weights
+from sketchforge.checkpoints.catalog import find_weights
 from sketchforge.checkpoints.runs import TrainedRun
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.estimates import Gap
@@ -28,9 +28,9 @@ from sketchforge.utils.device import choose_device, set_threads
 Bar = AbstractContextManager[tuple[Callable[[int], None], Callable[[], None]]]
 # Weights that measures look for when nothing else is named, and what is missing without them.
 USUAL_WEIGHTS = (
-    ("inception", "--features", "inception=FILE", "FID, KID"),
-    ("alexnet", "--lpips", "alex=FILE", "LPIPS (alex)"),
-    ("vgg19", "--encoder", "FILE", "SR (vgg19)"),
+    ("inception", "--features inception=FILE", "FID, KID"),
+    ("alexnet", "--lpips alex=FILE", "LPIPS (alex)"),
+    ("vgg19", "--encoder FILE", "SR (vgg19)"),
 )
 
 
@@ -168,11 +168,11 @@ def _model(
 def _missing_weights() -> list[Gap]:
     """What would be missing, were there a model to measure."""
     gaps = []
-    for name, option, value, figure in USUAL_WEIGHTS:
+    for name, option, figure in USUAL_WEIGHTS:
         try:
-            local_weights(name, None, option)
+            find_weights(name, None, option)
         except SketchforgeError as error:
-            gaps.append(Gap("", figure, str(error).replace(f"{name}=FILE", value)))
+            gaps.append(Gap("", figure, str(error)))
     return gaps
 
 
