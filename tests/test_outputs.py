@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import contents, make_photos
+from conftest import contents, environment, make_photos
 from PIL import Image
 from synthesis_models import ae_run, drawing
 
@@ -242,7 +242,7 @@ with appearing(Path(sys.argv[1])) as file:
     file.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.json")], check=False)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.json")], env=environment(), check=False)
     (dead,) = tmp_path.iterdir()
     (tmp_path / ".mine.part").write_text("mine")
     with appearing(tmp_path / "b.json") as file:
