@@ -259,4 +259,4 @@ def test_a_folder_that_may_not_be_written_is_one_line(straight, tmp_path):
 
 def test_the_checkout_under_test_is_this_one():
     done = run_python("import sketchforge.render.render; print(sketchforge.render.render.__file__)")
-    assert done.stdout.strip() == str(ROOT / "sketchforge" / "render.py")
+    assert done.stdout.strip() == str(ROOT / "sketchforge" / "render" / "render.py")
