@@ -311,7 +311,7 @@ def test_canny_and_help_need_no_torch():
 import sys
 from pathlib import Path
 from sketchforge.options import RenderOptions
-from sketchforge.sketchers.base.factory import open_sketcher
+from sketchforge.sketchers.factory import open_sketcher
 open_sketcher(RenderOptions(Path("out"), method="canny"))
 import sketchforge.checkpoints.catalog
 assert not {"torch", "safetensors"} & set(sys.modules)
