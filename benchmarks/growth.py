@@ -95,15 +95,14 @@ def repeated_run(folder: Path, count: int) -> Path:
 def work(task: dict[str, Any]) -> None:
     """What a process of a point does: render, or plan; prints its own seconds."""
     from sketchforge.options import RenderOptions
-    from sketchforge.render.plan import plan_render
-    from sketchforge.render.render import render
+    from sketchforge.render.render import preview, render
 
     planned = task.pop("plan")
     options = RenderOptions(**{name: Path(value) if name in ("shards", "images", "tom") else value
                                for name, value in task.items()})  # fmt: skip
     if planned:
         start = time.perf_counter()
-        plan_render(options)
+        preview(options)
         print(time.perf_counter() - start)
     else:
         print(render(options).seconds)

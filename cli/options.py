@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,25 +76,6 @@ def seed_option(default: int) -> Callable[[Any], Any]:
         metavar="N",
         help="Equal seeds, options and inputs give equal results.",
     )
-
-
-@contextmanager
-def sample_bar(unit: str = "sample") -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
-    """A progress bar over samples or the like: what to call with their number, and what to call after each of them."""
-    from tqdm import tqdm
-
-    bars: list[Any] = []
-
-    def start(total: int) -> None:
-        interval = 0.2 if sys.stderr.isatty() else 30
-        # The delay keeps quick commands free of any bar.
-        bars.append(tqdm(total=total, unit=unit, delay=2, mininterval=interval, maxinterval=2 * interval))
-
-    try:
-        yield start, lambda: bars[0].update()
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 @contextmanager

@@ -45,9 +45,10 @@ class Bar(Progress):
         self._bar.update()
 
     def note(self, text: str) -> None:
-        from tqdm import tqdm
-
-        with tqdm.external_write_mode(file=sys.stdout):
+        if self._bar is None:
+            click.echo(text)
+            return
+        with self._bar.external_write_mode(file=sys.stdout):
             click.echo(text)
 
     def end(self) -> None:

@@ -29,7 +29,7 @@ from sketchforge.images.decode import REASONS, ImageError, decode_image
 from sketchforge.images.sources import find_images
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
-from sketchforge.render.plan import plan_render
+from sketchforge.render.render import preview
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.verify import verify
@@ -223,7 +223,7 @@ class Targets:
         commands = (
             lambda: inspect(InspectOptions(copy)),
             lambda: gallery(GalleryOptions(copy, html=self.folder / "page.html")),
-            lambda: plan_render(options),
+            lambda: preview(options),
         )
         for command in commands:
             try:

@@ -16,8 +16,9 @@ from conftest import contents, lines, make_photos
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
-from sketchforge.render.render import Progress, render
+from sketchforge.render.render import render
 from sketchforge.utils import worker_pool as workers
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.worker_pool import Task
 
 
@@ -173,7 +174,7 @@ def test_sources_that_go_or_change_while_drawing_are_named_and_come_again(tmp_pa
     whole = gone.read_bytes()
 
     class Meddling(Progress):
-        def begin(self, plan):
+        def begin(self, unit, total, done=0):
             gone.unlink()
             changed.write_bytes(whole)
 

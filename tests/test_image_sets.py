@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import make_photos, scene
 from PIL import Image
+from recorded_progress import RecordedProgress
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.images.feature_cache import cached_features, features_digest, features_folder
@@ -155,15 +156,16 @@ def means(weights: str = "w", calls: list | None = None) -> FeatureNetwork:
 
 def test_features_are_computed_once_and_again_when_anything_has_changed(photos, tmp_path):
     calls: list[int] = []
-    images, told = open_image_set(photos, 0), []
+    images, progress = open_image_set(photos, 0), RecordedProgress()
+    progress.begin("picture", 10)
     inventory = take_inventory(images)
 
     def features(images=images, inventory=inventory, network=means(calls=calls)):
-        return cached_features(images, inventory, network, tmp_path / "kept", lambda: told.append(1))
+        return cached_features(images, inventory, network, tmp_path / "kept", progress)
 
     first = features()
-    assert first.shape == (10, 3) and sum(calls) == 10 and len(told) == 10
-    assert np.array_equal(features(), first) and sum(calls) == 10 and len(told) == 20
+    assert first.shape == (10, 3) and sum(calls) == 10 and len(progress.figures) == 10
+    assert np.array_equal(features(), first) and sum(calls) == 10 and len(progress.figures) == 20
     assert features(network=means("other", calls)).shape == (10, 3) and sum(calls) == 20
     few = open_image_set(photos, 4)
     assert features(few, take_inventory(few)).shape == (4, 3) and sum(calls) == 24

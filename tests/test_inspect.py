@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from conftest import png, store
+from recorded_progress import RecordedProgress
 
 from cli.main import run
 from sketchforge.errors import SketchforgeError, UsageError
@@ -43,9 +44,9 @@ def folder(tmp_path):
 
 
 def test_counts_and_shares_of_all_samples(folder):
-    begun, ticks = [], []
-    found = inspect(InspectOptions(folder), begun.append, lambda: ticks.append(1))
-    assert begun == [11] and len(ticks) == 11
+    progress = RecordedProgress()
+    found = inspect(InspectOptions(folder), progress)
+    assert (progress.begun, len(progress.figures), progress.open) == ([("sample", 11, 0)], 11, 0)
     assert (found.num_samples, found.num_read, found.num_finished, found.num_captions) == (11, 11, 3, 2)
     assert found.sizes == {(10, 10): 11} and found.failed == {}
     assert found.num_bytes == sum(path.stat().st_size for path in folder.glob("*.tar"))

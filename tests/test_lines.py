@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import png, scene, store
 from PIL import Image
+from recorded_progress import RecordedProgress
 from scipy.io import savemat
 from scipy.stats import wasserstein_distance
 
@@ -26,6 +27,7 @@ from sketchforge.metrics.sketches.two_sample_test import TwoSampleResult, two_sa
 from sketchforge.options import EvalSketchesOptions, RenderOptions
 from sketchforge.render.prepare import encode_sketches
 from sketchforge.sketchers.canny import CannySketcher
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import derive_seed
 
 SIDE = 40  # pixels; the tolerance is 0.42 of one, so lines match where they coincide
@@ -148,7 +150,7 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
         for key, pair in drawn.items()
     ]
     bits = store(tmp_path / "bits", [stored], ["s", "t"], fit="keep")
-    measuring = Measuring(0, True, None, lambda: None)
+    measuring = Measuring(0, True, None, Progress())
     found = [measuring.shards(*find_shards([folder], 0), {}, people=False).styles for folder in (grey, bits)]
     for ours, theirs in zip(*found, strict=True):
         assert ours.strokes == theirs.strokes
@@ -234,11 +236,11 @@ def compared(tmp_path_factory) -> Evaluation:
     canny = shards_of(
         folder / "canny", {key: [one.astype(np.uint8)] for key, one in zip(keys, edges)}, ["canny"]
     )
-    seen: list[int] = []
+    progress = RecordedProgress()
     options = EvalSketchesOptions((own, canny), references=(folder / "people", folder / "others"), workers=1)
     with fewer_resamplings():
-        result = evaluate_sketches(options, seen.append, lambda: seen.append(0))
-    assert seen == [6 * 3 + 6 + 3, *[0] * 27]
+        result = evaluate_sketches(options, progress)
+    assert (progress.begun, len(progress.figures), progress.open) == ([("sketch", 6 * 3 + 6 + 3, 0)], 27, 0)
     return result
 
 

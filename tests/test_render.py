@@ -16,9 +16,10 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.images.resize import fit_square
 from sketchforge.options import RenderOptions
+from sketchforge.render import job as render_job
 from sketchforge.render import pipeline
-from sketchforge.render import plan as render_plan
 from sketchforge.render.plan import plan_render
+from sketchforge.render.render import preview
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
@@ -145,7 +146,7 @@ class Shades:
 @pytest.fixture
 def shades(monkeypatch):
     Shades.batches = []
-    monkeypatch.setattr(render_plan, "open_sketcher", lambda options: ReadySketcher(Shades(), "cpu", {}))
+    monkeypatch.setattr(render_job, "open_sketcher", lambda options: ReadySketcher(Shades(), "cpu", {}))
 
 
 @pytest.mark.parametrize(("form", "tones"), [("png1", (255, 0)), ("png", (204, 153))])
@@ -211,12 +212,10 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
 def test_networks_on_the_cpu_share_its_cores_with_the_workers(
     photos, tmp_path, monkeypatch, method, device, workers, expected
 ):
-    monkeypatch.setattr(render_plan, "usable_cores", lambda: 6)
-    plan = plan_render(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
-    plan = replace(
-        plan, options=replace(plan.options, method=method), ready=replace(plan.ready, device=device)
-    )
-    assert plan.num_workers == expected
+    monkeypatch.setattr(render_job, "usable_cores", lambda: 6)
+    job = preview(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
+    plan = replace(job.plan, options=replace(job.options, method=method))
+    assert replace(job, plan=plan, ready=replace(job.ready, device=device)).num_workers == expected
 
 
 def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
@@ -231,9 +230,11 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
         SimpleNamespace(submit=lambda *_: None),
         SimpleNamespace(jpeg=b"", caption=None, seconds=0.0),
     )
-    lot = [(None, prepared)] * 3
+    images = [(None, prepared)] * 3
     spent = []
-    for seconds, _ in pipeline._sent_off((lot, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool):
+    for seconds, _ in pipeline.dispatch_encode(
+        (images, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool
+    ):
         spent.append(seconds)
         [next(ticks) for _ in range(100)]
     assert spent == [3.0, 3.0, 3.0]  # a third of the beginning, and one tick

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from conftest import contents, lines, make_photos, members, render_again
 from PIL import Image
+from recorded_progress import RecordedProgress
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.render import job as render_job
 from sketchforge.render.plan import plan_render
-from sketchforge.render.render import Progress, render
+from sketchforge.render.render import preview, render
 from sketchforge.render.summary import STAGES, reasons
+from sketchforge.shards import lock
+from sketchforge.shards.lock import FOLDER_LOCK
 from sketchforge.shards.writer import writing_shard
 from sketchforge.utils import files
 
@@ -108,7 +112,7 @@ def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_pat
     render(options)
     before = contents(options.shards)
     (inputs / "p001.jpg").write_bytes((inputs / "p000.jpg").read_bytes())
-    changed = plan_render(options).state.changed
+    changed = preview(options).state.changed
     assert list(changed.values()) == ["p001.jpg"]
     summary = render(options)
     assert summary.num_images < 6 and summary.num_kept == 1
@@ -129,7 +133,7 @@ def test_inputs_changed_in_content_only_are_found_by_digest(rendered, tmp_path):
     (inputs / "p001.jpg").write_bytes(other)
     assert render(options).num_images == 0, "sizes do not tell"
     options = dataclasses.replace(options, check_digests=True)
-    assert list(plan_render(options).state.changed.values()) == ["p001.jpg"]
+    assert list(preview(options).state.changed.values()) == ["p001.jpg"]
     assert render(options).num_images > 0
     assert contents(options.shards) == render_again(options, tmp_path / "fresh")
     assert render(options).num_images == 0
@@ -179,7 +183,7 @@ def test_overwrite_replaces_ours_and_leaves_theirs(rendered, tmp_path):
     assert found == contents(rendered.shards)
 
 
-def test_overwrite_never_writes_over_a_strangers_shard(rendered, tmp_path):
+def test_overwrite_never_writes_over_untracked_files(rendered, tmp_path):
     folder = tmp_path / "out"
     render_again(rendered, folder)
     (folder / "00007.tar").write_text("mine")
@@ -214,31 +218,74 @@ def test_newer_formats_are_refused(rendered, tmp_path):
 
 
 def test_planning_writes_nothing_and_guesses_the_size(rendered, tmp_path):
-    plan = plan_render(dataclasses.replace(rendered, shards=tmp_path / "out"))
+    job = preview(dataclasses.replace(rendered, shards=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
-    assert (len(plan.images), len(plan.shards), len(plan.todo), plan.num_sketches) == (10, 3, 3, 1)
+    assert (len(job.plan.images), len(job.plan.shards), len(job.todo), job.num_sketches) == (10, 3, 3, 1)
     actual = sum(path.stat().st_size for path in rendered.shards.glob("*.tar"))
-    assert actual / 4 < plan.estimated_bytes() < actual * 4
+    assert actual / 4 < job.estimated_bytes() < actual * 4
+
+
+def test_the_plan_looks_at_neither_weights_nor_folder(rendered, tmp_path, monkeypatch):
+    (tmp_path / "somebody's").write_text("")
+    monkeypatch.setattr(render_job, "open_sketcher", None)
+    monkeypatch.setattr(render_job, "refresh_state", None)
+    plan = plan_render(dataclasses.replace(rendered, shards=tmp_path))
+    assert (len(plan.images), len(plan.shards)) == (10, 3)
+
+
+def test_sketcher_and_folder_are_looked_at_once_when_the_folder_is_ours(rendered, tmp_path, monkeypatch):
+    looked = []
+
+    def count(name):
+        real = getattr(render_job, name)
+
+        def counted(*arguments):
+            looked.append((name, (tmp_path / "out" / FOLDER_LOCK).exists()))
+            return real(*arguments)
+
+        monkeypatch.setattr(render_job, name, counted)
+
+    count("open_sketcher")
+    count("refresh_state")
+    for _ in range(2):
+        render(dataclasses.replace(rendered, shards=tmp_path / "out"))
+        assert looked == [("open_sketcher", True), ("refresh_state", True)]
+        looked.clear()
+
+
+def test_a_run_that_fails_before_it_begins_leaves_no_folder(rendered, tmp_path):
+    options = dataclasses.replace(rendered, shards=tmp_path / "a" / "out", canny_low=3.0)
+    with pytest.raises(UsageError, match="--canny-low and --canny-high go together"):
+        render(options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_complete_folder_need_not_be_writable(rendered, monkeypatch):
+    monkeypatch.setattr(lock, "locked", None)
+    monkeypatch.setattr(lock.os, "access", lambda path, way: False)
+    assert render(rendered).complete
 
 
 def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
-    heard = []
-
-    class Ear(Progress):
-        def begin(self, plan):
-            heard.append(len(plan.images))
-
-        def image(self, failed, stage_seconds):
-            heard.append(failed)
-            assert set(stage_seconds) == set(STAGES)
-
-        def end(self):
-            heard.append("end")
-
-    summary = render(dataclasses.replace(rendered, images=flawed, shards=tmp_path / "out"), Ear())
-    assert heard[0] == 9 and heard[-1] == "end"
-    assert heard[1:-1].count(True) == 4 and heard[1:-1].count(False) == 5
+    progress = RecordedProgress()
+    summary = render(dataclasses.replace(rendered, images=flawed, shards=tmp_path / "out"), progress)
+    assert progress.begun == [("image", 9, 0)] and progress.open == 0
+    assert len(progress.figures) == 9
+    assert all(re.fullmatch(r"\d+ sketches/s", figures["rate"]) for figures in progress.figures)
+    assert {figures["stage"] for figures in progress.figures} <= {f"slowest: {stage}" for stage in STAGES}
+    assert progress.notes == [f"9 images ({flawed}) x 1 sketches (canny) -> 3 shards in {tmp_path / 'out'}"]
     assert summary.slowest_stage in STAGES
+
+
+def test_what_is_kept_and_what_is_made_again_is_told(rendered, tmp_path):
+    options = dataclasses.replace(rendered, shards=tmp_path / "out")
+    render(options)
+    (options.shards / "00001.tar").unlink()
+    progress = RecordedProgress()
+    render(options, progress)
+    assert progress.begun == [("image", 4, 0)]
+    kept = "2 of 3 shards are finished and kept"
+    assert progress.notes[1:] == [kept, "1 shards are missing or altered and made again"]
 
 
 def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):
@@ -248,4 +295,4 @@ def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):
     manifest["options"]["method"] = "tom"
     files.write_sealed_json(options.shards / "manifest.json", manifest)
     with pytest.raises(UsageError, match="was made with --method tom, now canny"):
-        plan_render(dataclasses.replace(options, canny_blur=1.0))
+        preview(dataclasses.replace(options, canny_blur=1.0))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import contents, environment, make_photos, run_python
 from PIL import Image
+from recorded_progress import RecordedProgress
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.contact_sheet import MARGIN, contact_sheet
@@ -96,11 +97,11 @@ def test_tar_reads_them(options):
 
 
 def test_intact_shards_have_no_problems(options):
-    ticks = []
-    report = verify(options.shards, ticks.append, lambda: ticks.append("sample"))
+    progress = RecordedProgress()
+    report = verify(options.shards, progress)
     assert report.problems == []
     assert (report.num_shards, report.num_samples, report.num_sketches, report.num_failed) == (3, 10, 10, 0)
-    assert ticks == [10] + ["sample"] * 10
+    assert (progress.begun, len(progress.figures), progress.open) == ([("sample", 10, 0)], 10, 0)
 
 
 def retell(shards: Path, number: int) -> None:

@@ -8,7 +8,8 @@ import click
 
 from cli.eval.image_tables import comparison_tables
 from cli.eval.options import check_figures_files, computing_options, features_option, figures_files
-from cli.options import defaults_of, on_interrupt, sample_bar
+from cli.options import defaults_of, on_interrupt
+from cli.progress import Bar
 from sketchforge.options import EvalCompareOptions
 
 DEFAULTS = defaults_of(EvalCompareOptions)
@@ -42,11 +43,8 @@ def compare_command(**values: Any) -> None:
 
     options = EvalCompareOptions(**values)
     check_figures_files(options)
-    with (
-        on_interrupt(lambda: "features of the reference are kept; run the same command again"),
-        sample_bar("picture") as (start, advance),
-    ):
-        found = compare_images(options, start, advance)
+    with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
+        found = compare_images(options, Bar())
     for line in comparison_tables(found):
         click.echo(line)
     if options.json:

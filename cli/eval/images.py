@@ -16,7 +16,8 @@ from cli.eval.options import (
     lpips_option,
     tom_option,
 )
-from cli.options import PATH, defaults_of, on_interrupt, sample_bar
+from cli.options import PATH, defaults_of, on_interrupt
+from cli.progress import Bar
 from sketchforge.options import EvalImagesOptions
 
 DEFAULTS = defaults_of(EvalImagesOptions)
@@ -65,11 +66,8 @@ def images_command(**values: Any) -> None:
 
     options = EvalImagesOptions(**values)
     check_figures_files(options)
-    with (
-        on_interrupt(lambda: "features of the reference are kept; run the same command again"),
-        sample_bar("picture") as (start, advance),
-    ):
-        found = evaluate_images(options, start, advance)
+    with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
+        found = evaluate_images(options, Bar())
     for line in model_table(found):
         click.echo(line)
     if options.json:

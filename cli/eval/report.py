@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from cli.eval.options import computing_options, encoders_option, features_option, lpips_option, tom_option
-from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, overwrite_option, sample_bar
+from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, overwrite_option
+from cli.progress import Bar
 from sketchforge.options import EvalReportOptions
 
 DEFAULTS = defaults_of(EvalReportOptions)
@@ -106,7 +107,7 @@ def report_command(**values: Any) -> None:
         options = replace(options, **{name: OUT / f"report.{end}" for name, end in written.items()})
     check_outputs(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
-        report = make_report(options, sample_bar)
+        report = make_report(options, Bar())
         paths = write_report(report)
     for line in _summary(report):
         click.echo(line)

@@ -8,7 +8,8 @@ import click
 
 from cli.eval.options import check_figures_files, figures_files
 from cli.eval.sketch_tables import tables
-from cli.options import FOLDER, defaults_of, on_interrupt, sample_bar, seed_option
+from cli.options import FOLDER, defaults_of, on_interrupt, seed_option
+from cli.progress import Bar
 from sketchforge.options import EvalSketchesOptions
 
 DEFAULTS = defaults_of(EvalSketchesOptions)
@@ -68,11 +69,8 @@ def sketches_command(**values: Any) -> None:
 
     options = EvalSketchesOptions(**values)
     check_figures_files(options)
-    with (
-        on_interrupt(lambda: "nothing was written; run the same command again"),
-        sample_bar("sketch") as (start, advance),
-    ):
-        found = evaluate_sketches(options, start, advance)
+    with on_interrupt(lambda: "nothing was written; run the same command again"):
+        found = evaluate_sketches(options, Bar())
     for line in tables(found):
         click.echo(line)
     if options.json:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of, sample_bar
+from cli.options import FOLDER, defaults_of
+from cli.progress import Bar
 from sketchforge.options import InspectOptions
 
 DEFAULTS = defaults_of(InspectOptions)
@@ -30,8 +31,7 @@ def inspect_command(**values: Any) -> None:
     from sketchforge.report.gallery.inspect import inspect
 
     options = InspectOptions(**values)
-    with sample_bar() as (start, advance):
-        found = inspect(options, start, advance)
+    found = inspect(options, Bar())
     for line in [*_facts(options.shards, found), "", *_ink(found)]:
         click.echo(line)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cli.options import FOLDER, PATH, defaults_of, device_option, images_option, on_interrupt, threads_option
+from cli.progress import Bar
 from sketchforge.options import TOM_CORE, RenderOptions
 
 DEFAULTS = defaults_of(RenderOptions)
@@ -201,50 +199,27 @@ def render_command(dry_run: bool, **values: Any) -> None:
     The same command again continues where it stopped. Images that cannot be read are counted and named in the
     .jsonl file beside each shard.
     """
-    from sketchforge.render.plan import plan_render
-    from sketchforge.render.render import render
+    from sketchforge.render.render import preview, render
 
     options = RenderOptions(**values)
     if dry_run:
-        plan = plan_render(options)
-        click.echo(_describe(plan))
-        click.echo(_estimate(plan))
+        from sketchforge.render.summary import describe_run
+
+        job = preview(options)
+        click.echo(describe_run(job))
+        click.echo(_estimate(job))
         return
-    progress = Bar()
-    with on_interrupt(lambda: progress.kept(options.shards)):
+    progress = Bar(delay=0)
+    with on_interrupt(lambda: _resume_hint(options, progress)):
         summary = render(options, progress)
     _print_summary(options, summary)
 
 
-def _describe(plan: Any) -> str:
-    """What is drawn by what, one line."""
-    inputs = plan.options.images or "built-in"
-    drawn_by = plan.options.method
-    if plan.options.method == "tom":
-        from sketchforge.checkpoints.tom import find_run, run_name
-
-        name, digest = next(iter(plan.ready.sketcher.digests.items()), ("no", "digest"))
-        weights = (
-            f"{plan.num_sketches} snapshots of {run_name(find_run(plan.options.tom))} ({name} {digest[:8]})"
-        )
-        drawn_by = f"tom, {weights}, on {plan.ready.device}"
-    elif plan.ready.sketcher.digests:
-        digest = plan.ready.sketcher.digests[plan.options.method]
-        drawn_by += f", weights {digest[:8]}, on {plan.ready.device}"
-    task, tasks = plan.options.task_id, plan.options.num_tasks
-    of_task = f"; task {task} of 0..{tasks - 1}: {len(plan.mine)} of them" if tasks > 1 else ""
+def _estimate(job: Any) -> str:
     return (
-        f"{len(plan.images)} images ({inputs}) x {plan.num_sketches} sketches ({drawn_by}) "
-        f"-> {len(plan.shards)} shards in {plan.options.shards}{of_task}"
-    )
-
-
-def _estimate(plan: Any) -> str:
-    images = sum(len(shard.inputs) for shard in plan.todo)
-    return (
-        f"to do: {images} images, {images * plan.num_sketches} sketches, {len(plan.todo)} shards; "
-        f"device {plan.ready.device}; {plan.num_workers} workers; "
-        f"about {plan.estimated_bytes() / 1e6:,.1f} MB in all"
+        f"to do: {job.num_images} images, {job.num_images * job.num_sketches} sketches, {len(job.todo)} shards; "
+        f"device {job.ready.device}; {job.num_workers} workers; "
+        f"about {job.estimated_bytes() / 1e6:,.1f} MB in all"
     )
 
 
@@ -277,61 +252,16 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         click.echo(f"{counts}; the .jsonl files name them{again}")
 
 
-class Bar:
-    """The progress of a rendering as a bar; a line now and then where no terminal is looking."""
+def _resume_hint(options: RenderOptions, progress: Bar) -> str:
+    """For a run that was interrupted: what is kept, and how to go on."""
+    from sketchforge.shards.manifest import read_manifest
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._plan: Any = None
-
-    def begin(self, plan: Any) -> None:
-        from tqdm import tqdm
-
-        self._plan = plan
-        click.echo(_describe(plan))
-        if plan.options.images is None:
-            click.echo("no --images given: using the photos built in")
-        kept, changed = plan.state.kept, plan.state.changed
-        if kept and plan.todo:
-            click.echo(f"{len(kept)} of {len(plan.mine)} shards are finished and kept")
-        before = plan.state.manifest
-        lost = len(plan.todo) - len(changed)
-        if (
-            before
-            and before["complete"]
-            and lost > 0
-            and not (plan.options.retry_failed or plan.options.overwrite)
-        ):
-            click.echo(f"{lost} shards are missing or altered and made again")
-        if changed:
-            which = next(filter(None, changed.values()), "an input")
-            click.echo(f"{len(changed)} shards are drawn anew: {which} has changed since")
-        if plan.todo:
-            total = sum(len(shard.inputs) for shard in plan.todo)
-            interval = 0.2 if sys.stderr.isatty() else 30
-            self._bar = tqdm(
-                total=total, unit="image", smoothing=0.05, mininterval=interval, maxinterval=2 * interval
-            )
-
-    def image(self, failed: bool, stage_seconds: Mapping[str, float]) -> None:
-        from sketchforge.render.summary import slowest
-
-        rate = self._bar.format_dict["rate"]
-        if rate:
-            sketches = f"{rate * self._plan.num_sketches:.0f} sketches/s"
-            self._bar.set_postfix_str(f"{sketches}, slowest: {slowest(stage_seconds)}", refresh=False)
-        self._bar.update()
-
-    def end(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def kept(self, folder: Path) -> str:
-        """For a run that was interrupted: what is kept, and how to go on."""
-        if self._plan is None:
-            return "nothing was begun yet, what was finished before is kept"
-        again = "run the same command again"
-        if self._plan.options.overwrite:
-            again += " without --overwrite"
-        finished = f"{len(list(folder.glob('*.stats.json')))} of {len(self._plan.shards)} shards"
-        return f"{finished} in {folder} are finished and kept; {again} to continue"
+    if not progress.unit:
+        return "nothing was begun yet, what was finished before is kept"
+    again = "run the same command again"
+    if options.overwrite:
+        again += " without --overwrite"
+    folder = options.shards
+    num_shards = read_manifest(folder)["num_shards"]
+    finished = f"{len(list(folder.glob('*.stats.json')))} of {num_shards} shards"
+    return f"{finished} in {folder} are finished and kept; {again} to continue"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from cli.options import FOLDER, sample_bar
+from cli.options import FOLDER
+from cli.progress import Bar
 from sketchforge.errors import SketchforgeError
 
 
@@ -19,8 +20,7 @@ def verify_command(shards: Path) -> None:
     """
     from sketchforge.shards.verify import verify
 
-    with sample_bar() as (start, advance):
-        report = verify(shards, start, advance)
+    report = verify(shards, Bar())
     for problem in report.problems:
         click.echo(problem)
     counts = f"{report.num_samples} samples with {report.num_sketches} sketches in {report.num_shards} shards"

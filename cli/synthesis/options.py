@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from cli.options import FOLDER, PATH, defaults_of, device_option, on_interrupt, threads_option
+from cli.progress import Bar
 from sketchforge.options import MakeOptions
 
 DEFAULTS = defaults_of(MakeOptions)
@@ -51,8 +51,8 @@ def make_and_tell(options: MakeOptions) -> None:
     """Make what the options ask for, with a bar, and say what was done."""
     from sketchforge.synthesis.job import make
 
-    bar = MakingBar()
-    with on_interrupt(lambda: bar.kept(options)):
+    bar = Bar()
+    with on_interrupt(lambda: _resume_hint(options, bar)):
         summary = make(options, bar)
     made = f"{summary.num_made} pictures" if summary.num_made != 1 else "1 picture"
     if summary.num_made == 0:
@@ -64,42 +64,12 @@ def make_and_tell(options: MakeOptions) -> None:
         click.echo(f"{summary.grid} shows {summary.left_out}")
 
 
-class MakingBar:
-    """A bar where work takes more than a few seconds; a line now and then where no terminal is looking."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._what = ""
-        self._count = self._done = 0
-
-    def begin(self, what: str, count: int) -> None:
-        from tqdm import tqdm
-
-        self._what, self._count, self._done = what, count, 0
-        interval = 0.2 if sys.stderr.isatty() else 30
-        self._bar = tqdm(
-            total=count, unit=what, delay=2, smoothing=0.05, mininterval=interval, maxinterval=2 * interval
-        )
-
-    def step(self) -> None:
-        self._done += 1
-        self._bar.update()
-
-    def end(self) -> None:
-        self._bar.close()
-
-    def note(self, text: str) -> None:
-        from tqdm import tqdm
-
-        with tqdm.external_write_mode(file=sys.stdout):
-            click.echo(text)
-
-    def kept(self, options: MakeOptions) -> str:
-        """For a run that was interrupted: what is kept, and how to go on."""
-        if self._what != "picture":
-            return "no picture was made yet"
-        again = " without --overwrite" if options.overwrite else ""
-        return (
-            f"{self._done} of {self._count} pictures were made and are kept in {options.out}; run the same "
-            f"command again{again} for the rest"
-        )
+def _resume_hint(options: MakeOptions, bar: Bar) -> str:
+    """For a run that was interrupted: what is kept, and how to go on."""
+    if bar.unit != "picture":
+        return "no picture was made yet"
+    again = " without --overwrite" if options.overwrite else ""
+    return (
+        f"{bar.done} of {bar.total} pictures were made and are kept in {options.out}; run the same "
+        f"command again{again} for the rest"
+    )

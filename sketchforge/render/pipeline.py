@@ -28,7 +28,7 @@ from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 # One input on its way: its record so far, and its sketches where they are still being encoded.
 _Pending = tuple[Record, Task | None]
 # Images that are drawn together, their drawing (None where they could not be read), and the seconds to begin it.
-_Lot = tuple[Sequence[tuple[ImageSource, Prepared]], Drawing | None, float]
+_MicroBatch = tuple[Sequence[tuple[ImageSource, Prepared]], Drawing | None, float]
 
 
 def records(
@@ -43,8 +43,8 @@ def records(
     window = 2 * options.batch_size + 2 * num_workers
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
     pending: deque[_Pending] = deque()
-    prepared = _prepared(batches, options, pool, max(1, window // options.batch_size))
-    with closing(_drawn(prepared, ready, options, pool)) as drawn:
+    prepared = _prepare_ahead(batches, options, pool, max(1, window // options.batch_size))
+    with closing(_draw_batches(prepared, ready, options, pool)) as drawn:
         for one in drawn:
             pending.append(one)
             while pending and (len(pending) > window or _is_done(pending[0])):
@@ -53,7 +53,7 @@ def records(
         yield _finish(pending.popleft(), pool)
 
 
-def _prepared(
+def _prepare_ahead(
     batches: Iterator[Sequence[ImageSource]], options: RenderOptions, pool: WorkerPool, num_ahead: int
 ) -> Iterator[list[tuple[ImageSource, Task]]]:
     """Batches in order, `num_ahead` of them being decoded ahead, into the next shard where this one ends."""
@@ -65,19 +65,19 @@ def _prepared(
     yield from ahead
 
 
-def _drawn(
+def _draw_batches(
     batches: Iterator[Sequence[tuple[ImageSource, Task]]],
     ready: ReadySketcher,
     options: RenderOptions,
     pool: WorkerPool,
 ) -> Iterator[_Pending]:
-    """Images in order, drawn, their sketches sent off. While one lot is seen to, the next one is being drawn.
+    """Images in order, drawn, their sketches dispatched. While one micro-batch is encoded, the next is being drawn.
 
-    A lot are images of a batch that follow one another and are of equal size.
+    A micro-batch are images of a batch that follow one another and are of equal size.
     """
-    begun: deque[_Lot] = deque()
+    begun: deque[_MicroBatch] = deque()
     try:
-        for images in _lots(batches, pool):
+        for images in _micro_batches(batches, pool):
             size = _size(images[0][1])
             drawing = None
             start = time.perf_counter()
@@ -85,10 +85,10 @@ def _drawn(
                 drawing = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in images]))
             begun.append((images, drawing, time.perf_counter() - start))
             if len(begun) > 1:
-                yield from _sent_off(begun[0], ready, options, pool)
+                yield from dispatch_encode(begun[0], ready, options, pool)
                 begun.popleft()
         while begun:
-            yield from _sent_off(begun[0], ready, options, pool)
+            yield from dispatch_encode(begun[0], ready, options, pool)
             begun.popleft()
     finally:
         for _, drawing, _ in begun:
@@ -96,20 +96,23 @@ def _drawn(
                 drawing.cancel()
 
 
-def _lots(
+def _micro_batches(
     batches: Iterator[Sequence[tuple[ImageSource, Task]]], pool: WorkerPool
 ) -> Iterator[list[tuple[ImageSource, Prepared]]]:
     for batch in batches:
-        images = [(image, _prepared_by(task, pool)) for image, task in batch]
-        for _, lot in itertools.groupby(images, key=lambda item: _size(item[1])):
-            yield list(lot)
+        images = [(image, _wait_prepared(task, pool)) for image, task in batch]
+        for _, equal in itertools.groupby(images, key=lambda item: _size(item[1])):
+            yield list(equal)
 
 
-def _sent_off(
-    lot: _Lot, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
+def dispatch_encode(
+    micro_batch: _MicroBatch, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
 ) -> Iterator[_Pending]:
-    """The lot's images as they are drawn. Their seconds are those that nothing but drawing was waited for."""
-    images, drawing, beginning = lot
+    """The images of a micro-batch as they are drawn, their sketches on their way to be encoded.
+
+    Their seconds are those that nothing but drawing was waited for.
+    """
+    images, drawing, beginning = micro_batch
     if drawing is None:
         for image, prepared in images:
             yield _record(image, prepared), None
@@ -128,8 +131,8 @@ def _sent_off(
         start = time.perf_counter()
 
 
-def _prepared_by(task: Task, pool: WorkerPool) -> Prepared:
-    """What a worker made of the picture; one that no worker survives is an image that failed."""
+def _wait_prepared(task: Task, pool: WorkerPool) -> Prepared:
+    """Wait for what a worker makes of the picture; one that no worker survives is an image that failed."""
     try:
         return pool.result(task)
     except WorkerLost as lost:

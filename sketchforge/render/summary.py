@@ -1,13 +1,16 @@
-"""What a rendering did: counts, stages and failures, and how they are put into words."""
+"""What a rendering will do and did: its inputs, counts, stages and failures, and how they are put into words."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sketchforge.shards import schema
+
+if TYPE_CHECKING:
+    from sketchforge.render.job import RenderJob
 
 STAGES = ("decode", "draw", "encode", "write")
 
@@ -24,6 +27,13 @@ class RenderSummary:
     some_failed: list[str] = field(default_factory=list)  # the first three that failed now, by source
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
+
+    def add(self, source: str, reason: str | None) -> None:
+        """One more input is processed; `reason` says why it failed."""
+        self.num_images += 1
+        self.outcomes[reason or schema.OK] += 1
+        if reason is not None and len(self.some_failed) < 3:
+            self.some_failed.append(source)
 
     @property
     def num_failed(self) -> int:
@@ -47,6 +57,39 @@ def reasons(outcomes: Mapping[str, int]) -> str:
     )
 
 
-def failed_of(stats: Mapping[str, Any]) -> int:
-    """How many inputs of a finished shard failed."""
-    return sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK)
+def describe_run(job: RenderJob) -> str:
+    """What is drawn by what, one line."""
+    options, plan, sketcher = job.options, job.plan, job.ready.sketcher
+    drawn_by = options.method
+    if options.method == "tom":
+        from sketchforge.checkpoints.tom import find_run, run_name
+
+        name, digest = next(iter(sketcher.digests.items()), ("no", "digest"))
+        weights = f"{job.num_sketches} snapshots of {run_name(find_run(options.tom))} ({name} {digest[:8]})"
+        drawn_by = f"tom, {weights}, on {job.ready.device}"
+    elif sketcher.digests:
+        drawn_by += f", weights {sketcher.digests[options.method][:8]}, on {job.ready.device}"
+    tasks = options.num_tasks
+    of_task = f"; task {options.task_id} of 0..{tasks - 1}: {len(plan.mine)} of them" if tasks > 1 else ""
+    return (
+        f"{len(plan.images)} images ({options.images or 'built-in'}) x {job.num_sketches} sketches ({drawn_by}) "
+        f"-> {len(plan.shards)} shards in {options.shards}{of_task}"
+    )
+
+
+def describe_resume(job: RenderJob) -> list[str]:
+    """Lines on what the folder holds already: what is kept, and what is made again."""
+    options, state, todo = job.options, job.state, job.todo
+    lines = []
+    if options.images is None:
+        lines.append("no --images given: using the photos built in")
+    if state.kept and todo:
+        lines.append(f"{len(state.kept)} of {len(job.plan.mine)} shards are finished and kept")
+    lost = len(todo) - len(state.changed)
+    asked_for = options.retry_failed or options.overwrite
+    if state.manifest and state.manifest["complete"] and lost > 0 and not asked_for:
+        lines.append(f"{lost} shards are missing or altered and made again")
+    if state.changed:
+        which = next(filter(None, state.changed.values()), "an input")
+        lines.append(f"{len(state.changed)} shards are drawn anew: {which} has changed since")
+    return lines

@@ -12,10 +12,12 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.shards import schema
+from sketchforge.utils.files import disk_errors
 from sketchforge.utils.signals import held
 
 try:
@@ -44,6 +46,34 @@ def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[Non
         if descriptor is not None:
             with held(signal.SIGINT, signal.SIGTERM):
                 _release(descriptor, path)
+
+
+@contextmanager
+def hold_folder(folder: Path, task_id: int = 0, num_tasks: int = 1) -> Iterator[None]:
+    """Hold an output folder for ourselves; or, as one of several tasks, this task's part of it.
+
+    A folder that is not there is made, and removed again where nothing comes into it. Raises SketchforgeError where
+    another rendering is at work, or the disk refuses.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with ExitStack() as locks:
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                if not _is_read_only(folder):
+                    locks.enter_context(locked(folder / FOLDER_LOCK, shared=num_tasks > 1))
+                    if num_tasks > 1:
+                        locks.enter_context(locked(folder / task_lock(task_id, num_tasks)))
+            yield
+    finally:
+        for path in made:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether it has been rendered into and cannot be written to: it can be looked at only, so nobody is at work."""
+    return (folder / schema.MANIFEST).exists() and not os.access(folder, os.W_OK)
 
 
 def task_lock(task_id: int, num_tasks: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.files import parse_json, seal_holds, sha256_of
+from sketchforge.utils.progress import Progress
 
 
 @dataclass
@@ -28,15 +29,12 @@ class VerifyReport:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(
-    folder: Path,
-    on_start: Callable[[int], None] = lambda total: None,
-    on_sample: Callable[[], None] = lambda: None,
-) -> VerifyReport:
-    """Check every file, sample and picture of a shard folder; `on_start` gets the number of samples to come.
+def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
+    """Check every file, sample and picture of a shard folder; `progress` counts samples.
 
     Raises UsageError or SketchforgeError where there is no manifest to check against.
     """
+    progress = progress or Progress()
     manifest = read_manifest(folder)
     report = VerifyReport()
     if not seal_holds((folder / schema.MANIFEST).read_bytes()):
@@ -56,29 +54,40 @@ def verify(
     for path in sorted(folder.glob("*.tar")):
         if not schema.is_shard(path.stem, manifest["num_shards"]):
             report.problems.append(f"{path.name}: foreign, the manifest does not know it")
-    on_start(sum(entry["samples"] for entry in expected.values()))
-    seen: dict[str, str] = {}
-    num_inputs = 0
-    for number, entry in expected.items():
-        num_inputs += entry["samples"] + entry["failed"]
-        report.num_shards += 1
-        report.num_failed += entry["failed"]
-        report.problems.extend(_check_files(folder, number, entry))
-        for key, problems in _check_samples(folder, number, entry, manifest):
-            report.problems.extend(problems)
-            if key is not None:
-                tar = schema.shard_files(folder, number).tar.name
-                if seen.setdefault(key, tar) is not tar:
-                    report.problems.append(f"{tar}: {key}: in {seen[key]} already, keys must be unique")
-                report.num_samples += 1
-                report.num_sketches += len(manifest["styles"])
-                on_sample()
+    with progress.track("sample", sum(entry["samples"] for entry in expected.values())):
+        _check_shards(folder, manifest, expected, report, progress)
+    num_inputs = sum(entry["samples"] + entry["failed"] for entry in expected.values())
     report.num_bytes = sum(entry["bytes"] for entry in expected.values())
     if manifest["complete"] and num_inputs != manifest["inputs"]["count"]:
         report.problems.append(
             f"{schema.MANIFEST}: {manifest['inputs']['count']} inputs, but its shards have {num_inputs}"
         )
     return report
+
+
+def _check_shards(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    expected: Mapping[int, Mapping[str, Any]],
+    report: VerifyReport,
+    progress: Progress,
+) -> None:
+    """Check the files and samples of all shards, by number in `expected`, and add what is found to `report`."""
+    seen: dict[str, str] = {}
+    for number, entry in expected.items():
+        report.num_shards += 1
+        report.num_failed += entry["failed"]
+        report.problems.extend(_check_files(folder, number, entry))
+        tar = schema.shard_files(folder, number).tar.name
+        for key, problems in _check_samples(folder, number, entry, manifest):
+            report.problems.extend(problems)
+            if key is not None:
+                if key in seen:
+                    report.problems.append(f"{tar}: {key}: in {seen[key]} already, keys must be unique")
+                seen.setdefault(key, tar)
+                report.num_samples += 1
+                report.num_sketches += len(manifest["styles"])
+                progress.advance()
 
 
 def _from_stats(folder: Path, number: int) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.sources import ImageSource, builtin_images, find_images
 from sketchforge.images.sources.source import Blob
+from sketchforge.utils.progress import Progress
 
 JOINT = "--"  # between the names of sketch and style in a file's name; no name has it within
 MAX_NAME = 100  # bytes; two of them, JOINT and an ending stay below what file systems take
@@ -94,12 +95,12 @@ def builtin_drawings() -> list[PictureInput]:
     return inputs
 
 
-def checked(pictures: Sequence[PictureInput], after_each: Callable[[], None]) -> list[PictureInput]:
+def checked(pictures: Sequence[PictureInput], progress: Progress) -> list[PictureInput]:
     """Read every picture once: what cannot be read is to stop a command before it begins. ImageError."""
     found = []
     for picture in pictures:
         found.append(picture.checked())
-        after_each()
+        progress.advance()
     return found
 
 

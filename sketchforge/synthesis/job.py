@@ -23,9 +23,10 @@ from sketchforge.images.encode import write_png
 from sketchforge.options import MakeOptions, SynthesizeOptions
 from sketchforge.synthesis import record as records
 from sketchforge.synthesis.grid import Shown, grid_of, pairs_grid
-from sketchforge.synthesis.plan import KEPT_IN_MEMORY, MakingProgress, Plan, Style, plan_making
+from sketchforge.synthesis.plan import KEPT_IN_MEMORY, Plan, Style, plan_making
 from sketchforge.synthesis.record import GRID_FILE, Made
 from sketchforge.utils.device import set_threads
+from sketchforge.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Summary:
     left_out: str  # what the grid does not show; empty where it shows everything
 
 
-def make(options: MakeOptions, progress: MakingProgress | None = None) -> Summary:
+def make(options: MakeOptions, progress: Progress | None = None) -> Summary:
     """Make what the options of a command ask for; the same call again makes what is missing.
 
     Errors as `plan_making` and `made.begin` have them, all before anything is written.
     """
-    progress = progress or MakingProgress()
+    progress = progress or Progress()
     if options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: is a file; name a folder")
     set_threads(options.threads)
@@ -72,7 +73,7 @@ def _make_all(
     options: MakeOptions,
     made: Made,
     done: set[str],
-    progress: MakingProgress,
+    progress: Progress,
 ) -> None:
     @lru_cache(KEPT_IN_MEMORY)
     def read(style: Style) -> np.ndarray:
@@ -83,8 +84,7 @@ def _make_all(
             write_png(made.folder / name, read(style))
     at_once = options.batch_size or plan.model.batch_size
     noted: set[int] = set()
-    progress.begin("picture", len(todo))
-    try:
+    with progress.track("picture", len(todo)):
         for start in range(0, len(todo), at_once):
             batch = todo[start : start + at_once]
             fitted = [plan.fit(plan.sketches[row]) for row, _ in batch]
@@ -103,9 +103,7 @@ def _make_all(
             results = plan.model.made(fitted, styles, keys, _noise(options), at_once)
             for cell, picture in zip(batch, results, strict=True):
                 write_png(made.folder / plan.name_of(cell), picture)
-                progress.step()
-    finally:
-        progress.end()
+                progress.advance()
 
 
 def _grid(plan: Plan, options: MakeOptions) -> Shown:

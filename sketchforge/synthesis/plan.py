@@ -27,27 +27,12 @@ from sketchforge.synthesis.inputs import (
 )
 from sketchforge.synthesis.record import LOCATION
 from sketchforge.synthesis.synthesizer import Synthesizer, draw_sketch, load_model
+from sketchforge.utils.progress import Progress
 
 STITCHES = (2, 4)  # how many style pictures `mix` takes
 MIXED_NAME = 24  # characters that each style picture has in the name of a stitched one
 KEPT_IN_MEMORY = 64  # sketches, of those read last
 COMMANDS = {SynthesizeOptions: "synthesize", MixOptions: "mix", TransferOptions: "transfer"}
-
-
-class MakingProgress:
-    """What a making tells on its way; the command line overrides it to show a bar."""
-
-    def begin(self, what: str, count: int) -> None:
-        """So many `what` ("input", "picture") come now."""
-
-    def step(self) -> None:
-        """One of them is done."""
-
-    def end(self) -> None:
-        """No more of them come, be it for success, failure or an interruption."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +89,7 @@ class Plan:
         return f"{sketch.name}{JOINT}{style.name}"
 
 
-def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
+def plan_making(options: MakeOptions, progress: Progress) -> Plan:
     """Find and read all inputs and open the model. Writes nothing.
 
     Raises UsageError where the request cannot be carried out, ImageError for a picture that cannot be read,
@@ -143,7 +128,7 @@ def plan_making(options: MakeOptions, progress: MakingProgress) -> Plan:
     return Plan(model, sketches, styles, cells, lru_cache(KEPT_IN_MEMORY)(fit), drawn, by)
 
 
-def _inputs(options: MakeOptions, progress: MakingProgress) -> tuple[list[PictureInput], list[Style]]:
+def _inputs(options: MakeOptions, progress: Progress) -> tuple[list[PictureInput], list[Style]]:
     """(drawings or contents, styles), all of them read once."""
     mixes = isinstance(options, MixOptions)
     contents = isinstance(options, TransferOptions)
@@ -165,11 +150,8 @@ def _inputs(options: MakeOptions, progress: MakingProgress) -> tuple[list[Pictur
         raise UsageError(
             f"--style: found {len(pictures)} pictures; expected 2, a half each, or 4, a quarter each"
         )
-    progress.begin("input", len(sketches) + len(pictures))
-    try:
-        sketches, pictures = checked(sketches, progress.step), checked(pictures, progress.step)
-    finally:
-        progress.end()
+    with progress.track("input", len(sketches) + len(pictures)):
+        sketches, pictures = checked(sketches, progress), checked(pictures, progress)
     if mixes:
         name = "+".join(picture.name[:MIXED_NAME].strip(". -") for picture in pictures)
         return sketches, [Style(file_name(name), tuple(pictures))]
@@ -177,7 +159,7 @@ def _inputs(options: MakeOptions, progress: MakingProgress) -> tuple[list[Pictur
 
 
 def _cells(
-    options: MakeOptions, sketches: Sequence[PictureInput], styles: Sequence[Style], progress: MakingProgress
+    options: MakeOptions, sketches: Sequence[PictureInput], styles: Sequence[Style], progress: Progress
 ) -> list[tuple[int, int]]:
     """Every sketch with every style, or with the style of its name."""
     if not (isinstance(options, SynthesizeOptions) and options.pairs):
@@ -196,9 +178,7 @@ def _cells(
     return [(row, columns[sketch.name]) for row, sketch in enumerate(sketches)]
 
 
-def _sketcher(
-    options: TransferOptions, model: Synthesizer, progress: MakingProgress
-) -> tuple[TomSketcher, str]:
+def _sketcher(options: TransferOptions, model: Synthesizer, progress: Progress) -> tuple[TomSketcher, str]:
     """Who draws the images, and where it came from."""
     if model.sketcher is not None and options.tom is None:
         if options.checkpoint is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Progress:
     """Tells nobody; the command line overrides it to show a bar.
@@ -20,3 +23,12 @@ class Progress:
 
     def end(self) -> None:
         """No more units come, be it for success, failure or an interruption."""
+
+    @contextmanager
+    def track(self, unit: str, total: int, done: int = 0) -> Iterator[None]:
+        """`begin`, and `end` however the block ends."""
+        self.begin(unit, total, done)
+        try:
+            yield
+        finally:
+            self.end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,16 @@ from sketchforge.options import EvalCompareOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
+from sketchforge.utils.progress import Progress
 
 
-def compare_images(
-    options: EvalCompareOptions,
-    on_start: Callable[[int], None] = lambda total: None,
-    on_picture: Callable[[], None] = lambda: None,
-) -> ImageEvaluation:
-    """The distances of every set from the reference; `on_start` gets the number of pictures to be looked at.
+def compare_images(options: EvalCompareOptions, progress: Progress | None = None) -> ImageEvaluation:
+    """The distances of every set from the reference; `progress` counts the pictures that are looked at.
 
     Pictures are compared as they are, each brought to the network's input. Raises UsageError for what cannot
     be compared at all, SketchforgeError for damaged data and weights.
     """
+    progress = progress or Progress()
     device = choose_device(options.device)
     set_threads(options.threads)
     if not options.sets:
@@ -69,16 +67,16 @@ def compare_images(
             _Model(options, source, name, device) if is_model(source) else _Pictures(options, source, name)
         )
         sets.append(opened)
-    on_start((inventory.count + sum(one.count for one in sets)) * len(networks))
-    reference = described_reference(images, inventory, networks, options.cache, on_picture)
     rows: list[ImageRow] = []
-    for one in sets:
-        about = {"name": one.name, "source": one.source, "pairs": one.pairing}
-        features = one.features(networks, on_picture)
-        rows += distance_rows(about, one.groups, features, networks, reference, options.seed)
-        new_gaps, new_warnings = one.oddities(reference)
-        gaps += new_gaps
-        warnings += new_warnings + (few(one.name, one.count, reference) if networks else [])
+    with progress.track("picture", (inventory.count + sum(one.count for one in sets)) * len(networks)):
+        reference = described_reference(images, inventory, networks, options.cache, progress)
+        for one in sets:
+            about = {"name": one.name, "source": one.source, "pairs": one.pairing}
+            features = one.features(networks, progress)
+            rows += distance_rows(about, one.groups, features, networks, reference, options.seed)
+            new_gaps, new_warnings = one.oddities(reference)
+            gaps += new_gaps
+            warnings += new_warnings + (few(one.name, one.count, reference) if networks else [])
     return ImageEvaluation(
         "compare",
         _record(options),
@@ -103,8 +101,8 @@ class _Pictures:
         self.count = self._inventory.count
         self.groups = range(self.count)
 
-    def features(self, networks: list[FeatureNetwork], on_picture: Callable[[], None]) -> list[np.ndarray]:
-        return [features_of(self._images.readable(), network, on_picture) for network in networks]
+    def features(self, networks: list[FeatureNetwork], progress: Progress) -> list[np.ndarray]:
+        return [features_of(self._images.readable(), network, progress) for network in networks]
 
     def oddities(self, reference: Reference) -> tuple[list[Gap], list[Gap]]:
         gaps, warnings = oddities(self._images, self._inventory)
@@ -136,13 +134,13 @@ class _Model:
         self.count = len(self._pairs)
         self.groups = [pair.content for pair in self._pairs]
 
-    def features(self, networks: list[FeatureNetwork], on_picture: Callable[[], None]) -> list[np.ndarray]:
+    def features(self, networks: list[FeatureNetwork], progress: Progress) -> list[np.ndarray]:
         found: list[list[np.ndarray]] = [[] for _ in networks]
         reader = SampleReader(self._shards)
         try:
             for made in made_of(self._model, reader, self._pairs, self.name):
                 for network, parts in zip(networks, found, strict=True):
-                    parts.append(features_of(made.pictures, network, on_picture))
+                    parts.append(features_of(made.pictures, network, progress))
         finally:
             reader.close()
         return [np.concatenate(parts) for parts in found]

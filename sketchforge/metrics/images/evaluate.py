@@ -7,7 +7,8 @@ the reference (FID, KID), have the style of its style image (SR, Sty-Rec) and sh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,20 @@ from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
+from sketchforge.utils.progress import Progress
 
 RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
 ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
 OWN_SIZE = "pictures and style images at the model's size"
 
 
-def evaluate_images(
-    options: EvalImagesOptions,
-    on_start: Callable[[int], None] = lambda total: None,
-    on_picture: Callable[[], None] = lambda: None,
-) -> ImageEvaluation:
-    """Measure a model on shards; `on_start` gets the number of pictures to be looked at.
+def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None) -> ImageEvaluation:
+    """Measure a model on shards; `progress` counts the pictures that are looked at.
 
     Raises UsageError for what cannot be measured at all, SketchforgeError for damaged data and weights. What
     merely lacks weights becomes a gap.
     """
+    progress = progress or Progress()
     device = choose_device(options.device)
     set_threads(options.threads)
     model = load_model(options.model, str(device))
@@ -87,17 +86,14 @@ def evaluate_images(
     inventory = take_inventory(images)
 
     making = sum(len(found) for kind, found in pairs.items() if kind == MISMATCHED or similarities)
-    on_start(making + inventory.count * len(networks))
-    reference = described_reference(images, inventory, networks, options.cache, on_picture)
     name = name_of(options.model)
     about = {"name": name, "source": str(options.model)}
-    reader = SampleReader(shards)
-    try:
-        made = made_of(model, reader, pairs[MISMATCHED], name)
-        measured, chance = _mismatched(model, made, networks, encoders, redrawing, on_picture)
-        matched = _matched(model, reader, pairs[MATCHED], name, similarities, on_picture)
-    finally:
-        reader.close()
+    with progress.track("picture", making + inventory.count * len(networks)):
+        reference = described_reference(images, inventory, networks, options.cache, progress)
+        with closing(SampleReader(shards)) as reader:
+            made = made_of(model, reader, pairs[MISMATCHED], name)
+            measured, chance = _mismatched(model, made, networks, encoders, redrawing, progress)
+            matched = _matched(model, reader, pairs[MATCHED], name, similarities, progress)
     groups = [pair.content for pair in pairs[MISMATCHED]]
     mixed = about | {"pairs": MISMATCHED}
     rows = distance_rows(mixed, groups, measured.features, networks, reference, options.seed)
@@ -155,7 +151,7 @@ def _mismatched(
     networks: Sequence[FeatureNetwork],
     encoders: Mapping[str, tuple[Encoder, str]],
     redrawing: Redrawing | None,
-    on_picture: Callable[[], None],
+    progress: Progress,
 ) -> tuple[_Measured, _Measured]:
     """What the model's pictures are like, and what they would be like by chance."""
     measured, chance = _Measured(len(networks)), _Measured(0)
@@ -179,7 +175,7 @@ def _mismatched(
                 kept.add("skt_rec", distances["absolute"])
                 kept.add("skt_rec_relative", distances["relative"])
         for _ in made.pairs:
-            on_picture()
+            progress.advance()
     return measured, chance
 
 
@@ -189,7 +185,7 @@ def _matched(
     pairs: Sequence[Pair],
     name: str,
     similarities: Sequence[PerceptualSimilarity],
-    on_picture: Callable[[], None],
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     """LPIPS between picture and image, by its title."""
     measured = _Measured(0)
@@ -198,7 +194,7 @@ def _matched(
             # Of a matched pair the style image is the image itself.
             measured.add(one.title, one.distance(to_tensor(made.pictures), to_tensor(made.styles)))
         for _ in made.pairs:
-            on_picture()
+            progress.advance()
     return measured.values
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.images.features import FeatureNetwork, features_of
 from sketchforge.metrics.images.inputs import ImageSet, Inventory
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
 FORMAT, VERSION = "sketchforge-image-features", 1
@@ -34,21 +34,22 @@ def cached_features(
     inventory: Inventory,
     network: FeatureNetwork,
     folder: Path | None,
-    on_picture: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """`features_of` a set, (N, D), out of `folder` (None: `features_folder`) or computed and left there.
 
     A damaged file is written anew. Where the folder cannot be written to, nothing is kept.
     """
+    progress = progress or Progress()
     path = (folder or features_folder()) / f"{features_digest(inventory, network)}.safetensors"
     if path.is_file():
         with suppress(SketchforgeError, KeyError):
             found = load_tensors(path, FORMAT, VERSION)[0]["features"].numpy()
             if len(found) == inventory.count and np.isfinite(found).all():
                 for _ in found:
-                    on_picture()
+                    progress.advance()
                 return found
-    found = features_of(images.readable(), network, on_picture)
+    found = features_of(images.readable(), network, progress)
     with suppress(OSError):
         import torch
 

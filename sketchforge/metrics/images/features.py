@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.utils.progress import Progress
 
 BATCH = 16
 CROPPED = "largest centred square, bicubic with antialiasing to {side} x {side}, 8 bits"
@@ -66,13 +67,14 @@ def squared(picture: np.ndarray, side: int) -> np.ndarray:
 def features_of(
     pictures: Iterable[np.ndarray],
     network: FeatureNetwork,
-    on_picture: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
     batch: int = BATCH,
 ) -> np.ndarray:
     """Pictures uint8 HxWx3 of any sizes -> float32 (N, D), whatever `batch` is, up to rounding.
 
     Raises SketchforgeError where features are not finite.
     """
+    progress = progress or Progress()
     found = []
     for part in batches(pictures, batch):
         squares = np.stack([squared(picture, network.side) for picture in part])
@@ -83,7 +85,7 @@ def features_of(
             )
         found.append(features.numpy())
         for _ in part:
-            on_picture()
+            progress.advance()
     return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
 

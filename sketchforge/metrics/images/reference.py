@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.metrics.images.inputs import ImageSet, Inventory
 from sketchforge.metrics.images.result import ENOUGH, ImageRow
 from sketchforge.metrics.images.statistics import distance_figures
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
 LIBRARIES = (
@@ -70,10 +71,10 @@ def described_reference(
     inventory: Inventory,
     networks: Sequence[FeatureNetwork],
     cache: Path | None,
-    on_picture: Callable[[], None],
+    progress: Progress,
 ) -> Reference:
     """The reference's features, out of the cache where they are there."""
-    found = [cached_features(images, inventory, network, cache, on_picture) for network in networks]
+    found = [cached_features(images, inventory, network, cache, progress) for network in networks]
     return Reference(images, inventory, tuple(found))
 
 

@@ -9,7 +9,6 @@ people. What could not be measured is a gap, with the reason.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.sketches.inputs import find_annotations, find_drawings, find_shards
@@ -18,6 +17,7 @@ from sketchforge.metrics.sketches.result import Evaluation, as_json
 from sketchforge.metrics.sketches.summary import summarised
 from sketchforge.options import EvalSketchesOptions
 from sketchforge.utils.device import usable_cores
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
 __all__ = ["as_json", "evaluate_sketches"]
@@ -35,16 +35,13 @@ LIBRARIES = (
 )
 
 
-def evaluate_sketches(
-    options: EvalSketchesOptions,
-    on_start: Callable[[int], None] = lambda total: None,
-    on_sketch: Callable[[], None] = lambda: None,
-) -> Evaluation:
-    """Measure the sketches in `options.shards`; `on_start` gets the number of sketches and drawings.
+def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = None) -> Evaluation:
+    """Measure the sketches in `options.shards`; `progress` counts sketches and drawings.
 
     Raises UsageError where there is nothing to measure or no annotation fits, SketchforgeError for damaged
     data and for missing libraries.
     """
+    progress = progress or Progress()
     _check_libraries()
     from sketchforge.checkpoints.encoder import encoder_digest
 
@@ -54,10 +51,9 @@ def evaluate_sketches(
     sketches = sum(len(one.chosen) * len(one.styles) for one in shards) + sum(
         len(one.drawings) for one in drawings
     )
-    on_start(sketches)
     workers = options.workers or min(usable_cores(), 1 + sketches // WORTH_A_PROCESS)
-    with processes(workers) as pool:
-        measuring = Measuring(options.seed, bool(drawings), pool, on_sketch)
+    with progress.track("sketch", sketches), processes(workers) as pool:
+        measuring = Measuring(options.seed, bool(drawings), pool, progress)
         references = [measuring.drawings(one) for one in drawings]
         folders = [
             measuring.shards(one, found, people=index == 0)

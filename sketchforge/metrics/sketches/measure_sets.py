@@ -19,6 +19,7 @@ from sketchforge.metrics.sketches.result import ENCODER
 from sketchforge.shards import schema
 from sketchforge.shards.reader import read_errors
 from sketchforge.shards.selection import whole_samples
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool, worker_pool
 
 if TYPE_CHECKING:
@@ -66,10 +67,8 @@ class MeasuredFolder:
 class Measuring:
     """Sketch by sketch: worker processes measure lines, this process asks the encoder."""
 
-    def __init__(
-        self, seed: int, realism: bool, pool: WorkerPool | None, on_sketch: Callable[[], None]
-    ) -> None:
-        self._seed, self._realism, self._pool, self._on_sketch = seed, realism, pool, on_sketch
+    def __init__(self, seed: int, realism: bool, pool: WorkerPool | None, progress: Progress) -> None:
+        self._seed, self._realism, self._pool, self._progress = seed, realism, pool, progress
 
     def drawings(self, one: DrawingSet) -> Measured:
         """Drawings that cannot be read are left out."""
@@ -87,7 +86,7 @@ class Measuring:
         for photo, (task, measured) in zip(one.photos, _measure(tasks(), self._pool), strict=True):
             if not isinstance(measured, ImageError):
                 self._add(result, photo, task, measured, variety=False)
-            self._on_sketch()
+            self._progress.advance()
         return result
 
     def shards(self, one: ShardSet, annotations: Mapping[str, Path], people: bool) -> MeasuredFolder:
@@ -107,7 +106,7 @@ class Measuring:
                 agreement.append(measured.people)
             elif task.people and task.annotation:
                 lone += 1
-            self._on_sketch()
+            self._progress.advance()
         return MeasuredFolder(styles, agreement, lone)
 
     def _shard_tasks(

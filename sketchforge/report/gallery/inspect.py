@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import read_errors, sample_keys
 from sketchforge.shards.selection import spread, whole_samples
 from sketchforge.shards.writer import read_stats
+from sketchforge.utils.progress import Progress
 
 BLANK = 0.001  # ink share below which a sketch counts as blank
 
@@ -47,16 +48,13 @@ class Inspection:
     styles: tuple[StyleInk, ...]
 
 
-def inspect(
-    options: InspectOptions,
-    on_start: Callable[[int], None] = lambda total: None,
-    on_sample: Callable[[], None] = lambda: None,
-) -> Inspection:
-    """Read at most `options.samples` samples (0: all), spread evenly; `on_start` gets their number.
+def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspection:
+    """Read at most `options.samples` samples (0: all), spread evenly; `progress` counts them.
 
     Of an unfinished folder the finished shards count. Raises UsageError where there is no sample,
     SketchforgeError on damaged shards.
     """
+    progress = progress or Progress()
     folder = options.shards
     manifest = read_manifest(folder)
     outcomes: Counter[str] = Counter()
@@ -72,20 +70,19 @@ def inspect(
     if not keys:
         raise UsageError(f"{folder}: holds no samples")
     wanted = spread(list(keys), options.samples or len(keys))
-    on_start(len(wanted))
-
     sizes: Counter[tuple[int, int]] = Counter()
     num_captions = 0
     ink: list[list[float]] = [[] for _ in manifest["styles"]]
     num_png_bytes = [0] * len(ink)
-    for sample in whole_samples(folder, manifest, keys, wanted):
-        sizes[sample.about["width"], sample.about["height"]] += 1
-        num_captions += sample.caption is not None
-        with read_errors(folder, schema.shard_files(folder, keys[sample.key]).tar):
-            for index, png in enumerate(sample.sketches):
-                ink[index].append(ink_share(png))
-                num_png_bytes[index] += len(png)
-        on_sample()
+    with progress.track("sample", len(wanted)):
+        for sample in whole_samples(folder, manifest, keys, wanted):
+            sizes[sample.about["width"], sample.about["height"]] += 1
+            num_captions += sample.caption is not None
+            with read_errors(folder, schema.shard_files(folder, keys[sample.key]).tar):
+                for index, png in enumerate(sample.sketches):
+                    ink[index].append(ink_share(png))
+                    num_png_bytes[index] += len(png)
+            progress.advance()
     return Inspection(
         manifest=manifest,
         num_finished=num_finished,

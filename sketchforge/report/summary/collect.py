@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +22,8 @@ from sketchforge.report.summary.curves import run_curves
 from sketchforge.report.summary.held_out import HELD_OUT, SEEN, Ground, ground_of
 from sketchforge.report.summary.inputs import Material, ShardFolder, find_folders, find_material
 from sketchforge.utils.device import choose_device, set_threads
+from sketchforge.utils.progress import Progress
 
-# Of a part of the work, by its unit: what is called with the number of units, and after each of them.
-Bar = AbstractContextManager[tuple[Callable[[int], None], Callable[[], None]]]
 # Weights that measures look for when nothing else is named, and what is missing without them.
 USUAL_WEIGHTS = (
     ("inception", "--features inception=FILE", "FID, KID"),
@@ -34,14 +32,12 @@ USUAL_WEIGHTS = (
 )
 
 
-def make_report(
-    options: EvalReportOptions,
-    bar: Callable[[str], Bar] = lambda unit: nullcontext((lambda total: None, lambda: None)),
-) -> Report:
+def make_report(options: EvalReportOptions, progress: Progress | None = None) -> Report:
     """Measure all shard folders and all models. What is missing, unfinished or damaged becomes a gap.
 
     Raises UsageError for a path or device that is named and is not there, and for unknown names of networks.
     """
+    progress = progress or Progress()
     device = choose_device(options.device)
     set_threads(options.threads)
     material = find_material(options.shards, options.models)
@@ -60,7 +56,7 @@ def make_report(
             seed=options.seed,
             workers=options.workers,
         )
-        found = _sketches(asked, group, gaps, bar)
+        found = _sketches(asked, group, gaps, progress)
         sketches += found
         commands += [sketches_command(asked)] if found else []
 
@@ -73,7 +69,7 @@ def make_report(
             continue
         asked_of_it = _images_options(options, run, ground)
         try:
-            findings = _model(name, run, ground, asked_of_it, bar)
+            findings = _model(name, run, ground, asked_of_it, progress)
         except UsageError:
             raise
         except SketchforgeError as error:
@@ -117,19 +113,18 @@ def alike(folders: Sequence[ShardFolder]) -> list[list[ShardFolder]]:
 
 
 def _sketches(
-    asked: EvalSketchesOptions, group: Sequence[ShardFolder], gaps: list[Gap], bar: Callable[[str], Bar]
+    asked: EvalSketchesOptions, group: Sequence[ShardFolder], gaps: list[Gap], progress: Progress
 ) -> list[Evaluation]:
     names = {str(folder.path): folder.name for folder in group}
     where = ", ".join(names.values())
     try:
-        with bar("sketch") as (start, advance):
-            found = evaluate_sketches(asked, start, advance)
+        found = evaluate_sketches(asked, progress)
     except UsageError as error:
         # Annotations that fit none of these photos may fit another folder's.
         if asked.boundaries is None or not asked.boundaries.is_dir():
             raise
         gaps.append(Gap(where, "content", str(error)))
-        return _sketches(replace(asked, boundaries=None), group, gaps, bar)
+        return _sketches(replace(asked, boundaries=None), group, gaps, progress)
     except SketchforgeError as error:
         gaps.append(Gap(where, "sketches", str(error)))
         return []
@@ -157,10 +152,9 @@ def _images_options(options: EvalReportOptions, run: TrainedRun, ground: Ground)
 
 
 def _model(
-    name: str, run: TrainedRun, ground: Ground, asked: EvalImagesOptions, bar: Callable[[str], Bar]
+    name: str, run: TrainedRun, ground: Ground, asked: EvalImagesOptions, progress: Progress
 ) -> ModelFindings:
-    with bar("picture") as (start, advance):
-        evaluation = evaluate_images(asked, start, advance)
+    evaluation = evaluate_images(asked, progress)
     samples = model_samples(asked, name)
     return ModelFindings(name, run, ground, evaluation, samples.ranking, samples.grid)
 

@@ -1,0 +1,120 @@
+"""A plan with the sketcher that draws it and the folder it goes into, each looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sketchforge.options import RenderOptions
+from sketchforge.render.plan import PlannedShard, RenderPlan
+from sketchforge.render.resume import FolderState, refresh_state
+from sketchforge.shards import manifest as manifests
+from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
+from sketchforge.utils.device import usable_cores
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """What a run will do, known before anything is written."""
+
+    plan: RenderPlan
+    ready: ReadySketcher
+    manifest: Mapping[str, Any]  # as it stands at the beginning of the run
+    state: FolderState  # what the output folder holds already
+
+    @property
+    def options(self) -> RenderOptions:
+        return self.plan.options
+
+    @property
+    def todo(self) -> list[PlannedShard]:
+        return [shard for shard in self.plan.mine if shard.number not in self.state.kept]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder is complete and stays as it is."""
+        found = self.state.manifest
+        return not (self.todo or self.options.overwrite) and found is not None and bool(found["complete"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over all that decides the bytes of the shards."""
+        return manifests.fingerprint_of(self.manifest)
+
+    @property
+    def num_images(self) -> int:
+        """Images to be drawn."""
+        return sum(len(shard.inputs) for shard in self.todo)
+
+    @property
+    def num_sketches(self) -> int:
+        """Sketches per image."""
+        return len(self.ready.sketcher.styles)
+
+    @property
+    def num_workers(self) -> int:
+        # A network that draws on these same cores needs most of them; each process takes a second to start.
+        shared = self.options.method != "canny" and self.ready.device == "cpu"
+        usual = usable_cores() // 2 if shared else usable_cores()
+        return max(1, min(self.options.workers or usual, self.num_images))
+
+    def estimated_bytes(self) -> int:
+        """Roughly what the whole folder will take, from averages over photos."""
+        options, images = self.options, self.plan.images
+        pixels = options.size**2
+        picture = 0.55 * pixels  # JPEG quality 95, 4:4:4
+        sketch = (0.05 if options.sketch_format == "png1" else 0.5) * pixels
+        members = self.num_sketches + 2
+        if options.fit == "keep":
+            stored = sum(max(image.picture.num_bytes, 0) for image in images)
+            # About a byte for two pixels is what photos come in.
+            return round(
+                stored + 2 * stored * self.num_sketches * sketch / pixels + len(images) * members * 800
+            )
+        return round(len(images) * (picture + self.num_sketches * sketch + members * 800))
+
+
+def open_job(plan: RenderPlan) -> RenderJob:
+    """Open the sketcher and look at the output folder. Writes nothing.
+
+    Raises UsageError and SketchforgeError as `open_sketcher` and `refresh_state` do.
+    """
+    ready = open_sketcher(plan.options)
+    manifest = manifests.new_manifest(
+        options=_recorded_options(plan.options, ready),
+        styles=ready.sketcher.styles,
+        digests=ready.sketcher.digests,
+        inputs=manifests.describe_inputs(plan.images),
+        num_shards=len(plan.shards),
+        libraries=_libraries(plan.options),
+    )
+    return RenderJob(plan, ready, manifest, refresh_state(plan, manifest))
+
+
+def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, object]:
+    """The options that decide the shards' bytes."""
+    recorded: dict[str, object] = {
+        "method": options.method,
+        "fit": options.fit,
+        "sketch_format": options.sketch_format,
+        "samples_per_shard": options.samples_per_shard,
+    }
+    for name in ("shuffle_seed", "limit"):
+        if getattr(options, name) is not None:
+            recorded[name] = getattr(options, name)
+    if options.prefix_keys:
+        recorded["prefix_keys"] = True
+    if options.fit != "keep":
+        recorded["size"] = options.size
+    if options.thresholds is not None:
+        recorded["threshold"], core = options.thresholds
+        if core < options.threshold:
+            recorded["core"] = core
+    return {**recorded, **ready.options}
+
+
+def _libraries(options: RenderOptions) -> list[str]:
+    """The distributions whose versions can change a shard's bytes."""
+    drawn_by = [] if options.method == "canny" else ["torch"]
+    return ["sketchforge", "numpy", "pillow", "opencv-python-headless", *drawn_by]
