@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from conftest import png, store
 
-from sketchforge.shards.shard_set import OpenShard, open_shards
+from sketchforge.shards.open_shard import OpenShard
+from sketchforge.shards.shard_set import open_shards
 from trainers.autoencoder import recipe as ae_recipe
 
 PATH = Path(__file__).resolve().parent.parent / "benchmarks/studies/utility.py"

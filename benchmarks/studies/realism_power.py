@@ -45,8 +45,8 @@ from sketchforge.metrics.sketches.features import kernel_distance_name, sketch_f
 from sketchforge.metrics.sketches.patches import describe_patches  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.render.render import render  # noqa: E402
-from sketchforge.shards.manifest import read_manifest  # noqa: E402
-from sketchforge.shards.reader import read_samples, sample_keys  # noqa: E402
+from sketchforge.shards.reader import read_samples  # noqa: E402
+from sketchforge.shards.shard_set import open_folder  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402
 
 PHOTOS_PER_CLASS = 25
@@ -98,10 +98,10 @@ def drawn_by_machine(
     sets: dict[str, Sketches] = {}
     for method, options in plans.items():
         folder = work / method.lower()
-        if not folder.exists() or not read_manifest(folder)["complete"]:
+        if not folder.exists() or not open_folder(folder).manifest["complete"]:
             render(RenderOptions(folder, work / "photos", fit="keep", workers=1, threads=1, **options))
-        keys = sample_keys(folder, read_manifest(folder))
-        samples = read_samples(folder, keys, keys)
+        shards = open_folder(folder)
+        samples = read_samples(shards, shards.keys)
         for style in range(len(next(iter(samples.values())).sketches)):
             name = method if method != "TOM" else f"TOM style {style}"
             sets[name] = {key: sample.sketches[style] for key, sample in samples.items()}

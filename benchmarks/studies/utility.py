@@ -62,7 +62,8 @@ from sketchforge.render.render import render  # noqa: E402
 from sketchforge.report.html import text  # noqa: E402
 from sketchforge.report.svg import COLOURS, ticks  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
-from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
+from sketchforge.shards.reader import raw_samples  # noqa: E402
+from sketchforge.shards.shard_set import open_folder  # noqa: E402
 from sketchforge.shards.writer import Record, read_stats, writing_shard  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.files import appearing, write_json  # noqa: E402
@@ -198,19 +199,24 @@ def assembled(work: Path, name: str) -> Path:
     folder, sketch_set = work / "sets" / name, SETS[name]
     if (folder / "manifest.json").is_file():
         return folder
-    manifest = manifests.read_manifest(work / sketch_set.folders[0][0])
-    keys = sample_keys(work / sketch_set.folders[0][0], manifest)
+    first = open_folder(work / sketch_set.folders[0][0])
     columns = [
-        [raw.sketches[:count] for raw in raw_samples(work / source, keys, keys)]
+        [raw.sketches[:count] for raw in raw_samples(open_folder(work / source), first.keys)]
         for source, count in sketch_set.folders
     ]
     styles = [f"{source} {index}" for source, count in sketch_set.folders for index in range(count)]
     twice = 2 if len(styles) == 1 else 1
     styles = [f"{style}{' again' * again}" for again in range(twice) for style in styles]
-    plan = manifest | {"styles": styles, "num_shards": 1, "complete": False, "shards": [], "outcomes": {}}
+    plan = dict(first.manifest) | {
+        "styles": styles,
+        "num_shards": 1,
+        "complete": False,
+        "shards": [],
+        "outcomes": {},
+    }
     folder.mkdir(parents=True, exist_ok=True)
     with writing_shard(folder, 0, "", "") as writer:
-        for number, raw in enumerate(raw_samples(work / sketch_set.folders[0][0], keys, keys)):
+        for number, raw in enumerate(raw_samples(first, first.keys)):
             sketches = [sketch for column in columns for sketch in column[number]] * twice
             about = raw.about | {"styles": styles}
             writer.add(Record(raw.key, raw.key, len(raw.image), None, None, raw.image, sketches, None, about))
@@ -226,18 +232,18 @@ def sketches_of(work: Path, name: str, size: int) -> np.ndarray:
 
 def sketches_in(folder: Path, count: int, size: int) -> np.ndarray:
     """The first so many of every photo, uint8 (P,count,S,S)."""
-    keys = sample_keys(folder, manifests.read_manifest(folder))
+    shards = open_folder(folder)
     found = [
         [fit_drawing(read_image(sketch)[..., 0], size) for sketch in raw.sketches[:count]]
-        for raw in raw_samples(folder, keys, keys)
+        for raw in raw_samples(shards, shards.keys)
     ]
     return np.array(found)
 
 
 def photos_of(work: Path) -> list[np.ndarray]:
     """What was drawn, in the order of the keys."""
-    keys = sample_keys(work / "canny", manifests.read_manifest(work / "canny"))
-    return [read_image(raw.image) for raw in raw_samples(work / "canny", keys, keys)]
+    shards = open_folder(work / "canny")
+    return [read_image(raw.image) for raw in raw_samples(shards, shards.keys)]
 
 
 def read_drawing(path: Path, size: int, normalise: bool) -> np.ndarray:
