@@ -54,7 +54,7 @@ from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.images.hand_drawn import fit_drawing, normalized_drawing  # noqa: E402
 from sketchforge.images.resize import fit_square  # noqa: E402
-from sketchforge.images.tensors import to_tensor  # noqa: E402
+from sketchforge.images.tensors import to_tensor, to_unit  # noqa: E402
 from sketchforge.metrics.images.feature_networks import features_state  # noqa: E402
 from sketchforge.metrics.images.lpips import open_lpips  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
@@ -355,7 +355,7 @@ def augmented(
 
 def as_ink(sketches: Sequence[np.ndarray]) -> Tensor:
     """uint8 S×S, 255 = paper -> float32 (B,1,S,S), 1 = ink."""
-    return 1 - torch.from_numpy(np.stack(sketches))[:, None].float() / 255
+    return 1 - to_unit(torch.from_numpy(np.stack(sketches))[:, None])
 
 
 def train_retrieval(
