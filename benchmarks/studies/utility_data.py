@@ -15,7 +15,6 @@ from sketchforge.images.hand_drawn import fit_drawing, normalized_drawing
 from sketchforge.images.resize import fit_square
 
 PEOPLE_SEEN = 60  # photos whose drawings TOM's recipe was chosen by, and as many again for its thresholds
-
 SAME_PICTURE = 0.9  # correlation of two thumbnails, or of one with the other mirrored
 
 
