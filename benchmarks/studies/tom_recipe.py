@@ -29,7 +29,7 @@ from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
 
-from authors_networks import AS_CODED, PaperJudged  # noqa: E402
+from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
 from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
