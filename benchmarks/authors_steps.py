@@ -1,4 +1,4 @@
-"""The authors' losses and the order of their steps in stages 1 and 2, on the networks of authors_networks.py.
+"""The authors' losses and the order of their steps in stages 1 and 2, on their networks.
 
 Both are given what their data loaders make: batches as mappings, pictures (B,·,S,S) float32 in [-1, 1]. A
 step saves what can be saved without changing it, whether or not their code does: fused Adam, the quicker
@@ -13,7 +13,8 @@ from itertools import chain
 
 import torch
 import torch.nn.functional as F
-from authors_networks import LARGEST_AE, AutoEncoder, Discriminator, Refiner
+from authors_gan import Discriminator, Refiner
+from authors_networks import LARGEST_AE, AutoEncoder
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 

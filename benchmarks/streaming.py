@@ -58,8 +58,8 @@ from sketchforge.data.prefetch import DevicePrefetch  # noqa: E402
 from sketchforge.report.provenance import hardware  # noqa: E402
 from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards import schema  # noqa: E402
-from sketchforge.shards.reader import raw_samples, sample_keys  # noqa: E402
-from sketchforge.shards.shard_set import ShardSet, open_shards  # noqa: E402
+from sketchforge.shards.reader import raw_samples  # noqa: E402
+from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards  # noqa: E402
 from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator, torch_generator  # noqa: E402
 
@@ -80,9 +80,8 @@ def make_shards(folder: Path, samples: int) -> Path:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    found = manifests.read_manifest(once)
-    keys = sample_keys(once, found)
-    stored = list(raw_samples(once, keys, keys))
+    rendered = open_folder(once)
+    stored = list(raw_samples(rendered, rendered.keys))
     out.mkdir()
     stats = []
     for number, start in enumerate(range(0, samples, PER_SHARD)):
@@ -93,7 +92,7 @@ def make_shards(folder: Path, samples: int) -> Path:
                 writer.add(Record(f"{one.key}-{at}", one.about["source"], 0, image=one.image,
                                   sketches=one.sketches, about=about))  # fmt: skip
         stats.append(writer.stats(schema.shard_name(number), "", ""))
-    manifest = {**found, "num_shards": len(stats), "inputs": {"count": samples, "sha256": ""}}
+    manifest = {**rendered.manifest, "num_shards": len(stats), "inputs": {"count": samples, "sha256": ""}}
     manifests.write_manifest(out, manifests.completed(manifest, stats))
     return out
 

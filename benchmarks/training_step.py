@@ -9,10 +9,11 @@ Both in the same process, by turns, on batches that lie ready; subnormals are fl
 tom: theirs are VGG16 (random weights, which take as long as trained ones), their generator and
 discriminator, content at pool3, Gram matrices of pool2 to pool4; loop and memory layout are ours, which is
 to their advantage.
-ae, gan: theirs are benchmarks/authors_networks.py and authors_steps.py, in full width and float32. Ours are
-what the commands do by default: the recipe "demo", a quarter (gan: an eighth) as wide, on a GPU in bfloat16.
-What is due to that shows in --recipe paper, as wide as theirs, and --precision float32. For pictures below
-512 pixels theirs go without the finest levels, as ours do; how their code treats such is not known.
+ae, gan: theirs are benchmarks/authors_networks.py, authors_gan.py and authors_steps.py, in full width and
+float32. Ours are what the commands do by default: the recipe "demo", a quarter (gan: an eighth) as wide, on a
+GPU in bfloat16. What is due to that shows in --recipe paper, as wide as theirs, and --precision float32. For
+pictures below 512 pixels theirs go without the finest levels, as ours do; how their code treats such is not
+known.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from authors_networks import AS_CODED, LARGEST_AE, NUM_CLASSES, PaperJudged  # noqa: E402
+from authors_networks import LARGEST_AE, NUM_CLASSES  # noqa: E402
 from authors_steps import (  # noqa: E402
     CONTIGUOUS,
     VARIANTS,
@@ -43,6 +44,7 @@ from authors_steps import (  # noqa: E402
     AuthorsRefining,
     random_lpips,
 )
+from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
 from sketchforge.checkpoints.encoder import calibrated_on_photos, load_encoder  # noqa: E402
 from sketchforge.models.autoencoder import AutoEncoder  # noqa: E402

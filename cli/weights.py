@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cli.tables import fact
 from sketchforge.checkpoints.catalog import KNOWN, WeightFile
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.files import sha256_of
@@ -91,4 +92,4 @@ def _there(path: Path) -> list[str]:
 
 
 def _row(what: str, text: str) -> str:
-    return f"  {what:12}{text}"
+    return fact(what, text, 12, indent=2)

@@ -31,9 +31,9 @@ from sketchforge.data.loader import batches
 from sketchforge.data.order import SampleOrder
 from sketchforge.data.prefetch import DevicePrefetch
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards import shard_set
-from sketchforge.shards.reader import read_samples, sample_keys
-from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.shards import open_shard
+from sketchforge.shards.reader import read_samples
+from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards
 from sketchforge.utils import files
 
 SIDE, STYLES = 16, ["a", "b", "c"]
@@ -87,9 +87,8 @@ def assert_same(one: dict, other: dict) -> None:
 
 def test_samples_are_what_is_stored(folder):
     data = dataset(folder, as_read, num_sketches=3)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    keys = sample_keys(folder, manifest)
-    stored = list(read_samples(folder, keys, keys).values())
+    shards = open_folder(folder)
+    stored = list(read_samples(shards, shards.keys).values())
     for position in range(data.order.cycle):
         got = data[position]
         assert (got["position"], got["key"], got["skipped"]) == (position, position, 0)
@@ -129,7 +128,7 @@ def test_only_what_is_wanted_is_read_and_decoded(folder, monkeypatch):
     monkeypatch.setattr(opened, "_file", Spy(opened._file))
     imdecode = cv2.imdecode
     monkeypatch.setattr(
-        shard_set.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how)
+        open_shard.cv2, "imdecode", lambda data, how: decoded.append(how) or imdecode(data, how)
     )
     data[0]
     read = [members[span].split(".", 1)[1] for span in spans]
@@ -559,11 +558,11 @@ def test_a_manifest_has_no_say_in_paths_and_commands(own, change):
 
 def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
     shards = open_shards(make_set(tmp_path / "keep", fit="keep"))
-    assert shards.size is None
+    assert shards.side is None
     with pytest.raises(UsageError, match="--fit keep, its pictures have many sizes; render with --fit crop"):
         shards.require(sketches=2)
     shards = open_shards(make_set(tmp_path / "out"))
-    assert (shards.size, shards.styles, shards.num_samples) == (SIDE, STYLES, 14)
+    assert (shards.side, shards.styles, shards.num_samples) == (SIDE, STYLES, 14)
     assert shards.require(sketches=3) is shards
     for refusing in (lambda: shards.require(sketches=4), lambda: dataset(shards, num_sketches=4)):
         with pytest.raises(UsageError, match="3 sketches per image, needed are 4; render with more --check"):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from conftest import ROOT
 
 CPU = torch.device("cpu")
-MODULES = ("authors_networks", "authors_steps", "training_step")
+MODULES = ("authors_networks", "authors_gan", "authors_steps", "authors_tom", "training_step")
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,15 @@ def networks(modules):
 
 
 @pytest.fixture(scope="module")
-def published(networks):
+def gan_networks(modules):
+    return modules["authors_gan"]
+
+
+@pytest.fixture(scope="module")
+def published(networks, gan_networks):
     """The auto-encoder for 512², G2 and D for 1024²: shapes, and no memory."""
     with torch.device("meta"):
-        return networks.AutoEncoder(512), networks.Refiner(1024), networks.Discriminator(1024)
+        return networks.AutoEncoder(512), gan_networks.Refiner(1024), gan_networks.Discriminator(1024)
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +70,16 @@ def unchanged(before, module):
 
 
 @pytest.fixture
-def thin(networks, monkeypatch):
+def thin(networks, gan_networks, monkeypatch):
     """An eighth of the channels, for what has to be computed."""
-    for name in ("ENCODER", "DECODER", "REFINER", "DISCRIMINATOR"):
-        table = getattr(networks, f"{name}_CHANNELS")
-        monkeypatch.setattr(networks, f"{name}_CHANNELS", {side: width // 8 for side, width in table.items()})
-    monkeypatch.setattr(networks, "STYLE_DIMS", (64, 32, 16))
+    for module, names in ((networks, ("ENCODER", "DECODER")), (gan_networks, ("REFINER", "DISCRIMINATOR"))):
+        for name in names:
+            table = getattr(module, f"{name}_CHANNELS")
+            thinner = {side: width // 8 for side, width in table.items()}
+            monkeypatch.setattr(module, f"{name}_CHANNELS", thinner)
+        monkeypatch.setattr(module, "STYLE_DIMS", (64, 32, 16))
     for name in ("STYLE_CHANNELS", "NOISE_DIM", "NOISE_CHANNELS"):
-        monkeypatch.setattr(networks, name, getattr(networks, name) // 8)
+        monkeypatch.setattr(gan_networks, name, getattr(gan_networks, name) // 8)
     monkeypatch.setattr(networks, "REDUCTION", 2)
     torch.manual_seed(0)
 
@@ -107,8 +114,8 @@ def test_shapes_of_the_published_layout(published):
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_smaller_pictures(networks, thin, size):
-    model, refiner = networks.AutoEncoder(size).eval(), networks.Refiner(size).eval()
+def test_smaller_pictures(networks, gan_networks, thin, size):
+    model, refiner = networks.AutoEncoder(size).eval(), gan_networks.Refiner(size).eval()
     sketches, images = torch.rand(2, 1, size, size), torch.rand(2, 3, size, size)
     with torch.no_grad():
         made = model(sketches, images)
@@ -120,11 +127,15 @@ def test_smaller_pictures(networks, thin, size):
         refined = refiner(made, styles)
         assert refined.shape == (2, 3, size, size)
         assert (refined - refiner(made, {dim: x.flip(0) for dim, x in styles.items()})).abs().max() > 1e-5
-        assert networks.Discriminator(size).eval()(refined).shape == (2, 1, 5, 5)
+        assert gan_networks.Discriminator(size).eval()(refined).shape == (2, 1, 5, 5)
 
 
-def test_sizes_that_they_do_not_have(networks):
-    for new, size in ((networks.AutoEncoder, 1024), (networks.Refiner, 96), (networks.Discriminator, 2048)):
+def test_sizes_that_they_do_not_have(networks, gan_networks):
+    for new, size in (
+        (networks.AutoEncoder, 1024),
+        (gan_networks.Refiner, 96),
+        (gan_networks.Discriminator, 2048),
+    ):
         with pytest.raises(ValueError, match=f"size is {size}, expected a power of two"):
             new(size)
 

@@ -29,12 +29,12 @@ from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
 
-from authors_networks import AS_CODED, PaperJudged  # noqa: E402
+from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
 from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.images.line_art import bilevel  # noqa: E402
-from sketchforge.images.tensors import to_tensor  # noqa: E402
+from sketchforge.images.tensors import to_tensor, to_uint8  # noqa: E402
 from sketchforge.metrics.estimates import interval  # noqa: E402
 from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
 from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches  # noqa: E402
@@ -201,7 +201,7 @@ def drawn(tom: Tom, image: np.ndarray) -> np.ndarray:
     generator = tom.networks.average.eval()
     sketch = generator(tom._prepared(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
     picture = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
-    picture[: sketch.shape[0], : sketch.shape[1]] = ((sketch + 1) * 127.5).clamp(0, 255).round().numpy()
+    picture[: sketch.shape[0], : sketch.shape[1]] = to_uint8(sketch[None, None])[0, ..., 0]
     return picture
 
 

@@ -37,9 +37,9 @@ from sketchforge.errors import SketchforgeError  # noqa: E402
 from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.metrics.sketches.variety import UNITS, style_distances, style_parts, vendi_score  # noqa: E402
-from sketchforge.shards.manifest import read_manifest  # noqa: E402
-from sketchforge.shards.reader import StoredSample, read_samples, sample_keys  # noqa: E402
+from sketchforge.shards.reader import StoredSample, read_samples  # noqa: E402
 from sketchforge.shards.selection import spread  # noqa: E402
+from sketchforge.shards.shard_set import open_folder  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402
 
@@ -122,8 +122,8 @@ def canny(image: np.ndarray, low: float) -> np.ndarray:
 
 def read_shards(folder: Path) -> list[StoredSample]:
     """At most DISTURBED samples, spread over the folder."""
-    keys = sample_keys(folder, read_manifest(folder))
-    return list(read_samples(folder, keys, spread(list(keys), DISTURBED)).values())
+    shards = open_folder(folder)
+    return list(read_samples(shards, spread(list(shards.keys), DISTURBED)).values())
 
 
 def of_each_other(group: list[Parts]) -> list[tuple[Parts, Parts]]:

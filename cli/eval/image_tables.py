@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
+
+from cli.tables import aligned
 
 
 def model_table(found: Any) -> Iterator[str]:
@@ -25,7 +27,7 @@ def model_table(found: Any) -> Iterator[str]:
             title = row.titles[name]
             without = f"{chance[title]:.{digits(figure.value)}f}" if title in chance else "-"
             table.append([title, shown(figure), without, BETTER[name], row.pairs, str(row.count)])
-    yield from _aligned(table)
+    yield from aligned(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
     yield "chance: the sketch's own image in place of the picture, or another sketch in place of its drawing"
@@ -41,7 +43,7 @@ def comparison_tables(found: Any) -> Iterator[str]:
         table = [["", *titles.values(), "n"]]
         for row in rows:
             table.append([row.name, *(shown(row.figures[name]) for name in titles), str(row.count)])
-        yield from _aligned(table)
+        yield from aligned(table)
         yield ""
     yield from _remarks(found)
 
@@ -57,16 +59,6 @@ def shown(figure: Any) -> str:
 
 def _described(reference: Any) -> str:
     return f"{reference['name']} ({reference['count']} images, {reference['sizes']})"
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        cells = [
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
 
 
 def _remarks(found: Any) -> Iterator[str]:

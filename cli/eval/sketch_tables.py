@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from cli.tables import aligned
+
 # Name of the figure, heading, factor and decimals, by block.
 COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
     "content": [
@@ -90,14 +92,7 @@ def _table(
         ]
         counts = [figure.images for figure in figures if figure]
         table.append(["people" if row.kind == "people" else row.name, *cells, str(max(counts))])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]
+    return aligned(table)
 
 
 def _interval(figure: Any, factor: float, decimals: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from cli.options import FOLDER, defaults_of
 from cli.progress import Bar
+from cli.tables import aligned, fact
 from sketchforge.options import InspectOptions
 
 DEFAULTS = defaults_of(InspectOptions)
@@ -66,7 +66,7 @@ def _facts(folder: Path, found: Any) -> list[str]:
     if found.num_read == found.num_samples:
         read = "all samples"
     rows.append(("", f"pictures, captions and ink are those of {read}"))
-    return [f"{name:<10}{value}".rstrip() for name, value in rows]
+    return [fact(name, value, 10) for name, value in rows]
 
 
 def _sizes(sizes: dict[tuple[int, int], int]) -> str:
@@ -96,16 +96,4 @@ def _ink(found: Any) -> list[str]:
         shares = (f"{100 * share:.2f}" for share in (style.mean, style.low, style.high))
         table.append((style.style, *shares, f"{style.num_blank:,}", f"{style.mean_bytes:,.0f}"))
     explained = f"ink: {kind}; mean, 10th and 90th percentile over images; blank: below 0.1 %"
-    return [*_aligned(table), explained]
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    return [*aligned(table), explained]

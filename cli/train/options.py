@@ -72,8 +72,8 @@ def introduction(plan: Any, parameters: int) -> list[str]:
         f"{parameters / 1e6:.1f} million parameters, {recipe.steps} steps of {recipe.batch_size} at {recipe.size} px on "
         f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}"
     ]
-    if plan.shards.size < recipe.size:
-        lines.append(f"the shards have {plan.shards.size} px and are enlarged to {recipe.size}")
+    if plan.shards.side < recipe.size:
+        lines.append(f"the shards have {plan.shards.side} px and are enlarged to {recipe.size}")
     return lines
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 from sketchforge.data.augment import PAPER
 from sketchforge.data.augment_params import PairAugmentation, PairDraws, draw_pairs
 from sketchforge.images.resize import resize_weights
+from sketchforge.images.tensors import normalized
 from sketchforge.utils.device import to_device
 
 _MARGIN = 2  # pixels beyond the border that cubic interpolation looks at, of positions within the picture
@@ -53,7 +54,7 @@ class PairBatches:
             "variant": variant,
             "style_view": _style_views(image, draws, self.size),
         }
-        return {**here, **{name: levels.div(127.5).sub_(1).contiguous() for name, levels in pairs.items()}}
+        return {**here, **{name: normalized(levels).contiguous() for name, levels in pairs.items()}}
 
     def _crops(self, pictures: Tensor, draws: PairDraws) -> Tensor:
         """Levels (B,C,H,W) -> (B,C,S,S): the centred square resized, a crop of it, mirrored or not."""

@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 
 from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
-from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
+from sketchforge.shards.shard_set import DamagedError, ShardSet
 from sketchforge.utils.seeding import chosen
 
 OPEN_SHARDS = 64  # files that a process keeps open, with where their members lie
@@ -96,7 +97,7 @@ class ShardDataset(Dataset):
 
     def blank(self) -> Mapping[str, Any] | None:
         """A sample of a picture of nothing, to know shapes by; None where pictures have many sizes."""
-        if (size := self.shards.size) is None:
+        if (size := self.shards.side) is None:
             return None
         sketches = [np.full((size, size), 255, np.uint8) for _ in range(self.num_sketches)]
         made = self.make(np.full((size, size, 3), 255, np.uint8), sketches, key=0)

@@ -1,4 +1,7 @@
-"""Between images as they are stored, uint8 in 0..255, and as networks take them, float32 in [-1, 1]: here alone."""
+"""Between images as they are stored, uint8 in 0..255, and as networks take them, float32: here alone.
+
+Networks of ours take [-1, 1]; sketches on their way out, and networks of others, have [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,25 @@ _LEVELS = torch.arange(256).float().div_(127.5).sub_(1).numpy()  # float32 in [-
 
 
 def normalized(pixels: Tensor) -> Tensor:
-    """uint8 in 0..255 -> float32 in [-1, 1], of any shape, on any device."""
+    """Levels in 0..255, uint8 or float32 that need not be whole -> float32 in [-1, 1]; any shape, any device."""
+    if pixels.dtype == torch.float32:
+        return pixels.div(127.5).sub_(1)
     if pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.numel():
         # The same numbers from a table: memory is gone through once, not three times.
         levels = torch.empty_like(pixels, dtype=torch.float32)
         cv2.LUT(pixels.view(1, -1).numpy(), _LEVELS, levels.view(1, -1).numpy())
         return levels
     return pixels.float().div_(127.5).sub_(1)
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """uint8 in 0..255 -> float32 in [0, 1], of any shape, on any device."""
+    return pixels.float() / 255
+
+
+def from_unit(sketches: Tensor) -> Tensor:
+    """float in [0, 1] -> uint8 in 0..255, rounded, values outside the range clipped; any shape, any device."""
+    return sketches.float().mul(255).round().clamp(0, 255).byte()
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

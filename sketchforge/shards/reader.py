@@ -1,4 +1,4 @@
-"""Reading samples back, by key."""
+"""Reading samples back as they are stored: the members of a tar by their headers, and samples by key."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.shards import schema
-from sketchforge.shards.writer import read_stats
+from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.files import parse_json
-from sketchforge.utils.tar_headers import members
+from sketchforge.utils.tar_headers import Member, members
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,65 +41,51 @@ class RawSample:
     caption: str | None  # KEY.txt, where there is one
 
 
-def finished_shards(folder: Path, manifest: dict[str, Any]) -> list[int]:
-    """The numbers of the shards that are finished, in order."""
-    begun = schema.begun_shards(folder, manifest["num_shards"])
-    return [number for number in begun if read_stats(folder, number) is not None]
-
-
-def sample_keys(folder: Path, manifest: dict[str, Any]) -> dict[str, int]:
-    """The keys of all samples in order, and the number of the shard each lies in; read from the sidecars.
-
-    Raises SketchforgeError when a sidecar is missing or damaged.
-    """
-    keys: dict[str, int] = {}
-    for number in finished_shards(folder, manifest):
-        path = schema.shard_files(folder, number).sidecar
-        try:
-            lines = [parse_json(line) for line in path.read_bytes().splitlines()]
-            keys.update((line["key"], number) for line in lines if line["status"] == schema.OK)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SketchforgeError(
-                f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
-            ) from error
-    return keys
-
-
-def read_samples(folder: Path, keys: dict[str, int], wanted: Collection[str]) -> dict[str, StoredSample]:
-    """The samples `wanted` among `keys` (from `sample_keys`); only the shards they lie in are read.
+def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredSample]:
+    """The samples whose keys are `wanted`; only the shards they lie in are read.
 
     Raises SketchforgeError when one is missing or damaged.
     """
     samples = {}
-    for raw in raw_samples(folder, keys, wanted):
-        with read_errors(folder, schema.shard_files(folder, keys[raw.key]).tar):
+    for raw in raw_samples(shards, wanted):
+        with read_errors(shards.path, shards.tar(raw.key)):
             sketches = tuple(read_image(sketch)[..., 0] for sketch in raw.sketches)
             samples[raw.key] = StoredSample(raw.key, read_image(raw.image), sketches)
     return samples
 
 
-def raw_samples(
-    folder: Path, keys: dict[str, int], wanted: Collection[str], most: int = schema.most_bytes(None)
-) -> Iterator[RawSample]:
-    """The samples `wanted` among `keys` (from `sample_keys`), in the order in which they are stored.
+def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:
+    """The samples whose keys are `wanted`, in the order in which they are stored, each with a sketch per style.
 
     Only the shards they lie in are opened, and what lies between them is passed over unread. Raises
-    SketchforgeError when one is missing or damaged, or has a member of more than `most` bytes.
+    SketchforgeError for the first that is missing or damaged or has another number of sketches.
     """
+    num_styles = len(shards.styles)
+    for sample in _found(shards, wanted):
+        if len(sample.sketches) != num_styles:
+            raise SketchforgeError(
+                f"{shards.tar(sample.key)}: {sample.key} has {len(sample.sketches)} sketches, expected "
+                f"{num_styles}; see `sketchforge verify {shards.path}`"
+            )
+        yield sample
+
+
+def _found(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:
     by_shard: defaultdict[int, set[str]] = defaultdict(set)
     for key in wanted:
-        by_shard[keys[key]].add(key)
-    for number, here in sorted(by_shard.items()):
-        path = schema.shard_files(folder, number).tar
-        with read_errors(folder, path):
-            for key, contents in tar_samples(path, most, here):
-                here.discard(key)
+        by_shard[shards.keys[key]].add(key)
+    most = schema.most_bytes(shards.side)
+    for number, missing in sorted(by_shard.items()):
+        path = schema.shard_files(shards.path, number).tar
+        with read_errors(shards.path, path):
+            for key, contents in tar_samples(path, most, missing):
+                missing.discard(key)
                 yield _raw(key, dict(contents))
-                if not here:
+                if not missing:
                     break
-        if here:
+        if missing:
             raise SketchforgeError(
-                f"{path}: sample {min(here)} is missing; see `sketchforge verify {folder}`"
+                f"{path}: sample {min(missing)} is missing; see `sketchforge verify {shards.path}`"
             )
 
 
@@ -114,29 +100,51 @@ def read_errors(folder: Path, path: Path) -> Iterator[None]:
         ) from error
 
 
+def keyed_members(file: BinaryIO) -> Iterator[tuple[int, str, Member]]:
+    """(number of the sample, its key, member) for every member of a tar, from its headers alone.
+
+    A sample is a run of members whose names are the same up to the first dot, as WebDataset has it. Raises as
+    `members` does.
+    """
+    number, key = -1, None
+    for member in members(file):
+        start = member.name.partition(".")[0]
+        if start != key:
+            number, key = number + 1, start
+        yield number, start, member
+
+
 def tar_samples(
     path: Path, most: int, wanted: Collection[str] | None = None
 ) -> Iterator[tuple[str, list[tuple[str, bytes | None]]]]:
-    """(key, [(member name, contents), ...]) for every run of members with one key, as WebDataset has it.
+    """(key, [(member name, contents), ...]) for every sample of a tar, complete or not.
 
     Contents of more than `most` bytes are None, unread. With `wanted`, samples of other keys are passed over unread.
     Raises OSError, and tarfile.TarError where the file is no sound tar.
     """
-    key, contents = "", []
+    last, last_key = -1, ""
+    contents: list[tuple[str, bytes | None]] = []
     with open(path, "rb") as file:
-        for name, offset, size, is_plain in members(file):
-            name_key = name.split(".", 1)[0]
-            if contents and name_key != key:
-                yield key, contents
+        for number, key, member in keyed_members(file):
+            if contents and number != last:
+                yield last_key, contents
                 contents = []
-            if wanted is not None and name_key not in wanted:
+            if wanted is not None and key not in wanted:
                 continue
-            file.seek(offset)
-            key = name_key
-            data = b"" if not is_plain else file.read(size) if size <= most else None
-            contents.append((name, data))
+            last, last_key = number, key
+            contents.append((member.name, _contents(file, member, most)))
     if contents:
-        yield key, contents
+        yield last_key, contents
+
+
+def _contents(file: BinaryIO, member: Member, most: int) -> bytes | None:
+    """What a member holds; None, unread, where that is more than `most` bytes; b"" of links and the like."""
+    if not member.is_plain:
+        return b""
+    if member.size > most:
+        return None
+    file.seek(member.offset)
+    return file.read(member.size)
 
 
 def _raw(key: str, contents: dict[str, bytes | None]) -> RawSample:

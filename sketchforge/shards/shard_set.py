@@ -1,7 +1,4 @@
-"""A finished set of shards, here or elsewhere, and its samples by random access.
-
-Of a sample only the members that are wanted are read and decoded.
-"""
+"""A set of shards, here or elsewhere: what it holds, and where its files are."""
 
 from __future__ import annotations
 
@@ -9,28 +6,21 @@ import hashlib
 import os
 import re
 import shutil
-import tarfile
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
-import numpy as np
-
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.decode import MAX_PIXELS, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
-from sketchforge.utils.tar_headers import members
+from sketchforge.shards.sidecars import finished_shards, sample_keys
 
 KEPT_SHARDS = 64  # of a remote set, on the local disk
-# How an image and a sketch begin, and how OpenCV is to decode them.
-_STORED_AS = ((b"\xff\xd8\xff", cv2.IMREAD_COLOR), (b"\x89PNG", cv2.IMREAD_GRAYSCALE))
 
 
 class DamagedError(SketchforgeError):
@@ -39,22 +29,23 @@ class DamagedError(SketchforgeError):
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A finished set of shards; made by `open_shards`."""
+    """A set of shards: finished where `open_shards` made it, finished or not where `open_folder` did."""
 
     source: str  # as messages name it
+    name: str  # as tables and pages name it
     manifest: Mapping[str, Any]
     folder: Path | None = None  # where the shards lie; None: elsewhere
     remote: RemoteFolder | None = None
     cache: ShardCache | None = None
 
     @property
-    def shard_sizes(self) -> list[int]:
-        """Samples per shard."""
-        return [entry["samples"] for entry in self.manifest["shards"]]
+    def options(self) -> Mapping[str, Any]:
+        """What the shards were rendered with."""
+        return self.manifest["options"]
 
     @property
-    def num_samples(self) -> int:
-        return sum(self.shard_sizes)
+    def method(self) -> str:
+        return str(self.options.get("method"))
 
     @property
     def styles(self) -> list[str]:
@@ -62,9 +53,43 @@ class ShardSet:
         return self.manifest["styles"]
 
     @property
-    def size(self) -> int | None:
+    def side(self) -> int | None:
         """Side of the square pictures in pixels; None where every one has a size of its own."""
         return schema.picture_side(self.manifest)
+
+    @property
+    def path(self) -> Path:
+        """The folder of a set that lies here. ValueError for one that lies elsewhere."""
+        if self.folder is None:
+            raise ValueError(f"{self.source}: lies elsewhere; expected a folder here")
+        return self.folder
+
+    @cached_property
+    def finished(self) -> list[int]:
+        """The numbers of the shards that are finished, in order; of a set that lies here."""
+        return finished_shards(self.path, self.manifest)
+
+    @cached_property
+    def keys(self) -> dict[str, int]:
+        """Of every sample that lies here, in order: its key and the number of its shard.
+
+        Read from the sidecars when first asked for. Raises SketchforgeError when one is missing or damaged.
+        """
+        return sample_keys(self.path, self.finished)
+
+    def tar(self, key: str) -> Path:
+        """The file that a sample lies in, by its key."""
+        return schema.shard_files(self.path, self.keys[key]).tar
+
+    @property
+    def shard_sizes(self) -> list[int]:
+        """Samples per shard of a finished set."""
+        return [entry["samples"] for entry in self.manifest["shards"]]
+
+    @property
+    def num_samples(self) -> int:
+        """Of a finished set."""
+        return sum(self.shard_sizes)
 
     def require(self, sketches: int = 1, one_size: bool = True) -> ShardSet:
         """This set; UsageError where it has fewer sketches per image, or pictures of many sizes."""
@@ -73,7 +98,7 @@ class ShardSet:
                 f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with "
                 "more --checkpoints"
             )
-        if one_size and self.size is None:
+        if one_size and self.side is None:
             raise UsageError(
                 f"{self.source}: was made with --fit keep, its pictures have many sizes; render with --fit "
                 "crop or pad"
@@ -83,7 +108,7 @@ class ShardSet:
     def address(self, shard: int) -> str:
         """Where a shard lies, for messages."""
         name = self.manifest["shards"][shard]["name"]
-        return self.remote.address(name) if self.remote else str(self.folder / name)
+        return self.remote.address(name) if self.remote else str(self.path / name)
 
     def open(self, shard: int) -> BinaryIO:
         """A shard's tar, in full size. Raises DamagedError where it is missing or another one."""
@@ -109,8 +134,16 @@ class ShardSet:
         return DamagedError(f"{place}: {what}; `sketchforge verify` lists all that is wrong with the folder")
 
 
+def open_folder(folder: Path, name: str | None = None) -> ShardSet:
+    """The shards in a folder here, finished or not; `name` is its own unless another is given.
+
+    Raises UsageError when there is no manifest, SketchforgeError when it is damaged or of a newer version.
+    """
+    return ShardSet(str(folder), name or folder.resolve().name, read_manifest(folder), folder)
+
+
 def open_shards(source: str | Path, cache: Path | None = None, keep: int = KEPT_SHARDS) -> ShardSet:
-    """The shards that `sketchforge render` left in a folder, here or elsewhere.
+    """The finished shards that `sketchforge render` left in a folder, here or elsewhere.
 
     source: a folder, the URL of one, or a text with {} for the file name that webdataset's opener reads, such
     as `pipe:ssh host cat out/{}`. Shards from elsewhere are kept in `cache`, at most `keep` at a time; None:
@@ -120,14 +153,14 @@ def open_shards(source: str | Path, cache: Path | None = None, keep: int = KEPT_
     when the manifest is damaged or of a newer version.
     """
     if not is_remote(source):
-        folder = Path(source)
-        return _checked(ShardSet(str(folder), read_manifest(folder), folder))
+        return _checked(open_folder(Path(source)))
     if keep < 1:
         raise ValueError(f"keep={keep}: expected 1 shard or more")
     remote = RemoteFolder(str(source))
     if cache is not None and cache.exists() and not cache.is_dir():
         raise UsageError(f"{cache}: a file; the cache needs a folder")
-    shards = _checked(ShardSet(remote.source, _remote_manifest(remote), None, remote))
+    name = remote.source.rstrip("/").rpartition("/")[2]
+    shards = _checked(ShardSet(remote.source, name, _remote_manifest(remote), None, remote))
     folder = Path(tempfile.mkdtemp(prefix="sketchforge-")) if cache is None else cache
     shards = replace(shards, cache=ShardCache(folder, keep))
     if cache is None:
@@ -168,98 +201,6 @@ def _checked(shards: ShardSet) -> ShardSet:
     if not shards.num_samples:
         raise UsageError(f"{shards.source}: holds no samples; see its outcomes with `sketchforge inspect`")
     return shards
-
-
-class OpenShard:
-    """A shard's file and where its members lie; the tar's headers are read once, by `__init__`.
-
-    Raises DamagedError when the tar cannot be read or does not hold the samples that the manifest says.
-    """
-
-    def __init__(self, shards: ShardSet, number: int) -> None:
-        self._shards, self._number = shards, number
-        # The ends of the names of a sample's members, by column of the table below: the image, then sketches.
-        self._ends = schema.sample_members("", len(shards.styles), captioned=False)[:-1]
-        self._file = shards.open(number)
-        try:
-            self._keys, self._spans = self._read_headers()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
-
-    def read(self, place: int, sketches: Iterable[int]) -> StoredSample:
-        """The sample at `place`, of its sketches only these, in this order; no other bytes are read.
-
-        Raises DamagedError when one is missing, cannot be decoded, or has another size than the others.
-        """
-        key = self._keys[place]
-        spans = self._spans[place].tolist()
-        size = self._shards.size
-        image = self._picture(place, 0, spans[0], None if size is None else (size, size))
-        height, width = image.shape[:2]
-        drawn = tuple(self._picture(place, 1 + at, spans[1 + at], (width, height)) for at in sketches)
-        return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), drawn)
-
-    def _picture(
-        self, place: int, column: int, span: list[int], expected: tuple[int, int] | None
-    ) -> np.ndarray:
-        """A member's pixels. What it is and how large is known before OpenCV, which reads many formats and allocates
-        what their headers ask for, sees any of it."""
-        offset, num_bytes = span
-        if offset < 0:
-            raise self._damaged(place, column, "is missing")
-        most = schema.most_bytes(self._shards.size)
-        if num_bytes > most:
-            raise self._damaged(place, column, f"{num_bytes:,} bytes, expected at most {most:,}")
-        try:
-            self._file.seek(offset)
-            data = self._file.read(num_bytes)
-        except OSError as error:
-            cause = error.strerror or error
-            raise self._damaged(place, column, f"cannot be read ({cause})") from error
-        start, how = _STORED_AS[column > 0]
-        size = stored_size(data) if data.startswith(start) else None
-        if size is None:
-            raise self._damaged(place, column, "cannot be decoded")
-        if size[0] * size[1] > MAX_PIXELS or (expected is not None and size != expected):
-            limit = f"at most {MAX_PIXELS:,}" if expected is None else f"{expected[0]} x {expected[1]}"
-            raise self._damaged(place, column, f"{size[0]} x {size[1]} pixels, expected {limit}")
-        try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), how)
-        except cv2.error:  # as a rule it returns None
-            picture = None
-        if picture is None or picture.shape[1::-1] != size:
-            raise self._damaged(place, column, "cannot be decoded")
-        return picture
-
-    def _damaged(self, place: int, column: int, what: str) -> DamagedError:
-        return self._shards.damaged(self._number, what, f"{self._keys[place]}{self._ends[column]}")
-
-    def _read_headers(self) -> tuple[list[str], np.ndarray]:
-        """The samples' keys, in order, and (offset, bytes) of their pictures as int64 (samples, columns, 2),
-        -1 for none. Keys end at the first dot, as WebDataset has it."""
-        expected = self._shards.shard_sizes[self._number]
-        keys: list[str] = []
-        columns = {end: column for column, end in enumerate(self._ends)}
-        spans = np.full((expected, len(columns), 2), -1, np.int64)
-        try:
-            for name, offset, size, _ in members(self._file):
-                key, dot, end = name.partition(".")
-                if not keys or keys[-1] != key:
-                    keys.append(key)
-                    if len(keys) > expected:
-                        break
-                if (column := columns.get(dot + end)) is not None:
-                    spans[len(keys) - 1, column] = offset, size
-        except (OSError, tarfile.TarError) as error:
-            raise self._shards.damaged(self._number, f"cannot be read as a tar ({error})") from error
-        if len(keys) != expected:
-            count = len(keys) if len(keys) < expected else f"more than {expected}"
-            raise self._shards.damaged(self._number, f"{count} samples, but the manifest says {expected}")
-        return keys, spans
 
 
 def shards_digest(shards: ShardSet) -> str:

@@ -12,6 +12,7 @@ from sketchforge.images.decode import ImageError, decode_image, open_image, stor
 from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
+from sketchforge.shards.sidecars import sample_records
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.files import parse_json, seal_holds, sha256_of
 from sketchforge.utils.progress import Progress
@@ -145,8 +146,7 @@ def _check_samples(
     if len(keys) != entry["samples"]:
         yield None, [f"{paths.tar.name}: {len(keys)} samples, expected {entry['samples']}"]
     try:
-        lines = [parse_json(line) for line in paths.sidecar.read_bytes().splitlines()]
-        listed = [line["key"] for line in lines if line["status"] == schema.OK]
+        listed = [record["key"] for record in sample_records(paths.sidecar)]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.tensors import to_tensor
+from sketchforge.images.tensors import from_unit, to_tensor
 from sketchforge.sketchers.base import Drawing
 
 
@@ -39,7 +39,7 @@ def drawn_on(
 
 def levels(sketches: Tensor) -> tuple[Tensor, Tensor]:
     """float (B,N,1,H,W) in [0, 1] -> uint8 (B,N,H,W), and bool (): whether all of them are numbers."""
-    return sketches.float().mul(255).round().clamp(0, 255).byte()[:, :, 0], torch.isfinite(sketches).all()
+    return from_unit(sketches)[:, :, 0], torch.isfinite(sketches).all()
 
 
 def checked(grey: Tensor, sound: Tensor, method: str) -> np.ndarray:

@@ -21,7 +21,8 @@ from sketchforge.metrics.frechet import fitted, frechet_distance
 from sketchforge.metrics.images.feature_networks import open_features
 from sketchforge.metrics.images.features import features_of
 from sketchforge.metrics.images.generate import mismatched_pairs
-from sketchforge.shards.shard_set import DamagedError, OpenShard, ShardSet
+from sketchforge.shards.open_shard import OpenShard
+from sketchforge.shards.shard_set import DamagedError, ShardSet
 
 if TYPE_CHECKING:
     from trainers.image_models.interface import Procedure

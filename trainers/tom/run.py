@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated, write_encoder
 from sketchforge.checkpoints.run_log import RunLog
@@ -27,7 +28,7 @@ from sketchforge.checkpoints.tom import (
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
-from sketchforge.images.tensors import to_uint8
+from sketchforge.images.tensors import from_unit, to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import set_threads
 from sketchforge.utils.files import write_json
@@ -326,4 +327,4 @@ def _device_type(options: TomTrainOptions) -> str:
 
 def _grey(sketch: np.ndarray) -> np.ndarray:
     """float (H,W) in [0, 1] -> uint8."""
-    return np.rint(sketch * 255).astype(np.uint8)
+    return from_unit(torch.from_numpy(sketch)).numpy()

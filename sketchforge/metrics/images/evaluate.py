@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sketchforge.checkpoints.catalog import AbsentError, find_weights, is_published
-from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
+from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.estimates import Gap
@@ -30,7 +30,8 @@ from sketchforge.metrics.images.inputs import (
     shard_images,
     take_inventory,
 )
-from sketchforge.metrics.images.lpips import PREPROCESSING, PerceptualSimilarity, open_lpips
+from sketchforge.metrics.images.lpips import PerceptualSimilarity, open_lpips
+from sketchforge.metrics.images.model_rows import redrawn_row, relevance_rows, similarity_rows, style_row
 from sketchforge.metrics.images.reference import (
     described_reference,
     distance_rows,
@@ -39,9 +40,8 @@ from sketchforge.metrics.images.reference import (
     oddities,
     open_networks,
 )
-from sketchforge.metrics.images.result import CHANCE, MATCHED, MISMATCHED, ImageEvaluation, ImageRow
+from sketchforge.metrics.images.result import CHANCE, MATCHED, MISMATCHED, ImageEvaluation
 from sketchforge.metrics.images.sketch_reconstruction import Redrawing, redrawing_of, sketch_distances
-from sketchforge.metrics.images.statistics import mean_figures
 from sketchforge.metrics.images.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
@@ -50,9 +50,7 @@ from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
 
-RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
 ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
-OWN_SIZE = "pictures and style images at the model's size"
 
 
 def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None) -> ImageEvaluation:
@@ -98,13 +96,13 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     mixed = about | {"pairs": MISMATCHED}
     rows = distance_rows(mixed, groups, measured.features, networks, reference, options.seed)
     alike = [pair.content for pair in pairs[MATCHED]]
-    rows += _similarity_rows(about | {"pairs": MATCHED}, alike, matched, similarities, options.seed)
+    rows += similarity_rows(about | {"pairs": MATCHED}, alike, matched, similarities, options.seed)
     by_chance = {"name": CHANCE, "source": str(options.shards), "pairs": MISMATCHED}
     for whose, values in ((mixed, measured.values), (by_chance, chance.values)):
-        rows += _relevance_rows(whose, groups, values, encoders, options.seed)
+        rows += relevance_rows(whose, groups, values, encoders, options.seed)
         if redrawing:
-            rows.append(_redrawn_row(whose, groups, values, redrawing, options.seed))
-        rows.append(_style_row(whose, groups, values, model, options.seed))
+            rows.append(redrawn_row(whose, groups, values, redrawing, options.seed))
+        rows.append(style_row(whose, groups, values, model, options.seed))
     if networks:
         warnings += few(name, len(groups), reference)
     if len(groups) < options.samples:
@@ -242,90 +240,6 @@ def _redrawing(
     except AbsentError as error:
         gaps.append(Gap("", "Skt-Rec", str(error)))
         return None
-
-
-def _relevance_rows(
-    about: dict[str, Any],
-    groups: Sequence[int],
-    values: dict[str, np.ndarray],
-    encoders: Mapping[str, tuple[Encoder, str]],
-    seed: int,
-) -> list[ImageRow]:
-    rows = []
-    for title, (encoder, note) in encoders.items():
-        parts = {"sr_colour": "colour", "sr_texture": "texture", "sr": "relevance"}
-        figures = mean_figures({key: values[f"{title} {part}"] for key, part in parts.items()}, groups, seed)
-        titles = {key: f"{what} ({title})" for key, what in RELEVANCE.items()}
-        rows.append(
-            ImageRow(
-                **about,
-                count=len(groups),
-                features=f"{title} {'+'.join(TAPS)}",
-                weights=encoder_digest(encoder),
-                preprocessing=OWN_SIZE,
-                figures=figures,
-                titles=titles,
-                note=note,
-            )
-        )
-    return rows
-
-
-def _similarity_rows(
-    about: dict[str, Any],
-    groups: Sequence[int],
-    values: dict[str, np.ndarray],
-    similarities: Sequence[PerceptualSimilarity],
-    seed: int,
-) -> list[ImageRow]:
-    return [
-        ImageRow(
-            **about,
-            count=len(groups),
-            features=one.title,
-            weights=one.weights,
-            preprocessing=PREPROCESSING,
-            figures=mean_figures({"lpips": values[one.title]}, groups, seed),
-            titles={"lpips": one.title},
-            note=one.caution,
-        )
-        for one in similarities
-    ]
-
-
-def _redrawn_row(
-    about: dict[str, Any],
-    groups: Sequence[int],
-    values: dict[str, np.ndarray],
-    redrawing: Redrawing,
-    seed: int,
-) -> ImageRow:
-    figures = mean_figures({name: values[name] for name in ("skt_rec", "skt_rec_relative")}, groups, seed)
-    size = redrawing.size
-    return ImageRow(
-        **about,
-        count=len(groups),
-        features="TOM, by the snapshot of the sketch",
-        weights=redrawing.digest,
-        preprocessing=f"pictures bicubic to {size} x {size}, drawn, black and white as the sketches",
-        figures=figures,
-        titles={"skt_rec": "Skt-Rec", "skt_rec_relative": "Skt-Rec by ink"},
-    )
-
-
-def _style_row(
-    about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], model: Synthesizer, seed: int
-) -> ImageRow:
-    return ImageRow(
-        **about,
-        count=len(groups),
-        features="f_style of the model itself",
-        weights=model.digest,
-        preprocessing=OWN_SIZE,
-        figures=mean_figures({"sty_rec": values["sty_rec"]}, groups, seed),
-        titles={"sty_rec": "Sty-Rec"},
-        note="each model by its own encoder: compare between models with care",
-    )
 
 
 def _record(options: EvalImagesOptions) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sketchforge.checkpoints.catalog import KNOWN, AbsentError, find_weights, is
 from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.tensors import normalized
+from sketchforge.images.tensors import normalized, to_unit
 from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
@@ -137,7 +137,7 @@ def _pooled(features: str, network: nn.Module, recipe: str, device: torch.device
     mean, deviation = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
 
     def describe(squares: Tensor) -> Tensor:
-        levels = (squares.float() / 255 - mean) / deviation if recipe == IMAGENET else normalized(squares)
+        levels = (to_unit(squares) - mean) / deviation if recipe == IMAGENET else normalized(squares)
         return network(levels.to(device)).mean((2, 3))
 
     return _named(features, POOLED_SIDE, recipe, digest_of(network.state_dict()), describe)

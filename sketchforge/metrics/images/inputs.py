@@ -16,10 +16,11 @@ from sketchforge.images.decode import ImageError, read_image
 from sketchforge.images.resize import fit_square
 from sketchforge.images.sources import find_images
 from sketchforge.shards import schema
+from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import is_remote
 from sketchforge.shards.selection import spread
-from sketchforge.shards.shard_set import OpenShard, ShardSet, open_shards
+from sketchforge.shards.shard_set import ShardSet, open_shards
 
 OPEN_SHARDS = 16  # files that are kept open
 

@@ -84,10 +84,10 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
     Raises AbsentError where the shards were drawn otherwise or by other snapshots, UsageError and
     SketchforgeError for a `run` that is none.
     """
-    manifest, options = shards.manifest, shards.manifest["options"]
+    manifest, options = shards.manifest, shards.options
     if options.get("method") != "tom":
         raise AbsentError(f"{shards.source}: drawn by {options.get('method')}; only TOM draws again")
-    if shards.size is None:
+    if shards.side is None:
         raise AbsentError(f"{shards.source}: its sketches have many sizes; render with --fit crop or pad")
     runs = [find_run(run)] if run is not None else [one for one in (OWN_RUN, builtin_run()) if one.is_dir()]
     wanted = [manifest["digests"].get(style) for style in shards.styles]
@@ -116,4 +116,4 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
     if options.get("sketch_format") == "png1":
         thresholds = float(options["threshold"]), float(options.get("core", CORE))
     digest = f"{record['encoder'][:16]}+{'+'.join(str(one)[:16] for one in wanted)}"
-    return Redrawing(tuple(sketchers), shards.size, thresholds, digest)
+    return Redrawing(tuple(sketchers), shards.side, thresholds, digest)

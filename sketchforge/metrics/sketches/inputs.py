@@ -6,39 +6,38 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from sketchforge.errors import UsageError
 from sketchforge.images.sources import ImageSource, find_images
 from sketchforge.options import RenderOptions
 from sketchforge.shards import schema
-from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.reader import finished_shards, sample_keys
 from sketchforge.shards.selection import spread
-from sketchforge.utils.files import parse_json
+from sketchforge.shards.shard_set import ShardSet, open_folder
+from sketchforge.shards.sidecars import sample_sources
 
 MAX_PER_PHOTO = 20  # more drawings with one stem are a numbered series, not drawings of one photo
 
 
 @dataclass(frozen=True)
-class ShardSet:
-    """A shard folder, and the samples of it that are measured."""
+class SketchInput:
+    """Shards, and the samples of them that are measured."""
 
-    path: Path
-    manifest: dict[str, Any]
-    keys: dict[str, int]  # key of every sample -> its shard
+    shards: ShardSet
     chosen: tuple[str, ...]  # keys, in stored order
-    sources: dict[str, str]  # of the chosen
     photos: dict[str, str]  # of the chosen: the name of the photo, distinct in the folder
 
     @property
+    def path(self) -> Path:
+        return self.shards.path
+
+    @property
     def styles(self) -> list[str]:
-        return self.manifest["styles"]
+        return self.shards.styles
 
     @property
     def frame(self) -> tuple[int, str]:
         """Size and fit of the pictures, as `fit_square` takes them; 0 and "keep" for original sizes."""
-        options = self.manifest["options"]
+        options = self.shards.options
         return int(options.get("size", 0)), str(options["fit"])
 
     @property
@@ -47,7 +46,7 @@ class ShardSet:
 
         Always render's defaults for the method: what keeps its greys was rendered with neither.
         """
-        options = self.manifest["options"]
+        options = self.shards.options
         grey = options["sketch_format"] != "png1"
         return RenderOptions(self.path, method=options["method"]).thresholds if grey else None
 
@@ -62,7 +61,7 @@ class DrawingSet:
     photos: tuple[str, ...]  # of each drawing: the photo it was drawn from, or else its own name
 
 
-def find_shards(folders: Sequence[Path], samples: int) -> list[ShardSet]:
+def find_shards(folders: Sequence[Path], samples: int) -> list[SketchInput]:
     """The shard folders and at most `samples` (0: all) samples of each, spread evenly.
 
     Folders that share keys are measured on those alone, and on the same ones. Raises UsageError for no
@@ -73,41 +72,36 @@ def find_shards(folders: Sequence[Path], samples: int) -> list[ShardSet]:
     twice = [folder for folder, count in Counter(folder.resolve() for folder in folders).items() if count > 1]
     if twice:
         raise UsageError(f"--shards {twice[0]}: named twice; name each folder once")
-    manifests = [read_manifest(folder) for folder in folders]
-    keys = [sample_keys(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
-    for folder, found, manifest in zip(folders, keys, manifests, strict=True):
-        if not found or not manifest["styles"]:
-            raise UsageError(f"{folder}: holds no samples; see `sketchforge inspect {folder}`")
-        needed = ["fit", "sketch_format"] + ["size"] * (manifest["options"].get("fit") != "keep")
-        missing = [name for name in needed if name not in manifest["options"]]
-        if missing:
-            raise UsageError(
-                f"{folder / schema.MANIFEST}: its options lack {', '.join(missing)}; render it again"
-            )
+    sets = [open_folder(folder) for folder in folders]
+    keys = [shards.keys for shards in sets]
+    for shards in sets:
+        check_measurable(shards)
     common = [key for key in keys[0] if all(key in found for found in keys)]
-    sets = []
-    for folder, manifest, found in zip(folders, manifests, keys, strict=True):
-        chosen = spread(common or list(found), samples or len(found))
-        sources = _sources(folder, manifest, set(chosen))
-        stems = {key: PurePosixPath(source).stem for key, source in sources.items()}
-        count = Counter(stems.values())
-        photos = {key: stems[key] if count[stems[key]] == 1 else key for key in chosen}
-        sets.append(ShardSet(folder, manifest, found, tuple(chosen), sources, photos))
-    return sets
+    return [_sketch_input(shards, common or list(shards.keys), samples) for shards in sets]
 
 
-def _sources(folder: Path, manifest: dict[str, Any], wanted: set[str]) -> dict[str, str]:
-    """The sources of keys, from sidecars that `sample_keys` has found sound."""
-    sources = {}
-    for number in finished_shards(folder, manifest):
-        for line in schema.shard_files(folder, number).sidecar.read_bytes().splitlines():
-            record = parse_json(line)
-            if record["status"] == schema.OK and record["key"] in wanted:
-                sources[record["key"]] = str(record.get("source", record["key"]))
-    return sources
+def check_measurable(shards: ShardSet) -> None:
+    """Raise UsageError for shards without samples or without what measuring them needs to know."""
+    if not shards.keys or not shards.styles:
+        raise UsageError(f"{shards.path}: holds no samples; see `sketchforge inspect {shards.path}`")
+    needed = ["fit", "sketch_format"] + ["size"] * (shards.options.get("fit") != "keep")
+    missing = [name for name in needed if name not in shards.options]
+    if missing:
+        raise UsageError(
+            f"{shards.path / schema.MANIFEST}: its options lack {', '.join(missing)}; render it again"
+        )
 
 
-def find_annotations(folder: Path, sets: Sequence[ShardSet]) -> list[dict[str, Path]]:
+def _sketch_input(shards: ShardSet, keys: Sequence[str], samples: int) -> SketchInput:
+    chosen = spread(keys, samples or len(shards.keys))
+    sources = sample_sources(shards.path, shards.finished, set(chosen))
+    stems = {key: PurePosixPath(source).stem for key, source in sources.items()}
+    count = Counter(stems.values())
+    photos = {key: stems[key] if count[stems[key]] == 1 else key for key in chosen}
+    return SketchInput(shards, tuple(chosen), photos)
+
+
+def find_annotations(folder: Path, sets: Sequence[SketchInput]) -> list[dict[str, Path]]:
     """Of each set the annotation files by sample key: KEY.mat, else that of the stem of the sample's source.
 
     A stem that several samples of a folder share stands for none of them. Raises UsageError where there is
@@ -156,7 +150,7 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
     return [name if count[name] == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
 
 
-def style_names(sets: Sequence[ShardSet]) -> list[list[str]]:
+def style_names(sets: Sequence[SketchInput]) -> list[list[str]]:
     """Of each set the names of its styles, after the folder's where two folders share a style's name."""
     count = Counter(style for one in sets for style in set(one.styles))
     folders = distinct_names([one.path for one in sets])

@@ -14,11 +14,9 @@ import numpy as np
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import ImageError
-from sketchforge.metrics.sketches.inputs import DrawingSet, ShardSet
+from sketchforge.metrics.sketches.inputs import DrawingSet, SketchInput
 from sketchforge.metrics.sketches.result import ENCODER
-from sketchforge.shards import schema
-from sketchforge.shards.reader import read_errors
-from sketchforge.shards.selection import whole_samples
+from sketchforge.shards.reader import raw_samples, read_errors
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool, worker_pool
 
@@ -89,13 +87,13 @@ class Measuring:
             self._progress.advance()
         return result
 
-    def shards(self, one: ShardSet, annotations: Mapping[str, Path], people: bool) -> MeasuredFolder:
+    def shards(self, one: SketchInput, annotations: Mapping[str, Path], people: bool) -> MeasuredFolder:
         styles = [Measured() for _ in one.styles]
         agreement, lone = [], 0
         for index, (task, measured) in enumerate(
             _measure(self._shard_tasks(one, annotations, people), self._pool)
         ):
-            with read_errors(one.path, schema.shard_files(one.path, one.keys[task.name]).tar):
+            with read_errors(one.path, one.shards.tar(task.name)):
                 if isinstance(measured, ImageError):
                     raise measured
             style = styles[index % len(styles)]
@@ -110,12 +108,12 @@ class Measuring:
         return MeasuredFolder(styles, agreement, lone)
 
     def _shard_tasks(
-        self, one: ShardSet, annotations: Mapping[str, Path], people: bool
+        self, one: SketchInput, annotations: Mapping[str, Path], people: bool
     ) -> Iterator[SketchTask]:
         """Sample by sample, each with all its styles."""
         from sketchforge.metrics.sketches.measure_sketch import SketchTask
 
-        for sample in whole_samples(one.path, one.manifest, one.keys, one.chosen):
+        for sample in raw_samples(one.shards, one.chosen):
             sides = sample.about.get("original_width"), sample.about.get("original_height")
             for index, sketch in enumerate(sample.sketches):
                 yield SketchTask(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.metrics.estimates import LEVEL, RESAMPLINGS, Figure, Gap
-from sketchforge.metrics.sketches.inputs import DrawingSet, ShardSet
+from sketchforge.metrics.sketches.inputs import DrawingSet, SketchInput
 from sketchforge.options import EvalSketchesOptions
 
 FORMAT = "sketchforge-sketch-evaluation"
@@ -49,7 +49,7 @@ class Evaluation:
     gaps: tuple[Gap, ...]
     encoder: str  # digest
     libraries: Mapping[str, str]
-    shards: tuple[ShardSet, ...]
+    shards: tuple[SketchInput, ...]
     annotations: tuple[Mapping[str, Path], ...]  # per shard set
     drawings: tuple[DrawingSet, ...]
 
@@ -89,7 +89,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "shards": [
                 {
                     "source": str(one.path),
-                    "samples": len(one.keys),
+                    "samples": len(one.shards.keys),
                     "measured": len(one.chosen),
                     "annotated": len(found),
                 }
@@ -128,7 +128,7 @@ def _figure_json(figure: Figure) -> dict[str, float | int | None]:
     return {**found, "images": figure.images}
 
 
-def _binarised(one: ShardSet) -> dict[str, float] | None:
+def _binarised(one: SketchInput) -> dict[str, float] | None:
     return dict(zip(("threshold", "core"), one.thresholds, strict=True)) if one.thresholds else None
 
 

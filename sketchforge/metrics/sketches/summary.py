@@ -10,7 +10,7 @@ import numpy as np
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.estimates import LEVEL, Figure, Gap, figures_of
 from sketchforge.metrics.sketches.boundaries import BoundaryCounts, summarise
-from sketchforge.metrics.sketches.inputs import DrawingSet, ShardSet, distinct_names, style_names
+from sketchforge.metrics.sketches.inputs import DrawingSet, SketchInput, distinct_names, style_names
 from sketchforge.metrics.sketches.measure_sets import Measured, MeasuredFolder
 from sketchforge.metrics.sketches.result import (
     AUC_RUNS,
@@ -35,7 +35,7 @@ from sketchforge.utils.seeding import numpy_generator
 
 def summarised(
     options: EvalSketchesOptions,
-    shards: Sequence[ShardSet],
+    shards: Sequence[SketchInput],
     folders: Sequence[MeasuredFolder],
     drawings: Sequence[DrawingSet],
     references: Sequence[Measured],
@@ -56,7 +56,7 @@ def summarised(
     return rows, list(dict.fromkeys(gaps))
 
 
-def _tell_missing(options: EvalSketchesOptions, shards: Sequence[ShardSet], gaps: list[Gap]) -> None:
+def _tell_missing(options: EvalSketchesOptions, shards: Sequence[SketchInput], gaps: list[Gap]) -> None:
     if options.boundaries is None:
         gaps.append(Gap("", CONTENT, "no --boundaries"))
     if not options.references:
@@ -68,21 +68,23 @@ def _tell_missing(options: EvalSketchesOptions, shards: Sequence[ShardSet], gaps
         _tell_uncommon(shards, gaps)
 
 
-def _tell_uncommon(shards: Sequence[ShardSet], gaps: list[Gap]) -> None:
-    common = set.intersection(*(set(one.keys) for one in shards))
+def _tell_uncommon(shards: Sequence[SketchInput], gaps: list[Gap]) -> None:
+    common = set.intersection(*(set(one.shards.keys) for one in shards))
     for one, name in zip(shards, distinct_names([one.path for one in shards]), strict=True):
         if not common:
             gaps.append(
                 Gap(name, "samples", "the folders have no keys in common: other images than elsewhere")
             )
-        elif len(common) < len(one.keys):
-            left_out = len(one.keys) - len(common)
-            gaps.append(Gap(name, "samples", f"not in all folders, left out: {left_out} of {len(one.keys)}"))
+        elif len(common) < len(one.shards.keys):
+            left_out = len(one.shards.keys) - len(common)
+            gaps.append(
+                Gap(name, "samples", f"not in all folders, left out: {left_out} of {len(one.shards.keys)}")
+            )
 
 
 def _style_rows(
     options: EvalSketchesOptions,
-    shards: Sequence[ShardSet],
+    shards: Sequence[SketchInput],
     folders: Sequence[MeasuredFolder],
     reference: Measured | None,
     gaps: list[Gap],
@@ -101,7 +103,7 @@ def _style_rows(
 
 def _folder_rows(
     options: EvalSketchesOptions,
-    shards: Sequence[ShardSet],
+    shards: Sequence[SketchInput],
     folders: Sequence[MeasuredFolder],
     gaps: list[Gap],
 ) -> Iterator[Row]:

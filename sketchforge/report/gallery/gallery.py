@@ -10,11 +10,11 @@ from sketchforge.errors import UsageError
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
 from sketchforge.options import GalleryOptions
-from sketchforge.report.gallery.page import ShownFolder, gallery_page
+from sketchforge.report.gallery.page import gallery_page
 from sketchforge.report.html import write_page
-from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.reader import finished_shards, read_samples, sample_keys
-from sketchforge.shards.selection import spread, whole_samples
+from sketchforge.shards.reader import raw_samples, read_samples
+from sketchforge.shards.selection import spread
+from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.utils.files import disk_errors
 from sketchforge.utils.outputs import check_output
 
@@ -38,12 +38,9 @@ def gallery(options: GalleryOptions) -> list[Path]:
     check_output(options.png, "--png", options.overwrite)
     check_output(options.html, "--html", options.overwrite)
     paths = [options.shards] + ([options.compare] if options.compare else [])
-    manifests = [read_manifest(path) for path in paths]
-    folders = [
-        ShownFolder(path, manifest, len(finished_shards(path, manifest)), sample_keys(path, manifest))
-        for path, manifest in zip(paths, manifests, strict=True)
-    ]
-    common = [key for key in folders[0].keys if all(key in folder.keys for folder in folders)]
+    folders = [open_folder(path) for path in paths]
+    keys = [folder.keys for folder in folders]
+    common = [key for key in keys[0] if all(key in found for found in keys)]
     if not common:
         where = (
             f"{options.shards} and {options.compare}: have no samples in common"
@@ -59,22 +56,19 @@ def gallery(options: GalleryOptions) -> list[Path]:
     return [path for path in (options.png, options.html) if path]
 
 
-def _write_sheet(path: Path, folders: Sequence[ShownFolder], chosen: Sequence[str]) -> None:
-    samples = [read_samples(folder.path, folder.keys, chosen) for folder in folders]
+def _write_sheet(path: Path, folders: Sequence[ShardSet], chosen: Sequence[str]) -> None:
+    samples = [read_samples(folder, chosen) for folder in folders]
     rows: list[list[np.ndarray | None]] = []
     for key in chosen:
         rows.append(
             [samples[0][key].image, *(sketch for stored in samples for sketch in stored[key].sketches)]
         )
-    labels = ["photo", *(style for folder in folders for style in folder.manifest["styles"])]
+    labels = ["photo", *(style for folder in folders for style in folder.styles)]
     with disk_errors(path):
         write_png(path, contact_sheet(rows, labels))
 
 
-def _write_page(path: Path, folders: Sequence[ShownFolder], chosen: Sequence[str], num_common: int) -> None:
-    samples = [
-        {sample.key: sample for sample in whole_samples(folder.path, folder.manifest, folder.keys, chosen)}
-        for folder in folders
-    ]
+def _write_page(path: Path, folders: Sequence[ShardSet], chosen: Sequence[str], num_common: int) -> None:
+    samples = [{sample.key: sample for sample in raw_samples(folder, chosen)} for folder in folders]
     rows = [[stored[key] for stored in samples] for key in chosen]
     write_page(path, gallery_page(folders, rows, num_common))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import open_image
 from sketchforge.options import InspectOptions
 from sketchforge.shards import schema
-from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.reader import read_errors, sample_keys
-from sketchforge.shards.selection import spread, whole_samples
+from sketchforge.shards.reader import raw_samples, read_errors
+from sketchforge.shards.selection import spread
+from sketchforge.shards.shard_set import open_folder
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.progress import Progress
 
@@ -37,7 +37,7 @@ class StyleInk:
 class Inspection:
     """A folder's numbers: of all of it where manifest and stats tell, else of `num_read` samples."""
 
-    manifest: dict[str, Any]
+    manifest: Mapping[str, Any]
     num_finished: int  # shards
     num_samples: int
     failed: dict[str, int]  # reason -> inputs
@@ -56,35 +56,35 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     """
     progress = progress or Progress()
     folder = options.shards
-    manifest = read_manifest(folder)
+    shards = open_folder(folder)
     outcomes: Counter[str] = Counter()
     num_bytes = num_finished = 0
-    for number in schema.begun_shards(folder, manifest["num_shards"]):
+    for number in schema.begun_shards(folder, shards.manifest["num_shards"]):
         stats = read_stats(folder, number)
         if stats is not None:
             _check_size(folder, number, stats)
             num_finished += 1
             outcomes.update(stats["outcomes"])
             num_bytes += stats["tar"]["bytes"]
-    keys = sample_keys(folder, manifest)
+    keys = shards.keys
     if not keys:
         raise UsageError(f"{folder}: holds no samples")
     wanted = spread(list(keys), options.samples or len(keys))
     sizes: Counter[tuple[int, int]] = Counter()
     num_captions = 0
-    ink: list[list[float]] = [[] for _ in manifest["styles"]]
+    ink: list[list[float]] = [[] for _ in shards.styles]
     num_png_bytes = [0] * len(ink)
     with progress.track("sample", len(wanted)):
-        for sample in whole_samples(folder, manifest, keys, wanted):
+        for sample in raw_samples(shards, wanted):
             sizes[sample.about["width"], sample.about["height"]] += 1
             num_captions += sample.caption is not None
-            with read_errors(folder, schema.shard_files(folder, keys[sample.key]).tar):
+            with read_errors(folder, shards.tar(sample.key)):
                 for index, png in enumerate(sample.sketches):
                     ink[index].append(ink_share(png))
                     num_png_bytes[index] += len(png)
             progress.advance()
     return Inspection(
-        manifest=manifest,
+        manifest=shards.manifest,
         num_finished=num_finished,
         num_samples=len(keys),
         failed={reason: count for reason, count in sorted(outcomes.items()) if reason != schema.OK},
@@ -94,7 +94,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         sizes=dict(sizes),
         styles=tuple(
             _style_ink(style, shares, total)
-            for style, shares, total in zip(manifest["styles"], ink, num_png_bytes, strict=True)
+            for style, shares, total in zip(shards.styles, ink, num_png_bytes, strict=True)
         ),
     )
 

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from sketchforge.report.html import data_uri, page, template, text
 from sketchforge.shards.reader import RawSample
-
-
-@dataclass(frozen=True)
-class ShownFolder:
-    """A shard folder whose samples are shown."""
-
-    path: Path
-    manifest: dict[str, Any]
-    num_finished: int  # shards
-    keys: dict[str, int]  # key of every sample -> its shard
-
-    @property
-    def name(self) -> str:
-        return self.path.resolve().name
+from sketchforge.shards.shard_set import ShardSet
 
 
 def gallery_page(
-    folders: Sequence[ShownFolder], rows: Sequence[Sequence[RawSample]], num_common: int
+    folders: Sequence[ShardSet], rows: Sequence[Sequence[RawSample]], num_common: int
 ) -> Iterator[str]:
     """The page in pieces. A row has one image's sample in every folder; the first folder's photo is shown.
 
@@ -41,14 +25,10 @@ def gallery_page(
     )
 
 
-def _body(
-    folders: Sequence[ShownFolder], rows: Sequence[Sequence[RawSample]], num_common: int
-) -> Iterator[str]:
+def _body(folders: Sequence[ShardSet], rows: Sequence[Sequence[RawSample]], num_common: int) -> Iterator[str]:
     # With two folders a style's name alone may mean either.
     columns = [
-        (style, folder.name if len(folders) > 1 else "")
-        for folder in folders
-        for style in folder.manifest["styles"]
+        (style, folder.name if len(folders) > 1 else "") for folder in folders for style in folder.styles
     ]
     yield '<header class="top">\n'
     yield from _summary(folders, len(rows), num_common)
@@ -66,7 +46,7 @@ def _body(
     yield f"{_PAGER}</main>\n{_LIGHTBOX}"
 
 
-def _summary(folders: Sequence[ShownFolder], num_shown: int, num_common: int) -> Iterator[str]:
+def _summary(folders: Sequence[ShardSet], num_shown: int, num_common: int) -> Iterator[str]:
     yield f"<h1>{' <small>and</small> '.join(text(folder.name) for folder in folders)}</h1>\n"
     shown = f"{num_common:,} images"
     if num_shown < num_common:
@@ -77,14 +57,14 @@ def _summary(folders: Sequence[ShownFolder], num_shown: int, num_common: int) ->
     spans = "".join(f'<span class="fact">{fact}</span> ' for fact in facts)
     yield f'<p class="faint">{spans}</p>\n'
     for folder in folders:
-        if folder.num_finished < folder.manifest["num_shards"]:
+        if len(folder.finished) < folder.manifest["num_shards"]:
             yield (
-                f'<p class="note">{text(folder.name)} is unfinished: {folder.num_finished:,} of '
+                f'<p class="note">{text(folder.name)} is unfinished: {len(folder.finished):,} of '
                 f"{folder.manifest['num_shards']:,} shards, {len(folder.keys):,} images so far.</p>\n"
             )
     yield '<details class="options"><summary>Options</summary>\n'
     for folder in folders:
-        pairs = sorted(folder.manifest["options"].items())
+        pairs = sorted(folder.options.items())
         listed = "".join(
             f"<div><dt>{text(name)}</dt><dd>{text(_value(value))}</dd></div>" for name, value in pairs
         )
@@ -92,13 +72,13 @@ def _summary(folders: Sequence[ShownFolder], num_shown: int, num_common: int) ->
     yield "</details>\n"
 
 
-def _made_by(folder: ShownFolder, named: bool) -> str:
+def _made_by(folder: ShardSet, named: bool) -> str:
     """Method, sketches per image, size and format: what a reader wants to know first."""
-    options, styles = folder.manifest["options"], folder.manifest["styles"]
+    options, styles = folder.options, folder.styles
     fit = options.get("fit")
     size = "original sizes" if fit == "keep" else f"{options.get('size')} px, {fit}"
     number = "1 sketch" if len(styles) == 1 else f"{len(styles)} sketches"
-    made_by = f"{options.get('method')}, {number} each, {size}, {options.get('sketch_format')}"
+    made_by = f"{folder.method}, {number} each, {size}, {options.get('sketch_format')}"
     return text(f"{folder.name}: {made_by}" if named else made_by)
 
 

@@ -185,7 +185,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
         (
             "sketches",
             str(one.path),
-            f"{len(one.chosen):,} of {len(one.keys):,} images, {len(one.styles)} styles",
+            f"{len(one.chosen):,} of {len(one.shards.keys):,} images, {len(one.styles)} styles",
         )
         for one in evaluation.shards
     ]

@@ -13,7 +13,8 @@ from sketchforge.metrics.sketches.boundaries import fit_boundaries, read_boundar
 from sketchforge.metrics.sketches.inputs import DrawingSet, distinct_names, style_names
 from sketchforge.metrics.sketches.result import Evaluation
 from sketchforge.report.html import Picture, PictureRow, reduced
-from sketchforge.shards.selection import spread, whole_samples
+from sketchforge.shards.reader import raw_samples
+from sketchforge.shards.selection import spread
 
 PICTURE_ROWS = 5
 
@@ -24,8 +25,8 @@ def picture_rows(evaluation: Evaluation) -> list[PictureRow]:
     columns: dict[str, dict[str, np.ndarray | None]] = {key: {} for key in keys}
     names = style_names(evaluation.shards)
     for index, one in enumerate(evaluation.shards):
-        here = [key for key in keys if key in one.keys]
-        for sample in whole_samples(one.path, one.manifest, one.keys, here):
+        here = [key for key in keys if key in one.shards.keys]
+        for sample in raw_samples(one.shards, here):
             cells = columns[sample.key]
             if not index:
                 cells["photo"] = _picture(sample.image, photo=True)

@@ -20,7 +20,8 @@ from sketchforge.report.provenance import hardware, images_command, sketches_com
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.curves import run_curves
 from sketchforge.report.summary.held_out import HELD_OUT, SEEN, Ground, ground_of
-from sketchforge.report.summary.inputs import Material, ShardFolder, find_folders, find_material
+from sketchforge.report.summary.inputs import Material, find_folders, find_material
+from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
 
@@ -42,7 +43,7 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
     set_threads(options.threads)
     material = find_material(options.shards, options.models)
     gaps, commands = list(material.gaps), []
-    grounds: Sequence[ShardFolder] = material.shards
+    grounds: Sequence[ShardSet] = material.shards
     if options.held_out is not None:
         grounds = find_folders([options.held_out], gaps, "--held-out")
 
@@ -98,9 +99,9 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
     )
 
 
-def alike(folders: Sequence[ShardFolder]) -> list[list[ShardFolder]]:
+def alike(folders: Sequence[ShardSet]) -> list[list[ShardSet]]:
     """Folders of the same images together, to be measured on those that all of them have."""
-    groups: list[tuple[list[ShardFolder], set[str]]] = []
+    groups: list[tuple[list[ShardSet], set[str]]] = []
     for folder in folders:
         for members, common in groups:
             if not common.isdisjoint(folder.keys):
@@ -113,7 +114,7 @@ def alike(folders: Sequence[ShardFolder]) -> list[list[ShardFolder]]:
 
 
 def _sketches(
-    asked: EvalSketchesOptions, group: Sequence[ShardFolder], gaps: list[Gap], progress: Progress
+    asked: EvalSketchesOptions, group: Sequence[ShardSet], gaps: list[Gap], progress: Progress
 ) -> list[Evaluation]:
     names = {str(folder.path): folder.name for folder in group}
     where = ", ".join(names.values())

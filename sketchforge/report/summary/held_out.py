@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.report.summary.inputs import ShardFolder
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
 
 HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its training shards"
@@ -17,7 +16,7 @@ HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its
 class Ground:
     """What a model is measured on."""
 
-    folder: ShardFolder
+    folder: ShardSet
     images: str  # HELD_OUT | SEEN | UNKNOWN
 
     @property
@@ -25,7 +24,7 @@ class Ground:
         return f"{self.folder.name}, {self.images}"
 
 
-def ground_of(record: Mapping[str, Any], folders: Sequence[ShardFolder], named: bool) -> Ground | None:
+def ground_of(record: Mapping[str, Any], folders: Sequence[ShardSet], named: bool) -> Ground | None:
     """Of `folders` the training's own --validation, else the first that it did not read, else the one it
     read; None: none will.
 
@@ -56,7 +55,7 @@ def _recorded_digest(record: Mapping[str, Any], part: str) -> str | None:
     return found.get("digest") if isinstance(found, Mapping) else None
 
 
-def _usable(folder: ShardFolder) -> ShardSet | None:
+def _usable(folder: ShardSet) -> ShardSet | None:
     """The folder's shards where a model can be measured on them."""
     try:
         opened = open_shards(folder.path).require(sketches=1)

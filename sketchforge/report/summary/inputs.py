@@ -6,38 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sketchforge.checkpoints.runs import RUN_FILE, TrainedRun, find_run
 from sketchforge.checkpoints.tom import read_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.estimates import Gap
-from sketchforge.metrics.sketches.inputs import find_shards
+from sketchforge.metrics.sketches.inputs import check_measurable
 from sketchforge.shards import schema
-from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.reader import finished_shards, sample_keys
+from sketchforge.shards.shard_set import ShardSet, open_folder
 
 OWN_SHARDS, OWN_RUNS = "out", "runs"
 LEARNED_EDGES = ("hed", "pidinet", "teed")  # methods of `render`
 
 
 @dataclass(frozen=True)
-class ShardFolder:
-    """A folder that holds samples; it may be unfinished."""
-
-    name: str
-    path: Path
-    manifest: dict[str, Any]
-    keys: dict[str, int]  # key of every sample -> its shard
-
-    @property
-    def method(self) -> str:
-        return str(self.manifest["options"].get("method"))
-
-
-@dataclass(frozen=True)
 class Material:
-    shards: tuple[ShardFolder, ...]
+    shards: tuple[ShardSet, ...]  # some may be unfinished
     models: dict[str, TrainedRun]  # finished, by name
     tom_runs: dict[str, Path]  # of tom-train, by name: they have curves only
     gaps: tuple[Gap, ...]
@@ -58,7 +42,7 @@ def find_material(shards: Sequence[Path], models: Sequence[Path]) -> Material:
     return Material(tuple(folders), finished, tom_runs, tuple(gaps))
 
 
-def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards") -> list[ShardFolder]:
+def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards") -> list[ShardSet]:
     """The folders that hold samples, each once; damaged, empty and unfinished ones become gaps.
 
     Raises UsageError for one that does not exist.
@@ -68,13 +52,12 @@ def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards
     found = []
     for path, name in zip(paths, short_names(paths), strict=True):
         try:
-            manifest = read_manifest(path)
-            folder = ShardFolder(name, path, manifest, sample_keys(path, manifest))
-            find_shards([path], 1)
+            folder = open_folder(path, name)
+            check_measurable(folder)
         except SketchforgeError as error:
             gaps.append(Gap(name, "sketches", str(error)))
             continue
-        done, planned = len(finished_shards(path, manifest)), manifest["num_shards"]
+        done, planned = len(folder.finished), folder.manifest["num_shards"]
         if done < planned:
             gaps.append(
                 Gap(name, "sketches", f"unfinished, {done} of {planned} shards: run its `render` again")
@@ -106,7 +89,7 @@ def _is_tom_run(path: Path) -> bool:
 
 
 def _tell_missing(
-    folders: Sequence[ShardFolder], models: dict[str, TrainedRun], named: bool, gaps: list[Gap]
+    folders: Sequence[ShardSet], models: dict[str, TrainedRun], named: bool, gaps: list[Gap]
 ) -> None:
     if not folders:
         where = f"{OWN_SHARDS}/ and {OWN_SHARDS}-*/ hold no shards"

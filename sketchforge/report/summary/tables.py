@@ -230,7 +230,7 @@ def sketch_tables(evaluation: Evaluation, explained: bool = True) -> list[Table]
 
     explained: whether notes say what each column is.
     """
-    methods = {str(one.path): str(one.manifest["options"].get("method")) for one in evaluation.shards}
+    methods = {str(one.path): one.shards.method for one in evaluation.shards}
     found = []
     for title, corner, blocks, kinds in (
         ("Lines", "style", (CONTENT, REALISM, STROKES), ("style", "people", "reference")),

@@ -26,7 +26,7 @@ def folders_of(evaluation: Evaluation) -> str:
     paths = " and ".join(str(one.path) for one in evaluation.shards)
     first = evaluation.shards[0]
     styles = sum(len(one.styles) for one in evaluation.shards)
-    return f"{paths}: {len(first.chosen):,} of {len(first.keys):,} images, {styles} sketches each"
+    return f"{paths}: {len(first.chosen):,} of {len(first.shards.keys):,} images, {styles} sketches each"
 
 
 def settings(report: Report) -> list[tuple[str, dict[str, str]]]:

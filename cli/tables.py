@@ -1,0 +1,22 @@
+"""Tables and lists of facts for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """A line per row: the first column to the left, the others to the right, two spaces between them."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def fact(name: str, value: str, width: int, indent: int = 0) -> str:
+    """A line of a list of facts: the name in `width` characters, then the value."""
+    return f"{' ' * indent}{name:<{width}}{value}".rstrip()

@@ -1,0 +1,54 @@
+"""What the sidecars of a shard folder say of its samples: keys, sources, and the shard each lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from sketchforge.errors import SketchforgeError
+from sketchforge.shards import schema
+from sketchforge.shards.writer import read_stats
+from sketchforge.utils.files import parse_json
+
+
+def finished_shards(folder: Path, manifest: Mapping[str, Any]) -> list[int]:
+    """The numbers of the shards that are finished, in order."""
+    begun = schema.begun_shards(folder, manifest["num_shards"])
+    return [number for number in begun if read_stats(folder, number) is not None]
+
+
+def sample_records(path: Path) -> list[dict[str, Any]]:
+    """A sidecar's records of the inputs that became samples, in order.
+
+    Raises OSError where it cannot be read; ValueError, KeyError or TypeError where it is damaged.
+    """
+    records = [parse_json(line) for line in path.read_bytes().splitlines()]
+    return [record for record in records if record["status"] == schema.OK]
+
+
+def sample_keys(folder: Path, shards: Collection[int]) -> dict[str, int]:
+    """The keys of all samples of these shards, in order, and the number of the shard each lies in.
+
+    Raises SketchforgeError when a sidecar is missing or damaged.
+    """
+    keys: dict[str, int] = {}
+    for number in shards:
+        path = schema.shard_files(folder, number).sidecar
+        try:
+            keys.update((record["key"], number) for record in sample_records(path))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SketchforgeError(
+                f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
+            ) from error
+    return keys
+
+
+def sample_sources(folder: Path, shards: Collection[int], wanted: Collection[str]) -> dict[str, str]:
+    """The sources of the samples `wanted`, from sidecars that `sample_keys` has found sound."""
+    return {
+        record["key"]: str(record.get("source", record["key"]))
+        for number in shards
+        for record in sample_records(schema.shard_files(folder, number).sidecar)
+        if record["key"] in wanted
+    }
