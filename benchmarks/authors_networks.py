@@ -29,7 +29,7 @@ from torchvision.ops import SqueezeExcitation
 
 from sketchforge.models.features import gram
 from sketchforge.models.modulation import DualMaskInjection
-from trainers.tom.step import Tom
+from trainers.tom.step import TomTrainer
 
 # Channels by side of the map. Theirs are for 512² (G2 and D: 1024²). For smaller pictures the finest levels
 # are left out, as ours do it, so that the coarsest map keeps its side.
@@ -390,7 +390,7 @@ class PaperDiscriminator(nn.Module):
         return self.layers(torch.cat(parts, 1))
 
 
-class PaperJudged(Tom):
+class PaperJudged(TomTrainer):
     """The authors' discriminator in place of ours."""
 
     def _new_networks(self) -> Any:
@@ -398,7 +398,7 @@ class PaperJudged(Tom):
         torch.manual_seed(0)
         networks.discriminator = PaperDiscriminator(list(self.recipe.style_taps)).to(self.device)
         networks.optimizer_d = torch.optim.Adam(
-            networks.discriminator.parameters(), self.recipe.discriminator_rate, self.recipe.betas
+            networks.discriminator.parameters(), self.recipe.discriminator_learning_rate, self.recipe.betas
         )
         return networks
 
@@ -409,7 +409,7 @@ AS_CODED = {
     "content_taps": ("pool3",),
     "content_weight": 0.2,
     "style_taps": ("pool2", "pool3", "relu4_1"),  # pool4 lies below the built-in encoder
-    "coloured_weight": 0.0,
-    "smoothing": 0,
-    "discriminator_rate": 2e-4,
+    "synthetic_weight": 0.0,
+    "denoising": 0,
+    "discriminator_learning_rate": 2e-4,
 }
