@@ -70,7 +70,7 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
         for line in _describe(plan_ae(options)):
             click.echo(line)
         return
-    bar = Bar()
+    bar = Bar(delay=0)
     with on_interrupt(lambda: resume_hint(options, bar)):
         plan = plan_ae(options)
         announce(plan, lambda: _describe(plan))

@@ -88,7 +88,7 @@ def encoder_train_command(**values: Any) -> None:
 
     options = EncoderTrainOptions(**values)
     with on_interrupt(lambda: "nothing was written"):
-        summary = distil(options, Bar())
+        summary = distil(options, Bar(delay=0))
     if summary.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.unreadable.items()))
         click.echo(f"{sum(summary.unreadable.values())} of {summary.num_images} images left out: {reasons}")

@@ -57,7 +57,7 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
         for line in _describe(plan_gan(options)):
             click.echo(line)
         return
-    bar = Bar()
+    bar = Bar(delay=0)
     with on_interrupt(lambda: resume_hint(options, bar)):
         plan = plan_gan(options)
         announce(plan.images, lambda: _describe(plan))

@@ -106,7 +106,7 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     if dry_run:
         click.echo(_describe(plan_tom(options)))
         return
-    bar = Bar()
+    bar = Bar(delay=0)
     with on_interrupt(lambda: resume_hint(options, bar)):
         plan = plan_tom(options)
         announce(plan, lambda: [_describe(plan), *_builtin_inputs(options)])

@@ -30,7 +30,7 @@ from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import torch_generator
 from trainers.crops import CropSampler, Prefetch
 from trainers.encoder.whitening import Head, WhitenedConv
-from trainers.optimization import cosine_decay, set_learning_rate
+from trainers.optimization import cosine_decay, set_learning_rate, total_of
 
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
@@ -142,7 +142,7 @@ def train_encoder(
             with torch.no_grad():
                 targets = preactivations(teacher, images, layers[-1])
             outputs = student(images)
-            loss = sum(layer_loss(name, outputs[name], targets[name]) for name in layers)
+            loss = total_of(layer_loss(name, outputs[name], targets[name]) for name in layers)
             warmed_up = min(1.0, (i + 1) / 50)
             take(loss, optimizer, TOGETHER_LEARNING_RATE * warmed_up * cosine_decay(i, together), "all")
     finally:
