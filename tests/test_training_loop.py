@@ -106,6 +106,16 @@ def test_an_error_in_a_step_saves_nothing():
     assert progress.told[-1] == "end"
 
 
+def test_progress_ends_also_where_saving_fails():
+    def full(step):
+        raise OSError("no space left")
+
+    progress = Told()
+    with pytest.raises(OSError, match="no space left"):
+        train(Trainer(), iter(range(5)), 0, 5, save=full, progress=progress)
+    assert progress.told[-1] == "end"
+
+
 def test_an_error_between_steps_loses_none():
     def short():
         yield from range(3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from sketchforge.utils.progress import Progress
@@ -65,29 +66,37 @@ def train(
     step = saved = start
     saved_at = time.monotonic()
     whole = True  # no step is half done
+    with _told(progress, start, steps):
+        try:
+            while step < steps:
+                batch = next(batches)  # the one place where Ctrl-C is let in; it may wait long for data
+                with held(signal.SIGINT, signal.SIGTERM):
+                    whole = False
+                    losses = trainer.step(step, batch)
+                    step += 1
+                    log(step, losses)
+                    progress.advance(**losses)
+                    if step in evaluate_at:
+                        log(step, evaluate(step))
+                    whole = True
+                    overdue = time.monotonic() - saved_at > SAVE_SECONDS
+                    if step == steps or (step % save_every == 0 if save_every else overdue):
+                        save(step)
+                        saved, saved_at = step, time.monotonic()
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} at step {step}; the state of step {saved} is kept") from None
+        finally:
+            if whole and saved < step:
+                with held(signal.SIGINT, signal.SIGTERM):
+                    save(step)
+
+
+@contextmanager
+def _told(progress: Progress, start: int, steps: int) -> Iterator[None]:
     if start:
         progress.note(f"continuing after step {start}")
     progress.begin("step", steps, start)
     try:
-        while step < steps:
-            batch = next(batches)  # the one place where Ctrl-C is let in; it may wait long for data
-            with held(signal.SIGINT, signal.SIGTERM):
-                whole = False
-                losses = trainer.step(step, batch)
-                step += 1
-                log(step, losses)
-                progress.advance(**losses)
-                if step in evaluate_at:
-                    log(step, evaluate(step))
-                whole = True
-                due = step % save_every == 0 if save_every else time.monotonic() - saved_at > SAVE_SECONDS
-                if due or step == steps:
-                    save(step)
-                    saved, saved_at = step, time.monotonic()
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{error} at step {step}; the state of step {saved} is kept") from None
+        yield
     finally:
-        if whole and saved < step:
-            with held(signal.SIGINT, signal.SIGTERM):
-                save(step)
         progress.end()
