@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sketchforge.models.features import gram
-from trainers.tom.step import Tom
+from trainers.tom.step import TomTrainer
 
 
 class PaperDiscriminator(nn.Module):
@@ -34,7 +34,7 @@ class PaperDiscriminator(nn.Module):
         return self.layers(torch.cat(parts, 1))
 
 
-class PaperJudged(Tom):
+class PaperJudged(TomTrainer):
     """The authors' discriminator in place of ours."""
 
     def _new_networks(self) -> Any:
@@ -42,7 +42,7 @@ class PaperJudged(Tom):
         torch.manual_seed(0)
         networks.discriminator = PaperDiscriminator(list(self.recipe.style_taps)).to(self.device)
         networks.optimizer_d = torch.optim.Adam(
-            networks.discriminator.parameters(), self.recipe.discriminator_rate, self.recipe.betas
+            networks.discriminator.parameters(), self.recipe.discriminator_learning_rate, self.recipe.betas
         )
         return networks
 
@@ -53,7 +53,7 @@ AS_CODED = {
     "content_taps": ("pool3",),
     "content_weight": 0.2,
     "style_taps": ("pool2", "pool3", "relu4_1"),  # pool4 lies below the built-in encoder
-    "coloured_weight": 0.0,
-    "smoothing": 0,
-    "discriminator_rate": 2e-4,
+    "synthetic_weight": 0.0,
+    "denoising": 0,
+    "discriminator_learning_rate": 2e-4,
 }

@@ -53,12 +53,12 @@ from sketchforge.models.layers import count_parameters  # noqa: E402
 from sketchforge.options import AeTrainOptions, GanTrainOptions, TomTrainOptions  # noqa: E402
 from sketchforge.utils.device import choose_device, set_threads  # noqa: E402
 from trainers.autoencoder import recipe as ae_recipe  # noqa: E402
-from trainers.autoencoder.step import AutoEncoding  # noqa: E402
+from trainers.autoencoder.step import AutoEncoderTrainer  # noqa: E402
 from trainers.gan import recipe as gan_recipe  # noqa: E402
-from trainers.gan.step import R1_EVERY, Refining  # noqa: E402
+from trainers.gan.step import R1_EVERY, GanTrainer  # noqa: E402
 from trainers.tom.inputs import drawing_readers, photo_readers  # noqa: E402
 from trainers.tom.recipe import RECIPES  # noqa: E402
-from trainers.tom.step import Batch, Tom  # noqa: E402
+from trainers.tom.step import Batch, TomTrainer  # noqa: E402
 
 # (side, batch) by kind of device. On a CPU a step of theirs on 16 pictures of 256² would take minutes.
 LAYOUTS = {
@@ -97,20 +97,20 @@ def tom_sides(layout: Layout) -> dict[str, Side]:
     )
     as_coded = AS_CODED | {"style_taps": ("pool2", "pool3", "pool4"), "pattern_contrast": 0.0}
     paper = replace(RECIPES["paper"], **as_coded)
-    procedures = {
-        "ours": Tom(options, RECIPES["lean"], load_encoder("builtin"), photos, drawings),
+    trainers = {
+        "ours": TomTrainer(options, RECIPES["lean"], load_encoder("builtin"), photos, drawings),
         "theirs": PaperJudged(replace(options, generator="paper"), paper, random_vgg16(), photos, drawings),
     }
     sides = {}
-    for name, tom in procedures.items():
+    for name, tom in trainers.items():
         batches = [tom.batch(number, None) for number in range(R1_EVERY)]
         networks = {"generator": tom.networks.generator, "discriminator": tom.networks.discriminator}
         sides[name] = Side(partial(tom_step, tom, batches), networks)
     return sides
 
 
-def tom_step(tom: Tom, batches: list[Batch], number: int) -> None:
-    tom.step(batches[number % len(batches)])
+def tom_step(tom: TomTrainer, batches: list[Batch], number: int) -> None:
+    tom.step(number, batches[number % len(batches)])
 
 
 def random_vgg16() -> Encoder:
@@ -124,11 +124,13 @@ def random_vgg16() -> Encoder:
 def ae_sides(layout: Layout) -> dict[str, Side]:
     options = AeTrainOptions(recipe=layout.recipe, size=layout.size, batch_size=layout.batch_size)
     recipe = ae_recipe.recipe_of(options)
-    ours = AutoEncoding(recipe, load_encoder("builtin"), NUM_CLASSES, 0, layout.device, layout.precision)
+    ours = AutoEncoderTrainer(
+        recipe, load_encoder("builtin"), NUM_CLASSES, 0, layout.device, layout.precision
+    )
     batch = random_batch(layout)
     theirs = in_quicker_memory_format(AuthorsAutoEncoding, layout, batch)
     return {
-        "ours": Side(partial(ours.step, parts=[batch]), dict(ours.networks.model.named_children())),
+        "ours": Side(partial(ours.step, batch=[batch]), dict(ours.networks.model.named_children())),
         "theirs": Side(partial(theirs.step, batch=batch), dict(theirs.model.named_children())),
     }
 
@@ -139,13 +141,13 @@ def gan_sides(layout: Layout) -> dict[str, Side]:
     before = ae_recipe.RECIPES[layout.recipe]  # the auto-encoder that is refined is of the same recipe
     autoencoder = AutoEncoder(layout.size, before.width, before.style_dim, before.dmi, before.style)
     encoder = load_encoder("builtin") if recipe.perceptual else None
-    ours = Refining(recipe, autoencoder, encoder, 0, layout.device, layout.precision)
+    ours = GanTrainer(recipe, autoencoder, encoder, 0, layout.device, layout.precision)
     batch = random_batch(layout)
     theirs = in_quicker_memory_format(AuthorsRefining, layout, batch)
 
     sides = {}
     for name, step, owner in (
-        ("ours", partial(ours.step, parts=[batch]), ours.networks),
+        ("ours", partial(ours.step, batch=[batch]), ours.networks),
         ("theirs", partial(theirs.step, batch=batch), theirs),
     ):
         sides[name] = Side(step, {"refiner": owner.refiner, "discriminator": owner.discriminator})
@@ -180,9 +182,9 @@ def seconds_a_step(side: Side, first: int, count: int, device: torch.device) -> 
     return (time.perf_counter() - start) / count
 
 
-def in_quicker_memory_format(procedure: Callable[..., Any], layout: Layout, batch: dict[str, Tensor]) -> Any:
+def in_quicker_memory_format(trainer: Callable[..., Any], layout: Layout, batch: dict[str, Tensor]) -> Any:
     """Theirs in the memory format that suits the device: of a CPU it is known which, a GPU is asked."""
-    new = partial(procedure, layout.size, random_lpips(layout.device), layout.device)
+    new = partial(trainer, layout.size, random_lpips(layout.device), layout.device)
     if layout.device.type == "cpu":
         return new(CONTIGUOUS)
     seconds = {}

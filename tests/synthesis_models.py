@@ -17,7 +17,7 @@ from sketchforge.models.gan import Refiner
 SIZE = 64
 ABOUT = {
     "options": {"recipe": "demo", "seed": 0, "device": "cpu", "precision": "float32"},
-    "recipe": {"size": SIZE, "rate": 0.001, "augment": ""},
+    "recipe": {"size": SIZE, "learning_rate": 0.001, "augment": ""},
     "shards": {"count": 7, "digest": "ab" * 32},
     "steps": 5,
     "seen_reconstruction": 0.25,

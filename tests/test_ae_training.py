@@ -18,16 +18,16 @@ from sketchforge.checkpoints.run_log import read_log
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import AeTrainOptions
 from sketchforge.shards.shard_set import open_shards, shards_digest
+from sketchforge.utils.progress import Progress
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.autoencoder.recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
 from trainers.autoencoder.run import train_ae
-from trainers.autoencoder.step import AutoEncoding
+from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.interface import PERCEPTUAL_TAPS
 from trainers.image_models.validation import Validation
-from trainers.loop import TrainProgress, run_steps
 
 TINY = AeRecipe(
-    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, rate=1e-3
+    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, learning_rate=1e-3
 )
 CPU = torch.device("cpu")
 
@@ -65,8 +65,8 @@ def trained(options, finished):
     return options
 
 
-def part(count=4, seed=0, **given):
-    """A part of a batch, random; index, label and group count up from 0 unless given."""
+def micro_batch(count=4, seed=0, **given):
+    """A micro-batch, random; index, label and group count up from 0 unless given."""
     draw = torch.Generator().manual_seed(seed)
 
     def picture(channels):
@@ -77,8 +77,8 @@ def part(count=4, seed=0, **given):
     return made | {"index": numbers, "label": numbers, "group": torch.zeros_like(numbers)} | given
 
 
-def procedure(encoder, num_images=4, **changes):
-    return AutoEncoding(replace(TINY, **changes), encoder, num_images, seed=0, device=CPU)
+def new_trainer(encoder, num_images=4, **changes):
+    return AutoEncoderTrainer(replace(TINY, **changes), encoder, num_images, seed=0, device=CPU)
 
 
 def weights_of(module):
@@ -90,7 +90,7 @@ def test_every_objective_has_its_own_switch(encoder):
     off = dict.fromkeys(OBJECTIVES, 0.0)
     for name in OBJECTIVES:
         on = off | {"reconstruction": 1.0, name: 1.0}
-        losses = procedure(encoder, **on).losses(part(), torch.Generator().manual_seed(0))
+        losses = new_trainer(encoder, **on).losses(micro_batch(), torch.Generator().manual_seed(0))
         assert set(losses) == {"reconstruction", name}
 
 
@@ -99,25 +99,25 @@ def test_weights_scale_what_they_name(encoder):
     off = dict.fromkeys(OBJECTIVES, 0.0)
     norms = []
     for weight in (1.0, 2.0):
-        found = procedure(encoder, **off | {"reconstruction": weight})
+        found = new_trainer(encoder, **off | {"reconstruction": weight})
         found.networks.optimizer.step = lambda: None
-        found.step(0, [part()])
+        found.step(0, [micro_batch()])
         norms.append(found.networks.model.decoder.to_rgb.weight.grad.norm().item())
     assert norms[1] == pytest.approx(2 * norms[0], rel=1e-5)
 
 
-def test_a_batch_in_parts_has_the_mean_gradient(encoder):
+def test_a_batch_in_micro_batches_has_the_mean_gradient(encoder):
     """Without normalisation by batches, two halves and the whole are the same step."""
     off = dict.fromkeys(OBJECTIVES, 0.0) | {"reconstruction": 1.0}
     gradients = []
-    whole = part()
+    whole = micro_batch()
     halves = [{name: value[at : at + 2] for name, value in whole.items()} for at in (0, 2)]
-    for parts in ([whole], halves):
-        found = procedure(encoder, **off)
+    for batch in ([whole], halves):
+        found = new_trainer(encoder, **off)
         found.networks.optimizer.step = lambda: None
         model = found.networks.model.eval()  # and it stays so: no statistics of batches
         model.train = lambda *_: model
-        found.step(0, parts)
+        found.step(0, batch)
         gradients.append(found.networks.model.decoder.to_rgb.weight.grad.clone())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
 
@@ -126,9 +126,9 @@ def test_the_head_learns_from_styles_only(encoder):
     """Eq. 9 shows the head to the content, but must not teach it."""
     off = dict.fromkeys(OBJECTIVES, 0.0) | {"reconstruction": 1.0}
     for name, moves in (("content_class", False), ("style_class", True)):
-        found = procedure(encoder, **off | {name: 1.0})
+        found = new_trainer(encoder, **off | {name: 1.0})
         before = weights_of(found.networks.head)
-        found.step(0, [part()])
+        found.step(0, [micro_batch()])
         assert (
             any((before[key] != value).any() for key, value in found.networks.head.state_dict().items())
             is moves
@@ -137,56 +137,56 @@ def test_the_head_learns_from_styles_only(encoder):
 
 def test_frozen_encoder_stays_frozen(encoder):
     before = weights_of(encoder)
-    procedure(encoder).step(0, [part()])
+    new_trainer(encoder).step(0, [micro_batch()])
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
 
 
 def test_a_new_subset_begins_with_a_new_head_and_a_fresh_optimizer(encoder):
-    found = procedure(encoder, num_images=8)  # two subsets of four classes
+    found = new_trainer(encoder, num_images=8)  # two subsets of four classes
     for number in range(3):
-        found.step(number, [part()])
+        found.step(number, [micro_batch()])
     first = weights_of(found.networks.head)
     old = found.networks.head_optimizer
-    assert {settings["lr"] for settings in found.networks.optimizer.param_groups} == {TINY.rate}
-    found.step(3, [part(group=torch.full((4,), 1))])
+    assert {settings["lr"] for settings in found.networks.optimizer.param_groups} == {TINY.learning_rate}
+    found.step(3, [micro_batch(group=torch.full((4,), 1))])
     assert found.networks.head_optimizer is not old
     assert all(int(state["step"]) == 1 for state in found.networks.head_optimizer.state.values())
-    fresh = procedure(encoder, num_images=8)
+    fresh = new_trainer(encoder, num_images=8)
     fresh.networks.head.reset(0, 1)
     moved = (found.networks.head.weight - fresh.networks.head.weight).abs().max()
-    assert moved < 2 * TINY.rate  # one step of Adam away from the new start
-    assert (found.networks.head.weight - first["weight"]).abs().max() > 10 * TINY.rate
+    assert moved < 2 * TINY.learning_rate  # one step of Adam away from the new start
+    assert (found.networks.head.weight - first["weight"]).abs().max() > 10 * TINY.learning_rate
     rates = {settings["name"]: settings["lr"] for settings in found.networks.optimizer.param_groups}
-    later = TINY.later_rate
-    assert rates == {"style_encoder": later, "decoder": later, "content_encoder": TINY.rate}
+    later = TINY.later_learning_rate
+    assert rates == {"style_encoder": later, "decoder": later, "content_encoder": TINY.learning_rate}
 
 
 def test_images_of_the_subset_before_have_no_class(encoder):
     """A batch may straddle two subsets: only the new one's labels count."""
-    found = procedure(encoder, num_images=8)
-    mixed = part(group=torch.tensor([0, 0, 1, 1]), label=torch.tensor([2, 3, 0, 1]))
-    found._turn_to(1)
+    found = new_trainer(encoder, num_images=8)
+    mixed = micro_batch(group=torch.tensor([0, 0, 1, 1]), label=torch.tensor([2, 3, 0, 1]))
+    found._change_subset(1)
     labels, known = found._labels(mixed)
     assert labels[known].tolist() == [0, 1]
 
 
 def test_few_images_are_classes_for_ever(encoder):
-    found = procedure(encoder, num_images=3)
+    found = new_trainer(encoder, num_images=3)
     head = found.networks.head
-    found.step(0, [part(3, group=torch.full((3,), 5))])
+    found.step(0, [micro_batch(3, group=torch.full((3,), 5))])
     assert head.weight.shape[0] == 3 and found.group == 0
 
 
 def test_batches_of_one_image_leave_the_triplets_out(encoder):
     """At the turn of an epoch a small batch may hold an image twice: it is no negative of itself."""
-    twice = part(2, index=torch.zeros(2, dtype=torch.int64), label=torch.zeros(2, dtype=torch.int64))
-    assert not {"style_triplet", "content_triplet"} & set(procedure(encoder).step(0, [twice]))
+    twice = micro_batch(2, index=torch.zeros(2, dtype=torch.int64), label=torch.zeros(2, dtype=torch.int64))
+    assert not {"style_triplet", "content_triplet"} & set(new_trainer(encoder).step(0, [twice]))
 
 
 @pytest.mark.parametrize("bad", ["image", "sketch", "variant"])
 def test_non_finite_losses_stop_before_the_step(encoder, bad):
-    found = procedure(encoder)
-    broken = part()
+    found = new_trainer(encoder)
+    broken = micro_batch()
     broken[bad] = broken[bad] * float("nan")
     before = {
         name: value for name, value in weights_of(found.networks.model).items() if "running" not in name
@@ -198,20 +198,20 @@ def test_non_finite_losses_stop_before_the_step(encoder, bad):
 
 
 def test_average_follows_the_weights(encoder):
-    found = procedure(encoder, average_decay=0.75)
+    found = new_trainer(encoder, ema_decay=0.75)
     name = "decoder.to_rgb.weight"
-    start = found.networks.average.state_dict()[name].clone()
-    found.step(0, [part()])
+    start = found.networks.ema.state_dict()[name].clone()
+    found.step(0, [micro_batch()])
     now = found.networks.model.state_dict()[name]
-    torch.testing.assert_close(found.networks.average.state_dict()[name], 0.75 * start + 0.25 * now)
+    torch.testing.assert_close(found.networks.ema.state_dict()[name], 0.75 * start + 0.25 * now)
 
 
 def test_bfloat16_is_nearly_the_same_step(encoder):
     exact, rough = (
-        AutoEncoding(TINY, encoder, 4, seed=0, device=CPU, precision=precision)
+        AutoEncoderTrainer(TINY, encoder, 4, seed=0, device=CPU, precision=precision)
         for precision in (torch.float32, torch.bfloat16)
     )
-    expected, found = exact.step(0, [part()]), rough.step(0, [part()])
+    expected, found = exact.step(0, [micro_batch()]), rough.step(0, [micro_batch()])
     assert found == pytest.approx(expected, rel=0.05, abs=0.02) and found != expected
     weight = rough.networks.model.decoder.to_rgb.weight
     assert weight.dtype == torch.float32 and weight.grad.isfinite().all()
@@ -223,26 +223,35 @@ def test_four_images_overfit(encoder):
     coarse = torch.rand(4, 3, 8, 8, generator=draw) * 2 - 1
     images = torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
     sketches = (images.mean(1, keepdim=True) > 0).float() * 2 - 1
-    batch = part() | {"image": images, "sketch": sketches, "variant": sketches, "style_view": images.flip(3)}
-    found = procedure(encoder, rate=1e-2, average_decay=0.9)
+    batch = micro_batch() | {
+        "image": images,
+        "sketch": sketches,
+        "variant": sketches,
+        "style_view": images.flip(3),
+    }
+    found = new_trainer(encoder, learning_rate=1e-2, ema_decay=0.9)
     for number in range(70):
         found.step(number, [batch])
     error = (found.synthesize(sketches, images) - images).square().mean()
     assert error < 0.1 * images.var(), error / images.var()
 
 
-class StopAt(TrainProgress):
+class StopAt(Progress):
     """Ctrl-C after so many steps."""
 
     def __init__(self, step):
         self.at = step
 
-    def step(self, step, losses):
-        if step == self.at:
+    def begin(self, unit, total, done=0):
+        self.done = done
+
+    def advance(self, **losses):
+        self.done += 1
+        if self.done == self.at:
             signal.raise_signal(signal.SIGINT)
 
 
-class Notes(TrainProgress):
+class Notes(Progress):
     def __init__(self):
         self.notes = []
 
@@ -297,9 +306,9 @@ def test_interrupted_and_resumed_ends_with_the_same_bytes(options, finished):
     ] == 3
     begun = []
 
-    class Begins(TrainProgress):
-        def begin(self, plan, step):
-            begun.append(step)
+    class Begins(Progress):
+        def begin(self, unit, total, done=0):
+            begun.append(done)
 
     assert train_ae(options, Begins()) == options.run / "grid.png"
     assert begun == [3]
@@ -350,9 +359,9 @@ def test_images_held_out_are_measured_and_shown(options, finished, tmp_path):
 def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder):
     """A model that gives its style image back has no error; its grid has the styles in every row."""
     validation = Validation(open_shards(ten_sketches), 64, held_out=False)
-    found = procedure(encoder)
+    found = new_trainer(encoder)
     found.synthesize = lambda sketches, images: images
-    assert validation.figures(found, PERCEPTUAL_TAPS) == {"seen_reconstruction": 0, "seen_perceptual": 0}
+    assert validation.figures(found) == {"seen_reconstruction": 0, "seen_perceptual": 0}
     assert len(validation.images) == 10 and validation.images.shape[1:] == (3, 64, 64)
     sheet = validation.grid(found)
     pitch = 128 + 4
@@ -400,7 +409,7 @@ def test_weights_and_sizes_that_cannot_be(tiny):
         ({"losses": (("reconstruction", 0.0), ("perceptual", 0.0))}, "both 0"),
         ({"size": 96}, "--size 96: expected 64, 128"),
         ({"accumulate": 3}, "--accumulate 3: does not divide"),
-        ({"accumulate": 4}, "two images a part"),
+        ({"accumulate": 4}, "two images in each"),
     ):
         with pytest.raises(UsageError, match=message):
             recipe_of(AeTrainOptions(**changes))
@@ -411,7 +420,7 @@ def test_the_published_configuration():
     paper = RECIPES["paper"]
     assert (paper.size, paper.batch_size, paper.steps) == (1024, 16, 100_000)
     assert (paper.style_dim, paper.num_classes, paper.passes) == (512, 500, 100)
-    assert (paper.rate, paper.later_rate, paper.betas) == (2e-4, 1e-4, (0.5, 0.999))
+    assert (paper.learning_rate, paper.later_learning_rate, paper.betas) == (2e-4, 1e-4, (0.5, 0.999))
 
 
 def test_paper_recipe_dry_run(ten_sketches, tmp_path):
@@ -493,9 +502,12 @@ def test_a_shard_that_goes_missing_on_the_way_costs_no_step_that_was_done(option
     shards = tmp_path / "shards"
     shutil.copytree(ten_sketches, shards)
 
-    class Loses(TrainProgress):
-        def step(self, step, losses):
-            if step == 1:  # files that are open stay readable: put something else in their place
+    class Loses(Progress):
+        done = 0
+
+        def advance(self, **losses):
+            self.done += 1
+            if self.done == 1:  # files that are open stay readable: put something else in their place
                 for path in shards.glob("*.tar"):
                     path.write_bytes(bytes(path.stat().st_size))
 
@@ -508,29 +520,6 @@ def test_a_shard_that_goes_missing_on_the_way_costs_no_step_that_was_done(option
     straight = replace(asked, run=tmp_path / "straight")
     train_ae(straight)
     assert files_of(asked.run) == files_of(straight.run)
-
-
-def test_an_error_in_a_step_saves_nothing_and_one_between_steps_does():
-    saved = []
-
-    def failing(step, batch):
-        if step == 2:
-            raise RuntimeError("within")
-
-    with pytest.raises(RuntimeError, match="within"):
-        run_steps(0, 5, iter(range(5)), failing, saved.append)
-    assert saved == []
-
-    def short():
-        yield from range(3)
-        raise SketchforgeError("no more data")
-
-    with pytest.raises(SketchforgeError):
-        run_steps(0, 5, short(), lambda step, batch: None, saved.append)
-    assert saved == [3]
-    saved.clear()
-    run_steps(0, 5, iter(range(5)), lambda step, batch: None, saved.append)
-    assert saved == [5]
 
 
 def test_perceptual_taps_are_in_the_builtin_encoder(encoder):

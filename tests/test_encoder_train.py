@@ -27,6 +27,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, freeze
 from sketchforge.options import EncoderTrainOptions
+from sketchforge.utils.progress import Progress
 from trainers.encoder.distill import HELD_OUT, preactivations, split, tap_errors, train_encoder
 from trainers.encoder.run import distil, short_names
 from trainers.encoder.whitening import Head, WhitenedConv
@@ -92,13 +93,13 @@ def readers(count: int = 24):
     return [lambda seed=seed: texture(seed) for seed in range(count)]
 
 
-def train(teacher: Encoder, steps: int, seed: int = 0, on_step=lambda *_: None, size: int = 32):
+def train(teacher: Encoder, steps: int, seed: int = 0, progress=Progress(), size: int = 32):
     drawings = [
         lambda: np.repeat(np.where(scene(9, 48, 48)[:, :, :1] > 128, 255, 0).astype(np.uint8), 3, axis=2)
     ]
     return train_encoder(
         teacher, readers(), drawings, steps=steps, batch_size=8, size=size, seed=seed,
-        device=torch.device("cpu"), on_step=on_step,
+        device=torch.device("cpu"), progress=progress,
     )  # fmt: skip
 
 
@@ -125,18 +126,21 @@ def options(tmp_path, folder):
     )
 
 
-class Recorder:
+class Recorder(Progress):
     """The progress of a training, kept; `at` is called in every step."""
 
     def __init__(self, at=lambda step: None) -> None:
-        self.begun, self.losses, self.phases, self.ended, self.at = [], [], [], 0, at
+        self.notes, self.begun, self.losses, self.phases, self.ended, self.at = [], [], [], [], 0, at
 
-    def begin(self, description: str, steps: int) -> None:
-        self.begun.append((description, steps))
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
-    def step(self, loss: float, phase: str) -> None:
+    def begin(self, unit: str, total: int, done: int = 0) -> None:
+        self.begun.append(total)
+
+    def advance(self, *, loss: float, layer: str) -> None:
         self.losses.append(loss)
-        self.phases.append(phase)
+        self.phases.append(layer.removeprefix("layer "))
         self.at(len(self.losses))
 
     def end(self) -> None:
@@ -202,10 +206,10 @@ def test_the_weights_are_what_float16_holds(threads):
 
 @pytest.mark.parametrize("steps", [9, 10, 40])
 def test_every_step_is_reported_layers_first_then_all(threads, steps):
-    seen = []
-    train(teacher_of(COMPACT_BLOCKS), steps, size=16, on_step=lambda *values: seen.append(values))
-    assert [step for step, _, _ in seen] == list(range(1, steps + 1))
-    order = list(dict.fromkeys(phase for _, _, phase in seen))
+    progress = Recorder()
+    train(teacher_of(COMPACT_BLOCKS), steps, size=16, progress=progress)
+    assert len(progress.losses) == steps
+    order = list(dict.fromkeys(progress.phases))
     assert order[:9] == list(Encoder(COMPACT_BLOCKS).convs) and order[9:] == (["all"] if steps > 9 else [])
 
 
@@ -213,10 +217,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimiser_steps(threads):
     teacher = teacher_of(COMPACT_BLOCKS)
     with torch.no_grad():
         teacher.convs["conv3_2"].bias[0] = float("nan")
-    seen = []
+    progress = Recorder()
     with pytest.raises(SketchforgeError, match=r"loss became nan at step 5 \(conv3_2\).*nothing was written"):
-        train(teacher, steps=9, size=16, on_step=lambda step, *_: seen.append(step))
-    assert seen == [1, 2, 3, 4, 5]
+        train(teacher, steps=9, size=16, progress=progress)
+    assert len(progress.losses) == 5
 
 
 def test_held_out_images_are_not_trained_on():
@@ -349,7 +353,7 @@ def test_the_file_says_where_it_comes_from_and_nothing_of_this_machine(options, 
     assert os.fsencode(tmp_path) not in options.out.read_bytes()
     assert summary.num_bytes == options.out.stat().st_size < 700_000
     assert summary.digest == encoder_digest(read_encoder(options.out))
-    assert [steps for _, steps in progress.begun] == [len(progress.losses)] == [18] and progress.ended == 1
+    assert progress.begun == [len(progress.losses)] == [18] and progress.ended == 1
 
 
 def test_scales_are_those_of_the_weights_in_the_file(options, threads):

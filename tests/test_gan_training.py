@@ -17,14 +17,14 @@ from sketchforge.losses.adversarial import hinge_discriminator
 from sketchforge.metrics.images import feature_networks
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
+from sketchforge.utils.progress import Progress
 from trainers.gan import recipe as gan_recipe
 from trainers.gan.recipe import RECIPES, GanRecipe, recipe_of
 from trainers.gan.run import train_gan
-from trainers.gan.step import Refining
+from trainers.gan.step import GanTrainer
 from trainers.image_models import validation as previews
-from trainers.loop import TrainProgress
 
-TINY = GanRecipe(size=64, steps=5, batch_size=4, width=0.02, rate=1e-3, average_decay=0.5)
+TINY = GanRecipe(size=64, steps=5, batch_size=4, width=0.02, learning_rate=1e-3, ema_decay=0.5)
 CPU = torch.device("cpu")
 
 
@@ -63,16 +63,16 @@ def options(finished, tmp_path):
     return replace(finished, run=tmp_path / "run")
 
 
-def part(count=4, seed=0, **given):
-    """A part of a batch, random."""
+def micro_batch(count=4, seed=0, **given):
+    """A micro-batch, random."""
     draw = torch.Generator().manual_seed(seed)
     made = {"image": torch.rand(count, 3, 64, 64, generator=draw) * 2 - 1}
     made["sketch"] = torch.rand(count, 1, 64, 64, generator=draw) * 2 - 1
     return made | {"position": torch.arange(count)} | given
 
 
-def procedure(encoder=None, autoencoder=None, **changes):
-    return Refining(replace(TINY, **changes), autoencoder or new_autoencoder(), encoder, seed=0, device=CPU)
+def new_trainer(encoder=None, autoencoder=None, **changes):
+    return GanTrainer(replace(TINY, **changes), autoencoder or new_autoencoder(), encoder, seed=0, device=CPU)
 
 
 def values_of(module):
@@ -91,8 +91,8 @@ def held_back(found):
 
 def test_the_discriminator_learns_from_its_own_loss_alone():
     """Its gradient is that of Eq. 13; what the refiner wants of it leaves no trace."""
-    found = held_back(procedure(noise=False))
-    net, batch = found.networks, part()
+    found = held_back(new_trainer(noise=False))
+    net, batch = found.networks, micro_batch()
     judge = [parameter for parameter in net.discriminator.parameters()]
     with torch.no_grad():
         style = found.autoencoder.encode_style(batch["image"])
@@ -111,21 +111,21 @@ def test_the_refiner_learns_from_its_own_loss_alone():
     """Beside a discriminator that says nothing, the refiner's gradient is that of λ times the reconstruction."""
     refined = []
     for weight in (10.0, 20.0):
-        found = held_back(procedure(noise=False, reconstruction=weight))
+        found = held_back(new_trainer(noise=False, reconstruction=weight))
         judge = found.networks.discriminator
         judge.forward = lambda images, bias=next(judge.parameters()): (
             0 * (images.mean((1, 2, 3)) + bias.mean())
         )
-        found.step(0, [part()])
+        found.step(0, [micro_batch()])
         refined.append(gradients(found.networks.refiner))
     for one, two in zip(*refined, strict=True):
         torch.testing.assert_close(2 * one, two, rtol=1e-4, atol=1e-7)
 
 
 def test_autoencoder_and_encoder_are_frozen(encoder):
-    found = procedure(encoder, perceptual=1.0)
+    found = new_trainer(encoder, perceptual=1.0)
     before = values_of(found.autoencoder), values_of(encoder)
-    found.step(0, [part()])
+    found.step(0, [micro_batch()])
     for module, kept in zip((found.autoencoder, encoder), before, strict=True):
         assert all(torch.equal(kept[name], value) for name, value in module.state_dict().items())
         assert not any(parameter.requires_grad for parameter in module.parameters())
@@ -134,41 +134,41 @@ def test_autoencoder_and_encoder_are_frozen(encoder):
 @pytest.mark.parametrize(("number", "decay"), [(0, 0.1), (8, 0.5), (1000, 0.5)])
 def test_both_players_move_and_the_average_follows_buffers_too(number, decay):
     """As (n + 1) / (n + 10) at first, later as the recipe says, which is .5 here."""
-    found = procedure()
+    found = new_trainer()
     net = found.networks
-    before = {name: values_of(getattr(net, name)) for name in ("refiner", "discriminator", "average")}
-    found.step(number, [part()])
+    before = {name: values_of(getattr(net, name)) for name in ("refiner", "discriminator", "ema")}
+    found.step(number, [micro_batch()])
     for name in ("refiner", "discriminator"):
         assert any(
             (before[name][key] != value).any() for key, value in getattr(net, name).state_dict().items()
         )
     now = net.refiner.state_dict()
-    for key, value in net.average.state_dict().items():
+    for key, value in net.ema.state_dict().items():
         if value.is_floating_point():
-            torch.testing.assert_close(value, decay * before["average"][key] + (1 - decay) * now[key])
+            torch.testing.assert_close(value, decay * before["ema"][key] + (1 - decay) * now[key])
     assert any(
-        "running_mean" in key and (before["average"][key] != value).any()
-        for key, value in net.average.state_dict().items()
+        "running_mean" in key and (before["ema"][key] != value).any()
+        for key, value in net.ema.state_dict().items()
     )
 
 
 def test_noise_is_a_function_of_seed_and_position():
     """The same step twice is the same step; other positions draw other noise."""
-    first, second, elsewhere = procedure(), procedure(), procedure()
+    first, second, elsewhere = new_trainer(), new_trainer(), new_trainer()
     for found in (first, second, elsewhere):
         for name, parameter in found.networks.refiner.named_parameters():
             if "noise_scale" in name:
                 torch.nn.init.ones_(parameter)
-    losses = first.step(0, [part()])
-    assert losses == second.step(0, [part()])
-    assert losses != elsewhere.step(0, [part(position=torch.arange(4) + 7)])
+    losses = first.step(0, [micro_batch()])
+    assert losses == second.step(0, [micro_batch()])
+    assert losses != elsewhere.step(0, [micro_batch(position=torch.arange(4) + 7)])
 
 
 def test_augmentation_and_r1_are_switches():
-    plain = procedure().step(0, [part()])
+    plain = new_trainer().step(0, [micro_batch()])
     assert "r1" not in plain
-    assert procedure(augment="color").step(0, [part()])["discriminator"] != plain["discriminator"]
-    assert procedure(r1=1.0).step(0, [part()])["r1"] >= 0
+    assert new_trainer(augment="color").step(0, [micro_batch()])["discriminator"] != plain["discriminator"]
+    assert new_trainer(r1=1.0).step(0, [micro_batch()])["r1"] >= 0
 
 
 def test_four_images_overfit():
@@ -176,28 +176,32 @@ def test_four_images_overfit():
 
     Seen as it trains, normalised by the batch: running statistics lag behind weights that move this fast.
     """
-    images = torch.nn.functional.interpolate(part()["image"][:, :, :6, :6], size=64, mode="bilinear")
-    found = procedure(width=0.0625, rate=2e-3, noise=False, reconstruction=100.0, r1=0.1)
-    errors = [found.step(number, [part(image=images)])["reconstruction"] for number in range(60)]
+    images = torch.nn.functional.interpolate(micro_batch()["image"][:, :, :6, :6], size=64, mode="bilinear")
+    found = new_trainer(width=0.0625, learning_rate=2e-3, noise=False, reconstruction=100.0, r1=0.1)
+    errors = [found.step(number, [micro_batch(image=images)])["reconstruction"] for number in range(60)]
     assert errors[0] > 0.8 * images.var() and errors[-1] < 0.1 * images.var()
 
 
 def test_non_finite_losses_stop_before_anything_steps():
-    found = procedure()
+    found = new_trainer()
     before = {name: value.clone() for name, value in found.networks.refiner.named_parameters()}
     judge = {name: value.clone() for name, value in found.networks.discriminator.named_parameters()}
     with pytest.raises(FloatingPointError, match="the loss became nan"):
-        found.step(0, [part(image=part()["image"] * float("nan"))])
+        found.step(0, [micro_batch(image=micro_batch()["image"] * float("nan"))])
     for kept, module in ((before, found.networks.refiner), (judge, found.networks.discriminator)):
         assert all(torch.equal(kept[name], value) for name, value in module.named_parameters())
 
 
-class StopAt(TrainProgress):
+class StopAt(Progress):
     def __init__(self, step):
         self.at = step
 
-    def step(self, step, losses):
-        if step == self.at:
+    def begin(self, unit, total, done=0):
+        self.done = done
+
+    def advance(self, **losses):
+        self.done += 1
+        if self.done == self.at:
             raise KeyboardInterrupt
 
 
@@ -293,8 +297,8 @@ def test_another_autoencoder_is_another_run(finished, tmp_path):
 
 
 def test_model_files_come_back_bit_for_bit(tmp_path):
-    found = procedure()
-    for refiner in (None, found.networks.average):
+    found = new_trainer()
+    for refiner in (None, found.networks.ema):
         write_synthesizer(tmp_path / "m.safetensors", found.autoencoder, refiner, {"steps": 1})
         autoencoder, read, _ = read_synthesizer(tmp_path / "m.safetensors")
         assert (read is None) is (refiner is None)
@@ -307,8 +311,8 @@ def test_model_files_come_back_bit_for_bit(tmp_path):
 
 def test_the_published_configuration():
     paper = RECIPES["paper"]
-    assert (paper.size, paper.batch_size, paper.reconstruction, paper.rate) == (1024, 12, 10, 2e-4)
-    assert (paper.betas, paper.average_decay, paper.augment) == ((0.5, 0.999), 0.999, "")
+    assert (paper.size, paper.batch_size, paper.reconstruction, paper.learning_rate) == (1024, 12, 10, 2e-4)
+    assert (paper.betas, paper.ema_decay, paper.augment) == ((0.5, 0.999), 0.999, "")
     assert recipe_of(GanTrainOptions(recipe="paper")).r1 == pytest.approx(2e-4 * 1024**2 / 12)
     assert recipe_of(GanTrainOptions(recipe="paper", r1=0.0)).r1 == 0
 

@@ -40,7 +40,7 @@ def test_each_group_is_gone_through_before_the_next_and_labels_hold(sizes, group
     position, indices_of_group = 0, {}
     for number in range(2 * num_groups):
         running = number if num_groups > 1 else 0
-        size = order.group_size(running)
+        size = (number % num_groups + 1) * count // num_groups - number % num_groups * count // num_groups
         assert group is None or size <= max(group, 1)
         labelled = set()
         for _ in range(passes):
@@ -71,7 +71,7 @@ def test_the_one_group_of_all_never_changes():
 @pytest.mark.parametrize("group", [None, 5])
 def test_every_pass_is_permuted_anew(group):
     order = SampleOrder([10, 10], 0, group, passes=4)
-    size = order.group_size(0)
+    size = 20 // order.num_groups
     runs = {tuple(indices(order, range(turn * size, turn * size + size))) for turn in range(4)}
     assert len(runs) == 4
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.tom.selection import CONTENT_TOLERANCE, pairwise_difference, select, settled
+from trainers.tom.selection import CONTENT_TOLERANCE, has_plateaued, pairwise_difference, select
 
 
 def distances(points):
@@ -12,10 +12,10 @@ def distances(points):
 
 
 def test_settles_when_the_score_stops_moving_and_not_before():
-    assert not settled([0.5] * 5)
-    assert settled([0.5] * 6)
-    assert not settled([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    assert settled([0.1, 0.3, 0.6, 0.605, 0.6, 0.61, 0.6, 0.6])
+    assert not has_plateaued([0.5] * 5)
+    assert has_plateaued([0.5] * 6)
+    assert not has_plateaued([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert has_plateaued([0.1, 0.3, 0.6, 0.605, 0.6, 0.61, 0.6, 0.6])
 
 
 def test_farthest_points_first():

@@ -6,7 +6,7 @@ import torch
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.builtin.drawings import PENS, draw
 from sketchforge.models.encoder import Encoder
-from trainers.tom.step import MANNER_TAPS
+from trainers.tom.step import FINE_TAPS
 from trainers.tom.style_windows import neighbourhoods, style_vectors
 
 
@@ -42,6 +42,6 @@ def test_neighbours_share_the_pen_more_often_than_chance():
     pictures = np.stack([draw(subject, pen, 128) for pen in pens for subject in subjects])
     images = torch.from_numpy(pictures)[:, None].float().div(127.5).sub(1).expand(-1, 3, -1, -1)
     with torch.no_grad():
-        groups = neighbourhoods(style_vectors(encoder(images, MANNER_TAPS)), 2)
+        groups = neighbourhoods(style_vectors(encoder(images, FINE_TAPS)), 2)
     same = np.mean([group[0] // len(subjects) == group[1] // len(subjects) for group in groups])
     assert same > 2 * 5 / 35

@@ -18,12 +18,12 @@ from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.synthesis.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
-from trainers.autoencoder import run as ae_session
 from trainers.autoencoder.recipe import AeRecipe
-from trainers.autoencoder.step import AutoEncoding
-from trainers.gan import run as gan_session
+from trainers.autoencoder.run import RUN_FORMAT as AE_RUN_FORMAT
+from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.gan.recipe import GanRecipe
-from trainers.gan.step import Refining
+from trainers.gan.run import RUN_FORMAT as GAN_RUN_FORMAT
+from trainers.gan.step import GanTrainer
 
 CPU = torch.device("cpu")
 STYLES = [scene(number, 70, 90) for number in range(4)]
@@ -59,8 +59,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_equal_to_the_refining_trainer_bit_for_bit(model):
-    trained = Refining(GanRecipe(SIZE, 5, 4, 0.02), new_autoencoder(), None, seed=0, device=CPU)
-    trained.networks.average.load_state_dict(new_refiner().state_dict())
+    trained = GanTrainer(GanRecipe(SIZE, 5, 4, 0.02), new_autoencoder(), None, seed=0, device=CPU)
+    trained.networks.ema.load_state_dict(new_refiner().state_dict())
     for count in (1, 4):
         sketches, images = batch(count)
         made = model.synthesize_tensors(sketches, images)
@@ -70,8 +70,8 @@ def test_equal_to_the_refining_trainer_bit_for_bit(model):
 
 def test_equal_to_the_auto_encoding_trainer_bit_for_bit(runs):
     recipe = AeRecipe(size=SIZE, steps=5, batch_size=4, width=0.0625, style_dim=new_autoencoder().style_dim)
-    trained = AutoEncoding(recipe, None, 4, seed=0, device=CPU)
-    trained.networks.average.load_state_dict(new_autoencoder().state_dict())
+    trained = AutoEncoderTrainer(recipe, None, 4, seed=0, device=CPU)
+    trained.networks.ema.load_state_dict(new_autoencoder().state_dict())
     loaded = sketchforge.load(runs / "ae" / "model.safetensors", "cpu")
     assert not loaded.refines and not loaded.takes_noise
     sketches, images = batch()
@@ -228,7 +228,7 @@ def test_a_model_is_found_by_file_run_or_habit(runs, tmp_path, monkeypatch):
 
 
 def test_formats_of_runs_are_those_of_the_trainers():
-    assert set(TRAINED_BY) == {ae_session.RUN_FORMAT, gan_session.RUN_FORMAT}
+    assert set(TRAINED_BY) == {AE_RUN_FORMAT, GAN_RUN_FORMAT}
 
 
 @pytest.mark.parametrize(

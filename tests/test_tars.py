@@ -294,7 +294,7 @@ def test_a_tar_that_changes_under_our_hands_is_noticed(tmp_path):
 
 def test_tom_trains_from_tars_too(tmp_path):
     from sketchforge.options import TomTrainOptions
-    from trainers.tom.run import plan_tom
+    from trainers.tom.plan import plan_tom
 
     laion = img2dataset(tmp_path / "laion")
     plan = plan_tom(TomTrainOptions(images=f"{laion}/*.tar", run=tmp_path / "run", steps=20, snapshots=1))

@@ -148,9 +148,9 @@ def test_one_altered_weight_is_noticed(own_run):
 
 
 def test_newer_run_is_refused(own_run):
-    record = json.loads((own_run / "run.json").read_text()) | {"version": 2}
+    record = json.loads((own_run / "run.json").read_text()) | {"version": 3}
     (own_run / "run.json").write_text(json.dumps(record))
-    with pytest.raises(SketchforgeError, match="version 2, but this sketchforge reads up to version 1"):
+    with pytest.raises(SketchforgeError, match="version 3, but this sketchforge reads up to version 2"):
         TomSketcher.from_run(own_run, 1, CPU)
 
 

@@ -21,12 +21,12 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.encode import encode_png
 from sketchforge.options import TomTrainOptions
-from trainers import loop
-from trainers.loop import TrainProgress
-from trainers.tom import run as tom_session
+from sketchforge.utils.progress import Progress
+from trainers import state
+from trainers.tom import run as tom_run
 from trainers.tom.recipe import RECIPES
 from trainers.tom.run import train_tom
-from trainers.tom.step import Tom
+from trainers.tom.step import TomTrainer
 
 RECIPE = RECIPES["lean"]
 WORDS = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
@@ -75,14 +75,18 @@ def files_of(run: Path) -> dict[str, bytes]:
     }
 
 
-class StopAt(TrainProgress):
+class StopAt(Progress):
     """Ctrl-C after so many steps."""
 
     def __init__(self, step):
         self.at = step
 
-    def step(self, step, losses):
-        if step == self.at:
+    def begin(self, unit, total, done=0):
+        self.done = done
+
+    def advance(self, **losses):
+        self.done += 1
+        if self.done == self.at:
             raise KeyboardInterrupt
 
 
@@ -94,7 +98,7 @@ def finished(tmp_path_factory, tiny):
 
 
 def test_each_player_is_moved_by_its_own_loss_alone(encoder, tiny):
-    tom = Tom(tiny, RECIPE, encoder, photo_readers(4), drawing_readers(4))
+    tom = TomTrainer(tiny, RECIPE, encoder, photo_readers(4), drawing_readers(4))
     net = tom.networks
     moved = {}
     for player, optimizer in (("generator", net.optimizer_g), ("discriminator", net.optimizer_d)):
@@ -119,7 +123,7 @@ def test_each_player_is_moved_by_its_own_loss_alone(encoder, tiny):
         return original(on)
 
     net.discriminator.requires_grad_ = switch
-    tom.step(tom.batch(0, None))
+    tom.step(0, tom.batch(0, None))
     assert all(grad is None for grad in moved["g in d's step"])
     assert all(torch.equal(a, b) for a, b in zip(before["d"], moved["d in g's step"], strict=True))
     assert all(p.grad is None for p in tom.encoder.parameters())
@@ -130,15 +134,15 @@ def test_each_player_is_moved_by_its_own_loss_alone(encoder, tiny):
 @pytest.mark.parametrize("adversarial", ["hinge", "log"])
 def test_every_variant_takes_steps(encoder, generator, adversarial, tiny):
     options = replace(tiny, generator=generator, adversarial=adversarial)
-    tom = Tom(options, RECIPES[generator], encoder, photo_readers(2), drawing_readers(2))
+    tom = TomTrainer(options, RECIPES[generator], encoder, photo_readers(2), drawing_readers(2))
     before = [p.clone() for p in tom.networks.generator.parameters()]
-    losses = [tom.step(tom.batch(i, None)) for i in range(2)]
+    losses = [tom.step(i, tom.batch(i, None)) for i in range(2)]
     assert all(np.isfinite(list(found.values())).all() for found in losses)
     assert any(not torch.equal(a, b) for a, b in zip(before, tom.networks.generator.parameters()))
 
 
 def test_evaluation_changes_nothing(encoder, tiny):
-    tom = Tom(tiny, RECIPE, encoder, photo_readers(3), drawing_readers(3))
+    tom = TomTrainer(tiny, RECIPE, encoder, photo_readers(3), drawing_readers(3))
     first, second = tom.evaluate(), tom.evaluate()
     assert (first.content, first.realism) == (second.content, second.realism)
     assert np.array_equal(first.sketches, second.sketches)
@@ -148,53 +152,55 @@ def test_evaluation_changes_nothing(encoder, tiny):
 def test_four_images_overfit(encoder, tiny):
     """Four photos, four drawings: within a hundred steps the sketches have their layout and the drawings' statistics."""
     options = replace(tiny, size=64, batch_size=4)
-    recipe = replace(RECIPE, smoothing=0, coloured_weight=0.0)  # they take photo and sketch apart, on purpose
-    tom = Tom(options, recipe, encoder, photo_readers(4), drawing_readers(4))
+    recipe = replace(
+        RECIPE, denoising=0, synthetic_weight=0.0
+    )  # they take photo and sketch apart, on purpose
+    tom = TomTrainer(options, recipe, encoder, photo_readers(4), drawing_readers(4))
     before = tom.evaluate()
     for step in range(100):
-        tom.step(tom.batch(step, None))
+        tom.step(step, tom.batch(step, None))
     after = tom.evaluate()
     assert after.realism < 0.5 * before.realism
     assert after.content > before.content + 0.01
     assert np.median(after.sketches) > 0.75 and after.sketches.min() < 0.3  # light paper, dark ink
 
 
-def test_coloured_drawings_are_found_again(encoder, tiny):
+def test_drawings_are_found_again_in_synthetic_photos(encoder, tiny):
     """Two drawings, made into pictures in ever new ways: G learns to draw them better than a blank sheet would be."""
     options = replace(tiny, size=64, batch_size=2)
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
-    tom = Tom(options, recipe, encoder, photo_readers(4), drawing_readers(2))
-    lost = [tom.step(tom.batch(step, None))["coloured"] for step in range(80)]
+    tom = TomTrainer(options, recipe, encoder, photo_readers(4), drawing_readers(2))
+    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(80)]
     blank = np.mean([(tom.batch(step, None).originals - 1).square().mean().item() for step in range(10)])
     assert np.mean(lost[-20:]) < 0.8 * blank < np.mean(lost[:3])
 
 
-def test_content_is_taken_from_the_smoothed_photo(encoder, tiny):
-    """With a smoothing that leaves nothing, the photo itself no longer matters for the content loss."""
-    tom = Tom(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
+def test_content_is_taken_from_the_denoised_photo(encoder, tiny):
+    """With denoising that leaves nothing, the photo itself no longer matters for the content loss."""
+    tom = TomTrainer(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
     batch = tom.batch(0, None)
-    assert batch.smoothed.shape == batch.photos.shape and not torch.equal(batch.smoothed, batch.photos)
+    assert batch.denoised.shape == batch.photos.shape and not torch.equal(batch.denoised, batch.photos)
     losses = []
-    for smoothed in (batch.photos, torch.zeros_like(batch.photos)):
-        fresh = Tom(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
-        losses.append(fresh.step(replace(batch, smoothed=smoothed)))
+    for denoised in (batch.photos, torch.zeros_like(batch.photos)):
+        fresh = TomTrainer(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
+        losses.append(fresh.step(0, replace(batch, denoised=denoised)))
     assert losses[0]["content"] != losses[1]["content"] and losses[0]["gram"] == losses[1]["gram"]
 
 
 def test_snapshots_are_the_average_of_the_last_steps(encoder, tiny):
-    tom = Tom(tiny, replace(RECIPE, average_decay=0.5), encoder, photo_readers(2), drawing_readers(2))
-    expected = [p.clone() for p in tom.networks.average.parameters()]
+    tom = TomTrainer(tiny, replace(RECIPE, ema_decay=0.5), encoder, photo_readers(2), drawing_readers(2))
+    expected = [p.clone() for p in tom.networks.ema.parameters()]
     for step in range(3):
-        tom.step(tom.batch(step, None))
+        tom.step(step, tom.batch(step, None))
         present = tom.networks.generator.parameters()
         expected = [0.5 * old + 0.5 * new.detach() for old, new in zip(expected, present, strict=True)]
-    for mean, p in zip(expected, tom.networks.average.parameters(), strict=True):
+    for mean, p in zip(expected, tom.networks.ema.parameters(), strict=True):
         assert torch.allclose(mean, p, atol=1e-6) and not p.requires_grad
 
 
 def test_run_folder(finished):
     record = json.loads((finished / "run.json").read_text())
-    assert (record["format"], record["version"]) == ("sketchforge-tom-run", 1)
+    assert (record["format"], record["version"]) == ("sketchforge-tom-run", 2)
     assert len(record["snapshots"]) == 3
     assert sorted(path.name for path in (finished / "snapshots").iterdir()) == [
         f"0{n}.safetensors" for n in range(3)
@@ -207,7 +213,7 @@ def test_run_folder(finished):
     assert [f"tom-{step}" for step in selection["chosen"]] == [each["style"] for each in record["snapshots"]]
     difference = np.array(selection["difference"])
     assert np.allclose(difference, difference.T, atol=1e-6) and (np.diag(difference) == 0).all()
-    assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "loss_d" in entry] == list(
+    assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "discriminator" in entry] == list(
         range(1, 13)
     )
     assert not list(finished.rglob("*.part")) and not (finished / "state.pt").exists()
@@ -228,7 +234,7 @@ def test_another_seed_another_result(finished, tmp_path, tiny):
 
 @pytest.mark.parametrize("stops", [[1], [5, 9], [12]])
 def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkeypatch, stops, tiny):
-    monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
+    monkeypatch.setattr(tom_run, "SAVE_EVERY", 4)
     options = replace(tiny, run=tmp_path / "run")
     for step in stops:
         with pytest.raises(KeyboardInterrupt):
@@ -244,9 +250,9 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_pat
 import sys
 from pathlib import Path
 from sketchforge.options import TomTrainOptions
-from trainers.tom import run as tom_session
-tom_session.SAVE_EVERY = 3
-tom_session.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
+from trainers.tom import run as tom_run
+tom_run.SAVE_EVERY = 3
+tom_run.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
                                       device="cpu", drawings=Path(sys.argv[2])))
 """
     run, log = tmp_path / "run", tmp_path / "run" / "log.jsonl"
@@ -269,26 +275,26 @@ def test_finished_run_is_left_alone(finished, tiny):
 def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go_on(
     finished, tmp_path, monkeypatch, tiny
 ):
-    monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
+    monkeypatch.setattr(tom_run, "SAVE_EVERY", 4)
     options = replace(tiny, run=tmp_path / "run")
-    seen, original = [], Tom.step
+    seen, original = [], TomTrainer.step
 
-    def poisoned(self, batch):
+    def poisoned(self, number, batch):
         if len(seen) == 6:
             batch = replace(batch, photos=batch.photos * float("nan"))
         seen.append([p.clone() for p in self.networks.generator.parameters()])
         try:
-            return original(self, batch)
+            return original(self, number, batch)
         except FloatingPointError:
             unchanged = zip(seen[-1], self.networks.generator.parameters())
             seen.append(all(torch.equal(a, b) for a, b in unchanged))
             raise
 
-    monkeypatch.setattr(Tom, "step", poisoned)
+    monkeypatch.setattr(TomTrainer, "step", poisoned)
     with pytest.raises(SketchforgeError, match="loss became nan at step 6; the state of step 4 is kept"):
         train_tom(options)
     assert seen[-1] is True
-    monkeypatch.setattr(Tom, "step", original)
+    monkeypatch.setattr(TomTrainer, "step", original)
     train_tom(options)
     assert files_of(options.run) == files_of(finished)
 
@@ -347,7 +353,7 @@ def test_bad_requests_leave_nothing_behind(tmp_path, change, error, message, tin
 
 
 def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, monkeypatch, tiny):
-    monkeypatch.setattr(tom_session, "SAVE_EVERY", 4)
+    monkeypatch.setattr(tom_run, "SAVE_EVERY", 4)
     options = replace(tiny, run=tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         train_tom(options, StopAt(6))
@@ -361,25 +367,25 @@ def test_damaged_state_is_named_and_fresh_is_the_way_out(finished, tmp_path, mon
 def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeypatch, capsys, tiny):
     from cli.main import run as command_line
 
-    run, saved, original = tmp_path / "run", [], loop.write_bytes
+    run, saved, original = tmp_path / "run", [], state.write_bytes
 
     def full(path, data):
         saved.append(path)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(loop, "write_bytes", full)
+    monkeypatch.setattr(state, "write_bytes", full)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     words = ["tom-train", "--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
     assert command_line(words) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert error == [f"error: {saved[0]}: No space left on device; what was finished before is kept"]
     assert not list(run.rglob("*.part"))
-    monkeypatch.setattr(loop, "write_bytes", original)
+    monkeypatch.setattr(state, "write_bytes", original)
     assert command_line(words) == 0
     assert files_of(run) == files_of(finished)
 
 
-class Notes(TrainProgress):
+class Notes(Progress):
     def __init__(self):
         self.notes = []
 
@@ -414,8 +420,7 @@ def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code, t
     errors = process.wait().stderr
     assert process.returncode == code, errors
     assert (
-        f"interrupted: {run} keeps all up to the last saved step, 20 steps back at most; run the same command again"
-        in errors
+        f"interrupted: {run} keeps every step that was done; run the same command again to continue" in errors
     )
     assert "Traceback" not in errors and not list(run.rglob("*.part"))
     train_tom(replace(tiny, run=run))

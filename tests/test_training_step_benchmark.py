@@ -141,51 +141,51 @@ def test_sizes_that_they_do_not_have(networks, gan_networks):
 
 
 def test_a_step_of_stage_1_changes_every_weight(steps, thin, batch):
-    procedure = steps.AuthorsAutoEncoding(64, squares, CPU)
-    model, before = procedure.model, values_of(procedure.model)
-    procedure.step(0, batch)
+    trainer = steps.AuthorsAutoEncoding(64, squares, CPU)
+    model, before = trainer.model, values_of(trainer.model)
+    trainer.step(0, batch)
     assert unchanged(before, model) == []
     # The second of its two optimiser steps leaves the head alone.
-    assert procedure.optimizer.state[model.decoder.to_rgb.weight]["step"] == 2
-    assert procedure.optimizer.state[model.head[1].weight]["step"] == 1
+    assert trainer.optimizer.state[model.decoder.to_rgb.weight]["step"] == 2
+    assert trainer.optimizer.state[model.head[1].weight]["step"] == 1
 
 
 def test_self_supervision_of_stage_1_by_hand(steps, thin, batch):
     """Encoders that say the same of everything: ln 500 of each view, 0 of styles, 2 of each variant."""
-    procedure = steps.AuthorsAutoEncoding(64, lambda a, b: torch.full((len(a),), 100.0), CPU)
-    model = procedure.model.eval()
+    trainer = steps.AuthorsAutoEncoding(64, lambda a, b: torch.full((len(a),), 100.0), CPU)
+    model = trainer.model.eval()
     torch.nn.init.zeros_(model.head[1].weight)
     torch.nn.init.zeros_(model.head[1].bias)
     model.style_encoder.forward = lambda image: {dim: torch.ones(len(image), dim) for dim in (64, 32, 16)}
     model.content_encoder.forward = lambda sketch: {
         side: torch.ones(len(sketch), width, side, side) for side, width in ((8, 64), (16, 32), (32, 16))
     }
-    loss = procedure._self_supervised(batch)
+    loss = trainer._self_supervised(batch)
     error = F.mse_loss(model(batch["sketch"], batch["image"]), batch["image"])
     # LPIPS is added up over the two images.
     torch.testing.assert_close(loss, 2 * torch.log(torch.tensor(500.0)) + 3 * 2 + error + 200)
 
 
 def test_a_step_of_stage_2_changes_all_but_the_auto_encoder(steps, thin, batch):
-    procedure = steps.AuthorsRefining(64, squares, CPU)
-    named = {name: getattr(procedure, name) for name in ("autoencoder", "refiner", "discriminator")}
+    trainer = steps.AuthorsRefining(64, squares, CPU)
+    named = {name: getattr(trainer, name) for name in ("autoencoder", "refiner", "discriminator")}
     before = {name: values_of(module) for name, module in named.items()}
-    procedure.step(0, batch)
-    assert unchanged(before["refiner"], procedure.refiner) == []
-    assert unchanged(before["discriminator"], procedure.discriminator) == []
-    for name, value in procedure.autoencoder.state_dict().items():
+    trainer.step(0, batch)
+    assert unchanged(before["refiner"], trainer.refiner) == []
+    assert unchanged(before["discriminator"], trainer.discriminator) == []
+    for name, value in trainer.autoencoder.state_dict().items():
         assert torch.equal(value, before["autoencoder"][name])  # running statistics, too
-    assert not any(parameter.requires_grad for parameter in procedure.autoencoder.parameters())
+    assert not any(parameter.requires_grad for parameter in trainer.autoencoder.parameters())
 
 
 def test_the_average_follows_slowly(steps, thin, batch):
     """It begins as the weights after the first step, and then takes a thousandth of each step."""
-    procedure = steps.AuthorsRefining(64, squares, CPU)
-    average, weight = procedure.average.module.to_rgb.weight, procedure.refiner.to_rgb.weight
-    procedure.step(0, batch)
+    trainer = steps.AuthorsRefining(64, squares, CPU)
+    average, weight = trainer.average.module.to_rgb.weight, trainer.refiner.to_rgb.weight
+    trainer.step(0, batch)
     first = weight.detach().clone()
     torch.testing.assert_close(average, first)
-    procedure.step(1, batch)
+    trainer.step(1, batch)
     torch.testing.assert_close(average, 0.999 * first + 0.001 * weight, rtol=0, atol=1e-8)
 
 
@@ -239,7 +239,7 @@ def test_theirs_get_the_memory_format_that_is_quicker(modules, monkeypatch):
     command = modules["training_step"]
     quicker = torch.channels_last
 
-    class Procedure:
+    class Trainer:
         def __init__(self, size, distance, device, memory_format):
             self.memory_format = memory_format
 
@@ -252,4 +252,4 @@ def test_theirs_get_the_memory_format_that_is_quicker(modules, monkeypatch):
     monkeypatch.setattr(command, "seconds_a_step", seconds)
     for device, expected in (("meta", quicker), ("cpu", torch.contiguous_format)):
         layout = command.Layout(64, 2, 1, torch.device(device), "demo", torch.float32)
-        assert command.in_quicker_memory_format(Procedure, layout, {}).memory_format == expected
+        assert command.in_quicker_memory_format(Trainer, layout, {}).memory_format == expected

@@ -1,1 +1,1 @@
-"""The training procedures: one file is one recipe, read from top to bottom."""
+"""The trainings: loop.py is the loop of all; each system has a folder with its recipe, its step and its run."""

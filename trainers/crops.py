@@ -56,15 +56,15 @@ class CropSampler:
     def crop_of(self, index: int, position: int) -> np.ndarray:
         """uint8 size×size×3, the crop at this position if it were the turn of the image number `index`."""
         image = self._image(index)
-        draw = numpy_generator(self.seed, f"{self.purpose} crop", position)
+        rng = numpy_generator(self.seed, f"{self.purpose} crop", position)
         shorter = min(image.shape[:2])
-        side = max(int(round(shorter * draw.uniform(1 / self.zoom, 1.0))), 1)
-        top = int(draw.integers(image.shape[0] - side + 1))
-        left = int(draw.integers(image.shape[1] - side + 1))
+        side = max(int(round(shorter * rng.uniform(1 / self.zoom, 1.0))), 1)
+        top = int(rng.integers(image.shape[0] - side + 1))
+        left = int(rng.integers(image.shape[1] - side + 1))
         crop = image[top : top + side, left : left + side]
         method = cv2.INTER_AREA if side > self.size else cv2.INTER_CUBIC
         crop = cv2.resize(crop, (self.size, self.size), interpolation=method)
-        return np.ascontiguousarray(crop[:, ::-1]) if draw.random() < 0.5 else crop
+        return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop
 
     def _order(self, epoch: int) -> np.ndarray:
         if self._epoch != epoch:
@@ -103,12 +103,12 @@ class Prefetch:
 
     def get(self, this: tuple, following: tuple) -> Any:
         """make(*this); make(*following) is begun, and used if it is what the next call asks for."""
-        ahead = self._ahead
-        if ahead is not None and ahead[0] != this:
-            ahead[1].exception()  # one thread at a time reads images
-        batch = ahead[1].result() if ahead is not None and ahead[0] == this else self._make(*this)
-        # An interruption while a thread is being started or handed work can leave both waiting for ever.
+        # An interruption while a thread is being started, handed work or asked for it can leave both waiting for ever.
         with held(signal.SIGINT, signal.SIGTERM):
+            ahead = self._ahead
+            if ahead is not None and ahead[0] != this:
+                ahead[1].exception()  # one thread at a time reads images
+            batch = ahead[1].result() if ahead is not None and ahead[0] == this else self._make(*this)
             self._ahead = (following, self._pool.submit(self._make, *following))
         return batch
 

@@ -1,103 +1,102 @@
-"""The loop that trainings of the image models share: steps, the moments to save, and what Ctrl-C leaves."""
+"""The loop of every training: batches -> step -> log -> evaluate when due -> save when due.
+
+A system brings its trainer, which learns from one batch at a time, and its batches, in order. Where the run has a
+folder, it brings what is written there; without, nothing is left but what the trainer has learned.
+"""
 
 from __future__ import annotations
 
-import io
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
-import torch
-
-from sketchforge.errors import SketchforgeError
-from sketchforge.utils.files import write_bytes
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.signals import held
 
-STATE_FILE, STATE_VERSION = "state.pt", 1
-SAVE_SECONDS = (
-    120  # at most this much work is lost to a power cut; states resume exactly, so when does not matter
-)
+# At most this much work is lost to a power cut; states resume exactly, so when does not matter.
+SAVE_SECONDS = 120
+
+BatchT = TypeVar("BatchT")
+BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
 
-class TrainProgress:
-    """What a training tells on its way; the command line overrides it to show a bar."""
+class TrainingStep(Protocol[BatchT_contra]):
+    """What the loop trains: zero, accumulate, learning rate, optimiser step, EMA."""
 
-    def begin(self, plan: Any, step: int) -> None:
-        """Training starts at `step`, 0 for a new run."""
+    def step(self, number: int, batch: BatchT_contra) -> dict[str, float]:
+        """Step `number`, counted from 0, of the batch that is its turn; returns the unweighted losses.
 
-    def step(self, step: int, losses: Mapping[str, float]) -> None:
-        """`step` steps are done."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-    def end(self) -> None:
-        """No more steps come, be it for success, failure or an interruption."""
+        Raises FloatingPointError before any optimiser steps when a loss is not finite.
+        """
 
 
-def run_steps(
+def no_log(step: int, values: Mapping[str, float]) -> None: ...
+
+
+def no_evaluation(step: int) -> Mapping[str, float]:
+    return {}
+
+
+def no_save(step: int) -> None: ...
+
+
+def train(
+    trainer: TrainingStep[BatchT],
+    batches: Iterator[BatchT],
     start: int,
     steps: int,
-    batches: Iterator[Any],
-    train: Callable[[int, Any], None],
-    save: Callable[[int], None],
+    *,
+    log: Callable[[int, Mapping[str, float]], None] = no_log,
+    evaluate: Callable[[int], Mapping[str, float]] = no_evaluation,
+    evaluate_at: Container[int] = (),
+    save: Callable[[int], None] = no_save,
+    save_every: int | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """train(step, batch) for the steps from `start` on, and save(steps done) now and then, at the end and on Ctrl-C.
+    """Train from step `start`, so many being done, until `steps` are. `batches` begin at `start`, too.
 
-    An interruption is let in while a batch is awaited, never within a step. When `train` raises, nothing is saved:
-    the state may be half changed.
+    evaluate(steps done) returns figures for the log. save(steps done) is called every `save_every` steps (None: every
+    SAVE_SECONDS), at the end, and on Ctrl-C or whatever else goes wrong between two steps: no step is lost. When
+    a step itself fails nothing is saved, for the state may be half changed. FloatingPointError says at which step a
+    loss was not finite, and which state is kept.
     """
+    progress = progress or Progress()
     step = saved = start
     saved_at = time.monotonic()
-    whole = True
-    try:
-        while step < steps:
-            batch = next(batches)
-            with held(signal.SIGINT, signal.SIGTERM):
-                whole = False
-                train(step, batch)
-                step += 1
-                whole = True
-                if step == steps or time.monotonic() - saved_at > SAVE_SECONDS:
+    whole = True  # no step is half done
+    with _told(progress, start, steps):
+        try:
+            while step < steps:
+                batch = next(batches)  # the one place where Ctrl-C is let in; it may wait long for data
+                with held(signal.SIGINT, signal.SIGTERM):
+                    whole = False
+                    losses = trainer.step(step, batch)
+                    step += 1
+                    log(step, losses)
+                    progress.advance(**losses)
+                    if step in evaluate_at:
+                        log(step, evaluate(step))
+                    whole = True
+                    overdue = time.monotonic() - saved_at > SAVE_SECONDS
+                    if step == steps or (step % save_every == 0 if save_every else overdue):
+                        save(step)
+                        saved, saved_at = step, time.monotonic()
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} at step {step}; the state of step {saved} is kept") from None
+        finally:
+            if whole and saved < step:
+                with held(signal.SIGINT, signal.SIGTERM):
                     save(step)
-                    saved, saved_at = step, time.monotonic()
-    finally:
-        if whole and saved < step:
-            with held(signal.SIGINT, signal.SIGTERM):
-                save(step)
 
 
-def save_state(run: Path, step: int, parts: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
-    """Write what `restore_state` needs: the state_dict of every part, and plain values."""
-    state = {"version": STATE_VERSION, "step": step, "extra": dict(extra)}
-    state["parts"] = {name: part.state_dict() for name, part in parts.items()}
-    buffer = io.BytesIO()  # torch.save to a full disk raises whatever; our own writing raises OSError
-    torch.save(state, buffer)
-    write_bytes(run / STATE_FILE, buffer.getbuffer())
-
-
-def restore_state(run: Path, parts: Mapping[str, Any], device: torch.device) -> tuple[int, dict[str, Any]]:
-    """(steps done, plain values); puts the saved state into the parts. (0, {}) where nothing was saved.
-
-    Raises SketchforgeError for a file that is damaged, of another version or of other networks.
-    """
-    path = run / STATE_FILE
-    if not path.is_file():
-        return 0, {}
+@contextmanager
+def _told(progress: Progress, start: int, steps: int) -> Iterator[None]:
+    if start:
+        progress.note(f"continuing after step {start}")
+    progress.begin("step", steps, start)
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        if state["version"] != STATE_VERSION:
-            raise SketchforgeError(
-                f"{path}: version {state['version']}, expected {STATE_VERSION}; begin another --run"
-            )
-        for name, part in parts.items():
-            part.load_state_dict(state["parts"][name])
-        return int(state["step"]), state["extra"]
-    except SketchforgeError:
-        raise
-    except Exception as error:  # torch.load raises whatever the bytes provoke
-        raise SketchforgeError(
-            f"{path}: cannot be read as a training state ({type(error).__name__}); restore the file, or begin another --run"
-        ) from error
+        yield
+    finally:
+        progress.end()

@@ -41,9 +41,10 @@ from sketchforge.metrics.sketches.patches import describe_patches, stroke_patche
 from sketchforge.metrics.sketches.two_sample_test import two_sample_test  # noqa: E402
 from sketchforge.options import RenderOptions, TomTrainOptions  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
+from trainers.optimization import cosine_decay, set_learning_rate  # noqa: E402
 from trainers.tom.inputs import drawing_readers, photo_readers  # noqa: E402
 from trainers.tom.recipe import RECIPES  # noqa: E402
-from trainers.tom.step import Batch, Tom  # noqa: E402
+from trainers.tom.step import Batch, TomTrainer  # noqa: E402
 
 THRESHOLDS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # of darkness
 STEPS, SIZE = 250, 128
@@ -59,31 +60,27 @@ class Variant:
     what: str
     recipe: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    procedure: type[Tom] = Tom
+    trainer_class: type[TomTrainer] = TomTrainer
     num_drawings: int | None = None
 
 
-class FallingRate(Tom):
+class FallingRate(TomTrainer):
     """G's learning rate falls to nothing along a half cosine over the second half."""
 
-    at = 0
-
-    def step(self, batch: Batch) -> dict[str, float]:
-        self.at += 1
-        part = max(0.0, 2 * self.at / STEPS - 1)
-        for group in self.networks.optimizer_g.param_groups:
-            group["lr"] = self.recipe.generator_rate * 0.5 * (1 + np.cos(np.pi * part))
-        return super().step(batch)
+    def step(self, number: int, batch: Batch) -> dict[str, float]:
+        share = cosine_decay(max(0, 2 * (number + 1) - STEPS), STEPS)
+        set_learning_rate(self.networks.optimizer_g, self.recipe.generator_learning_rate * share)
+        return super().step(number, batch)
 
 
-class RawFeatures(Tom):
+class RawFeatures(TomTrainer):
     """G sees the encoder's features as they are, without instance normalisation."""
 
     def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {tap: features[tap] for tap in self.networks.generator.taps}
 
 
-class LocalContrast(Tom):
+class LocalContrast(TomTrainer):
     """G sees features normalised in neighbourhoods of an eighth of the picture, not over all of it."""
 
     def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -102,7 +99,7 @@ def locally_normalized(x: Tensor, floor: float = 0.05) -> Tensor:
     return centred / (smooth(centred.square()).mean(1, keepdim=True) + floor).sqrt()
 
 
-class ContrastAugmented(Tom):
+class ContrastAugmented(TomTrainer):
     """Photos at random contrast (0.3 to 1) and brightness: outlines of low contrast are met more often."""
 
     def batch(self, step: int, window: int | None) -> Batch:
@@ -114,7 +111,7 @@ class ContrastAugmented(Tom):
 
 
 # The recipe when the study was made, which every variant changes; the last variants lead to today's.
-STUDIED: dict[str, Any] = {"smoothing": 7, "pattern_contrast": 0.0}
+STUDIED: dict[str, Any] = {"denoising": 7, "pattern_contrast": 0.0}
 DEFAULT = replace(RECIPES["lean"], **STUDIED)
 THREE_TAPS = {"generator_taps": ("relu3_1", "relu2_1", "relu1_1"), "widths": (48, 32, 16)}
 
@@ -122,18 +119,18 @@ VARIANTS: dict[str, Variant] = {
     "default": Variant("the recipe of the study"),
     "default seed 1": Variant("the same, another seed", options={"seed": 1}),
     "default seed 2": Variant("the same, a third seed", options={"seed": 2}),
-    "no coloured": Variant("without drawings coloured in", {"coloured_weight": 0.0}),
-    "coloured x3": Variant("three times their weight", {"coloured_weight": 3 * DEFAULT.coloured_weight}),
-    "no smoothing": Variant("content of the photo with all its texture", {"smoothing": 0}),
-    "smoothing 5": Variant("content smoothed by 5 pixels in place of 7", {"smoothing": 5}),
-    "smoothing 9": Variant("content smoothed by 9 pixels in place of 7", {"smoothing": 9}),
-    "neither": Variant("neither coloured nor smoothed", {"coloured_weight": 0.0, "smoothing": 0}),
+    "no coloured": Variant("without drawings coloured in", {"synthetic_weight": 0.0}),
+    "coloured x3": Variant("three times their weight", {"synthetic_weight": 3 * DEFAULT.synthetic_weight}),
+    "no smoothing": Variant("content of the photo with all its texture", {"denoising": 0}),
+    "smoothing 5": Variant("content smoothed by 5 pixels in place of 7", {"denoising": 5}),
+    "smoothing 9": Variant("content smoothed by 9 pixels in place of 7", {"denoising": 9}),
+    "neither": Variant("neither coloured nor smoothed", {"synthetic_weight": 0.0, "denoising": 0}),
     "no relu4_1": Variant("G fed relu3_1 to relu1_1", THREE_TAPS),
     "narrow": Variant("G of half the width", {"widths": (12, 24, 16, 8)}),
     "wide": Variant("G of one and a half times the width", {"widths": (48, 72, 48, 24)}),
     "no adversarial": Variant("without the adversarial loss", {"adversarial_weight": 0.0}),
     "log": Variant("log losses as printed in Eqs. 5-6", options={"adversarial": "log"}),
-    "authors' D": Variant("the authors' discriminator", procedure=PaperJudged),
+    "authors' D": Variant("the authors' discriminator", trainer_class=PaperJudged),
     "no gram": Variant("without the Gram term", {"gram_weight": 0.0}),
     "content quarter": Variant("a quarter of the content weight", {"content_weight": DEFAULT.content_weight / 4}),
     "content fourfold": Variant("four times the content weight", {"content_weight": 4 * DEFAULT.content_weight}),
@@ -141,22 +138,22 @@ VARIANTS: dict[str, Variant] = {
     "fine styles": Variant(
         "D and Gram term on relu1_1 to relu3_1", {"style_taps": ("relu1_1", "relu2_1", "relu3_1")}
     ),
-    "falling rate": Variant("learning rate falling to nothing", procedure=FallingRate),
-    "smoother": Variant("a longer average", {"average_decay": 0.97}),
-    "last": Variant("the last weights in place of their average", {"average_decay": 0.0}),
-    "raw features": Variant("G fed features without instance normalisation", procedure=RawFeatures),
-    "local contrast": Variant("G fed locally normalised features", procedure=LocalContrast),
-    "contrast": Variant("photos at random contrast", procedure=ContrastAugmented),
+    "falling rate": Variant("learning rate falling to nothing", trainer_class=FallingRate),
+    "smoother": Variant("a longer average", {"ema_decay": 0.97}),
+    "last": Variant("the last weights in place of their average", {"ema_decay": 0.0}),
+    "raw features": Variant("G fed features without instance normalisation", trainer_class=RawFeatures),
+    "local contrast": Variant("G fed locally normalised features", trainer_class=LocalContrast),
+    "contrast": Variant("photos at random contrast", trainer_class=ContrastAugmented),
     "192 px": Variant("crops of 192 px", options={"size": 192}),
     "5 drawings": Variant("5 drawings", num_drawings=5),
     "10 drawings": Variant("10 drawings", num_drawings=10),
     "24 drawings": Variant("24 drawings", num_drawings=24),
     "47 drawings": Variant("47 drawings", num_drawings=47),
     "style set": Variant("47 drawings by many hands", options={"drawings": "sketches/style_set"}),
-    "smoothing 13": Variant("content smoothed by 13 pixels in place of 7", {"smoothing": 13}),
+    "smoothing 13": Variant("content smoothed by 13 pixels in place of 7", {"denoising": 13}),
     "patterns": Variant("patterns in the coloured drawings", {"pattern_contrast": 70.0}),
-    "both": Variant("both: the default recipe now", {"smoothing": 13, "pattern_contrast": 70.0}),
-    "both seed 1": Variant("both, another seed", {"smoothing": 13, "pattern_contrast": 70.0}, {"seed": 1}),
+    "both": Variant("both: the default recipe now", {"denoising": 13, "pattern_contrast": 70.0}),
+    "both seed 1": Variant("both, another seed", {"denoising": 13, "pattern_contrast": 70.0}, {"seed": 1}),
     "as coded": Variant(
         "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, PaperJudged
     ),
@@ -180,13 +177,13 @@ def train(name: str, data: Path, work: Path, steps: int) -> None:
     if variant.num_drawings:  # spread over all subjects and pens
         spread = np.linspace(0, len(drawings) - 1, variant.num_drawings).round().astype(int)
         drawings = [drawings[index] for index in spread]
-    tom = variant.procedure(options, recipe, load_encoder("builtin"), photos, drawings)
+    tom = variant.trainer_class(options, recipe, load_encoder("builtin"), photos, drawings)
     seconds, allowed = 0.0, None
     if name.endswith("equal time"):
         allowed = json.loads((work / "default.json").read_text())["seconds"]
     for step in range(steps):
         start = time.process_time()
-        tom.step(tom.batch(step, None))
+        tom.step(step, tom.batch(step, None))
         seconds += time.process_time() - start
         if allowed and seconds >= allowed:
             steps = step + 1
@@ -196,16 +193,16 @@ def train(name: str, data: Path, work: Path, steps: int) -> None:
 
 
 @torch.no_grad()
-def drawn(tom: Tom, image: np.ndarray) -> np.ndarray:
+def drawn(tom: TomTrainer, image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> uint8 H×W, 255 = paper."""
-    generator = tom.networks.average.eval()
+    generator = tom.networks.ema.eval()
     sketch = generator(tom._prepared(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
     picture = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
     picture[: sketch.shape[0], : sketch.shape[1]] = to_uint8(sketch[None, None])[0, ..., 0]
     return picture
 
 
-def content_scores(tom: Tom, data: Path, picture: Path) -> dict[str, Any]:
+def content_scores(tom: TomTrainer, data: Path, picture: Path) -> dict[str, Any]:
     """F of the sketches of the even photos of bsds500/val, with its interval over photos; leaves a picture of some."""
     photos = sorted((data / "photos/bsds500/val").iterdir())[::2][:NUM_CONTENT]
     counts, tiles = [], []
@@ -226,7 +223,7 @@ def content_scores(tom: Tom, data: Path, picture: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def realism_score(tom: Tom, data: Path) -> dict[str, float]:
+def realism_score(tom: TomTrainer, data: Path) -> dict[str, float]:
     """AUC of the two-sample test against people's drawings of the same photos."""
     found: dict[str, list[str]] = {}
     with open(data / "photo_sketch_pairs.tsv", encoding="utf-8") as file:

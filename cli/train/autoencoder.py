@@ -7,23 +7,32 @@ from typing import Any
 import click
 
 from cli.options import defaults_of, on_interrupt
-from cli.train.options import data_options, introduction, kept, machine_options, told
-from cli.train.progress import TrainingBar
+from cli.progress import Bar
+from cli.train.options import (
+    announce,
+    data_options,
+    describe_run,
+    machine_options,
+    print_summary,
+    resume_hint,
+)
 from sketchforge.options import AeTrainOptions
 
 DEFAULTS = defaults_of(AeTrainOptions)
 
 
-def _weight(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+def _weights(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
     """NAME=WEIGHT, any number of them; what names there are is the trainer's to say."""
-    found = {}
+    weights = {}
     for text in given:
         name, _, weight = text.partition("=")
         try:
-            found[name.strip().replace("-", "_")] = float(weight)
+            weights[name.strip().replace("-", "_")] = float(weight)
         except ValueError:
             raise click.BadParameter(f"{text!r}: expected NAME=WEIGHT, as in style-class=0.5") from None
-    return tuple(sorted(found.items()))
+    return tuple(sorted(weights.items()))
 
 
 @click.command("ae-train", epilog="Example: sketchforge ae-train --shards out/ --size 256 --steps 20000")
@@ -32,9 +41,9 @@ def _weight(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tu
     "--loss",
     "losses",
     multiple=True,
-    callback=_weight,
+    callback=_weights,
     metavar="NAME=WEIGHT",
-    help="Weight of an objective, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
+    help="Weight of a loss, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
     "style-class, content-triplet, content-class.",
 )
 @click.option(
@@ -58,19 +67,21 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
 
     options = AeTrainOptions(**values)
     if dry_run:
-        for line in _introduction(plan_ae(options)):
+        for line in _describe(plan_ae(options)):
             click.echo(line)
         return
-    bar = TrainingBar(_introduction)
-    with on_interrupt(lambda: kept(options, bar.began)):
-        train_ae(options, bar)
-    told(options, bar.began)
+    bar = Bar(delay=0)
+    with on_interrupt(lambda: resume_hint(options, bar)):
+        plan = plan_ae(options)
+        announce(plan, lambda: _describe(plan))
+        train_ae(options, bar, plan)
+    print_summary(options, plan.finished)
 
 
-def _introduction(plan: Any) -> list[str]:
+def _describe(plan: Any) -> list[str]:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.layers import count_parameters
 
     recipe = plan.recipe
     model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
-    return introduction(plan, count_parameters(model))
+    return describe_run(plan, count_parameters(model))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ from cli.options import (
     seed_option,
     threads_option,
 )
+from cli.progress import Bar
 from sketchforge.options import EncoderTrainOptions
 
 DEFAULTS = defaults_of(EncoderTrainOptions)
@@ -87,9 +87,8 @@ def encoder_train_command(**values: Any) -> None:
     from trainers.encoder.run import distil
 
     options = EncoderTrainOptions(**values)
-    progress = Bar()
     with on_interrupt(lambda: "nothing was written"):
-        summary = distil(options, progress)
+        summary = distil(options, Bar(delay=0))
     if summary.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.unreadable.items()))
         click.echo(f"{sum(summary.unreadable.values())} of {summary.num_images} images left out: {reasons}")
@@ -97,26 +96,3 @@ def encoder_train_command(**values: Any) -> None:
     for tap, error in summary.errors.items():
         click.echo(f"{tap:8} {error:.2e}")
     click.echo(f"{options.out}: {summary.num_bytes / 1e6:.2f} MB, encoder {summary.digest[:8]}")
-
-
-class Bar:
-    """The progress of a training as a bar with its loss; a line now and then where no terminal is looking."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def begin(self, description: str, steps: int) -> None:
-        from tqdm import tqdm
-
-        click.echo(description)
-        interval = 0.2 if sys.stderr.isatty() else 30
-        self._bar = tqdm(
-            total=steps, unit="step", smoothing=0.05, mininterval=interval, maxinterval=2 * interval
-        )
-
-    def step(self, loss: float, phase: str) -> None:
-        self._bar.set_postfix_str(f"loss {loss:.2e}, layer {phase}", refresh=False)
-        self._bar.update()
-
-    def end(self) -> None:
-        self._bar.close()

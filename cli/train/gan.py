@@ -7,8 +7,15 @@ from typing import Any
 import click
 
 from cli.options import PATH, defaults_of, on_interrupt
-from cli.train.options import data_options, introduction, kept, machine_options, told
-from cli.train.progress import TrainingBar
+from cli.progress import Bar
+from cli.train.options import (
+    announce,
+    data_options,
+    describe_run,
+    machine_options,
+    print_summary,
+    resume_hint,
+)
 from sketchforge.options import GanTrainOptions
 
 DEFAULTS = defaults_of(GanTrainOptions)
@@ -47,23 +54,24 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
 
     options = GanTrainOptions(**values)
     if dry_run:
-        for line in _introduction(plan_gan(options).images):
+        for line in _describe(plan_gan(options)):
             click.echo(line)
         return
-    bar = TrainingBar(_introduction)
-    with on_interrupt(lambda: kept(options, bar.began)):
-        train_gan(options, bar)
-    told(options, bar.began)
+    bar = Bar(delay=0)
+    with on_interrupt(lambda: resume_hint(options, bar)):
+        plan = plan_gan(options)
+        announce(plan.images, lambda: _describe(plan))
+        train_gan(options, bar, plan)
+    print_summary(options, plan.images.finished)
 
 
-def _introduction(plan: Any) -> list[str]:
+def _describe(plan: Any) -> list[str]:
     from sketchforge.models.gan import Discriminator, Refiner
     from sketchforge.models.layers import count_parameters
 
-    recipe = plan.recipe
-    style_dim = 128  # changes the count by little
+    recipe = plan.images.recipe
     networks = (
-        Refiner(recipe.size, recipe.width, style_dim, recipe.noise),
+        Refiner(recipe.size, recipe.width, plan.autoencoder.style_dim, recipe.noise),
         Discriminator(recipe.size, recipe.width),
     )
-    return introduction(plan, sum(map(count_parameters, networks)))
+    return describe_run(plan.images, sum(map(count_parameters, networks)))

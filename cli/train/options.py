@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.options import FOLDER, device_option, seed_option, threads_option
+from cli.progress import Bar
 
 LOCATION = "DIR|URL"
 
@@ -31,7 +32,7 @@ def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
         click.option("--batch-size", type=click.IntRange(min=2), metavar="N",
                      help="Images per step. [default: the recipe's]"),
         click.option("--accumulate", type=click.IntRange(min=1), default=defaults["accumulate"], show_default=True,
-                     metavar="N", help="Go through a step's batch in so many parts, to save memory."),
+                     metavar="N", help="Accumulate gradients over so many micro-batches a step, to save memory."),
     )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
     """How and where it is computed."""
     return _stacked(
         click.option("--encoder", default=defaults["encoder"], show_default=True, metavar="builtin|vgg16|vgg19|PATH",
-                     help="The frozen eye of the perceptual objective."),
+                     help="The frozen eye of the perceptual loss."),
         click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default=defaults["precision"],
                      show_default=True, help="auto: bfloat16 on CUDA, else float32."),
         click.option("--compile", is_flag=True, help="torch.compile: slow to begin, faster after."),
@@ -61,7 +62,7 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
-def introduction(plan: Any, parameters: int) -> list[str]:
+def describe_run(plan: Any, parameters: int) -> list[str]:
     """What a training will do, of a plan (trainers/image_models/train.py)."""
     options, recipe = plan.options, plan.recipe
     device = plan.record["options"]["device"]
@@ -77,22 +78,31 @@ def introduction(plan: Any, parameters: int) -> list[str]:
     return lines
 
 
-def kept(options: Any, began: bool) -> str:
+def announce(plan: Any, lines: Callable[[], list[str]]) -> None:
+    """Say what is about to be trained, where something is; one rank speaks for all."""
+    from trainers.distributed import is_main_process
+
+    if is_main_process() and not plan.finished:
+        for line in lines():
+            click.echo(line)
+
+
+def resume_hint(options: Any, bar: Bar) -> str:
     """For a run that was interrupted: what is kept, and how to go on."""
-    if not began:
+    if not bar.total:
         return "no step was trained yet"
     again = " without --overwrite" if options.overwrite else ""
     return f"{options.run} keeps every step that was done; run the same command again{again} to continue"
 
 
-def told(options: Any, began: bool) -> None:
-    """Say where a run that is finished has left what it made; one rank speaks for all."""
-    from trainers.distributed import leads
+def print_summary(options: Any, finished_before: bool) -> None:
+    """Say where a run that is finished has left its model; one rank speaks for all."""
+    from trainers.distributed import is_main_process
     from trainers.image_models.train import GRID_FILE, MODEL_FILE
 
-    if not leads():
+    if not is_main_process():
         return
-    if not began:
+    if finished_before:
         click.echo(f"{options.run}: finished already; more --steps go on")
     click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
 

@@ -15,7 +15,8 @@ from cli.options import (
     seed_option,
     threads_option,
 )
-from cli.train.progress import TrainingBar
+from cli.progress import Bar
+from cli.train.options import announce, resume_hint
 from sketchforge.options import TomTrainOptions
 
 DEFAULTS = defaults_of(TomTrainOptions)
@@ -98,16 +99,19 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     The same command again continues a run that was interrupted. The run folder ends with the snapshots, the reasons
     for choosing them (selection.json), a log and a contact sheet; `sketchforge render` draws with it.
     """
-    from trainers.tom.run import plan_tom, train_tom
+    from trainers.tom.plan import plan_tom
+    from trainers.tom.run import train_tom
 
     options = TomTrainOptions(**values)
     if dry_run:
         click.echo(_describe(plan_tom(options)))
         return
-    progress = TrainingBar(_introduction)
-    with on_interrupt(lambda: _kept(options, progress.began)):
-        sheet = train_tom(options, progress)
-    if not progress.began:
+    bar = Bar(delay=0)
+    with on_interrupt(lambda: resume_hint(options, bar)):
+        plan = plan_tom(options)
+        announce(plan, lambda: [_describe(plan), *_builtin_inputs(options)])
+        sheet = train_tom(options, bar, plan=plan)
+    if plan.finished:
         click.echo(f"{options.run}: finished already")
     click.echo(f"{options.snapshots} snapshots in {options.run}, contact sheet: {sheet}")
 
@@ -124,20 +128,6 @@ def _describe(plan: Any) -> str:
     )
 
 
-def _introduction(plan: Any) -> list[str]:
-    options = plan.options
+def _builtin_inputs(options: TomTrainOptions) -> list[str]:
     missing = [name for name in ("images", "drawings") if getattr(options, name) is None]
-    builtin = [f"no --{' and no --'.join(missing)} given: using the built-in ones"] if missing else []
-    return [_describe(plan), *builtin]
-
-
-def _kept(options: TomTrainOptions, began: bool) -> str:
-    """For a run that was interrupted: what is kept, and how to go on."""
-    if not began:
-        return "no step was trained yet"
-    again = "run the same command again"
-    if options.overwrite:
-        again += " without --overwrite"
-    from trainers.tom.run import SAVE_EVERY
-
-    return f"{options.run} keeps all up to the last saved step, {SAVE_EVERY} steps back at most; {again} to continue"
+    return [f"no --{' and no --'.join(missing)} given: using the built-in ones"] if missing else []

@@ -25,7 +25,7 @@ _SHAPES = {
     "drawings": _DESCRIBED,
     "shards": _DESCRIBED,
     "validation": _DESCRIBED,
-    "ranks": int,
+    "world_size": int,
     "steps_done": int,
     "figures": {...: float},
     "best": dict,

@@ -24,7 +24,7 @@ from sketchforge.errors import SketchforgeError
 if TYPE_CHECKING:
     from torch import nn
 
-RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 1
+RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 2
 SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 1
 ENCODER_FILE = "encoder.safetensors"
 OWN_RUN = Path("runs/tom")  # where `tom-train` leaves its run when nothing else is asked for

@@ -83,10 +83,6 @@ class SampleOrder:
             return 0, self._in_pools(turn.sweep, turn.place)
         return turn.cycle * self.num_groups + turn.group, self._label(turn)
 
-    def group_size(self, number: int) -> int:
-        """How many samples (class labels) the group of this running number has."""
-        return len(self._span(number % self.num_groups))
-
     def _turn(self, position: int) -> _Turn:
         if position < 0:
             raise IndexError(f"position {position}: expected 0 or more")

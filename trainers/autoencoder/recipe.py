@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
 from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
+from trainers.optimization import recipe_record
 
 # The terms of Eq. 12, by the names of the recipe's fields; a weight of 0 switches one off.
 OBJECTIVES = (
@@ -22,7 +23,7 @@ OBJECTIVES = (
 
 @dataclass(frozen=True)
 class AeRecipe:
-    """Sizes, weights and rates of one way to train the auto-encoder."""
+    """Sizes, weights and learning rates of one way to train the auto-encoder."""
 
     size: int
     steps: int
@@ -43,16 +44,15 @@ class AeRecipe:
     margin: float = 0.5  # of Eqs. 7 and 10, in cosines; not published
     num_classes: int = 500  # k of Eqs. 8-9: images of which each is a class (paper: 500 to 2,000)
     passes: int = 100  # over the images of a subset before the next one, as in the authors' code
-    rate: float = 2e-4
-    later_rate: float = 1e-4  # of style encoder and decoder once the first subset is done (authors' code)
+    learning_rate: float = 2e-4
+    later_learning_rate: float = (
+        1e-4  # of style encoder and decoder once the first subset is done (authors' code)
+    )
     betas: tuple[float, float] = (0.5, 0.999)
-    average_decay: float = 0.999  # of the moving average of the weights, which is what is kept
+    ema_decay: float = 0.999
 
     def record(self) -> dict[str, Any]:
-        """As JSON gives it back: lists in place of tuples."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return recipe_record(self)
 
 
 RECIPES = {
@@ -63,9 +63,9 @@ RECIPES = {
         batch_size=8,
         width=0.25,
         style_dim=128,
-        rate=1e-3,
-        later_rate=1e-3,
-        average_decay=0.98,
+        learning_rate=1e-3,
+        later_learning_rate=1e-3,
+        ema_decay=0.98,
     ),
     # As published: 1024 pixels, batches of 16, 100,000 steps, on one large GPU or several.
     "paper": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),

@@ -1,24 +1,21 @@
-"""One run of the auto-encoder: what it adds to `image_training`."""
+"""One run of the auto-encoder: what it adds to `image_models.train`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from sketchforge.checkpoints.autoencoder import write_autoencoder
 from sketchforge.errors import UsageError
 from sketchforge.options import AeTrainOptions
-from trainers.autoencoder.recipe import recipe_of
-from trainers.autoencoder.step import AutoEncoding
+from sketchforge.utils.progress import Progress
+from trainers.autoencoder.recipe import AeRecipe, recipe_of
+from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import train_images
-from trainers.loop import TrainProgress
+from trainers.image_models.train import GRID_FILE, train_images
 
 RUN_FORMAT = "sketchforge-ae-run"
 
 
-def plan_ae(options: AeTrainOptions) -> ImagePlan:
+def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
     """What a training will do; errors as `plan_images` has them."""
     recipe = recipe_of(options)
     plan = plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual))
@@ -31,21 +28,27 @@ def plan_ae(options: AeTrainOptions) -> ImagePlan:
     return plan
 
 
-def train_ae(options: AeTrainOptions, progress: TrainProgress | None = None) -> Path:
-    """Train or go on training, and return the path of the picture of sketches × styles; see `train_images`."""
-    plan = plan_ae(options)
+def train_ae(
+    options: AeTrainOptions, progress: Progress | None = None, plan: ImagePlan[AeRecipe] | None = None
+) -> Path:
+    """Train or go on training, and return the path of the picture of sketches × styles; see `train_images`.
+
+    plan: what `plan_ae` says of these options, where that has been asked.
+    """
+    plan = plan or plan_ae(options)
     recipe = plan.recipe
-
-    def new_procedure() -> AutoEncoding:
-        return AutoEncoding(
-            recipe, plan.encoder, plan.shards.num_samples, options.seed, plan.device, plan.precision, options.compile,
-            plan.ranks,
-        )  # fmt: skip
-
-    # Subsets matter only to Eq. 8; without it images come in passes over all of them.
-    group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)
-    return train_images(plan, new_procedure, _write, progress or TrainProgress(), group, passes)
-
-
-def _write(path: Path, procedure: AutoEncoding, about: Mapping[str, Any]) -> None:
-    write_autoencoder(path, procedure.networks.average, about)
+    if not plan.finished:
+        trainer = AutoEncoderTrainer(
+            recipe,
+            plan.encoder,
+            num_images=plan.shards.num_samples,
+            seed=options.seed,
+            device=plan.device,
+            precision=plan.precision,
+            compiled=options.compile,
+            ranks=plan.ranks,
+        )
+        # Subsets matter only to Eq. 8; without it images come in passes over all of them.
+        group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)
+        train_images(plan, trainer, progress or Progress(), group, passes)
+    return options.run / GRID_FILE

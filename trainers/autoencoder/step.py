@@ -14,11 +14,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sketchforge.checkpoints.autoencoder import write_autoencoder
 from sketchforge.losses.autoencoder import (
     content_confusion,
     mismatched,
@@ -32,10 +34,12 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.utils.seeding import torch_generator
 from trainers.autoencoder.recipe import AeRecipe
 from trainers.distributed import Ranks
-from trainers.ema import average_into, seeded
-from trainers.image_models.interface import PERCEPTUAL_TAPS
+from trainers.ema import ema_update
+from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
+from trainers.optimization import accumulate, channels_last, check_finite, seeded, set_learning_rate, total_of
+from trainers.state import Stateful
 
-LATER = ("style_encoder", "decoder")  # what learns at the recipe's later rate
+LATER = ("style_encoder", "decoder")  # what learns at the recipe's later learning rate
 
 
 @dataclass
@@ -43,16 +47,16 @@ class AeNetworks:
     """What training changes."""
 
     model: AutoEncoder
-    average: AutoEncoder  # of the model's weights over the last steps; it is what is kept
+    ema: AutoEncoder  # of the model's weights; it is what is kept
     head: StyleHead  # tells the images of the present subset apart (Eq. 8)
     optimizer: torch.optim.Optimizer
     head_optimizer: torch.optim.Optimizer
 
 
-class AutoEncoding:
-    """The procedure: one step, and pictures of where it stands.
+class AutoEncoderTrainer:
+    """One step, and images that show where it stands.
 
-    encoder: frozen, with PERCEPTUAL_TAPS; None where the perceptual objective is off.
+    encoder: frozen, with PERCEPTUAL_TAPS; None where the perceptual loss is off.
     num_images: of the training set; it decides how many classes there are.
     """
 
@@ -69,7 +73,7 @@ class AutoEncoding:
     ) -> None:
         self.ranks = ranks
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
-        self.encoder = None if encoder is None else encoder.to(device, memory_format=torch.channels_last)
+        self.encoder = None if encoder is None else channels_last(encoder, device)
         self.rotates = num_images > recipe.num_classes
         self.num_classes = min(num_images, recipe.num_classes)
         self.group = 0  # which subset the classes are of
@@ -84,58 +88,57 @@ class AutoEncoding:
         with seeded(self.seed, "auto-encoder"):
             model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
             head = StyleHead(recipe.style_dim, self.num_classes)
-        model.to(self.device, memory_format=torch.channels_last)
+        channels_last(model, self.device)
         head.reset(self.seed, self.group)
         head.to(self.device)
-        average = copy.deepcopy(model).requires_grad_(False).eval()
+        ema = copy.deepcopy(model).requires_grad_(False).eval()
         groups = [{"params": part.parameters(), "name": name} for name, part in model.named_children()]
-        return AeNetworks(model, average, head, self._adam(groups), self._adam(head.parameters()))
+        return AeNetworks(model, ema, head, self._adam(groups), self._adam(head.parameters()))
 
     def _adam(self, parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, self.recipe.rate, self.recipe.betas, fused=True)
+        return torch.optim.Adam(parameters, self.recipe.learning_rate, self.recipe.betas, fused=True)
 
-    def step(self, number: int, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """One update from the parts of a batch (see `sketchforge.data`), gone through one after another.
+    def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
+        """One update from the micro-batches, gone through one after another; returns the unweighted losses.
 
-        Returns the unweighted losses. Raises FloatingPointError before the optimisers step when one is not finite.
+        Raises FloatingPointError before the optimisers step when one is not finite.
         """
-        net, recipe = self.networks, self.recipe
+        net, ranks, recipe = self.networks, self.ranks, vars(self.recipe)
         net.model.train()
-        group = int(max(part["group"].max() for part in parts)) if self.rotates else 0
-        self._turn_to(self.ranks.largest(group, self.device))
+        self._change_subset(ranks.all_reduce_max(self._subset_of(batch), self.device))
         net.optimizer.zero_grad(set_to_none=True)
         net.head_optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {}
-        for place, part in enumerate(parts, start=self.ranks.number * len(parts)):
-            losses = self.losses(part, torch_generator(self.seed, "mismatched", number, place))
-            total = sum(getattr(recipe, name) * loss for name, loss in losses.items()) / len(parts)
-            if not torch.isfinite(total):
-                worst = ", ".join(f"{name} {loss.item():.3g}" for name, loss in losses.items())
-                raise FloatingPointError(f"the loss became {total.item()} ({worst})")
-            total.backward()
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, 0.0) + loss.item() / len(parts)
-        self.ranks.average_gradients(net.model.parameters())
+        means: dict[str, float] = {}
+        for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
+            losses = self.losses(micro_batch, torch_generator(self.seed, "mismatched", number, index))
+            loss = total_of(recipe[name] * loss for name, loss in losses.items()) / len(batch)
+            check_finite(loss, terms=losses)
+            loss.backward()
+            accumulate(means, losses, len(batch))
+        set_learning_rate(net.optimizer, self._learning_rates())
+        ranks.average_gradients(net.model.parameters())
         net.optimizer.step()
-        if recipe.style_class:
-            self.ranks.average_gradients(net.head.parameters())
+        if self.recipe.style_class:
+            ranks.average_gradients(net.head.parameters())
             net.head_optimizer.step()
-        average_into(net.average, net.model, recipe.average_decay)
-        return self.ranks.mean(sums)
+        ema_update(net.ema, net.model, self.recipe.ema_decay)
+        return ranks.all_reduce_mean(means)
 
-    def losses(self, part: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """The objectives of Eq. 12 that have a weight, unweighted, of a part of a batch."""
+    def losses(self, micro_batch: MicroBatch, rng: torch.Generator) -> dict[str, Tensor]:
+        """The losses of Eq. 12 that have a weight, unweighted."""
         net, recipe = self.networks, self.recipe
-        image, sketch = part["image"], part["sketch"]
-        others = (
-            self._others(part["index"], generator) if recipe.style_triplet or recipe.content_triplet else None
-        )
+        image, sketch = micro_batch["image"], micro_batch["sketch"]
+        others = None
+        if recipe.style_triplet or recipe.content_triplet:
+            others = self._others(micro_batch["index"], rng)
         views = recipe.style_triplet or recipe.style_class
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             # One pass for an image and its view: half the calls, and batches twice as large to be normalised by.
-            styles = net.model.encode_style(torch.cat([image, part["style_view"]]) if views else image)
+            styles = net.model.encode_style(torch.cat([image, micro_batch["style_view"]]) if views else image)
             content = net.model.encode_content(sketch)
-            variant = net.model.encode_content(part["variant"]).coarsest if recipe.content_triplet else None
+            variant = (
+                net.model.encode_content(micro_batch["variant"]).coarsest if recipe.content_triplet else None
+            )
             output = net.model.decode(content, styles[: len(image)])
         output, styles = output.float(), styles.float()
         style, view = styles[: len(image)], styles[len(image) :]
@@ -143,54 +146,67 @@ class AutoEncoding:
         losses = {}
         if recipe.reconstruction:
             losses["reconstruction"] = reconstruction(output, image)
-        if recipe.perceptual:
+        if self.encoder is not None and recipe.perceptual:
             losses["perceptual"] = perceptual(self.encoder, output, image, PERCEPTUAL_TAPS)
         if recipe.style_triplet and others is not None:
             losses["style_triplet"] = triplet(view, style, style[others], recipe.margin)
         if recipe.style_class:
-            labels, known = self._labels(part)
+            labels, known = self._labels(micro_batch)
             if known.any():
                 both = torch.cat([style[known], view[known]])
                 losses["style_class"] = style_classification(net.head(both), labels[known].repeat(2))
-        if recipe.content_triplet and others is not None:
+        if variant is not None and others is not None:
             losses["content_triplet"] = triplet(variant.float(), coarsest, coarsest[others], recipe.margin)
         if recipe.content_class:
             losses["content_class"] = content_confusion(net.head, coarsest.mean((2, 3)))
         return losses
 
-    def _others(self, index: Tensor, generator: torch.Generator) -> Tensor | None:
+    def _others(self, index: Tensor, rng: torch.Generator) -> Tensor | None:
         """For each sample the place of one of another image; None where one image fills most of the batch."""
         try:
-            return mismatched(index.cpu(), generator).to(self.device)
+            return mismatched(index.cpu(), rng).to(self.device)
         except ValueError:  # where two passes over few images meet: no negatives, so no triplets this time
             return None
 
-    def _labels(self, part: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _labels(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """(class of each sample, whether it belongs to the present subset): a batch may straddle two subsets."""
         if not self.rotates:
-            return part["index"], torch.ones_like(part["index"], dtype=torch.bool)
-        return part["label"], part["group"] == self.group
+            return micro_batch["index"], torch.ones_like(micro_batch["index"], dtype=torch.bool)
+        return micro_batch["label"], micro_batch["group"] == self.group
 
-    def _turn_to(self, group: int) -> None:
+    def _subset_of(self, batch: Sequence[MicroBatch]) -> int:
+        """The latest subset of classes that a sample of the batch belongs to."""
+        return int(max(micro_batch["group"].max() for micro_batch in batch)) if self.rotates else 0
+
+    def _change_subset(self, group: int) -> None:
         """A new subset of classes (appendix A.1): the head and its optimiser start afresh."""
-        if group == self.group:
-            return
-        net, recipe = self.networks, self.recipe
-        self.group = group
-        net.head.reset(self.seed, group)
-        net.head_optimizer = self._adam(net.head.parameters())
-        for settings in net.optimizer.param_groups:
-            settings["lr"] = recipe.later_rate if settings["name"] in LATER else recipe.rate
+        if group != self.group:
+            net = self.networks
+            self.group = group
+            net.head.reset(self.seed, group)
+            net.head_optimizer = self._adam(net.head.parameters())
+
+    def _learning_rates(self) -> dict[str, float]:
+        """Of each part of the model; some learn more slowly once the first subset is done."""
+        recipe = self.recipe
+        lr, later = recipe.learning_rate, recipe.later_learning_rate if self.group else recipe.learning_rate
+        return {name: later if name in LATER else lr for name, _ in self.networks.model.named_children()}
+
+    def stateful(self) -> dict[str, Stateful]:
+        return dict(vars(self.networks))
 
     def extra(self) -> dict[str, Any]:
-        """Plain values that belong to a saved state."""
         return {"group": self.group}
 
-    def resume(self, extra: Mapping[str, Any]) -> None:
+    def load_extra(self, extra: Mapping[str, Any]) -> None:
         self.group = extra["group"]
+
+    def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:
+        write_autoencoder(path, self.networks.ema, metadata)
 
     @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the averaged weights."""
-        here = {"device": self.device, "memory_format": torch.channels_last}
-        return self.networks.average.eval()(sketches.to(**here), images.to(**here)).float()
+        images = images.to(self.device, memory_format=torch.channels_last)
+        sketches = sketches.to(self.device, memory_format=torch.channels_last)
+        return self.networks.ema.eval()(sketches, images).float()

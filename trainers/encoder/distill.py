@@ -26,14 +26,17 @@ from torch import Tensor, nn
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder, freeze
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import torch_generator
 from trainers.crops import CropSampler, Prefetch
 from trainers.encoder.whitening import Head, WhitenedConv
+from trainers.optimization import cosine_decay, set_learning_rate, total_of
 
 LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in so many
 MEASURED_CROPS = 512  # of held-out images, at most
-RATE = 2e-2  # Adam's, while one layer is trained
+LEARNING_RATE = 2e-2  # Adam's, while one layer is trained; all together:
+TOGETHER_LEARNING_RATE = 1e-3
 
 
 def train_encoder(
@@ -46,15 +49,15 @@ def train_encoder(
     size: int,
     seed: int,
     device: torch.device,
-    on_step: Callable[[int, float, str], None],
+    progress: Progress,
 ) -> tuple[Encoder, dict[str, float]]:
     """Train the compact encoder and return it with the error per tap on images it never saw.
 
     readers, drawings: functions giving uint8 H×W×3 RGB, or raising ImageError; one crop in eight is a
     drawing, for TOM judges drawings. One image in twenty is held out. Errors are mean squared error over
     variance, in the teacher's features where the widths agree, else after a linear map. The encoder's float32
-    weights are values that float16 holds. on_step(step, loss, phase) is called after every step. Raises
-    SketchforgeError when no image can be read or the loss is not finite.
+    weights are values that float16 holds. progress is told the loss of every step, and which layer learns. Raises SketchforgeError
+    when no image can be read or the loss is not finite.
     """
     seen, unseen = split(readers, size, seed)
     photos = CropSampler(seen, size, seed, "encoder photos", zoom=2.0)
@@ -97,21 +100,20 @@ def train_encoder(
     per_layer = max(int(steps * LAYERWISE_SHARE) // len(layers), 1)
     step = 0
 
-    def take(loss: Tensor, optimizer: torch.optim.Optimizer, rate: float, phase: str) -> None:
+    def take(loss: Tensor, optimizer: torch.optim.Optimizer, lr: float, phase: str) -> None:
         nonlocal step
         if not torch.isfinite(loss):
             raise SketchforgeError(
                 f"encoder-train: the loss became {loss.item()} at step {step} ({phase}); "
                 "nothing was written; try another --seed or fewer --steps"
             )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        set_learning_rate(optimizer, lr)
         nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
         optimizer.step()
         step += 1
-        on_step(step, float(loss.detach()), phase)
+        progress.advance(loss=float(loss.detach()), layer=f"layer {phase}")
 
     generator = torch_generator(seed, "whitening")
     try:
@@ -130,16 +132,19 @@ def train_encoder(
                     inputs = student.inputs_of(name, images)
                     target = preactivations(teacher, images, name)[name]
                 loss = layer_loss(name, student.convs[name](inputs), target)
-                take(loss, optimizer, RATE * _cosine(i, per_layer), name)
-        optimizer = torch.optim.Adam([*student.parameters(), *heads.parameters()], lr=1e-3, betas=(0.9, 0.99))
+                take(loss, optimizer, LEARNING_RATE * cosine_decay(i, per_layer), name)
+        optimizer = torch.optim.Adam(
+            [*student.parameters(), *heads.parameters()], lr=TOGETHER_LEARNING_RATE, betas=(0.9, 0.99)
+        )
         together = max(steps - step, 0)
         for i in range(together):
             images = batches.get((step,), (step + 1,)).to(device)
             with torch.no_grad():
                 targets = preactivations(teacher, images, layers[-1])
             outputs = student(images)
-            loss = sum(layer_loss(name, outputs[name], targets[name]) for name in layers)
-            take(loss, optimizer, 1e-3 * min(1.0, (i + 1) / 50) * _cosine(i, together), "all")
+            loss = total_of(layer_loss(name, outputs[name], targets[name]) for name in layers)
+            warmed_up = min(1.0, (i + 1) / 50)
+            take(loss, optimizer, TOGETHER_LEARNING_RATE * warmed_up * cosine_decay(i, together), "all")
     finally:
         batches.close()
 
@@ -250,7 +255,3 @@ def tap_errors(encoder: Encoder, teacher: Encoder, heads: nn.ModuleDict, images:
     return {
         name.replace("conv", "relu"): float(error[name].sum() / count / variance[name]) for name in layers
     }
-
-
-def _cosine(step: int, steps: int) -> float:
-    return 0.5 * (1 + float(np.cos(np.pi * step / max(steps, 1))))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,21 +27,12 @@ from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.outputs import check_new_file
+from sketchforge.utils.progress import Progress
 from trainers.encoder.distill import train_encoder
 
 DEEPEST = "relu4_1"  # the last layer of COMPACT_BLOCKS
 MIN_STEPS = sum(map(len, COMPACT_BLOCKS))  # one for every layer
 MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which cannot be padded by reflection
-
-
-class Progress(Protocol):
-    """Who wants to know how the training goes."""
-
-    def begin(self, description: str, steps: int) -> None: ...
-
-    def step(self, loss: float, phase: str) -> None: ...
-
-    def end(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -96,11 +87,11 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     teacher = truncated(teacher, [DEEPEST])
     drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
     name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
-    progress.begin(
+    progress.note(
         f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, "
-        f"teacher {name}, {options.steps} steps on {device} with {threads} threads",
-        options.steps,
+        f"teacher {name}, {options.steps} steps on {device} with {threads} threads"
     )
+    progress.begin("step", options.steps)
     try:
         encoder, errors = train_encoder(
             teacher,
@@ -111,7 +102,7 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
             size=options.size,
             seed=options.seed,
             device=device,
-            on_step=lambda _, loss, phase: progress.step(loss, phase),
+            progress=progress,
         )
     finally:
         progress.end()

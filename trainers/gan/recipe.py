@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
@@ -10,11 +10,12 @@ from sketchforge.losses.adversarial import r1_weight
 from sketchforge.losses.diff_augment import POLICIES
 from sketchforge.options import GanTrainOptions
 from trainers.image_models.plan import check_batches
+from trainers.optimization import recipe_record
 
 
 @dataclass(frozen=True)
 class GanRecipe:
-    """Sizes, weights and rates of one way to train the GAN."""
+    """Sizes, weights and learning rates of one way to train the GAN."""
 
     size: int
     steps: int
@@ -25,24 +26,20 @@ class GanRecipe:
     augment: str = ""  # policy of DiffAugment
     r1: float = 0.0  # weight of the R1 penalty, γ; `recipe_of` sets it by size and batch
     noise: bool = True
-    rate: float = 2e-4
-    discriminator_rate: float = 2e-4
+    learning_rate: float = 2e-4  # of G2
+    discriminator_learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    average_decay: float = (
-        0.999  # of the moving average of G2's weights and buffers, at most; see `Refining.step`
-    )
+    ema_decay: float = 0.999  # of G2's weights and buffers, at most; see `ema.warmed_up_decay`
 
     def record(self) -> dict[str, Any]:
-        """As JSON gives it back: lists in place of tuples."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return recipe_record(self)
 
 
 RECIPES = {
     # In so few steps D has to learn faster than G2 changes.
     "demo": GanRecipe(
-        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0, rate=5e-4, discriminator_rate=2e-3,
+        size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0,
+        learning_rate=5e-4, discriminator_learning_rate=2e-3,
     ),
     # As published: 1024 pixels, batches of 12.
     "paper": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),

@@ -1,23 +1,20 @@
-"""One run of the GAN: what it adds to `image_training`."""
+"""One run of the GAN: what it adds to `image_models.train`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sketchforge.checkpoints.autoencoder import read_autoencoder
-from sketchforge.checkpoints.synthesizer import write_synthesizer
 from sketchforge.checkpoints.tensor_files import digest_of
 from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
-from trainers.gan.recipe import recipe_of
-from trainers.gan.step import Refining
+from sketchforge.utils.progress import Progress
+from trainers.gan.recipe import GanRecipe, recipe_of
+from trainers.gan.step import GanTrainer
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import MODEL_FILE, train_images
-from trainers.loop import TrainProgress
+from trainers.image_models.train import GRID_FILE, MODEL_FILE, train_images
 
 RUN_FORMAT = "sketchforge-gan-run"
 
@@ -26,7 +23,7 @@ RUN_FORMAT = "sketchforge-gan-run"
 class GanPlan:
     """What a training will do, and the auto-encoder it builds on."""
 
-    images: ImagePlan
+    images: ImagePlan[GanRecipe]
     autoencoder: AutoEncoder
 
 
@@ -44,25 +41,29 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
             f"{options.ae}: an auto-encoder for {autoencoder.size} px, asked for are {recipe.size}: use --size "
             f"{autoencoder.size}, or train another with `sketchforge ae-train --size {recipe.size}`"
         )
-    parts = {"autoencoder": digest_of(autoencoder.state_dict())}
-    return GanPlan(
-        plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual), parts=parts), autoencoder
-    )
+    entries = {"autoencoder": digest_of(autoencoder.state_dict())}
+    return GanPlan(plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual), entries), autoencoder)
 
 
-def train_gan(options: GanTrainOptions, progress: TrainProgress | None = None) -> Path:
-    """Train or go on training, and return the path of the picture of sketches × styles; see `train_images`."""
-    plan = plan_gan(options)
+def train_gan(
+    options: GanTrainOptions, progress: Progress | None = None, plan: GanPlan | None = None
+) -> Path:
+    """Train or go on training, and return the path of the picture of sketches × styles; see `train_images`.
+
+    plan: what `plan_gan` says of these options, where that has been asked.
+    """
+    plan = plan or plan_gan(options)
     images = plan.images
-
-    def new_procedure() -> Refining:
-        return Refining(
-            images.recipe, plan.autoencoder, images.encoder, options.seed, images.device, images.precision,
-            options.compile, images.ranks,
-        )  # fmt: skip
-
-    return train_images(images, new_procedure, _write, progress or TrainProgress())
-
-
-def _write(path: Path, procedure: Refining, about: Mapping[str, Any]) -> None:
-    write_synthesizer(path, procedure.autoencoder, procedure.networks.average, about)
+    if not images.finished:
+        trainer = GanTrainer(
+            images.recipe,
+            plan.autoencoder,
+            images.encoder,
+            seed=options.seed,
+            device=images.device,
+            precision=images.precision,
+            compiled=options.compile,
+            ranks=images.ranks,
+        )
+        train_images(images, trainer, progress or Progress())
+    return options.run / GRID_FILE

@@ -13,11 +13,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sketchforge.checkpoints.synthesizer import write_synthesizer
 from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator, r1_penalty
 from sketchforge.losses.autoencoder import perceptual, reconstruction
 from sketchforge.losses.diff_augment import diff_augment
@@ -27,9 +29,11 @@ from sketchforge.models.gan import Discriminator, Refiner
 from sketchforge.models.noise import draw_noise
 from sketchforge.utils.seeding import torch_generator
 from trainers.distributed import Ranks
-from trainers.ema import average_into, seeded
+from trainers.ema import ema_update, warmed_up_decay
 from trainers.gan.recipe import GanRecipe
-from trainers.image_models.interface import PERCEPTUAL_TAPS
+from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
+from trainers.optimization import accumulate, channels_last, check_finite, seeded
+from trainers.state import Stateful
 
 R1_EVERY = 4  # steps; in those it weighs as much as in all together (lazy regularisation, Karras et al. 2020)
 
@@ -39,17 +43,17 @@ class GanNetworks:
     """What training changes."""
 
     refiner: Refiner
-    average: Refiner  # of G2's weights and buffers over the last steps; it is what is kept
+    ema: Refiner  # of G2's weights and buffers; it is what is kept
     discriminator: Discriminator
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
 
 
-class Refining:
-    """The procedure: one step, and pictures of where it stands.
+class GanTrainer:
+    """One step, and images that show where it stands.
 
     autoencoder: trained, of the recipe's size; it is frozen. encoder: frozen, with PERCEPTUAL_TAPS, or None where the
-    perceptual objective is off.
+    perceptual loss is off.
     """
 
     def __init__(
@@ -65,104 +69,119 @@ class Refining:
     ) -> None:
         self.ranks = ranks
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
-        here = {"device": device, "memory_format": torch.channels_last}
-        self.autoencoder = autoencoder.to(**here).eval().requires_grad_(False)
-        self.encoder = None if encoder is None else encoder.to(**here)
+        self.autoencoder = channels_last(autoencoder, device).eval().requires_grad_(False)
+        self.encoder = None if encoder is None else channels_last(encoder, device)
         with seeded(seed, "refiner"):
-            refiner = Refiner(recipe.size, recipe.width, autoencoder.style_dim, recipe.noise).to(**here)
+            refiner = Refiner(recipe.size, recipe.width, autoencoder.style_dim, recipe.noise)
         with seeded(seed, "discriminator"):
-            discriminator = Discriminator(recipe.size, recipe.width).to(**here)
-        average = copy.deepcopy(refiner).requires_grad_(False).eval()
-        optimizers = (
-            torch.optim.Adam(module.parameters(), rate, recipe.betas, fused=True)
-            for module, rate in ((refiner, recipe.rate), (discriminator, recipe.discriminator_rate))
+            discriminator = Discriminator(recipe.size, recipe.width)
+        refiner, discriminator = channels_last(refiner, device), channels_last(discriminator, device)
+        ema = copy.deepcopy(refiner).requires_grad_(False).eval()
+        optimizer_g, optimizer_d = (
+            torch.optim.Adam(module.parameters(), lr, recipe.betas, fused=True)
+            for module, lr in (
+                (refiner, recipe.learning_rate),
+                (discriminator, recipe.discriminator_learning_rate),
+            )
         )
-        self.networks = GanNetworks(refiner, average, discriminator, *optimizers)
+        self.networks = GanNetworks(refiner, ema, discriminator, optimizer_g, optimizer_d)
         if compiled:
             for module in (self.autoencoder, refiner, discriminator):
                 module.compile()
 
-    def step(self, number: int, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """One update of D and of G2 from the parts of a batch (see `sketchforge.pairs`).
+    def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
+        """One update of D and of G2 from the micro-batches; returns the unweighted losses.
 
-        Both are judged as they were before the step, so that each part's pictures are made once.
-        Returns the unweighted losses. Raises FloatingPointError before anything steps when one is not finite.
+        Both losses are of the networks as they were before the step, so that each micro-batch is refined once.
+        Raises FloatingPointError before anything steps when one is not finite.
         """
-        net = self.networks
+        net, ranks = self.networks, self.ranks
         net.refiner.train()
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {}
-        for place, part in enumerate(parts, start=self.ranks.number * len(parts)):
-            draw = torch_generator(self.seed, "augment", number, place)
-            losses = self._part(number, part, draw, len(parts))
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, 0.0) + loss / len(parts)
-        for player, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
-            self.ranks.average_gradients(player.parameters())
-            optimizer.step()
-        # Over the last ninth of the steps so far, until that is more than the recipe's: short runs average, too.
-        average_into(net.average, net.refiner, min(self.recipe.average_decay, (number + 1) / (number + 10)))
-        return self.ranks.mean(sums)
+        means: dict[str, float] = {}
+        for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
+            rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
+            fake = self._refined(micro_batch)
+            loss_d, losses_d = self._discriminator_loss(real, fake.detach(), rng, number % R1_EVERY == 0)
+            net.discriminator.requires_grad_(False)
+            loss_g, losses_g = self._generator_loss(real, fake, rng)
+            losses = losses_d | losses_g
+            for loss in (loss_d, loss_g):
+                check_finite(loss, terms=losses)
+            (loss_g / len(batch)).backward()
+            net.discriminator.requires_grad_(True)
+            (loss_d / len(batch)).backward()
+            accumulate(means, losses, len(batch))
+        for network, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
+            ranks.average_gradients(network.parameters())
+            optimizer.step()  # the learning rates stay as they are
+        ema_update(net.ema, net.refiner, warmed_up_decay(number, self.recipe.ema_decay))
+        return ranks.all_reduce_mean(means)
 
-    def _part(
-        self, number: int, part: Mapping[str, Tensor], draw: torch.Generator, count: int
-    ) -> dict[str, float]:
-        """Add the gradients of one part of `count`."""
-        net, recipe, real = self.networks, self.recipe, part["image"]
-        noise = None
-        if recipe.noise:
-            noise = draw_noise(net.refiner.noise_sides, part["position"].tolist(), self.seed).to(self.device)
+    def _refined(self, micro_batch: MicroBatch) -> Tensor:
+        """The auto-encoder's images of the sketches in the images' own styles, refined: float32, with G2's gradient."""
+        net, noise = self.networks, None
+        if self.recipe.noise:
+            positions = micro_batch["position"].tolist()
+            noise = draw_noise(net.refiner.noise_sides, positions, self.seed).to(self.device)
         with self._autocast():
             with torch.no_grad():
-                style = self.autoencoder.encode_style(real)
-                made = self.autoencoder.decode(self.autoencoder.encode_content(part["sketch"]), style)
+                style = self.autoencoder.encode_style(micro_batch["image"])
+                made = self.autoencoder.decode(self.autoencoder.encode_content(micro_batch["sketch"]), style)
             fake = net.refiner(made.float(), style.float(), noise)
-        fake = fake.float()
+        return fake.float()
 
-        # D: Eq. 13, the standard hinge; as printed, the sign of the real term is the other way round.
-        net.discriminator.requires_grad_(True)
+    def _logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         with self._autocast():
-            judged_real = net.discriminator(diff_augment(real, recipe.augment, draw)).float()
-            judged_fake = net.discriminator(diff_augment(fake.detach(), recipe.augment, draw)).float()
-        loss_d = hinge_discriminator(judged_real, judged_fake)
-        losses = {"discriminator": loss_d}
-        if recipe.r1 and number % R1_EVERY == 0:
-            losses["r1"] = r1_penalty(net.discriminator, real)
-            loss_d = loss_d + R1_EVERY * recipe.r1 / 2 * losses["r1"]
+            return self.networks.discriminator(diff_augment(images, self.recipe.augment, rng)).float()
 
-        # G2: Eq. 14.
-        net.discriminator.requires_grad_(False)
-        with self._autocast():
-            judged = net.discriminator(diff_augment(fake, recipe.augment, draw)).float()
-        losses["adversarial"] = hinge_generator(judged)
+    def _discriminator_loss(
+        self, real: Tensor, fake: Tensor, rng: torch.Generator, penalised: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 13, the standard hinge (as printed, the sign of the real term is the other way round), and its terms."""
+        discriminator, recipe = self.networks.discriminator, self.recipe
+        discriminator.requires_grad_(True)
+        real_logits, fake_logits = self._logits(real, rng), self._logits(fake, rng)
+        loss = hinge_discriminator(real_logits, fake_logits)
+        losses = {"discriminator": loss}
+        if recipe.r1 and penalised:
+            losses["r1"] = r1_penalty(discriminator, real)
+            loss = loss + R1_EVERY * recipe.r1 / 2 * losses["r1"]
+        return loss, losses
+
+    def _generator_loss(
+        self, real: Tensor, fake: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 14, and its terms."""
+        recipe = self.recipe
+        losses = {"adversarial": hinge_generator(self._logits(fake, rng))}
         losses["reconstruction"] = reconstruction(fake, real)
-        loss_g = losses["adversarial"] + recipe.reconstruction * losses["reconstruction"]
-        if recipe.perceptual:
+        loss = losses["adversarial"] + recipe.reconstruction * losses["reconstruction"]
+        if self.encoder is not None and recipe.perceptual:
             losses["perceptual"] = perceptual(self.encoder, fake, real, PERCEPTUAL_TAPS)
-            loss_g = loss_g + recipe.perceptual * losses["perceptual"]
-
-        for total in (loss_d, loss_g):
-            if not torch.isfinite(total):
-                worst = ", ".join(f"{name} {loss.item():.3g}" for name, loss in losses.items())
-                raise FloatingPointError(f"the loss became {total.item()} ({worst})")
-        (loss_g / count).backward()
-        net.discriminator.requires_grad_(True)
-        (loss_d / count).backward()
-        return {name: loss.item() for name, loss in losses.items()}
+            loss = loss + recipe.perceptual * losses["perceptual"]
+        return loss, losses
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
+    def stateful(self) -> dict[str, Stateful]:
+        return dict(vars(self.networks))
+
     def extra(self) -> dict[str, Any]:
         return {}
 
-    def resume(self, extra: Mapping[str, Any]) -> None: ...
+    def load_extra(self, extra: Mapping[str, Any]) -> None: ...
+
+    def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:
+        write_synthesizer(path, self.autoencoder, self.networks.ema, metadata)
 
     @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the averaged weights and without noise."""
-        here = {"device": self.device, "memory_format": torch.channels_last}
-        style = self.autoencoder.encode_style(images.to(**here))
-        made = self.autoencoder.decode(self.autoencoder.encode_content(sketches.to(**here)), style)
-        return self.networks.average.eval()(made, style).float()
+        images = images.to(self.device, memory_format=torch.channels_last)
+        sketches = sketches.to(self.device, memory_format=torch.channels_last)
+        style = self.autoencoder.encode_style(images)
+        made = self.autoencoder.decode(self.autoencoder.encode_content(sketches), style)
+        return self.networks.ema.eval()(made, style).float()

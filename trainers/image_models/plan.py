@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -19,16 +19,18 @@ from sketchforge.utils.device import choose_device, choose_precision, set_thread
 from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 NUM_SKETCHES = 2  # of an image that a step needs: one to draw out, another to compare it with (Eq. 10)
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 
 @dataclass(frozen=True)
-class ImagePlan:
+class ImagePlan(Generic[RecipeT]):
     """What a training will do, known before anything is written."""
 
     options: ImageTrainOptions
-    recipe: Any
+    recipe: RecipeT
     shards: ShardSet
     validation: ShardSet | None
     encoder: Encoder | None
@@ -39,42 +41,34 @@ class ImagePlan:
     found: Mapping[str, Any] | None  # what `run` holds already
 
     @property
-    def steps(self) -> int:
-        return self.recipe.steps
-
-    @property
-    def batch_size(self) -> int:
-        return self.recipe.batch_size
-
-    @property
     def finished(self) -> bool:
         """Whether as many steps as asked for are done already."""
-        return (
-            bool(self.found)
-            and not self.options.overwrite
-            and self.found.get("steps_done", 0) >= self.recipe.steps
-        )
+        return self.steps_done >= self.recipe.steps
+
+    @property
+    def steps_done(self) -> int:
+        """As the run folder says, which is to be kept."""
+        return 0 if self.options.overwrite or not self.found else self.found.get("steps_done", 0)
 
 
 def plan_images(
     options: ImageTrainOptions,
-    recipe: Recipe,
+    recipe: RecipeT,
     run_format: str,
     perceives: bool,
-    recorded: Mapping[str, Any] | None = None,
-    parts: Mapping[str, Any] | None = None,
-) -> ImagePlan:
+    entries: Mapping[str, Any] | None = None,
+) -> ImagePlan[RecipeT]:
     """Look at shards, weights and the run folder and settle what is to be done. Writes nothing into the run.
 
-    perceives: whether the perceptual objective is on. recorded, parts: further options and further entries of
-    run.json that a run must keep to be continued.
+    perceives: whether the perceptual objective is on. entries: further ones of run.json, which a run must keep to be
+    continued.
     Raises UsageError where the request cannot be carried out: shards that are missing, unfinished, of mixed sizes or
     with too few sketches, a run folder of other things or other options; SketchforgeError for damaged ones.
     """
     found = (record_or_empty if options.overwrite else read_record)(options.run, run_format, RUN_VERSION)
     ranks = Ranks.from_environment()
     device = choose_device(ranks.device(options.device))
-    threads = set_threads(options.threads or max(usable_cores() // ranks.local_count, 1))
+    threads = set_threads(options.threads or max(usable_cores() // ranks.local_world_size, 1))
     shards = open_shards(options.shards, cache=options.cache)
     shards.require(sketches=NUM_SKETCHES)
     validation = None
@@ -104,34 +98,33 @@ def plan_images(
             "seed": options.seed,
             "threads": threads,
             "device": device.type,
-        }
-        | dict(recorded or {}),
+        },
         "recipe": kept,
         "trained_with": None if encoder is None else encoder_digest(encoder),
         "shards": _recorded(shards),
         # Not compared when a run is continued: what is looked at may change, and older runs do not say it.
         "validation": None if validation is None else _recorded(validation),
-        "ranks": ranks.count,
-    } | dict(parts or {})
+        "world_size": ranks.world_size,
+    } | dict(entries or {})
     if found is not None and not options.overwrite:
-        check_continues(options.run, found, record, ("recipe", "trained_with", "shards", *(parts or {})))
+        check_continues(options.run, found, record, ("recipe", "trained_with", "shards", *(entries or {})))
     return ImagePlan(options, recipe, shards, validation, encoder, device, precision, ranks, record, found)
 
 
 def check_batches(options: ImageTrainOptions, recipe: Recipe) -> None:
     """Raise UsageError for sizes and batches that cannot be."""
-    ranks = Ranks.from_environment().count
-    parts = options.accumulate * ranks
-    shared = f" on {ranks} ranks" if ranks > 1 else ""
+    world_size = Ranks.from_environment().world_size
+    micro_batches = options.accumulate * world_size
+    shared = f" on {world_size} ranks" if world_size > 1 else ""
     if recipe.size not in (64, 128, 256, 512, 1024):
         raise UsageError(f"--size {recipe.size}: expected 64, 128, 256, 512 or 1024")
-    if options.accumulate < 1 or recipe.batch_size % parts:
+    if options.accumulate < 1 or recipe.batch_size % micro_batches:
         raise UsageError(
             f"--accumulate {options.accumulate}{shared}: does not divide --batch-size {recipe.batch_size}"
         )
-    if recipe.batch_size // parts < 2:
+    if recipe.batch_size // micro_batches < 2:
         raise UsageError(
-            f"--batch-size {recipe.batch_size} in {parts} parts: expected two images a part or more, "
+            f"--batch-size {recipe.batch_size} in {micro_batches} micro-batches: expected two images in each or more, "
             "for one is told from another (Eqs. 7 and 10), and batches are normalised"
         )
 

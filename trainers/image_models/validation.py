@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from sketchforge.checkpoints.run_log import read_log
 from sketchforge.data.augment import training_pair
 from sketchforge.data.order import SampleOrder
 from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.encode import write_png
 from sketchforge.images.tensors import to_uint8
 from sketchforge.losses.autoencoder import perceptual, reconstruction
 from sketchforge.metrics.frechet import fitted, frechet_distance
@@ -23,10 +24,7 @@ from sketchforge.metrics.images.features import features_of
 from sketchforge.metrics.images.generate import mismatched_pairs
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.shard_set import DamagedError, ShardSet
-
-if TYPE_CHECKING:
-    from trainers.image_models.interface import Procedure
-
+from trainers.image_models.interface import PERCEPTUAL_TAPS, ImageTrainer
 
 NUM_IMAGES = 64  # measured on
 NUM_SHOWN = 6  # of them in the picture
@@ -46,7 +44,8 @@ def read_pairs(
     total = shards.num_samples
     chosen = np.unique(np.linspace(0, total - 1, min(count or total, total)).round().astype(int))
     opened: dict[int, OpenShard] = {}
-    images, sketches = [], []
+    images: list[Tensor] = []
+    sketches: list[Tensor] = []
     try:
         for number, index in enumerate(chosen):
             shard, place = order.place_of(int(index))
@@ -80,23 +79,23 @@ class Validation:
         self.images, self.sketches = read_pairs(shards, size, NUM_IMAGES, skip_bad)
 
     @torch.no_grad()
-    def figures(self, procedure: Procedure, taps: Sequence[str]) -> dict[str, float]:
-        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual at its `taps`."""
+    def figures(self, trainer: ImageTrainer) -> dict[str, float]:
+        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual."""
         sums: dict[str, float] = {}
         for at in range(0, len(self.images), BATCH):
             images = self.images[at : at + BATCH]
-            made = procedure.synthesize(self.sketches[at : at + BATCH], images)
+            made = trainer.synthesize(self.sketches[at : at + BATCH], images)
             images = images.to(made.device)
             errors = {"reconstruction": reconstruction(made, images)}
-            if procedure.encoder is not None:
-                errors["perceptual"] = perceptual(procedure.encoder, made, images, taps)
+            if trainer.encoder is not None:
+                errors["perceptual"] = perceptual(trainer.encoder, made, images, PERCEPTUAL_TAPS)
             for name, error in errors.items():
                 key = f"{self.prefix}_{name}"
                 sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
         return sums
 
     @torch.no_grad()
-    def frechet(self, procedure: Procedure) -> dict[str, float]:
+    def frechet(self, trainer: ImageTrainer) -> dict[str, float]:
         """The Fréchet distance between the images and pictures of their sketches in the styles of others.
 
         In the built-in encoder's features; of so few images it ranks the steps of one training, no more.
@@ -106,22 +105,22 @@ class Validation:
         pairs = mismatched_pairs(images, min(NUM_MISMATCHED, images * (images - 1)), 1, seed=0)
         made = []
         for at in range(0, len(pairs), BATCH):
-            part = pairs[at : at + BATCH]
-            sketches = torch.stack([self.sketches[pair.content] for pair in part])
-            styles = torch.stack([self.images[pair.style] for pair in part])
-            made += list(to_uint8(procedure.synthesize(sketches, styles)))
+            batch = pairs[at : at + BATCH]
+            sketches = torch.stack([self.sketches[pair.content] for pair in batch])
+            styles = torch.stack([self.images[pair.style] for pair in batch])
+            made += list(to_uint8(trainer.synthesize(sketches, styles)))
         real = fitted(features_of(list(to_uint8(self.images)), network))
         return {f"{self.prefix}_frechet": frechet_distance(fitted(features_of(made, network)), real)}
 
     @torch.no_grad()
-    def grid(self, procedure: Procedure) -> np.ndarray:
+    def grid(self, trainer: ImageTrainer) -> np.ndarray:
         """uint8 H×W×3: style images above, sketches at the left, of the same images, so that the diagonal is matched."""
         images, sketches = self.images[:: self._stride], self.sketches[:: self._stride]
         images, sketches = images[:NUM_SHOWN], sketches[:NUM_SHOWN]
         styles = [np.ascontiguousarray(picture) for picture in to_uint8(images)]
         rows: list[list[np.ndarray | None]] = [[None, *styles]]
         for sketch in sketches:
-            made = procedure.synthesize(sketch.expand(len(images), -1, -1, -1), images)
+            made = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
             rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(made)])
         return contact_sheet(
             rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
@@ -150,26 +149,44 @@ class BestModel:
     """Keeps BEST_FILE in a run folder.
 
     figure: its name in the log, where what a run has found so far is read from, so that a run that was interrupted
-    goes on comparing. write: writes the model as it stands to a path, with what is to be said of it.
+    goes on comparing. metadata: what is to be said of the model beside its step and figures.
     """
 
     run: Path
     figure: str
-    write: Callable[[Path, Mapping[str, float]], None]
+    metadata: Mapping[str, Any]
     lowest: tuple[float, int] | None = field(init=False)  # value, step
 
     def __post_init__(self) -> None:
         found = [record for record in read_log(self.run / "log.jsonl") if self.figure in record]
         self.lowest = min(((record[self.figure], record["step"]) for record in found), default=None)
 
-    def offer(self, step: int, figures: Mapping[str, float]) -> None:
+    def offer(self, trainer: ImageTrainer, step: int, figures: Mapping[str, float]) -> None:
         """Keep the model of this step where its figure is lower than any before."""
         value = figures[self.figure]
         if self.lowest is None or value < self.lowest[0]:
-            self.write(self.run / BEST_FILE, {"step": step, **figures})
+            trainer.write_model(self.run / BEST_FILE, {**self.metadata, "step": step, **figures})
             self.lowest = (value, step)
 
     def record(self) -> dict[str, float | str | int]:
         """For run.json."""
         assert self.lowest is not None
         return {"file": BEST_FILE, "step": self.lowest[1], self.figure: self.lowest[0]}
+
+
+@dataclass
+class Evaluation:
+    """What is done when the loop says that an evaluation is due: figures for the log, the best model, a preview."""
+
+    run: Path
+    trainer: ImageTrainer
+    validation: Validation
+    best: BestModel | None
+
+    def __call__(self, step: int) -> dict[str, float]:
+        figures = self.validation.figures(self.trainer)
+        if self.best is not None:
+            figures |= self.validation.frechet(self.trainer)
+            self.best.offer(self.trainer, step, figures)
+        write_png(self.run / "previews" / f"{step:06d}.png", self.validation.grid(self.trainer))
+        return figures

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from trainers.optimization import recipe_record
 
 
 @dataclass(frozen=True)
 class TomRecipe:
-    """Layers, weights and rates of one way to train TOM; layers are VGG taps by name."""
+    """Layers, weights and learning rates of one way to train TOM; layers are VGG taps by name."""
 
     generator: str = "lean"  # lean | paper
     # What G sees of a photo, coarse to fine: relu4_1 tells outlines from texture, the others know where they run.
@@ -16,33 +18,26 @@ class TomRecipe:
     widths: tuple[int, ...] = (24, 48, 32, 16)  # G's channels after each stage
     # Departure from the authors' pool3 in Eqs. 1-4: relu3_1 still knows where a line runs.
     content_taps: tuple[str, ...] = ("relu3_1",)  # of Eq. 4's target
-    smoothing: int = (
+    denoising: int = (
         13  # side in pixels of the median filter that takes texture out of Eq. 4's content; 0: none
     )
-    content_weight: float = (
-        1.0  # taps have unit deviation here; the authors' 0.2 belongs to raw VGG16 features
-    )
+    content_weight: float = 1.0  # taps have unit std here; the authors' 0.2 belongs to raw VGG16 features
     style_taps: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")  # judged by D and by the Gram term
     gram_weight: float = (
         1.0  # of a loss relative to the drawings' own Gram matrices; the authors' 2000 to theirs
     )
     adversarial_weight: float = 1.0
-    coloured_weight: float = (
-        20.0  # of finding drawings again that were coloured in (trainers/tom/synthetic_photos.py)
-    )
-    num_coloured: int = 2  # of them in a step
+    synthetic_weight: float = 20.0  # of finding the drawing of a synthetic photo again (synthetic_photos.py)
+    num_synthetic: int = 2  # of them in a step
     pattern_contrast: float = 70.0  # grey levels: of the patterns in them, which are not to be drawn; 0: none
-    generator_rate: float = 1e-3
-    discriminator_rate: float = 2e-4
+    generator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
-    # Of the moving average of G's weights that snapshots are taken of: each step pulls G towards its own few drawings.
-    average_decay: float = 0.9
+    # Snapshots are taken of the EMA of G's weights, for each step pulls G towards its own few drawings.
+    ema_decay: float = 0.9
 
     def record(self) -> dict[str, Any]:
-        """As JSON gives it back: lists in place of tuples."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return recipe_record(self)
 
 
 RECIPES = {
@@ -51,8 +46,8 @@ RECIPES = {
         generator="paper",
         generator_taps=("pool3",),
         widths=(512, 512, 256),
-        smoothing=0,
-        coloured_weight=0.0,
-        generator_rate=2e-4,  # as published; it suits 4.7 M parameters, G's 58 thousand want more
+        denoising=0,
+        synthetic_weight=0.0,
+        generator_learning_rate=2e-4,  # as published; it suits 4.7 M parameters, G's 58 thousand want more
     ),
 }

@@ -25,7 +25,7 @@ class Selection:
     relaxed: int
 
 
-def settled(content: Sequence[float], tolerance: float = 0.02) -> bool:
+def has_plateaued(content: Sequence[float], tolerance: float = 0.02) -> bool:
     """True once the validation content score has stopped moving.
 
     The mean of the last WINDOW scores lies within `tolerance` of the mean of the WINDOW before them, both relative to

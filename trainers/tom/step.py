@@ -12,7 +12,7 @@ Everything random derives from (seed, purpose, step), so a run that was killed g
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,16 +31,17 @@ from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device
 from sketchforge.utils.seeding import numpy_generator
 from trainers.crops import CropSampler, Prefetch
-from trainers.ema import average_into, seeded
+from trainers.ema import ema_update
+from trainers.optimization import channels_last, check_finite, seeded, total_of
+from trainers.state import Stateful
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.style_windows import neighbourhoods, style_vectors
-from trainers.tom.synthetic_photos import coloured, smoothed
+from trainers.tom.synthetic_photos import denoised, synthetic_photo
 
 LAYOUT_TAP = "relu3_1"  # where the validation asks whether sketch and photo have the same layout
-NUM_EVALUATIONS = 25  # over the whole run; each one after settling ends a style window and is a candidate
 NUM_VALIDATION_IMAGES = 8
 MAX_REFERENCES = 128  # drawings that styles and realism are measured on
-MANNER_TAPS = ("relu1_1", "relu2_1")  # fine layers: how lines are drawn rather than what of
+FINE_TAPS = ("relu1_1", "relu2_1")  # fine layers: how lines are drawn rather than what of
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Networks:
     """What training changes, and what a saved state holds."""
 
     generator: nn.Module
-    average: nn.Module  # of the generator's weights over the last steps; it is what draws
+    ema: nn.Module  # of the generator's weights; it is what draws
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
@@ -56,13 +57,13 @@ class Networks:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees, each (·,3,H,W) float32 in [-1, 1]; coloured and originals are empty where not asked for."""
+    """What a step sees, each (·,3,H,W) float32 in [-1, 1]; what the recipe does without is empty."""
 
     photos: Tensor
-    smoothed: Tensor  # the photos without their texture: where the content of Eq. 4 is taken from
+    denoised: Tensor  # the photos without their texture: where the content of Eq. 4 is taken from
     drawings: Tensor
-    coloured: Tensor
-    originals: Tensor  # what the coloured were made from
+    synthetic: Tensor  # photos made from drawings
+    originals: Tensor  # those drawings
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Evaluation:
     sketches: np.ndarray
 
 
-class Tom:
-    """The procedure for one set of inputs: batches, one step, one evaluation.
+class TomTrainer:
+    """Batches, one step and one evaluation, for one set of inputs.
 
     encoder: frozen, with all taps of the recipe. photos, drawings: functions that return uint8 H×W×3 RGB.
     """
@@ -90,7 +91,7 @@ class Tom:
     ) -> None:
         self.options, self.recipe = options, recipe
         self.device = choose_device(options.device)
-        self.encoder = encoder.to(self.device, memory_format=torch.channels_last)
+        self.encoder = channels_last(encoder, self.device)
         self.photos = CropSampler(photos, options.size, options.seed, "tom photos")
         self.drawings = CropSampler(drawings, options.size, options.seed, "tom drawings")
         self.networks = self._new_networks()
@@ -108,115 +109,126 @@ class Tom:
         taps = recipe.generator_taps
         with seeded(options.seed, "tom generator"):
             generator = GENERATORS[recipe.generator](taps, [channels(tap) for tap in taps], recipe.widths)
-        generator.to(self.device, memory_format=torch.channels_last)
-        average = copy.deepcopy(generator).requires_grad_(False)
+        channels_last(generator, self.device)
+        ema = copy.deepcopy(generator).requires_grad_(False)
         with seeded(options.seed, "tom discriminator"):
             discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(
                 self.device
             )
         return Networks(
             generator,
-            average,
+            ema,
             discriminator,
-            torch.optim.Adam(generator.parameters(), recipe.generator_rate, recipe.betas),
-            torch.optim.Adam(discriminator.parameters(), recipe.discriminator_rate, recipe.betas),
+            torch.optim.Adam(generator.parameters(), recipe.generator_learning_rate, recipe.betas),
+            torch.optim.Adam(discriminator.parameters(), recipe.discriminator_learning_rate, recipe.betas),
         )
 
-    def batches(self) -> Prefetch:
-        """(step, window) -> `Batch` on the CPU.
-
-        The random pairing of Eq. 4: window None picks from all drawings, a number from that neighbourhood alone.
-        """
-        return Prefetch(self.batch)
+    def batches(
+        self, start: int, steps: int, window_of: Callable[[int], int | None]
+    ) -> Generator[Batch, None, None]:
+        """The batches of the steps from `start` on; each is prepared while the one before is trained on."""
+        prefetch = Prefetch(self.batch)
+        try:
+            for step in range(start, steps):
+                yield prefetch.get((step, window_of(step)), (step + 1, window_of(step + 1)))
+        finally:
+            prefetch.close()
 
     def batch(self, step: int, window: int | None) -> Batch:
+        """The random pairing of Eq. 4, on the CPU: window None picks from all drawings, a number from its group."""
         count, first = self.options.batch_size, step * self.options.batch_size
+        seed, recipe = self.options.seed, self.recipe
         photos = [self.photos.crop(first + i) for i in range(count)]
         if window is None:
             drawings = [self.drawings.crop(first + i) for i in range(count)]
         else:
-            picks = numpy_generator(self.options.seed, "tom window", step).choice(self.group(window), count)
+            picks = numpy_generator(seed, "tom window", step).choice(self.group(window), count)
             drawings = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
-        originals = drawings[: self.recipe.num_coloured if self.recipe.coloured_weight else 0]
-        filled = [
-            coloured(
-                original[..., 0],
-                np.stack(photos),
-                self.recipe.pattern_contrast,
-                numpy_generator(self.options.seed, "tom coloured", first + i),
+        originals = drawings[: recipe.num_synthetic if recipe.synthetic_weight else 0]
+        synthetic = []
+        for i, original in enumerate(originals):
+            rng = numpy_generator(seed, "tom coloured", first + i)
+            synthetic.append(
+                synthetic_photo(original[..., 0], np.stack(photos), recipe.pattern_contrast, rng)
             )
-            for i, original in enumerate(originals)
-        ]
-        calm = [smoothed(photo, self.recipe.smoothing) for photo in photos] if self.recipe.smoothing else []
-        return Batch(*(_stack(pictures) for pictures in (photos, calm, drawings, filled, originals)))
+        calm = [denoised(photo, recipe.denoising) for photo in photos] if recipe.denoising else []
+        return Batch(*(_stack(images) for images in (photos, calm, drawings, synthetic, originals)))
 
     def group(self, window: int) -> list[int]:
         """The drawings of a style window, by index."""
         return self.groups[window % len(self.groups)]
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One update of D and one of G; returns the losses.
+    def step(self, number: int, batch: Batch) -> dict[str, float]:
+        """One update of D, then one of G; returns the unweighted losses.
 
         Raises FloatingPointError before the optimiser steps when a loss is not finite.
         """
         net, recipe = self.networks, self.recipe
         net.generator.train()
-        seen = list({*recipe.style_taps, *recipe.content_taps})
         with torch.no_grad():
-            photo_features = self._features(self._here(batch.photos))
-            content = photo_features
-            if len(batch.smoothed):
-                content = self.encoder(self._here(batch.smoothed), recipe.content_taps)
-            drawing_features = self.encoder(self._here(batch.drawings), seen)
-        sketches = net.generator(self._prepared(photo_features))
-        sketch_features = self.encoder(sketches.expand(-1, 3, -1, -1), seen)
+            photos = self._features(self._here(batch.photos))
+            content = photos
+            if len(batch.denoised):
+                content = self.encoder(self._here(batch.denoised), recipe.content_taps)
+            drawings = self.encoder(self._here(batch.drawings), self._seen_taps())
+        images = net.generator(self._prepared(photos))
+        sketches = self.encoder(images.expand(-1, 3, -1, -1), self._seen_taps())
 
-        # D: Eq. 5.
         net.discriminator.requires_grad_(True)
-        detached = {tap: features.detach() for tap, features in sketch_features.items()}
-        loss_d = self.discriminator_loss(net.discriminator(drawing_features), net.discriminator(detached))
-        _update(net.optimizer_d, loss_d, "discriminator")
+        detached = {tap: features.detach() for tap, features in sketches.items()}
+        loss_d = self.discriminator_loss(net.discriminator(drawings), net.discriminator(detached))  # Eq. 5
+        check_finite(loss_d, "the discriminator's loss")
+        _update(net.optimizer_d, loss_d)
 
-        # G: Eq. 6, the Gram term of the authors' code, and drawings found again under colour.
         net.discriminator.requires_grad_(False)
-        losses = {
-            "adversarial": self.generator_loss(net.discriminator(sketch_features)),
-            "content": sum(
-                content_loss(sketch_features[tap], content[tap], drawing_features[tap])
-                for tap in recipe.content_taps
-            )
-            / len(recipe.content_taps),
-            "gram": gram_loss({tap: sketch_features[tap] for tap in recipe.style_taps}, drawing_features),
-        }
-        weights = {
-            "adversarial": recipe.adversarial_weight,
-            "content": recipe.content_weight,
-            "gram": recipe.gram_weight,
-        }
-        if recipe.coloured_weight:
-            found = net.generator(self._prepared(self._features(self._here(batch.coloured))))
-            losses["coloured"] = F.mse_loss(found, self._here(batch.originals)[:, :1])
-            weights["coloured"] = recipe.coloured_weight
-        _update(net.optimizer_g, sum(weights[name] * loss for name, loss in losses.items()), "generator")
-        average_into(net.average, net.generator, recipe.average_decay)
-        return {name: loss.item() for name, loss in ({"loss_d": loss_d} | losses).items()}
+        losses = self._generator_losses(batch, content, drawings, sketches)
+        weights = {name: getattr(recipe, f"{name}_weight") for name in losses}
+        loss_g = total_of(weights[name] * loss for name, loss in losses.items())
+        check_finite(loss_g, "the generator's loss")
+        _update(net.optimizer_g, loss_g)  # the learning rates stay as they are
+        ema_update(net.ema, net.generator, recipe.ema_decay)
+        return {name: loss.item() for name, loss in ({"discriminator": loss_d} | losses).items()}
+
+    def _generator_losses(
+        self,
+        batch: Batch,
+        content: Mapping[str, Tensor],
+        drawings: Mapping[str, Tensor],
+        sketches: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Eq. 6, Eq. 4, the Gram term of the authors' code, and drawings found again in synthetic photos."""
+        net, recipe = self.networks, self.recipe
+        # In this order: gradients are added up in the order of the terms, and to the last bit that matters.
+        losses = {"adversarial": self.generator_loss(net.discriminator(sketches))}
+        of_taps = [content_loss(sketches[tap], content[tap], drawings[tap]) for tap in recipe.content_taps]
+        losses["content"] = total_of(of_taps) / len(of_taps)
+        losses["gram"] = gram_loss({tap: sketches[tap] for tap in recipe.style_taps}, drawings)
+        if recipe.synthetic_weight:
+            drawn = net.generator(self._prepared(self._features(self._here(batch.synthetic))))
+            losses["synthetic"] = F.mse_loss(drawn, self._here(batch.originals)[:, :1])
+        return losses
 
     @torch.no_grad()
-    def evaluate(self, window: int | None = None) -> Evaluation:
-        """Draw the validation photos with the averaged generator and score them; changes no state.
+    def evaluate(self, window: int | None = None, generator: nn.Module | None = None) -> Evaluation:
+        """Draw the validation photos and score the sketches; changes no state.
 
-        window: whose drawings the realism is measured against; None: all.
+        window: whose drawings the realism is measured against; None: all. generator: None: the averaged one.
         """
         group = self.group(window) if window is not None else list(range(len(self.groups)))
-        sketches = self.networks.average.eval()(self._prepared(self.validation_features))
+        generator = self.networks.ema if generator is None else generator
+        sketches = generator.eval()(self._prepared(self.validation_features))
         features = self.encoder(sketches.expand(-1, 3, -1, -1), [*self.recipe.style_taps, LAYOUT_TAP])
         content = content_correlation(features[LAYOUT_TAP], self.validation_features[LAYOUT_TAP]).mean()
         distances = []
         for tap, grams in self.reference_grams.items():
             drawn = grams[group].mean(0)
             distances.append((gram(features[tap]).mean(0) - drawn).norm() / drawn.norm())
-        pictures = ((sketches[:, 0] + 1) / 2).clamp(0, 1).float().cpu().numpy()
-        return Evaluation(float(content), float(sum(distances) / len(distances)), pictures)
+        levels = ((sketches[:, 0] + 1) / 2).clamp(0, 1).float().cpu().numpy()
+        return Evaluation(float(content), float(sum(distances) / len(distances)), levels)
+
+    def stateful(self) -> dict[str, Stateful]:
+        """What a saved state holds: networks and optimisers by name."""
+        return dict(vars(self.networks))
 
     @torch.no_grad()
     def _look_at_drawings(self) -> tuple[dict[str, Tensor], list[list[int]]]:
@@ -224,17 +236,20 @@ class Tom:
         whole = CropSampler(
             self.drawings.readers[:MAX_REFERENCES], self.options.size, self.options.seed, "tom", zoom=1.0
         )
-        taps = [*self.recipe.style_taps, *MANNER_TAPS]
-        parts = [
+        taps = [*self.recipe.style_taps, *FINE_TAPS]
+        of_each = [
             self.encoder(self._here(to_tensor(whole.crop_of(index, index))), taps)
             for index in range(len(whole.readers))
         ]
-        features = {tap: torch.cat([part[tap] for part in parts]) for tap in taps}
-        groups = neighbourhoods(style_vectors({tap: features[tap] for tap in MANNER_TAPS}))
+        features = {tap: torch.cat([each[tap] for each in of_each]) for tap in taps}
+        groups = neighbourhoods(style_vectors({tap: features[tap] for tap in FINE_TAPS}))
         return {tap: gram(features[tap]) for tap in self.recipe.style_taps}, groups
 
+    def _seen_taps(self) -> list[str]:
+        """Where sketches and drawings are compared."""
+        return list(dict.fromkeys((*self.recipe.style_taps, *self.recipe.content_taps)))
+
     def _here(self, images: Tensor) -> Tensor:
-        # Channels last: a fifth less time for a step on a CPU with AVX-512.
         return images.to(self.device, memory_format=torch.channels_last)
 
     def _prepared(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -246,13 +261,11 @@ class Tom:
         return self.encoder(photos, [*self.recipe.generator_taps, *self.recipe.content_taps, LAYOUT_TAP])
 
 
-def _stack(pictures: Sequence[np.ndarray]) -> Tensor:
-    return to_tensor(np.stack(pictures)) if pictures else torch.empty(0, 3, 1, 1)
+def _stack(images: Sequence[np.ndarray]) -> Tensor:
+    return to_tensor(np.stack(images)) if images else torch.empty(0, 3, 1, 1)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor, what: str) -> None:
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the {what}'s loss became {loss.item()}")
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

@@ -1,9 +1,9 @@
-"""Which drawings are taken together, so that a generator trained on them for a while takes on one manner.
+"""Which drawings are taken together, so that a generator trained on them for a while takes on one style.
 
 Departure from Eq. 4's pairing of every photo with any drawing at random: that is how training begins, and it gives
-generators that all draw in the average manner of S, differing by chance. Once the content score has settled, the
+generators that all draw in the average style of S, differing by chance. Once the content score has plateaued, the
 drawings of a step come from one neighbourhood in style space for some tens of steps, then from another one far away,
-and the snapshot at the end of each such window has a manner of its own. Within the window, pairing stays random.
+and the snapshot at the end of each such window has a style of its own. Within the window, pairing stays random.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def style_vectors(features: Mapping[str, Tensor]) -> Tensor:
     entries = entries.sign() * entries.abs().sqrt()
     centred = entries - entries.mean(0)
     # Entries that hardly differ between drawings say nothing of style and must not be blown up.
-    deviation = centred.square().mean(0).sqrt()
-    return centred / (deviation + 0.1 * deviation.mean() + 1e-12)
+    std = centred.square().mean(0).sqrt()
+    return centred / (std + 0.1 * std.mean() + 1e-12)
 
 
 def neighbourhoods(vectors: Tensor, size: int = NEIGHBOURS) -> list[list[int]]:

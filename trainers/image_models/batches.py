@@ -1,0 +1,62 @@
+"""The batches of an image model's training: from shards to the device, in micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from functools import partial
+from typing import Any
+
+from sketchforge.data.augment import pair_pixels, stored_pair
+from sketchforge.data.augment_gpu import PairBatches
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.loader import batches
+from sketchforge.data.order import SampleOrder
+from sketchforge.data.prefetch import DevicePrefetch, moved
+from sketchforge.utils.device import usable_cores
+from trainers.image_models.plan import NUM_SKETCHES, ImagePlan
+
+
+def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, passes: int) -> DevicePrefetch:
+    """This rank's micro-batches from the step `start` on, as many a step as --accumulate says.
+
+    group, passes: of the order of samples, see `SampleOrder`.
+    """
+    options, recipe, ranks = plan.options, plan.recipe, plan.ranks
+    on_gpu = plan.device.type == "cuda"
+    # What a GPU does in passing would keep three of four processes that read busy.
+    make = stored_pair if on_gpu else partial(pair_pixels, size=recipe.size, seed=options.seed)
+    order = SampleOrder(plan.shards.shard_sizes, options.seed, group=group, passes=passes)
+    dataset = ShardDataset(plan.shards, order, make, NUM_SKETCHES, options.skip_bad_shards)
+    workers = options.workers
+    if workers is None:
+        workers = 1
+        if plan.device.type != "cpu":
+            workers = min(8, max(usable_cores() // ranks.local_world_size - 1, 1))
+    loader = batches(
+        dataset,
+        recipe.batch_size // (options.accumulate * ranks.world_size),
+        start * options.accumulate,
+        (recipe.steps - start) * options.accumulate,
+        ranks.rank,
+        ranks.world_size,
+        workers=workers,
+        pin_memory=on_gpu,
+    )
+    return DevicePrefetch(loader, plan.device, PairBatches(recipe.size, options.seed) if on_gpu else moved)
+
+
+class AccumulatedBatches:
+    """Batches as lists of so many micro-batches; counts the samples that could not be read."""
+
+    def __init__(self, micro_batches: Iterable[dict[str, Any]], num_micro_batches: int) -> None:
+        self._micro_batches, self._num_micro_batches = micro_batches, num_micro_batches
+        self.skipped = 0
+
+    def __iter__(self) -> Generator[list[dict[str, Any]], None, None]:
+        batch = []
+        for micro_batch in self._micro_batches:
+            self.skipped += int(micro_batch["skipped"].sum())
+            batch.append(micro_batch)
+            if len(batch) == self._num_micro_batches:
+                yield batch
+                batch = []

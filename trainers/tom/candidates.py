@@ -1,0 +1,73 @@
+"""The generators that snapshots are chosen from: when they are evaluated, how they score, where they lie meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sketchforge.checkpoints.tom import write_snapshot
+from sketchforge.images.contact_sheet import contact_sheet
+from sketchforge.images.encode import write_png
+from sketchforge.images.tensors import to_uint8
+from trainers.tom.selection import has_plateaued
+from trainers.tom.step import TomTrainer
+
+NUM_EVALUATIONS = 25  # over the whole run; each one after the plateau ends a style window and is a candidate
+LATEST_PLATEAU = 0.5  # of the steps: from here on every evaluation is a candidate, plateau or not
+
+
+class Candidates:
+    """What was evaluated so far; once the content score has plateaued, every evaluation adds a candidate.
+
+    From then on the steps between two evaluations are a style window, see `style_windows`.
+    """
+
+    def __init__(self, trainer: TomTrainer, run: Path, steps: int, num_snapshots: int) -> None:
+        self.trainer, self.run = trainer, run
+        self._every = max(steps // NUM_EVALUATIONS, 1)
+        self.evaluate_at = range(self._every, steps + 1, self._every)
+        # So late that the evaluations left are at least as many as the snapshots asked for.
+        self._latest = min(
+            int(steps * LATEST_PLATEAU), steps // self._every * self._every - num_snapshots * self._every
+        )
+        self.evaluations: list[dict[str, Any]] = []
+        self.plateau_at: int | None = 0 if self._latest <= 0 else None  # steps done
+
+    def window(self, step: int) -> int | None:
+        """The style window that a step lies in; None before the plateau."""
+        return None if self.plateau_at is None else (step - self.plateau_at) // self._every
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Score the generator at the end of a style window, and keep it as a candidate after the plateau."""
+        window = self.window(step - 1)
+        found = self.trainer.evaluate(window)
+        scores = {"step": step, "window": window, "content": found.content, "realism": found.realism}
+        self.evaluations.append(scores)
+        if self.plateau_at is None:
+            content = [past["content"] for past in self.evaluations]
+            if step >= self._latest or (has_plateaued(content) and step >= self._latest // 2):
+                self.plateau_at = step
+        elif step > self.plateau_at:
+            write_snapshot(self.path(step), self.trainer.networks.ema, scores)
+        photos = to_uint8(self.trainer.validation_photos)
+        rows = [[photo, grey_levels(sketch)] for photo, sketch in zip(photos[:4], found.sketches)]
+        write_png(self.run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
+        return {"validation_content": found.content, "validation_realism": found.realism}
+
+    def path(self, step: int) -> Path:
+        return self.run / "candidates" / f"{step:06d}.safetensors"
+
+    def extra(self) -> dict[str, Any]:
+        """Plain values that belong to the state."""
+        return {"evaluations": self.evaluations, "plateau_at": self.plateau_at}
+
+    def load_extra(self, extra: Mapping[str, Any]) -> None:
+        self.evaluations, self.plateau_at = extra["evaluations"], extra["plateau_at"]
+
+
+def grey_levels(sketch: np.ndarray) -> np.ndarray:
+    """float (H,W) in [0, 1] -> uint8."""
+    return np.rint(sketch * 255).astype(np.uint8)
