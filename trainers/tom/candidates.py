@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sketchforge.checkpoints.tom import write_snapshot
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
-from sketchforge.images.tensors import to_uint8
+from sketchforge.images.tensors import from_unit, to_uint8
 from trainers.tom.selection import has_plateaued
 from trainers.tom.step import TomTrainer
 
@@ -70,4 +71,4 @@ class Candidates:
 
 def grey_levels(sketch: np.ndarray) -> np.ndarray:
     """float (H,W) in [0, 1] -> uint8."""
-    return np.rint(sketch * 255).astype(np.uint8)
+    return from_unit(torch.from_numpy(sketch)).numpy()
