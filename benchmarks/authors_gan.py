@@ -5,7 +5,7 @@
 | G2 "art", 1024² | 49.8 | 49.8 |
 | D, 1024² | 16.9 | 17.2 |
 
-Shape letters: B batch, S side of the pictures, H, W height and width of a map.
+Shape letters: B batch, S side of the images, H, W height and width of a map.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class VectorMap(nn.Sequential):
 
 
 class Refiner(nn.Module):
-    """G2 "art": the auto-encoder's picture and style vectors -> (B,3,S,S).
+    """G2 "art": the auto-encoder's image and style vectors -> (B,3,S,S).
 
-    The picture is (B,3,S,S), too, for S = 1024 (B,3,512,512).
+    The image is (B,3,S,S), too, for S = 1024 (B,3,512,512).
 
     Raises ValueError for sizes other than 64, 128, 256, 512 and 1024.
     """

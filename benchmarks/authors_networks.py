@@ -13,7 +13,7 @@ itself. tests/test_training_step_benchmark.py holds them to what is known of the
 
 Where nothing is known stands the simplest layer, of two such the cheaper, and a comment says so.
 
-Shape letters: B batch, S side of the pictures, H, W height and width of a map.
+Shape letters: B batch, S side of the images, H, W height and width of a map.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from torchvision.ops import SqueezeExcitation
 
 from sketchforge.models.modulation import DualMaskInjection
 
-# Channels by side of the map. Theirs are for 512². For smaller pictures the finest levels
+# Channels by side of the map. Theirs are for 512². For smaller images the finest levels
 # are left out, as ours do it, so that the coarsest map keeps its side.
 ENCODER_CHANNELS = {8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 16}
 DECODER_CHANNELS = {8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8}
 CONTENT_SIDES = (8, 16, 32)
 STYLE_DIMS = (512, 256, 128)  # of the style vectors, as many as the trunk has channels at 8², 16², 32²
 GATED = (64, 128, 256)  # sides of G1's maps that the style vectors multiply, in this order
-LARGEST_AE = 512  # side; G2 makes 1024² of a picture of 512²
+LARGEST_AE = 512  # side; G2 makes 1024² of an image of 512²
 NUM_CLASSES = 500
 
 SLOPE = 0.2  # of LeakyReLU; not known

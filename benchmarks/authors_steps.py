@@ -1,6 +1,6 @@
 """The authors' losses and the order of their steps in stages 1 and 2, on their networks.
 
-Both are given what their data loaders make: batches as mappings, pictures (B,·,S,S) float32 in [-1, 1]. A
+Both are given what their data loaders make: batches as mappings, images (B,·,S,S) float32 in [-1, 1]. A
 step saves what can be saved without changing it, whether or not their code does: fused Adam, the quicker
 memory layout, no gradients of D's weights while G2 learns, fakes made once for both.
 """
@@ -37,7 +37,7 @@ def random_lpips(device: torch.device) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision's remarks on how the package calls it
         network = lpips.LPIPS(net="vgg", pretrained=False, pnet_rand=True, verbose=False)
-    # A tenth less time than contiguous ones on a CPU, whatever the layout of the pictures.
+    # A tenth less time than contiguous ones on a CPU, whatever the layout of the images.
     return network.requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
@@ -123,6 +123,6 @@ class AuthorsRefining:
         self.optimizer_g.step()
         self.average.update_parameters(self.refiner)
 
-    def _fitting(self, pictures: Tensor) -> Tensor:
-        """At the side that the auto-encoder takes; how they make pictures of 1024² smaller is not known."""
-        return F.avg_pool2d(pictures, 2) if pictures.shape[-1] > LARGEST_AE else pictures
+    def _fitting(self, images: Tensor) -> Tensor:
+        """At the side that the auto-encoder takes; how they make images of 1024² smaller is not known."""
+        return F.avg_pool2d(images, 2) if images.shape[-1] > LARGEST_AE else images

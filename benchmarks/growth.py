@@ -23,7 +23,7 @@ process, worker    the highest resident memory (VmHWM) of the process that draws
 together           the highest sum of the resident memory of all at one moment, looked at twenty times a
                    second. Pages that processes share count for each of them.
 
-Prints tables in Markdown, and leaves growth.json, growth.md and an SVG picture of every table in --out. Linux
+Prints tables in Markdown, and leaves growth.json, growth.md and an SVG image of every table in --out. Linux
 only.
 """
 
@@ -61,7 +61,7 @@ def store_photos(folder: Path, count: int) -> Path:
     from sketchforge.images.builtin.photos import load_photos
     from sketchforge.images.encode import encode_jpeg
 
-    photos = [encode_jpeg(picture) for _, picture in load_photos()]
+    photos = [encode_jpeg(image) for _, image in load_photos()]
     folder.mkdir()
     originals: dict[tuple[int, int], Path] = {}
     for number in range(count):
@@ -221,7 +221,7 @@ def table(sweep: str, rows: list[dict[str, float]]) -> str:
 
 
 def draw(sweep: str, rows: list[dict[str, float]], out: Path) -> None:
-    """Two SVG pictures of a table: seconds and memory."""
+    """Two SVG images of a table: seconds and memory."""
     from sketchforge.report.svg import curves_svg
 
     powers = sweep in ("images", "plan")

@@ -4,7 +4,7 @@
                                    [--parts authors hed …] [--profile]
 
 Every part is timed in every round, one after the other, each in a process of its own, and ratios are of the same round,
-so that other work on the machine weighs on all alike; reported are medians. Pictures are the built-in photos, stored once or more often.
+so that other work on the machine weighs on all alike; reported are medians. Images are the built-in photos, stored once or more often.
 
 authors    per snapshot and image: read it, all of VGG16, their generator (512-512-256 channels after pool3), a JPEG;
            batches of one, no weights shared, nothing overlapping. Random weights; timed on two images and two snapshots.
@@ -53,7 +53,7 @@ from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
 from sketchforge.render.prepare import encode_sketches, prepare  # noqa: E402
 from sketchforge.report.provenance import hardware  # noqa: E402
-from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
+from sketchforge.shards.writer import Record, write_shard  # noqa: E402
 from sketchforge.sketchers.base import Drawing  # noqa: E402
 from sketchforge.sketchers.edge_networks import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
@@ -127,7 +127,7 @@ class Stages:
         return time.perf_counter() - start
 
     def encode(self, folder: Path) -> float:
-        with worker_pool(self.cores, 300) as pool, writing_shard(folder, 0, "", "") as writer:
+        with worker_pool(self.cores, 300) as pool, write_shard(folder, 0, "", "") as writer:
             _wake(pool, self.cores)
             start = time.perf_counter()
             tasks = [
@@ -137,7 +137,7 @@ class Stages:
             for image, prepared, task in zip(self.images, self.prepared, tasks, strict=True):
                 sketches, _ = pool.result(task)
                 writer.add(
-                    Record(image.key, image.source, 0, image=prepared.jpeg, sketches=sketches, about={})
+                    Record(image.key, image.source, 0, image=prepared.jpeg, sketches=sketches, metadata={})
                 )
             return time.perf_counter() - start
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sketchforge.checkpoints.tom import find_run
+from sketchforge.checkpoints.tom import find_tom_run
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder
 from sketchforge.models.hed import HED
 from sketchforge.models.tom import PaperGenerator
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     asked = parser.parse_args()
     image = torch.zeros(1, 3, asked.size, asked.size)
-    sketcher = TomSketcher.from_run(find_run(asked.tom), 10, torch.device("cpu"))
+    sketcher = TomSketcher.from_run(find_tom_run(asked.tom), 10, torch.device("cpu"))
     sketches = TomSketcher.sketches.__wrapped__.__get__(sketcher)  # flops are not counted in inference mode
     vgg16 = Encoder(VGG16_BLOCKS, "imagenet", "zeros")
     generator = PaperGenerator().eval()

@@ -91,7 +91,7 @@ def main() -> None:
                 rounds.append(found)
                 print(f"round {number}: {json.dumps({k: round(v, 3) for k, v in found.items()})}",
                       file=sys.stderr, flush=True)  # fmt: skip
-    text = json.dumps(summary(rounds) | about(asked.cores, asked.rounds), indent=1)
+    text = json.dumps(summary(rounds) | metadata(asked.cores, asked.rounds), indent=1)
     print(text)
     if asked.json:
         asked.json.write_text(text + "\n")
@@ -108,7 +108,7 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def about(cores: int, rounds: int) -> dict[str, Any]:
+def metadata(cores: int, rounds: int) -> dict[str, Any]:
     import torch
 
     from sketchforge.report.provenance import hardware

@@ -1,4 +1,4 @@
-"""How fast `ae-train` gets its samples, beside reading and decoding alone, and beside a folder of pictures.
+"""How fast `ae-train` gets its samples, beside reading and decoding alone, and beside a folder of images.
 
     python benchmarks/streaming.py [--cores 2] [--workers 0 1 2] [--train 64 256] [--samples 1020]
                                    [--rounds 5] [--json FILE]
@@ -60,7 +60,7 @@ from sketchforge.shards import manifest as manifests  # noqa: E402
 from sketchforge.shards import schema  # noqa: E402
 from sketchforge.shards.reader import raw_samples  # noqa: E402
 from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards  # noqa: E402
-from sketchforge.shards.writer import Record, writing_shard  # noqa: E402
+from sketchforge.shards.writer import Record, write_shard  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator, torch_generator  # noqa: E402
 
 SIZE, SKETCHES = 256, 2
@@ -85,15 +85,15 @@ def make_shards(folder: Path, samples: int) -> Path:
     out.mkdir()
     stats = []
     for number, start in enumerate(range(0, samples, PER_SHARD)):
-        with writing_shard(out, number, "", "") as writer:
+        with write_shard(out, number, "", "") as writer:
             for at in range(start, min(start + PER_SHARD, samples)):
                 one = stored[at % len(stored)]
-                about = one.about | {"key": f"{one.key}-{at}"}
-                writer.add(Record(f"{one.key}-{at}", one.about["source"], 0, image=one.image,
-                                  sketches=one.sketches, about=about))  # fmt: skip
+                metadata = one.metadata | {"key": f"{one.key}-{at}"}
+                writer.add(Record(f"{one.key}-{at}", one.metadata["source"], 0, image=one.image,
+                                  sketches=one.sketches, metadata=metadata))  # fmt: skip
         stats.append(writer.stats(schema.shard_name(number), "", ""))
     manifest = {**rendered.manifest, "num_shards": len(stats), "inputs": {"count": samples, "sha256": ""}}
-    manifests.write_manifest(out, manifests.completed(manifest, stats))
+    manifests.write_manifest(out, manifests.finished_manifest(manifest, stats))
     return out
 
 
@@ -196,7 +196,7 @@ def drained(loader: Iterable[Any], num_batches: int, batch_size: int) -> float:
     return num_batches * batch_size / (time.perf_counter() - start)
 
 
-class PictureFolder(Dataset):
+class ImageFolder(Dataset):
     """KEY.jpg with KEY.sketch0.png … in a folder, read with PIL."""
 
     def __init__(self, folder: Path, make: Callable[..., Any]) -> None:
@@ -234,7 +234,7 @@ def one_round(
     data = ShardDataset(shards, SampleOrder(shards.shard_sizes, 0), make, SKETCHES)
     stream = batches(data, batch_size, 0, steps, workers=workers)
     usual = DataLoader(
-        PictureFolder(folder, make), batch_size, shuffle=True, num_workers=workers, drop_last=True,
+        ImageFolder(folder, make), batch_size, shuffle=True, num_workers=workers, drop_last=True,
         generator=torch_generator(0, "folder"), worker_init_fn=_one_thread,
         multiprocessing_context="forkserver" if workers else None,
     )  # fmt: skip

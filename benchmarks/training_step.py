@@ -12,7 +12,7 @@ to their advantage.
 ae, gan: theirs are benchmarks/authors_networks.py, authors_gan.py and authors_steps.py, in full width and
 float32. Ours are what the commands do by default: the recipe "demo", a quarter (gan: an eighth) as wide, on a
 GPU in bfloat16. What is due to that shows in --recipe paper, as wide as theirs, and --precision float32. For
-pictures below 512 pixels theirs go without the finest levels, as ours do; how their code treats such is not
+images below 512 pixels theirs go without the finest levels, as ours do; how their code treats such is not
 known.
 """
 
@@ -46,7 +46,7 @@ from authors_steps import (  # noqa: E402
 )
 from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
-from sketchforge.checkpoints.encoder import calibrated_on_photos, load_encoder  # noqa: E402
+from sketchforge.checkpoints.encoder import calibrate_on_photos, load_encoder  # noqa: E402
 from sketchforge.models.autoencoder import AutoEncoder  # noqa: E402
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder, freeze  # noqa: E402
 from sketchforge.models.layers import count_parameters  # noqa: E402
@@ -60,7 +60,7 @@ from trainers.tom.inputs import drawing_readers, photo_readers  # noqa: E402
 from trainers.tom.recipe import RECIPES  # noqa: E402
 from trainers.tom.step import Batch, TomTrainer  # noqa: E402
 
-# (side, batch) by kind of device. On a CPU a step of theirs on 16 pictures of 256² would take minutes.
+# (side, batch) by kind of device. On a CPU a step of theirs on 16 images of 256² would take minutes.
 LAYOUTS = {
     "tom": {"cpu": (256, 4), "cuda": (256, 4)},
     "ae": {"cpu": (128, 4), "cuda": (256, 16)},
@@ -118,12 +118,12 @@ def random_vgg16() -> Encoder:
     encoder = Encoder(VGG16_BLOCKS, "imagenet", "zeros")
     for conv in encoder.convs.values():
         torch.nn.init.kaiming_normal_(conv.weight)
-    return calibrated_on_photos(freeze(encoder))
+    return calibrate_on_photos(freeze(encoder))
 
 
 def ae_sides(layout: Layout) -> dict[str, Side]:
     options = AeTrainOptions(recipe=layout.recipe, size=layout.size, batch_size=layout.batch_size)
-    recipe = ae_recipe.recipe_of(options)
+    recipe = ae_recipe.ae_recipe_of(options)
     ours = AutoEncoderTrainer(
         recipe, load_encoder("builtin"), NUM_CLASSES, 0, layout.device, layout.precision
     )
@@ -137,7 +137,7 @@ def ae_sides(layout: Layout) -> dict[str, Side]:
 
 def gan_sides(layout: Layout) -> dict[str, Side]:
     options = GanTrainOptions(recipe=layout.recipe, size=layout.size, batch_size=layout.batch_size)
-    recipe = gan_recipe.recipe_of(options)
+    recipe = gan_recipe.gan_recipe_of(options)
     before = ae_recipe.RECIPES[layout.recipe]  # the auto-encoder that is refined is of the same recipe
     autoencoder = AutoEncoder(layout.size, before.width, before.style_dim, before.dmi, before.style)
     encoder = load_encoder("builtin") if recipe.perceptual else None
@@ -158,7 +158,7 @@ PARTS = {"tom": tom_sides, "ae": ae_sides, "gan": gan_sides}
 
 
 def random_batch(layout: Layout) -> dict[str, Tensor]:
-    """As the stream gives it, on the device, with what either side asks for; pictures in [-1, 1]."""
+    """As the stream gives it, on the device, with what either side asks for; images in [-1, 1]."""
     draw = torch.Generator().manual_seed(0)
     channels = {"image": 3, "style_view": 3, "sketch": 1, "variant": 1} | dict.fromkeys(VARIANTS, 1)
     shape = layout.size, layout.size
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--size", type=int, choices=(64, 128, 256, 512, 1024), help="of pictures, in pixels")
+    parser.add_argument("--size", type=int, choices=(64, 128, 256, 512, 1024), help="of images, in pixels")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--recipe", choices=list(ae_recipe.RECIPES), default="demo", help="of ours; ae, gan")
     parser.add_argument(
@@ -243,11 +243,11 @@ def main(arguments: list[str] | None = None) -> None:
     set_threads(asked.cores)
     reduced = asked.precision == "bfloat16" or (asked.precision == "auto" and asked.device == "cuda")
     precision = torch.bfloat16 if reduced else torch.float32
-    about = {
+    metadata = {
         "device": torch.cuda.get_device_name() if asked.device == "cuda" else "cpu",
         "cores": asked.cores, "torch": torch.__version__,
     }  # fmt: skip
-    found: dict[str, Any] = about | {"parts": {}}
+    found: dict[str, Any] = metadata | {"parts": {}}
     for part in asked.part:
         usual_size, usual_batch = LAYOUTS[part][asked.device]
         size, batch_size = asked.size or usual_size, asked.batch_size or usual_batch

@@ -33,7 +33,7 @@ def weights_command() -> None:
 def list_command() -> None:
     """Say of each file what it is, what uses it, where it belongs, whether it is there, its sha256 and its licence."""
     for file in KNOWN.values():
-        click.echo("\n".join(_about(file)))
+        click.echo("\n".join(_metadata(file)))
 
 
 @weights_command.command("check", epilog="Example: sketchforge weights check hed teed")
@@ -73,7 +73,7 @@ def path_command(name: str) -> None:
         click.echo(f"{name} is not there yet: looked for {file.looked_for()}; {file.placing}", err=True)
 
 
-def _about(file: WeightFile) -> list[str]:
+def _metadata(file: WeightFile) -> list[str]:
     lines = [file.name, _row("what", file.what), _row("used by", file.used_by)]
     try:
         path = file.found()

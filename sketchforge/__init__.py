@@ -11,7 +11,7 @@ The way of the data, module by module:
 7. stream                   `shards.stream`, `shards.order`, `pairs`  shards -> image, sketch, variant, style view
 8. auto-encoder             `models.autoencoder`, `self_supervision`; trainers.autoencoder.step   sketch + style image -> image
 9. refiner                  `models.gan`, `noise`; trainers.gan.step     the auto-encoder's image -> an image with detail
-10. use                     `synthesis`, `export`, `making`; `sketchforge.load`     drawings + style images -> pictures
+10. use                     `synthesis`, `export`, `making`; `sketchforge.load`     drawings + style images -> images
 
 Imports run cli -> trainers -> sketchforge, never back. This package needs no GPU, no network and no weights to be
 imported; it never prints, exits, or touches global random state.

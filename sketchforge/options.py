@@ -30,7 +30,7 @@ class TomTrainOptions:
 
 
 # TOM knows what it means: its lines are black somewhere. Edge detectors give probabilities, which need not be.
-TOM_CORE = 0.15
+TOM_LOW_THRESHOLD = 0.15
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RenderOptions:
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
     threshold: float = 0.65  # png1: paper where the sketch is above it
-    core: float | None = (
+    low_threshold: float | None = (
         None  # png1: lines nowhere as dark as this are left out; None: TOM_CORE for tom, else none
     )
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
@@ -83,8 +83,8 @@ class RenderOptions:
         """(threshold, core) that make black and white of sketches; None where they stay grey."""
         if self.sketch_format != "png1":
             return None
-        usual = TOM_CORE if self.method == "tom" else self.threshold
-        return self.threshold, usual if self.core is None else self.core
+        usual = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
+        return self.threshold, usual if self.low_threshold is None else self.low_threshold
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,18 @@ class EvalSketchesOptions:
     overwrite: bool = False
 
 
-# Networks whose features sets of pictures are compared in, each with its weights file or None.
+# Networks whose features sets of images are compared in, each with its weights file or None.
 FEATURES: tuple[tuple[str, Path | None], ...] = (("inception", None), ("builtin", None))
 
 
 @dataclass(frozen=True)
 class EvalImagesOptions:
-    """`sketchforge eval images`: how good a model's pictures are (paper section 5.2)."""
+    """`sketchforge eval images`: how good a model's images are (paper section 5.2)."""
 
     model: Path  # a run of ae-train or gan-train, or a model's file
     shards: str  # sketches to draw out and style images, as for ImageTrainOptions
-    reference: str | None = None  # pictures to compare with, a folder, tars or shards; None: the shards' own
-    samples: int = 1000  # mismatched pairs, and pictures of the reference at most (paper: 40,000)
+    reference: str | None = None  # images to compare with, a folder, tars or shards; None: the shards' own
+    samples: int = 1000  # mismatched pairs, and images of the reference at most (paper: 40,000)
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
     encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path
@@ -149,12 +149,12 @@ class EvalImagesOptions:
 
 @dataclass(frozen=True)
 class EvalCompareOptions:
-    """`sketchforge eval compare`: how far sets of pictures are from a reference."""
+    """`sketchforge eval compare`: how far sets of images are from a reference."""
 
     reference: str  # a folder, tars, a list, or shards
     sets: tuple[str, ...]  # the like, and models
     shards: str | None = None  # what models draw out; None: the reference, where it is shards
-    samples: int = 2048  # pictures of each set, spread evenly, and mismatched pairs of models; 0: all
+    samples: int = 2048  # images of each set, spread evenly, and mismatched pairs of models; 0: all
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     cache: Path | None = None
     seed: int = 0
@@ -175,7 +175,7 @@ class EvalReportOptions:
     reference: str | None = None  # as for EvalImagesOptions
     boundaries: Path | None = None  # as for EvalSketchesOptions
     drawings: tuple[Path, ...] = ()  # its `references`
-    samples: int = 200  # mismatched pairs of each model, and pictures of the reference at most
+    samples: int = 200  # mismatched pairs of each model, and images of the reference at most
     sketches: int = 20  # images of each shard folder whose sketches are measured; 0: every one
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)
@@ -216,7 +216,7 @@ class ImageTrainOptions:
     validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
     run: Path
     recipe: str = "demo"  # demo | paper
-    size: int | None = None  # side of the pictures, in pixels: a power of two, 64 to 1024
+    size: int | None = None  # side of the images, in pixels: a power of two, 64 to 1024
     steps: int | None = None
     batch_size: int | None = None  # images a step
     encoder: str = "builtin"  # of the perceptual objective, as for TomTrainOptions
@@ -248,7 +248,7 @@ class AeTrainOptions(ImageTrainOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GanTrainOptions(ImageTrainOptions):
-    """`sketchforge gan-train`: refine a trained auto-encoder's pictures; recipes in trainers/gan/recipe.py."""
+    """`sketchforge gan-train`: refine a trained auto-encoder's images; recipes in trainers/gan/recipe.py."""
 
     run: Path = Path("runs/gan")
     ae: Path = Path("runs/ae")  # a run of ae-train, or its model file
@@ -269,23 +269,23 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeOptions:
-    """What the commands share that make pictures with a trained model."""
+class SynthesisOptions:
+    """What the commands share that make images with a trained model."""
 
     model: Path | None = None  # an exported file or a run folder; None: runs/gan, else runs/ae
-    style: tuple[str, ...] = ()  # pictures as `find_images` takes them; none: built-in photos
+    style: tuple[str, ...] = ()  # images as `find_images` takes them; none: built-in photos
     out: Path
     noise: bool = False
     seed: int = 0  # of the noise
-    batch_size: int | None = None  # pictures made at once; None: one on a CPU, else 16
+    batch_size: int | None = None  # images made at once; None: one on a CPU, else 16
     overwrite: bool = False
     device: str = "auto"
     threads: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynthesizeOptions(MakeOptions):
-    """`sketchforge synthesize`: sketches drawn out in the manner of style pictures."""
+class SynthesizeOptions(SynthesisOptions):
+    """`sketchforge synthesize`: sketches drawn out in the style of style images."""
 
     sketch: tuple[str, ...] = ()  # as style; none: built-in drawings
     pairs: bool = False  # sketch and style of one name, not every sketch with every style
@@ -293,16 +293,16 @@ class SynthesizeOptions(MakeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixOptions(MakeOptions):
-    """`sketchforge mix`: sketches drawn out in the manner of two or four style pictures at once (Fig. 7)."""
+class MixOptions(SynthesisOptions):
+    """`sketchforge mix`: sketches drawn out in the style of two or four style images at once (Fig. 7)."""
 
     sketch: tuple[str, ...] = ()
     raw: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferOptions(MakeOptions):
-    """`sketchforge transfer`: images, sketched by TOM, drawn out in the manner of style pictures (Fig. 9)."""
+class TransferOptions(SynthesisOptions):
+    """`sketchforge transfer`: images, sketched by TOM, drawn out in the style of style images (Fig. 9)."""
 
     content: tuple[str, ...] = ()  # as style; none: built-in photos
     tom: Path | None = (

@@ -1,4 +1,4 @@
-"""What the tests share: pictures made by code, and ways of running the command line and comparing folders."""
+"""What the tests share: images made by code, and ways of running the command line and comparing folders."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def scene(seed: int, height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width]
     shade = (rows * rng.uniform(0.1, 0.6) + columns * rng.uniform(0.1, 0.6)) % 256
-    picture = np.repeat(shade[..., None], 3, axis=2).astype(np.uint8)
+    image = np.repeat(shade[..., None], 3, axis=2).astype(np.uint8)
     for _ in range(5):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         colour = tuple(int(level) for level in rng.integers(0, 256, 3))
-        cv2.circle(picture, centre, int(rng.integers(3, max(4, min(height, width) // 3))), colour, -1)
-    return picture
+        cv2.circle(image, centre, int(rng.integers(3, max(4, min(height, width) // 3))), colour, -1)
+    return image
 
 
 def make_photos(folder: Path, count: int) -> Path:
-    """`count` pictures, JPEG and PNG, of various sizes, some in a sub-folder."""
+    """`count` images, JPEG and PNG, of various sizes, some in a sub-folder."""
     rng = np.random.default_rng(count)
     for number in range(count):
         height, width = (int(side) for side in rng.integers(40, 90, 2))
@@ -66,13 +66,13 @@ def make_photos(folder: Path, count: int) -> Path:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
-    """A folder of ten good pictures; never written to."""
+    """A folder of ten good images; never written to."""
     return make_photos(tmp_path_factory.mktemp("photos"), 10)
 
 
 @pytest.fixture(scope="session")
 def rendered(photos, tmp_path_factory) -> RenderOptions:
-    """Canny on the shared pictures, four a shard, one worker, into a folder that no test changes."""
+    """Canny on the shared images, four a shard, one worker, into a folder that no test changes."""
     shards = tmp_path_factory.mktemp("rendered") / "out"
     options = RenderOptions(
         shards=shards, images=photos, method="canny", size=48, samples_per_shard=4, batch_size=3, workers=1
@@ -181,7 +181,7 @@ def contents(folder: Path) -> dict[str, bytes]:
             if path.name.endswith(".stats.json"):
                 stats = json.loads(data)
                 assert set(stats.pop("seconds")) <= {"decode", "draw", "encode", "write"}
-                stats.pop("seal", None)  # covers the seconds, too
+                stats.pop("checksum", None)  # covers the seconds, too
                 data = json.dumps(stats).encode()
             found[path.relative_to(folder).as_posix()] = data
     return found
@@ -242,11 +242,11 @@ def lines(folder: Path) -> list[dict]:
     ]
 
 
-def png(pixels: np.ndarray, bilevel: bool = True) -> bytes:
+def png(pixels: np.ndarray, binary: bool = True) -> bytes:
     """A sketch as it is stored, from uint8 HxW."""
     buffer = io.BytesIO()
-    picture = Image.fromarray(pixels)
-    (picture.convert("1", dither=Image.Dither.NONE) if bilevel else picture).save(buffer, "PNG")
+    image = Image.fromarray(pixels)
+    (image.convert("1", dither=Image.Dither.NONE) if binary else image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -258,7 +258,7 @@ def store(
     A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption` and `size` (width,
     height). With more `num_shards` than there are shards the folder counts as unfinished.
     """
-    from sketchforge.shards.manifest import completed, new_manifest, write_manifest
+    from sketchforge.shards.manifest import finished_manifest, new_manifest, write_manifest
 
     folder.mkdir(parents=True)
     for number, samples in enumerate(shards):
@@ -269,12 +269,12 @@ def store(
                 width, height = sample.get("size", (8, 8))
                 image = io.BytesIO()
                 Image.fromarray(scene(len(key), height, width)).save(image, "JPEG")
-                about = {"source": source, "width": width, "height": height, "styles": styles}
+                metadata = {"source": source, "width": width, "height": height, "styles": styles}
                 found = {"jpg": image.getvalue()}
                 found |= {f"sketch{index}.png": data for index, data in enumerate(sample["sketches"])}
                 if "caption" in sample:
                     found["txt"] = sample["caption"].encode()
-                found["json"] = json.dumps(about).encode()
+                found["json"] = json.dumps(metadata).encode()
                 for ending, data in found.items():
                     info = tarfile.TarInfo(f"{key}.{ending}")
                     info.size = len(data)
@@ -284,7 +284,7 @@ def store(
         (folder / f"{number:05d}.jsonl").write_text("".join(lines))
         stats = {
             "format": "sketchforge-shards-stats",
-            "version": 1,
+            "version": 2,
             "shard": f"{number:05d}",
             "fingerprint": "",
             "inputs": "",
@@ -299,7 +299,7 @@ def store(
     manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [])
     if planned == len(shards):
         stats = [json.loads(path.read_text()) for path in sorted(folder.glob("*.stats.json"))]
-        manifest = completed(manifest, stats)
+        manifest = finished_manifest(manifest, stats)
     write_manifest(folder, manifest)
     return folder
 

@@ -95,27 +95,27 @@ def damaged_text(data: bytes, rng: random.Random, other: bytes) -> bytes:
     return (text[:at] + " " + rng.choice(_ODD_TEXT) + text[end:]).encode("utf-8", "surrogatepass")
 
 
-def pictures() -> list[bytes]:
-    picture = Image.fromarray(scene(1, 40, 50))
-    grey = picture.convert("L")
+def random_images() -> list[bytes]:
+    pixels = Image.fromarray(scene(1, 40, 50))
+    grey = pixels.convert("L")
     exif = Image.Exif()
     exif[0x0112] = 6
     made = [
-        (picture, "JPEG", {"exif": exif, "icc_profile": rgb_profile(ADOBE_RGB, 2.2)}),
-        (picture, "JPEG", {"progressive": True}),
-        (picture.convert("CMYK"), "JPEG", {"icc_profile": cmyk_profile({(0, 0, 0, 0): (100, 0, 0)})}),
-        (picture, "PNG", {"exif": exif}),
-        (picture.convert("RGBA"), "PNG", {"icc_profile": rgb_profile(ADOBE_RGB, 2.2)}),
+        (pixels, "JPEG", {"exif": exif, "icc_profile": rgb_profile(ADOBE_RGB, 2.2)}),
+        (pixels, "JPEG", {"progressive": True}),
+        (pixels.convert("CMYK"), "JPEG", {"icc_profile": cmyk_profile({(0, 0, 0, 0): (100, 0, 0)})}),
+        (pixels, "PNG", {"exif": exif}),
+        (pixels.convert("RGBA"), "PNG", {"icc_profile": rgb_profile(ADOBE_RGB, 2.2)}),
         (grey, "PNG", {"icc_profile": grey_profile(1.8)}),
-        (picture.quantize(), "PNG", {"transparency": 3}),
-        (picture.quantize(), "GIF", {"save_all": True, "append_images": [grey.quantize()]}),
-        (picture, "WEBP", {}),
-        (picture.convert("RGBA"), "WEBP", {"lossless": True}),
-        (picture, "TIFF", {"compression": "tiff_lzw"}),
-        (picture.convert("CMYK"), "TIFF", {}),
-        (picture.convert("LAB") if False else grey, "TIFF", {"compression": "tiff_deflate"}),
-        (picture, "BMP", {}),
-        (picture, "PPM", {}),
+        (pixels.quantize(), "PNG", {"transparency": 3}),
+        (pixels.quantize(), "GIF", {"save_all": True, "append_images": [grey.quantize()]}),
+        (pixels, "WEBP", {}),
+        (pixels.convert("RGBA"), "WEBP", {"lossless": True}),
+        (pixels, "TIFF", {"compression": "tiff_lzw"}),
+        (pixels.convert("CMYK"), "TIFF", {}),
+        (pixels.convert("LAB") if False else grey, "TIFF", {"compression": "tiff_deflate"}),
+        (pixels, "BMP", {}),
+        (pixels, "PPM", {}),
     ]
     files = []
     for image, kind, more in made:
@@ -141,13 +141,13 @@ class Targets:
 
     def __init__(self, folder: Path, shards: Path, images: Path) -> None:
         self.folder, self.shards, self.images = folder, shards, images
-        self.pictures = pictures()
-        small = [(f"{'d/' * n}k{n}.{end}", data) for n, data in enumerate(self.pictures[:4])
+        self.images = random_images()
+        small = [(f"{'d/' * n}k{n}.{end}", data) for n, data in enumerate(self.images[:4])
                  for end in ("jpg", "txt", "json")]  # fmt: skip
         self.tars = [
             tar_of(small, form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
         ]
-        self.tars.append(tar_of([("n" * 150 + ".jpg", self.pictures[1])], tarfile.GNU_FORMAT))
+        self.tars.append(tar_of([("n" * 150 + ".jpg", self.images[1])], tarfile.GNU_FORMAT))
         self.weights = self._weights()
 
     def _weights(self) -> list[tuple[str, bytes, Callable[[Path], object]]]:
@@ -175,7 +175,7 @@ class Targets:
 
     def image(self, rng: random.Random) -> str:
         try:
-            decode_image(damaged(rng.choice(self.pictures), rng, rng.choice(self.pictures)))
+            decode_image(damaged(rng.choice(self.images), rng, rng.choice(self.images)))
         except ImageError as error:
             assert error.reason in REASONS
             return error.reason
@@ -189,9 +189,9 @@ class Targets:
                          else gzip.compress(data, 1) if packed else data)  # fmt: skip
         outcome = "read"
         for image in find_images(path):
-            for blob in filter(None, (image.picture, image.caption, image.metadata)):
+            for byte_source in filter(None, (image.image, image.caption, image.metadata)):
                 try:
-                    blob.read()
+                    byte_source.read()
                 except ImageError as error:
                     assert error.reason in REASONS
                     outcome = error.reason
@@ -263,7 +263,7 @@ def _assert_one_line(error: SketchforgeError) -> None:
 
 
 def fuzz(targets: Targets, count: int, seed: int) -> Counter[str]:
-    """Bring `count` damaged inputs, half of them pictures; returns how often each outcome was seen."""
+    """Bring `count` damaged inputs, half of them images; returns how often each outcome was seen."""
     kinds = [targets.image] * 4 + [targets.tar] * 2 + [targets.weight_file, targets.shard_folder]
     seen: Counter[str] = Counter()
     for number in range(count):

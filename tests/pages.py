@@ -36,7 +36,7 @@ class Page(HTMLParser):
     def keys(self) -> list[str]:
         return self.of_class("key")
 
-    def pictures(self) -> list[bytes]:
+    def images(self) -> list[bytes]:
         uris = [shown["src"] for tag, shown in self.elements if tag == "img" and "src" in shown]
         return [base64.b64decode(uri.split(",", 1)[1], validate=True) for uri in uris]
 
@@ -67,7 +67,7 @@ class Nesting(HTMLParser):
 
 
 def fetched(page: Page) -> list[str]:
-    """What in a page would make a browser ask elsewhere, pictures that it holds itself aside."""
+    """What in a page would make a browser ask elsewhere, images that it holds itself aside."""
     rest = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]*", "", page.source)
     ways_out = r"https?:|url\(|import\b|fetch\(|XMLHttp|WebSocket|=\"//|<script src|<link rel=\"style"
     return re.findall(ways_out, rest)

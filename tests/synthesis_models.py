@@ -58,7 +58,7 @@ def ae_run(folder: Path, finished=True) -> Path:
 def _with_record(folder: Path, format_name: str, finished: bool) -> Path:
     record = {
         "format": format_name,
-        "version": 1,
+        "version": 2,
         "steps_done": 5 if finished else 3,
         "options": ABOUT["options"],
     }
@@ -71,7 +71,7 @@ def _with_record(folder: Path, format_name: str, finished: bool) -> Path:
 def drawing(folder: Path, name: str, size: int = 96, box=None, inverted: bool = False) -> Path:
     """A line drawing as a PNG file; box: (left, upper, right, lower) to cut out of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture = draw("cat", "marker", size)
+    image = draw("cat", "marker", size)
     path = folder / name
-    Image.fromarray(255 - picture if inverted else picture).crop(box or (0, 0, size, size)).save(path)
+    Image.fromarray(255 - image if inverted else image).crop(box or (0, 0, size, size)).save(path)
     return path

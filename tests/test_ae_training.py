@@ -20,7 +20,7 @@ from sketchforge.options import AeTrainOptions
 from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.progress import Progress
 from trainers.autoencoder import recipe as ae_recipe
-from trainers.autoencoder.recipe import OBJECTIVES, RECIPES, AeRecipe, recipe_of
+from trainers.autoencoder.recipe import OBJECTIVES, RECIPES, AeRecipe, ae_recipe_of
 from trainers.autoencoder.run import train_ae
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.interface import PERCEPTUAL_TAPS
@@ -69,10 +69,10 @@ def micro_batch(count=4, seed=0, **given):
     """A micro-batch, random; index, label and group count up from 0 unless given."""
     draw = torch.Generator().manual_seed(seed)
 
-    def picture(channels):
+    def image(channels):
         return torch.rand(count, channels, 64, 64, generator=draw) * 2 - 1
 
-    made = {"image": picture(3), "sketch": picture(1), "variant": picture(1), "style_view": picture(3)}
+    made = {"image": image(3), "sketch": image(1), "variant": image(1), "style_view": image(3)}
     numbers = torch.arange(count)
     return made | {"index": numbers, "label": numbers, "group": torch.zeros_like(numbers)} | given
 
@@ -280,7 +280,7 @@ def files_of(run):
     }
 
 
-def test_training_leaves_a_model_a_picture_and_a_log(finished):
+def test_training_leaves_a_model_a_image_and_a_log(finished):
     run, grid = finished, finished / "grid.png"
     assert {path.name for path in run.iterdir()} >= {
         "run.json",
@@ -290,8 +290,8 @@ def test_training_leaves_a_model_a_picture_and_a_log(finished):
         "state.pt",
     }
     assert grid.stat().st_size > 1000
-    model, about = read_autoencoder(run / "model.safetensors")
-    assert model.size == 64 and about["steps"] == 6 and about["shards"]["count"] == 10
+    model, metadata = read_autoencoder(run / "model.safetensors")
+    assert model.size == 64 and metadata["steps"] == 6 and metadata["shards"]["count"] == 10
     steps = [record["step"] for record in read_log(run / "log.jsonl") if "reconstruction" in record]
     assert steps == [1, 2, 3, 4, 5, 6]
     assert json.loads((run / "run.json").read_text())["steps_done"] == 6
@@ -412,7 +412,7 @@ def test_weights_and_sizes_that_cannot_be(tiny):
         ({"accumulate": 4}, "two images in each"),
     ):
         with pytest.raises(UsageError, match=message):
-            recipe_of(AeTrainOptions(**changes))
+            ae_recipe_of(AeTrainOptions(**changes))
 
 
 def test_the_published_configuration():
@@ -481,7 +481,7 @@ def test_shards_of_a_newer_version(options, tmp_path):
     folder = shards_of(tmp_path / "shards", 4)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads up to version 1"):
+    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 2"):
         train_ae(replace(options, shards=str(folder)))
 
 

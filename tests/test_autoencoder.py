@@ -27,17 +27,17 @@ def model(size: int = 64, width: float = NARROW, **switches) -> AutoEncoder:
     return AutoEncoder(size, width, **switches)
 
 
-def settled(**switches) -> AutoEncoder:
-    """For evaluation: BatchNorm knows the pictures, as after a training."""
+def plateaued(**switches) -> AutoEncoder:
+    """For evaluation: BatchNorm knows the images, as after a training."""
     made = model(**switches)
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    made(sketches(4), pictures(4))
+    made(sketches(4), images(4))
     return made.eval()
 
 
-def pictures(count: int = 2, channels: int = 3, size: int = 64, seed: int = 0) -> torch.Tensor:
+def images(count: int = 2, channels: int = 3, size: int = 64, seed: int = 0) -> torch.Tensor:
     """Blocks of 8 pixels in random colours, in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     blocks = torch.rand(count, channels, size // 8, size // 8, generator=generator) * 2 - 1
@@ -45,7 +45,7 @@ def pictures(count: int = 2, channels: int = 3, size: int = 64, seed: int = 0) -
 
 
 def sketches(count: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
-    return pictures(count, 1, size, seed).sign()
+    return images(count, 1, size, seed).sign()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -57,7 +57,7 @@ def test_shapes_at_every_size(size):
     expected = {side: (2, channels_at(ENCODER_CHANNELS, side, 0.0625), side, side) for side in (8, 16, 32)}
     assert {side: tuple(x.shape) for side, x in content.maps.items()} == expected
     assert {side: tuple(x.shape) for side, x in content.masks.items()} == expected
-    assert content.coarsest is content.maps[8] and content.pooled.shape == (2, 32)
+    assert content.bottleneck is content.maps[8] and content.pooled.shape == (2, 32)
     assert style.shape == (2, 32) and made.style_dim == 32
     assert made.decode(content, style).shape == made(sketch, image).shape == (2, 3, size, size)
 
@@ -99,14 +99,14 @@ def test_full_size_is_of_the_published_order():
 
 
 def test_output_lies_within_the_range_of_images():
-    output = model()(sketches(), 3 * pictures())
+    output = model()(sketches(), 3 * images())
     assert output.abs().max() <= 1 and output.std() > 0.01
 
 
 @pytest.mark.parametrize(("dmi", "style"), SWITCHES)
 @pytest.mark.parametrize("size", [64, 128])
 def test_every_parameter_gets_a_gradient(size, dmi, style):
-    made, image = model(size, dmi=dmi, style=style), pictures(4, size=size)
+    made, image = model(size, dmi=dmi, style=style), images(4, size=size)
     output = made(sketches(4, size), image)
     assert output.shape == image.shape
     (output - image).square().mean().backward()
@@ -116,8 +116,8 @@ def test_every_parameter_gets_a_gradient(size, dmi, style):
 
 @pytest.mark.parametrize(("dmi", "style"), SWITCHES)
 def test_output_follows_sketch_and_style_whatever_the_switches(dmi, style):
-    made = settled(dmi=dmi, style=style)
-    sketch, image = sketches(), pictures()
+    made = plateaued(dmi=dmi, style=style)
+    sketch, image = sketches(), images()
     output = made(sketch, image)
     assert (made(sketch.flip(0), image) - output).abs().mean() > 0.01
     assert (made(sketch, image.flip(0)) - output).abs().mean() > 0.001
@@ -158,8 +158,8 @@ def test_pooled_content_is_the_average_over_places():
 
 @pytest.mark.parametrize("side", [8, 16, 32])
 def test_content_enters_by_every_mask(side):
-    made = settled()
-    content, style = made.encode_content(sketches()), made.encode_style(pictures())
+    made = plateaued()
+    content, style = made.encode_content(sketches()), made.encode_style(images())
     output = made.decode(content, style)
     (slope,) = torch.autograd.grad(output.square().sum(), content.masks[side])
     assert slope.abs().amax(dim=(2, 3)).min() > 0  # of every image and channel
@@ -169,33 +169,33 @@ def test_content_enters_by_every_mask(side):
 
 def test_style_knows_nothing_of_the_sketch_and_content_nothing_of_the_image():
     """Each by its own encoder: another partner changes neither."""
-    made = settled()
-    style, content = made.encode_style(pictures()), made.encode_content(sketches())
-    mixed = made(sketches(), pictures().flip(0))
+    made = plateaued()
+    style, content = made.encode_style(images()), made.encode_content(sketches())
+    mixed = made(sketches(), images().flip(0))
     torch.testing.assert_close(mixed, made.decode(content, style.flip(0)))
 
 
 @pytest.mark.parametrize(("dmi", "style"), SWITCHES)
 def test_an_image_comes_out_the_same_whatever_else_is_in_the_batch(dmi, style):
-    made = settled(dmi=dmi, style=style)
-    together = made(sketches(4), pictures(4))
+    made = plateaued(dmi=dmi, style=style)
+    together = made(sketches(4), images(4))
     for i in range(4):
-        alone = made(sketches(4)[i : i + 1], pictures(4)[i : i + 1])
+        alone = made(sketches(4)[i : i + 1], images(4)[i : i + 1])
         torch.testing.assert_close(alone, together[i : i + 1], atol=1e-5, rtol=1e-4)
 
 
 def test_channels_last_gives_the_same_numbers():
-    made = settled()
-    expected = made(sketches(), pictures())
+    made = plateaued()
+    expected = made(sketches(), images())
     made.to(memory_format=torch.channels_last)
-    found = made(*(x.contiguous(memory_format=torch.channels_last) for x in (sketches(), pictures())))
+    found = made(*(x.contiguous(memory_format=torch.channels_last) for x in (sketches(), images())))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("style", ["adain", "multiply"])
 def test_bfloat16_autocast_trains_and_stays_near(style):
     made = model(style=style).to(memory_format=torch.channels_last)
-    sketch, image = sketches(8), pictures(8)
+    sketch, image = sketches(8), images(8)
     expected = made(sketch, image)
     with torch.autocast("cpu", torch.bfloat16):
         output = made(sketch, image)
@@ -207,7 +207,7 @@ def test_bfloat16_autocast_trains_and_stays_near(style):
 
 def test_four_images_are_learnt():
     """Mean squared error falls to a tenth: content and style get through, and no gate is dead."""
-    made, image, sketch = model(), pictures(4), sketches(4, seed=1)
+    made, image, sketch = model(), images(4), sketches(4, seed=1)
     optimizer = torch.optim.Adam(made.parameters(), 2e-3, (0.5, 0.999))
     losses = []
     for _ in range(40):
@@ -237,6 +237,6 @@ def test_unknown_values_are_refused(arguments, message):
 def test_other_shapes_are_refused():
     made = model()
     with pytest.raises(ValueError, match=r"sketch is \(2,3,64,64\), expected \(B,1,64,64\)"):
-        made(pictures(), pictures())
+        made(images(), images())
     with pytest.raises(ValueError, match=r"image is \(2,3,128,128\), expected \(B,3,64,64\)"):
-        made(sketches(), pictures(size=128))
+        made(sketches(), images(size=128))

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.skipif(not BatchPool.possible(), reason="needs memfd_cr
 
 
 def samples(level: int, count: int = 3):
-    pictures = [np.full((2, 5), level + row, np.uint8) for row in range(count)]
+    images = [np.full((2, 5), level + row, np.uint8) for row in range(count)]
     return [
-        {"picture": picture, "half": torch.tensor([row / 2]), "number": row, "name": "x"}
-        for row, picture in enumerate(pictures)
+        {"image": image, "half": torch.tensor([row / 2]), "number": row, "name": "x"}
+        for row, image in enumerate(images)
     ]
 
 
@@ -33,17 +33,17 @@ def pool_for_three(slots: int) -> BatchPool:
 
 def test_a_batch_is_what_its_samples_are():
     batch = filled(pool_for_three(1), 7).batch()
-    assert batch["picture"].tolist() == [[[7 + row] * 5] * 2 for row in range(3)]
+    assert batch["image"].tolist() == [[[7 + row] * 5] * 2 for row in range(3)]
     assert batch["half"].tolist() == [[0], [0.5], [1]] and batch["half"].dtype == torch.float32
     assert batch["number"].tolist() == [0, 1, 2] and batch["number"].dtype == torch.int64
     assert batch["name"] == ["x"] * 3
-    starts = [batch[name].data_ptr() for name in ("picture", "half", "number")]
+    starts = [batch[name].data_ptr() for name in ("image", "half", "number")]
     assert all(start % ALIGNMENT == starts[0] % ALIGNMENT for start in starts)
 
 
 def test_it_leaves_a_worker_without_its_contents():
     pool = BatchPool(1, 10_000_000)
-    large = [{"picture": np.zeros(1_000_000, np.uint8)}] * 3
+    large = [{"image": np.zeros(1_000_000, np.uint8)}] * 3
     sent = ForkingPickler.dumps(pack(large, 3, pool.memory.slot(pool.take())))
     assert len(sent) < 2000
 
@@ -52,7 +52,7 @@ def test_a_place_is_free_when_the_last_tensor_is_gone():
     pool = pool_for_three(1)
     batch = filled(pool, 1).batch()
     assert pool.take() is None
-    kept = batch["picture"][1:2]  # a view of one of its tensors
+    kept = batch["image"][1:2]  # a view of one of its tensors
     del batch
     assert pool.take() is None and kept.tolist() == [[[2] * 5] * 2]
     del kept
@@ -63,40 +63,40 @@ def test_what_is_held_is_not_written_to():
     pool = pool_for_three(2)
     held = [filled(pool, 10 * number).batch() for number in range(4)]  # two more than there are places
     for number, batch in enumerate(held):
-        assert batch["picture"][0, 0, 0] == 10 * number
-    addresses = {batch["picture"].data_ptr() for batch in held}
+        assert batch["image"][0, 0, 0] == 10 * number
+    addresses = {batch["image"].data_ptr() for batch in held}
     del batch, held[0]
     again = filled(pool, 90).batch()
-    assert again["picture"].data_ptr() in addresses
-    assert [int(batch["picture"][0, 0, 0]) for batch in held] == [10, 20, 30]
+    assert again["image"].data_ptr() in addresses
+    assert [int(batch["image"][0, 0, 0]) for batch in held] == [10, 20, 30]
 
 
 def test_larger_batches_than_foreseen_have_memory_of_their_own():
     pool = BatchPool(1, 1)  # a page
-    large = [{"picture": np.full(5000, row, np.uint8)} for row in range(3)]
+    large = [{"image": np.full(5000, row, np.uint8)} for row in range(3)]
     packed = pack(large, 3, pool.memory.slot(0))
-    assert packed.slot is None and packed.batch()["picture"][:, -1].tolist() == [0, 1, 2]
+    assert packed.slot is None and packed.batch()["image"][:, -1].tolist() == [0, 1, 2]
 
 
 def test_no_more_than_one_sample_at_a_time_is_held():
-    """Decoded pictures of a whole batch at once would have the heap grow and shrink with every one."""
+    """Decoded images of a whole batch at once would have the heap grow and shrink with every one."""
     alive = []
 
-    class Picture(np.ndarray):
+    class Image(np.ndarray):
         def __del__(self):
             alive.remove(id(self))
 
     def each():
         for row in range(5):
             assert len(alive) <= 1  # the one before this is about to be let go
-            picture = np.full(4, row, np.uint8).view(Picture)
-            alive.append(id(picture))
-            sample = {"picture": picture}
-            del picture
+            image = np.full(4, row, np.uint8).view(Image)
+            alive.append(id(image))
+            sample = {"image": image}
+            del image
             yield sample
             del sample
 
-    assert pack(each(), 5).batch()["picture"][:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert pack(each(), 5).batch()["image"][:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_no_samples():

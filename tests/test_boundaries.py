@@ -21,7 +21,7 @@ from sketchforge.metrics.sketches.boundaries import (
     human_agreement,
     match,
     read_boundaries,
-    summarise,
+    summarize_boundaries,
 )
 from sketchforge.utils.seeding import numpy_generator
 
@@ -47,7 +47,7 @@ def drawn(mask: np.ndarray) -> np.ndarray:
 
 
 def score(mask: np.ndarray, *annotations: np.ndarray, tolerance: float = 0.0075):
-    return summarise([boundary_counts(drawn(mask), annotations, tolerance=tolerance)])
+    return summarize_boundaries([boundary_counts(drawn(mask), annotations, tolerance=tolerance)])
 
 
 def rows(counts: BoundaryCounts) -> list[tuple[int, ...]]:
@@ -164,8 +164,10 @@ def test_the_radius_belongs_to_the_circle(radius, pairs):
         lambda mask: boundary_counts(drawn(mask), [mask], thresholds=(0.5, 0.4)),
         lambda mask: boundary_counts(drawn(mask), [mask], thresholds=(0.5, 1.1)),
         lambda mask: human_agreement([mask]),
-        lambda mask: summarise([]),
-        lambda mask: summarise([boundary_counts(drawn(mask), [mask], t) for t in ((0.5,), (0.4,))]),
+        lambda mask: summarize_boundaries([]),
+        lambda mask: summarize_boundaries(
+            [boundary_counts(drawn(mask), [mask], t) for t in ((0.5,), (0.4,))]
+        ),
         lambda mask: fit_boundaries(drawn(mask), 9, "crop"),
         lambda mask: fit_boundaries(mask, 9, "stretch"),
     ],
@@ -189,7 +191,7 @@ def test_counts_by_hand():
     assert rows(counts) == [(20, 20, 20 + 10, 20 + 30)]
     counts = boundary_counts(drawn(sketch | column(10)), [other], thresholds=(0.5,), tolerance=0.04)
     assert rows(counts) == [(10, 40, 10, 30)]
-    result = summarise([counts])
+    result = summarize_boundaries([counts])
     assert (result.precision, result.recall) == (10 / 40, 10 / 30)
     assert result.f_ods == result.f_ois == pytest.approx(2 * (1 / 4) * (1 / 3) / (1 / 4 + 1 / 3))
 
@@ -236,7 +238,7 @@ def test_blank_paper_and_full_ink():
 
 def test_a_perfect_sketch_scores_one_and_chance_does_not():
     lines = column(8) | column(20) | column(32)
-    assert score(lines, lines) == summarise([boundary_counts(drawn(lines), [lines], (0.5,))])
+    assert score(lines, lines) == summarize_boundaries([boundary_counts(drawn(lines), [lines], (0.5,))])
     assert score(lines, lines).f_ods == 1
     assert score(noise(3, (30, 40), 0.1), lines).f_ods < 0.5
 
@@ -252,7 +254,7 @@ def test_the_order_of_annotators_does_not_matter():
     assert len(agreement) == 1
 
 
-def test_mirrored_and_turned_pictures_find_as_much():
+def test_mirrored_and_turned_images_find_as_much():
     sketch, truth = column(9) | column(20), column(10) | column(30)
     expected = rows(boundary_counts(drawn(sketch), [truth], (0.5,), tolerance=0.03))
     for turn in (np.fliplr, np.flipud, np.rot90, np.transpose):
@@ -286,7 +288,7 @@ def test_a_bilevel_sketch_is_the_same_at_all_thresholds_and_counted_once(monkeyp
     monkeypatch.setattr(boundaries, "match", lambda *masks: calls.append(masks) or match(*masks))
     counts = boundary_counts(drawn(column(20)), [column(20), column(21)])
     assert len(set(rows(counts))) == 1 and len(calls) == 2
-    assert summarise([counts]).threshold == 0.5
+    assert summarize_boundaries([counts]).threshold == 0.5
 
 
 def counts_of(*table: tuple[int, int, int, int]) -> BoundaryCounts:
@@ -297,19 +299,21 @@ def counts_of(*table: tuple[int, int, int, int]) -> BoundaryCounts:
 def test_one_threshold_for_all_and_one_for_each():
     first = counts_of((10, 10, 5, 10), (8, 8, 2, 10))  # F 2/3 and 1/3
     second = counts_of((1, 20, 1, 30), (20, 20, 30, 30))  # F about 0.04 and 1
-    result = summarise([first, second])
+    result = summarize_boundaries([first, second])
     precision, recall = 28 / 28, 32 / 40  # the second threshold for both
     assert (result.threshold, result.precision, result.recall) == (2 / 3, precision, recall)
     assert result.f_ods == pytest.approx(2 * precision * recall / (precision + recall))
     precision, recall = 30 / 30, 35 / 40  # the first for one, the second for the other
     assert result.f_ois == pytest.approx(2 * precision * recall / (precision + recall))
-    assert summarise([second, first]) == result
+    assert summarize_boundaries([second, first]) == result
 
 
 def test_images_weigh_by_their_pixels():
     small, large = counts_of((1, 1, 1, 1)), counts_of((0, 99, 0, 99))
-    assert summarise([small]).precision == summarise([small]).recall == 1
-    assert summarise([small, large]).precision == summarise([small, large]).recall == 0.01
+    assert summarize_boundaries([small]).precision == summarize_boundaries([small]).recall == 1
+    assert (
+        summarize_boundaries([small, large]).precision == summarize_boundaries([small, large]).recall == 0.01
+    )
 
 
 def test_people_are_compared_with_each_other():
@@ -323,7 +327,7 @@ def test_people_are_compared_with_each_other():
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
-@pytest.mark.parametrize("size", [40, 64, 100, 150])  # smaller, the picture's height, its width, larger
+@pytest.mark.parametrize("size", [40, 64, 100, 150])  # smaller, the image's height, its width, larger
 @pytest.mark.parametrize("shape", [(64, 100), (100, 64)])
 def test_annotations_go_where_the_photo_goes(fit, size, shape):
     line = np.zeros(shape, np.uint8)
@@ -332,9 +336,9 @@ def test_annotations_go_where_the_photo_goes(fit, size, shape):
     photo = cv2.GaussianBlur(drawn(line > 0).astype(np.float32), (0, 0), 1).astype(np.uint8)
     fitted = fit_boundaries(line > 0, size, fit)
     assert fitted.shape == (size, size) and fitted.dtype == bool
-    picture = fit_square(photo, size, fit)
+    image = fit_square(photo, size, fit)
     # The dark of the photo has its centre where the boundary has, and every boundary pixel touches the dark.
-    dark = 255.0 - picture
+    dark = 255.0 - image
     centre = [(dark.sum(axis=axis) * np.arange(size)).sum() / dark.sum() for axis in (1, 0)]
     assert np.abs(np.argwhere(fitted).mean(axis=0) - centre).max() < 0.75
     assert cv2.dilate(dark, np.ones((3, 3)))[fitted].min() > 0.4 * dark.max()
@@ -353,7 +357,9 @@ def test_a_fitted_drawing_scores_against_its_fitted_annotation():
     thick = cv2.dilate(truth, np.ones((3, 3), np.uint8))
     for fit, size in (("crop", 80), ("pad", 90), ("keep", 0), ("crop", 240), ("pad", 300)):
         sketch = fit_square(drawn(thick > 0), size, fit)
-        result = summarise([boundary_counts(sketch, [fit_boundaries(truth > 0, size, fit)], (0.5,), 0.015)])
+        result = summarize_boundaries(
+            [boundary_counts(sketch, [fit_boundaries(truth > 0, size, fit)], (0.5,), 0.015)]
+        )
         assert result.f_ods > 0.95, (fit, size, result)
 
 
@@ -450,10 +456,10 @@ def test_people_agree_on_real_photos_and_a_random_shift_does_not():
     people = [read_boundaries(path) for path in paths]
     for path, annotations in zip(paths, people, strict=True):
         assert annotations[0].shape == read_image(DATA / "val" / f"{path.stem}.jpg").shape[:2]
-    agreed = summarise([human_agreement(annotations[:3]) for annotations in people])
+    agreed = summarize_boundaries([human_agreement(annotations[:3]) for annotations in people])
     assert 0.6 < agreed.f_ods < 0.95
     apart = [
         boundary_counts(drawn(np.roll(annotations[0], (60, 90), (0, 1))), annotations[1:3], (0.5,))
         for annotations in people
     ]
-    assert summarise(apart).f_ods < agreed.f_ods - 0.2
+    assert summarize_boundaries(apart).f_ods < agreed.f_ods - 0.2

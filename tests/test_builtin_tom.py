@@ -10,13 +10,13 @@ import torch
 from conftest import make_photos
 from forks import forked_cli
 
-from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated
-from sketchforge.checkpoints.tom import builtin_run, find_run, read_run
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncate_encoder
+from sketchforge.checkpoints.tom import builtin_run, find_tom_run, read_tom_run
 from sketchforge.images.builtin.photos import load_photos
-from sketchforge.images.line_art import bilevel
+from sketchforge.images.line_art import binarize
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.sketches.strokes import measure_strokes
-from sketchforge.metrics.sketches.variety import style_distances, style_vectors, vendi_score
+from sketchforge.metrics.sketches.variety import sketch_style_vectors, style_distances, vendi_score
 from sketchforge.options import RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
 
@@ -29,16 +29,16 @@ def drawn():
     drawings = [sketcher.sketches(to_tensor(photo))[0, :, 0].numpy() for photo in photos]
     thresholds = RenderOptions(Path("unused")).thresholds
     grey = np.rint(np.stack(drawings) * 255).astype(np.uint8)
-    return np.array([[bilevel(sketch, *thresholds) for sketch in styles] for styles in grey])
+    return np.array([[binarize(sketch, *thresholds) for sketch in styles] for styles in grey])
 
 
 def test_they_are_small_and_belong_to_the_builtin_encoder():
     run = builtin_run()
     assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) <= 2_500_000
-    record = read_run(run)
+    record = read_tom_run(run)
     assert len(record["snapshots"]) == 10
     taps = record["recipe"]["generator_taps"]
-    assert record["encoder"] == encoder_digest(truncated(load_encoder("builtin"), taps))
+    assert record["encoder"] == encoder_digest(truncate_encoder(load_encoder("builtin"), taps))
 
 
 def test_every_style_draws_lines_and_leaves_paper(drawn):
@@ -48,17 +48,17 @@ def test_every_style_draws_lines_and_leaves_paper(drawn):
 
 
 def test_the_styles_are_not_one(drawn):
-    scores = [vendi_score(style_distances(style_vectors(sketches))) for sketches in drawn]
+    scores = [vendi_score(style_distances(sketch_style_vectors(sketches))) for sketches in drawn]
     assert np.mean(scores) > 2
 
 
 def test_a_run_of_ones_own_goes_before_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_run(None) == builtin_run()
+    assert find_tom_run(None) == builtin_run()
     (tmp_path / "runs" / "tom").mkdir(parents=True)
-    assert str(find_run(None)) == "runs/tom"
-    assert str(find_run("builtin")) == str(builtin_run())
-    assert str(find_run(tmp_path / "mine")) == str(tmp_path / "mine")
+    assert str(find_tom_run(None)) == "runs/tom"
+    assert str(find_tom_run("builtin")) == str(builtin_run())
+    assert str(find_tom_run(tmp_path / "mine")) == str(tmp_path / "mine")
 
 
 def test_render_without_training_says_what_it_draws_with(tmp_path):
@@ -79,7 +79,7 @@ def test_render_without_training_says_what_it_draws_with(tmp_path):
 def test_a_run_that_is_not_finished_is_named_and_the_way_around_it(tmp_path):
     make_photos(tmp_path / "photos", 1)
     (tmp_path / "runs" / "tom").mkdir(parents=True)
-    record = read_run(builtin_run())
+    record = read_tom_run(builtin_run())
     del record["snapshots"]
     (tmp_path / "runs" / "tom" / "run.json").write_text(json.dumps(record))
     failed = forked_cli("render", "--images", "photos", "--shards", "out/", cwd=tmp_path)

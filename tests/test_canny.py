@@ -8,9 +8,9 @@ from sketchforge.sketchers.canny import CannySketcher
 
 
 def square(ink: int = 40, paper: int = 220) -> np.ndarray:
-    picture = np.full((64, 64, 3), paper, np.uint8)
-    picture[16:48, 16:48] = ink
-    return picture
+    image = np.full((64, 64, 3), paper, np.uint8)
+    image[16:48, 16:48] = ink
+    return image
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_values_are_ink_or_paper():
     assert drawn.dtype == np.uint8 and set(np.unique(drawn)) == {0, 255}
 
 
-def test_flat_and_nearly_flat_pictures_stay_white():
+def test_flat_and_nearly_flat_images_stay_white():
     rng = np.random.default_rng(0)
     flat = np.full((64, 64, 3), 128, np.uint8)
     noisy = flat + rng.integers(0, 2, flat.shape, np.uint8)
@@ -41,9 +41,9 @@ def test_flat_and_nearly_flat_pictures_stay_white():
 
 
 def test_an_image_is_drawn_the_same_in_any_batch():
-    pictures = [square(), square(0, 255), square(100, 130)]
-    together = CannySketcher().draw(np.stack(pictures)).result()
-    alone = [CannySketcher().draw(picture[None]).result()[0] for picture in pictures]
+    images = [square(), square(0, 255), square(100, 130)]
+    together = CannySketcher().draw(np.stack(images)).result()
+    alone = [CannySketcher().draw(image[None]).result()[0] for image in images]
     assert all((one == other).all() for one, other in zip(together, alone, strict=True))
 
 

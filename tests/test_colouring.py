@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainers.tom import synthetic_photos as colouring
-from trainers.tom.synthetic_photos import denoised, stretched, synthetic_photo
+from trainers.tom.synthetic_photos import denoise, stretch_contrast, synthesize_photo
 
 SIZE = 96
 
@@ -31,18 +31,18 @@ CONTRAST = 70.0
 def test_the_inside_and_the_outside_of_a_line_get_one_tone_each():
     """Flat photos have neither texture nor shading, so all that can vary is along the line."""
     for seed in range(8):
-        picture = synthetic_photo(ring(), flat_photos(40, 200), 0, np.random.default_rng(seed)).astype(int)
-        assert np.ptp(picture[38:59, 38:59], axis=(0, 1)).max() == 0
-        assert np.ptp(picture[:10, :10], axis=(0, 1)).max() == 0
-        assert np.array_equal(picture[2, 2], picture[-3, -3]), "one region outside"
+        image = synthesize_photo(ring(), flat_photos(40, 200), 0, np.random.default_rng(seed)).astype(int)
+        assert np.ptp(image[38:59, 38:59], axis=(0, 1)).max() == 0
+        assert np.ptp(image[:10, :10], axis=(0, 1)).max() == 0
+        assert np.array_equal(image[2, 2], image[-3, -3]), "one region outside"
 
 
 def test_regions_differ_and_their_edge_lies_on_the_line():
     steps = []
     for seed in range(30):
-        picture = synthetic_photo(ring(), flat_photos(40, 200), 0, np.random.default_rng(seed)).astype(float)
-        steps.append(np.abs(picture[48, 48] - picture[2, 2]).max())
-        row = np.abs(np.diff(picture[48].mean(-1)))
+        image = synthesize_photo(ring(), flat_photos(40, 200), 0, np.random.default_rng(seed)).astype(float)
+        steps.append(np.abs(image[48, 48] - image[2, 2]).max())
+        row = np.abs(np.diff(image[48].mean(-1)))
         changed = np.flatnonzero(row > 1)
         assert all(min(abs(place - 20), abs(place - 76)) <= 6 for place in changed)
     assert np.mean(np.array(steps) > 5) > 0.3, "colours are drawn per region"
@@ -53,20 +53,20 @@ def test_every_line_leaves_a_trace():
     drawing = np.full((SIZE, SIZE), 255, np.uint8)
     cv2.line(drawing, (20, 48), (76, 48), 0, 3)
     for seed in range(30):
-        picture = synthetic_photo(drawing, flat_photos(120), 0, np.random.default_rng(seed)).astype(float)
-        assert np.abs(picture[48, 30:66] - picture[10, 30:66]).max() > 2
+        image = synthesize_photo(drawing, flat_photos(120), 0, np.random.default_rng(seed)).astype(float)
+        assert np.abs(image[48, 30:66] - image[10, 30:66]).max() > 2
 
 
 def test_half_of_the_regions_have_a_pattern_of_two_tones():
     """Most pixels of the inside have one of two tones, far apart; the line is no part of it."""
     patterned = 0
     for seed in range(40):
-        picture = (
-            synthetic_photo(ring(), flat_photos(90, 90), CONTRAST, np.random.default_rng(seed))
+        image = (
+            synthesize_photo(ring(), flat_photos(90, 90), CONTRAST, np.random.default_rng(seed))
             .astype(float)
             .mean(-1)
         )
-        inside = picture[32:65, 32:65]
+        inside = image[32:65, 32:65]
         low, high = np.quantile(inside, (0.02, 0.98))
         if high - low > 8:
             patterned += 1
@@ -86,31 +86,31 @@ def test_patterns_are_coarser_than_texture(seed):
 
 
 def test_texture_comes_from_the_photos():
-    flat = synthetic_photo(ring(), flat_photos(90, 90, 90), 0, np.random.default_rng(3))
-    rough = [synthetic_photo(ring(), noisy_photos(3), 0, np.random.default_rng(seed)) for seed in range(10)]
+    flat = synthesize_photo(ring(), flat_photos(90, 90, 90), 0, np.random.default_rng(3))
+    rough = [synthesize_photo(ring(), noisy_photos(3), 0, np.random.default_rng(seed)) for seed in range(10)]
     assert flat[40:56, 40:56].std() == 0
-    assert max(picture[40:56, 40:56].astype(float).std(axis=(0, 1)).max() for picture in rough) > 3
+    assert max(image[40:56, 40:56].astype(float).std(axis=(0, 1)).max() for image in rough) > 3
 
 
-def test_the_same_draw_gives_the_same_picture():
+def test_the_same_draw_gives_the_same_image():
     first, again = (
-        synthetic_photo(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(9)) for _ in range(2)
+        synthesize_photo(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(9)) for _ in range(2)
     )
-    other = synthetic_photo(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(10))
+    other = synthesize_photo(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(10))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_sheet_without_lines_is_one_region(level):
     sheet = np.full((SIZE, SIZE), level, np.uint8)
-    picture = synthetic_photo(sheet, flat_photos(10, 250), 0, np.random.default_rng(0))
-    assert picture.shape == (SIZE, SIZE, 3) and picture.dtype == np.uint8
-    assert picture.std(axis=(0, 1)).max() == 0
+    image = synthesize_photo(sheet, flat_photos(10, 250), 0, np.random.default_rng(0))
+    assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
+    assert image.std(axis=(0, 1)).max() == 0
 
 
 def test_a_grey_scan_is_stretched_to_paper_and_ink():
     scan = (ring() // 4 + 120).astype(np.uint8)
-    assert np.allclose(stretched(scan), stretched(ring()), atol=0.02)
+    assert np.allclose(stretch_contrast(scan), stretch_contrast(ring()), atol=0.02)
 
 
 def test_smoothing_takes_texture_and_leaves_edges():
@@ -119,7 +119,7 @@ def test_smoothing_takes_texture_and_leaves_edges():
     photo[:, SIZE // 2 :] = 180
     specks = rng.random((SIZE, SIZE)) < 0.15
     rough = np.where(specks[..., None], np.uint8(255) - photo, photo)
-    calm = denoised(rough, 7).astype(int)
+    calm = denoise(rough, 7).astype(int)
     strayed = np.abs(rough.astype(int) - photo).mean()
     assert np.abs(calm - photo).mean() < 0.1 * strayed
     assert calm[48, SIZE // 2 - 4, 0] == 60 and calm[48, SIZE // 2 + 3, 0] == 180, "no blur over the edge"

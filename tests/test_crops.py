@@ -12,12 +12,12 @@ from trainers.crops import CropSampler, Prefetch
 
 
 def plain(level: int, height: int = 20, width: int = 30):
-    """A reader of a picture in one shade, by which its crops are known again."""
+    """A reader of an image in one shade, by which its crops are known again."""
     return lambda: np.full((height, width, 3), level, np.uint8)
 
 
 def ramp(height: int = 60, width: int = 90):
-    """A reader of a picture whose red says the column and whose green says the row."""
+    """A reader of an image whose red says the column and whose green says the row."""
     rows, columns = np.mgrid[0:height, 0:width]
     return lambda: np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8)
 

@@ -13,14 +13,14 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(count: int = 4, size: int = 16, seed: int = 0) -> torch.Tensor:
+def random_images(count: int = 4, size: int = 16, seed: int = 0) -> torch.Tensor:
     """In [-1, 1], none of it 0."""
     drawn = torch.rand(count, 3, size, size, generator=generator(seed))
     return torch.where(drawn < 0.5, drawn - 1, drawn)
 
 
 def test_without_a_policy_nothing_happens():
-    images, draws = pictures(), generator()
+    images, draws = random_images(), generator()
     state = draws.get_state()
     assert diff_augment(images, "", draws) is images
     assert torch.equal(draws.get_state(), state)
@@ -29,7 +29,7 @@ def test_without_a_policy_nothing_happens():
 @pytest.mark.parametrize("policy", [*POLICIES, ALL])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_shapes_types_and_that_it_changes_something(policy, dtype):
-    images = torch.cat([pictures(3)] * 2, dim=3).to(dtype)
+    images = torch.cat([random_images(3)] * 2, dim=3).to(dtype)
     changed = diff_augment(images, policy, generator())
     assert changed.shape == (3, 3, 16, 32) and changed.dtype == dtype
     assert (changed != images).flatten(1).any(1).all()
@@ -37,7 +37,7 @@ def test_shapes_types_and_that_it_changes_something(policy, dtype):
 
 @pytest.mark.parametrize("policy", [*POLICIES, ALL])
 def test_the_generator_alone_decides(policy):
-    images = pictures()
+    images = random_images()
     first = diff_augment(images, policy, generator(1))
     torch.manual_seed(5)
     assert torch.equal(diff_augment(images, policy, generator(1)), first)
@@ -49,7 +49,7 @@ def test_the_generator_alone_decides(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_image_is_changed_in_its_own_way(policy):
-    changed = diff_augment(pictures(1).expand(6, -1, -1, -1), policy, generator())
+    changed = diff_augment(random_images(1).expand(6, -1, -1, -1), policy, generator())
     assert len({image.numpy().tobytes() for image in changed}) > 3
 
 
@@ -122,13 +122,13 @@ def test_changes_are_applied_in_the_order_given():
 
 @pytest.mark.parametrize("policy", [*POLICIES, ALL])
 def test_gradients(policy):
-    images = pictures(2, 6).double().requires_grad_()
+    images = random_images(2, 6).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: diff_augment(x, policy, generator(3)), (images,))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_gradients_reach_every_image_and_no_other(policy):
-    images = pictures().requires_grad_()
+    images = random_images().requires_grad_()
     diff_augment(images, policy, generator())[1].sum().backward()
     reached = images.grad.abs().sum((1, 2, 3))
     assert reached[1] > 0 and reached[[0, 2, 3]].sum() == 0
@@ -139,5 +139,5 @@ def test_unknown_changes_are_refused_before_anything_is_drawn(policy):
     draws = generator()
     state = draws.get_state()
     with pytest.raises(ValueError, match="expected some of color, translation, cutout"):
-        diff_augment(pictures(), policy, draws)
+        diff_augment(random_images(), policy, draws)
     assert torch.equal(draws.get_state(), state)

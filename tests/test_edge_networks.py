@@ -13,7 +13,7 @@ from conftest import contents, run_python, scene
 from safetensors.torch import load_file, save_file
 
 from sketchforge.checkpoints.edge_networks import NETWORKS, load_edge_network
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import read_image
 from sketchforge.images.tensors import to_tensor
@@ -63,14 +63,14 @@ def weights(method, tmp_path) -> Path:
     return path
 
 
-def pictures(count: int, height: int = 40, width: int = 56) -> torch.Tensor:
+def random_images(count: int, height: int = 40, width: int = 56) -> torch.Tensor:
     return torch.cat([to_tensor(scene(seed, height, width)) for seed in range(count)])
 
 
 def test_widths_come_from_the_shapes(method, weights):
     network = load_edge_network(method, weights)
-    assert digest_of(network.state_dict()) == digest_of(tiny(method).state_dict())
-    assert torch.equal(network(pictures(1)), tiny(method)(pictures(1)))
+    assert tensors_digest(network.state_dict()) == tensors_digest(tiny(method).state_dict())
+    assert torch.equal(network(random_images(1)), tiny(method)(random_images(1)))
     assert not network.training and all(not p.requires_grad for p in network.parameters())
 
 
@@ -93,7 +93,7 @@ def test_any_size(method, weights, height, width):
 
 def test_an_image_is_drawn_the_same_in_any_batch(method, weights):
     sketcher = EdgeSketcher.from_file(method, weights, CPU)
-    images = pictures(5)
+    images = random_images(5)
     together = sketcher.sketches(images)
     for order in ([0], [1, 0], [4, 2, 3], [3, 3, 3, 3, 3, 3, 3, 1]):
         assert torch.allclose(sketcher.sketches(images[order]), together[order], atol=1e-5)
@@ -104,8 +104,8 @@ def test_ink_is_where_the_edges_are(method, weights):
     sketcher = EdgeSketcher.from_file(method, weights, CPU)
     assert sketcher.method == method and sketcher.styles == (method,)
     assert torch.equal(
-        sketcher.sketches(pictures(2))[:, 0],
-        1 - sketcher.network(pictures(2).contiguous(memory_format=torch.channels_last)),
+        sketcher.sketches(random_images(2))[:, 0],
+        1 - sketcher.network(random_images(2).contiguous(memory_format=torch.channels_last)),
     )
 
 
@@ -173,7 +173,7 @@ def test_pidinets_dilations_reach_5_7_9_and_11_pixels():
     assert torch.equal(out, wanted)
 
 
-def test_pidinet_pads_tiny_pictures_with_what_is_there():
+def test_pidinet_pads_tiny_images_with_what_is_there():
     image = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
     around = torch.cat([image, image[..., -1:], image[..., -1:]], 3)
     around = torch.cat([around] + [around[..., -1:, :]] * 3, 2)
@@ -257,7 +257,7 @@ def test_teeds_deeper_blocks_by_hand():
 
 
 def test_teed_pads_with_what_is_there():
-    """A flat picture has no edge at its padded border; zeros would make one."""
+    """A flat image has no edge at its padded border; zeros would make one."""
     image = torch.full((1, 3, 48, 45), 0.8)
     network = tiny("teed")
     padded = torch.nn.functional.pad(image, (0, 3, 0, 0), value=0.8)
@@ -330,7 +330,7 @@ REAL = {
 @needs_data
 @pytest.mark.parametrize("name", REAL)
 def test_edges_agree_with_people(name):
-    """F of a loose matching, lines thinned, 3 pixels allowed: over .6 with people's boundaries of the picture
+    """F of a loose matching, lines thinned, 3 pixels allowed: over .6 with people's boundaries of the image
     itself, under .4 with those of another.
     """
     from scipy.io import loadmat
@@ -364,7 +364,7 @@ def test_edges_agree_with_people(name):
 
 
 def test_bfloat16_finds_nearly_the_same_edges(method, weights):
-    full, half = (EdgeSketcher.from_file(method, weights, CPU, precision).sketches(pictures(2))
+    full, half = (EdgeSketcher.from_file(method, weights, CPU, precision).sketches(random_images(2))
                   for precision in (torch.float32, torch.bfloat16))  # fmt: skip
     assert half.dtype == torch.float32
     assert 0 < (full - half).abs().mean() < 0.01

@@ -11,7 +11,7 @@ from sketchforge.checkpoints.encoder import (
     encoder_digest,
     load_encoder,
     read_encoder,
-    truncated,
+    truncate_encoder,
     write_encoder,
 )
 from sketchforge.models.encoder import (
@@ -160,7 +160,7 @@ def test_frozen_weights_get_no_gradient_but_images_do():
 def test_truncated_gives_equal_features_with_fewer_layers(taps):
     encoder = random_encoder(COMPACT_BLOCKS, input_range="imagenet", padding="zeros")
     calibrate(encoder, images(4))
-    short = truncated(encoder, taps)
+    short = truncate_encoder(encoder, taps)
     expected, found = encoder(images(), taps), short(images(), taps)
     assert list(found) == list(expected)
     assert all(torch.equal(found[tap], expected[tap]) for tap in taps)
@@ -177,7 +177,7 @@ def test_truncated_is_a_copy():
     encoder = random_encoder(COMPACT_BLOCKS)
     before = encoder(images(), ["relu1_1"])["relu1_1"]
     with torch.no_grad():
-        truncated(encoder, ["relu1_1"]).convs["conv1_1"].weight.zero_()
+        truncate_encoder(encoder, ["relu1_1"]).convs["conv1_1"].weight.zero_()
     assert torch.equal(encoder(images(), ["relu1_1"])["relu1_1"], before)
 
 
@@ -238,8 +238,8 @@ class TestTheOneWeShip:
         encoder = load_encoder("builtin")
         assert set(encoder.scales) == set(encoder.tap_names())
         for tap, x in encoder(calibration_images(), encoder.tap_names()).items():
-            deviation = (x - x.mean(dim=(0, 2, 3), keepdim=True)).square().mean().sqrt().item()
-            assert deviation == pytest.approx(1, rel=1e-3), tap
+            std = (x - x.mean(dim=(0, 2, 3), keepdim=True)).square().mean().sqrt().item()
+            assert std == pytest.approx(1, rel=1e-3), tap
 
     def test_sees_more_than_untrained_weights_do(self):
         """Training shows: the same photo under other light stays closer to itself than to other photos."""

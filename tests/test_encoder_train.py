@@ -16,7 +16,7 @@ from cli.main import run
 from sketchforge.checkpoints.encoder import (
     ENCODER_FORMAT,
     ENCODER_VERSION,
-    calibrated_on_photos,
+    calibrate_on_photos,
     calibration_images,
     encoder_digest,
     read_encoder,
@@ -29,7 +29,7 @@ from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, fr
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.progress import Progress
 from trainers.encoder.distill import HELD_OUT, preactivations, split, tap_errors, train_encoder
-from trainers.encoder.run import distil, short_names
+from trainers.encoder.run import distil, folder_labels
 from trainers.encoder.whitening import Head, WhitenedConv
 
 WIDER = [[20, 20], [40, 40], [72, 72, 72, 72], [136]]
@@ -296,10 +296,10 @@ def test_a_layer_of_known_target_starts_in_the_targets_range():
         torch.randn(8, 4, 40, 40, generator=generator) * torch.tensor([1e-3, 1, 10, 1e3]).view(1, 4, 1, 1) + 5
     )
     conv.start(x, target, generator)
-    deviation = target.std(dim=(0, 2, 3))
+    std = target.std(dim=(0, 2, 3))
     offset = conv(x).mean(dim=(0, 2, 3)) - target.mean(dim=(0, 2, 3))
-    assert (offset.abs() < 0.1 * deviation).all()
-    assert (conv(x).std(dim=(0, 2, 3)) / deviation).log().abs().max() < 0.7
+    assert (offset.abs() < 0.1 * std).all()
+    assert (conv(x).std(dim=(0, 2, 3)) / std).log().abs().max() < 0.7
 
 
 def test_a_head_starts_as_the_best_linear_map():
@@ -325,7 +325,7 @@ def test_a_head_starts_as_the_best_linear_map():
     ],
 )
 def test_folders_go_by_as_little_of_their_path_as_tells_them_apart(folders, names):
-    assert short_names([Path("/top") / folder for folder in folders]) == names
+    assert folder_labels([Path("/top") / folder for folder in folders]) == names
 
 
 def test_the_same_command_twice_gives_the_same_bytes(options, tmp_path, threads):
@@ -343,12 +343,12 @@ def test_the_file_says_where_it_comes_from_and_nothing_of_this_machine(options, 
     (folder / "page.jpg").write_bytes(b"<html>")
     progress = Recorder()
     summary = distil(options, progress)
-    _, about = load_tensors(options.out, ENCODER_FORMAT, ENCODER_VERSION)
-    assert about["teacher"]["name"] == "teacher.safetensors" and len(about["teacher"]["sha256"]) == 64
-    assert about["images"] == [{"folder": "photos", "found": 7, "unreadable": 2}]
+    _, metadata = load_tensors(options.out, ENCODER_FORMAT, ENCODER_VERSION)
+    assert metadata["teacher"]["name"] == "teacher.safetensors" and len(metadata["teacher"]["sha256"]) == 64
+    assert metadata["images"] == [{"folder": "photos", "found": 7, "unreadable": 2}]
     settings = {"steps": 18, "batch_size": 4, "size": 16, "seed": 0, "device": "cpu", "threads": 1}
-    assert about.items() >= (settings | {"drawings": 3}).items()
-    assert about["errors"] == summary.errors
+    assert metadata.items() >= (settings | {"drawings": 3}).items()
+    assert metadata["errors"] == summary.errors
     assert summary.unreadable == {"truncated": 1, "not an image": 1} and summary.num_images == 7
     assert os.fsencode(tmp_path) not in options.out.read_bytes()
     assert summary.num_bytes == options.out.stat().st_size < 700_000
@@ -361,7 +361,7 @@ def test_scales_are_those_of_the_weights_in_the_file(options, threads):
     torch.set_num_threads(1)
     written = read_encoder(options.out)
     stored = dict(written.scales)
-    assert calibrated_on_photos(written).scales == stored  # of the rounded weights, so equal to the last bit
+    assert calibrate_on_photos(written).scales == stored  # of the rounded weights, so equal to the last bit
 
 
 def refused(options: EncoderTrainOptions, tmp_path: Path, kind: type[SketchforgeError]) -> str:

@@ -25,10 +25,10 @@ def sets(tmp_path_factory) -> Path:
     """reference/ and halves of it, other/ of the same kind, alike/ of copies, blurred/ and very/ blurred."""
     folder = tmp_path_factory.mktemp("sets")
     for seed in range(24):
-        picture = scene(seed, 64, 64)
-        kept = {"reference": picture, f"half{seed % 2}": picture, "other": scene(seed + 100, 64, 64)}
+        image = scene(seed, 64, 64)
+        kept = {"reference": image, f"half{seed % 2}": image, "other": scene(seed + 100, 64, 64)}
         kept |= {
-            name: cv2.GaussianBlur(picture, (0, 0), level) for name, level in (("blurred", 1), ("very", 3))
+            name: cv2.GaussianBlur(image, (0, 0), level) for name, level in (("blurred", 1), ("very", 3))
         }
         kept |= {f"{name}-half1": kept[name] for name in ("blurred", "very") if seed % 2}
         kept |= {"alike": scene(200, 64, 64)} if seed < 6 else {}
@@ -66,7 +66,7 @@ def test_two_halves_are_near_each_other(sets):
 
 
 def test_it_is_the_sets_that_are_resampled_not_the_reference(sets):
-    """Either way the distance is the same, the interval is not: copies of one picture are always drawn alike."""
+    """Either way the distance is the same, the interval is not: copies of one image are always drawn alike."""
     (forth,), (back,) = (
         compare_images(EvalCompareOptions(str(sets / a), (str(sets / b),), features=BUILTIN, threads=1)).rows
         for a, b in (("other", "alike"), ("alike", "other"))
@@ -78,7 +78,7 @@ def test_it_is_the_sets_that_are_resampled_not_the_reference(sets):
         assert figure.high - figure.low < 1e-3 * figure.value < other.high - other.low, name
 
 
-def test_grey_pictures_count_as_three_equal_channels(sets, tmp_path):
+def test_grey_images_count_as_three_equal_channels(sets, tmp_path):
     for name, mode in (("grey", "L"), ("same", "RGB"), ("wide", "I;16")):
         (tmp_path / name).mkdir()
         for seed in range(6):
@@ -90,15 +90,15 @@ def test_grey_pictures_count_as_three_equal_channels(sets, tmp_path):
     found = compare_images(EvalCompareOptions(str(tmp_path / "grey"), others, **given))
     same, wide, coloured = frechet(found)
     assert max(abs(same), abs(wide)) < 1e-3 * coloured
-    told = [one.row for one in found.warnings if "the very pictures of the reference" in one.reason]
+    told = [one.row for one in found.warnings if "the very images of the reference" in one.reason]
     assert told == ["same", "wide"]
 
 
-def test_pictures_that_are_in_the_reference_are_told(sets):
+def test_images_that_are_in_the_reference_are_told(sets):
     warnings = {(one.row, one.reason) for one in compared(sets, "reference", "half0", "other").warnings}
     told = {row: reason for row, reason in warnings if "smaller" in reason}
-    assert told["reference"].startswith("the very pictures of the reference")
-    assert told["half0"].startswith("12 pictures are in the reference, too") and "other" not in told
+    assert told["reference"].startswith("the very images of the reference")
+    assert told["half0"].startswith("12 images are in the reference, too") and "other" not in told
     assert sum("fewer than 2,048" in reason for _, reason in warnings) == 3
 
 
@@ -131,12 +131,12 @@ def test_models_draw_out_shards(ten_sketches, trained, sets):
         ("ae", "mismatched", 15),
         ("other", "", 15),
     ]
-    assert found.rows[0].figures["frechet"].images == 10  # sketches, however many pictures
+    assert found.rows[0].figures["frechet"].images == 10  # sketches, however many images
     assert found.models[0]["shards"] == str(ten_sketches) and found.models[0]["size"] == 64
     given = EvalCompareOptions(str(sets / "other"), (str(trained),), **options)
     with pytest.raises(UsageError, match="a model, which needs sketches; name shards"):
         compare_images(given)
-    with pytest.raises(UsageError, match="the reference must be pictures"):
+    with pytest.raises(UsageError, match="the reference must be images"):
         compare_images(EvalCompareOptions(str(trained), (str(sets / "other"),), **options))
     named = EvalCompareOptions(str(sets / "other"), (str(trained),), shards=str(ten_sketches), **options)
     assert compare_images(named).rows[0].count == 15
@@ -187,10 +187,10 @@ def test_nothing_to_compare_is_one_line(sets, tmp_path, capsys):
     make_photos(tmp_path / "one", 1)
     assert run([*words, str(tmp_path / "one")]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "1 picture that can be read; sets to compare need two or more" in error
+    assert error.count("\n") == 1 and "1 image that can be read; sets to compare need two or more" in error
     (tmp_path / "empty" / "a.jpg").write_bytes(b"nothing")
     assert run([*words, str(tmp_path / "empty")]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "none of its 1 pictures can be read" in error
+    assert error.count("\n") == 1 and "none of its 1 images can be read" in error
     with pytest.raises(UsageError, match="nothing to compare"):
         compare_images(EvalCompareOptions(str(sets / "reference"), (), threads=1))

@@ -1,4 +1,4 @@
-"""`sketchforge eval images`: a model's pictures measured, with models whose answers are known."""
+"""`sketchforge eval images`: a model's images measured, with models whose answers are known."""
 
 import contextlib
 import io
@@ -71,13 +71,13 @@ def test_figures_follow_style_and_sketch_as_their_names_say(monkeypatch, drawn, 
     assert style["LPIPS (squeeze, other weights)"] == pytest.approx(0, abs=1e-6)
     assert sketch["LPIPS (squeeze, other weights)"] > 0.01
     assert sketch["Skt-Rec by ink"] < style["Skt-Rec by ink"] - 0.1
-    # Whatever style it has: the pictures are those of the reference, each as often as every other.
+    # Whatever style it has: the images are those of the reference, each as often as every other.
     assert style["Fréchet (builtin relu3_1+relu4_1)"] < sketch["Fréchet (builtin relu3_1+relu4_1)"] / 50
     assert style["KID (builtin relu3_1+relu4_1)"] < sketch["KID (builtin relu3_1+relu4_1)"] / 10
 
 
 def test_what_matched_pairs_are_measured_with_is_the_image(monkeypatch, drawn, squeeze):
-    """A model that turns pictures upside down: LPIPS sees it, colours do not."""
+    """A model that turns images upside down: LPIPS sees it, colours do not."""
 
     class Turned(Copies):
         def synthesize_tensors(self, sketches, images):
@@ -148,12 +148,12 @@ def test_the_models_of_both_stages_are_read(trained, drawn):
     )
 
 
-def test_pictures_that_are_not_numbers_are_refused(monkeypatch, drawn):
+def test_images_that_are_not_numbers_are_refused(monkeypatch, drawn):
     class Broken(Copies):
         def synthesize_tensors(self, sketches, images):
             return images * float("nan")
 
-    with pytest.raises(SketchforgeError, match="model: makes pictures that are not numbers"):
+    with pytest.raises(SketchforgeError, match="model: makes images that are not numbers"):
         measured(monkeypatch, drawn, Broken("style"))
 
 
@@ -202,7 +202,7 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
     assert {gap["figure"] for gap in found["gaps"]} == {"FID, KID", "SR (vgg19)"}
     for gap in found["gaps"] + found["warnings"]:
         assert gap["reason"] in told
-    assert "the reference has fewer than 2,048 pictures" in told
+    assert "the reference has fewer than 2,048 images" in told
     table = [line for line in told.splitlines() if "mismatched  " in line or "matched  " in line]
     assert len(table) == 9 and max(map(len, table)) <= 110
     chance = {row["titles"][name]: row[name] for row in by_chance for name in row["titles"]}

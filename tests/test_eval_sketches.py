@@ -137,7 +137,7 @@ def test_what_is_missing_is_said_everywhere(folders, tmp_path, capsys):
     assert "content: agreement" not in told and "Not measured, see above." in page
 
 
-def test_the_page_shows_figures_distributions_and_pictures(written):
+def test_the_page_shows_figures_distributions_and_images(written):
     page = Page(written / "a.html")
     headings = re.findall(r"<h2>([^<]*)<?", page.source)
     assert [heading.strip() for heading in headings] == [
@@ -154,7 +154,7 @@ def test_the_page_shows_figures_distributions_and_pictures(written):
     assert alts[:6] == [
         f"k0, {name}" for name in ("photo", "people's boundaries", "s", "t", "canny", "people (drawings)")
     ]
-    assert len(page.pictures()) == 4 * 6 - 1  # one image has no annotation
+    assert len(page.images()) == 4 * 6 - 1  # one image has no annotation
     plots = [shown for tag, shown in page.elements if tag == "svg" and shown.get("class") == "plot"]
     assert len(plots) == 4 * 6  # three styles and the drawings, six measures
     found = json.loads((written / "a.json").read_text())["rows"][0]["content"]["f_ods"]

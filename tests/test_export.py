@@ -17,7 +17,7 @@ from sketchforge.checkpoints.synthesizer import read_model, read_synthesizer
 from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
-from sketchforge.images.line_art import bilevel
+from sketchforge.images.line_art import binarize
 from sketchforge.images.tensors import to_tensor
 from sketchforge.options import ExportOptions
 from sketchforge.sketchers.tom import TomSketcher
@@ -37,13 +37,13 @@ def runs(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gan", "ae"])
-def test_an_exported_file_makes_the_same_picture_by_itself(runs, name):
+def test_an_exported_file_makes_the_same_image_by_itself(runs, name):
     before = sketchforge.load(runs / name, "cpu")
-    picture = before.synthesize(SKETCH, STYLE)
+    image = before.synthesize(SKETCH, STYLE)
     out, card = export(ExportOptions(run=runs / name, out=runs / "there" / "m.safetensors"))
     shutil.rmtree(runs / name)
     loaded = sketchforge.load(out, "cpu")
-    assert np.array_equal(loaded.synthesize(SKETCH, STYLE), picture)
+    assert np.array_equal(loaded.synthesize(SKETCH, STYLE), image)
     assert loaded.digest == before.digest and loaded.refines == (name == "gan")
     assert card == out.with_suffix(".md") and sha256_of(out) in card.read_text(encoding="utf-8")
 
@@ -56,7 +56,7 @@ def test_the_snapshot_draws_as_its_run_does(runs, snapshot):
     image = scene(3, 256, 191)
     sketch = sketchforge.load(out, "cpu").sketch(image)
     drawn = TomSketcher.from_run(builtin_run(), 3, CPU).sketches(to_tensor(image))[0, number, 0]
-    expected = bilevel(drawn.mul(255).round().byte().numpy(), 0.65, 0.15)
+    expected = binarize(drawn.mul(255).round().byte().numpy(), 0.65, 0.15)
     assert np.array_equal(sketch, expected) and 0 < (sketch == 0).mean() < 0.5
 
 
@@ -72,15 +72,15 @@ def test_sketches_keep_the_aspect(runs, shape):
 def test_the_file_reads_as_a_runs_model_does(runs):
     """The one reader for all: with a snapshot on board it finds the rest, and says where it came from."""
     out, _ = export(ExportOptions(runs / "gan", runs / "m.safetensors", BUILTIN))
-    autoencoder, refiner, about = read_synthesizer(out)
+    autoencoder, refiner, metadata = read_synthesizer(out)
     for module, expected in ((autoencoder, new_autoencoder()), (refiner, new_refiner())):
         state = expected.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
-    assert {name: about[name] for name in ABOUT} == ABOUT
-    source = about["exported_from"]
+    assert {name: metadata[name] for name in ABOUT} == ABOUT
+    source = metadata["exported_from"]
     assert source == {"run": "gan", "command": "gan-train", "tom": {"run": "builtin", "snapshot": "tom-320"}}
     with safe_open(str(out), framework="pt") as file:
-        assert file.metadata()["format"] == "sketchforge-synthesizer" and file.metadata()["version"] == "1"
+        assert file.metadata()["format"] == "sketchforge-synthesizer" and file.metadata()["version"] == "2"
         assert str(runs) not in json.dumps(file.metadata())  # where it lay is nobody's business
     assert read_model(runs / "gan" / "model.safetensors").sketch_part is None
 

@@ -19,7 +19,7 @@ def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     images = make_photos(folder / "in", 7)
     (images / "p000.txt").write_text("a caption")
-    (images / "p001.jpg").write_bytes(b"no picture")
+    (images / "p001.jpg").write_bytes(b"no image")
     render(
         RenderOptions(
             shards=folder / "out", images=images, method="canny", size=40, samples_per_shard=3, workers=1
@@ -37,7 +37,7 @@ def test_no_damaged_input_crashes_hangs_or_swells(shards, tmp_path, pytestconfig
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     assert seen.total() == count and len(seen) > 10
     assert grown < 4, (
-        "gibibytes; a picture at our limit takes 0.5 as RGB, and several copies while it is converted"
+        "gibibytes; an image at our limit takes 0.5 as RGB, and several copies while it is converted"
     )
     with capsys.disabled():
         print(

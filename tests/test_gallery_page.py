@@ -1,4 +1,4 @@
-"""The gallery as a web page: it holds the shards' own pictures, fetches nothing, and trusts no name."""
+"""The gallery as a web page: it holds the shards' own images, fetches nothing, and trusts no name."""
 
 import configparser
 import fnmatch
@@ -18,7 +18,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery import gallery as gallery_module
 from sketchforge.report.gallery.gallery import gallery
-from sketchforge.shards.selection import spread
+from sketchforge.shards.selection import spread_evenly
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
@@ -49,11 +49,11 @@ def folder(tmp_path) -> Path:
     )
 
 
-def test_pictures_are_the_shards_own_bytes(folder, tmp_path):
+def test_images_are_the_shards_own_bytes(folder, tmp_path):
     everything = [member for number in range(3) for member in members(folder, number).items()]
     stored = [data for name, data in everything if not name.endswith(".json")]
     page = page_of(folder, tmp_path)
-    assert page.pictures() == stored and len(stored) == 30
+    assert page.images() == stored and len(stored) == 30
     kinds = re.findall(r'<img src="data:([a-z/]*);base64,', page.source)
     assert kinds == ["image/jpeg", "image/png", "image/png"] * 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
@@ -118,7 +118,7 @@ def test_rows_are_spread_evenly(folder, tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 99, 100, 101])
 def test_spread_takes_equal_steps_from_end_to_end(count):
-    taken = spread(range(100), count)
+    taken = spread_evenly(range(100), count)
     steps = np.diff(taken)
     assert len(taken) == min(count, 100) and taken[0] == 0
     assert count == 1 or (taken[-1] == 99 and steps.max() - steps.min() <= 1 and steps.min() > 0)
@@ -146,7 +146,7 @@ def test_comparison_has_the_images_of_both(tmp_path):
     page = page_of(ours, tmp_path, compare=theirs)
     assert page.keys == ["b", "d"] and "2 images, those that are in both folders" in page.texts
     a, b = members(ours) | members(ours, 1), members(theirs)
-    assert page.pictures() == [
+    assert page.images() == [
         data
         for key in ("b", "d")
         for data in (

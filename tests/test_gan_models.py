@@ -27,7 +27,7 @@ def discriminator(size: int = 64, width: float = NARROW) -> Discriminator:
     return Discriminator(size, width)
 
 
-def pictures(count: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
+def random_images(count: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
     """Blocks of 8 pixels in random colours, in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     blocks = torch.rand(count, 3, size // 8, size // 8, generator=generator) * 2 - 1
@@ -51,7 +51,7 @@ def noisy(made: Refiner) -> Refiner:
 
 
 def settle(made: Refiner, *arguments) -> None:
-    """For evaluation: BatchNorm knows the pictures, as after a training."""
+    """For evaluation: BatchNorm knows the images, as after a training."""
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -59,8 +59,8 @@ def settle(made: Refiner, *arguments) -> None:
     made.eval()
 
 
-def settled(made: Refiner) -> Refiner:
-    settle(made, pictures(4), styles(4), drawn(made, 4))
+def plateaued(made: Refiner) -> Refiner:
+    settle(made, random_images(4), styles(4), drawn(made, 4))
     return made
 
 
@@ -106,25 +106,25 @@ def test_full_size_is_of_the_published_order():
 @pytest.mark.parametrize("size", [64, 128])
 def test_every_parameter_gets_a_gradient(size):
     made, judge = refiner(size), discriminator(size)
-    output = made(pictures(4, size), styles(4), drawn(made, 4))
+    output = made(random_images(4, size), styles(4), drawn(made, 4))
     judge(output).square().mean().backward()
     for model in (made, judge):
         idle = [name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
         assert not idle
 
 
-def test_first_pictures_are_near_those_given_and_within_their_range():
-    for image in (pictures(4), pictures(4).sign(), torch.ones(4, 3, 64, 64)):
+def test_first_images_are_near_those_given_and_within_their_range():
+    for image in (random_images(4), random_images(4).sign(), torch.ones(4, 3, 64, 64)):
         made = refiner()
         output = made(image, styles(4), drawn(made, 4))
         assert output.abs().max() <= 1
         assert 0.001 < (output - image).abs().mean() < 0.2
-    assert refiner()(pictures(), 100 * styles()).abs().max() <= 1
+    assert refiner()(random_images(), 100 * styles()).abs().max() <= 1
 
 
 @pytest.mark.parametrize(("share", "colour"), [(-30.0, None), (30.0, 1.0), (30.0, -1.0)])
-def test_output_is_the_picture_where_the_share_is_nothing_and_the_colour_where_it_is_all(share, colour):
-    made, image = refiner(), pictures()
+def test_output_is_the_image_where_the_share_is_nothing_and_the_colour_where_it_is_all(share, colour):
+    made, image = refiner(), random_images()
     with torch.no_grad():
         made.to_rgb.weight.zero_()
         made.to_rgb.bias[:3] = 30 * (colour or 1.0)
@@ -136,7 +136,7 @@ def test_output_is_the_picture_where_the_share_is_nothing_and_the_colour_where_i
 @pytest.mark.parametrize("size", [64, 128])
 def test_output_follows_image_style_and_noise(size):
     made = noisy(refiner(size))
-    image, style, noise = pictures(4, size), styles(4), drawn(made, 4)
+    image, style, noise = random_images(4, size), styles(4), drawn(made, 4)
     settle(made, image, style, noise)
     output, other = made(image, style, noise), drawn(made, 4, seed=1)
 
@@ -151,18 +151,18 @@ def test_output_follows_image_style_and_noise(size):
         assert change(image, style, mixed) > 0.001
 
 
-def test_every_finer_map_of_the_picture_skips_the_bottleneck():
+def test_every_finer_map_of_the_image_skips_the_bottleneck():
     made = refiner(256)
     made.blocks.register_forward_hook(lambda block, arguments, output: output.detach())
-    made(pictures(2, 256), styles(), drawn(made)).square().mean().backward()
+    made(random_images(2, 256), styles(), drawn(made)).square().mean().backward()
     reached = {side: sum(p.grad is not None for p in down.parameters()) for side, down in made.downs.items()}
     assert reached == {"128": 3, "64": 3, "32": 3, "16": 0}
 
 
 def test_style_joins_the_coarsest_map_the_same_in_all_four_quarters():
-    made, entered = settled(refiner()), []
+    made, entered = plateaued(refiner()), []
     made.blocks.register_forward_pre_hook(lambda block, arguments: entered.append(arguments[0]))
-    made(pictures(), styles())
+    made(random_images(), styles())
     said = entered[0][:, -16:]
     assert torch.equal(said[..., :8, :8], made.style_map(styles()))
     assert all(torch.equal(said, said.roll(8, axis)) for axis in (2, 3))
@@ -170,32 +170,34 @@ def test_style_joins_the_coarsest_map_the_same_in_all_four_quarters():
 
 
 def test_first_maps_of_noise_do_nothing_until_their_weights_move():
-    made, noise = settled(refiner()), drawn(refiner())
+    made, noise = plateaued(refiner()), drawn(refiner())
     other = dataclasses.replace(noise, maps=drawn(made, seed=1).maps)
-    assert torch.equal(made(pictures(), styles(), noise), made(pictures(), styles(), other))
-    assert not torch.equal(noisy(made)(pictures(), styles(), noise), made(pictures(), styles(), other))
+    assert torch.equal(made(random_images(), styles(), noise), made(random_images(), styles(), other))
+    assert not torch.equal(
+        noisy(made)(random_images(), styles(), noise), made(random_images(), styles(), other)
+    )
 
 
 def test_noise_off_is_exactly_zero_noise():
-    made = settled(noisy(refiner()))
+    made = plateaued(noisy(refiner()))
     maps = {side: torch.zeros(2, 1, side, side) for side in made.noise_sides}
     zeros = Noise(torch.zeros(2, NOISE_DIM), maps)
-    off = made(pictures(), styles())
-    assert torch.equal(off, made(pictures(), styles(), None))
-    torch.testing.assert_close(off, made(pictures(), styles(), zeros), atol=0, rtol=0)
-    assert not torch.equal(off, made(pictures(), styles(), drawn(made)))
+    off = made(random_images(), styles())
+    assert torch.equal(off, made(random_images(), styles(), None))
+    torch.testing.assert_close(off, made(random_images(), styles(), zeros), atol=0, rtol=0)
+    assert not torch.equal(off, made(random_images(), styles(), drawn(made)))
 
 
 def test_a_refiner_made_without_noise_has_no_weights_for_it():
     plain = refiner(noise=False)
     assert not [name for name, _ in plain.named_parameters() if "noise" in name]
     assert count_parameters(plain) < count_parameters(refiner())
-    assert plain(pictures(), styles()).shape == (2, 3, 64, 64)
+    assert plain(random_images(), styles()).shape == (2, 3, 64, 64)
 
 
-def test_a_picture_comes_out_the_same_whatever_else_is_in_the_batch():
-    made, judge = settled(noisy(refiner())), discriminator().eval()
-    image, style = pictures(4), styles(4)
+def test_a_image_comes_out_the_same_whatever_else_is_in_the_batch():
+    made, judge = plateaued(noisy(refiner())), discriminator().eval()
+    image, style = random_images(4), styles(4)
     together = made(image, style, drawn(made, 4))
     for i in range(4):
         alone = made(image[i : i + 1], style[i : i + 1], draw_noise(made.noise_sides, [i], 0))
@@ -204,15 +206,15 @@ def test_a_picture_comes_out_the_same_whatever_else_is_in_the_batch():
 
 
 def test_a_logit_depends_on_its_own_image_alone_in_training_too():
-    judge, images = discriminator(), pictures(3).requires_grad_()
+    judge, images = discriminator(), random_images(3).requires_grad_()
     judge(images)[1].sum().backward()
     reached = images.grad.abs().sum((1, 2, 3))
     assert reached[1] > 0 and reached[[0, 2]].sum() == 0
 
 
 def test_logits_are_of_patches():
-    """A corner of the picture says more about the logit of its own corner than about that across."""
-    judge, images = discriminator(256), pictures(2, 256)
+    """A corner of the image says more about the logit of its own corner than about that across."""
+    judge, images = discriminator(256), random_images(2, 256)
     changed = images.clone()
     changed[:, :, :40, :40] *= -1
     moved = (judge.eval()(changed) - judge(images)).abs()[:, 0]
@@ -222,23 +224,23 @@ def test_logits_are_of_patches():
 def test_the_scale_of_the_refiners_convolutions_does_not_matter():
     """Why it needs no spectral norm."""
     made = refiner()
-    expected = made(pictures(4), styles(4))
+    expected = made(random_images(4), styles(4))
     with torch.no_grad():
         for down, up in zip(made.downs.values(), made.ups.values()):
             down[0].weight.mul_(3)
             up.weight.mul_(3)
-    torch.testing.assert_close(made(pictures(4), styles(4)), expected, atol=2e-3, rtol=0)
+    torch.testing.assert_close(made(random_images(4), styles(4)), expected, atol=2e-3, rtol=0)
 
 
 def test_signal_does_not_fade_on_its_way_through_the_discriminator():
-    deviations = [discriminator(size, 0.125)(pictures(8, size)).std().item() for size in (64, 256)]
-    assert all(0.2 < deviation < 2 for deviation in deviations), deviations
+    stds = [discriminator(size, 0.125)(random_images(8, size)).std().item() for size in (64, 256)]
+    assert all(0.2 < std < 2 for std in stds), stds
 
 
 def test_discriminator_learns_to_tell_flat_from_patterned():
     judge = discriminator()
     optimizer = torch.optim.Adam(judge.parameters(), 2e-3, (0.5, 0.999))
-    real, fake = pictures(4), pictures(4).mean((2, 3), keepdim=True).expand(-1, -1, 64, 64)
+    real, fake = random_images(4), random_images(4).mean((2, 3), keepdim=True).expand(-1, -1, 64, 64)
     losses = []
     for _ in range(30):
         loss = hinge_discriminator(judge(real), judge(fake))
@@ -249,9 +251,9 @@ def test_discriminator_learns_to_tell_flat_from_patterned():
     assert losses[0] > 1.8 and losses[-1] < 1
 
 
-def test_refiner_learns_to_repair_four_pictures():
-    """From grey copies to the colours of the originals, which style and what is left of the picture tell."""
-    made, image, style = refiner(), pictures(4), styles(4)
+def test_refiner_learns_to_repair_four_images():
+    """From grey copies to the colours of the originals, which style and what is left of the image tell."""
+    made, image, style = refiner(), random_images(4), styles(4)
     poor, noise = image.mean(1, keepdim=True).expand(-1, 3, -1, -1), drawn(refiner(), 4)
     optimizer = torch.optim.Adam(made.parameters(), 3e-3, (0.5, 0.999))
     losses = [(poor - image).square().mean().item()]
@@ -266,14 +268,14 @@ def test_refiner_learns_to_repair_four_pictures():
 
 def test_what_norms_remember_survives_in_a_state_dict():
     """Averages and saved runs carry what evaluation needs: the same numbers come out, to the bit."""
-    made, judge = settled(noisy(refiner())), discriminator()
-    judge(pictures())
+    made, judge = plateaued(noisy(refiner())), discriminator()
+    judge(random_images())
     for model in (made, judge):
         torch.manual_seed(7)
         fresh = Refiner(64, NARROW, STYLE_DIM) if model is made else Discriminator(64, NARROW)
         fresh.load_state_dict(model.state_dict())
         duplicate = copy.deepcopy(model)
-        arguments = (pictures(), styles(), drawn(made)) if model is made else (pictures(),)
+        arguments = (random_images(), styles(), drawn(made)) if model is made else (random_images(),)
         expected = model.eval()(*arguments)
         assert torch.equal(fresh.eval()(*arguments), expected)
         assert torch.equal(duplicate.eval()(*arguments), expected)
@@ -284,11 +286,11 @@ def test_what_norms_remember_survives_in_a_state_dict():
 
 
 def test_channels_last_gives_the_same_numbers():
-    made, judge = settled(noisy(refiner())), discriminator().eval()
-    expected = made(pictures(), styles(), drawn(made))
+    made, judge = plateaued(noisy(refiner())), discriminator().eval()
+    expected = made(random_images(), styles(), drawn(made))
     logits = judge(expected)
     made.to(memory_format=torch.channels_last), judge.to(memory_format=torch.channels_last)
-    found = made(pictures().contiguous(memory_format=torch.channels_last), styles(), drawn(made))
+    found = made(random_images().contiguous(memory_format=torch.channels_last), styles(), drawn(made))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(judge(found), logits, atol=1e-5, rtol=1e-4)
 
@@ -296,7 +298,7 @@ def test_channels_last_gives_the_same_numbers():
 def test_bfloat16_autocast_trains_and_stays_near():
     made, judge = refiner(), discriminator()
     made.to(memory_format=torch.channels_last), judge.to(memory_format=torch.channels_last)
-    image, style, noise = pictures(4), styles(4), drawn(made, 4)
+    image, style, noise = random_images(4), styles(4), drawn(made, 4)
     expected = made(image, style, noise)
     with torch.autocast("cpu", torch.bfloat16):
         output = made(image, style, noise)
@@ -372,7 +374,7 @@ def test_r1_gradients():
 
 
 def test_r1_trains_the_discriminator_and_leaves_the_images():
-    judge, images = discriminator(), pictures().requires_grad_()
+    judge, images = discriminator(), random_images().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         penalty = r1_penalty(judge, images)
     assert penalty > 0 and torch.equal(penalty, r1_penalty(judge, images)), "in float32 under autocast, too"
@@ -392,12 +394,12 @@ def test_unknown_sizes_and_widths_are_refused(make):
 
 
 def test_other_shapes_are_refused():
-    made, image, style = refiner(), pictures(), styles()
+    made, image, style = refiner(), random_images(), styles()
     noise = drawn(made)
     few = draw_noise((32,), range(2), 0)
     one = draw_noise(made.noise_sides, [0], 0)
     cases = [
-        ((pictures(size=128), style), r"image is \(2,3,128,128\), expected \(2,3,64,64\)"),
+        ((random_images(size=128), style), r"image is \(2,3,128,128\), expected \(2,3,64,64\)"),
         ((image, style[:1]), r"style is \(1,24\), expected \(2,24\)"),
         ((image, style, few), r"noise has maps of sides \[32\], expected \[32, 64\]"),
         ((image, style, one), r"noise.vector is \(1,512\), expected \(2,512\)"),

@@ -19,7 +19,7 @@ from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
 from trainers.gan import recipe as gan_recipe
-from trainers.gan.recipe import RECIPES, GanRecipe, recipe_of
+from trainers.gan.recipe import RECIPES, GanRecipe, gan_recipe_of
 from trainers.gan.run import train_gan
 from trainers.gan.step import GanTrainer
 from trainers.image_models import validation as previews
@@ -215,10 +215,10 @@ def files_of(run):
 
 
 def test_training_leaves_a_whole_model(finished):
-    autoencoder, refiner, about = read_synthesizer(finished.run / "model.safetensors")
+    autoencoder, refiner, metadata = read_synthesizer(finished.run / "model.safetensors")
     assert (
         (finished.run / "grid.png").is_file()
-        and about["steps"] == 5
+        and metadata["steps"] == 5
         and refiner.size == autoencoder.size == 64
     )
     expected = new_autoencoder().state_dict()
@@ -313,8 +313,8 @@ def test_the_published_configuration():
     paper = RECIPES["paper"]
     assert (paper.size, paper.batch_size, paper.reconstruction, paper.learning_rate) == (1024, 12, 10, 2e-4)
     assert (paper.betas, paper.ema_decay, paper.augment) == ((0.5, 0.999), 0.999, "")
-    assert recipe_of(GanTrainOptions(recipe="paper")).r1 == pytest.approx(2e-4 * 1024**2 / 12)
-    assert recipe_of(GanTrainOptions(recipe="paper", r1=0.0)).r1 == 0
+    assert gan_recipe_of(GanTrainOptions(recipe="paper")).r1 == pytest.approx(2e-4 * 1024**2 / 12)
+    assert gan_recipe_of(GanTrainOptions(recipe="paper", r1=0.0)).r1 == 0
 
 
 def test_command_line(options, tmp_path):

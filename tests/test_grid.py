@@ -1,4 +1,4 @@
-"""The grid of sketches × styles: every picture at its place, labels beside them, bad shapes refused."""
+"""The grid of sketches × styles: every image at its place, labels beside them, bad shapes refused."""
 
 import tracemalloc
 
@@ -14,7 +14,7 @@ CELL = 64
 
 
 def flat(level, height=CELL, width=CELL):
-    """A picture of one colour, that no label and no other picture has."""
+    """An image of one colour, that no label and no other image has."""
     return np.full((height, width, 3), (level, 255 - level, 7), np.uint8)
 
 
@@ -26,14 +26,14 @@ def example(columns=3, rows=2, label="a name"):
 
 
 def corner_of(grid, level):
-    """y and x of the one square of a flat picture."""
+    """y and x of the one square of a flat image."""
     y, x = np.nonzero((grid == (level, 255 - level, 7)).all(-1))
     assert len(y) == CELL * CELL and np.ptp(y) == np.ptp(x) == CELL - 1
     return int(y.min()), int(x.min())
 
 
 @pytest.mark.parametrize("label", ["", "name.png", "a name that is far too long for its place.png"])
-def test_pictures_lie_in_rows_and_columns_whatever_the_labels(label):
+def test_images_lie_in_rows_and_columns_whatever_the_labels(label):
     heads, sides, cells = example(label=label)
     grid = labelled_grid("sketch \\ style", heads, sides, cells)
     top, left = corner_of(grid, 100)[0], corner_of(grid, 150)[1]
@@ -101,11 +101,11 @@ def test_cells_are_as_large_as_the_heads_by_default():
 
 
 def test_large_grids_take_little_more_than_themselves():
-    picture = flat(9)
-    heads, sides = [("style", picture)] * 100, [("sketch", picture)] * 10
-    labelled_grid("", heads[:1], sides[:1], [[picture]])  # what is imported and cached at first use
+    image = flat(9)
+    heads, sides = [("style", image)] * 100, [("sketch", image)] * 10
+    labelled_grid("", heads[:1], sides[:1], [[image]])  # what is imported and cached at first use
     tracemalloc.start()
-    grid = labelled_grid("", heads, sides, ([picture] * 100 for _ in range(10)))
+    grid = labelled_grid("", heads, sides, ([image] * 100 for _ in range(10)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grid.nbytes > 13_000_000 and peak < grid.nbytes + 1_000_000

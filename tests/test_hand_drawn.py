@@ -1,4 +1,4 @@
-"""Hand-drawn pictures: the ink that is found in "photographs" of the built-in drawings, and in real ones."""
+"""Hand-drawn images: the ink that is found in "photographs" of the built-in drawings, and in real ones."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.decode import read_image
-from sketchforge.images.hand_drawn import CROWDED, MAX_SIDE, fit_drawing, normalized_drawing
+from sketchforge.images.hand_drawn import CROWDED, MAX_SIDE, fit_drawing, normalize_drawing
 
 S = 256
 # Broad, hatched, faint at the ends, in dashes, hairlines.
@@ -26,21 +26,21 @@ def coloured(drawing, ink, paper):
     return np.array(paper) * (1 - share) + np.array(ink) * share
 
 
-def pixels(picture):
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+def pixels(image):
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def rgb(grey):
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def jpeg(picture, quality):
-    _, data = cv2.imencode(".jpg", pixels(picture)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+def jpeg(image, quality):
+    _, data = cv2.imencode(".jpg", pixels(image)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def blurred(picture, sigma):
-    return cv2.GaussianBlur(picture, (0, 0), sigma)
+def blurred(image, sigma):
+    return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 ROWS, COLUMNS = np.mgrid[0:S, 0:S] / S
@@ -48,16 +48,16 @@ VIGNETTE = (1 - 0.5 * ((COLUMNS - 0.3) ** 2 + (ROWS - 0.2) ** 2))[..., None]
 SHADOW = blurred(np.where(COLUMNS > 0.5, 0.65, 1.0) * np.where(ROWS > 0.33, 0.8, 1.0), 2.5)[..., None]
 
 
-def noise(deviation):
-    return np.random.default_rng(1).normal(0, deviation, (S, S, 3))
+def noise(std):
+    return np.random.default_rng(1).normal(0, std, (S, S, 3))
 
 
-def ruled(picture, step, squared):
+def ruled(image, step, squared):
     printed = np.zeros((S, S), bool)
     printed[step // 2 :: step] = True
     if squared:
         printed[:, step // 2 :: step] = True
-    return np.where(printed[..., None], picture * (0.6, 0.72, 0.9), picture)
+    return np.where(printed[..., None], image * (0.6, 0.72, 0.9), image)
 
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -95,7 +95,7 @@ def near(found, true, reach=1):
 def test_the_drawing_is_found_whatever_it_was_drawn_with_and_on(way):
     for drawing in DRAWINGS:
         seen = pixels(SEEN[way](drawing))
-        made = normalized_drawing(seen)
+        made = normalize_drawing(seen)
         assert made.sketch.shape == (S, S) and set(np.unique(made.sketch)) == {0, 255}
         precision, recall = near(made.sketch, drawing)
         # Levels of the worst of all built-in drawings, docs/hand-drawn.md, less a little.
@@ -110,29 +110,29 @@ def test_the_drawing_is_found_whatever_it_was_drawn_with_and_on(way):
 @pytest.mark.parametrize("dark", [False, True])
 def test_black_and_white_stays_as_it_is(dark):
     for drawing in DRAWINGS:
-        bilevel = np.where(drawing < 128, np.uint8(0), np.uint8(255))
-        assert np.array_equal(normalized_drawing(rgb(255 - bilevel if dark else bilevel)).sketch, bilevel)
+        binary = np.where(drawing < 128, np.uint8(0), np.uint8(255))
+        assert np.array_equal(normalize_drawing(rgb(255 - binary if dark else binary)).sketch, binary)
 
 
 @pytest.mark.parametrize("way", SEEN)
 def test_twice_is_once(way):
     for drawing in DRAWINGS[:2]:
-        once = normalized_drawing(pixels(SEEN[way](drawing))).sketch
-        again = normalized_drawing(rgb(once))
+        once = normalize_drawing(pixels(SEEN[way](drawing))).sketch
+        again = normalize_drawing(rgb(once))
         assert np.array_equal(again.sketch, once) and again.notes == () and not again.inverted
 
 
 def test_pale_colours_count_beside_black():
     sheet = np.full((S, S, 3), 255, np.uint8)
     sheet[60:63, 30:220], sheet[160:163, 30:220] = 0, (250, 235, 60)
-    assert np.array_equal(normalized_drawing(sheet).sketch == 0, (sheet != 255).any(-1))
+    assert np.array_equal(normalize_drawing(sheet).sketch == 0, (sheet != 255).any(-1))
 
 
 def test_a_line_may_fade_but_faint_marks_are_none():
     sheet = np.full((S, S), 255.0)
     sheet[60:63, 30:220] = np.interp(np.arange(190), (120, 189), (0, 182))
     sheet[160:163, 30:220] = 182  # darker than a fifth of the black, less than a third
-    found = normalized_drawing(rgb(pixels(sheet))).sketch == 0
+    found = normalize_drawing(rgb(pixels(sheet))).sketch == 0
     assert found[61, 30:220].all() and not found[150:170].any()
 
 
@@ -141,8 +141,8 @@ def test_specks_on_grained_paper_go_and_on_clean_paper_stay():
     sheet[60:63, 30:220] = 30
     sheet[150:200:7, 50:200:9] = 60
     clean, grained = pixels(sheet), pixels(sheet + noise(3))
-    assert (normalized_drawing(clean).sketch[140:] == 0).sum() == 8 * 17
-    assert not (normalized_drawing(grained).sketch[140:] == 0).any()
+    assert (normalize_drawing(clean).sketch[140:] == 0).sum() == 8 * 17
+    assert not (normalize_drawing(grained).sketch[140:] == 0).any()
 
 
 @pytest.mark.parametrize("tilt", [0.0, 0.05, 0.3, 0.7])
@@ -151,7 +151,7 @@ def test_hairlines_do_not_break(tilt):
     fine = np.full((S * 8, S * 8), 255, np.uint8)
     cv2.line(fine, (200, 300), (1800, 300 + round(1600 * tilt)), 0, 3)
     hairline = cv2.resize(fine, (S, S), interpolation=cv2.INTER_AREA)
-    made = normalized_drawing(rgb(hairline)).sketch
+    made = normalize_drawing(rgb(hairline)).sketch
     assert cv2.connectedComponents((made == 0).astype(np.uint8))[0] == 2
     assert (made == 0).sum() < 2.5 * 200 * np.hypot(1, tilt)
 
@@ -159,14 +159,14 @@ def test_hairlines_do_not_break(tilt):
 def test_noise_is_not_taken_for_faint_ink():
     for drawing in DRAWINGS[1:4]:
         seen = pixels(coloured(drawing, (150, 150, 150), (200, 200, 200)) + noise(10))
-        assert near(normalized_drawing(seen).sketch, drawing, 2)[0] > 0.93
+        assert near(normalize_drawing(seen).sketch, drawing, 2)[0] > 0.93
 
 
-def test_mirrored_and_turned_pictures_give_mirrored_and_turned_sketches():
+def test_mirrored_and_turned_images_give_mirrored_and_turned_sketches():
     seen = pixels(SEEN["vignette"](DRAWINGS[0]))
-    made = normalized_drawing(seen).sketch
+    made = normalize_drawing(seen).sketch
     for turn in (np.fliplr, np.flipud, np.rot90):
-        assert (normalized_drawing(np.ascontiguousarray(turn(seen))).sketch != turn(made)).mean() < 0.002
+        assert (normalize_drawing(np.ascontiguousarray(turn(seen))).sketch != turn(made)).mean() < 0.002
 
 
 @pytest.mark.parametrize("tint", [WHITE, (210, 200, 150), (70, 90, 80)])
@@ -174,31 +174,31 @@ def test_a_blank_page_is_blank_and_said_to_be(tint):
     flat = pixels(np.ones((S, S, 1)) * tint)
     dithered = flat - rgb((np.indices((S, S)).sum(0) % 7 == 0).astype(np.uint8))
     for sheet in (flat, dithered, pixels(VIGNETTE * SHADOW * tint + noise(3))):
-        made = normalized_drawing(sheet)
+        made = normalize_drawing(sheet)
         assert (made.sketch == 255).all() and made.notes[-1] == "no ink found: the sketch is blank"
-    assert (normalized_drawing(np.zeros((S, S, 3), np.uint8)).sketch == 255).all()
+    assert (normalize_drawing(np.zeros((S, S, 3), np.uint8)).sketch == 255).all()
 
 
 def test_what_is_no_drawing_is_noted():
     """Some photos: others have not much more in them than a drawing."""
-    noted = [normalized_drawing(photo).notes for _, photo in load_photos()[::5]]
+    noted = [normalize_drawing(photo).notes for _, photo in load_photos()[::5]]
     assert np.mean([any("is it a line drawing?" in note for note in notes) for notes in noted]) > 0.25
     full = rgb(np.where(np.random.default_rng(0).random((64, 64)) < CROWDED + 0.1, 0, 255).astype(np.uint8))
-    assert "is it a line drawing?" in normalized_drawing(full).notes[-1]
+    assert "is it a line drawing?" in normalize_drawing(full).notes[-1]
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 40), (40, 1), (9, 300), (1, 1)])
-def test_odd_pictures_give_sketches_of_their_size(shape):
+def test_odd_images_give_sketches_of_their_size(shape):
     speckle = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    for picture in (speckle, np.full_like(speckle, 90)):
-        assert normalized_drawing(picture).sketch.shape == shape
+    for image in (speckle, np.full_like(speckle, 90)):
+        assert normalize_drawing(image).sketch.shape == shape
 
 
-def test_large_pictures_are_reduced():
-    """A phone's picture: strokes of many pixels, and noise in each of them that averages out."""
+def test_large_images_are_reduced():
+    """A phone's image: strokes of many pixels, and noise in each of them that averages out."""
     drawing = draw("owl", "marker", MAX_SIDE)
     large = cv2.resize(drawing, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)[: MAX_SIDE * 3 // 2]
-    made = normalized_drawing(rgb(large)).sketch
+    made = normalize_drawing(rgb(large)).sketch
     assert made.shape == (MAX_SIDE * 3 // 4, MAX_SIDE)
     assert min(near(made, drawing[: MAX_SIDE * 3 // 4])) > 0.99
 
@@ -218,7 +218,7 @@ def bars(width, side=256):
 )
 def test_line_width_bounds_strokes(width, line_width, expected):
     sheet = bars(width)
-    made = normalized_drawing(rgb(sheet), line_width)
+    made = normalize_drawing(rgb(sheet), line_width)
     across = [int((made.sketch[:, 120] == 0).sum()), int((made.sketch[160, 20:80] == 0).sum())]
     assert all(abs(found - expected) <= 1 for found in across)
     assert cv2.connectedComponents((made.sketch == 0).astype(np.uint8))[0] == 4  # the three bars, unbroken
@@ -229,7 +229,7 @@ def test_line_width_bounds_strokes(width, line_width, expected):
 def test_the_unit_of_width_is_the_same_at_every_size():
     for side in (256, 512, 1024):
         large = cv2.resize(bars(11), (side, side), interpolation=cv2.INTER_NEAREST)
-        made = normalized_drawing(rgb(large), 3).sketch
+        made = normalize_drawing(rgb(large), 3).sketch
         assert abs((made[:, side * 120 // 256] == 0).sum() * 256 / side - 3) <= 1
 
 
@@ -264,10 +264,10 @@ def test_other_arrays_are_refused():
     good = np.zeros((9, 9, 3), np.uint8)
     for bad in (good[..., 0], good.astype(float), good[:0]):
         with pytest.raises(ValueError, match="expected uint8 H×W×3, found"):
-            normalized_drawing(bad)
+            normalize_drawing(bad)
     for width in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="line_width"):
-            normalized_drawing(good, width)
+            normalize_drawing(good, width)
     for bad in (good, good[..., 0].astype(float)):
         with pytest.raises(ValueError, match="expected uint8 H×W, found"):
             fit_drawing(bad, 8)
@@ -280,7 +280,7 @@ def test_real_drawings(folder, every):
     paths = sorted(path for path in root.rglob("*") if path.suffix in (".png", ".jpg"))[::every]
     assert paths
     for path in paths:
-        picture = read_image(path)
-        made, turned = normalized_drawing(picture), normalized_drawing(255 - picture)
+        image = read_image(path)
+        made, turned = normalize_drawing(image), normalize_drawing(255 - image)
         assert 0.005 < (made.sketch == 0).mean() < 0.2 and made.notes == () and not made.inverted
         assert turned.inverted and min(near(turned.sketch, made.sketch)) > 0.95

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.hed import HED, bilinear_kernel
 
@@ -29,7 +29,7 @@ def tiny_hed(seed: int = 0) -> HED:
         score = network.get_submodule(f"score-dsn{s}")
         seen = []
         hook = score.register_forward_hook(lambda _, __, out: seen.append(out))
-        network(picture(32, 32, seed))
+        network(random_image(32, 32, seed))
         hook.remove()
         border = 35 >> (s - 1)
         inside = seen[0][..., border:-border, border:-border]
@@ -39,7 +39,7 @@ def tiny_hed(seed: int = 0) -> HED:
     return network
 
 
-def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
+def random_image(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -106,11 +106,11 @@ def plain_hed(state: dict[str, torch.Tensor], image: torch.Tensor) -> np.ndarray
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (17, 31), (1, 5), (40, 23)])
 def test_the_network_is_the_plain_one(height, width):
-    network, image = tiny_hed(), picture(height, width)
+    network, image = tiny_hed(), random_image(height, width)
     found, wanted = network(image)[0, 0].numpy(), plain_hed(network.state_dict(), image[0])
     assert found.shape == (height, width)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert found.std() > 0.01 or height == 1  # the weights do look at the picture
+    assert found.std() > 0.01 or height == 1  # the weights do look at the image
 
 
 @pytest.mark.parametrize("side", range(1, 6))
@@ -119,7 +119,7 @@ def test_each_side_output_counts(side):
     network = tiny_hed(side)
     weight = network.state_dict()["new-score-weighting.weight"]
     weight.copy_(torch.where(torch.arange(5).view(1, 5, 1, 1) == side - 1, 3.0, 0.0))
-    image = picture(21, 18)
+    image = random_image(21, 18)
     found = network(image)[0, 0].numpy()
     np.testing.assert_allclose(found, plain_hed(network.state_dict(), image[0]), atol=1e-5)
     assert found.std() > 0.01
@@ -145,7 +145,7 @@ def test_a_side_output_by_hand():
     state["new-score-weighting.weight"].copy_(torch.arange(1.0, 6.0).view(1, 5, 1, 1) * 0.05)
     state["new-score-weighting.bias"].fill_(0.1)
     wanted = 1 / (1 + math.exp(-(0.05 * 15 * 2 + 0.1)))
-    assert torch.allclose(network(picture(19, 33)), torch.tensor(wanted), atol=1e-6)
+    assert torch.allclose(network(random_image(19, 33)), torch.tensor(wanted), atol=1e-6)
 
 
 def test_the_first_side_looks_at_its_own_pixel_in_bgr_without_means():
@@ -218,7 +218,9 @@ def saved(tensors: dict[str, torch.Tensor], path) -> None:
 def test_every_layout_gives_the_same_network(tmp_path, layout, suffix):
     state = tiny_hed().state_dict()
     saved(layout(state), tmp_path / f"hed{suffix}")
-    assert digest_of(load_edge_network("hed", tmp_path / f"hed{suffix}").state_dict()) == digest_of(state)
+    assert tensors_digest(load_edge_network("hed", tmp_path / f"hed{suffix}").state_dict()) == tensors_digest(
+        state
+    )
 
 
 def test_old_biases_and_the_fixed_deconvolutions_are_understood(tmp_path):
@@ -226,7 +228,9 @@ def test_old_biases_and_the_fixed_deconvolutions_are_understood(tmp_path):
     tensors = caffe(state) | {f"upsample_{s}.weight": bilinear_kernel(s) for s in (2, 4, 8, 16)}
     tensors["conv1_1.bias"] = tensors["conv1_1.bias"].view(1, 1, 1, -1)
     saved(tensors, tmp_path / "hed.npz")
-    assert digest_of(load_edge_network("hed", tmp_path / "hed.npz").state_dict()) == digest_of(state)
+    assert tensors_digest(load_edge_network("hed", tmp_path / "hed.npz").state_dict()) == tensors_digest(
+        state
+    )
     saved(tensors | {"upsample_4.weight": torch.ones(1, 1, 8, 8)}, tmp_path / "hed.npz")
     with pytest.raises(SketchforgeError, match="upsample_4.weight is not the fixed bilinear kernel"):
         load_edge_network("hed", tmp_path / "hed.npz")

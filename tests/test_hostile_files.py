@@ -31,7 +31,7 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\
 
 
 def saved(form: str) -> bytes | None:
-    """A small picture in a format of Pillow's; None where it cannot write it."""
+    """A small image in a format of Pillow's; None where it cannot write it."""
     for mode in ("RGB", "L", "1", "P"):
         buffer = io.BytesIO()
         try:
@@ -125,7 +125,7 @@ def test_the_size_in_a_jpegs_header_is_the_one_that_is_decoded(more):
 
 def test_the_size_in_a_pngs_header_is_the_one_that_is_decoded():
     assert stored_size(png(np.zeros((21, 37), np.uint8))) == (37, 21)
-    assert stored_size(png(np.zeros((21, 37), np.uint8), bilevel=False)) == (37, 21)
+    assert stored_size(png(np.zeros((21, 37), np.uint8), binary=False)) == (37, 21)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def read_one(folder):
 
 
 BOMBS = {
-    "larger than the set's pictures": (
+    "larger than the set's images": (
         {"sketch": png_of(30_000, 30_000)},
         "30000 x 30000 pixels, expected 16 x 16",
     ),
@@ -328,7 +328,7 @@ def test_extended_headers_have_a_limit(tmp_path, name, packed):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert images[0].key == "first", "what came before it counts"
-    assert images[-1].picture.reason is not None, "and the tar is counted as damaged"
+    assert images[-1].image.reason is not None, "and the tar is counted as damaged"
     assert peak < 32 * MAX_HEADERS, "copies that tarfile makes of one header, no more"
 
 

@@ -22,12 +22,12 @@ from sketchforge.options import ExportOptions, GalleryOptions, InspectOptions, R
 from sketchforge.render.render import render
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.report.gallery.inspect import inspect
-from sketchforge.report.summary.inputs import find_material
+from sketchforge.report.summary.inputs import find_inputs
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.synthesis.export import export
 from sketchforge.utils import files
-from sketchforge.utils.markdown import escaped, fenced
+from sketchforge.utils.markdown import escape, fence
 
 HOSTILE = [None, [1], {"a": 1}, "x" * 300, -1, 10**12, 10**30, 1.5, True, "\0", "../../x", [], {}, [[]] * 3]
 SECONDS = 20  # of one reader, far more than it takes and far less than a hostile number would cost
@@ -97,7 +97,7 @@ def test_any_manifest(tmp_path, unfinished):
         lambda: gallery(GalleryOptions(folder, sheet, page)),
         first_sample,
         lambda: find_shards([folder], 1),
-        lambda: find_material([folder], []),
+        lambda: find_inputs([folder], []),
     ]
     whole = contents(folder)
     for what, changed in variants(manifest):
@@ -148,7 +148,7 @@ def test_any_record_of_a_training(tmp_path, monkeypatch):
         lambda: find_model(run),
         lambda: export(ExportOptions(run, out, overwrite=True)),
         goes_on,
-        lambda: find_material([], [run]),
+        lambda: find_inputs([], [run]),
     ]
     for what, changed in variants(record):
         files.write_json(path, changed)
@@ -196,7 +196,7 @@ def test_text_of_others_stays_text_in_a_model_card(tmp_path):
     )
     _, card = export(ExportOptions(evil, tmp_path / "m.safetensors"))
     text = card.read_text(encoding="utf-8")
-    assert escaped(EVIL)[:40] in text
+    assert escape(EVIL)[:40] in text
     for markup in ("<img", "](javascript", "**bold**", "\n# c", "\n| d |"):
         assert markup not in text.replace("\\", "\\\\").replace("\\\\<", "").replace("\\\\]", "").replace(
             "\\\\*\\\\*", ""
@@ -210,12 +210,12 @@ def _rewrite(path: Path, changes: dict) -> None:
     from sketchforge.checkpoints.autoencoder import FORMAT, VERSION
     from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 
-    tensors, about = load_tensors(path, FORMAT, VERSION)
-    save_tensors(path, FORMAT, VERSION, tensors, about | changes)
+    tensors, metadata = load_tensors(path, FORMAT, VERSION)
+    save_tensors(path, FORMAT, VERSION, tensors, metadata | changes)
 
 
 def test_no_line_ends_a_block_of_code():
     lines = ["a ``` b", "````"]
-    block = fenced(lines)
+    block = fence(lines)
     assert block[0] == block[-1] == "`````" and block[1:-1] == lines
-    assert fenced(["plain"]) == ["```", "plain", "```"]
+    assert fence(["plain"]) == ["```", "plain", "```"]

@@ -1,4 +1,4 @@
-"""From pictures to features: the resize recipe, the networks, distances that grow as pictures get worse."""
+"""From images to features: the resize recipe, the networks, distances that grow as images get worse."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from torchvision.models import mobilenet_v2, squeezenet1_1
 
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics.frechet import fitted, frechet_distance
+from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images import feature_networks
 from sketchforge.metrics.images.feature_networks import NETWORKS, open_features
 from sketchforge.metrics.images.features import features_of, squared
@@ -41,20 +41,20 @@ def clean(builtin, photos):
     return features_of(photos, builtin)
 
 
-def test_pictures_of_the_right_size_are_left_alone():
-    picture = scene(0, 40, 40)
-    assert np.array_equal(squared(picture, 40), picture)
+def test_images_of_the_right_size_are_left_alone():
+    image = scene(0, 40, 40)
+    assert np.array_equal(squared(image, 40), image)
     assert np.array_equal(squared(scene(0, 40, 60), 40), scene(0, 40, 60)[:, 10:50])
 
 
 @pytest.mark.parametrize("side", [20, 33, 150])
 def test_resizing_is_pillows_antialiased_bicubic(side):
-    picture = scene(1, 64, 64)
+    image = scene(1, 64, 64)
     for channel in range(3):
         # In floating point: with 8 bits Pillow would round and clip between rows and columns, too.
-        levels = Image.fromarray(picture[..., channel].astype(np.float32))
+        levels = Image.fromarray(image[..., channel].astype(np.float32))
         wanted = np.asarray(levels.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 255)
-        assert np.abs(squared(picture, side)[..., channel] - wanted).max() <= 0.51
+        assert np.abs(squared(image, side)[..., channel] - wanted).max() <= 0.51
 
 
 def test_shrinking_does_not_alias():
@@ -67,7 +67,7 @@ def test_shrinking_does_not_alias():
 
 def test_other_arrays_are_refused(builtin):
     for wrong in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))):
-        with pytest.raises(ValueError, match="expected a picture uint8 HxWx3"):
+        with pytest.raises(ValueError, match="expected an image uint8 HxWx3"):
             squared(wrong, 8)
 
 
@@ -91,15 +91,15 @@ def test_sizes_may_be_mixed(builtin, photos):
 
 
 def worse(how: str, level: float):
-    def blurred(picture):
-        return cv2.GaussianBlur(picture, (0, 0), level)
+    def blurred(image):
+        return cv2.GaussianBlur(image, (0, 0), level)
 
-    def noisy(picture):
-        noise = np.random.default_rng(int(picture.sum())).standard_normal(picture.shape) * level
-        return (picture + noise).round().clip(0, 255).astype(np.uint8)
+    def noisy(image):
+        noise = np.random.default_rng(int(image.sum())).standard_normal(image.shape) * level
+        return (image + noise).round().clip(0, 255).astype(np.uint8)
 
-    def jpeg(picture):
-        return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(level)])[1], 1)
+    def jpeg(image):
+        return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(level)])[1], 1)
 
     return {"blur": blurred, "noise": noisy, "jpeg": jpeg}[how]
 
@@ -107,16 +107,16 @@ def worse(how: str, level: float):
 @pytest.mark.parametrize(
     ("how", "levels"), [("blur", (0.6, 1.2, 2.4)), ("noise", (6, 18, 54)), ("jpeg", (60, 25, 6))]
 )
-def test_the_worse_the_pictures_the_larger_the_distances(builtin, photos, clean, how, levels):
+def test_the_worse_the_images_the_larger_the_distances(builtin, photos, clean, how, levels):
     changed = [features_of(map(worse(how, level), photos), builtin) for level in levels]
-    frechet = [frechet_distance(fitted(one), fitted(clean)) for one in [clean, *changed]]
+    frechet = [frechet_distance(fit_gaussian(one), fit_gaussian(clean)) for one in [clean, *changed]]
     kernel = [kernel_distances(one, clean)[0] for one in changed]
     assert frechet == sorted(frechet) and kernel == sorted(kernel)
     assert abs(frechet[0]) < 1e-3 * frechet[1]
 
 
 def test_figures_bear_the_name_of_their_features(builtin):
-    assert builtin.frechet == "Fréchet (builtin relu3_1+relu4_1)" and "not FID" in builtin.caution
+    assert builtin.frechet == "Fréchet (builtin relu3_1+relu4_1)" and "not FID" in builtin.note
     assert builtin.kernel == "KID (builtin relu3_1+relu4_1)"
     assert "bicubic with antialiasing to 96 x 96" in builtin.preprocessing
 
@@ -146,8 +146,8 @@ def test_pooled_features_are_those_of_torchvisions_network(weights, photos, name
     squares = (
         torch.from_numpy(np.stack([squared(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2) / 255
     )
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    levels = (squares - mean.view(3, 1, 1)) / deviation.view(3, 1, 1) if norm else squares * 2 - 1
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    levels = (squares - mean.view(3, 1, 1)) / std.view(3, 1, 1) if norm else squares * 2 - 1
     with torch.no_grad():
         wanted = network.features(levels).mean((2, 3)).numpy()
     assert found.shape == (2, width)

@@ -1,4 +1,4 @@
-"""The pages of `eval images` and `eval compare`: every figure, picture, warning and gap in one file."""
+"""The pages of `eval images` and `eval compare`: every figure, image, warning and gap in one file."""
 
 import contextlib
 import html
@@ -14,7 +14,7 @@ from PIL import Image
 from synthesis_models import ae_run
 
 from cli.main import run
-from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.estimates import Estimate
 from sketchforge.metrics.images.result import BETTER, ImageEvaluation, ImageRow
 from sketchforge.report.components import table_html
 from sketchforge.report.images.tables import distance_tables, model_figures
@@ -64,11 +64,11 @@ def test_figures_gaps_and_warnings_are_those_of_the_json(written):
     for row in found["rows"]:
         for name in set(row) & set(BETTER):
             figure = row[name]
-            shown = figure_cell(Figure(figure["value"], figure["low"], figure["high"], figure["images"]))
+            shown = figure_cell(Estimate(figure["value"], figure["low"], figure["high"], figure["images"]))
             if row["name"] == "chance":
                 assert f"<b>{shown.value[:4]}" in page.source, row["titles"][name]
             else:
-                assert f'<b>{shown.value}</b> <span class="ends">{shown.ends}</span>' in page.source, name
+                assert f'<b>{shown.value}</b> <span class="ends">{shown.interval}</span>' in page.source, name
             assert row["titles"][name] in plain and row["preprocessing"] in plain
     assert found["gaps"] and found["warnings"]
     for gap in found["gaps"] + found["warnings"]:
@@ -77,10 +77,10 @@ def test_figures_gaps_and_warnings_are_those_of_the_json(written):
         assert version in plain, name
 
 
-def test_every_picture_has_a_text_and_nothing_is_fetched(written):
+def test_every_image_has_a_text_and_nothing_is_fetched(written):
     page = written[0]
-    pictures = [shown for tag, shown in page.elements if tag == "img"]
-    assert all(shown["alt"] and shown["src"].startswith("data:image/") for shown in pictures)
+    images = [shown for tag, shown in page.elements if tag == "img"]
+    assert all(shown["alt"] and shown["src"].startswith("data:image/") for shown in images)
     drawn = [shown for tag, shown in page.elements if tag == "svg"]
     assert drawn and all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
@@ -100,7 +100,7 @@ def test_the_page_is_whole_and_names_stay_text(written):
 def test_a_models_page_shows_what_it_makes(model):
     page, found = model[:2]
     alts = [shown["alt"] for tag, shown in page.elements if tag == "img"]
-    # The grid; of eight matched pictures the four best and the four worst.
+    # The grid; of eight matched images the four best and the four worst.
     assert len(alts) == 1 + 8 and "in the styles of all of them" in alts[0]
     assert [re.search(r"(best|worst) \d", alt)[0] for alt in alts[1:]] == [
         f"{what} {place}" for what in ("best", "worst") for place in (1, 2, 3, 4)
@@ -109,7 +109,7 @@ def test_a_models_page_shows_what_it_makes(model):
     ranked = [float(alt.rpartition(" ")[2]) for alt in alts[1:]]
     assert ranked[:4] == sorted(ranked[:4]) and ranked[4:] == sorted(ranked[4:])[::-1]
     assert sum(ranked) / 8 == pytest.approx(lpips, abs=1e-4)
-    assert f"by LPIPS (squeeze, other weights), mean {lpips:.4f} over 8 pictures" in page.source
+    assert f"by LPIPS (squeeze, other weights), mean {lpips:.4f} over 8 images" in page.source
     command = next(text for text in page.texts if text.startswith("sketchforge eval images"))
     assert "--samples 12" in command and "--lpips squeeze=" in command
 
@@ -122,7 +122,7 @@ def test_equal_calls_give_equal_pages(model):
 
 def test_sets_stand_beside_each_other(comparison):
     page, found, _ = comparison
-    heads = re.findall(r'<table class="pictures even">\n<thead><tr>(.*?)</tr>', page.source)[0]
+    heads = re.findall(r'<table class="images even">\n<thead><tr>(.*?)</tr>', page.source)[0]
     columns = [html.unescape(one) for one in re.findall(r'<th scope="col">(.*?)</th>', heads)]
     assert columns == ["out (reference)", "ae", NAME, "few"]
     alts = [shown["alt"] for tag, shown in page.elements if tag == "img"]
@@ -131,14 +131,14 @@ def test_sets_stand_beside_each_other(comparison):
     assert page.source.count("<td>none</td>") == 24 - sum(counts)
     made = [alt for alt in alts if alt.startswith("ae: ")]
     assert all(re.fullmatch(r"ae: the sketch of k(x*) in the style of k(?!\1$)x*", alt) for alt in made)
-    sizes = [max(Image.open(io.BytesIO(data)).size) for data in page.pictures()]
+    sizes = [max(Image.open(io.BytesIO(data)).size) for data in page.images()]
     assert len(sizes) == len(alts) and max(sizes) <= 320
     command = next(text for text in page.texts if text.startswith("sketchforge eval compare"))
     assert "--samples 9" in command and found["options"]["samples"] == 9
 
 
 def row(name: str, value: float, low: float, high: float, kind: str = "frechet") -> ImageRow:
-    figures = {kind: Figure(value, low, high, 5)}
+    figures = {kind: Estimate(value, low, high, 5)}
     return ImageRow(name, "s", "mismatched", 5, "f", "w" * 64, "p", figures, {kind: kind.upper()}, "beware")
 
 
@@ -165,7 +165,7 @@ def test_bars_of_a_column_have_one_scale():
     assert a == pytest.approx((0.1, 0.2, 0.3, None), abs=2e-3)
     assert b == pytest.approx((0.5, 0.6, 1, None), abs=2e-3)
     assert [one.name for one in table.rows] == ["a", "b"] and "beware" in table.notes
-    assert [heading.title for heading in table.headings] == ["FRECHET ↓", "pictures"]
+    assert [heading.title for heading in table.headings] == ["FRECHET ↓", "images"]
     assert len(distance_tables(evaluation())) == 0
 
 
@@ -178,6 +178,6 @@ def test_what_chance_has_is_marked():
         "0.600",
         "0.300",
         "higher",
-    ] and shown.about == "beware"
+    ] and shown.detail == "beware"
     table = model_figures(evaluation(own), "t")
     assert drawn_bars(table) == [] and table.rows[0].cells[1].value == ""

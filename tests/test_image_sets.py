@@ -1,4 +1,4 @@
-"""Sets of pictures: what is read, in which order; pairs of sketch and style; features that are kept."""
+"""Sets of images: what is read, in which order; pairs of sketch and style; features that are kept."""
 
 from collections import Counter
 
@@ -25,18 +25,18 @@ from sketchforge.shards.shard_set import open_shards
 
 def test_a_folder_is_read_in_order_and_spread(photos):
     whole = open_image_set(photos, 0)
-    found = list(whole.pictures())
+    found = list(whole.images())
     assert (whole.name, whole.num_found, whole.count) == (photos.name, 10, 10)
-    assert [key for key, _ in found] == [key for key, _ in whole.pictures()]
-    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for _, picture in found)
+    assert [key for key, _ in found] == [key for key, _ in whole.images()]
+    assert all(image.dtype == np.uint8 and image.shape[2] == 3 for _, image in found)
     few = open_image_set(str(photos), 4)
     assert (few.num_found, few.count) == (10, 4)
-    assert [key for key, _ in few.pictures()] == [found[place][0] for place in (0, 3, 6, 9)]
+    assert [key for key, _ in few.images()] == [found[place][0] for place in (0, 3, 6, 9)]
 
 
 def test_shards_are_read_like_a_folder_of_their_images(ten_sketches):
     shards = open_image_set(str(ten_sketches), 0)
-    found = dict(shards.pictures())
+    found = dict(shards.images())
     assert shards.count == len(found) == 10
     reader = SampleReader(open_shards(ten_sketches))
     for index, key in enumerate(found):
@@ -54,21 +54,21 @@ def test_many_shards_do_not_stay_open(ten_sketches, monkeypatch):
     reader.close()
 
 
-def test_pictures_are_fitted_as_a_model_sees_them(tmp_path):
+def test_images_are_fitted_as_a_model_sees_them(tmp_path):
     Image.fromarray(scene(0, 60, 90)).save(tmp_path / "a.png")
-    (picture,) = open_image_set(tmp_path, 0).at(30).readable()
+    (image,) = open_image_set(tmp_path, 0).at(30).readable()
     wanted = cv2.resize(scene(0, 60, 90)[:, 15:75], (30, 30), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(picture, wanted)
+    assert np.array_equal(image, wanted)
 
 
-def test_grey_pictures_have_three_equal_channels_and_damaged_ones_are_counted(tmp_path):
+def test_grey_images_have_three_equal_channels_and_damaged_ones_are_counted(tmp_path):
     make_photos(tmp_path, 2)
     Image.fromarray(scene(0, 40, 40)[..., 0]).save(tmp_path / "grey.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     images = open_image_set(tmp_path, 0)
     found = take_inventory(images)
     assert (found.count, found.unreadable) == (3, 1) and len(found.sizes) == 3
-    (grey,) = (picture for key, picture in images.pictures() if key.startswith("grey"))
+    (grey,) = (image for key, image in images.images() if key.startswith("grey"))
     assert np.array_equal(grey[..., 0], grey[..., 2])
 
 
@@ -79,11 +79,11 @@ def test_sets_of_nothing_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no images found"):
         open_image_set(tmp_path / "empty", 0)
     make_photos(tmp_path / "one", 1)
-    with pytest.raises(UsageError, match="1 picture that can be read; sets to compare need two"):
+    with pytest.raises(UsageError, match="1 image that can be read; sets to compare need two"):
         take_inventory(open_image_set(tmp_path / "one", 0))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"nothing")
-    with pytest.raises(SketchforgeError, match="none of its 1 pictures can be read"):
+    with pytest.raises(SketchforgeError, match="none of its 1 images can be read"):
         take_inventory(open_image_set(tmp_path / "bad", 0))
 
 
@@ -157,7 +157,7 @@ def means(weights: str = "w", calls: list | None = None) -> FeatureNetwork:
 def test_features_are_computed_once_and_again_when_anything_has_changed(photos, tmp_path):
     calls: list[int] = []
     images, progress = open_image_set(photos, 0), RecordedProgress()
-    progress.begin("picture", 10)
+    progress.begin("image", 10)
     inventory = take_inventory(images)
 
     def features(images=images, inventory=inventory, network=means(calls=calls)):
@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_matter(photos, tmp_path, monke
     assert features_folder() == tmp_path / "xdg" / "sketchforge" / "features"
 
 
-def test_the_digest_depends_on_pictures_order_and_network(photos):
+def test_the_digest_depends_on_images_order_and_network(photos):
     inventory = take_inventory(open_image_set(photos, 0))
     turned = type(inventory)(inventory.digests[::-1], inventory.unreadable, inventory.sizes)
     digests = [

@@ -16,9 +16,9 @@ from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
 
 
-def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -32,38 +32,38 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-PICTURE = Image.fromarray(scene(1, 24, 32))
+IMAGE = Image.fromarray(scene(1, 24, 32))
 LOSSLESS = ["PNG", "BMP", "TIFF", "PPM"]
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
 def test_lossless_kinds_come_back_exactly(kind):
-    assert (read_image(encoded(PICTURE, kind)) == np.asarray(PICTURE)).all()
+    assert (read_image(encoded(IMAGE, kind)) == np.asarray(IMAGE)).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
 def test_lossy_kinds_come_back_closely(kind):
-    difference = np.abs(read_image(encoded(PICTURE, kind)).astype(int) - np.asarray(PICTURE))
+    difference = np.abs(read_image(encoded(IMAGE, kind)).astype(int) - np.asarray(IMAGE))
     assert difference.mean() < 20
 
 
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned clockwise by 90 degrees
-    turned = decode_image(encoded(PICTURE, "PNG", exif=exif))
-    assert (turned.pixels == np.rot90(np.asarray(PICTURE), -1)).all()
-    assert not decode_image(encoded(PICTURE, "JPEG", exif=exif)).is_plain_jpeg
+    turned = decode_image(encoded(IMAGE, "PNG", exif=exif))
+    assert (turned.pixels == np.rot90(np.asarray(IMAGE), -1)).all()
+    assert not decode_image(encoded(IMAGE, "JPEG", exif=exif)).is_plain_jpeg
     exif[0x0112] = 1
-    assert decode_image(encoded(PICTURE, "JPEG", exif=exif)).is_plain_jpeg
+    assert decode_image(encoded(IMAGE, "JPEG", exif=exif)).is_plain_jpeg
 
 
-def test_damaged_exif_does_not_cost_the_picture():
-    data = encoded(PICTURE, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+def test_damaged_exif_does_not_cost_the_image():
+    data = encoded(IMAGE, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert read_image(data).shape == (24, 32, 3)
 
 
 def test_transparency_lies_over_white_paper():
-    layer = PICTURE.convert("RGBA")
+    layer = IMAGE.convert("RGBA")
     layer.putalpha(0)
     assert (read_image(encoded(layer, "PNG")) == 255).all()
     half = Image.new("RGBA", (16, 16), (0, 0, 0, 128))
@@ -80,10 +80,10 @@ def test_palettes_with_and_without_a_transparent_entry():
 
 
 def test_grey_bilevel_and_cmyk():
-    grey = PICTURE.convert("L")
+    grey = IMAGE.convert("L")
     assert (read_image(encoded(grey, "PNG")) == np.asarray(grey)[..., None]).all()
-    bilevel = PICTURE.convert("1")
-    assert (read_image(encoded(bilevel, "PNG"))[..., 0] == np.asarray(bilevel) * 255).all()
+    binary = IMAGE.convert("1")
+    assert (read_image(encoded(binary, "PNG"))[..., 0] == np.asarray(binary) * 255).all()
     ink = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     red = read_image(encoded(ink, "JPEG", quality=95))[8, 8]
     assert red[0] > 200 and red[1] < 60 and red[2] < 60
@@ -115,9 +115,9 @@ def test_animations_give_their_first_frame():
         (b"", "empty"),
         (b"hello, this is text", "not an image"),
         (b"\xff\xd8\xff nonsense", "unreadable"),
-        (encoded(PICTURE, "JPEG")[:-200], "truncated"),
-        (encoded(PICTURE, "PNG")[:-200], "truncated"),
-        (encoded(PICTURE, "BMP")[:-200], "truncated"),
+        (encoded(IMAGE, "JPEG")[:-200], "truncated"),
+        (encoded(IMAGE, "PNG")[:-200], "truncated"),
+        (encoded(IMAGE, "BMP")[:-200], "truncated"),
         (encoded(Image.new("RGB", (1, 1)), "PNG"), "too small"),
         (encoded(Image.new("RGB", (7, 100)), "PNG"), "too small"),
         (png_header(20_000, 20_000), "too large"),
@@ -138,11 +138,11 @@ def test_the_limit_is_ours_whatever_pillow_allows(monkeypatch):
         read_image(png_header(13_400, 13_400))
 
 
-def test_damaged_anywhere_is_an_image_error_or_a_picture():
+def test_damaged_anywhere_is_an_image_error_or_a_image():
     """Whichever bytes are damaged: never another exception."""
     rng = np.random.default_rng(0)
     for kind in [*LOSSLESS, "JPEG", "WEBP", "GIF"]:
-        whole = encoded(PICTURE, kind)
+        whole = encoded(IMAGE, kind)
         for _ in range(40):
             data = bytearray(whole[: rng.integers(1, len(whole))] if rng.random() < 0.3 else whole)
             for place in rng.integers(0, len(data), 4):
@@ -156,35 +156,35 @@ def test_damaged_anywhere_is_an_image_error_or_a_picture():
 def test_files_name_themselves(tmp_path):
     with pytest.raises(ImageError, match="unreadable.*nowhere.jpg"):
         read_image(tmp_path / "nowhere.jpg")
-    (tmp_path / "x.jpg").write_bytes(b"no picture")
+    (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError, match="not an image.*x.jpg"):
         read_image(tmp_path / "x.jpg")
-    PICTURE.save(tmp_path / "y.png")
-    assert (read_image(tmp_path / "y.png") == np.asarray(PICTURE)).all()
+    IMAGE.save(tmp_path / "y.png")
+    assert (read_image(tmp_path / "y.png") == np.asarray(IMAGE)).all()
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (40, 90), (90, 40), (8, 500), (500, 8), (9, 9), (257, 256)])
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_fit_gives_the_square_asked_for(shape, fit):
     for channels in ((), (3,)):
-        picture = np.zeros((*shape, *channels), np.uint8)
-        fitted = fit_square(picture, 64, fit)
+        image = np.zeros((*shape, *channels), np.uint8)
+        fitted = fit_square(image, 64, fit)
         assert fitted.shape == (64, 64, *channels) and fitted.dtype == np.uint8
         assert fitted.flags.c_contiguous
 
 
 def test_crop_takes_the_middle_and_pad_keeps_all():
-    picture = np.full((40, 80, 3), 255, np.uint8)
-    picture[:, 20:60] = 7
-    assert (fit_square(picture, 40, "crop") == 7).all()
+    image = np.full((40, 80, 3), 255, np.uint8)
+    image[:, 20:60] = 7
+    assert (fit_square(image, 40, "crop") == 7).all()
     wide = np.full((40, 80, 3), 7, np.uint8)
     padded = fit_square(wide, 80, "pad")
     assert (padded[20:60] == 7).all() and (padded[:20] == 255).all() and (padded[60:] == 255).all()
 
 
 def test_right_size_is_left_alone_and_keep_keeps():
-    picture = scene(0, 64, 64)
-    assert (fit_square(picture, 64, "crop") == picture).all()
+    image = scene(0, 64, 64)
+    assert (fit_square(image, 64, "crop") == image).all()
     odd = scene(0, 31, 57)
     assert fit_square(odd, 64, "keep") is odd
 
@@ -196,26 +196,26 @@ def test_shrinking_averages_all_pixels():
 
 
 def test_tensors_round_trip_exactly():
-    picture = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
-    batch = to_tensor(picture)
+    image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
+    batch = to_tensor(image)
     assert batch.shape == (1, 3, 16, 16) and batch.dtype == torch.float32
     assert batch.min() == -1 and batch.max() == 1
-    assert (to_uint8(batch) == picture).all()
+    assert (to_uint8(batch) == image).all()
 
 
 def test_tensor_axes_are_batch_channel_row_column():
-    picture = scene(3, 5, 7)
-    one = to_tensor(picture)
+    image = scene(3, 5, 7)
+    one = to_tensor(image)
     assert one.shape == (1, 3, 5, 7)
-    assert float(one[0, 2, 4, 6]) == pytest.approx(picture[4, 6, 2] / 127.5 - 1, abs=1e-6)
-    assert torch.equal(to_tensor(np.stack([picture, picture]))[1:], one)
+    assert float(one[0, 2, 4, 6]) == pytest.approx(image[4, 6, 2] / 127.5 - 1, abs=1e-6)
+    assert torch.equal(to_tensor(np.stack([image, image]))[1:], one)
 
 
 def test_tensors_are_clipped_and_own_their_memory():
     assert (to_uint8(torch.tensor([-7.0, 7.0]).view(1, 1, 1, 2))[0, 0, :, 0] == [0, 255]).all()
-    picture = scene(0, 8, 8)
-    before = picture.copy()
-    to_tensor(picture).zero_()
-    assert (picture == before).all()
+    image = scene(0, 8, 8)
+    before = image.copy()
+    to_tensor(image).zero_()
+    assert (image == before).all()
     with pytest.raises(ValueError, match="uint8"):
-        to_tensor(picture.astype(np.float32))
+        to_tensor(image.astype(np.float32))

@@ -176,7 +176,7 @@ def test_processes_that_decode_and_encode_never_load_torch():
 import numpy
 from sketchforge.render.prepare import encode_jpeg, encode_sketches, prepare
 from sketchforge.images.sources import ImageSource
-from sketchforge.images.sources.source import Blob
+from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.worker_pool import WorkerPool, _start_worker
 data = encode_jpeg(numpy.zeros((20, 20, 3), numpy.uint8))
 assert prepare(ImageSource("k", "k.jpg", Blob(len(data), data=data)), 16, "crop").reason is None

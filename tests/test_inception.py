@@ -12,7 +12,7 @@ from conftest import scene
 from PIL import Image
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics.frechet import fitted, frechet_distance
+from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images.feature_networks import open_features
 from sketchforge.metrics.images.features import features_of, squared
 from sketchforge.metrics.kid import kernel_distances
@@ -51,16 +51,16 @@ def sets(tmp_path_factory):
     folders = []
     for number in range(2):
         folder = tmp_path_factory.mktemp(f"set{number}")
-        pictures = [scene(10 * number + seed, 299, 299) for seed in range(3)]
-        for place, picture in enumerate(pictures):
-            Image.fromarray(picture).save(folder / f"{place}.png")
-        folders.append((folder, pictures))
+        images = [scene(10 * number + seed, 299, 299) for seed in range(3)]
+        for place, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{place}.png")
+        folders.append((folder, images))
     return folders
 
 
 @pytest.fixture(scope="module")
 def features(network, sets):
-    return [features_of(pictures, network) for _, pictures in sets]
+    return [features_of(images, network) for _, images in sets]
 
 
 def test_fid_and_kid_agree_with_torch_fidelitys(weights, network, sets, features, monkeypatch, capsys):
@@ -77,25 +77,25 @@ def test_fid_and_kid_agree_with_torch_fidelitys(weights, network, sets, features
     assert found == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3) and found != 0
     early = FeatureExtractorInceptionV3("early", ["192"], str(weights))
     network = dataclasses.replace(network, describe=lambda squares: early(squares)[0])
-    a, b = (fitted(features_of(pictures, network)) for _, pictures in sets)
+    a, b = (fit_gaussian(features_of(images, network)) for _, images in sets)
     found = frechet_distance(a, b)
     assert a.mean.shape == (192,) and found > 0
     assert found == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
 
 
 def test_fid_of_a_set_with_itself_is_nothing(features):
-    a, b = map(fitted, features)
+    a, b = map(fit_gaussian, features)
     assert abs(frechet_distance(a, a)) < 1e-3 * 1e-3 * frechet_distance(a, b)
 
 
-def test_smaller_pictures_are_enlarged_by_our_recipe_not_the_ports(network):
+def test_smaller_images_are_enlarged_by_our_recipe_not_the_ports(network):
     small = scene(0, 64, 64)
     np.testing.assert_array_equal(features_of([small], network), features_of([squared(small, 299)], network))
 
 
 def test_weights_that_are_not_fids_are_named_so(network):
     assert (network.frechet, network.kernel) == ("FID (other weights)", "KID (other weights)")
-    assert "not comparable" in network.caution and network.features == "inception pool3"
+    assert "not comparable" in network.note and network.features == "inception pool3"
 
 
 class Attack:

@@ -29,7 +29,7 @@ def test_ink_of_bilevel_sketches_is_the_share_of_black():
 
 def test_ink_of_grey_sketches_is_their_mean_darkness():
     pixels = np.array([[0, 255], [204, 102]], np.uint8)
-    assert ink_share(png(pixels, bilevel=False)) == pytest.approx((1 + 0 + 0.2 + 0.6) / 4)
+    assert ink_share(png(pixels, binary=False)) == pytest.approx((1 + 0 + 0.2 + 0.6) / 4)
 
 
 @pytest.fixture

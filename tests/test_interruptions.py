@@ -242,7 +242,7 @@ def test_a_disk_that_really_refuses(tmp_path, size):
     try:
         with (
             pytest.raises(SketchforgeError, match="00000.tar: could not be written .File too large"),
-            writer.writing_shard(tmp_path, 0, "x", "y") as shard,
+            writer.write_shard(tmp_path, 0, "x", "y") as shard,
         ):
             shard.add(writer.Record("key", "source", 1, image=bytes(size), sketches=[b"png"]))
     finally:

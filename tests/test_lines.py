@@ -14,15 +14,15 @@ from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
-from sketchforge.metrics.estimates import figures_of, interval
+from sketchforge.metrics.estimates import estimate_all, interval
 from sketchforge.metrics.sketches.evaluate import evaluate_sketches
 from sketchforge.metrics.sketches.inputs import find_annotations, find_drawings, find_shards, style_names
 from sketchforge.metrics.sketches.measure_sets import Measured, Measuring
 from sketchforge.metrics.sketches.measure_sketch import two_tone
-from sketchforge.metrics.sketches.result import COMPARED, PEOPLE, Evaluation, Row, as_json
-from sketchforge.metrics.sketches.statistics import auc_figures, mean_area, ranked_pairs, wasserstein
-from sketchforge.metrics.sketches.strokes import compare, measure_strokes
-from sketchforge.metrics.sketches.summary import halves
+from sketchforge.metrics.sketches.result import COMPARED, PEOPLE, Row, SketchEvaluation, as_json
+from sketchforge.metrics.sketches.statistics import estimate_auc, mean_area, ranked_pairs, wasserstein
+from sketchforge.metrics.sketches.strokes import compare_strokes, measure_strokes
+from sketchforge.metrics.sketches.summary import split_halves
 from sketchforge.metrics.sketches.two_sample_test import TwoSampleResult, two_sample_test
 from sketchforge.options import EvalSketchesOptions, RenderOptions
 from sketchforge.render.prepare import encode_sketches
@@ -50,19 +50,19 @@ def annotate(path: Path, *annotators: np.ndarray) -> None:
     savemat(path, {"groundTruth": cells})
 
 
-def samples(sketches: dict[str, list[np.ndarray]], bilevel: bool = True, **more) -> list[dict]:
+def samples(sketches: dict[str, list[np.ndarray]], binary: bool = True, **more) -> list[dict]:
     return [
-        {"key": key, "size": (SIDE, SIDE), "sketches": [png(one, bilevel) for one in found], **more}
+        {"key": key, "size": (SIDE, SIDE), "sketches": [png(one, binary) for one in found], **more}
         for key, found in sketches.items()
     ]
 
 
 def shards_of(folder: Path, sketches: dict[str, list[np.ndarray]], styles: list[str], **options) -> Path:
-    bilevel = options.get("sketch_format") != "png"
-    return store(folder, [samples(sketches, bilevel)], styles, **{"fit": "keep", **options})
+    binary = options.get("sketch_format") != "png"
+    return store(folder, [samples(sketches, binary)], styles, **{"fit": "keep", **options})
 
 
-def measured(*shards: Path, **options) -> Evaluation:
+def measured(*shards: Path, **options) -> SketchEvaluation:
     return evaluate_sketches(EvalSketchesOptions(shards, **{"workers": 1, **options}))
 
 
@@ -75,15 +75,15 @@ def fewer_resamplings() -> Iterator[None]:
         yield
 
 
-def row_of(evaluation: Evaluation, name: str) -> Row:
+def row_of(evaluation: SketchEvaluation, name: str) -> Row:
     return next(row for row in evaluation.rows if row.name == name)
 
 
-def value(evaluation: Evaluation, row: str, block: str, name: str) -> float:
+def value(evaluation: SketchEvaluation, row: str, block: str, name: str) -> float:
     return row_of(evaluation, row).figures[block][name].value
 
 
-def reasons(evaluation: Evaluation, row: str, block: str) -> list[str]:
+def reasons(evaluation: SketchEvaluation, row: str, block: str) -> list[str]:
     return [gap.reason for gap in evaluation.gaps if (gap.row, gap.block) == (row, block)]
 
 
@@ -128,7 +128,9 @@ def test_grey_sketches_have_their_best_threshold(tmp_path):
     assert row_of(found, "grey").threshold == 0.5
     # The rest is measured in two tones: what is light is ink beside the black line, and no line by itself.
     assert value(found, "grey", "strokes", "ink") == pytest.approx(2 / SIDE)
-    assert as_json(found)["thresholds"]["binarised"] == {str(grey): {"threshold": 0.65, "core": 0.15}}
+    assert as_json(found)["thresholds"]["binarised"] == {
+        str(grey): {"threshold": 0.65, "low_threshold": 0.15}
+    }
 
 
 def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
@@ -154,7 +156,7 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
     found = [measuring.shards(*find_shards([folder], 0), {}, people=False).styles for folder in (grey, bits)]
     for ours, theirs in zip(*found, strict=True):
         assert ours.strokes == theirs.strokes
-        for kind in ("patches", "features", "manners"):
+        for kind in ("patches", "features", "styles"):
             assert len(getattr(ours, kind)) == 2
             np.testing.assert_array_equal(*(np.concatenate(getattr(one, kind)) for one in (ours, theirs)))
 
@@ -195,7 +197,7 @@ def test_annotations_are_found_by_key_then_by_the_stem_of_the_source(tmp_path):
         find_annotations(tmp_path / "other", sets)
 
 
-def test_annotations_of_another_picture_are_refused(tmp_path):
+def test_annotations_of_another_image_are_refused(tmp_path):
     folder = shards_of(tmp_path / "out", {"a": [columns(5)]}, ["style"])
     annotate(tmp_path / "truth" / "a.mat", np.zeros((SIDE, SIDE + 1), bool))
     with pytest.raises(SketchforgeError, match=r"a.mat.* 40 x 40 .* 41 x 40"):
@@ -215,13 +217,13 @@ def drawings_in(
         for index, subject in enumerate(subjects)
         for pen in pens
     }
-    for name, picture in drawn.items():
-        Image.fromarray(picture).save(folder / f"{name}.png")
+    for name, image in drawn.items():
+        Image.fromarray(image).save(folder / f"{name}.png")
     return drawn
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory) -> Evaluation:
+def compared(tmp_path_factory) -> SketchEvaluation:
     """Sketches that are the references; their inverse; Canny's of made-up scenes; and other drawings."""
     folder = tmp_path_factory.mktemp("compared")
     drawn = list(drawings_in(folder / "people", subjects=SUBJECTS[:6]).values())
@@ -343,12 +345,12 @@ def test_drawings_of_one_photo_stay_together(tmp_path):
     found = find_drawings(tmp_path / "people", 0)
     assert sorted(set(found.photos)) == sorted(SUBJECTS[:5]) and len(found.drawings) == 10
     for seed in range(20):
-        first, second = halves(found.photos, seed, 0)
+        first, second = split_halves(found.photos, seed, 0)
         sides = [{found.photos[index] for index in side} for side in (first, second)]
         assert sorted(first + second) == list(range(10)) and not sides[0] & sides[1]
         assert [len(side) for side in sides] == [2, 3]
     for ways in ([(seed, 0) for seed in range(20)], [(0, turn) for turn in range(20)]):
-        assert len({str(halves(found.photos, *way)) for way in ways}) > 5
+        assert len({str(split_halves(found.photos, *way)) for way in ways}) > 5
 
 
 def test_a_numbered_series_is_not_one_photo(tmp_path):
@@ -368,10 +370,10 @@ def test_figures_have_the_percentile_bootstrap_s_middle_95_percent_of_1000():
     def of(drawn: np.ndarray) -> dict[str, float]:
         return {name: float(statistic(values[drawn])) for name, statistic in statistics.items()}
 
-    for name, figure in figures_of(12, of, 1).items():
+    for name, figure in estimate_all(12, of, 1).items():
         low, high = interval(values, statistics[name], 1, "images", 1000, 0.95)
         assert (figure.value, figure.low, figure.high) == (of(np.arange(12))[name], low, high)
-    for without in (figures_of(12, of, 1, resampled=False), figures_of(1, of, 1)):
+    for without in (estimate_all(12, of, 1, resampled=False), estimate_all(1, of, 1)):
         assert all(figure.low is None is figure.high for figure in without.values())
 
 
@@ -385,7 +387,7 @@ def test_resampled_distances_are_those_of_strokes_compare():
         values, reference = (np.array([getattr(one, part) for one in side]) for side in (ours, theirs))
         distance = wasserstein(values, reference)
         for indices in (np.arange(7), rng.integers(7, size=7), np.array([3])):
-            again = compare([ours[index] for index in indices], theirs)[part]
+            again = compare_strokes([ours[index] for index in indices], theirs)[part]
             assert distance(indices) == pytest.approx(again), part
 
 
@@ -421,7 +423,7 @@ def test_an_auc_is_the_mean_over_runs_and_its_interval_that_of_the_mean(monkeypa
     monkeypatch.setattr("sketchforge.metrics.estimates.RESAMPLINGS", 100)
     seeds = [derive_seed(3, "two-sample test", run) for run in range(5)]
     runs = [two_sample_test(*flat[0], *flat[1], seed) for seed in seeds]
-    figure = auc_figures(*sets, "s", 3, [], True, 5)["auc"]
+    figure = estimate_auc(*sets, "s", 3, [], True, 5)["auc"]
     assert figure.value == pytest.approx(np.mean([run.auc for run in runs])) and figure.images == 6
     assert len({run.auc for run in runs}) > 1
 

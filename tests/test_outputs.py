@@ -17,9 +17,9 @@ from sketchforge.errors import UsageError
 from sketchforge.images.encode import write_png
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
-from sketchforge.shards.lock import locked
+from sketchforge.shards.lock import lock
 from sketchforge.utils import files
-from sketchforge.utils.files import appearing, remove_abandoned
+from sketchforge.utils.files import atomic_write, remove_abandoned
 from sketchforge.utils.outputs import check_output, is_ours
 
 
@@ -200,7 +200,7 @@ def test_no_link_that_was_planted_is_followed(tmp_path):
     (out / ".a.json.part").symlink_to(theirs)
     names = set()
     for _ in range(3):
-        with appearing(out / "a.json") as file:
+        with atomic_write(out / "a.json") as file:
             file.write(b"{}")
             (partial,) = (
                 path for path in out.iterdir() if re.fullmatch(r"\.a\.json\.[0-9a-f]{16}\.part", path.name)
@@ -227,7 +227,7 @@ def test_a_lock_is_not_written_through_a_link(tmp_path):
     theirs = tmp_path / "theirs"
     theirs.write_text("precious")
     (tmp_path / ".render.lock").symlink_to(theirs)
-    with pytest.raises(OSError), locked(tmp_path / ".render.lock"):
+    with pytest.raises(OSError), lock(tmp_path / ".render.lock"):
         pass
     assert theirs.read_text() == "precious"
 
@@ -237,15 +237,15 @@ def test_what_the_dead_have_left_is_removed_and_what_the_living_write_is_not(tmp
     code = """
 import os, signal, sys
 from pathlib import Path
-from sketchforge.utils.files import appearing
-with appearing(Path(sys.argv[1])) as file:
+from sketchforge.utils.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as file:
     file.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.json")], env=environment(), check=False)
     (dead,) = tmp_path.iterdir()
     (tmp_path / ".mine.part").write_text("mine")
-    with appearing(tmp_path / "b.json") as file:
+    with atomic_write(tmp_path / "b.json") as file:
         file.write(b"living")
         remove_abandoned(tmp_path)
         left = {path.name for path in tmp_path.iterdir()}

@@ -6,18 +6,18 @@ import pytest
 import torch
 from conftest import scene
 
-from sketchforge.data import augment as pictures
+from sketchforge.data import augment as images
 from sketchforge.data.augment import pair_pixels, stored_pair, training_pair
 from sketchforge.data.augment_gpu import PairBatches, _style_views
-from sketchforge.data.augment_params import PairAugmentation, PairDraws, draw_pairs
+from sketchforge.data.augment_params import PairAugmentation, PairParams, sample_pairs
 from sketchforge.images.resize import fit_square
-from sketchforge.images.tensors import normalized
-from sketchforge.losses.autoencoder import mismatched
+from sketchforge.images.tensors import normalize_pixels
+from sketchforge.losses.autoencoder import derange
 
-PLAIN = PairAugmentation(erasures=0)
+PLAIN = PairAugmentation(erased=0)
 
 
-def blobs(seed: int, side: int = 96) -> np.ndarray:
+def byte_sources(seed: int, side: int = 96) -> np.ndarray:
     """uint8 HxWx3: smooth dark and light regions, the same in every channel."""
     noise = np.random.default_rng(seed).random((side, side)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 6)
@@ -35,20 +35,20 @@ def white(height: int, width: int) -> np.ndarray:
 
 def drawn(
     key: int, image: np.ndarray, size: int, augment: PairAugmentation = PairAugmentation()
-) -> PairDraws:
-    return draw_pairs(0, [key], *image.shape[:2], size, augment)
+) -> PairParams:
+    return sample_pairs(0, [key], *image.shape[:2], size, augment)
 
 
 def style_view(image: np.ndarray, size: int, key: int) -> np.ndarray:
-    draws = drawn(key, image, size)
-    return pictures.style_view(image, size, draws.shrunk[0], draws.view[0])
+    params = drawn(key, image, size)
+    return images.style_view(image, size, params.shrunk[0], params.view[0])
 
 
 def sketch_variant(
     sketch: np.ndarray, key: int, augment: PairAugmentation = PairAugmentation()
 ) -> np.ndarray:
-    draws = drawn(key, sketch, sketch.shape[0], augment)
-    return pictures.sketch_variant(sketch, draws.boldness[0], draws.erased[0])
+    params = drawn(key, sketch, sketch.shape[0], augment)
+    return images.sketch_variant(sketch, params.line_width[0], params.erased[0])
 
 
 @pytest.mark.parametrize("side", [40, 64, 90, 200])
@@ -67,7 +67,7 @@ def test_shapes_types_and_ranges(side, augment):
 
 @pytest.mark.parametrize("side", [60, 64, 128])
 def test_image_and_sketches_stay_aligned(side):
-    image = blobs(side, side)
+    image = byte_sources(side, side)
     moved = set()
     for key in range(12):
         pair = training_pair(image, [threshold_of(image), threshold_of(image)], 64, 0, key, PLAIN)
@@ -96,7 +96,7 @@ def test_crops_and_flips_are_of_both_kinds_and_span_the_margin():
 
 
 def test_a_pair_depends_on_seed_and_key_only():
-    image = blobs(1)
+    image = byte_sources(1)
     sketches = [threshold_of(image), image[..., 0]]
 
     def pair(seed, key):
@@ -110,7 +110,7 @@ def test_a_pair_depends_on_seed_and_key_only():
 
 
 def test_the_variant_is_of_the_other_sketch():
-    image = blobs(1)
+    image = byte_sources(1)
     paper, ink = np.full((96, 96), 255, np.uint8), np.zeros((96, 96), np.uint8)
     pair = training_pair(image, [paper, ink], 64, 0, 0, PLAIN)
     assert (pair["sketch"] == 1).all() and (pair["variant"] == -1).all()
@@ -119,7 +119,7 @@ def test_the_variant_is_of_the_other_sketch():
 
 
 def test_without_augmentation_nothing_is_left_to_chance():
-    image = blobs(2, 64)
+    image = byte_sources(2, 64)
     sketches = [threshold_of(image), 255 - threshold_of(image)]
     pair = training_pair(image, sketches, 64, 0, 0, None)
     expected = torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
@@ -146,7 +146,7 @@ def test_white_images_stay_white(height, width):
 
 
 def test_the_style_view_shows_nothing_from_beyond_the_border():
-    """Red says the column, green the row: within the picture, not mirrored at its edge, both are linear."""
+    """Red says the column, green the row: within the image, not mirrored at its edge, both are linear."""
     side, size = 120, 48
     rows, columns = np.mgrid[0:side, 0:side].astype(np.uint8)
     image = np.stack([columns, rows, 0 * rows], axis=2)
@@ -190,7 +190,7 @@ def test_variants_are_bolder_or_thinner_but_the_same_drawing():
 
 def test_erased_regions_are_white_and_of_the_share_asked_for():
     ink = np.zeros((200, 200), np.uint8)
-    once, shares, tried = PairAugmentation(erasures=1), [], 300
+    once, shares, tried = PairAugmentation(erased=1), [], 300
     for key in range(tried):
         variant = sketch_variant(ink, key, once)
         rows, columns = np.nonzero(variant)
@@ -205,50 +205,50 @@ def test_erased_regions_are_white_and_of_the_share_asked_for():
 
 
 def test_pixels_are_the_pair_before_normalisation():
-    image = blobs(3)
+    image = byte_sources(3)
     pixels = pair_pixels(image, [threshold_of(image)], 64, 0, 0)
     pair = training_pair(image, [threshold_of(image)], 64, 0, 0)
     for name, tensor in pixels.items():
         assert tensor.dtype == torch.uint8
-        assert torch.equal(normalized(tensor), pair[name])
-    ends = normalized(torch.tensor([0, 255], dtype=torch.uint8))
-    assert ends.tolist() == [-1, 1] and ends.dtype == torch.float32
+        assert torch.equal(normalize_pixels(tensor), pair[name])
+    interval = normalize_pixels(torch.tensor([0, 255], dtype=torch.uint8))
+    assert interval.tolist() == [-1, 1] and interval.dtype == torch.float32
 
 
 @pytest.mark.parametrize("shape", [(256,), (1, 256), (2, 3, 5, 7), (0, 3)])
 def test_normalised_are_the_numbers_of_the_formula(shape):
     pixels = (torch.arange(int(np.prod(shape))) % 256).to(torch.uint8).reshape(shape)
     expected = pixels.float().div(127.5).sub(1)
-    found = normalized(pixels)
+    found = normalize_pixels(pixels)
     assert found.shape == pixels.shape and torch.equal(found, expected)
-    turned = normalized(pixels.movedim(0, -1))  # not contiguous, where there is more than one axis
+    turned = normalize_pixels(pixels.movedim(0, -1))  # not contiguous, where there is more than one axis
     assert torch.equal(turned.movedim(-1, 0), expected)
 
 
 @pytest.mark.parametrize(("stored", "size"), [(96, 16), (96, 50), (96, 88), (96, 96), (96, 128)])
 @pytest.mark.parametrize("augment", [PairAugmentation(), None])
 def test_the_quick_way_has_the_bytes_of_the_plain_one(stored, size, augment):
-    """Every picture by itself, cut, mirrored and transposed by indexing."""
+    """Every image by itself, cut, mirrored and transposed by indexing."""
     image = scene(7, stored, stored + 9)
     sketches = [cv2.Canny(image, low, 3 * low) for low in (20, 60)]
     for key in range(12):
         zoomed, top, left, flip = size, 0, 0, False
         if augment is not None:
-            draws = draw_pairs(3, [key], stored, stored + 9, size, augment)
-            zoomed, (top, left), flip = augment.zoomed(size), draws.corner[0], draws.flip[0]
+            params = sample_pairs(3, [key], stored, stored + 9, size, augment)
+            zoomed, (top, left), flip = augment.zoomed(size), params.corner[0], params.flip[0]
         cut = [
-            fit_square(picture, zoomed, "crop")[top : top + size, left : left + size][:, :: -1 if flip else 1]
-            for picture in (image, *sketches)
+            fit_square(pixels, zoomed, "crop")[top : top + size, left : left + size][:, :: -1 if flip else 1]
+            for pixels in (image, *sketches)
         ]
         expected = {"image": cut[0].transpose(2, 0, 1), "sketch": cut[1][None]}
         if augment is None:
             expected |= {"variant": cut[2][None], "style_view": expected["image"]}
         else:
-            variant = pictures.sketch_variant(cut[2], draws.boldness[0], draws.erased[0])
-            height, width = draws.shrunk[0].tolist()
+            variant = images.sketch_variant(cut[2], params.line_width[0], params.erased[0])
+            height, width = params.shrunk[0].tolist()
             smaller = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
             view = cv2.warpAffine(  # of bytes
-                smaller, draws.view[0], (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+                smaller, params.view[0], (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REFLECT_101,
             )  # fmt: skip
             expected |= {"variant": variant[None], "style_view": view.transpose(2, 0, 1)}
@@ -263,7 +263,7 @@ def test_the_quick_way_has_the_bytes_of_the_plain_one(stored, size, augment):
     [(96, 96, 96), (96, 96, 24), (96, 105, 96), (64, 64, 90), (150, 110, 100), (40, 60, 16), (9, 9, 9)],
 )
 def test_made_on_the_device_they_are_the_same(height, width, size):
-    """But for rounding, once each time that a picture is resampled."""
+    """But for rounding, once each time that an image is resampled."""
     count, device = 12, torch.device("cpu")
     images = [scene(key, height, width) for key in range(count)]
     sketches = [[255 - cv2.Canny(image, low, 3 * low) for low in (20, 60)] for image in images]
@@ -283,16 +283,16 @@ def test_made_on_the_device_they_are_the_same(height, width, size):
         assert off.max() < most and (off > 0.5).float().mean() < share, name
 
 
-def test_beyond_the_border_each_picture_is_reflected_whatever_the_size_of_the_others():
+def test_beyond_the_border_each_image_is_reflected_whatever_the_size_of_the_others():
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     shrunk = np.array([[20, 20], [31, 31], [32, 32], [33, 33]])
     view = np.tile(np.array([[1.0, 0, 0], [0, 1, 0]]), (4, 1, 1))
     view[:, :, 2] = shrunk - 7.6  # the last column and row lie at the very border
     none = np.zeros((4, 0, 4), np.int64)
-    draws = PairDraws(np.zeros((4, 2), int), np.zeros(4, bool), np.zeros(4, int), none, shrunk, view)
-    found = _style_views(torch.from_numpy(image).permute(2, 0, 1).float().expand(4, -1, -1, -1), draws, 8)
+    params = PairParams(np.zeros((4, 2), int), np.zeros(4, bool), np.zeros(4, int), none, shrunk, view)
+    found = _style_views(torch.from_numpy(image).permute(2, 0, 1).float().expand(4, -1, -1, -1), params, 8)
     for row in range(4):
-        expected = pictures.style_view(image, 8, shrunk[row], view[row])
+        expected = images.style_view(image, 8, shrunk[row], view[row])
         assert abs(found[row].permute(1, 2, 0).numpy() - expected).max() <= 1
 
 
@@ -317,7 +317,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_distinct_images_are_deranged(count):
     indices = torch.randperm(1000, generator=generator(1))[:count]
     for seed in range(30):
-        partner = mismatched(indices, generator(seed))
+        partner = derange(indices, generator(seed))
         assert partner.dtype == torch.int64
         assert sorted(partner.tolist()) == list(range(count))
         assert (indices[partner] != indices).all()
@@ -330,25 +330,25 @@ REPEATED = [[7, 7, 1, 2], [7, 7, 7, 1, 2, 3], [1, 1, 2, 2], [1, 2, 1, 2, 3], [5,
 def test_repeated_images_never_meet_themselves(indices):
     indices = torch.tensor(indices)
     for seed in range(50):
-        partner = mismatched(indices, generator(seed))
+        partner = derange(indices, generator(seed))
         assert sorted(partner.tolist()) == list(range(len(indices)))
         assert (indices[partner] != indices).all()
 
 
 def test_every_other_image_is_as_likely():
     counts = torch.zeros(5, 5)
-    draws = generator()
+    params = generator()
     for _ in range(2000):
-        counts[torch.arange(5), mismatched(torch.arange(5) * 3, draws)] += 1
+        counts[torch.arange(5), derange(torch.arange(5) * 3, params)] += 1
     assert (counts.diagonal() == 0).all()
     assert (counts[~torch.eye(5, dtype=bool)] - 500).abs().max() < 100  # five standard deviations
 
 
 def test_mismatches_depend_on_the_generator_only():
     indices = torch.arange(20)
-    assert torch.equal(mismatched(indices, generator(3)), mismatched(indices, generator(3)))
-    assert not torch.equal(mismatched(indices, generator(3)), mismatched(indices, generator(4)))
-    assert len(mismatched(indices[:0], generator())) == 0
+    assert torch.equal(derange(indices, generator(3)), derange(indices, generator(3)))
+    assert not torch.equal(derange(indices, generator(3)), derange(indices, generator(4)))
+    assert len(derange(indices[:0], generator())) == 0
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_mismatches_depend_on_the_generator_only():
 )
 def test_no_mismatch_is_an_error(indices, message):
     with pytest.raises(ValueError, match=message) as error:
-        mismatched(torch.tensor(indices), generator())
+        derange(torch.tensor(indices), generator())
     assert "\n" not in str(error.value)
 
 

@@ -53,14 +53,14 @@ def test_is_the_packages_own_figure(path, squeeze):
         assert squeeze.distance(a, b).tolist() == pytest.approx(wanted(a, b).flatten().tolist(), rel=1e-5)
 
 
-def test_none_between_equal_pictures_and_more_the_more_they_differ(squeeze):
+def test_none_between_equal_images_and_more_the_more_they_differ(squeeze):
     sharp = to_tensor(scene(0, 64, 64))
     found = [float(squeeze.distance(sharp, other)) for other in (sharp, *map(blurred, (0.5, 1, 2, 4)))]
     assert found[0] == 0 and found == sorted(found)
     assert float(squeeze.distance(sharp, to_tensor(scene(1, 64, 64)))) > found[1]
 
 
-def test_pictures_of_a_batch_are_measured_by_themselves(squeeze):
+def test_images_of_a_batch_are_measured_by_themselves(squeeze):
     a = torch.cat([to_tensor(scene(seed, 64, 64)) for seed in range(3)])
     b = torch.cat([to_tensor(scene(seed + 5, 64, 64)) for seed in range(3)])
     alone = [float(squeeze.distance(a[i : i + 1], b[i : i + 1])) for i in range(3)]
@@ -70,10 +70,10 @@ def test_pictures_of_a_batch_are_measured_by_themselves(squeeze):
 
 
 def test_other_weights_than_the_heads_were_fitted_to_are_named(path, squeeze, monkeypatch):
-    assert squeeze.title == "LPIPS (squeeze, other weights)" and "heads were fitted" in squeeze.caution
+    assert squeeze.title == "LPIPS (squeeze, other weights)" and "heads were fitted" in squeeze.note
     monkeypatch.setattr("sketchforge.metrics.images.lpips.is_published", lambda name, path: True)
     published = open_lpips("squeeze", path, CPU)
-    assert (published.title, published.caution) == ("LPIPS (squeeze)", "")
+    assert (published.title, published.note) == ("LPIPS (squeeze)", "")
 
 
 def test_a_published_file_is_known_by_its_digest(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ TINY = {
 
 @pytest.fixture
 def newcomer(tmp_path, monkeypatch):
-    """A folder with photos/, drawings/ and some pictures, as the README's reader has them, and small defaults."""
+    """A folder with photos/, drawings/ and some images, as the README's reader has them, and small defaults."""
     make_photos(tmp_path / "photos", 4)
     names = ["drawing.jpg", "painting.jpg", "one.jpg", "other.jpg", "photo.jpg"]
     for number, name in enumerate(names):
@@ -85,7 +85,7 @@ def test_commands_as_typed(newcomer, monkeypatch):
     assert printed.getvalue() == "(32, 32) (32, 32)\n" * 4
 
 
-def test_pictures_that_the_documents_show_exist():
+def test_images_that_the_documents_show_exist():
     for document in [
         ROOT / "README.md",
         *(ROOT / "docs").glob("*.md"),

@@ -23,7 +23,7 @@ from sketchforge.render.render import preview
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
-from sketchforge.sketchers.tensors import drawn_on
+from sketchforge.sketchers.tensors import draw_on
 from sketchforge.utils import files
 
 
@@ -57,7 +57,7 @@ def test_shards_are_filled_in_input_order(rendered, tmp_path, per_shard, sizes):
     assert sum(keys, []) == [image.key for image in plan_render(rendered).images]
 
 
-def test_a_sample_holds_the_picture_the_sketch_and_its_description(rendered, photos):
+def test_a_sample_holds_the_image_the_sketch_and_its_description(rendered, photos):
     found = members(rendered.shards)
     image = plan_render(rendered).images[1]
     pixels = fit_square(read_image(photos / image.source), rendered.size, rendered.fit)
@@ -65,13 +65,17 @@ def test_a_sample_holds_the_picture_the_sketch_and_its_description(rendered, pho
     assert np.abs(stored.astype(int) - pixels).mean() < 4
     sketch = cv2.imdecode(np.frombuffer(found[f"{image.key}.sketch0.png"], np.uint8), cv2.IMREAD_UNCHANGED)
     assert (sketch == np.where(CannySketcher().edges(pixels), 0, 255)).all()
-    about = json.loads(found[f"{image.key}.json"])
-    assert about["source"] == image.source and about["method"] == "canny" and about["styles"] == ["canny"]
-    assert about["sha256"] == files.sha256_of(photos / image.source)
-    assert (about["width"], about["height"]) == (48, 48)
+    metadata = json.loads(found[f"{image.key}.json"])
+    assert (
+        metadata["source"] == image.source
+        and metadata["method"] == "canny"
+        and metadata["styles"] == ["canny"]
+    )
+    assert metadata["sha256"] == files.sha256_of(photos / image.source)
+    assert (metadata["width"], metadata["height"]) == (48, 48)
     original = read_image(photos / image.source).shape
-    assert (about["original_height"], about["original_width"]) == original[:2]
-    assert about["meta"] == {}
+    assert (metadata["original_height"], metadata["original_width"]) == original[:2]
+    assert metadata["meta"] == {}
 
 
 def test_tar_members_are_free_of_time_and_owner(rendered):
@@ -90,7 +94,7 @@ def test_tar_members_are_free_of_time_and_owner(rendered):
 
 def test_manifest_and_stats_describe_the_files(rendered):
     manifest = json.loads((rendered.shards / "manifest.json").read_text())
-    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 1 and manifest["complete"]
+    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 2 and manifest["complete"]
     assert manifest["outcomes"] == {"ok": 10} and manifest["inputs"]["count"] == 10
     for entry in manifest["shards"]:
         assert entry["sha256"] == files.sha256_of(rendered.shards / entry["name"])
@@ -110,8 +114,8 @@ def test_what_we_encode_keeps_colour_at_full_resolution(rendered):
     for name, data in members(rendered.shards).items():
         if name.endswith(".jpg"):
             (tmp := rendered.shards.parent / "x.jpg").write_bytes(data)
-            with Image.open(tmp) as picture:
-                assert [part[1:3] for part in picture.layer] == [(1, 1)] * 3
+            with Image.open(tmp) as image:
+                assert [part[1:3] for part in image.layer] == [(1, 1)] * 3
 
 
 def test_keep_draws_every_image_at_its_own_size(rendered, photos, tmp_path):
@@ -151,7 +155,9 @@ def shades(monkeypatch):
 
 @pytest.mark.parametrize(("form", "tones"), [("png1", (255, 0)), ("png", (204, 153))])
 def test_threshold_parts_ink_from_paper(rendered, tmp_path, shades, form, tones):
-    render_again(rendered, tmp_path / "out", method="tom", sketch_format=form, threshold=0.7, core=0.65)
+    render_again(
+        rendered, tmp_path / "out", method="tom", sketch_format=form, threshold=0.7, low_threshold=0.65
+    )
     found = members(tmp_path / "out")
     for name, data in found.items():
         for index, tone in enumerate(tones):
@@ -192,7 +198,7 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
         return torch.full((len(images), 2, 1, 48, 48), torch.nan)
 
     monkeypatch.setattr(
-        Shades, "draw", lambda self, pixels: drawn_on(torch.device("cpu"), nothing, pixels, "tom")
+        Shades, "draw", lambda self, pixels: draw_on(torch.device("cpu"), nothing, pixels, "tom")
     )
     with pytest.raises(SketchforgeError, match="not numbers"):
         render_again(rendered, tmp_path / "out", method="tom")
@@ -225,7 +231,7 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     drawing = Drawing(lambda: np.zeros((3, 1, 8, 8), np.uint8))
     monkeypatch.setattr(pipeline, "_record", lambda image, prepared: SimpleNamespace())
     monkeypatch.setattr(pipeline, "replace", lambda record, **values: values["seconds"]["draw"])
-    monkeypatch.setattr(pipeline, "_about", lambda *_: {})
+    monkeypatch.setattr(pipeline, "_metadata", lambda *_: {})
     pool, prepared = (
         SimpleNamespace(submit=lambda *_: None),
         SimpleNamespace(jpeg=b"", caption=None, seconds=0.0),

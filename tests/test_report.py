@@ -16,14 +16,14 @@ from PIL import Image
 from synthesis_models import ae_run, gan_run
 
 from cli.main import run
-from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.estimates import Estimate
 from sketchforge.options import EvalReportOptions, RenderOptions
 from sketchforge.render.render import render
 from sketchforge.report.summary.collect import make_report
 from sketchforge.report.summary.write import write_report
 from sketchforge.report.tables import figure_cell
 from sketchforge.shards.shard_set import open_shards, shards_digest
-from sketchforge.utils.markdown import escaped
+from sketchforge.utils.markdown import escape
 
 EVIL = 'run"><img src=x onerror=alert(1)>&|*b*'  # a name that a folder may have
 QUICK = ("--threads", "1", "--workers", "1", "--device", "cpu")
@@ -102,8 +102,8 @@ def test_an_empty_folder_has_every_gap_named(tmp_path):
         "sketches by TOM": "`sketchforge render --shards out/`",
         "sketches by Canny": "`sketchforge render --method canny --shards out-canny/`",
         "sketches by learned edges": "--method hed",
-        "pictures of the auto-encoder": "`make train-ae`",
-        "pictures of the GAN": "`make train-gan`",
+        "images of the auto-encoder": "`make train-ae`",
+        "images of the GAN": "`make train-gan`",
         "FID, KID": "--features inception=FILE",
         "LPIPS (alex)": "--lpips alex=FILE",
         "SR (vgg19)": "--encoder FILE",
@@ -112,7 +112,7 @@ def test_an_empty_folder_has_every_gap_named(tmp_path):
     assert not named
     page, markdown = html.unescape((tmp_path / "a.html").read_text()), (tmp_path / "a.md").read_text()
     for gap in found["gaps"]:
-        assert gap["reason"] in told and gap["reason"] in page and escaped(gap["reason"]) in markdown
+        assert gap["reason"] in told and gap["reason"] in page and escape(gap["reason"]) in markdown
     assert f"What is missing ({len(found['gaps'])})" in page
 
 
@@ -129,16 +129,14 @@ def test_page_markdown_and_json_have_the_same_figures(written):
     assert {"Lines", "Variety", "ae: out, images seen in training", "What was trained"} < set(titles)
     for table in found["tables"]:
         for row in table["rows"]:
-            line = next(
-                line for line in markdown.splitlines() if line.startswith(f"| {escaped(row['name'])}")
-            )
+            line = next(line for line in markdown.splitlines() if line.startswith(f"| {escape(row['name'])}"))
             assert line
             for value in filter(None, row["values"]):
-                assert value in plain and escaped(value) in markdown, (table["title"], row["name"], value)
+                assert value in plain and escape(value) in markdown, (table["title"], row["name"], value)
     model = next(model for model in found["models"] if model["name"] == "ae")
     frechet = next(row["frechet"] for row in model["evaluation"]["rows"] if "frechet" in row)
-    shown = figure_cell(Figure(frechet["value"], frechet["low"], frechet["high"], 6))
-    assert f"<b>{shown.value}</b>" in page.source and f"{shown.value} ({shown.ends})" in markdown
+    shown = figure_cell(Estimate(frechet["value"], frechet["low"], frechet["high"], 6))
+    assert f"<b>{shown.value}</b>" in page.source and f"{shown.value} ({shown.interval})" in markdown
     row = next(row for row in found["tables"][0]["rows"] if row["name"] == "ae")
     assert row["values"][0] == shown.value and row["values"][-4:] == ["25.9", ".959", "74.2", ".902"]
 
@@ -175,22 +173,22 @@ def test_best_and_worst_have_keys_and_order(written):
     for model in found["models"]:
         ranking = model["ranking"]
         best, worst = ([one["error"] for one in ranking[which]] for which in ("best", "worst"))
-        assert ranking["error"] == "perceptual error (builtin)" and ranking["pictures"] == 6
+        assert ranking["error"] == "perceptual error (builtin)" and ranking["images"] == 6
         assert best == sorted(best) and worst == sorted(worst, reverse=True) and best[-1] <= worst[-1]
         keys = [one["key"] for which in ("best", "worst") for one in ranking[which]]
         assert len(set(keys)) == len(keys) == 6
         for key in keys:
-            assert f">{key}, tom-" in page.source and f"| {escaped(key)} " in markdown
+            assert f">{key}, tom-" in page.source and f"| {escape(key)} " in markdown
     shown = re.findall(r'<span class="rank">(\w+ \d)</span> <b>([\d.]+)</b>', page.source)
     assert shown[0] == ("best 1", f"{found['models'][0]['ranking']['best'][0]['error']:.4f}")
 
 
-def test_every_picture_has_a_text(written):
+def test_every_image_has_a_text(written):
     page = written[1]
-    pictures = [shown for tag, shown in page.elements if tag == "img"]
-    # Two grids; six ranked pictures of each model; two photos with two and one sketches.
-    assert len(pictures) == 2 + 2 * 6 + 2 * (1 + 3)
-    assert all(shown["alt"] and shown["src"].startswith("data:image/") for shown in pictures)
+    images = [shown for tag, shown in page.elements if tag == "img"]
+    # Two grids; six ranked images of each model; two photos with two and one sketches.
+    assert len(images) == 2 + 2 * 6 + 2 * (1 + 3)
+    assert all(shown["alt"] and shown["src"].startswith("data:image/") for shown in images)
     drawn = [shown for tag, shown in page.elements if tag == "svg"]
     assert drawn and all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
 
@@ -214,7 +212,7 @@ def test_names_stay_text(written):
     _, page, markdown, _ = written
     assert "<img src=x" not in page.source and html.escape(EVIL, quote=True) in page.source
     assert any(EVIL in piece for piece in page.texts)
-    assert escaped(EVIL) in markdown
+    assert escape(EVIL) in markdown
     prose = re.sub("(?s)```.*?```", "", markdown)  # in a fence everything is text
     assert len(prose) < len(markdown) and "<img" not in prose.replace("\\<img", "")
 
@@ -234,7 +232,7 @@ def test_hardware_commands_and_counts_are_told(written):
     plain = html.unescape(page.source)
     assert {"device", "processor", "cores", "torch"} <= set(found["hardware"])
     for value in found["hardware"].values():
-        assert value in plain and escaped(value) in markdown
+        assert value in plain and escape(value) in markdown
     assert len(found["commands"]) == 3
     for command in found["commands"]:
         assert command in plain and command in markdown
@@ -244,26 +242,26 @@ def test_hardware_commands_and_counts_are_told(written):
     assert found["sketches"][0]["seed"] == 0 and found["models"][0]["evaluation"]["options"]["samples"] == 6
 
 
-def test_markdown_shows_the_pictures_that_lie_beside_it(place, written):
+def test_markdown_shows_the_images_that_lie_beside_it(place, written):
     _, page, markdown, found = written
     shown = re.findall(r"!\[((?:[^\]\\]|\\.)*)\]\(report\.files/([^)]*)\)", markdown)
     files = {path.name: path for path in (place / "eval" / "report.files").iterdir()}
     assert markdown.count("![") == len(shown) and sorted(name for _, name in shown) == sorted(files)
-    # A grid and six ranked pictures of each model, sketches of one group of folders, and every curve.
+    # A grid and six ranked images of each model, sketches of one group of folders, and every curve.
     assert len(shown) == 2 + 2 * 6 + 1 + len(found["curves"]) and all(alt for alt, _ in shown)
     alts = {shown["alt"] for tag, shown in page.elements if tag == "img"}
     for alt, name in shown:
         if name.endswith(".svg"):
             assert files[name].read_text().startswith("<svg xmlns=")
         else:
-            with Image.open(files[name]) as picture:
-                assert picture.format == "JPEG" and min(picture.size) > 100
+            with Image.open(files[name]) as image:
+                assert image.format == "JPEG" and min(image.size) > 100
         if name.startswith(("made", "best", "worst")):
             assert re.sub(r"\\(.)", r"\1", alt) in alts
 
 
-def test_pictures_of_an_earlier_report_go_and_nothing_else(tmp_path):
-    """A report of nothing has no pictures."""
+def test_images_of_an_earlier_report_go_and_nothing_else(tmp_path):
+    """A report of nothing has no images."""
     folder = tmp_path / "my report.files"
     folder.mkdir()
     ours = ("made-1.jpg", "best-2-13.jpg", "worst-1-1.jpg", "curve-10.svg", "sketches-3.jpg")
@@ -283,7 +281,7 @@ def test_pictures_of_an_earlier_report_go_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["my report.md"]
 
 
-def test_pictures_are_replaced(place, tmp_path):
+def test_images_are_replaced(place, tmp_path):
     given = {"shards": (place / "out-canny",), "models": (place / "runs" / "ae",)}
     quick = {"samples": 2, "sketches": 1} | {
         "features": (),

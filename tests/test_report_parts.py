@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from conftest import png, store
 
-from sketchforge.metrics.estimates import Figure
-from sketchforge.report.summary.collect import alike
-from sketchforge.report.summary.curves import run_curves, thinned
-from sketchforge.report.summary.held_out import HELD_OUT, SEEN, UNKNOWN, ground_of
-from sketchforge.report.summary.inputs import find_material, short_names
+from sketchforge.metrics.estimates import Estimate
+from sketchforge.report.summary.collect import group_alike
+from sketchforge.report.summary.curves import run_curves, thin
+from sketchforge.report.summary.held_out import HELD_OUT, SEEN, UNKNOWN, choose_evaluation_set
+from sketchforge.report.summary.inputs import find_inputs, short_names
 from sketchforge.report.summary.published import (
     SELF_SUPERVISED,
     TABLE_1,
@@ -27,7 +27,7 @@ from sketchforge.report.summary.published import (
 from sketchforge.report.svg import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 from sketchforge.shards.shard_set import open_shards, shards_digest
-from sketchforge.utils.markdown import escaped
+from sketchforge.utils.markdown import escape
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def folders(tmp_path, monkeypatch):
     ):
         sketches = [png(np.full((8, 8), level, np.uint8))]
         store(Path(name), [[{"key": key, "sketches": sketches} for key in keys]], ["s"], method=method)
-    return {folder.name: folder for folder in find_material([], []).shards}
+    return {folder.name: folder for folder in find_inputs([], []).shards}
 
 
 def recorded(folder) -> dict:
@@ -58,10 +58,10 @@ def test_models_are_measured_on_what_they_have_not_seen(folders):
         ([other], True, "out-else", HELD_OUT),
         ([out], True, "out", SEEN),  # whatever the user says
     ):
-        ground = ground_of(recorded(out), given, named)
+        ground = choose_evaluation_set(recorded(out), given, named)
         assert (ground.folder.name, ground.images) == (name, images)
-    assert ground_of({}, [canny, out], False).folder is out  # TOM's before others'
-    assert ground_of({"shards": "none"}, [], False) is None
+    assert choose_evaluation_set({}, [canny, out], False).folder is out  # TOM's before others'
+    assert choose_evaluation_set({"shards": "none"}, [], False) is None
 
 
 def test_what_a_training_held_out_comes_first(folders):
@@ -79,7 +79,7 @@ def test_what_a_training_held_out_comes_first(folders):
         (held_out(canny), [out, canny, other], "out-else", HELD_OUT),  # it was not held out
         (held_out(out), [out, canny], "out", SEEN),
     ):
-        ground = ground_of(record, given, False)
+        ground = choose_evaluation_set(record, given, False)
         assert (ground.folder.name, ground.images) == (name, images)
 
 
@@ -96,21 +96,21 @@ def test_a_model_is_not_measured_on_a_single_image_or_unfinished_shards(tmp_path
     store(Path("out-none"), [[]], ["s"])
     (tmp_path / "out-damaged").mkdir()
     (tmp_path / "out-damaged" / "manifest.json").write_text("{")
-    found = find_material([], [])
+    found = find_inputs([], [])
     assert [folder.name for folder in found.shards] == ["out", "out-half"]
-    assert ground_of({}, found.shards, False) is None
+    assert choose_evaluation_set({}, found.shards, False) is None
     gaps = {gap.row: gap.reason for gap in found.gaps if gap.row}
     assert set(gaps) == {"out-half", "out-none", "out-damaged"}
     assert gaps["out-half"].startswith("unfinished, 1 of 2 shards") and "holds no samples" in gaps["out-none"]
 
 
 def test_folders_of_the_same_images_are_measured_together(folders):
-    groups = [[folder.name for folder in group] for group in alike(list(folders.values()))]
+    groups = [[folder.name for folder in group] for group in group_alike(list(folders.values()))]
     assert groups == [["out", "out-canny"], ["out-else"]]
 
 
 def test_a_folder_named_twice_counts_once(folders):
-    found = find_material([Path("out"), Path("out-else/../out"), Path("out-else")], [])
+    found = find_inputs([Path("out"), Path("out-else/../out"), Path("out-else")], [])
     assert [str(folder.path) for folder in found.shards] == ["out", "out-else"]
 
 
@@ -143,11 +143,11 @@ def test_recipes_find_their_rows_in_the_paper():
 
 def test_thinned_curves_keep_their_mean_and_their_end():
     points = [(step, float(value)) for step, value in enumerate(np.random.default_rng(0).random(1000), 1)]
-    found = thinned(points, 100)
+    found = thin(points, 100)
     assert len(found) == 100 and found[-1][0] == 1000
     assert np.mean([y for _, y in found]) == pytest.approx(np.mean([y for _, y in points]))
     assert found[0] == (10, pytest.approx(np.mean([y for _, y in points[:10]])))
-    assert thinned(points[:7], 100) == points[:7] and thinned([], 100) == []
+    assert thin(points[:7], 100) == points[:7] and thin([], 100) == []
 
 
 def test_a_run_has_one_colour_in_all_curves(tmp_path):
@@ -178,14 +178,14 @@ def test_names_are_as_short_as_tells_them_apart():
 
 
 def test_cells_and_rows():
-    assert figure_cell(Figure(0.12345, 0.1, 0.2, 9)) == Cell("0.123", "0.100 to 0.200")
-    assert figure_cell(Figure(0.12345, None, None, 1), 100) == Cell("12.3", "")
-    assert figure_cell(Figure(123.4, 100.0, 150.0, 9)) == Cell("123", "100 to 150")
-    assert figure_cell(Figure(0.0, 0.0, 0.0, 9)) == Cell("0.0000", "0.0000 to 0.0000")
+    assert figure_cell(Estimate(0.12345, 0.1, 0.2, 9)) == Cell("0.123", "0.100 to 0.200")
+    assert figure_cell(Estimate(0.12345, None, None, 1), 100) == Cell("12.3", "")
+    assert figure_cell(Estimate(123.4, 100.0, 150.0, 9)) == Cell("123", "100 to 150")
+    assert figure_cell(Estimate(0.0, 0.0, 0.0, 9)) == Cell("0.0000", "0.0000 to 0.0000")
     assert figure_cell(None) == Cell()
     with pytest.raises(ValueError, match="r: 2 cells, but 1 headings"):
         Table("t", "c", (Heading("h"),), (TableRow("r", (Cell(), Cell())),))
 
 
 def test_markdown_takes_no_name_for_markup():
-    assert escaped("a|b *c*\n<d> [e](f) `g` \\") == "a\\|b \\*c\\* \\<d\\> \\[e\\](f) \\`g\\` \\\\"
+    assert escape("a|b *c*\n<d> [e](f) `g` \\") == "a\\|b \\*c\\* \\<d\\> \\[e\\](f) \\`g\\` \\\\"

@@ -11,12 +11,12 @@ from sketchforge.images.resize import fit_square, resize_weights
     [(64, 64), (64, 70), (64, 128), (64, 32), (64, 33), (64, 1), (7, 50), (2, 9), (1, 5), (1, 1)],
 )
 def test_it_is_what_cv2_does(length, target):
-    picture = np.random.default_rng(length).integers(0, 256, (length, length, 3), np.uint8)
+    image = np.random.default_rng(length).integers(0, 256, (length, length, 3), np.uint8)
     weights = resize_weights(length, target)
     assert weights.shape == (target, length)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
-    found = np.einsum("ih,hwc,jw->ijc", weights, picture, weights)
-    expected = fit_square(picture, target, "crop")
+    found = np.einsum("ih,hwc,jw->ijc", weights, image, weights)
+    expected = fit_square(image, target, "crop")
     assert abs(np.clip(found, 0, 255) - expected).max() < 1, "but for rounding"
 
 

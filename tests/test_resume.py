@@ -17,16 +17,16 @@ from sketchforge.render.render import preview, render
 from sketchforge.render.summary import STAGES, reasons
 from sketchforge.shards import lock
 from sketchforge.shards.lock import FOLDER_LOCK
-from sketchforge.shards.writer import writing_shard
+from sketchforge.shards.writer import write_shard
 from sketchforge.utils import files
 
 
 @pytest.fixture
 def flawed(tmp_path) -> Path:
-    """Five pictures, and one of each kind of failure."""
+    """Five images, and one of each kind of failure."""
     folder = make_photos(tmp_path / "flawed", 5)
     (folder / "empty.jpg").touch()
-    (folder / "text.png").write_text("no picture")
+    (folder / "text.png").write_text("no image")
     whole = (folder / "p000.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (1, 1)).save(folder / "dot.png")
@@ -82,7 +82,7 @@ def test_nothing_but_failures_is_a_failure(rendered, tmp_path):
     [
         ({"size": 64}, "--size 48, now 64"),
         ({"threshold": 0.5}, "--threshold 0.65, now 0.5"),
-        ({"core": 0.3}, "--core none, now 0.3"),
+        ({"low_threshold": 0.3}, "--low-threshold none, now 0.3"),
         ({"sketch_format": "png"}, "--sketch-format png1, now png"),
         ({"samples_per_shard": 5}, "--samples-per-shard 4, now 5"),
         ({"canny_low": 3.0, "canny_high": 9.0}, "--canny-high none, now 9.0"),
@@ -144,7 +144,7 @@ def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_pat
     render(options)
     manifest = json.loads((options.shards / "manifest.json").read_text())
     manifest["libraries"]["pillow"] = "0.1"
-    files.write_sealed_json(options.shards / "manifest.json", manifest)
+    files.write_checksummed_json(options.shards / "manifest.json", manifest)
     assert render(options).num_images == 0
     (options.shards / "00001.tar").unlink()
     with pytest.raises(UsageError, match="libraries pillow 0.1, now"):
@@ -167,7 +167,7 @@ def test_complete_runs_do_nothing_and_lost_shards_are_made_again(rendered, tmp_p
 
 def test_a_shard_that_is_made_anew_is_unfinished_until_its_end(tmp_path):
     (tmp_path / "00000.stats.json").write_text("{}")
-    with writing_shard(tmp_path, 0, "fingerprint", "inputs"):
+    with write_shard(tmp_path, 0, "fingerprint", "inputs"):
         (partial,) = contents(tmp_path)
         assert re.fullmatch(r"\.00000\.tar\.[0-9a-f]{16}\.part", partial)
     assert list(contents(tmp_path)) == ["00000.jsonl", "00000.stats.json", "00000.tar"]
@@ -212,8 +212,8 @@ def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
 
 
 def test_newer_formats_are_refused(rendered, tmp_path):
-    files.write_sealed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 2})
-    with pytest.raises(UsageError, match="version 2, but this sketchforge reads up to version 1"):
+    files.write_checksummed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 3})
+    with pytest.raises(UsageError, match="version 3, but this sketchforge reads version 2"):
         render_again(rendered, tmp_path)
 
 
@@ -261,7 +261,7 @@ def test_a_run_that_fails_before_it_begins_leaves_no_folder(rendered, tmp_path):
 
 
 def test_a_complete_folder_need_not_be_writable(rendered, monkeypatch):
-    monkeypatch.setattr(lock, "locked", None)
+    monkeypatch.setattr(lock, "lock", None)
     monkeypatch.setattr(lock.os, "access", lambda path, way: False)
     assert render(rendered).complete
 
@@ -293,6 +293,6 @@ def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):
     render(options)
     manifest = json.loads((options.shards / "manifest.json").read_text())
     manifest["options"]["method"] = "tom"
-    files.write_sealed_json(options.shards / "manifest.json", manifest)
+    files.write_checksummed_json(options.shards / "manifest.json", manifest)
     with pytest.raises(UsageError, match="was made with --method tom, now canny"):
         preview(dataclasses.replace(options, canny_blur=1.0))

@@ -11,7 +11,7 @@ from skimage.morphology import skeletonize
 
 from sketchforge.images.builtin import photos
 from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw, load_drawings
-from sketchforge.images.builtin.pens import PEN_TABLE, render
+from sketchforge.images.builtin.pens import PEN_TABLE, draw_strokes
 from sketchforge.images.builtin.photos import edge_coverage, load_photos
 from sketchforge.images.builtin.strokes import Stroke
 
@@ -28,10 +28,10 @@ def crops() -> list[tuple[str, np.ndarray]]:
     return load_photos()
 
 
-def digest(pictures: list[tuple[str, np.ndarray]]) -> str:
+def digest(images: list[tuple[str, np.ndarray]]) -> str:
     sha = hashlib.sha256()
-    for key, picture in pictures:
-        sha.update(key.encode() + picture.tobytes())
+    for key, image in images:
+        sha.update(key.encode() + image.tobytes())
     return sha.hexdigest()
 
 
@@ -64,21 +64,21 @@ def test_default_set_uses_every_subject_and_every_pen_on_several_subjects(drawin
 
 
 def test_drawings_are_dark_lines_on_white_paper(drawings):
-    for key, picture in drawings:
-        assert picture.dtype == np.uint8 and picture.shape == (256, 256), key
-        assert np.median(picture) == 255, key
-        assert picture.min() < 60, key
-        share = float(np.mean(picture < 128))
+    for key, image in drawings:
+        assert image.dtype == np.uint8 and image.shape == (256, 256), key
+        assert np.median(image) == 255, key
+        assert image.min() < 60, key
+        share = float(np.mean(image < 128))
         assert INK_SHARE[0] <= share <= INK_SHARE[1], (key, share)
         corners = [
-            picture[rows, columns]
+            image[rows, columns]
             for rows in (slice(0, 12), slice(-12, None))
             for columns in (slice(0, 12), slice(-12, None))
         ]
         assert np.median([corner.mean() for corner in corners]) > 200, key
 
 
-def test_subjects_fill_the_picture():
+def test_subjects_fill_the_image():
     for subject in SUBJECTS:
         rows, columns = np.nonzero(draw(subject, "technical") < 128)
         assert max(np.ptp(rows), np.ptp(columns)) > 210, subject
@@ -119,15 +119,15 @@ def test_broken_lines_fall_into_more_pieces():
 
 def test_nib_makes_width_depend_on_direction():
     def ink(pen: str, points: list[list[float]]) -> float:
-        picture = render([Stroke(np.array(points))], PEN_TABLE[pen], 256, np.random.default_rng(0))
-        return float(np.sum(255 - picture.astype(int)))
+        image = draw_strokes([Stroke(np.array(points))], PEN_TABLE[pen], 256, np.random.default_rng(0))
+        return float(np.sum(255 - image.astype(int)))
 
     rising, falling = [[0.2, 0.7], [0.8, 0.2]], [[0.2, 0.2], [0.8, 0.7]]  # the nib's edge rises at 40 degrees
     assert ink("calligraphic", falling) > 2 * ink("calligraphic", rising)
     assert ink("marker", falling) == pytest.approx(ink("marker", rising), rel=0.1)
 
 
-def test_every_two_pens_draw_visibly_different_pictures():
+def test_every_two_pens_draw_visibly_different_images():
     angle = np.linspace(0, 6 * np.pi, 200)
     spiral = np.stack([0.5 + angle / 50 * np.cos(angle), 0.5 + angle / 50 * np.sin(angle)], axis=1)
     rays = [
@@ -135,12 +135,13 @@ def test_every_two_pens_draw_visibly_different_pictures():
         for a, weight in ((0.3, 0.5), (1.4, 1.0), (2.6, 1.4), (4.0, 0.6), (5.2, 0.9))
     ]
     strokes = [Stroke(spiral), *rays]
-    pictures = {
-        pen: 255 - render(strokes, PEN_TABLE[pen], 256, np.random.default_rng(0)).astype(int) for pen in PENS
+    images = {
+        pen: 255 - draw_strokes(strokes, PEN_TABLE[pen], 256, np.random.default_rng(0)).astype(int)
+        for pen in PENS
     }
     for i, a in enumerate(PENS):
         for b in PENS[i + 1 :]:
-            difference = np.abs(pictures[a] - pictures[b]).sum() / (pictures[a].sum() + pictures[b].sum())
+            difference = np.abs(images[a] - images[b]).sum() / (images[a].sum() + images[b].sum())
             assert difference > 0.1, (a, b, difference)
 
 
@@ -149,10 +150,10 @@ def test_photos_are_colour_squares_with_content(crops):
     keys = [key for key, _ in crops]
     assert len(set(keys)) == len(keys)
     assert not any("." in key or "/" in key for key in keys)
-    for key, picture in crops:
-        assert picture.dtype == np.uint8 and picture.shape == (256, 256, 3), key
-        assert edge_coverage(picture) >= photos.MIN_COVERAGE, key
-        assert picture.std() > 15, key
+    for key, image in crops:
+        assert image.dtype == np.uint8 and image.shape == (256, 256, 3), key
+        assert edge_coverage(image) >= photos.MIN_COVERAGE, key
+        assert image.std() > 15, key
 
 
 def test_photos_are_rgb(crops):

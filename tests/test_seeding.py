@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sketchforge.utils.seeding import chosen, derive_seed, uniforms
+from sketchforge.utils.seeding import choose, derive_seed, uniforms
 
 
 def test_every_argument_counts_and_nothing_else():
@@ -28,7 +28,7 @@ def test_uniforms_are_uniform():
 def test_chosen_without_repetition_each_as_likely_in_each_place():
     counts = np.zeros((2, 5), int)
     for key in range(5000):
-        first, second = chosen(2, 5, 0, "test", key)
+        first, second = choose(2, 5, 0, "test", key)
         assert first != second
         counts[0, first] += 1
         counts[1, second] += 1
@@ -39,5 +39,5 @@ def test_chosen_without_repetition_each_as_likely_in_each_place():
     ("count", "number", "expected"), [(3, 3, 3), (5, 3, 3), (0, 3, 0), (2, 0, 0), (1, 1, 1)]
 )
 def test_no_more_than_there_are(count, number, expected):
-    found = chosen(count, number, 7, "test")
+    found = choose(count, number, 7, "test")
     assert len(found) == expected and set(found) <= set(range(number)) and len(set(found)) == expected

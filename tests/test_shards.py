@@ -24,7 +24,7 @@ from sketchforge.render.render import render
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
-from sketchforge.shards.writer import Record, writing_shard
+from sketchforge.shards.writer import Record, write_shard
 from sketchforge.utils import files
 
 
@@ -109,7 +109,7 @@ def retell(shards: Path, number: int) -> None:
     tar = shards / f"{number:05d}.tar"
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": tar.stat().st_size, "sha256": files.sha256_of(tar)}
-    files.write_sealed_json(shards / "manifest.json", manifest)
+    files.write_checksummed_json(shards / "manifest.json", manifest)
 
 
 def rewrite(shards: Path, number: int, change) -> None:
@@ -235,7 +235,7 @@ def test_folders_without_a_manifest_are_refused(tmp_path):
         verify(tmp_path)
 
 
-def test_sheet_lays_pictures_out_in_equal_cells():
+def test_sheet_lays_images_out_in_equal_cells():
     rng = np.random.default_rng(0)
     colour, grey = rng.integers(0, 256, (32, 32, 3), np.uint8), rng.integers(0, 256, (32, 32), np.uint8)
     sheet = contact_sheet([[colour, grey], [None, colour]], ["a", "b"])
@@ -267,8 +267,8 @@ def test_sheet_refuses_rows_that_do_not_fit_their_labels():
 
 def test_gallery_shows_samples_from_end_to_end(options, tmp_path):
     (written,) = gallery(GalleryOptions(options.shards, tmp_path / "new" / "sheet.png", rows=3))
-    with Image.open(written) as picture:
-        sheet = np.asarray(picture)
+    with Image.open(written) as image:
+        sheet = np.asarray(image)
     assert sheet.shape[1] == 2 * 48 + 3 * MARGIN
     assert (sheet.shape[0] - 48 * 3) < 48  # three rows and the labels
     assert [path.name for path in written.parent.iterdir()] == ["sheet.png"]
@@ -311,7 +311,7 @@ def test_headers_of_tars_are_not_kept(tmp_path):
         return sum(type(thing) is tarfile.TarInfo for thing in gc.get_objects())
 
     before = headers()
-    with writing_shard(tmp_path, 0, "", "") as writer:
+    with write_shard(tmp_path, 0, "", "") as writer:
         for number in range(20):
             writer.add(Record(f"k{number}", "k.jpg", 1, image=b"jpeg", sketches=[b"png"] * 3))
             assert headers() - before <= 1

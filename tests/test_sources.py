@@ -57,7 +57,7 @@ def test_images_are_found_in_order_at_any_depth(tmp_path):
         path.write_bytes(b"x" * len(name))
     found = find_images(tmp_path)
     assert [image.source for image in found] == wanted
-    assert [image.picture.num_bytes for image in found] == [len(name) for name in wanted]
+    assert [image.image.num_bytes for image in found] == [len(name) for name in wanted]
     assert [image.read() for image in found] == [b"x" * len(name) for name in wanted]
 
 
@@ -125,7 +125,7 @@ def test_names_that_are_not_utf8_can_be_written_down(tmp_path):
     assert image.read() == b"x"
 
 
-def test_built_in_images_have_keys_and_pictures():
+def test_built_in_images_have_keys_and_images():
     from sketchforge.images.decode import read_image
 
     images = builtin_images()

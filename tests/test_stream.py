@@ -44,7 +44,7 @@ MAKE = functools.partial(training_pair, size=SIDE, seed=0)
 
 def sample(number: int, **changes) -> dict:
     levels = [np.full((SIDE, SIDE), 10 * number + sketch, np.uint8) for sketch in range(3)]
-    sketches = [png(level, bilevel=False) for level in levels]
+    sketches = [png(level, binary=False) for level in levels]
     return {"key": f"k{number:02d}" + "x" * number, "sketches": sketches, "size": (SIDE, SIDE), **changes}
 
 
@@ -69,7 +69,7 @@ def own(folder, tmp_path) -> Path:
 def as_read(image, sketches, key):
     """What a sample was made from: the sketches' levels tell which they are."""
     levels = [int(sketch[0, 0]) for sketch in sketches]
-    return {"picture": torch.from_numpy(image), "levels": levels, "key": key}
+    return {"image": torch.from_numpy(image), "levels": levels, "key": key}
 
 
 def dataset(source, make=MAKE, num_sketches=2, skip_bad=False, cache=None, keep=8, **order) -> ShardDataset:
@@ -95,7 +95,7 @@ def test_samples_are_what_is_stored(folder):
         assert got["index"] == data.order.index_of(position)
         assert (got["group"], got["label"]) == data.order.group_of(position)
         expected = stored[got["index"]]
-        np.testing.assert_array_equal(got["picture"].numpy(), expected.image)
+        np.testing.assert_array_equal(got["image"].numpy(), expected.image)
         assert sorted(got["levels"]) == [int(sketch[0, 0]) for sketch in expected.sketches]
 
 
@@ -357,7 +357,7 @@ def test_downloads_of_the_dead_are_cleared_away_and_those_of_the_living_are_not(
     name = f"00000-{'0' * 16}.tar"
     dead = tmp_path / f".{name}.{'1' * 16}.part"
     dead.write_bytes(b"half")
-    with files.appearing(tmp_path / name):
+    with files.atomic_write(tmp_path / name):
         open_shards(f"{folder}/{{}}", tmp_path).open(0).close()
         assert not dead.exists() and len(list(tmp_path.glob(".*.part"))) == 1
     assert not list(tmp_path.glob(".*.part"))
@@ -405,7 +405,7 @@ def spoil(folder: Path, number: int, change) -> None:
                 tar.addfile(info, io.BytesIO(data))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
-    files.write_sealed_json(folder / "manifest.json", manifest)
+    files.write_checksummed_json(folder / "manifest.json", manifest)
 
 
 def of_first(end: str, put):
@@ -459,7 +459,7 @@ def lose_samples(folder):
 def add_samples(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][2]["samples"] = 4
-    files.write_sealed_json(folder / "manifest.json", manifest)
+    files.write_checksummed_json(folder / "manifest.json", manifest)
 
 
 def scramble(folder):
@@ -521,7 +521,7 @@ def without_samples(folder):
 def newer(folder):
     make_set(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files.write_sealed_json(folder / "manifest.json", manifest | {"version": 2})
+    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 3})
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -530,7 +530,7 @@ def newer(folder):
     [
         (unfinished, UsageError, "unfinished; continue it by the same `sketchforge render` again"),
         (without_samples, UsageError, "holds no samples"),
-        (newer, SketchforgeError, "sketchforge-shards version 2, but this sketchforge reads up to version 1"),
+        (newer, SketchforgeError, "sketchforge-shards version 3, but this sketchforge reads version 2"),
         (lambda folder: folder.mkdir(), UsageError, "expected shards made by `sketchforge render`"),
         (lambda folder: None, UsageError, "expected shards made by `sketchforge render`"),
     ],
@@ -550,7 +550,7 @@ FOREIGN = [{"name": "00001.tar; touch hacked"}, {"sha256": "../" * 5}, {"name": 
 def test_a_manifest_has_no_say_in_paths_and_commands(own, change):
     manifest = json.loads((own / "manifest.json").read_text())
     manifest["shards"][1] |= change
-    files.write_sealed_json(own / "manifest.json", manifest)
+    files.write_checksummed_json(own / "manifest.json", manifest)
     with pytest.raises(SketchforgeError, match="for 00001.tar; it was altered") as error:
         open_shards(f"pipe:cat {own}/{{}}")
     assert "\n" not in str(error.value)
@@ -559,7 +559,7 @@ def test_a_manifest_has_no_say_in_paths_and_commands(own, change):
 def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
     shards = open_shards(make_set(tmp_path / "keep", fit="keep"))
     assert shards.side is None
-    with pytest.raises(UsageError, match="--fit keep, its pictures have many sizes; render with --fit crop"):
+    with pytest.raises(UsageError, match="--fit keep, its images have many sizes; render with --fit crop"):
         shards.require(sketches=2)
     shards = open_shards(make_set(tmp_path / "out"))
     assert (shards.side, shards.styles, shards.num_samples) == (SIDE, STYLES, 14)
@@ -629,7 +629,7 @@ def test_prefetch_passes_batches_on_and_normalises_pixels(folder):
 
 
 def test_pairs_made_on_the_device_are_those_that_workers_make(folder):
-    """All else of the batch as well; `test_pairs.py` looks at the pictures more closely."""
+    """All else of the batch as well; `test_pairs.py` looks at the images more closely."""
     device = torch.device("cpu")
     by_workers = batches(dataset(folder, functools.partial(pair_pixels, size=12, seed=4)), 3, 2, 4)
     there = batches(dataset(folder, stored_pair), 3, 2, 4)

@@ -10,7 +10,14 @@ import pytest
 from sketchforge.images.builtin.drawings import SUBJECTS, draw
 from sketchforge.images.line_art import line_widths
 from sketchforge.metrics.sketches.skeleton import fragments, without_corners
-from sketchforge.metrics.sketches.strokes import MEASURES, SHORT, Strokes, compare, measure_strokes, values_of
+from sketchforge.metrics.sketches.strokes import (
+    MEASURES,
+    SHORT,
+    Strokes,
+    compare_strokes,
+    measure_strokes,
+    values_of,
+)
 
 SIDE = 256
 DIAGONAL = SIDE * 2**0.5
@@ -22,8 +29,8 @@ def paper(height: int = SIDE, width: int = SIDE) -> np.ndarray:
 
 def line(start: tuple[float, ...], end: tuple[float, ...], sketch: np.ndarray | None = None) -> np.ndarray:
     """A hairline between two (x, y), rounded to pixels."""
-    ends = [tuple(round(value) for value in point) for point in (start, end)]
-    return cv2.line(paper() if sketch is None else sketch, *ends, 0, 1)
+    interval = [tuple(round(value) for value in point) for point in (start, end)]
+    return cv2.line(paper() if sketch is None else sketch, *interval, 0, 1)
 
 
 def skeleton(*rows: str) -> np.ndarray:
@@ -269,8 +276,8 @@ def traced(skeleton: np.ndarray) -> list[tuple[float, float, bool]]:
     path = {a: [b for b in near if len(links[b]) < 3] for a, near in links.items() if len(near) < 3}
     result, left = [], set(path)
     while left:
-        ends = [a for a in left if len(path[a]) < 2]
-        at = ends[0] if ends else min(left)
+        interval = [a for a in left if len(path[a]) < 2]
+        at = interval[0] if interval else min(left)
         walk = [at]
         left.discard(at)
         while following := [b for b in path[at] if b in left]:
@@ -280,7 +287,7 @@ def traced(skeleton: np.ndarray) -> list[tuple[float, float, bool]]:
         knots = walk[::5] + ([] if (len(walk) - 1) % 5 == 0 else walk[-1:])
         chord = math.dist(walk[0], walk[-1])
         arc = sum(math.dist(a, b) for a, b in zip(knots, knots[1:], strict=False))
-        result.append((arc if ends else arc + chord, chord, not ends))
+        result.append((arc if interval else arc + chord, chord, not interval))
     return result
 
 
@@ -313,8 +320,8 @@ def test_corners_of_staircases_go_and_everything_still_hangs_together():
     assert not (stairs[:-2, 1:-1] & stairs[1:-1, 1:-1] & (stairs[1:-1, 2:] | stairs[1:-1, :-2])).any()
     rng, corners = np.random.default_rng(0), 0
     for _ in range(20):
-        blobs = cv2.GaussianBlur(rng.random((40, 60)), (0, 0), 1.5)
-        before = skeletonize(np.pad(blobs > 0.5, 1))
+        byte_sources = cv2.GaussianBlur(rng.random((40, 60)), (0, 0), 1.5)
+        before = skeletonize(np.pad(byte_sources > 0.5, 1))
         after = without_corners(before)
         assert not (after & ~before).any()
         corners += before.sum() - after.sum()
@@ -338,40 +345,42 @@ def sketches(*widths: float) -> list[Strokes]:
 
 def test_compare_by_hand():
     """From {1, 3} to {2, 6} by 1 and 3, 2 on average; the reference's quartiles are 3 and 5."""
-    result = compare(sketches(1.0, 3.0), sketches(6.0, 2.0))
+    result = compare_strokes(sketches(1.0, 3.0), sketches(6.0, 2.0))
     assert set(result) == set(MEASURES)
     assert result["width"] == pytest.approx(1)
 
 
 def test_compare_does_not_take_its_unit_from_a_single_drawing():
     """Half of {1, 2, 3, 4, 100} lies between 2 and 4; the other set is 1 further on."""
-    assert compare(sketches(2, 3, 4, 5, 101), sketches(1, 2, 3, 4, 100))["width"] == pytest.approx(0.5)
+    assert compare_strokes(sketches(2, 3, 4, 5, 101), sketches(1, 2, 3, 4, 100))["width"] == pytest.approx(
+        0.5
+    )
 
 
 def test_compare_with_a_reference_most_of_which_is_equal():
     """The quartiles of {1, 1, 1, 1, 6} are equal; its standard deviation is 2."""
-    assert compare(sketches(5, 5, 5, 5, 10), sketches(1, 1, 1, 1, 6))["width"] == pytest.approx(2)
+    assert compare_strokes(sketches(5, 5, 5, 5, 10), sketches(1, 1, 1, 1, 6))["width"] == pytest.approx(2)
 
 
 def test_compare_knows_no_order_and_no_repetition():
-    assert compare(sketches(1.0, 2.0), sketches(2.0, 1.0, 1.0, 2.0))["width"] == pytest.approx(0)
+    assert compare_strokes(sketches(1.0, 2.0), sketches(2.0, 1.0, 1.0, 2.0))["width"] == pytest.approx(0)
 
 
 def test_compare_does_not_depend_on_units():
     ours, theirs = [1.0, 2.0, 4.0], [3.0, 5.0, 9.0]
-    scaled = compare(sketches(*(7 * x for x in ours)), sketches(*(7 * x for x in theirs)))
-    assert scaled["width"] == pytest.approx(compare(sketches(*ours), sketches(*theirs))["width"])
+    scaled = compare_strokes(sketches(*(7 * x for x in ours)), sketches(*(7 * x for x in theirs)))
+    assert scaled["width"] == pytest.approx(compare_strokes(sketches(*ours), sketches(*theirs))["width"])
 
 
 def test_what_cannot_be_compared_is_none():
-    result = compare(sketches(1.0, 3.0), sketches(6.0, 2.0))
+    result = compare_strokes(sketches(1.0, 3.0), sketches(6.0, 2.0))
     assert result["ink"] is None  # all the reference's are equal
     assert result["straightness"] is None  # nobody has any
-    assert compare([], sketches(6.0, 2.0))["width"] is None
+    assert compare_strokes([], sketches(6.0, 2.0))["width"] is None
 
 
 def test_blank_sketches_are_left_out_of_what_they_lack():
     blank = measure_strokes(paper(8, 8))
-    assert compare([*sketches(1.0, 3.0), blank], sketches(6.0, 2.0))["width"] == pytest.approx(1)
+    assert compare_strokes([*sketches(1.0, 3.0), blank], sketches(6.0, 2.0))["width"] == pytest.approx(1)
     assert values_of([blank, *sketches(4.0)], "width").tolist() == [4.0]
     assert values_of([blank, *sketches(4.0)], "ink").tolist() == [0.0, 0.1]

@@ -18,7 +18,7 @@ def encoder():
     return load_encoder("builtin")
 
 
-def pictures(*seeds: int) -> torch.Tensor:
+def images(*seeds: int) -> torch.Tensor:
     return torch.cat([to_tensor(scene(seed, 64, 64)) for seed in seeds])
 
 
@@ -27,7 +27,7 @@ def values(encoder, a, b) -> dict[str, list[float]]:
 
 
 def test_equals_its_definition(encoder):
-    a, b = pictures(0), pictures(1)
+    a, b = images(0), images(1)
     with torch.no_grad():
         made, wanted = encoder(a, TAPS), encoder(b, TAPS)
     colour, texture = [], []
@@ -43,21 +43,21 @@ def test_equals_its_definition(encoder):
     assert found["relevance"] == pytest.approx([(np.mean(colour) + np.mean(texture)) / 2], rel=1e-4)
 
 
-def test_one_for_equal_pictures_and_whatever_is_in_their_places(encoder):
-    a = pictures(0, 1)
+def test_one_for_equal_images_and_whatever_is_in_their_places(encoder):
+    a = images(0, 1)
     for same in (a, a.flip(3)):
         for found in values(encoder, a, same).values():
             assert found == pytest.approx([1, 1], abs=0.01)
 
 
 def test_sizes_may_differ(encoder):
-    a = pictures(0)
+    a = images(0)
     for found in values(encoder, a, F.interpolate(a, size=128, mode="bicubic")).values():
         assert found[0] > 0.9
 
 
 def test_colour_falls_with_other_colours_and_texture_with_other_textures(encoder):
-    """A flat red picture in place of a flat blue one; then noise in place of a gradient of the same mean."""
+    """A flat red image in place of a flat blue one; then noise in place of a gradient of the same mean."""
     red, blue = torch.full((1, 3, 64, 64), -1.0), torch.full((1, 3, 64, 64), -1.0)
     red[:, 0], blue[:, 2] = 1, 1
     assert values(encoder, red, blue)["colour"][0] < values(encoder, red, 0.9 * red)["colour"][0] - 0.1
@@ -69,14 +69,14 @@ def test_colour_falls_with_other_colours_and_texture_with_other_textures(encoder
     )
 
 
-def test_flat_pictures_have_the_same_texture_none(encoder):
+def test_flat_images_have_the_same_texture_none(encoder):
     flat = torch.zeros(1, 3, 32, 32)
     assert values(encoder, flat, flat)["texture"] == [1]
-    assert values(encoder, flat, pictures(0))["texture"][0] < 0.5
+    assert values(encoder, flat, images(0))["texture"][0] < 0.5
 
 
 def test_pairs_are_in_order(encoder):
-    a, b = pictures(0, 1, 2), pictures(3, 4, 5)
+    a, b = images(0, 1, 2), images(3, 4, 5)
     alone = [values(encoder, a[i : i + 1], b[i : i + 1])["relevance"][0] for i in range(3)]
     assert values(encoder, a, b)["relevance"] == pytest.approx(alone, rel=1e-4)
     assert len(set(alone)) == 3
@@ -84,6 +84,6 @@ def test_pairs_are_in_order(encoder):
 
 def test_what_cannot_be_compared_is_refused(encoder):
     with pytest.raises(ValueError, match="2 outputs and 1 style images"):
-        style_relevance(encoder, pictures(0, 1), pictures(0))
+        style_relevance(encoder, images(0, 1), images(0))
     with pytest.raises(ValueError, match="relu2_2"):
-        style_relevance(Encoder([[4, 4]]), pictures(0), pictures(0))
+        style_relevance(Encoder([[4, 4]]), images(0), images(0))

@@ -39,8 +39,8 @@ def test_neighbours_share_the_pen_more_often_than_chance():
     """Six subjects, each with six pens: the drawing nearest in style is by the same pen more than twice as often."""
     encoder: Encoder = load_encoder("builtin")
     subjects, pens = ("cat", "teapot", "woman", "car", "oak", "boot"), PENS[::2]
-    pictures = np.stack([draw(subject, pen, 128) for pen in pens for subject in subjects])
-    images = torch.from_numpy(pictures)[:, None].float().div(127.5).sub(1).expand(-1, 3, -1, -1)
+    pixel_arrays = np.stack([draw(subject, pen, 128) for pen in pens for subject in subjects])
+    images = torch.from_numpy(pixel_arrays)[:, None].float().div(127.5).sub(1).expand(-1, 3, -1, -1)
     with torch.no_grad():
         groups = neighbourhoods(style_vectors(encoder(images, FINE_TAPS)), 2)
     same = np.mean([group[0] // len(subjects) == group[1] // len(subjects) for group in groups])

@@ -1,4 +1,4 @@
-"""The Python interface: a loaded model makes what the trained one makes, of anything that is a picture."""
+"""The Python interface: a loaded model makes what the trained one makes, of anything that is an image."""
 
 import re
 
@@ -17,7 +17,7 @@ from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
-from sketchforge.synthesis.fitting import DRAWN_SIDE, drawn_area, fitted_drawing, fitted_sketch
+from sketchforge.synthesis.fitting import DRAWN_SIDE, ink_area, prepare_drawing, prepare_sketch
 from trainers.autoencoder.recipe import AeRecipe
 from trainers.autoencoder.run import RUN_FORMAT as AE_RUN_FORMAT
 from trainers.autoencoder.step import AutoEncoderTrainer
@@ -78,7 +78,7 @@ def test_equal_to_the_auto_encoding_trainer_bit_for_bit(runs):
     assert torch.equal(loaded.synthesize_tensors(sketches, images), trained.synthesize(sketches, images))
 
 
-def test_a_picture_depends_on_nothing_else_in_the_list(model):
+def test_a_image_depends_on_nothing_else_in_the_list(model):
     """Exactly so on a CPU; where batches are asked for, to the rounding of sums."""
     whole = model.synthesize(DRAWINGS, STYLES, noise=1, keys="abcd")
     back = model.synthesize(DRAWINGS[::-1], STYLES[::-1], noise=1, keys="dcba")[::-1]
@@ -94,7 +94,7 @@ def test_a_picture_depends_on_nothing_else_in_the_list(model):
     torch.testing.assert_close(model.synthesize_tensors(sketches, images), one_by_one, rtol=0, atol=1e-5)
 
 
-def test_on_a_cpu_pictures_are_made_one_by_one(model, monkeypatch):
+def test_on_a_cpu_images_are_made_one_by_one(model, monkeypatch):
     """Rounding to 255 levels hides what batches do to sums, as a rule: so count."""
     sizes, whole = [], model.synthesize_tensors
     monkeypatch.setattr(
@@ -116,7 +116,7 @@ def test_noise_is_off_unless_a_seed_is_given_and_then_a_function_of_seed_and_key
     assert not np.array_equal(noisy, model.synthesize(one, style, ["a"], noise=1))
 
 
-def test_whatever_is_a_picture_makes_the_same(model, tmp_path):
+def test_whatever_is_a_image_makes_the_same(model, tmp_path):
     """Arrays of three channels or one, PIL images, paths as text or not."""
     Image.fromarray(DRAWINGS[0]).save(tmp_path / "d.png")
     Image.fromarray(STYLES[0]).save(tmp_path / "s.png")
@@ -144,7 +144,7 @@ def test_one_gives_one_and_a_list_gives_a_list(model):
 
 def test_made_by_hand(model):
     """The public way is: fit, to [-1, 1], through the model, to uint8."""
-    sketch = to_tensor(fitted_drawing(np.repeat(DRAWINGS[0][..., None], 3, axis=2), SIZE).square[..., None])
+    sketch = to_tensor(prepare_drawing(np.repeat(DRAWINGS[0][..., None], 3, axis=2), SIZE).square[..., None])
     expected = to_uint8(model.synthesize_tensors(sketch, to_tensor(fit_square(STYLES[0], SIZE, "crop"))))[0]
     assert np.array_equal(model.synthesize(DRAWINGS[0], STYLES[0]), expected)
 
@@ -155,7 +155,7 @@ def test_results_have_the_aspect_of_the_sketch(model, shape):
     for size in (SIZE, 128, 256):
         padded = fit_square(np.zeros(shape, np.uint8), size, "pad")
         area = np.zeros((size, size), bool)
-        area[drawn_area(*shape, size)] = True
+        area[ink_area(*shape, size)] = True
         assert np.array_equal(area, padded == 0)
     made = model.synthesize(np.full(shape, 255, np.uint8), STYLES[0], raw=True)
     assert max(made.shape) == SIZE
@@ -165,18 +165,18 @@ def test_results_have_the_aspect_of_the_sketch(model, shape):
 def test_small_models_see_sketches_as_training_shows_them():
     """A sketch of the size that shards have is averaged down, as `pairs` does, and not made black again."""
     sketch = np.where(draw("owl", "quill", DRAWN_SIDE) < 128, np.uint8(0), np.uint8(255))
-    assert np.array_equal(fitted_sketch(sketch, SIZE).square, fit_square(sketch, SIZE, "crop"))
-    assert np.array_equal(fitted_sketch(sketch, DRAWN_SIDE).square, sketch)
+    assert np.array_equal(prepare_sketch(sketch, SIZE).square, fit_square(sketch, SIZE, "crop"))
+    assert np.array_equal(prepare_sketch(sketch, DRAWN_SIDE).square, sketch)
 
 
 def test_polarity_is_seen_to_unless_raw(model):
     dark = 255 - DRAWINGS[0]
     assert np.array_equal(model.synthesize(dark, STYLES[0]), model.synthesize(DRAWINGS[0], STYLES[0]))
     assert not np.array_equal(model.synthesize(dark, STYLES[0], raw=True), model.synthesize(dark, STYLES[0]))
-    assert fitted_drawing(np.dstack([dark] * 3), SIZE).notes == ("light lines on a dark ground: inverted",)
-    assert fitted_drawing(np.dstack([dark] * 3), SIZE, raw=True).notes != ()
+    assert prepare_drawing(np.dstack([dark] * 3), SIZE).notes == ("light lines on a dark ground: inverted",)
+    assert prepare_drawing(np.dstack([dark] * 3), SIZE, raw=True).notes != ()
     grey = np.dstack([draw("cat", "pencil", 96)] * 3)
-    assert np.array_equal(fitted_drawing(grey, SIZE, raw=True).drawing, grey[..., 0])
+    assert np.array_equal(prepare_drawing(grey, SIZE, raw=True).drawing, grey[..., 0])
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ def test_formats_of_runs_are_those_of_the_trainers():
             {"format": "sketchforge-tom-snapshot"},
             "found format 'sketchforge-tom-snapshot', expected a model",
         ),
-        ("newer", {"version": "9"}, "version 9, but this sketchforge reads up to version 1"),
+        ("newer", {"version": "9"}, "version 9, but this sketchforge reads version 2"),
         ("cut", 5000, "cannot be read as"),
-        ("emptied", {"about": "{}"}, "not a usable model"),
+        ("emptied", {"metadata": "{}"}, "not a usable model"),
     ],
 )
 def test_bad_files_are_named_in_one_line(runs, tmp_path, name, data, message):
@@ -251,7 +251,7 @@ def test_bad_files_are_named_in_one_line(runs, tmp_path, name, data, message):
 
     path, good = tmp_path / name, runs / "gan" / "model.safetensors"
     if isinstance(data, dict):
-        usual = {"format": "sketchforge-synthesizer", "version": "1", "about": "{}"}
+        usual = {"format": "sketchforge-synthesizer", "version": "2", "metadata": "{}"}
         save_file(load_file(good), path, usual | data)
     elif data is not None:
         path.write_bytes(good.read_bytes()[:data] if isinstance(data, int) else data)
@@ -284,7 +284,7 @@ def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
 
 
 def test_about_tells_what_the_file_told(model):
-    assert {name: model.about[name] for name in ABOUT} == ABOUT and model.size == SIZE
+    assert {name: model.metadata[name] for name in ABOUT} == ABOUT and model.size == SIZE
 
 
 def test_settings_survive(tmp_path):

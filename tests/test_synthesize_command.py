@@ -12,9 +12,9 @@ from synthesis_models import SIZE, ae_run, drawing, gan_run
 import sketchforge
 from cli.main import run as command_line
 from sketchforge.images.builtin.photos import load_photos
-from sketchforge.synthesis.fitting import fitted_drawing, stitched
-from sketchforge.synthesis.inputs import find_pictures
-from sketchforge.synthesis.record import MADE_FILE
+from sketchforge.synthesis.fitting import prepare_drawing, stitch
+from sketchforge.synthesis.inputs import find_image_inputs
+from sketchforge.synthesis.record import RECORD_FILE
 
 CPU = ["--device", "cpu", "--threads", "1"]
 
@@ -32,7 +32,7 @@ def place(tmp_path_factory):
     drawing(folder / "other" / "a", "x.png")
     cut = drawing(folder / "broken", "cut.png")
     cut.write_bytes(cut.read_bytes()[:-300])
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     (folder / "text.txt").write_text("nowhere.png\n")
     (folder / "empty").mkdir()
     (folder / "paintings").mkdir()
@@ -65,7 +65,7 @@ def pixels(path):
 
 
 def record(folder):
-    return json.loads((folder / MADE_FILE).read_text(encoding="utf-8"))
+    return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
 
 
 EVERY = ["--sketch", "drawings", "--style", "paintings/monet.png", "paintings/klee.png"]
@@ -77,10 +77,10 @@ def test_every_sketch_with_every_style(call, tmp_path):
     assert code == 0, err
     assert out.splitlines() == [
         "no --model given: using runs/gan",
-        "out: 4 pictures; side by side: out/grid.png",
+        "out: 4 images; side by side: out/grid.png",
     ]
     made = {f"{sketch}--{style}.png" for sketch in ("cat", "wide") for style in ("monet", "klee")}
-    assert set(files(tmp_path / "out")) == made | {"grid.png", "made.json"}
+    assert set(files(tmp_path / "out")) == made | {"grid.png", "outputs.json"}
     model = sketchforge.load("runs/gan", "cpu")
     for name in made:
         sketch, style = name.removesuffix(".png").split("--")
@@ -89,7 +89,7 @@ def test_every_sketch_with_every_style(call, tmp_path):
     assert pixels(tmp_path / "out" / "wide--klee.png").shape == (round(40 * SIZE / 96), SIZE, 3)
     told = record(tmp_path / "out")
     assert (told["format"], told["command"], told["model"]["sha256"]) == (
-        "sketchforge-made",
+        "sketchforge-outputs",
         "synthesize",
         model.digest,
     )
@@ -102,11 +102,11 @@ def test_the_same_again_keeps_everything_and_more_adds_to_it(call, tmp_path):
     before = files(tmp_path / "out")
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*--*")}
     code, out, _ = call("synthesize", *EVERY)
-    assert code == 0 and "out: complete already, 4 pictures" in out
+    assert code == 0 and "out: complete already, 4 images" in out
     assert files(tmp_path / "out") == before
     (tmp_path / "out" / "cat--klee.png").unlink()
     code, out, _ = call("synthesize", *EVERY, "--style", "paintings/dürer.png")
-    assert "3 of 6 pictures are there already and kept" in out and "out: 3 pictures, 3 kept" in out
+    assert "3 of 6 images are there already and kept" in out and "out: 3 images, 3 kept" in out
     after = files(tmp_path / "out")
     assert {name: after[name] for name in before if "--" in name} == {
         n: d for n, d in before.items() if "--" in n
@@ -122,13 +122,13 @@ def test_what_has_changed_is_made_anew(call, tmp_path):
     after = files(tmp_path / "out")
     assert code == 0 and "2 files of an earlier run are replaced" in out
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"cat--klee.png", "wide--klee.png", "grid.png", "made.json"}
+    assert changed == {"cat--klee.png", "wide--klee.png", "grid.png", "outputs.json"}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--raw"], "out: its pictures were made with --raw False, now asked for True"),
+        (["--raw"], "out: its images were made with --raw False, now asked for True"),
         (["--noise", "--seed", "3"], "--seed None, now asked for 3"),
         (["--model", "ae"], "model's sha256"),
     ],
@@ -146,13 +146,13 @@ def test_other_options_are_refused_unless_overwritten(call, tmp_path, words, mes
         "cat--monet.png",
         "wide--monet.png",
         "grid.png",
-        "made.json",
+        "outputs.json",
         "mine.txt",
     }
 
 
 def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
-    """Ctrl-C while the third picture is written: two are kept, nothing is half there, the end is the same."""
+    """Ctrl-C while the third image is written: two are kept, nothing is half there, the end is the same."""
     call("synthesize", *EVERY)
     straight = files(tmp_path / "out")
     for path in (tmp_path / "out").iterdir():
@@ -161,24 +161,24 @@ def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
 
     written, write = [], making.write_png
 
-    def struck(path, picture):
+    def struck(path, image):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, picture)
+        write(path, image)
 
     with monkeypatch.context() as patched:
         patched.setattr(making, "write_png", struck)
         code, _, err = call("synthesize", *EVERY)
-    assert code == 130 and "2 of 4 pictures were made and are kept in out" in err
+    assert code == 130 and "2 of 4 images were made and are kept in out" in err
     assert len(list((tmp_path / "out").glob("*--*"))) == 2 and not list((tmp_path / "out").glob(".*"))
     code, out, _ = call("synthesize", *EVERY)
-    assert "2 of 4 pictures are there already and kept" in out
+    assert "2 of 4 images are there already and kept" in out
     assert files(tmp_path / "out") == straight
 
 
 def test_batches_noise_and_seeds(call, tmp_path):
-    """Noise goes by names, not by places: the same picture among others."""
+    """Noise goes by names, not by places: the same image among others."""
     call("synthesize", *EVERY, "--noise", "--seed", "5")
     model = sketchforge.load("runs/gan", "cpu")
     expected = model.synthesize("drawings/wide.png", "paintings/klee.png", ["wide--klee"], 5)
@@ -194,7 +194,7 @@ def test_pairs_go_by_name(call, tmp_path):
     code, out, err = call("synthesize", "--sketch", "drawings", "--style", "paired", "--pairs")
     assert code == 0, err
     assert "1 of 3 styles have no sketch of their name" in out
-    assert set(files(tmp_path / "out")) == {"cat--cat.png", "wide--wide.png", "grid.png", "made.json"}
+    assert set(files(tmp_path / "out")) == {"cat--cat.png", "wide--wide.png", "grid.png", "outputs.json"}
     code, _, err = call("synthesize", "--sketch", "drawings", "--style", "paintings", "--pairs")
     assert code == 2 and "2 of 2 sketches have no style of their name, the first is drawings/cat.png" in err
 
@@ -209,10 +209,10 @@ def test_notes_on_drawings_are_printed_and_kept(call, tmp_path):
     _, out, _ = call("synthesize", *words, "--raw", "--overwrite")
     assert "chalk/board.png: light lines on a dark ground, and taken as it is" in out
     call("synthesize", *words, "--raw", "--style", "paintings/klee.png")
-    assert record(tmp_path / "out")["files"]["board--monet.png"]["notes"]  # kept with the picture
+    assert record(tmp_path / "out")["files"]["board--monet.png"]["notes"]  # kept with the image
     Image.fromarray(dict(load_photos())["astronaut-s0-00"]).save("photo.png")
     _, out, _ = call("synthesize", "--sketch", "photo.png", "--style", "paintings/klee.png", "--overwrite")
-    assert "photo.png: ink covers 43% of the picture: is it a line drawing?" in out
+    assert "photo.png: ink covers 43% of the image: is it a line drawing?" in out
 
 
 def test_in_a_fresh_clone_it_works_as_typed(call, tmp_path):
@@ -232,15 +232,15 @@ def test_in_a_fresh_clone_it_works_as_typed(call, tmp_path):
 @pytest.mark.parametrize(
     "names", [("monet", "klee"), ("monet", "klee", "hokusai", "dürer"), ("klee", "klee")]
 )
-def test_mix_stitches_and_keeps_the_stitched_picture(call, tmp_path, names):
+def test_mix_stitches_and_keeps_the_stitched_image(call, tmp_path, names):
     code, out, err = call(
         "mix", "--sketch", "drawings/cat.png", "--style", *[f"paintings/{name}.png" for name in names]
     )
     assert code == 0, err
     style = "+".join(names)
-    assert set(files(tmp_path / "out")) == {f"{style}.png", f"cat--{style}.png", "grid.png", "made.json"}
-    pictures = [pixels(tmp_path / "paintings" / f"{name}.png") for name in names]
-    expected = stitched(pictures, SIZE)
+    assert set(files(tmp_path / "out")) == {f"{style}.png", f"cat--{style}.png", "grid.png", "outputs.json"}
+    images = [pixels(tmp_path / "paintings" / f"{name}.png") for name in names]
+    expected = stitch(images, SIZE)
     assert np.array_equal(pixels(tmp_path / "out" / f"{style}.png"), expected)
     made = sketchforge.load("runs/gan", "cpu").synthesize("drawings/cat.png", expected)
     assert np.array_equal(pixels(tmp_path / "out" / f"cat--{style}.png"), made)
@@ -251,7 +251,7 @@ def test_transfer_draws_with_tom_and_keeps_the_sketch(call, tmp_path):
     code, out, err = call("transfer", *words)
     assert code == 0, err
     assert "sketches are drawn by snapshot 0 of the built-in run, tom-320" in out
-    assert set(files(tmp_path / "out")) == {"monet.sketch.png", "monet--klee.png", "grid.png", "made.json"}
+    assert set(files(tmp_path / "out")) == {"monet.sketch.png", "monet--klee.png", "grid.png", "outputs.json"}
     sketch = pixels(tmp_path / "out" / "monet.sketch.png")
     assert sketch.shape == (192, 256) and set(np.unique(sketch)) == {0, 255}
     made = sketchforge.load("runs/gan", "cpu").synthesize(sketch, "paintings/klee.png", raw=True)
@@ -294,13 +294,13 @@ BAD = [
         "mix",
         ["--style", "paintings/monet.png"],
         2,
-        "--style: found 1 pictures; expected 2, a half each, or 4",
+        "--style: found 1 images; expected 2, a half each, or 4",
     ),
     (
         "mix",
         ["--style", "paintings/monet.png", "paintings/klee.png", "paintings/hokusai.png"],
         2,
-        "found 3 pictures",
+        "found 3 images",
     ),
     ("transfer", ["--tom", "nowhere"], 1, "nowhere: no trained generators there"),
     ("transfer", ["--checkpoint", "10"], 2, "--checkpoints 11: the built-in run has 10 snapshots"),
@@ -331,21 +331,21 @@ def test_the_output_folder_is_looked_at_first(call, tmp_path):
     for text, expected, message in (
         ("{", 1, "cannot be read as JSON"),
         ('{"format": "other"}', 1, "found format 'other'"),
-        ('{"format": "sketchforge-made", "version": 9}', 1, "version 9"),
+        ('{"format": "sketchforge-outputs", "version": 9}', 1, "version 9"),
     ):
-        (tmp_path / "out" / MADE_FILE).write_text(text)
+        (tmp_path / "out" / RECORD_FILE).write_text(text)
         code, _, err = call("synthesize", *EVERY)
         assert code == expected and message in err
-    code = command_line(["synthesize", "--out", "out/made.json", *CPU])
+    code = command_line(["synthesize", "--out", "out/outputs.json", *CPU])
     assert code == 2
 
 
 def test_names_from_a_record_lead_nowhere_else(call, tmp_path):
-    """A made.json of a stranger must not have files elsewhere removed."""
+    """A outputs.json of a stranger must not have files elsewhere removed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "mine.txt").write_text("mine")
-    told = {"format": "sketchforge-made", "version": 1, "files": {"../mine.txt": {}, "x": 3}}
-    (tmp_path / "out" / MADE_FILE).write_text(json.dumps(told))
+    told = {"format": "sketchforge-outputs", "version": 1, "files": {"../mine.txt": {}, "x": 3}}
+    (tmp_path / "out" / RECORD_FILE).write_text(json.dumps(told))
     code, _, err = call("synthesize", *EVERY, "--overwrite")
     assert code == 0, err
     assert (tmp_path / "mine.txt").read_text() == "mine"
@@ -356,9 +356,9 @@ def test_names_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a/x.png", "a/x.jpg", "b/y.png", "a/y.png", "a/deep/z.png", "a/o--o.png", "a/Ünï cödé.png"):
         drawing(tmp_path / name.rsplit("/", 1)[0], name.rsplit("/", 1)[1])
-    names = [picture.name for picture in find_pictures(["a", "b/y.png", "a/x.png"])]
+    names = [image.name for image in find_image_inputs(["a", "b/y.png", "a/x.png"])]
     assert names == ["deep_z", "o-o", "x_jpg", "x_png", "a_y_png", "Ünï cödé", "b_y_png"]
-    assert len(find_pictures(["a/x.png", "a/x.png"], repeats=True)) == 2
+    assert len(find_image_inputs(["a/x.png", "a/x.png"], repeats=True)) == 2
 
 
 def test_many_are_capped_in_the_grid(call, tmp_path):
@@ -380,7 +380,7 @@ def test_the_grid_shows_results_beneath_their_style_and_beside_their_sketch(call
     right, top = grid.shape[1] - 4 - 128, grid.shape[0] - 2 * (128 + 4)
     assert np.array_equal(grid[top : top + 128, right : right + 128], shown)
     sketch = fit_square(
-        fitted_drawing(np.dstack([pixels(tmp_path / "drawings/cat.png")] * 3), SIZE).drawing, 128, "pad"
+        prepare_drawing(np.dstack([pixels(tmp_path / "drawings/cat.png")] * 3), SIZE).drawing, 128, "pad"
     )
     left = right - 2 * (128 + 4)
     assert np.array_equal(grid[top : top + 128, left : left + 128, 0], sketch)

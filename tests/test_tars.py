@@ -12,7 +12,7 @@ from PIL import Image
 
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError
-from sketchforge.images.sources import arranged, find_images
+from sketchforge.images.sources import arrange, find_images
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
@@ -40,14 +40,17 @@ def img2dataset(folder, num_shards=2, per_shard=3):
         files = []
         for place in range(per_shard):
             key = f"{shard:05d}{place:04d}"
-            about = {
-                "caption": f"a picture of {place} things", "url": f"https://example.com/{key}", "key": key,
+            metadata = {
+                "caption": f"an image of {place} things", "url": f"https://example.com/{key}", "key": key,
                 "status": "success", "error_message": None, "width": 50, "height": 40, "original_width": 640,
                 "original_height": 480, "exif": "{}", "sha256": "00", "similarity": float("nan"),
                 "aesthetic": float("-inf"), "pwatermark": 0.25,
             }  # fmt: skip
-            files += [(f"{key}.jpg", jpeg(shard * 10 + place)), (f"{key}.json", json.dumps(about).encode())]
-            files += [(f"{key}.txt", about["caption"].encode())]
+            files += [
+                (f"{key}.jpg", jpeg(shard * 10 + place)),
+                (f"{key}.json", json.dumps(metadata).encode()),
+            ]
+            files += [(f"{key}.txt", metadata["caption"].encode())]
         write_tar(folder / f"{shard:05d}.tar", files)
         (folder / f"{shard:05d}.parquet").write_bytes(b"PAR1")
         (folder / f"{shard:05d}_stats.json").write_text("{}")
@@ -69,12 +72,15 @@ def test_an_img2dataset_run_keeps_its_keys_captions_and_metadata(tmp_path):
     assert [name for name in found if name.startswith("000010001.")] == [
         "000010001.jpg", "000010001.sketch0.png", "000010001.txt", "000010001.json",
     ]  # fmt: skip
-    assert found["000010001.txt"] == b"a picture of 1 things"
-    about = json.loads(found["000010001.json"])
-    assert about["source"] == "00001.tar/000010001.jpg"
-    assert about["meta"]["url"] == "https://example.com/000010001" and about["meta"]["original_width"] == 640
-    assert about["meta"]["similarity"] is None, "NaN is no JSON"
-    assert about["meta"]["aesthetic"] is None and about["meta"]["pwatermark"] == 0.25
+    assert found["000010001.txt"] == b"an image of 1 things"
+    metadata = json.loads(found["000010001.json"])
+    assert metadata["source"] == "00001.tar/000010001.jpg"
+    assert (
+        metadata["meta"]["url"] == "https://example.com/000010001"
+        and metadata["meta"]["original_width"] == 640
+    )
+    assert metadata["meta"]["similarity"] is None, "NaN is no JSON"
+    assert metadata["meta"]["aesthetic"] is None and metadata["meta"]["pwatermark"] == 0.25
     assert verify(options.shards).problems == []
 
 
@@ -85,9 +91,7 @@ def test_the_shards_read_back_with_captions_in_webdataset(tmp_path):
     render(options)
     urls = sorted(str(path) for path in options.shards.glob("*.tar"))
     samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
-    assert [sample["txt"] for sample in samples] == [
-        f"a picture of {place} things" for place in (0, 1, 2)
-    ] * 2
+    assert [sample["txt"] for sample in samples] == [f"an image of {place} things" for place in (0, 1, 2)] * 2
 
 
 def test_gzipped_tars_give_the_same_bytes(tmp_path):
@@ -101,7 +105,7 @@ def test_gzipped_tars_give_the_same_bytes(tmp_path):
     seeds = (None, 3)  # in order, and jumping back and forth
     for seed in seeds:
         plain = {image.key: image.read() for image in find_images(f"{laion}/*.tar")}
-        images = arranged(find_images(f"{packed}/*.t*gz"), seed, None)
+        images = arrange(find_images(f"{packed}/*.t*gz"), seed, None)
         assert {image.key: image.read() for image in images} == plain
     render(options_for(f"{packed}/*.t*gz", tmp_path / "out"))
     same = {name: data for name, data in members(tmp_path / "plain").items() if not name.endswith(".json")}
@@ -116,8 +120,10 @@ def test_rendered_shards_can_be_rendered_again_under_the_same_keys(rendered, tmp
     render(options)
     keys = {name.split(".")[0] for name in members(rendered.shards)}
     assert {name.split(".")[0] for name in members(options.shards)} == keys
-    about = json.loads(next(data for name, data in members(options.shards).items() if name.endswith(".json")))
-    assert about["meta"]["method"] == "canny"
+    metadata = json.loads(
+        next(data for name, data in members(options.shards).items() if name.endswith(".json"))
+    )
+    assert metadata["meta"]["method"] == "canny"
 
 
 def test_captions_and_metadata_beside_files(tmp_path):
@@ -126,7 +132,7 @@ def test_captions_and_metadata_beside_files(tmp_path):
     (folder / "p000.json").write_text('{"author": "x"}')
     (folder / "p001.txt").write_bytes(b"caf\xe9")
     (folder / "p001.json").write_text("[1]")
-    (folder / "notes.txt").write_text("no picture of that name")
+    (folder / "notes.txt").write_text("no image of that name")
     render(options_for(folder, tmp_path / "out"))
     found = members(tmp_path / "out")
     assert found["p000.txt"].decode() == "a café"
@@ -205,7 +211,7 @@ def test_a_damaged_tar_gives_what_can_be_read_and_is_counted(tmp_path, packed):
     if packed:
         cut = tmp_path / "cut.tgz"
         cut.write_bytes(gzip.compress(whole)[: len(gzip.compress(whole)) * 3 // 4])
-        assert find_images(cut)[-1].picture.reason is not None
+        assert find_images(cut)[-1].image.reason is not None
     render(options_for(f"{tmp_path}/*.{ending}", tmp_path / "out", prefix_keys=True))
     failed = [line["source"] for line in lines(tmp_path / "out") if line["status"] == "failed"]
     assert failed == [f"{name}.{ending}" for name in sorted(damages)]
@@ -269,10 +275,10 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, source, said):
 
 def test_order_and_limit(tmp_path):
     images = find_images(make_photos(tmp_path / "in", 9))
-    one, again, other = (arranged(images, seed, None) for seed in (5, 5, 6))
+    one, again, other = (arrange(images, seed, None) for seed in (5, 5, 6))
     assert one == again and one != other != images and {*one} == {*images}
-    assert arranged(images, 5, 4) == one[:4]
-    assert arranged(images, None, 4) == images[:4]
+    assert arrange(images, 5, 4) == one[:4]
+    assert arrange(images, None, 4) == images[:4]
     render(options_for(tmp_path / "in", tmp_path / "out", shuffle_seed=5, limit=4))
     assert [line["key"] for line in lines(tmp_path / "out")] == [image.key for image in one[:4]]
     with pytest.raises(UsageError, match="was made with --limit 4, now 5"):

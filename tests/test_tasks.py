@@ -12,7 +12,7 @@ from forks import COMMAND_LINE, Forked, forked
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.render.plan import plan_render, task_range
 from sketchforge.render.render import render
-from sketchforge.shards.lock import FOLDER_LOCK, locked, remove_stale_locks, task_lock
+from sketchforge.shards.lock import FOLDER_LOCK, lock, remove_stale_locks, task_lock
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.verify import verify
 
@@ -59,14 +59,14 @@ def test_tasks_at_the_same_time(rendered, tmp_path):
 def test_a_second_render_into_the_same_folder_is_refused(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out")
     options.shards.mkdir()
-    with locked(options.shards / FOLDER_LOCK):
+    with lock(options.shards / FOLDER_LOCK):
         with pytest.raises(
             SketchforgeError, match=f"another `sketchforge render` is at work there .process {os.getpid()}"
         ):
             render(options)
         with pytest.raises(SketchforgeError, match="another"):
             render(dataclasses.replace(options, num_tasks=2))
-    with locked(options.shards / FOLDER_LOCK, shared=True), locked(options.shards / task_lock(0, 2)):
+    with lock(options.shards / FOLDER_LOCK, shared=True), lock(options.shards / task_lock(0, 2)):
         with pytest.raises(SketchforgeError, match="another"):
             render(options)
         with pytest.raises(SketchforgeError, match="another"):
@@ -77,12 +77,12 @@ def test_a_second_render_into_the_same_folder_is_refused(rendered, tmp_path):
 
 
 def test_a_crash_leaves_nothing_that_blocks(tmp_path):
-    code = "import os, sys; from pathlib import Path; from sketchforge.shards.lock import locked\n"
+    code = "import os, sys; from pathlib import Path; from sketchforge.shards.lock import lock\n"
     code += "with locked(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     path = tmp_path / FOLDER_LOCK
     assert forked(code, path).returncode == -signal.SIGKILL
     assert path.exists()
-    with locked(path):
+    with lock(path):
         remove_stale_locks(tmp_path)
         assert path.exists(), "it is held"
     assert not path.exists()
@@ -93,7 +93,7 @@ def test_a_crash_leaves_nothing_that_blocks(tmp_path):
 
 def _count_up(path, number):
     for _ in range(100):
-        with locked(path / ".x.lock", wait=True):
+        with lock(path / ".x.lock", wait=True):
             value = int((path / "n").read_text())
             (path / "n").write_text(str(value + 1))
 

@@ -80,7 +80,7 @@ def test_lean_draws_each_image_by_itself():
         torch.testing.assert_close(alone, together[i : i + 1], atol=1e-5, rtol=1e-4)
 
 
-def test_lean_moves_with_the_picture():
+def test_lean_moves_with_the_image():
     """Fully convolutional: away from the borders, features shifted by whole cells give a shifted sketch."""
     generator = lean()
     whole = features(96, count=1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import contents
 
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.checkpoints.tom import builtin_run, read_snapshot, snapshot_path, write_snapshot
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
@@ -33,8 +33,8 @@ def training(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tom")
     (folder / "drawings").mkdir()
     for pen in ("quill", "brush", "cartoon"):
-        picture = encode_png(draw("woman", pen, 64), bilevel=False)
-        (folder / "drawings" / f"{pen}.png").write_bytes(picture)
+        image = encode_png(draw("woman", pen, 64), binary=False)
+        (folder / "drawings" / f"{pen}.png").write_bytes(image)
     return TomTrainOptions(
         run=folder / "run", drawings=folder / "drawings", size=32, steps=12, batch_size=2, snapshots=4, threads=1,
         device="cpu",
@@ -54,7 +54,7 @@ def own_run(run, tmp_path):
 
 @pytest.fixture(scope="module")
 def images():
-    return torch.cat([to_tensor(picture[::2, ::2].copy()) for _, picture in load_photos()[:6]])
+    return torch.cat([to_tensor(image[::2, ::2].copy()) for _, image in load_photos()[:6]])
 
 
 def test_shapes_range_and_styles(run, images):
@@ -169,18 +169,18 @@ def test_render_refuses_other_generators_in_the_same_folder(run, photos, own_run
     options = RenderOptions(tmp_path / "out", photos, tom=run, checkpoints=2, size=64, threads=1, workers=1)
     render(options)
     path = snapshot_path(own_run, 1)
-    generator, about = read_snapshot(path)
+    generator, metadata = read_snapshot(path)
     generator.to_sketch.bias.add_(0.25)
-    write_snapshot(path, generator, about)
+    write_snapshot(path, generator, metadata)
     record = json.loads((own_run / "run.json").read_text())
-    record["snapshots"][1]["digest"] = digest_of(read_snapshot(path)[0].state_dict())
+    record["snapshots"][1]["digest"] = tensors_digest(read_snapshot(path)[0].state_dict())
     (own_run / "run.json").write_text(json.dumps(record))
     with pytest.raises(UsageError, match="--overwrite"):
         render(replace(options, tom=own_run))
 
 
 def test_bfloat16_draws_nearly_the_same():
-    photos = np.stack([picture[::4, ::4] for _, picture in load_photos()[:3]])
+    photos = np.stack([image[::4, ::4] for _, image in load_photos()[:3]])
     full, half = (TomSketcher.from_run(builtin_run(), 2, CPU, precision).draw(photos).result()
                   for precision in (torch.float32, torch.bfloat16))  # fmt: skip
     assert full.dtype == half.dtype == np.uint8 and full.shape == (3, 2, 64, 64)

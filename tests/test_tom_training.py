@@ -44,8 +44,8 @@ def some_drawings(size):
 def tiny(tmp_path_factory):
     """A training of seconds; four drawings, for to draw all that are built in takes longer than the steps."""
     folder = tmp_path_factory.mktemp("drawings")
-    for number, picture in enumerate(some_drawings(96)):
-        (folder / f"{number}.png").write_bytes(encode_png(picture, bilevel=False))
+    for number, image in enumerate(some_drawings(96)):
+        (folder / f"{number}.png").write_bytes(encode_png(image, binary=False))
     return TomTrainOptions(
         size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu", drawings=folder
     )
@@ -61,9 +61,7 @@ def photo_readers(count):
 
 
 def drawing_readers(count):
-    return [
-        lambda picture=picture: np.repeat(picture[..., None], 3, 2) for picture in some_drawings(96)[:count]
-    ]
+    return [lambda image=image: np.repeat(image[..., None], 3, 2) for image in some_drawings(96)[:count]]
 
 
 def files_of(run: Path) -> dict[str, bytes]:
@@ -166,7 +164,7 @@ def test_four_images_overfit(encoder, tiny):
 
 
 def test_drawings_are_found_again_in_synthetic_photos(encoder, tiny):
-    """Two drawings, made into pictures in ever new ways: G learns to draw them better than a blank sheet would be."""
+    """Two drawings, made into images in ever new ways: G learns to draw them better than a blank sheet would be."""
     options = replace(tiny, size=64, batch_size=2)
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
     tom = TomTrainer(options, recipe, encoder, photo_readers(4), drawing_readers(2))
@@ -206,9 +204,9 @@ def test_run_folder(finished):
         f"0{n}.safetensors" for n in range(3)
     ]
     for number, entry in enumerate(record["snapshots"]):
-        _, about = read_snapshot(snapshot_path(finished, number))
-        assert about["options"] == record["options"] and about["encoder"] == record["encoder"]
-        assert (about["content"], about["realism"]) == (entry["content"], entry["realism"])
+        _, metadata = read_snapshot(snapshot_path(finished, number))
+        assert metadata["options"] == record["options"] and metadata["encoder"] == record["encoder"]
+        assert (metadata["content"], metadata["realism"]) == (entry["content"], entry["realism"])
     selection = json.loads((finished / "selection.json").read_text())
     assert [f"tom-{step}" for step in selection["chosen"]] == [each["style"] for each in record["snapshots"]]
     difference = np.array(selection["difference"])
@@ -395,7 +393,7 @@ class Notes(Progress):
 
 def test_unreadable_photos_are_replaced_and_told(tmp_path, tiny):
     make_photos(tmp_path / "photos", 4)
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
     progress = Notes()
     train_tom(replace(tiny, run=tmp_path / "run", images=tmp_path / "photos"), progress)
     assert "1 of 5 photos could not be read; others took their place" in progress.notes
@@ -403,7 +401,7 @@ def test_unreadable_photos_are_replaced_and_told(tmp_path, tiny):
 
 def test_no_readable_photo_at_all_is_an_error(tmp_path, tiny):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(SketchforgeError, match="none of the 1 images can be read"):
         train_tom(replace(tiny, run=tmp_path / "run", images=tmp_path / "photos"))
     assert not (tmp_path / "run").exists()

@@ -96,7 +96,7 @@ def test_parameters_are_as_many_as_is_known(published):
 
 
 def test_shapes_of_the_published_layout(published):
-    """Pictures of 1024² are made of the auto-encoder's 512²."""
+    """Images of 1024² are made of the auto-encoder's 512²."""
     model, refiner, discriminator = published
     with torch.device("meta"):
         sketch, image = torch.zeros(2, 1, 512, 512), torch.zeros(2, 3, 512, 512)
@@ -114,13 +114,13 @@ def test_shapes_of_the_published_layout(published):
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_smaller_pictures(networks, gan_networks, thin, size):
+def test_smaller_images(networks, gan_networks, thin, size):
     model, refiner = networks.AutoEncoder(size).eval(), gan_networks.Refiner(size).eval()
     sketches, images = torch.rand(2, 1, size, size), torch.rand(2, 3, size, size)
     with torch.no_grad():
         made = model(sketches, images)
         assert made.shape == (2, 3, size, size)
-        # Both sketch and style image reach the picture.
+        # Both sketch and style image reach the image.
         assert (made[0] - model(sketches.flip(0), images)[0]).abs().max() > 1e-5
         assert (made[0] - model(sketches, images.flip(0))[0]).abs().max() > 1e-5
         styles = model.style_encoder(images)

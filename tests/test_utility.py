@@ -18,7 +18,7 @@ from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.shard_set import open_shards
 from trainers.autoencoder import recipe as ae_recipe
 
-PARTS = ("data", "sets", "retrieval", "autoencoder", "results", "tables", "pictures")
+PARTS = ("data", "sets", "retrieval", "autoencoder", "results", "tables", "images")
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def world(tmp_path):
     for folder in (photos, *(tmp_path / f"data/photos/bsds500/{part}" for part in ("train", "val"))):
         folder.mkdir(parents=True)
 
-    def save(path, picture):
-        cv2.imwrite(str(path), picture[..., ::-1])
+    def save(path, image):
+        cv2.imwrite(str(path), image[..., ::-1])
 
     for name, number in (("a", 1), ("b", 2)):
         save(photos / f"{name}.png", patches(number))
@@ -72,8 +72,8 @@ def strokes(seed, side=16):
     """uint8 HxW of 0 and 255: two random lines."""
     draw, sketch = np.random.default_rng(seed), np.full((side, side), 255, np.uint8)
     for _ in range(2):
-        ends = draw.integers(0, side, 4).tolist()
-        cv2.line(sketch, tuple(ends[:2]), tuple(ends[2:]), 0)
+        interval = draw.integers(0, side, 4).tolist()
+        cv2.line(sketch, tuple(interval[:2]), tuple(interval[2:]), 0)
     return sketch
 
 
@@ -92,11 +92,11 @@ def test_nothing_tested_is_trained_on_and_nothing_is_there_twice(study, world):
     assert chosen == ["c.png", "f.png"]
 
 
-def test_pictures_are_told_apart_by_content(study):
+def test_images_are_told_apart_by_content(study):
     def small(seed):
-        picture = patches(seed, 16).astype(float)
-        picture -= picture.mean()
-        return picture / np.linalg.norm(picture)
+        image = patches(seed, 16).astype(float)
+        image -= image.mean()
+        return image / np.linalg.norm(image)
 
     found = [small(1), small(2), small(1)[:, ::-1], small(2), small(3)]
     assert study.data.distinct([], found) == [0, 1, 4]

@@ -1,4 +1,4 @@
-"""Variety: what the Vendi score is by hand and by theory, and what counts as a manner of its own."""
+"""Variety: what the Vendi score is by hand and by theory, and what counts as a style of its own."""
 
 import os
 from collections import defaultdict
@@ -14,9 +14,9 @@ from sketchforge.metrics.sketches.variety import (
     TAPS,
     UNITS,
     WIDTH,
+    sketch_style_vectors,
     style_distances,
     style_parts,
-    style_vectors,
     vendi_score,
 )
 
@@ -35,7 +35,7 @@ def cloud(count: int, seed: int = 0) -> np.ndarray:
 
 
 def variety(sketches: list[np.ndarray]) -> float:
-    return vendi_score(style_distances(style_vectors(sketches)))
+    return vendi_score(style_distances(sketch_style_vectors(sketches)))
 
 
 def two_tone(sketch: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def test_vectors_are_the_parts_in_their_units_with_equal_weight():
     parts = style_parts(sketch)
     assert set(parts) == {*TAPS, "ink"} == set(UNITS)
     expected = np.concatenate([parts[name] / unit for name, unit in UNITS.items()]) / 2
-    vectors = style_vectors([sketch, draw("cat", "technical")])
+    vectors = sketch_style_vectors([sketch, draw("cat", "technical")])
     assert vectors.dtype == np.float64 and vectors.shape == (2, sum(len(part) for part in parts.values()))
     np.testing.assert_array_equal(vectors[0], expected)
 
@@ -153,21 +153,21 @@ def test_ink_is_the_logarithm_of_the_mean_darkness():
 
 
 def test_blank_and_black_sketches_have_vectors():
-    vectors = style_vectors([np.full((40, 60), 255, np.uint8), np.zeros((40, 60), np.uint8)])
+    vectors = sketch_style_vectors([np.full((40, 60), 255, np.uint8), np.zeros((40, 60), np.uint8)])
     assert np.isfinite(vectors).all()
     assert np.abs(style_parts(np.full((40, 60), 255, np.uint8))["relu3_1"]).max() < 1e-4  # nothing is on it
 
 
 def test_vectors_do_not_depend_on_company():
     a, b = draw("cat", "brush"), draw("dog", "pencil")
-    np.testing.assert_array_equal(style_vectors([a, b])[1], style_vectors([b])[0])
+    np.testing.assert_array_equal(sketch_style_vectors([a, b])[1], sketch_style_vectors([b])[0])
 
 
 def test_any_shape_is_described_and_size_hardly_matters():
-    large, small = (style_vectors([draw("cat", "marker", size)]) for size in (512, 256))
+    large, small = (sketch_style_vectors([draw("cat", "marker", size)]) for size in (512, 256))
     assert np.linalg.norm(large - small) < 0.5 * WIDTH
     for shape in ((8, 8), (8, 300), (300, 8), (57, 91)):
-        assert np.isfinite(style_vectors([np.full(shape, 200, np.uint8)])).all()
+        assert np.isfinite(sketch_style_vectors([np.full(shape, 200, np.uint8)])).all()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_any_shape_is_described_and_size_hardly_matters():
 )
 def test_other_arrays_are_refused(array):
     with pytest.raises(ValueError, match="expected uint8 HxW"):
-        style_vectors([array])
+        sketch_style_vectors([array])
 
 
 def test_noise_and_shifts_are_no_variety_and_pens_are():
@@ -192,7 +192,7 @@ def test_broader_lines_are_another_manner_and_another_hand_with_the_same_pen_is_
     drawing = two_tone(draw("camera", "technical"))
     broad = cv2.erode(drawing, np.ones((3, 3), np.uint8))
     near = two_tone(draw("camera", "technical", seed=1))
-    distances = style_distances(style_vectors([drawing, near, broad])) / WIDTH
+    distances = style_distances(sketch_style_vectors([drawing, near, broad])) / WIDTH
     assert distances[0, 1] < 0.3
     assert distances[0, 2] > 1.2
 
@@ -208,5 +208,5 @@ def test_two_people_are_a_width_apart():
     found = []
     for first, second in list(drawings.values())[::9]:
         pair = [two_tone(cv2.imread(str(data / name), cv2.IMREAD_GRAYSCALE)) for name in (first, second)]
-        found.append(style_distances(style_vectors(pair))[0, 1])
+        found.append(style_distances(sketch_style_vectors(pair))[0, 1])
     assert np.median(found) == pytest.approx(WIDTH, rel=0.35)

@@ -16,7 +16,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import ImageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.utils.seeding import numpy_generator
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
 CACHE_BYTES = 1 << 30
 
@@ -104,7 +104,7 @@ class Prefetch:
     def get(self, this: tuple, following: tuple) -> Any:
         """make(*this); make(*following) is begun, and used if it is what the next call asks for."""
         # An interruption while a thread is being started, handed work or asked for it can leave both waiting for ever.
-        with held(signal.SIGINT, signal.SIGTERM):
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
             ahead = self._ahead
             if ahead is not None and ahead[0] != this:
                 ahead[1].exception()  # one thread at a time reads images

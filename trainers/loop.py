@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from sketchforge.utils.progress import Progress
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
 # At most this much work is lost to a power cut; states resume exactly, so when does not matter.
 SAVE_SECONDS = 120
@@ -70,7 +70,7 @@ def train(
         try:
             while step < steps:
                 batch = next(batches)  # the one place where Ctrl-C is let in; it may wait long for data
-                with held(signal.SIGINT, signal.SIGTERM):
+                with deferred_signals(signal.SIGINT, signal.SIGTERM):
                     whole = False
                     losses = trainer.step(step, batch)
                     step += 1
@@ -87,7 +87,7 @@ def train(
             raise FloatingPointError(f"{error} at step {step}; the state of step {saved} is kept") from None
         finally:
             if whole and saved < step:
-                with held(signal.SIGINT, signal.SIGTERM):
+                with deferred_signals(signal.SIGINT, signal.SIGTERM):
                     save(step)
 
 

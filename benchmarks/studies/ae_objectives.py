@@ -7,7 +7,7 @@
 DATA holds faces/stylegan2_256 and the weights squeezenet and mobilenet_v2. Of the portraits (by name) every fifth is
 held out; the rest are rendered with the built-in snapshots and trained on. Measured on portraits held out: LPIPS of
 matched pairs (squeeze backbone, whose linear heads were calibrated for another set of weights: good for ranks within
-this table), also with the style picture mirrored or turned upside down, which changes no colour; the squared error; and
+this table), also with the style image mirrored or turned upside down, which changes no colour; the squared error; and
 the Fréchet distance (MobileNetV2's 1280 pooled features) between all portraits and mismatched pairs, each sketch in ten
 other styles. Leaves NAME.json and NAME.png of every variant.
 """
@@ -116,12 +116,13 @@ def train(name: str, data: Path, work: Path, steps: int) -> None:
 
 def remeasure(name: str, data: Path, work: Path) -> None:
     """Of a variant that is trained."""
-    model, about = read_autoencoder(work / "runs" / name / "model.safetensors")
+    model, metadata = read_autoencoder(work / "runs" / name / "model.safetensors")
     folders = shards_of(data, work)
     held_out, training = (read_pairs(open_shards(folder), model.size) for folder in reversed(folders))
     found = measure(model, held_out, training[0], data / "weights")
     write_json(
-        work / f"{name}.json", {"name": name, "what": VARIANTS[name].what, "steps": about["steps"], **found}
+        work / f"{name}.json",
+        {"name": name, "what": VARIANTS[name].what, "steps": metadata["steps"], **found},
     )
 
 

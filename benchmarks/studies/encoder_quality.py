@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated  # noqa: E402
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncate_encoder  # noqa: E402
 from sketchforge.errors import SketchforgeError  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.images.resize import fit_square  # noqa: E402
@@ -133,7 +133,7 @@ def main() -> None:
     try:
         encoders = {Path(options.encoder).name: load_encoder(options.encoder)}
         if options.teacher:
-            encoders["teacher"] = truncated(load_encoder(options.teacher), [DEEPEST])
+            encoders["teacher"] = truncate_encoder(load_encoder(options.teacher), [DEEPEST])
             if len({encoder.blocks for encoder in encoders.values()}) > 1:
                 parser.error(
                     f"--teacher {options.teacher}: of other widths than the encoder, nothing to compare"

@@ -13,13 +13,19 @@ import torch
 
 from sketchforge.checkpoints.encoder import encoder_digest, read_encoder, write_encoder
 from sketchforge.checkpoints.runs import RUN_FILE
-from sketchforge.checkpoints.tensor_files import digest_of
-from sketchforge.checkpoints.tom import ENCODER_FILE, read_run, read_snapshot, snapshot_path, write_snapshot
+from sketchforge.checkpoints.tensor_files import tensors_digest
+from sketchforge.checkpoints.tom import (
+    ENCODER_FILE,
+    read_snapshot,
+    read_tom_run,
+    snapshot_path,
+    write_snapshot,
+)
 from sketchforge.utils.files import write_json
 
 
 def main(run: Path, out: Path) -> None:
-    record = read_run(run)
+    record = read_tom_run(run)
     assert record and record.get("snapshots"), f"{run}: not finished"
     shutil.rmtree(out, ignore_errors=True)
     encoder = read_encoder(run / ENCODER_FILE)
@@ -32,13 +38,13 @@ def main(run: Path, out: Path) -> None:
     # The built-in encoder is stored in float16, so its layers lose nothing.
     assert encoder_digest(read_encoder(out / ENCODER_FILE)) == record["encoder"]
     for number, snapshot in enumerate(record["snapshots"]):
-        generator, about = read_snapshot(snapshot_path(run, number))
+        generator, metadata = read_snapshot(snapshot_path(run, number))
         generator.half()
         path = snapshot_path(out, number)
         write_snapshot(
-            path, generator, {name: value for name, value in about.items() if name not in GENERATOR_FACTS}
+            path, generator, {name: value for name, value in metadata.items() if name not in GENERATOR_FACTS}
         )
-        snapshot["digest"] = digest_of(read_snapshot(path)[0].state_dict())
+        snapshot["digest"] = tensors_digest(read_snapshot(path)[0].state_dict())
     write_json(out / RUN_FILE, record)
     total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {len(record['snapshots'])} snapshots, {total:,} bytes")

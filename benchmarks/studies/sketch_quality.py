@@ -25,7 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sketchforge.images.decode import read_image  # noqa: E402
-from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
+from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarize_boundaries  # noqa: E402
 from sketchforge.metrics.sketches.evaluate import as_json, evaluate_sketches  # noqa: E402
 from sketchforge.options import EvalSketchesOptions, RenderOptions  # noqa: E402
 from sketchforge.render.render import render  # noqa: E402
@@ -91,8 +91,8 @@ def methods_at_hand(data: Path, tom: Path | None, tuned: dict[str, float]) -> di
     }
 
 
-def edge_net(method: str, weights: Path, threshold: float, core: float | None = None) -> dict:
-    return {"method": method, "edge_weights": weights, "threshold": threshold, "core": core}
+def edge_net(method: str, weights: Path, threshold: float, low_threshold: float | None = None) -> dict:
+    return {"method": method, "edge_weights": weights, "threshold": threshold, "low_threshold": low_threshold}
 
 
 def rendered(work: Path, photos: list[Path], methods: dict[str, dict], **more: str) -> tuple[Path, ...]:
@@ -122,7 +122,7 @@ def tune_canny(photos: list[Path], data: Path, out: Path) -> dict[str, float]:
         """F over every so many photos."""
         sketches = [np.where(edges(image), 0, 255).astype(np.uint8) for image in images[::every]]
         counts = [boundary_counts(s, t, [0.5]) for s, t in zip(sketches, truth[::every], strict=True)]
-        return summarise(counts).f_ods
+        return summarize_boundaries(counts).f_ods
 
     grid = [(share * high, high, blur) for blur, high, share in itertools.product(BLURS, HIGHS, LOW_SHARES)]
     coarse = sorted(grid, key=lambda setting: -f(CannySketcher(*setting).edges, every=5))

@@ -7,7 +7,7 @@ DATA holds photos/bsds500/{train,val,boundaries_val}, sketches/style_set, sketch
 Photos R are bsds500/train. A variant is trained without style windows, so that one generator stands for it, and
 draws the photos of bsds500/val with an even number (counted from 0) for the scores of content, and 40 photos that
 people have drawn for those of realism; the photos with odd numbers are kept for the report on what was chosen.
-Annotations are looked at by the scores alone. Each variant leaves NAME.json and a picture NAME.png.
+Annotations are looked at by the scores alone. Each variant leaves NAME.json and an image NAME.png.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
 from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
-from sketchforge.images.line_art import bilevel  # noqa: E402
+from sketchforge.images.line_art import binarize  # noqa: E402
 from sketchforge.images.tensors import to_tensor, to_uint8  # noqa: E402
 from sketchforge.metrics.estimates import interval  # noqa: E402
-from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarise  # noqa: E402
+from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarize_boundaries  # noqa: E402
 from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches  # noqa: E402
 from sketchforge.metrics.sketches.two_sample_test import two_sample_test  # noqa: E402
 from sketchforge.options import RenderOptions, TomTrainOptions  # noqa: E402
@@ -81,7 +81,7 @@ class RawFeatures(TomTrainer):
 
 
 class LocalContrast(TomTrainer):
-    """G sees features normalised in neighbourhoods of an eighth of the picture, not over all of it."""
+    """G sees features normalised in neighbourhoods of an eighth of the image, not over all of it."""
 
     def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {tap: locally_normalized(features[tap]) for tap in self.networks.generator.taps}
@@ -197,13 +197,13 @@ def drawn(tom: TomTrainer, image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> uint8 H×W, 255 = paper."""
     generator = tom.networks.ema.eval()
     sketch = generator(tom._prepared(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
-    picture = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
-    picture[: sketch.shape[0], : sketch.shape[1]] = to_uint8(sketch[None, None])[0, ..., 0]
-    return picture
+    pixels = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
+    pixels[: sketch.shape[0], : sketch.shape[1]] = to_uint8(sketch[None, None])[0, ..., 0]
+    return pixels
 
 
-def content_scores(tom: TomTrainer, data: Path, picture: Path) -> dict[str, Any]:
-    """F of the sketches of the even photos of bsds500/val, with its interval over photos; leaves a picture of some."""
+def content_scores(tom: TomTrainer, data: Path, pixels: Path) -> dict[str, Any]:
+    """F of the sketches of the even photos of bsds500/val, with its interval over photos; leaves an image of some."""
     photos = sorted((data / "photos/bsds500/val").iterdir())[::2][:NUM_CONTENT]
     counts, tiles = [], []
     for number, path in enumerate(photos):
@@ -214,9 +214,9 @@ def content_scores(tom: TomTrainer, data: Path, picture: Path) -> dict[str, Any]
         if number < 6:
             tiles.append(cv2.resize(np.hstack([image, np.repeat(sketch[..., None], 3, 2)]), (640, 240)))
     rows = [np.hstack(tiles[at : at + 2]) for at in range(0, 6, 2)]
-    cv2.imwrite(str(picture), np.vstack(rows)[..., ::-1])
-    score = summarise(counts)
-    low, high = interval(counts, lambda some: summarise(some).f_ods, 0, "tom recipe", count=300)
+    cv2.imwrite(str(pixels), np.vstack(rows)[..., ::-1])
+    score = summarize_boundaries(counts)
+    low, high = interval(counts, lambda some: summarize_boundaries(some).f_ods, 0, "tom recipe", count=300)
     return {
         "f_ods": score.f_ods, "low": low, "high": high, "precision": score.precision, "recall": score.recall,
         "threshold": score.threshold,
@@ -235,10 +235,10 @@ def realism_score(tom: TomTrainer, data: Path) -> dict[str, float]:
     groups: dict[str, list[str]] = {"ours": [], "people": []}
     for name in names:
         image = read_image((data / name).read_bytes())
-        sketch = bilevel(drawn(tom, image), *RENDER.thresholds)
+        sketch = binarize(drawn(tom, image), *RENDER.thresholds)
         people = cv2.cvtColor(read_image((data / found[name][0]).read_bytes()), cv2.COLOR_RGB2GRAY)
-        for side, picture in (("ours", sketch), ("people", people)):
-            patches = describe_patches(stroke_patches(picture, PATCHES, 0, side, name))
+        for side, pixels in (("ours", sketch), ("people", people)):
+            patches = describe_patches(stroke_patches(pixels, PATCHES, 0, side, name))
             described[side].append(patches)
             groups[side] += [name] * len(patches)
     ours, people = (np.concatenate(described[side]) for side in ("ours", "people"))

@@ -21,7 +21,7 @@ docs/sketch-quality.md); on their drawings this experiment was set up ("developm
 test.
 
 The files: utility_data (photos and drawings), utility_sets (what is trained on), utility_retrieval,
-utility_autoencoder, utility_results (figures and their intervals), utility_tables, utility_pictures.
+utility_autoencoder, utility_results (figures and their intervals), utility_tables, utility_images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utility_autoencoder import AE_STEPS, auto_encoder  # noqa: E402
-from utility_pictures import examples  # noqa: E402
+from utility_images import examples  # noqa: E402
 from utility_results import SEEDS, claimed, result_path  # noqa: E402
 from utility_retrieval import RETRIEVAL, retrieval  # noqa: E402
 from utility_sets import SETS, render_all, sets_at_hand  # noqa: E402
@@ -56,7 +56,7 @@ def main() -> None:
         ("ae", "train and test the auto-encoder; what is done is left out"),
         ("table", "print tables, and leave the plot in DIR"),
         ("machines", "search with drawings by TOM and Canny instead of people's"),
-        ("examples", "leave a picture of what was found in DIR"),
+        ("examples", "leave an image of what was found in DIR"),
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument("--data", type=Path, required=True)

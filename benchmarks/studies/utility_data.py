@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from sketchforge.images.decode import read_image
-from sketchforge.images.hand_drawn import fit_drawing, normalized_drawing
+from sketchforge.images.hand_drawn import fit_drawing, normalize_drawing
 from sketchforge.images.resize import fit_square
 
 PEOPLE_SEEN = 60  # photos whose drawings TOM's recipe was chosen by, and as many again for its thresholds
-SAME_PICTURE = 0.9  # correlation of two thumbnails, or of one with the other mirrored
+SAME_IMAGE = 0.9  # correlation of two thumbnails, or of one with the other mirrored
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ def thumbnail(path: Path) -> np.ndarray:
 def distinct(taken: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> list[int]:
     """Which of `found` are neither among `taken` nor earlier in `found`, mirrored or not."""
     known, kept = list(taken), []
-    for at, picture in enumerate(found):
-        views = np.stack([picture, picture[:, ::-1]]).reshape(2, -1)
-        if not known or (views @ np.stack(known).reshape(len(known), -1).T).max() < SAME_PICTURE:
-            known.append(picture)
+    for at, image in enumerate(found):
+        views = np.stack([image, image[:, ::-1]]).reshape(2, -1)
+        if not known or (views @ np.stack(known).reshape(len(known), -1).T).max() < SAME_IMAGE:
+            known.append(image)
             kept.append(at)
     return kept
 
 
 def read_drawing(path: Path, size: int, normalise: bool) -> np.ndarray:
     """uint8 S×S, 255 = paper; as it is, or as sketches are made of drawings before a model sees them."""
-    picture = read_image(path)
-    grey = normalized_drawing(picture).sketch if normalise else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    image = read_image(path)
+    grey = normalize_drawing(image).sketch if normalise else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return fit_drawing(grey, size)

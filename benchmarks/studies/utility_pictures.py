@@ -1,4 +1,4 @@
-"""The pictures of the utility study: the plot of its figures, and examples of what was found."""
+"""The images of the utility study: the plot of its figures, and examples of what was found."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def intervals_svg(bars: dict[str, Estimate], chance: float, title: str) -> str:
 
 
 def examples(data: Path, work: Path, rows: int = 12) -> Path:
-    """A picture to look at, not to publish: drawings, their photos, the first five found by two sets."""
+    """An image to look at, not to publish: drawings, their photos, the first five found by two sets."""
     drawings, found = people(data), retrieved(work, RETRIEVAL.steps)
     photos = gallery(drawings)
     seen = development(photos)

@@ -21,12 +21,12 @@ from utility_sets import photos_of, sketches_of
 
 from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.data.augment import sketch_variant
-from sketchforge.data.augment_params import BOLDNESSES
+from sketchforge.data.augment_params import LINE_WIDTHS
 from sketchforge.images.decode import read_image
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_unit
 from sketchforge.metrics.images.feature_networks import features_state
-from sketchforge.utils.files import appearing
+from sketchforge.utils.files import atomic_write
 from sketchforge.utils.seeding import derive_seed, numpy_generator
 
 
@@ -91,8 +91,8 @@ def info_nce(sketches: Tensor, photos: Tensor, scale: Tensor | float) -> Tensor:
 
 
 @torch.no_grad()
-def photo_features(weights: Path, pictures: Sequence[np.ndarray], cells: int) -> Tensor:
-    """uint8 H×W×3 -> (P,2,D): cell means of MobileNetV2's last maps, of each picture and its mirror image."""
+def photo_features(weights: Path, images: Sequence[np.ndarray], cells: int) -> Tensor:
+    """uint8 H×W×3 -> (P,2,D): cell means of MobileNetV2's last maps, of each image and its mirror image."""
     from torchvision.models import mobilenet_v2
 
     path = weights / "mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors"
@@ -106,8 +106,8 @@ def photo_features(weights: Path, pictures: Sequence[np.ndarray], cells: int) ->
         return F.adaptive_avg_pool2d(network(views), cells).flatten(1)
 
     found = []
-    for picture in pictures:
-        view = to_tensor(fit_square(picture, 224, "crop"))
+    for image in images:
+        view = to_tensor(fit_square(image, 224, "crop"))
         found.append(described(torch.cat([view, view.flip(3)])))
     return torch.stack(found)
 
@@ -124,7 +124,7 @@ def augmented(
     moved = cv2.warpAffine(
         np.ascontiguousarray(sketch[:, ::-1]) if flip else sketch, turn, (side, side), borderValue=255
     )
-    return sketch_variant(moved, int(draw.integers(BOLDNESSES)), np.empty((0, 4), int))
+    return sketch_variant(moved, int(draw.integers(LINE_WIDTHS)), np.empty((0, 4), int))
 
 
 def as_ink(sketches: Sequence[np.ndarray]) -> Tensor:
@@ -210,7 +210,7 @@ def cached_drawings(data: Path, work: Path, size: int, normalise: bool) -> np.nd
 def kept_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """What the file holds; made and written first where it is not there."""
     if not path.is_file():
-        with appearing(path) as file:
+        with atomic_write(path) as file:
             np.save(file, make())
     return np.load(path)
 

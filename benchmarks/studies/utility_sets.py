@@ -16,7 +16,7 @@ from sketchforge.render.render import render
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards.reader import raw_samples
 from sketchforge.shards.shard_set import open_folder
-from sketchforge.shards.writer import Record, read_stats, writing_shard
+from sketchforge.shards.writer import Record, read_stats, write_shard
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,14 @@ def assembled(work: Path, name: str) -> Path:
         "outcomes": {},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with writing_shard(folder, 0, "", "") as writer:
+    with write_shard(folder, 0, "", "") as writer:
         for number, raw in enumerate(raw_samples(first, first.keys)):
             sketches = [sketch for column in columns for sketch in column[number]] * twice
-            about = raw.about | {"styles": styles}
-            writer.add(Record(raw.key, raw.key, len(raw.image), None, None, raw.image, sketches, None, about))
-    manifests.write_manifest(folder, manifests.completed(plan, [read_stats(folder, 0)]))
+            metadata = raw.metadata | {"styles": styles}
+            writer.add(
+                Record(raw.key, raw.key, len(raw.image), None, None, raw.image, sketches, None, metadata)
+            )
+    manifests.write_manifest(folder, manifests.finished_manifest(plan, [read_stats(folder, 0)]))
     return folder
 
 

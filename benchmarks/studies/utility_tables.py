@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from utility_autoencoder import AE_STEPS
 from utility_data import Drawing, development, gallery, people
-from utility_pictures import intervals_svg
+from utility_images import intervals_svg
 from utility_results import Estimate, by_photo, estimate, recalls, results_of, retrieved, right_kind
 from utility_retrieval import (
     RETRIEVAL,

@@ -38,7 +38,7 @@ from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw  # noqa: E4
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.metrics.sketches.variety import UNITS, style_distances, style_parts, vendi_score  # noqa: E402
 from sketchforge.shards.reader import StoredSample, read_samples  # noqa: E402
-from sketchforge.shards.selection import spread  # noqa: E402
+from sketchforge.shards.selection import spread_evenly  # noqa: E402
 from sketchforge.shards.shard_set import open_folder  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator  # noqa: E402
@@ -51,7 +51,7 @@ Parts = dict[str, np.ndarray]
 
 
 def two_tone(drawing: np.ndarray) -> np.ndarray:
-    """As `render` stores sketches: the scans' grey rims would count as a manner."""
+    """As `render` stores sketches: the scans' grey rims would count as a style."""
     return np.where(drawing < 128, 0, 255).astype(np.uint8)
 
 
@@ -123,7 +123,7 @@ def canny(image: np.ndarray, low: float) -> np.ndarray:
 def read_shards(folder: Path) -> list[StoredSample]:
     """At most DISTURBED samples, spread over the folder."""
     shards = open_folder(folder)
-    return list(read_samples(shards, spread(list(shards.keys), DISTURBED)).values())
+    return list(read_samples(shards, spread_evenly(list(shards.keys), DISTURBED)).values())
 
 
 def of_each_other(group: list[Parts]) -> list[tuple[Parts, Parts]]:
@@ -159,13 +159,13 @@ def measure(data: Path, shards: Path | None, seed: int) -> dict[str, object]:
     compared["two people, one photo"] = people
     others = people[len(people) // 2 :] + people[: len(people) // 2]
     compared["two people, two photos"] = [(a, b) for (a, _), (_, b) in zip(people, others, strict=True)]
-    for sketch, _ in spread(drawings, DISTURBED):
+    for sketch, _ in spread_evenly(drawings, DISTURBED):
         for name, a, b in disturbances(sketch, rng):
             compared[f"human {name}"].append((a, b))
 
     seeds: list[list[list[Parts]]] = [
         [[style_parts(two_tone(draw(subject, pen, 256, s))) for s in (0, 1)] for pen in PENS]
-        for subject in spread(SUBJECTS, 8)
+        for subject in spread_evenly(SUBJECTS, 8)
     ]
     for pens in seeds:
         compared["one pen, one subject, two seeds"] += [(a, b) for a, b in pens]

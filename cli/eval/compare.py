@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.eval.image_tables import comparison_tables
-from cli.eval.options import check_figures_files, computing_options, features_option, figures_files
+from cli.eval.options import check_output_files, computing_options, features_option, output_files_options
 from cli.options import defaults_of, on_interrupt
 from cli.progress import Bar
 from sketchforge.options import EvalCompareOptions
@@ -27,13 +27,13 @@ DEFAULTS = defaults_of(EvalCompareOptions)
     default=DEFAULTS["samples"],
     show_default=True,
     metavar="N",
-    help="Pictures of each set and of the reference, spread evenly; 0: all.",
+    help="Images of each set and of the reference, spread evenly; 0: all.",
 )
 @features_option(DEFAULTS["features"])
 @computing_options(DEFAULTS)
-@figures_files()
+@output_files_options()
 def compare_command(**values: Any) -> None:
-    """Tell how far sets of pictures are from a REFERENCE: FID, KID and the like in other features.
+    """Tell how far sets of images are from a REFERENCE: FID, KID and the like in other features.
 
     REFERENCE and each SET are a folder, tars or shards; a SET may be a model's run, too, which draws out
     --shards in mismatched styles.
@@ -42,7 +42,7 @@ def compare_command(**values: Any) -> None:
     from sketchforge.metrics.images.result import image_json
 
     options = EvalCompareOptions(**values)
-    check_figures_files(options)
+    check_output_files(options)
     with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
         found = compare_images(options, Bar())
     for line in comparison_tables(found):

@@ -21,7 +21,7 @@ def model_table(found: Any) -> Iterator[str]:
         if row.name == CHANCE
         for name, figure in row.figures.items()
     }
-    table = [["", "value [95 %]", "chance", "better", "pairs", "pictures"]]
+    table = [["", "value [95 %]", "chance", "better", "pairs", "images"]]
     for row in found.rows:
         for name, figure in row.figures.items() if row.name != CHANCE else ():
             title = row.titles[name]
@@ -30,7 +30,7 @@ def model_table(found: Any) -> Iterator[str]:
     yield from aligned(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
-    yield "chance: the sketch's own image in place of the picture, or another sketch in place of its drawing"
+    yield "chance: the sketch's own image in place of the image, or another sketch in place of its drawing"
     yield from _remarks(found)
 
 
@@ -53,8 +53,8 @@ def shown(figure: Any) -> str:
     from sketchforge.report.tables import digits
 
     decimals = digits(figure.value)
-    ends = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
-    return f"{figure.value:.{decimals}f}{ends}"
+    interval = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
+    return f"{figure.value:.{decimals}f}{interval}"
 
 
 def _described(reference: Any) -> str:
@@ -62,7 +62,7 @@ def _described(reference: Any) -> str:
 
 
 def _remarks(found: Any) -> Iterator[str]:
-    from sketchforge.metrics.estimates import merged
+    from sketchforge.metrics.estimates import merge_missing
 
     yield "[95 %]: bootstrap over sketches or images; the reference stays as it is"
     notes: dict[str, list[str]] = {}
@@ -73,5 +73,5 @@ def _remarks(found: Any) -> Iterator[str]:
     for note, titles in notes.items():
         yield f"note: {', '.join(titles)}: {note}"
     for kind, remarks in (("warning", found.warnings), ("missing", found.gaps)):
-        for told in merged(remarks):
+        for told in merge_missing(remarks):
             yield ": ".join(filter(None, (kind, *told)))

@@ -8,12 +8,12 @@ import click
 
 from cli.eval.image_tables import model_table
 from cli.eval.options import (
-    check_figures_files,
+    check_output_files,
     computing_options,
     encoders_option,
     features_option,
-    figures_files,
     lpips_option,
+    output_files_options,
     tom_option,
 )
 from cli.options import PATH, defaults_of, on_interrupt
@@ -39,7 +39,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 @click.option(
     "--reference",
     metavar="SRC",
-    help="Images that the pictures should look like: a folder, tars or shards.  [default: the shards' own]",
+    help="Images that the images should look like: a folder, tars or shards.  [default: the shards' own]",
 )
 @click.option(
     "--samples",
@@ -47,16 +47,16 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     default=DEFAULTS["samples"],
     show_default=True,
     metavar="N",
-    help="Pictures to make of mismatched pairs, and images of the reference to look at.",
+    help="Images to make of mismatched pairs, and images of the reference to look at.",
 )
 @features_option(DEFAULTS["features"])
-@lpips_option(DEFAULTS["lpips"], "The first ranks pictures of the page.")
+@lpips_option(DEFAULTS["lpips"], "The first ranks images of the page.")
 @encoders_option(DEFAULTS["encoders"])
 @tom_option()
 @computing_options(DEFAULTS)
-@figures_files()
+@output_files_options()
 def images_command(**values: Any) -> None:
-    """Tell how good a model's pictures are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
+    """Tell how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
 
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
     downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
@@ -65,7 +65,7 @@ def images_command(**values: Any) -> None:
     from sketchforge.metrics.images.result import image_json
 
     options = EvalImagesOptions(**values)
-    check_figures_files(options)
+    check_output_files(options)
     with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
         found = evaluate_images(options, Bar())
     for line in model_table(found):

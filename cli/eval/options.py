@@ -1,4 +1,4 @@
-"""What the commands that measure pictures share."""
+"""What the commands that measure images share."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def computing_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
     )
 
 
-def figures_files() -> Callable[[Any], Any]:
+def output_files_options() -> Callable[[Any], Any]:
     """--json, --html and --overwrite."""
     return _stacked(
         click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON."),
@@ -90,7 +90,7 @@ def figures_files() -> Callable[[Any], Any]:
     )
 
 
-def check_figures_files(options: Any) -> None:
+def check_output_files(options: Any) -> None:
     """Refuse at once what could not be written in the end."""
     from sketchforge.utils.outputs import check_output
 

@@ -41,7 +41,7 @@ OUT = Path("eval")
     help="Shards of images that no model has seen, to measure models on.  [default: of --shards those that a "
     "model was not trained on, else those that it was]",
 )
-@click.option("--reference", metavar="SRC", help="Images that pictures should look like, as for eval images.")
+@click.option("--reference", metavar="SRC", help="Images that images should look like, as for eval images.")
 @click.option(
     "--boundaries",
     type=FOLDER,
@@ -61,7 +61,7 @@ OUT = Path("eval")
     default=DEFAULTS["samples"],
     show_default=True,
     metavar="N",
-    help="Pictures that each model makes of mismatched pairs, and images of the reference.",
+    help="Images that each model makes of mismatched pairs, and images of the reference.",
 )
 @click.option(
     "--sketches",
@@ -72,7 +72,7 @@ OUT = Path("eval")
     help="Images of each folder whose sketches are measured; 0: every one.",
 )
 @features_option(DEFAULTS["features"])
-@lpips_option(DEFAULTS["lpips"], "The first ranks pictures.")
+@lpips_option(DEFAULTS["lpips"], "The first ranks images.")
 @encoders_option(DEFAULTS["encoders"])
 @tom_option()
 @computing_options(DEFAULTS)
@@ -88,7 +88,7 @@ OUT = Path("eval")
     "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
 )
 @click.option(
-    "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of pictures beside it."
+    "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of images beside it."
 )
 @click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
 @overwrite_option("Replace files that are not sketchforge's.")
@@ -117,7 +117,7 @@ def report_command(**values: Any) -> None:
 
 def _summary(report: Any) -> Iterator[str]:
     """The most important lines: what each model comes to, and what is missing."""
-    from sketchforge.metrics.estimates import merged
+    from sketchforge.metrics.estimates import merge_missing
     from sketchforge.report.summary.text import facts, folders_of
 
     yield ", ".join(facts(report))
@@ -127,5 +127,5 @@ def _summary(report: Any) -> Iterator[str]:
         figures = model.figures("frechet", "sr", "skt_rec_relative") | model.matched
         told = ", ".join(f"{title} {figure.value:.3g}" for title, figure in figures.items())
         yield f"{model.name} ({model.ground.described}): {told}"
-    for whose, what, why in merged(report.gaps):
+    for whose, what, why in merge_missing(report.gaps):
         yield ": ".join(filter(None, ("missing", whose, what, why)))

@@ -45,7 +45,7 @@ def tables(found: Any) -> Iterator[str]:
         ),
         (
             VARIETY,
-            "how many different manners the styles of one image are, higher is better",
+            "how many different styles the styles of one image are, higher is better",
             found.of_kind("folder"),
         ),
         (STROKES, "median over sketches [95 %]", styles + references),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.eval.options import check_figures_files, figures_files
+from cli.eval.options import check_output_files, output_files_options
 from cli.eval.sketch_tables import tables
 from cli.options import FOLDER, defaults_of, on_interrupt, seed_option
 from cli.progress import Bar
@@ -58,7 +58,7 @@ DEFAULTS = defaults_of(EvalSketchesOptions)
     metavar="N",
     help="Processes that measure; 0: as many as pay, one per core at most.",
 )
-@figures_files()
+@output_files_options()
 def sketches_command(**values: Any) -> None:
     """Tell how good sketches are: content, realism, variety and strokes, beside people's.
 
@@ -68,7 +68,7 @@ def sketches_command(**values: Any) -> None:
     from sketchforge.metrics.sketches.result import as_json
 
     options = EvalSketchesOptions(**values)
-    check_figures_files(options)
+    check_output_files(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
         found = evaluate_sketches(options, Bar())
     for line in tables(found):

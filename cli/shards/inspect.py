@@ -13,7 +13,7 @@ from cli.tables import aligned, fact
 from sketchforge.options import InspectOptions
 
 DEFAULTS = defaults_of(InspectOptions)
-MAX_SIZES = 4  # as many picture sizes are listed one by one
+MAX_SIZES = 4  # as many image sizes are listed one by one
 
 
 @click.command("inspect", epilog="Example: sketchforge inspect out/")
@@ -27,7 +27,7 @@ MAX_SIZES = 4  # as many picture sizes are listed one by one
     help="How many samples to read, spread evenly over all; 0: every one.",
 )
 def inspect_command(**values: Any) -> None:
-    """Tell what the shards in DIR hold: counts, bytes, picture sizes, and how much ink each style uses."""
+    """Tell what the shards in DIR hold: counts, bytes, image sizes, and how much ink each style uses."""
     from sketchforge.report.gallery.inspect import inspect
 
     options = InspectOptions(**values)
@@ -59,13 +59,13 @@ def _facts(folder: Path, found: Any) -> list[str]:
         ("samples", f"{found.num_samples:,}"),
         ("failed", f"{sum(found.failed.values()):,}{' inputs: ' if failed else ''}{failed}"),
         ("bytes", f"{found.num_bytes:,}, {found.num_bytes / found.num_samples:,.0f} a sample"),
-        ("pictures", _sizes(found.sizes)),
+        ("images", _sizes(found.sizes)),
         ("captions", f"{found.num_captions:,}"),
     ]
     read = f"{found.num_read:,} of {found.num_samples:,} samples, spread evenly"
     if found.num_read == found.num_samples:
         read = "all samples"
-    rows.append(("", f"pictures, captions and ink are those of {read}"))
+    rows.append(("", f"images, captions and ink are those of {read}"))
     return [fact(name, value, 10) for name, value in rows]
 
 
@@ -89,8 +89,8 @@ def _range(sizes: dict[tuple[int, int], int], side: int) -> str:
 
 
 def _ink(found: Any) -> list[str]:
-    bilevel = found.manifest["options"].get("sketch_format") == "png1"
-    kind = "share of pixels darker than mid-grey" if bilevel else "mean darkness, black 100 %"
+    binary = found.manifest["options"].get("sketch_format") == "png1"
+    kind = "share of pixels darker than mid-grey" if binary else "mean darkness, black 100 %"
     table = [("style", "ink %", "10th", "90th", "blank", "PNG bytes")]
     for style in found.styles:
         shares = (f"{100 * share:.2f}" for share in (style.mean, style.low, style.high))

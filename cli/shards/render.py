@@ -8,7 +8,7 @@ import click
 
 from cli.options import FOLDER, PATH, defaults_of, device_option, images_option, on_interrupt, threads_option
 from cli.progress import Bar
-from sketchforge.options import TOM_CORE, RenderOptions
+from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
 
 DEFAULTS = defaults_of(RenderOptions)
 
@@ -87,11 +87,11 @@ DEFAULTS = defaults_of(RenderOptions)
     help="png1: paper where the sketch is above it; lower gives thinner lines.",
 )
 @click.option(
-    "--core",
+    "--low-threshold",
     type=click.FloatRange(0, 1, max_open=True),
     metavar="0..1",
     help="png1: lines that are nowhere as dark as this are left out; lower gives fewer lines. "
-    f"[default: {TOM_CORE} for tom, the threshold for other methods]",
+    f"[default: {TOM_LOW_THRESHOLD} for tom, the threshold for other methods]",
 )
 @click.option(
     "--canny-low",
@@ -203,10 +203,10 @@ def render_command(dry_run: bool, **values: Any) -> None:
 
     options = RenderOptions(**values)
     if dry_run:
-        from sketchforge.render.summary import describe_run
+        from sketchforge.render.summary import describe_rendering
 
         job = preview(options)
-        click.echo(describe_run(job))
+        click.echo(describe_rendering(job))
         click.echo(_estimate(job))
         return
     progress = Bar(delay=0)

@@ -9,20 +9,20 @@ import click
 
 from cli.options import FOLDER, PATH, defaults_of, device_option, on_interrupt, threads_option
 from cli.progress import Bar
-from sketchforge.options import MakeOptions
+from sketchforge.options import SynthesisOptions
 
-DEFAULTS = defaults_of(MakeOptions)
+DEFAULTS = defaults_of(SynthesisOptions)
 
 
-def pictures_option(name: str, help: str) -> Callable[[Any], Any]:
+def images_input_option(name: str, help: str) -> Callable[[Any], Any]:
     # Text, not paths: patterns, lists and tars will do, too (sources/find.py).
     return click.option(name, multiple=True, metavar="SRC…", help=help)
 
 
-def making_options(styles: str) -> Callable[[Any], Any]:
+def synthesis_options(styles: str) -> Callable[[Any], Any]:
     """styles: help of --style."""
     options = (
-        pictures_option("--style", styles),
+        images_input_option("--style", styles),
         click.option("--model", type=PATH, metavar="FILE|DIR",
                      help="A file of `export`, or a run of `gan-train` or `ae-train`. "
                           "[default: runs/gan, else runs/ae]"),
@@ -32,7 +32,7 @@ def making_options(styles: str) -> Callable[[Any], Any]:
         click.option("--seed", type=click.IntRange(min=0), default=DEFAULTS["seed"], show_default=True,
                      metavar="N", help="Of the noise."),
         click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
-                     help="Pictures made at once. [default: 1 on a CPU, 16 on a GPU]"),
+                     help="Images made at once. [default: 1 on a CPU, 16 on a GPU]"),
         click.option("--overwrite", is_flag=True,
                      help="Replace what an earlier run of ours left in the output folder."),
         threads_option(DEFAULTS["threads"]),
@@ -47,16 +47,16 @@ def making_options(styles: str) -> Callable[[Any], Any]:
     return decorate
 
 
-def make_and_tell(options: MakeOptions) -> None:
+def run_and_report(options: SynthesisOptions) -> None:
     """Make what the options ask for, with a bar, and say what was done."""
-    from sketchforge.synthesis.job import make
+    from sketchforge.synthesis.job import run_job
 
     bar = Bar()
     with on_interrupt(lambda: _resume_hint(options, bar)):
-        summary = make(options, bar)
-    made = f"{summary.num_made} pictures" if summary.num_made != 1 else "1 picture"
+        summary = run_job(options, bar)
+    made = f"{summary.num_made} images" if summary.num_made != 1 else "1 image"
     if summary.num_made == 0:
-        made = f"complete already, {summary.num_kept} pictures"
+        made = f"complete already, {summary.num_kept} images"
     elif summary.num_kept:
         made += f", {summary.num_kept} kept"
     click.echo(f"{options.out}: {made}; side by side: {summary.grid}")
@@ -64,12 +64,12 @@ def make_and_tell(options: MakeOptions) -> None:
         click.echo(f"{summary.grid} shows {summary.left_out}")
 
 
-def _resume_hint(options: MakeOptions, bar: Bar) -> str:
+def _resume_hint(options: SynthesisOptions, bar: Bar) -> str:
     """For a run that was interrupted: what is kept, and how to go on."""
-    if bar.unit != "picture":
-        return "no picture was made yet"
+    if bar.unit != "image":
+        return "no image was made yet"
     again = " without --overwrite" if options.overwrite else ""
     return (
-        f"{bar.done} of {bar.total} pictures were made and are kept in {options.out}; run the same "
+        f"{bar.done} of {bar.total} images were made and are kept in {options.out}; run the same "
         f"command again{again} for the rest"
     )

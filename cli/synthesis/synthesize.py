@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.multi_value import ManyCommand
-from cli.synthesis.options import make_and_tell, making_options, pictures_option
+from cli.synthesis.options import images_input_option, run_and_report, synthesis_options
 from sketchforge.options import SynthesizeOptions
 
 
@@ -18,7 +18,7 @@ def sketch_options(command: Any) -> Any:
         is_flag=True,
         help="Take sketches as they are, in grey: do not make them black on white first.",
     )(command)
-    return pictures_option(
+    return images_input_option(
         "--sketch",
         "Drawings: files, folders, patterns or tars, any number. Scans, photos of paper and chalk on a "
         "blackboard will do. [default: some that are built in]",
@@ -28,16 +28,16 @@ def sketch_options(command: Any) -> Any:
 @click.command(
     "synthesize",
     cls=ManyCommand,
-    epilog="Example: sketchforge synthesize --sketch drawing.jpg --style paintings/ --out pictures/",
+    epilog="Example: sketchforge synthesize --sketch drawing.jpg --style paintings/ --out images/",
 )
 @sketch_options
-@making_options("Pictures whose manner to take on, as --sketch; their centred squares count. "
+@synthesis_options("Images whose style to take on, as --sketch; their centred squares count. "
                 "[default: some built-in photos]")  # fmt: skip
 @click.option("--pairs", is_flag=True, help="Each sketch with the style of its name, not with every style.")
 def synthesize_command(**values: Any) -> None:
-    """Draw sketches out in the manner of pictures, with a trained model.
+    """Draw sketches out in the style of images, with a trained model.
 
-    Every sketch with every style, unless --pairs. Sketches may have any size and aspect; pictures have the
+    Every sketch with every style, unless --pairs. Sketches may have any size and aspect; images have the
     sketch's aspect, and the model's size. The same command again makes what is missing.
     """
-    make_and_tell(SynthesizeOptions(**values))
+    run_and_report(SynthesizeOptions(**values))

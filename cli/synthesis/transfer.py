@@ -8,7 +8,7 @@ import click
 
 from cli.multi_value import ManyCommand
 from cli.options import FOLDER
-from cli.synthesis.options import make_and_tell, making_options, pictures_option
+from cli.synthesis.options import images_input_option, run_and_report, synthesis_options
 from sketchforge.options import TransferOptions
 
 
@@ -17,10 +17,10 @@ from sketchforge.options import TransferOptions
     cls=ManyCommand,
     epilog="Example: sketchforge transfer --content holidays/ --style monet.jpg --out transferred/",
 )
-@pictures_option(
+@images_input_option(
     "--content", "Images to be sketched: files, folders, patterns or tars. [default: some built-in photos]"
 )
-@making_options("Pictures whose manner to take on, as --content. [default: some built-in photos]")
+@synthesis_options("Images whose style to take on, as --content. [default: some built-in photos]")
 @click.option(
     "--tom",
     type=FOLDER,
@@ -35,8 +35,8 @@ from sketchforge.options import TransferOptions
     help="Which snapshot of that run, from 0. [default: 0]",
 )
 def transfer_command(**values: Any) -> None:
-    """Style transfer: draw images as sketches with TOM, and the sketches out in the manner of others.
+    """Style transfer: draw images as sketches with TOM, and the sketches out in the style of others.
 
     The sketches are kept beside the results.
     """
-    make_and_tell(TransferOptions(**values))
+    run_and_report(TransferOptions(**values))

@@ -58,10 +58,10 @@ def _weights(
 )
 @machine_options(DEFAULTS)
 def ae_train_command(dry_run: bool, **values: Any) -> None:
-    """Train the auto-encoder: a sketch and a style picture make a picture, learned from shards alone.
+    """Train the auto-encoder: a sketch and a style image make an image, learned from shards alone.
 
     The same command again continues a run that was interrupted. The run folder ends with the model, a log and a
-    picture of sketches drawn out in the styles of several images.
+    image of sketches drawn out in the styles of several images.
     """
     from trainers.autoencoder.run import plan_ae, train_ae
 

@@ -45,10 +45,10 @@ DEFAULTS = defaults_of(GanTrainOptions)
 )
 @machine_options(DEFAULTS)
 def gan_train_command(dry_run: bool, **values: Any) -> None:
-    """Train the GAN that refines the pictures of a trained auto-encoder.
+    """Train the GAN that refines the images of a trained auto-encoder.
 
     The same command again continues a run that was interrupted. The run folder ends with the model, auto-encoder
-    included, a log and a picture of sketches drawn out in the styles of several images.
+    included, a log and an image of sketches drawn out in the styles of several images.
     """
     from trainers.gan.run import plan_gan, train_gan
 

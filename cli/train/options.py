@@ -47,7 +47,7 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
         click.option("--workers", type=click.IntRange(min=0), metavar="N",
                      help="Processes that prepare data. [default: 1 on a CPU, up to 8 for a GPU]"),
         click.option("--eval-every", type=click.IntRange(min=1), metavar="N",
-                     help="Every N steps, measure the Fréchet distance of mismatched pictures, too (in the built-in "
+                     help="Every N steps, measure the Fréchet distance of mismatched images, too (in the built-in "
                           "encoder's features), and keep the best model so far as best.safetensors."),
         click.option("--best-by", type=click.Choice(["reconstruction", "perceptual", "frechet"]),
                      default=defaults["best_by"], show_default=True, help="The figure that says which is best."),

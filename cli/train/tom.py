@@ -94,7 +94,7 @@ DEFAULTS = defaults_of(TomTrainOptions)
 @click.option("--overwrite", is_flag=True, help="Discard what the run folder holds and begin anew.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
 def tom_train_command(dry_run: bool, **values: Any) -> None:
-    """Train TOM: learn to draw photos in the manner of a few drawings, and keep N generators, each a style.
+    """Train TOM: learn to draw photos in the style of a few drawings, and keep N generators, each a style.
 
     The same command again continues a run that was interrupted. The run folder ends with the snapshots, the reasons
     for choosing them (selection.json), a log and a contact sheet; `sketchforge render` draws with it.

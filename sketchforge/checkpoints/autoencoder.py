@@ -12,24 +12,24 @@ from sketchforge.errors import SketchforgeError
 if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
 
-FORMAT, VERSION = "sketchforge-autoencoder", 1
+FORMAT, VERSION = "sketchforge-autoencoder", 2
 SETTINGS = ("size", "width", "style_dim", "dmi", "style")  # arguments of AutoEncoder
 
 
-def write_autoencoder(path: Path, model: AutoEncoder, about: Mapping[str, Any]) -> None:
+def write_autoencoder(path: Path, model: AutoEncoder, metadata: Mapping[str, Any]) -> None:
     """Write the model; `about` adds where it comes from."""
     settings = {name: getattr(model, name) for name in SETTINGS}
-    save_tensors(path, FORMAT, VERSION, model.state_dict(), dict(about) | {"model": settings})
+    save_tensors(path, FORMAT, VERSION, model.state_dict(), dict(metadata) | {"model": settings})
 
 
 def read_autoencoder(path: Path) -> tuple[AutoEncoder, dict[str, Any]]:
     """(model in eval mode without gradients, about). Raises SketchforgeError for a corrupt, foreign or newer file."""
     from sketchforge.models.autoencoder import AutoEncoder
 
-    tensors, about = load_tensors(path, FORMAT, VERSION)
+    tensors, metadata = load_tensors(path, FORMAT, VERSION)
     try:
-        model = AutoEncoder(**{name: about["model"][name] for name in SETTINGS})
+        model = AutoEncoder(**{name: metadata["model"][name] for name in SETTINGS})
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable auto-encoder ({str(error).splitlines()[0]})") from error
-    return model.eval().requires_grad_(False), about
+    return model.eval().requires_grad_(False), metadata

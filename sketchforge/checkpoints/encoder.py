@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sketchforge.checkpoints.catalog import KNOWN, AbsentError, find_weights
 from sketchforge.checkpoints.state_dicts import read_state
-from sketchforge.checkpoints.tensor_files import digest_of, load_tensors, save_tensors
+from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors, tensors_digest
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import (
@@ -29,7 +29,7 @@ from sketchforge.models.encoder import (
 from sketchforge.utils.seeding import torch_generator
 
 ENCODER_FORMAT = "sketchforge-encoder"
-ENCODER_VERSION = 1
+ENCODER_VERSION = 2
 VGG_STATE = "a VGG16 or VGG19 state dict (.pth or .safetensors) or a sketchforge encoder"
 
 
@@ -42,13 +42,13 @@ def load_encoder(name: str) -> Encoder:
     if name == "builtin":
         return read_encoder(KNOWN["builtin"].candidates()[0])
     if name in ("vgg16", "vgg19"):
-        return calibrated_on_photos(_torchvision_encoder(name, "--encoder"))
+        return calibrate_on_photos(_torchvision_encoder(name, "--encoder"))
     if name == "random":
-        return calibrated_on_photos(orthogonal_encoder(torch_generator(0, "random encoder")))
+        return calibrate_on_photos(orthogonal_encoder(torch_generator(0, "random encoder")))
     if not Path(name).is_file():
         raise UsageError(f"--encoder {name}: neither builtin, vgg16, vgg19, random nor an existing file")
     encoder = _from_file(Path(name))
-    return encoder if encoder.scales else calibrated_on_photos(encoder)
+    return encoder if encoder.scales else calibrate_on_photos(encoder)
 
 
 def load_teacher(name: str | Path) -> Encoder:
@@ -67,21 +67,21 @@ def load_teacher(name: str | Path) -> Encoder:
 
 def read_encoder(path: Path) -> Encoder:
     """The encoder written by `write_encoder`, in float32 whatever precision the file has."""
-    tensors, about = load_tensors(path, ENCODER_FORMAT, ENCODER_VERSION)
+    tensors, metadata = load_tensors(path, ENCODER_FORMAT, ENCODER_VERSION)
     try:
-        encoder = Encoder(about["blocks"], about["input_range"], about["padding"])
+        encoder = Encoder(metadata["blocks"], metadata["input_range"], metadata["padding"])
         encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-        encoder.scales = {tap: float(scale) for tap, scale in about["scales"].items()}
+        encoder.scales = {tap: float(scale) for tap, scale in metadata["scales"].items()}
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable encoder ({str(error).splitlines()[0]})") from error
     return freeze(encoder)
 
 
 def write_encoder(
-    path: Path, encoder: Encoder, about: Mapping[str, Any], dtype: torch.dtype = torch.float32
+    path: Path, encoder: Encoder, metadata: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
     """Write an encoder with its tap scales; `about` (JSON-serialisable) says where it comes from."""
-    description = dict(about) | {
+    description = dict(metadata) | {
         "blocks": encoder.blocks,
         "input_range": encoder.input_range,
         "padding": encoder.padding,
@@ -91,7 +91,7 @@ def write_encoder(
     save_tensors(path, ENCODER_FORMAT, ENCODER_VERSION, tensors, description)
 
 
-def truncated(encoder: Encoder, taps: list[str]) -> Encoder:
+def truncate_encoder(encoder: Encoder, taps: list[str]) -> Encoder:
     """A copy without the layers below the deepest of `taps`: what a generator fed with these taps needs."""
     deepest = max(encoder.tap_names().index(tap) for tap in taps)
     kept = [name for name in encoder.tap_names()[: deepest + 1] if name.startswith("relu")]
@@ -111,7 +111,7 @@ def encoder_digest(encoder: Encoder) -> str:
     """Identity of the function computed: weights, tap scales and preprocessing."""
     scales = torch.tensor([encoder.scales.get(tap, 1.0) for tap in encoder.tap_names()], dtype=torch.float64)
     kind = torch.tensor([encoder.input_range == "imagenet", encoder.padding == "zeros"])
-    return digest_of(encoder.state_dict() | {"scales": scales, "kind": kind})
+    return tensors_digest(encoder.state_dict() | {"scales": scales, "kind": kind})
 
 
 def calibration_images() -> Tensor:
@@ -122,7 +122,7 @@ def calibration_images() -> Tensor:
     return torch.nn.functional.interpolate(photos, size=(128, 128), mode="area")
 
 
-def calibrated_on_photos(encoder: Encoder) -> Encoder:
+def calibrate_on_photos(encoder: Encoder) -> Encoder:
     """The same encoder, frozen, with its tap scales taken over `calibration_images`."""
     calibrate(encoder, calibration_images())
     return freeze(encoder)

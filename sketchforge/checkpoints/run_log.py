@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.utils.files import write_bytes
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
 
 class RunLog:
@@ -44,7 +44,9 @@ class RunLog:
         self._board_thread.shutdown()
 
     def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
-        with held(signal.SIGINT, signal.SIGTERM):  # handing over to a thread is no safe place, either
+        with deferred_signals(
+            signal.SIGINT, signal.SIGTERM
+        ):  # handing over to a thread is no safe place, either
             self._board_thread.submit(function, *arguments)
 
     def _show(self, step: int, values: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.utils.files import check_format, fits, read_json
+from sketchforge.utils.files import check_format, has_shape, read_json
 
 RUN_FILE = "run.json"
 _DESCRIBED = {"count": int, "digest": str}
@@ -59,7 +59,7 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     return record
 
 
-def record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
+def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
     """As `read_record`, but a run.json that cannot be read counts as ours: --overwrite leads out of it."""
     try:
         return read_record(run, format_name, version)
@@ -73,7 +73,7 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
     """Raise SketchforgeError where an entry of a run.json is of a kind that no training writes."""
     for name, shape in _SHAPES.items():
         missing = record.get(name) is None and (name not in record or name in _MAY_BE_NULL)
-        if not missing and not fits(record[name], shape):
+        if not missing and not has_shape(record[name], shape):
             raise SketchforgeError(
                 f"{path}: its {name} is not as a training has it; restore the file, or name another run"
             )
@@ -144,7 +144,7 @@ def find_model(given: Path | None) -> Path:
     if given is None:
         for run in OWN_RUNS:
             try:
-                return find_run(run).model
+                return find_trained_run(run).model
             except SketchforgeError:
                 continue
         raise UsageError(
@@ -152,7 +152,7 @@ def find_model(given: Path | None) -> Path:
             "`make train-ae`, or name one as --model"
         )
     if given.is_dir():
-        return find_run(given).model
+        return find_trained_run(given).model
     if not given.is_file():
         raise UsageError(
             f"{given}: no such file or folder; expected a model file or the run folder of a training"
@@ -160,7 +160,7 @@ def find_model(given: Path | None) -> Path:
     return given
 
 
-def find_run(folder: Path) -> TrainedRun:
+def find_trained_run(folder: Path) -> TrainedRun:
     """The finished training in a run folder.
 
     Raises UsageError where the folder is missing or is none of ours, SketchforgeError where the training is

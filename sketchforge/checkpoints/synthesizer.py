@@ -1,4 +1,4 @@
-"""A whole model on disk, from sketch to finished picture: the auto-encoder, the refiner where there is one,
+"""A whole model on disk, from sketch to finished image: the auto-encoder, the refiner where there is one,
 and where it was asked for one generator of TOM with the encoder layers that it needs.
 
 A reader that knows of no generator finds all else in its place, so the version is the same with and without.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sketchforge.models.gan import Refiner
 
 
-FORMAT, VERSION = "sketchforge-synthesizer", 1
+FORMAT, VERSION = "sketchforge-synthesizer", 2
 REFINER_SETTINGS = ("size", "width", "style_dim", "noise")  # arguments of Refiner
 ENCODER_SETTINGS = ("blocks", "input_range", "padding")  # arguments of Encoder
 GENERATOR_SETTINGS = ("taps", "tap_channels", "widths")  # arguments of the generators
@@ -47,14 +47,14 @@ class StoredModel:
     autoencoder: AutoEncoder
     refiner: Refiner | None
     sketch_part: SketchPart | None
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def write_synthesizer(
     path: Path,
     autoencoder: AutoEncoder,
     refiner: Refiner | None,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     sketch_part: SketchPart | None = None,
 ) -> None:
     """Write the model; `about` adds where it comes from."""
@@ -73,7 +73,7 @@ def write_synthesizer(
         }
         models["generator"] = {name: getattr(generator, name) for name in GENERATOR_SETTINGS}
         models["generator"] |= {"kind": generator.kind, "style": sketch_part.style}
-    save_tensors(path, FORMAT, VERSION, tensors, dict(about) | {"models": models})
+    save_tensors(path, FORMAT, VERSION, tensors, dict(metadata) | {"models": models})
 
 
 def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str, Any]]:
@@ -82,7 +82,7 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
     found = _read(path)
-    return found.autoencoder, found.refiner, dict(found.about)
+    return found.autoencoder, found.refiner, dict(found.metadata)
 
 
 def read_model(path: Path) -> StoredModel:
@@ -92,8 +92,8 @@ def read_model(path: Path) -> StoredModel:
     """
     found = _format_of(path)
     if found == autoencoder_files.FORMAT:
-        autoencoder, about = read_autoencoder(path)
-        return StoredModel(autoencoder, None, None, about)
+        autoencoder, metadata = read_autoencoder(path)
+        return StoredModel(autoencoder, None, None, metadata)
     if found not in (None, FORMAT):
         raise SketchforgeError(
             f"{path}: found format {found!r}, expected a model of `sketchforge export`, `gan-train` or "
@@ -117,9 +117,9 @@ def _read(path: Path) -> StoredModel:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.gan import Refiner
 
-    tensors, about = load_tensors(path, FORMAT, VERSION)
+    tensors, metadata = load_tensors(path, FORMAT, VERSION)
     try:
-        settings = about["models"]
+        settings = metadata["models"]
         autoencoder = AutoEncoder(**{name: settings["autoencoder"][name] for name in AUTOENCODER_SETTINGS})
         autoencoder.load_state_dict(_part(tensors, "autoencoder."))
         refiner = None
@@ -131,7 +131,7 @@ def _read(path: Path) -> StoredModel:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SketchforgeError(f"{path}: not a usable model ({reason})") from error
-    return StoredModel(autoencoder.eval().requires_grad_(False), refiner, sketch_part, about)
+    return StoredModel(autoencoder.eval().requires_grad_(False), refiner, sketch_part, metadata)
 
 
 def _sketch_part(settings: Mapping[str, Any], tensors: Mapping[str, Any]) -> SketchPart:
@@ -141,10 +141,10 @@ def _sketch_part(settings: Mapping[str, Any], tensors: Mapping[str, Any]) -> Ske
     encoder = Encoder(**{name: settings["encoder"][name] for name in ENCODER_SETTINGS})
     encoder.load_state_dict(_part(tensors, "encoder."))
     encoder.scales = {tap: float(scale) for tap, scale in settings["encoder"]["scales"].items()}
-    about = settings["generator"]
-    generator = GENERATORS[about["kind"]](**{name: about[name] for name in GENERATOR_SETTINGS})
+    metadata = settings["generator"]
+    generator = GENERATORS[metadata["kind"]](**{name: metadata[name] for name in GENERATOR_SETTINGS})
     generator.load_state_dict(_part(tensors, "generator."))
-    return SketchPart(str(about["style"]), freeze(encoder), generator.eval().requires_grad_(False))
+    return SketchPart(str(metadata["style"]), freeze(encoder), generator.eval().requires_grad_(False))
 
 
 def _prefixed(prefix: str, module: nn.Module) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sketchforge.utils.files import check_format, parse_json, write_bytes
 
 
 def save_tensors(
-    path: Path, format_name: str, version: int, tensors: Mapping[str, Any], about: Mapping[str, Any]
+    path: Path, format_name: str, version: int, tensors: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> None:
     """Write `tensors` (name -> torch.Tensor, any shape and dtype) and the JSON-serialisable `about`, by rename.
 
@@ -29,7 +29,7 @@ def save_tensors(
     header = {
         "format": format_name,
         "version": str(version),
-        "about": json.dumps(dict(about), sort_keys=True),
+        "metadata": json.dumps(dict(metadata), sort_keys=True),
     }
     write_bytes(Path(path), _with_sorted_header(save(plain, metadata=header)))
 
@@ -59,19 +59,19 @@ def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, 
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
             check_format(path, header, format_name, version)
-            about = parse_json(header["about"])
+            metadata = parse_json(header["metadata"])
             loaded = {name: file.get_tensor(name) for name in file.keys()}
-        if not isinstance(about, dict):
+        if not isinstance(metadata, dict):
             raise ValueError("its description is no JSON object")
     except (SafetensorError, KeyError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SketchforgeError(
             f"{path}: cannot be read as a {format_name} file ({reason}); remove it or point to an intact copy"
         ) from error
-    return loaded, about
+    return loaded, metadata
 
 
-def digest_of(tensors: Mapping[str, Any]) -> str:
+def tensors_digest(tensors: Mapping[str, Any]) -> str:
     """Hex SHA-256 over names, dtypes, shapes and values: the identity of a set of weights, whatever file holds them."""
     total = hashlib.sha256()
     for name in sorted(tensors):

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 2
-SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 1
+SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 2
 ENCODER_FILE = "encoder.safetensors"
 OWN_RUN = Path("runs/tom")  # where `tom-train` leaves its run when nothing else is asked for
 BUILTIN = "builtin"
 
 
-def find_run(given: Path | None) -> Path:
+def find_tom_run(given: Path | None) -> Path:
     """The run to draw with: `given`, the built-in snapshots for "builtin"; None: OWN_RUN, else the built-in ones."""
     if given is None:
         return OWN_RUN if OWN_RUN.exists() else builtin_run()
@@ -43,12 +43,12 @@ def builtin_run() -> Path:
     return KNOWN["tom"].folder()
 
 
-def run_name(run: Path) -> str:
+def tom_run_name(run: Path) -> str:
     """For messages."""
     return "the built-in run" if run == builtin_run() else str(run)
 
 
-def read_run(run: Path) -> dict[str, Any] | None:
+def read_tom_run(run: Path) -> dict[str, Any] | None:
     """The contents of run.json; None, and the errors, as `run_folder.read_record` has them."""
     return read_record(run, RUN_FORMAT, RUN_VERSION)
 
@@ -57,9 +57,9 @@ def snapshot_path(run: Path, number: int) -> Path:
     return run / "snapshots" / f"{number:02d}.safetensors"
 
 
-def write_snapshot(path: Path, generator: nn.Module, about: Mapping[str, Any]) -> None:
+def write_snapshot(path: Path, generator: nn.Module, metadata: Mapping[str, Any]) -> None:
     """Write a generator with what is needed to build it again; `about` adds its step and scores."""
-    description = dict(about) | {
+    description = dict(metadata) | {
         "generator": generator.kind,
         "taps": generator.taps,
         "tap_channels": generator.tap_channels,
@@ -72,9 +72,11 @@ def read_snapshot(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """(generator in eval mode, about). Raises SketchforgeError for a corrupt, foreign or newer file."""
     from sketchforge.models.tom import GENERATORS
 
-    tensors, about = load_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION)
+    tensors, metadata = load_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION)
     try:
-        generator = GENERATORS[about["generator"]](about["taps"], about["tap_channels"], about["widths"])
+        generator = GENERATORS[metadata["generator"]](
+            metadata["taps"], metadata["tap_channels"], metadata["widths"]
+        )
         generator.load_state_dict(
             {
                 name: tensor.float() if tensor.is_floating_point() else tensor
@@ -83,4 +85,4 @@ def read_snapshot(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         )
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable snapshot ({str(error).splitlines()[0]})") from error
-    return generator.eval().requires_grad_(False), about
+    return generator.eval().requires_grad_(False), metadata

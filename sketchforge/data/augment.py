@@ -3,7 +3,7 @@
 The image and its sketch stay aligned; the variant of the sketch and the style view are what the
 self-supervised losses compare them with (Eqs. 7-10). Everything random derives from (seed, purpose, key).
 
-Shape letters: B batch, S side of the square training picture, H, W of the stored one.
+Shape letters: B batch, S side of the square training image, H, W of the stored one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sketchforge.data.augment_params import PairAugmentation, draw_pairs
+from sketchforge.data.augment_params import PairAugmentation, sample_pairs
 from sketchforge.images.resize import fit_square
-from sketchforge.images.tensors import normalized
+from sketchforge.images.tensors import normalize_pixels
 
 PAPER = 255
 
@@ -46,7 +46,7 @@ def training_pair(
     With augment None nothing is left to chance: all show the centred square, the variant is the other sketch.
     """
     pixels = pair_pixels(image, sketches, size, seed, key, augment)
-    return {name: normalized(picture) for name, picture in pixels.items()}
+    return {name: normalize_pixels(source_pixels) for name, source_pixels in pixels.items()}
 
 
 def pair_pixels(
@@ -62,17 +62,17 @@ def pair_pixels(
     if augment is None:
         square, drawn = fit_square(image, size, "crop"), _squares(sketches, size)
         return _as_tensors(square, drawn[0], drawn[-1], style_view=square)
-    draws = draw_pairs(seed, [key], *image.shape[:2], size, augment)
+    params = sample_pairs(seed, [key], *image.shape[:2], size, augment)
     zoomed = augment.zoomed(size)
-    top, left = (int(offset) for offset in draws.corner[0])
+    top, left = (int(offset) for offset in params.corner[0])
 
     def crop(square: np.ndarray) -> np.ndarray:
         cut = square[top : top + size, left : left + size]
-        return cv2.flip(cut, 1) if draws.flip[0] else cut
+        return cv2.flip(cut, 1) if params.flip[0] else cut
 
     drawn = [crop(square) for square in _squares(sketches, zoomed)]
-    variant = sketch_variant(drawn[-1], int(draws.boldness[0]), draws.erased[0])
-    view = style_view(image, size, draws.shrunk[0], draws.view[0])
+    variant = sketch_variant(drawn[-1], int(params.line_width[0]), params.erased[0])
+    view = style_view(image, size, params.shrunk[0], params.view[0])
     return _as_tensors(crop(fit_square(image, zoomed, "crop")), drawn[0], variant, view)
 
 
@@ -84,12 +84,12 @@ def stored_pair(image: np.ndarray, sketches: Sequence[np.ndarray], key: object) 
     return {"image": image, "sketch": sketches[0], "variant": sketches[-1]}
 
 
-def sketch_variant(sketch: np.ndarray, boldness: int, erased: np.ndarray) -> np.ndarray:
+def sketch_variant(sketch: np.ndarray, line_width: int, erased: np.ndarray) -> np.ndarray:
     """uint8 H×W -> the same drawing with lines thinner or bolder, and small regions erased to paper.
 
     boldness, erased (E,4): a sample's of `PairDraws`.
     """
-    variant = _BOLDNESS[boldness](np.ascontiguousarray(sketch)).copy()
+    variant = _BOLDNESS[line_width](np.ascontiguousarray(sketch)).copy()
     for top, left, tall, wide in erased:
         variant[top : top + tall, left : left + wide] = PAPER
     return variant
@@ -142,13 +142,13 @@ def _squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
 def _as_tensors(
     image: np.ndarray, sketch: np.ndarray, variant: np.ndarray, style_view: np.ndarray
 ) -> dict[str, Tensor]:
-    def colour(picture: np.ndarray) -> Tensor:
-        planes = torch.empty((3, *picture.shape[:2]), dtype=torch.uint8)
-        cv2.split(picture, list(planes.numpy()))  # into them: quicker than a transposing copy
+    def colour(pixels: np.ndarray) -> Tensor:
+        planes = torch.empty((3, *pixels.shape[:2]), dtype=torch.uint8)
+        cv2.split(pixels, list(planes.numpy()))  # into them: quicker than a transposing copy
         return planes
 
-    def grey(picture: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(picture[None], order="C"))  # a copy: crops are views
+    def grey(pixels: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(pixels[None], order="C"))  # a copy: crops are views
 
     return {
         "image": colour(image),

@@ -1,10 +1,10 @@
 """Training pairs made of stored samples by the device that trains, a batch at a time.
 
 On a CPU a sample's pair costs three times as much as reading and decoding it (`augment.py`); a GPU has it for next
-to nothing, and the processes that read have that much less to do. Both make the same pictures of the same numbers
+to nothing, and the processes that read have that much less to do. Both make the same images of the same numbers
 (`augment_params.py`), but for rounding: levels differ by one at most.
 
-Shape letters: B batch, C channels, S side of the square training picture, H, W of the stored one.
+Shape letters: B batch, C channels, S side of the square training image, H, W of the stored one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from sketchforge.data.augment import PAPER
-from sketchforge.data.augment_params import PairAugmentation, PairDraws, draw_pairs
+from sketchforge.data.augment_params import PairAugmentation, PairParams, sample_pairs
 from sketchforge.images.resize import resize_weights
-from sketchforge.images.tensors import normalized
+from sketchforge.images.tensors import normalize_pixels
 from sketchforge.utils.device import to_device
 
-_MARGIN = 2  # pixels beyond the border that cubic interpolation looks at, of positions within the picture
+_MARGIN = 2  # pixels beyond the border that cubic interpolation looks at, of positions within the image
 
 
 class PairBatches:
@@ -42,35 +42,35 @@ class PairBatches:
         `device`, float32 in [-1, 1], "image" and "style_view" (B,3,S,S), "sketch" and "variant" (B,1,S,S); all
         else as it is."""
         height, width = batch["image"].shape[1:3]
-        draws = draw_pairs(self.seed, batch["position"].tolist(), height, width, self.size, self.augment)
+        params = sample_pairs(self.seed, batch["position"].tolist(), height, width, self.size, self.augment)
         here = {name: to_device(value, device) for name, value in batch.items()}
         image = here["image"].permute(0, 3, 1, 2).float()
         drawn = torch.stack([here["sketch"], here["variant"]], dim=1).float()
-        cut = self._crops(torch.cat([image, drawn], dim=1), draws)
-        variant = _erased(_in_boldness(cut[:, 4:], draws.boldness), draws.erased)
+        cut = self._crops(torch.cat([image, drawn], dim=1), params)
+        variant = _erase(_with_line_widths(cut[:, 4:], params.line_width), params.erased)
         pairs = {
             "image": cut[:, :3],
             "sketch": cut[:, 3:4],
             "variant": variant,
-            "style_view": _style_views(image, draws, self.size),
+            "style_view": _style_views(image, params, self.size),
         }
-        return {**here, **{name: normalized(levels).contiguous() for name, levels in pairs.items()}}
+        return {**here, **{name: normalize_pixels(levels).contiguous() for name, levels in pairs.items()}}
 
-    def _crops(self, pictures: Tensor, draws: PairDraws) -> Tensor:
+    def _crops(self, images: Tensor, params: PairParams) -> Tensor:
         """Levels (B,C,H,W) -> (B,C,S,S): the centred square resized, a crop of it, mirrored or not."""
-        height, width = pictures.shape[2:]
+        height, width = images.shape[2:]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        pictures = pictures[:, :, top : top + side, left : left + side]
+        images = images[:, :, top : top + side, left : left + side]
         within = np.arange(self.size)
-        rows = draws.corner[:, :1] + within
-        columns = draws.corner[:, 1:] + np.where(draws.flip[:, None], within[::-1], within)
-        weights = _weights(side, self.augment.zoomed(self.size), pictures.device)
-        # A crop of the resized picture is a choice of rows of the matrices that resize it.
+        rows = params.corner[:, :1] + within
+        columns = params.corner[:, 1:] + np.where(params.flip[:, None], within[::-1], within)
+        weights = _weights(side, self.augment.zoomed(self.size), images.device)
+        # A crop of the resized image is a choice of rows of the matrices that resize it.
         down, across = (
-            weights[to_device(torch.from_numpy(chosen), pictures.device)] for chosen in (rows, columns)
+            weights[to_device(torch.from_numpy(chosen), images.device)] for chosen in (rows, columns)
         )
-        return _levels(down[:, None] @ pictures @ across[:, None].mT)
+        return _levels(down[:, None] @ images @ across[:, None].mT)
 
 
 @lru_cache(maxsize=8)
@@ -78,17 +78,17 @@ def _weights(length: int, target: int, device: torch.device) -> Tensor:
     return torch.from_numpy(resize_weights(length, target)).float().to(device)
 
 
-def _levels(pictures: Tensor) -> Tensor:
-    """Rounded to levels, as pictures of bytes are."""
-    return pictures.round_().clamp_(0, 255)
+def _levels(images: Tensor) -> Tensor:
+    """Rounded to levels, as images of bytes are."""
+    return images.round_().clamp_(0, 255)
 
 
-def _in_boldness(sketches: Tensor, boldness: np.ndarray) -> Tensor:
-    """(B,1,S,S) -> the same, each as `pictures.sketch_variant` has it in its boldness."""
+def _with_line_widths(sketches: Tensor, line_width: np.ndarray) -> Tensor:
+    """(B,1,S,S) -> the same, each as `images.sketch_variant` has it in its boldness."""
     lines, columns, square = ((3, 1), (1, 3), (3, 3))
 
-    def widest(pictures: Tensor, window: tuple[int, int]) -> Tensor:
-        return functional.max_pool2d(pictures, window, stride=1, padding=(window[0] // 2, window[1] // 2))
+    def widest(images: Tensor, window: tuple[int, int]) -> Tensor:
+        return functional.max_pool2d(images, window, stride=1, padding=(window[0] // 2, window[1] // 2))
 
     eroded = -widest(-sketches, square)
     crossed = -torch.maximum(widest(-sketches, lines), widest(-sketches, columns))
@@ -96,11 +96,11 @@ def _in_boldness(sketches: Tensor, boldness: np.ndarray) -> Tensor:
         (sketches + torch.maximum(widest(sketches, lines), widest(sketches, columns))).mul_(0.5).round_()
     )
     kinds = torch.stack([sketches, eroded, crossed, thinner], dim=1)
-    chosen = to_device(torch.from_numpy(boldness), sketches.device)
+    chosen = to_device(torch.from_numpy(line_width), sketches.device)
     return kinds[torch.arange(len(sketches), device=sketches.device), chosen]
 
 
-def _erased(sketches: Tensor, erased: np.ndarray) -> Tensor:
+def _erase(sketches: Tensor, erased: np.ndarray) -> Tensor:
     """(B,1,S,S) -> the same with regions (B,E,4) white."""
     top, left, tall, wide = to_device(torch.from_numpy(erased), sketches.device)[..., None].unbind(2)
     row = torch.arange(sketches.shape[2], device=sketches.device)
@@ -110,17 +110,17 @@ def _erased(sketches: Tensor, erased: np.ndarray) -> Tensor:
     return sketches.masked_fill(within, PAPER)
 
 
-def _style_views(image: Tensor, draws: PairDraws, size: int) -> Tensor:
-    """Levels (B,3,H,W) -> (B,3,S,S), as `pictures.style_view`."""
-    if (draws.shrunk != image.shape[2:]).any():
+def _style_views(image: Tensor, params: PairParams, size: int) -> Tensor:
+    """Levels (B,3,H,W) -> (B,3,S,S), as `images.style_view`."""
+    if (params.shrunk != image.shape[2:]).any():
         down, across = (
             to_device(_shrinking(length, targets), image.device)
-            for length, targets in zip(image.shape[2:], draws.shrunk.T, strict=True)
+            for length, targets in zip(image.shape[2:], params.shrunk.T, strict=True)
         )
         image = _levels(down[:, None] @ image @ across[:, None].mT)
     height, width = image.shape[2:]
     within = torch.arange(size, dtype=torch.float32, device=image.device)
-    view = to_device(torch.from_numpy(draws.view).float(), image.device)[:, None, None]  # (B,1,1,2,3)
+    view = to_device(torch.from_numpy(params.view).float(), image.device)[:, None, None]  # (B,1,1,2,3)
     # grid_sample has the outermost pixels' centres at -1 and 1.
     scale = 2 / (torch.tensor([width, height], dtype=torch.float32, device=image.device) - 1).clamp(min=1)
     right, down = within[None, None, :, None], within[None, :, None, None]
@@ -131,7 +131,7 @@ def _style_views(image: Tensor, draws: PairDraws, size: int) -> Tensor:
 
 
 def _shrinking(length: int, targets: np.ndarray) -> Tensor:
-    """float32 (B,T,length): of each sample the weights of its shrunk picture's rows, and after them those of
+    """float32 (B,T,length): of each sample the weights of its shrunk image's rows, and after them those of
     its reflection, which is all that is ever looked at beyond its border."""
     longest = int(targets.max()) + _MARGIN
     found = np.empty((len(targets), longest, length), np.float32)

@@ -1,6 +1,6 @@
 """What is left to chance in a training pair (section 4.1), as numbers.
 
-The same numbers serve whoever changes the pictures: `augment.py` one sample at a time on a CPU, `augment_gpu.py`
+The same numbers serve whoever changes the images: `augment.py` one sample at a time on a CPU, `augment_gpu.py`
 whole batches on the device that trains. They are a pure function of (seed, key), whatever batch a sample is in.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from sketchforge.utils.seeding import uniforms
 
-BOLDNESSES = 4  # a variant's lines: as they are, bolder by a square, by a cross, thinner
+LINE_WIDTHS = 4  # a variant's lines: as they are, bolder by a square, by a cross, thinner
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PairAugmentation:
     zoom: float = 1.1  # image and sketches are resized to so many times S before one S×S crop of all
     style_zoom: float = 1.5  # the style view shows a square of 1/style_zoom to 1 times the image's side
     rotation: float = 30.0  # degrees, of the style view, either way; below 45
-    erasures: int = 2  # tries at erasing a region of the variant
+    erased: int = 2  # tries at erasing a region of the variant
     erase_probability: float = 0.8  # of each try
     erase_area: tuple[float, float] = (0.02, 0.10)  # share of the sketch that a region takes
 
@@ -33,12 +33,12 @@ class PairAugmentation:
 
 
 @dataclass(frozen=True)
-class PairDraws:
+class PairParams:
     """Of B samples; integers unless said otherwise."""
 
     corner: np.ndarray  # (B,2): top and left of the crop in the zoomed square
     flip: np.ndarray  # bool (B,): whether the crop is mirrored
-    boldness: np.ndarray  # (B,): of the variant, below BOLDNESSES
+    line_width: np.ndarray  # (B,): of the variant, below BOLDNESSES
     erased: np.ndarray  # (B,E,4): top, left, height, width of regions of the variant; height 0 for none
     shrunk: (
         np.ndarray
@@ -47,17 +47,17 @@ class PairDraws:
     view: np.ndarray
 
 
-def draw_pairs(
+def sample_pairs(
     seed: int, keys: Sequence[object], height: int, width: int, size: int, augment: PairAugmentation
-) -> PairDraws:
+) -> PairParams:
     """The numbers of the samples with these keys; their images have height×width pixels, pairs size×size."""
-    drawn = np.array([uniforms(9 + 5 * augment.erasures, seed, "pair", key) for key in keys])
+    drawn = np.array([uniforms(9 + 5 * augment.erased, seed, "pair", key) for key in keys])
     shrunk, view = _style_views(drawn[:, 4:9], height, width, size, augment)
-    return PairDraws(
+    return PairParams(
         corner=_below(augment.zoomed(size) - size + 1, drawn[:, 0:2]),
         flip=drawn[:, 2] < 0.5,
-        boldness=_below(BOLDNESSES, drawn[:, 3]),
-        erased=_erasures(drawn[:, 9:].reshape(len(keys), augment.erasures, 5), size, augment),
+        line_width=_below(LINE_WIDTHS, drawn[:, 3]),
+        erased=_sample_erasing(drawn[:, 9:].reshape(len(keys), augment.erased, 5), size, augment),
         shrunk=shrunk,
         view=view,
     )
@@ -68,7 +68,7 @@ def _below(number: int | np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.floor(drawn * number).astype(np.int64)
 
 
-def _erasures(drawn: np.ndarray, size: int, augment: PairAugmentation) -> np.ndarray:
+def _sample_erasing(drawn: np.ndarray, size: int, augment: PairAugmentation) -> np.ndarray:
     """Uniform numbers (B,E,5) -> (B,E,4)."""
     low, high = augment.erase_area
     area = (low + (high - low) * drawn[..., 0]) * size * size

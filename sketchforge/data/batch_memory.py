@@ -82,7 +82,7 @@ def pack(samples: Iterable[Mapping[str, Any]], count: int, slot: Slot | None = N
     numbers stacked.
 
     They lie in `slot` where they fit; else in memory of their own, which a worker shares with other processes.
-    Each is let go before the next one is asked for: decoded pictures of a whole batch at once would make the
+    Each is let go before the next one is asked for: decoded images of a whole batch at once would make the
     heap grow and shrink, and be paged in anew, every time.
     """
     packed, rows = None, {}

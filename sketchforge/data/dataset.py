@@ -16,7 +16,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, ShardSet
-from sketchforge.utils.seeding import chosen
+from sketchforge.utils.seeding import choose
 
 OPEN_SHARDS = 64  # files that a process keeps open, with where their members lie
 
@@ -28,7 +28,7 @@ class ShardDataset(Dataset):
 
     make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into
     tensors or arrays. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`, which
-    white pictures are given to as well, and can be pickled where there are workers.
+    white images are given to as well, and can be pickled where there are workers.
     num_sketches: how many of a sample's sketches it gets, drawn at random without repetition.
 
     A sample is what `make` returns and, as int, "index" (number of the image in the set), "label" and "group"
@@ -61,12 +61,12 @@ class ShardDataset(Dataset):
 
     def samples(self, positions: Iterable[int]) -> Iterator[dict[str, Any]]:
         """The samples of these positions, in turn, each read when it is asked for."""
-        # What is drawn is drawn of all of them first: between two pictures it would take twice as long, the
+        # What is drawn is drawn of all of them first: between two images it would take twice as long, the
         # processor's cache being full of pixels.
         drawn = [(position, self.sketches_of(position), self._at(position)) for position in positions]
         for position, sketches, found in drawn:
             stored, found = self._read(found, sketches)
-            yield {**self.make(stored.image, stored.sketches, key=position), **_about(position, found)}
+            yield {**self.make(stored.image, stored.sketches, key=position), **_metadata(position, found)}
 
     def _at(self, position: int) -> _Found:
         index = self.order.index_of(position)
@@ -91,17 +91,17 @@ class ShardDataset(Dataset):
 
     def sketches_of(self, position: int) -> list[int]:
         """The numbers of the sketches drawn for a position: only these are read, the others stay on the disk."""
-        return chosen(
+        return choose(
             self.num_sketches, len(self.shards.styles), self.order.seed, "sample sketches", position
         )
 
     def blank(self) -> Mapping[str, Any] | None:
-        """A sample of a picture of nothing, to know shapes by; None where pictures have many sizes."""
+        """A sample of an image of nothing, to know shapes by; None where images have many sizes."""
         if (size := self.shards.side) is None:
             return None
         sketches = [np.full((size, size), 255, np.uint8) for _ in range(self.num_sketches)]
         made = self.make(np.full((size, size, 3), 255, np.uint8), sketches, key=0)
-        return {**made, **_about(0, self._at(0))}
+        return {**made, **_metadata(0, self._at(0))}
 
     def _opened(self, shard: int) -> OpenShard:
         if (damage := self._damaged.get(shard)) is not None:
@@ -131,7 +131,7 @@ class _Found(NamedTuple):
     label: int
 
 
-def _about(position: int, found: _Found) -> dict[str, int]:
+def _metadata(position: int, found: _Found) -> dict[str, int]:
     """The numbers of a sample; it may have been found further on in the order."""
     skipped = int(found.position != position)
     return {

@@ -21,7 +21,7 @@ from sketchforge.data.dataset import ShardDataset
 from sketchforge.data.order import OrderedBatches
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.seeding import torch_generator
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
 PREFETCHED = 4  # batches per worker that are under way: with two, one that is late has the others wait
 HELD = 3  # and those that the process that trains has at most: one on its way, one in use, one just read
@@ -89,7 +89,7 @@ class Batches:
         )
         # It lets signals through when it starts, which must not happen in the block below.
         resource_tracker.ensure_running()
-        with held(signal.SIGINT):  # workers inherit that it is held, until they ignore it
+        with deferred_signals(signal.SIGINT):  # workers inherit that it is held, until they ignore it
             packed = iter(loader)
         try:
             yield from packed

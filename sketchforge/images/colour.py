@@ -1,8 +1,8 @@
-"""Any picture Pillow can open -> 8-bit sRGB on white paper.
+"""Any image Pillow can open -> 8-bit sRGB on white paper.
 
 Profiles are followed, relative-colorimetrically and with black point compensation, as browsers and photo
-editors do; a picture without one is taken for sRGB. What cannot be followed is ignored, never guessed at: a
-damaged profile, or one for another kind of picture.
+editors do; an image without one is taken for sRGB. What cannot be followed is ignored, never guessed at: a
+damaged profile, or one for another kind of image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK", "LAB": "Lab "}
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """A loaded picture of any mode -> mode "RGB": profile applied, transparency laid over white."""
+    """A loaded image of any mode -> mode "RGB": profile applied, transparency laid over white."""
     from PIL import Image
 
     profile = image.info.get("icc_profile")
@@ -47,7 +47,7 @@ def is_srgb(image: Image.Image) -> bool:
 def transform_to_srgb(profile: bytes | None, mode: str) -> ImageCmsTransform | None:
     """The way from a profile (None: the space the mode itself names) to sRGB.
 
-    None where there is nothing to do: the profile is sRGB, damaged, or not one for pictures of this mode.
+    None where there is nothing to do: the profile is sRGB, damaged, or not one for images of this mode.
     """
     import io
 

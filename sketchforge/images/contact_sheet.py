@@ -1,4 +1,4 @@
-"""The picture of sketches × styles: what each column and each row was made of stands at its head, with its
+"""The image of sketches × styles: what each column and each row was made of stands at its head, with its
 name."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import ImageFont
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-    Head = tuple[str, np.ndarray | None]  # a label, and the picture that it names
+    Head = tuple[str, np.ndarray | None]  # a label, and the image that it names
 
 
 TYPE_COLOUR = 20  # grey of the labels
@@ -29,20 +29,20 @@ def labelled_grid(
     cells: Iterable[Sequence[np.ndarray | None]],
     cell: int | None = None,
 ) -> np.ndarray:
-    """Pictures in rows and columns under labelled heads, uint8 H×W×3 RGB: `sheet.write_png` writes it.
+    """Images in rows and columns under labelled heads, uint8 H×W×3 RGB: `sheet.write_png` writes it.
 
-    columns, rows: (label, picture) of each. Columns have their label above them, rows at the left; one too
-    long for its place loses its middle, for names differ at either end. corner: label above the pictures of
+    columns, rows: (label, image) of each. Columns have their label above them, rows at the left; one too
+    long for its place loses its middle, for names differ at either end. corner: label above the images of
     the rows.
-    cells: for each row a picture for each column. Rows are taken one after another, so a generator need not
+    cells: for each row an image for each column. Rows are taken one after another, so a generator need not
     hold more than one, and beside the grid itself there is never more than one cell in memory.
 
-    Pictures are uint8 H×W×3 RGB or H×W grey, None leaves a gap. All are shown `cell` pixels square, with
-    white borders where a picture is not square; by default as large as the largest at the heads, at most
-    MAX_CELL. The first column's picture lies MARGIN + cell to the right of the first row's, which lies as
+    Images are uint8 H×W×3 RGB or H×W grey, None leaves a gap. All are shown `cell` pixels square, with
+    white borders where an image is not square; by default as large as the largest at the heads, at most
+    MAX_CELL. The first column's image lies MARGIN + cell to the right of the first row's, which lies as
     much below it.
 
-    Raises ValueError where there is no column or row, the cells are too few or too many, or a picture has
+    Raises ValueError where there is no column or row, the cells are too few or too many, or an image has
     another dtype or shape.
     """
     import numpy as np
@@ -50,8 +50,8 @@ def labelled_grid(
     if not columns or not rows:
         raise ValueError(f"{len(columns)} columns and {len(rows)} rows: expected at least one of each")
     if cell is None:
-        heads = [picture for _, picture in (*columns, *rows) if picture is not None]
-        cell = min(MAX_CELL, max((max(picture.shape[:2]) for picture in heads), default=MAX_CELL))
+        heads = [image for _, image in (*columns, *rows) if image is not None]
+        cell = min(MAX_CELL, max((max(image.shape[:2]) for image in heads), default=MAX_CELL))
     if cell < 1:
         raise ValueError(f"cell={cell}: expected at least 1 pixel")
     font = _font(cell)
@@ -62,36 +62,36 @@ def labelled_grid(
     height, width = top + (1 + len(rows)) * pitch, left + (1 + len(columns)) * pitch
     grid = np.full((height, width, 3), BACKGROUND, np.uint8)
 
-    def show(row: int, column: int, picture: np.ndarray | None) -> None:
-        if picture is not None:
+    def show(row: int, column: int, image: np.ndarray | None) -> None:
+        if image is not None:
             y, x = top + row * pitch, left + column * pitch
-            grid[y : y + cell, x : x + cell] = _shown(picture, cell)
+            grid[y : y + cell, x : x + cell] = _shown(image, cell)
 
     _write(grid[MARGIN : top - MARGIN, MARGIN : left + cell], corner, font, "right")
-    for column, (label, picture) in enumerate(columns, start=1):
+    for column, (label, image) in enumerate(columns, start=1):
         x = left + column * pitch
         _write(grid[MARGIN : top - MARGIN, x : x + cell], label, font, "middle")
-        show(0, column, picture)
-    for row, (head, pictures) in enumerate(zip_longest(rows, cells), start=1):
-        if head is None or pictures is None:
+        show(0, column, image)
+    for row, (head, images) in enumerate(zip_longest(rows, cells), start=1):
+        if head is None or images is None:
             raise ValueError(f"row {row}: expected cells for the {len(rows)} rows, neither fewer nor more")
-        label, picture = head
-        if len(pictures) != len(columns):
-            raise ValueError(f"row {row} ({label}): found {len(pictures)} cells, expected {len(columns)}")
+        label, image = head
+        if len(images) != len(columns):
+            raise ValueError(f"row {row} ({label}): found {len(images)} cells, expected {len(columns)}")
         y = top + row * pitch
         _write(grid[y : y + cell, MARGIN : left - MARGIN], label, font, "right")
-        for column, one in enumerate((picture, *pictures)):
+        for column, one in enumerate((image, *images)):
             show(row, column, one)
     return grid
 
 
-def _shown(picture: np.ndarray, cell: int) -> np.ndarray:
+def _shown(image: np.ndarray, cell: int) -> np.ndarray:
     """uint8 H×W×3 or H×W -> uint8, broadcastable to cell×cell×3."""
     import numpy as np
 
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
-        raise ValueError(f"expected uint8 H×W×3 or H×W, found {picture.dtype} of shape {picture.shape}")
-    fitted = fit_square(picture, cell, "pad")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise ValueError(f"expected uint8 H×W×3 or H×W, found {image.dtype} of shape {image.shape}")
+    fitted = fit_square(image, cell, "pad")
     return fitted if fitted.ndim == 3 else fitted[..., None]
 
 
@@ -136,12 +136,12 @@ def _line_height(font: Font) -> int:
     return int(box[3] - box[1]) + 2
 
 
-# Contact sheets: pictures in rows and columns, each column with its label.
+# Contact sheets: images in rows and columns, each column with its label.
 
 MARGIN = 4  # pixels around every cell
 
 
-MAX_CELL = 256  # pixels; larger pictures are shrunk
+MAX_CELL = 256  # pixels; larger images are shrunk
 
 
 BACKGROUND = 205  # grey, so that the edge of white paper shows
@@ -150,30 +150,30 @@ BACKGROUND = 205  # grey, so that the edge of white paper shows
 def contact_sheet(
     rows: Sequence[Sequence[np.ndarray | None]], labels: Sequence[str], cell: int | None = None
 ) -> np.ndarray:
-    """Lay pictures out in a grid, uint8 HxWx3 RGB.
+    """Lay images out in a grid, uint8 HxWx3 RGB.
 
     Cells are uint8 HxWx3 RGB or HxW grey; None leaves a gap. All are shown `cell` pixels square, with white
-    borders where a picture is not square; by default as large as the largest picture, at most MAX_CELL.
+    borders where an image is not square; by default as large as the largest image, at most MAX_CELL.
     `labels` has one text per column. Raises ValueError when a row has not as many cells as there are labels,
     or there is no cell at all.
     """
     import numpy as np
     from PIL import Image, ImageDraw
 
-    pictures = [picture for row in rows for picture in row if picture is not None]
-    if not pictures or not labels:
-        raise ValueError("a contact sheet needs at least one picture and one label")
+    images = [pixels for row in rows for pixels in row if pixels is not None]
+    if not images or not labels:
+        raise ValueError("a contact sheet needs at least one image and one label")
     if any(len(row) != len(labels) for row in rows):
         raise ValueError(f"rows of {sorted({len(row) for row in rows})} cells, but {len(labels)} labels")
-    cell = cell or min(MAX_CELL, max(max(picture.shape[:2]) for picture in pictures))
+    cell = cell or min(MAX_CELL, max(max(pixels.shape[:2]) for pixels in images))
     pitch = cell + MARGIN
     header = max(16, round(cell * 0.1)) + MARGIN
     sheet = np.full((header + len(rows) * pitch, MARGIN + len(labels) * pitch, 3), BACKGROUND, np.uint8)
     for row_number, row in enumerate(rows):
-        for column, picture in enumerate(row):
-            if picture is not None:
+        for column, pixels in enumerate(row):
+            if pixels is not None:
                 top, left = header + row_number * pitch, MARGIN + column * pitch
-                shown = fit_square(picture, cell, "pad")
+                shown = fit_square(pixels, cell, "pad")
                 sheet[top : top + cell, left : left + cell] = shown if shown.ndim == 3 else shown[..., None]
     image = Image.fromarray(sheet)
     canvas = ImageDraw.Draw(image)

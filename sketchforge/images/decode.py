@@ -1,7 +1,7 @@
 """Image files of others -> pixels, uint8 HWC RGB.
 
-Reading refuses rather than guesses. A picture of one of FORMATS becomes 8-bit sRGB, upright and on white paper;
-docs/images.md lists what happens to which kind of picture, `colour.py` does it.
+Reading refuses rather than guesses. An image of one of FORMATS becomes 8-bit sRGB, upright and on white paper;
+docs/images.md lists what happens to which kind of image, `colour.py` does it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ FORMATS = {
 }
 
 MIN_SIDE = 8  # pixels; below it there is nothing to draw
-MAX_PIXELS = 178_956_970  # where Pillow, too, takes a picture for a decompression bomb
-MAX_BYTES = 2 << 30  # an uncompressed picture of MAX_PIXELS in 16-bit RGBA stays below this
+MAX_PIXELS = 178_956_970  # where Pillow, too, takes an image for a decompression bomb
+MAX_BYTES = 2 << 30  # an uncompressed image of MAX_PIXELS in 16-bit RGBA stays below this
 
 EMPTY = "empty"  # a file of zero bytes
-NOT_AN_IMAGE = "not an image"  # the bytes begin like no known picture format
+NOT_AN_IMAGE = "not an image"  # the bytes begin like no known image format
 TRUNCATED = "truncated"  # the data ends early
 TOO_SMALL = "too small"  # a side under MIN_SIDE
 TOO_LARGE = "too large"  # over MAX_PIXELS by its own header, or over MAX_BYTES
@@ -61,7 +61,7 @@ _MAGIC = (
 
 
 class ImageError(SketchforgeError):
-    """A picture that cannot be used; `reason` is one of REASONS, fixed so that it can be counted."""
+    """An image that cannot be used; `reason` is one of REASONS, fixed so that it can be counted."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -77,7 +77,7 @@ class DecodedImage:
 
 
 def read_image(source: Path | str | bytes) -> np.ndarray:
-    """The picture in a file (path) or in memory (bytes) as uint8 HxWx3 RGB, C-contiguous.
+    """The image in a file (path) or in memory (bytes) as uint8 HxWx3 RGB, C-contiguous.
 
     Raises ImageError, with the path in its message where one was given.
     """
@@ -90,7 +90,7 @@ def read_image(source: Path | str | bytes) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A picture file's bytes; ImageError `too large` or `unreadable`."""
+    """An image file's bytes; ImageError `too large` or `unreadable`."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(TOO_LARGE, str(path))
@@ -100,7 +100,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> DecodedImage:
-    """Decode picture bytes of one of `formats`; raises ImageError. The header is judged before any pixel is decoded."""
+    """Decode image bytes of one of `formats`; raises ImageError. The header is judged before any pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -131,7 +131,7 @@ def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Decode
 
 
 def open_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Image.Image:
-    """A picture of which only the header has been read, of one of `formats` (of FORMATS).
+    """An image of which only the header has been read, of one of `formats` (of FORMATS).
 
     Raises ImageError `too large`, and whatever Pillow raises.
     """
@@ -195,7 +195,7 @@ def _decode(data: bytes, formats: Sequence[str]) -> DecodedImage:
 
 
 def _without_its_end(data: bytes) -> DecodedImage | None:
-    """A JPEG whose data is all there and only the end marker is missing; None for any other picture.
+    """A JPEG whose data is all there and only the end marker is missing; None for any other image.
 
     What the decoder makes up for missing data depends on what follows, so two endings tell whether it had to.
     """
@@ -221,7 +221,7 @@ def _to_rgb(image: Image.Image) -> DecodedImage:
     import numpy as np
     from PIL import ImageOps
 
-    # A multi-picture JPEG (MPO) is not passed on as it is: readers differ in which of its pictures they take.
+    # A multi-image JPEG (MPO) is not passed on as it is: readers differ in which of its images they take.
     plain = image.format == "JPEG" and image.mode == "RGB" and is_srgb(image)
     try:
         upright = ImageOps.exif_transpose(image)

@@ -22,11 +22,11 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def encode_png(grey: np.ndarray, bilevel: bool) -> bytes:
+def encode_png(grey: np.ndarray, binary: bool) -> bytes:
     """uint8 HxW -> PNG of 8 bits a pixel, or of one (0 and 255 only)."""
     import cv2
 
-    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(bilevel)]
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(binary)]
     done, data = cv2.imencode(".png", grey, parameters)
     if not done:
         raise ValueError(f"PNG encoding failed for {grey.dtype} of shape {grey.shape}")
@@ -36,7 +36,7 @@ def encode_png(grey: np.ndarray, bilevel: bool) -> bytes:
 JPEG_QUALITY = 95
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
+def write_png(path: Path, image: np.ndarray) -> None:
     """Write uint8 HxWx3 or HxW as a PNG file that names us, by rename."""
     from PIL import Image, PngImagePlugin
 
@@ -45,5 +45,5 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
     made_by = PngImagePlugin.PngInfo()
     made_by.add_text("Software", GENERATOR)
-    with files.appearing(path) as file:
-        Image.fromarray(picture).save(file, "PNG", pnginfo=made_by)
+    with files.atomic_write(path) as file:
+        Image.fromarray(image).save(file, "PNG", pnginfo=made_by)

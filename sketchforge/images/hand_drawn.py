@@ -1,10 +1,10 @@
 """From what people have drawn to what the models were trained on: black lines on white paper.
 
-Pen, pencil, coloured ink or chalk, scanned or photographed under uneven light: each picture is judged against
+Pen, pencil, coloured ink or chalk, scanned or photographed under uneven light: each image is judged against
 its own paper and its own noise, so that hardly a level is fixed in advance. docs/hand-drawn.md gives the
 order, the reasons and what it was tried on.
 
-Lengths named "of 256" are in 1/256 of the picture's longer side, as pens' are: they hold at every size.
+Lengths named "of 256" are in 1/256 of the image's longer side, as pens' are: they hold at every size.
 Darkness is float32, at most 1: 0 = paper, 1 = black, below 0 what is lighter than the paper around.
 """
 
@@ -16,7 +16,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from sketchforge.images.line_art import bilevel, line_widths
+from sketchforge.images.line_art import binarize, line_widths
 from sketchforge.images.resize import fit_square
 
 PAPER = 255
@@ -30,7 +30,7 @@ _WIDE_INK = 31  # pixels of that copy: what is darker and narrower than this is 
 _LEAST_LIGHT = 0.45  # of the brightest paper around: shadows are seldom deeper, filled areas are
 _FAINT, _CORE = 0.2, 0.35  # of the ink's darkness: what a line may fade to, and what it is somewhere
 _MANY_LINES = 5  # printed lines that make ruled paper; a drawing has seldom as many, level, long and pale
-_CLEAN = 0.004  # noise below this is a scan without grain, or a picture drawn on a screen
+_CLEAN = 0.004  # noise below this is a scan without grain, or an image drawn on a screen
 _PALEST = 0.12  # what a drawing's darker strokes are at least; fainter are shadows' edges
 _LEAST_INK = 0.06  # darkness below which nothing is ink, however clean the paper: JPEG's ripples, watermarks
 
@@ -44,31 +44,31 @@ class NormalizedDrawing:
     notes: tuple[str, ...] = ()  # for the user to read; empty where there is nothing out of the ordinary
 
 
-def normalized_drawing(picture: np.ndarray, line_width: float | None = None) -> NormalizedDrawing:
+def normalize_drawing(image: np.ndarray, line_width: float | None = None) -> NormalizedDrawing:
     """Make black lines on white paper of a drawing as it was scanned or photographed.
 
-    picture: uint8 H×W×3 RGB, upright, transparency laid over white. The result has its size; pictures of more
+    image: uint8 H×W×3 RGB, upright, transparency laid over white. The result has its size; images of more
     than MAX_SIDE pixels are reduced to that first.
     line_width: bring strokes broader than this down to it, in 1/256 of the longer side. By default strokes
-    stay, for a bold hand is a manner of its own and training shows bold lines, too; only where most are
+    stay, for a bold hand is a style of its own and training shows bold lines, too; only where most are
     beyond VERY_THICK are they brought to TRAINED_WIDTH.
 
-    Any picture gives a sketch: where nothing is found it is blank, and `notes` says so. Raises ValueError for
+    Any image gives a sketch: where nothing is found it is blank, and `notes` says so. Raises ValueError for
     other dtypes and shapes, or a line_width below 1.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise ValueError(f"expected uint8 H×W×3, found {picture.dtype} of shape {picture.shape}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"expected uint8 H×W×3, found {image.dtype} of shape {image.shape}")
     if line_width is not None and not line_width >= 1:
         raise ValueError(f"line_width={line_width}: expected at least 1, in 1/256 of the longer side")
     notes: list[str] = []
-    picture = _reduced(picture, MAX_SIDE)
-    inverted = _has_dark_ground(picture)
+    image = _reduced(image, MAX_SIDE)
+    inverted = _has_dark_ground(image)
     if inverted:
-        picture = 255 - picture
+        image = 255 - image
         notes.append("light lines on a dark ground: inverted")
-    sketch = _two_colours(picture)
+    sketch = _two_colours(image)
     if sketch is None:
-        darkness = _darkness(picture)
+        darkness = _darkness(image)
         darkness, ruled = _without_ruling(darkness)
         if ruled:
             notes.append("ruled or squared paper: its lines were taken out")
@@ -78,7 +78,7 @@ def normalized_drawing(picture: np.ndarray, line_width: float | None = None) -> 
     if share == 0:
         notes.append("no ink found: the sketch is blank")
     elif share > CROWDED:
-        notes.append(f"ink covers {share:.0%} of the picture: is it a line drawing?")
+        notes.append(f"ink covers {share:.0%} of the image: is it a line drawing?")
     return NormalizedDrawing(sketch, inverted, (*notes, *thinning))
 
 
@@ -104,22 +104,22 @@ def fit_drawing(sketch: np.ndarray, size: int) -> np.ndarray:
     return np.rint(255 - np.minimum(255, (255 - fitted.astype(np.float32)) * gain)).astype(np.uint8)
 
 
-def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
-    scale = side / max(picture.shape[:2])
+def _reduced(image: np.ndarray, side: int) -> np.ndarray:
+    scale = side / max(image.shape[:2])
     if scale >= 1:
-        return picture
-    height, width = (max(1, round(length * scale)) for length in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _has_dark_ground(picture: np.ndarray) -> bool:
+def _has_dark_ground(image: np.ndarray) -> bool:
     """There are strokes, and three of four: the ground around them is their darker side, fine detail is
-    lighter than what surrounds it, the border is dark, most of the picture is dark.
+    lighter than what surrounds it, the border is dark, most of the image is dark.
 
     Each may be misled alone: by filled areas, by hatching, by a shadow or a dark table around the sheet, by a
     sheet photographed dark. A sheet with nothing but shadows on it might mislead three.
     """
-    grey = cv2.cvtColor(_reduced(picture, _SMALL), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(_reduced(image, _SMALL), cv2.COLOR_RGB2GRAY)
     fine, wide = _disc(9), _disc(25)
     lighter = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, fine).astype(np.int64)
     darker = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, fine).astype(np.int64)
@@ -139,35 +139,35 @@ def _has_dark_ground(picture: np.ndarray) -> bool:
     return sum(map(bool, votes)) >= 3
 
 
-def _two_colours(picture: np.ndarray) -> np.ndarray | None:
-    """A picture of two colours is ink and paper already, 255 where it is the lighter one; one colour is
+def _two_colours(image: np.ndarray) -> np.ndarray | None:
+    """An image of two colours is ink and paper already, 255 where it is the lighter one; one colour is
     paper. None for any other, and for two that hardly differ.
     """
-    codes = picture.astype(np.int32) @ np.array([299, 587, 114], np.int32)
+    codes = image.astype(np.int32) @ np.array([299, 587, 114], np.int32)
     dark, light = codes.min(), codes.max()
     if (1 - _PALEST) * light < dark < light or not ((codes == dark) | (codes == light)).all():
         return None
     return np.where(codes < light, np.uint8(0), np.uint8(PAPER))
 
 
-def _darkness(picture: np.ndarray) -> np.ndarray:
+def _darkness(image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3, ink darker than paper -> float32 H×W, relative to the paper around.
 
     Dividing by the paper's own colour takes out light and tint. Beside lightness each channel counts by
     itself, or yellow ink would hardly be any.
     """
-    relative = picture.astype(np.float32) / _paper(picture)
+    relative = image.astype(np.float32) / _paper(image)
     lightness = relative @ np.array([0.299, 0.587, 0.114], np.float32)
     coloured = 0.75 * (1 - relative.min(axis=2))  # less than its due: single channels are noisier
     # Full white is paper, not noise, where pale dense lines have made the paper seem darker.
-    plain = np.where(picture.min(axis=2) >= 254, 0, 1 - lightness)
+    plain = np.where(image.min(axis=2) >= 254, 0, 1 - lightness)
     certain = max(0.15, 5 * _noise(plain))  # of three noisy channels one is always darker than their mean
     return np.where(coloured > np.maximum(plain, certain), coloured, plain).astype(np.float32)
 
 
-def _paper(picture: np.ndarray) -> np.ndarray:
+def _paper(image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> float32 of the same shape, at least 1: the bare paper's colour at every pixel."""
-    small = cv2.medianBlur(_reduced(picture, _SMALL), 3)
+    small = cv2.medianBlur(_reduced(image, _SMALL), 3)
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, _disc(_WIDE_INK), borderType=cv2.BORDER_REFLECT)
     # A filled area wider than the closing is ink, all the same, if no shadow is as deep.
     widest = cv2.morphologyEx(small, cv2.MORPH_CLOSE, _disc(3 * _WIDE_INK), borderType=cv2.BORDER_REFLECT)
@@ -180,7 +180,7 @@ def _paper(picture: np.ndarray) -> np.ndarray:
     weight = cv2.GaussianBlur(bare, (0, 0), 4)[..., None]
     mean = cv2.GaussianBlur(small * bare, (0, 0), 4) / np.maximum(weight, 1e-3)
     paper = np.where(weight > 0.1, mean, closed)
-    paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    paper = cv2.resize(paper, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.maximum(paper, 1)
 
 
@@ -244,7 +244,7 @@ def _ink(darkness: np.ndarray) -> np.ndarray:
         return np.full(darkness.shape, PAPER, np.uint8)
     low, core = max(least, _FAINT * full), max(2 * least, _CORE * full, _PALEST)
     sketch = np.rint(255 * (1 - np.clip(darkness, 0, 1))).astype(np.uint8)
-    sketch = bilevel(sketch, 1 - low, 1 - core)
+    sketch = binarize(sketch, 1 - low, 1 - core)
     # The edge of a blurred line is where it is half as dark as in its middle, be it black or faint.
     outside = (darkness < edge * cv2.dilate(darkness, _disc(5))) & ~_crests(darkness, max(0.03, 2 * noise))
     sketch = np.where(outside, np.uint8(PAPER), sketch)

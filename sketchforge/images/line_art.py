@@ -10,22 +10,22 @@ import cv2
 import numpy as np
 
 
-def bilevel(sketch: np.ndarray, threshold: float, core: float) -> np.ndarray:
+def binarize(sketch: np.ndarray, threshold: float, low_threshold: float) -> np.ndarray:
     """uint8 HxW, 255 = paper -> uint8 HxW of 0 (ink) and 255.
 
     Ink is what is not above `threshold` and hangs together, over edges or corners of pixels, with something that is
-    not above `core`; both in [0, 1], 1 = paper. A core at or above the threshold has no effect.
+    not above `low_threshold`; both in [0, 1], 1 = paper. A core at or above the threshold has no effect.
     """
     import cv2
 
     # Levels are whole numbers, so thresholds may be rounded down, and comparisons stay in bytes.
     highest = int(threshold * 255)
-    if core >= threshold:
+    if low_threshold >= threshold:
         return cv2.threshold(sketch, highest, 255, cv2.THRESH_BINARY)[1]
     faint = cv2.threshold(sketch, highest, 1, cv2.THRESH_BINARY_INV)[1]
     count, pieces = cv2.connectedComponents(faint, connectivity=8)
     tones = np.full(count, 255, np.uint8)  # of each piece; the first is the paper
-    dark = np.flatnonzero(sketch <= np.uint8(core * 255))
+    dark = np.flatnonzero(sketch <= np.uint8(low_threshold * 255))
     tones[pieces.ravel().take(dark)] = 0
     return tones.take(pieces)
 

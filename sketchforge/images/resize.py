@@ -14,7 +14,7 @@ def resize_weights(length: int, target: int) -> np.ndarray:
     """float64 (target, length): the weights of `length` pixels in each of `target`; rows add up to 1.
 
     Averages over areas where it becomes shorter, cubic interpolation where it becomes longer, as
-    `images.fit_square` does it; W @ picture @ W.T is cv2's result but for rounding.
+    `images.fit_square` does it; W @ image @ W.T is cv2's result but for rounding.
     """
     if target <= length:
         edges = np.arange(target + 1) * (length / target)

@@ -13,7 +13,7 @@ from torch import Tensor
 _LEVELS = torch.arange(256).float().div_(127.5).sub_(1).numpy()  # float32 in [-1, 1] of each level
 
 
-def normalized(pixels: Tensor) -> Tensor:
+def normalize_pixels(pixels: Tensor) -> Tensor:
     """Levels in 0..255, uint8 or float32 that need not be whole -> float32 in [-1, 1]; any shape, any device."""
     if pixels.dtype == torch.float32:
         return pixels.div(127.5).sub_(1)
@@ -36,12 +36,12 @@ def from_unit(sketches: Tensor) -> Tensor:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """uint8 HxWxC or BxHxWxC in 0..255 -> float32 (B, C, H, W) in [-1, 1], B = 1 for a single picture."""
+    """uint8 HxWxC or BxHxWxC in 0..255 -> float32 (B, C, H, W) in [-1, 1], B = 1 for a single image."""
     if image.dtype != np.uint8 or image.ndim not in (3, 4):
         raise ValueError(f"expected uint8 HWC or BHWC, found {image.dtype} of shape {image.shape}")
     # A copy: torch warns of read-only arrays.
     batch = torch.from_numpy(np.array(image if image.ndim == 4 else image[None]))
-    return normalized(batch.permute(0, 3, 1, 2).contiguous())
+    return normalize_pixels(batch.permute(0, 3, 1, 2).contiguous())
 
 
 def to_uint8(batch: Tensor) -> np.ndarray:

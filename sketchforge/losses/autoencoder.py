@@ -29,9 +29,9 @@ def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -
     _check_equal("anchor", anchor, "positive", positive)
     _check_equal("anchor", anchor, "negative", negative)
     anchor, positive, negative = anchor.flatten(1), positive.flatten(1), negative.flatten(1)
-    wrong = F.cosine_similarity(anchor, negative, dim=1)
-    right = F.cosine_similarity(anchor, positive, dim=1)
-    return F.relu(wrong - right + margin).mean()
+    negative_similarity = F.cosine_similarity(anchor, negative, dim=1)
+    positive_similarity = F.cosine_similarity(anchor, positive, dim=1)
+    return F.relu(negative_similarity - positive_similarity + margin).mean()
 
 
 def style_classification(logits: Tensor, labels: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def _shape(tensor: Tensor) -> str:
 # Which image of a batch stands against which: the negatives of Eqs. 7 and 10.
 
 
-def mismatched(indices: Tensor, generator: torch.Generator) -> Tensor:
+def derange(indices: Tensor, generator: torch.Generator) -> Tensor:
     """A random permutation p, int64 (B,), with indices[p[i]] != indices[i] for every i: true negatives for
     Eqs. 7 and 10.
 

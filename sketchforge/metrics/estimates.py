@@ -21,7 +21,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A number, its interval (None for fewer than two images) and how many images it rests on.
 
     Of the first references, what compares is the mean over halvings, and the interval theirs. Of strokes,
@@ -37,7 +37,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Gap:
+class MissingMetric:
     """What could not be measured, of which row ("" for all), and why."""
 
     row: str
@@ -91,12 +91,12 @@ def intervals(
     return {name: tuple(np.quantile(found, ends).tolist()) for name, found in values.items()}
 
 
-def figures_of(
+def estimate_all(
     count: int,
     statistics: Callable[[np.ndarray], dict[str, float]],
     seed: int,
     resampled: bool = True,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Figures of `count` images from a function of their indices, each with its interval.
 
     All are drawn with one purpose, so whatever rests on equally many images has been resampled alike. Of a
@@ -114,11 +114,11 @@ def figures_of(
     result = {}
     for name, value in values.items():
         low, high = (None if math.isnan(end) else end for end in ends.get(name, (math.nan, math.nan)))
-        result[name] = Figure(value, low, high, count)
+        result[name] = Estimate(value, low, high, count)
     return result
 
 
-def merged(gaps: Sequence[Gap]) -> list[tuple[str, str, str]]:
+def merge_missing(gaps: Sequence[MissingMetric]) -> list[tuple[str, str, str]]:
     """(whose, what, why) with those that differ in their row alone in one."""
     rows: dict[tuple[str, str], list[str]] = {}
     for gap in gaps:

@@ -3,10 +3,10 @@
 FID is this distance in Inception's features and nothing else; in others it goes by their name.
 
 ‖μ₁ − μ₂‖² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½). With Σ = RᵀR the eigenvalues of Σ₁Σ₂ are the squares of the
-singular values of R₁R₂ᵀ. So the last trace is their sum: real and not below zero, however few pictures there
+singular values of R₁R₂ᵀ. So the last trace is their sum: real and not below zero, however few images there
 are, where matrix square roots of covariances without full rank come out complex.
 
-Shape letters: N pictures, D features, R rows of a factor.
+Shape letters: N images, D features, R rows of a factor.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Gaussian:
     factor: np.ndarray  # float64 (R, D), R = min(N, D)
 
 
-def fitted(features: np.ndarray) -> Gaussian:
+def fit_gaussian(features: np.ndarray) -> Gaussian:
     """The Gaussian of features (N, D), with the unbiased covariance.
 
-    Raises UsageError for fewer than two pictures, ValueError for other shapes and for what is not finite.
+    Raises UsageError for fewer than two images, ValueError for other shapes and for what is not finite.
     """
-    features = checked(features)
+    features = check_features(features)
     mean = features.mean(0)
     centred = (features - mean) / (len(features) - 1) ** 0.5
     return Gaussian(mean, _reduced(centred))
@@ -51,11 +51,13 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def resampled_distances(features: np.ndarray, counts: np.ndarray, reference: Gaussian) -> np.ndarray:
-    """The distance of the same set drawn anew: counts (K, N) say how often each picture was drawn -> (K,).
+    """The distance of the same set drawn anew: counts (K, N) say how often each image was drawn -> (K,).
 
     Weighted by its counts, the set need not be put together again K times. nan where fewer than two draws.
     """
-    centred = checked(features) - reference.mean  # small numbers, so that little is lost in what follows
+    centred = (
+        check_features(features) - reference.mean
+    )  # small numbers, so that little is lost in what follows
     shown = centred @ reference.factor.T
     squares = (centred**2).sum(1)
     trace = (reference.factor**2).sum()
@@ -82,19 +84,19 @@ def _resampled(
     return float(mean @ mean + own_trace + trace - 2 * shared)
 
 
-def checked(features: np.ndarray) -> np.ndarray:
+def check_features(features: np.ndarray) -> np.ndarray:
     """features as float64 (N, D); the errors that `fitted` names."""
     features = np.asarray(features, np.float64)
     if features.ndim != 2:
         raise ValueError(f"features are of shape {features.shape}, expected (N, D)")
     if len(features) < 2:
         raise UsageError(
-            f"distances between sets of pictures: found {len(features)}, expected at least two on each side; "
+            f"distances between sets of images: found {len(features)}, expected at least two on each side; "
             "give more"
         )
     if not np.isfinite(features).all():
         bad = int(np.flatnonzero(~np.isfinite(features).all(1))[0])
-        raise ValueError(f"features of picture {bad} are not finite")
+        raise ValueError(f"features of image {bad} are not finite")
     return features
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sketchforge.errors import UsageError
-from sketchforge.metrics.frechet import checked
+from sketchforge.metrics.frechet import check_features
 
 BLOCK = 1024  # rows of a kernel that are in memory at a time
 
@@ -30,17 +30,17 @@ def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def kernel_distances(
     features: np.ndarray, reference: np.ndarray, counts: np.ndarray | None = None
 ) -> np.ndarray:
-    """features (M, D), reference (N, D) -> (K,), one number per row of counts; None: each picture once.
+    """features (M, D), reference (N, D) -> (K,), one number per row of counts; None: each image once.
 
-    counts (K, M): how often each picture of the first set counts, as a bootstrap has drawn it. Pairs of a
-    picture with itself do not count, even where it was drawn twice: they would raise every replicate above
-    the estimate. nan where fewer than two pictures are left. 0 in expectation for sets of one distribution,
+    counts (K, M): how often each image of the first set counts, as a bootstrap has drawn it. Pairs of a
+    image with itself do not count, even where it was drawn twice: they would raise every replicate above
+    the estimate. nan where fewer than two images are left. 0 in expectation for sets of one distribution,
     and so below 0 about as often as above.
 
-    Raises UsageError for fewer than two pictures on a side, ValueError for other shapes and for what is not
+    Raises UsageError for fewer than two images on a side, ValueError for other shapes and for what is not
     finite.
     """
-    a, b = checked(features), checked(reference)
+    a, b = check_features(features), check_features(reference)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"features have {a.shape[1]} and {b.shape[1]} numbers, expected equally many")
     weights = np.ones((1, len(a))) if counts is None else np.asarray(counts, np.float64)
@@ -50,7 +50,7 @@ def kernel_distances(
 
 
 def _within(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(K,): the weighted mean of the kernel over pairs of different pictures."""
+    """(K,): the weighted mean of the kernel over pairs of different images."""
     diagonal = ((x**2).sum(1) / x.shape[1] + 1) ** 3
     pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
     total = _weighted(x, x, weights, weights) - weights**2 @ diagonal

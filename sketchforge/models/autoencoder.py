@@ -44,14 +44,14 @@ class ContentFeatures:
     masks: Mapping[int, Tensor]  # the maps themselves, the sketch as (B,1,side,side) in [0, 1], or none
 
     @property
-    def coarsest(self) -> Tensor:
+    def bottleneck(self) -> Tensor:
         """f_content of the paper, (B,C,8,8)."""
         return self.maps[COARSEST]
 
     @property
     def pooled(self) -> Tensor:
         """(B,C): f_content averaged over its positions, what Eq. 9 classifies."""
-        return self.coarsest.mean(dim=(2, 3))
+        return self.bottleneck.mean(dim=(2, 3))
 
 
 class Trunk(nn.Module):
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
         self.to_rgb = nn.Conv2d(widths[size], 3, 3, padding=1)
 
     def forward(self, content: ContentFeatures, style: Tensor) -> Tensor:
-        x = self.block(self.enter(content.coarsest) + self.base)
+        x = self.block(self.enter(content.bottleneck) + self.base)
         x = self._entered(x, COARSEST, content, style)
         for side, up in self.ups.items():
             x = self._entered(up(x), int(side), content, style)
@@ -203,9 +203,9 @@ class AutoEncoder(nn.Module):
         """Content of B sketches and f_style (B,D), of the same images or others -> (B,3,S,S) in [-1, 1]."""
         return self.decoder(content, style)
 
-    def _check(self, name: str, pictures: Tensor, channels: int) -> None:
-        if pictures.ndim != 4 or pictures.shape[1:] != (channels, self.size, self.size):
-            found = ",".join(map(str, pictures.shape))
+    def _check(self, name: str, images: Tensor, channels: int) -> None:
+        if images.ndim != 4 or images.shape[1:] != (channels, self.size, self.size):
+            found = ",".join(map(str, images.shape))
             raise ValueError(f"{name} is ({found}), expected (B,{channels},{self.size},{self.size})")
 
 

@@ -15,10 +15,10 @@ EPSILON = 1e-5
 def channel_mean_std(features: Tensor, epsilon: float = EPSILON) -> tuple[Tensor, Tensor]:
     """(B,C,H,W) -> means and standard deviations over H, W, each (B,C,1,1). The variance is the unbiased one."""
     mean = features.mean(dim=(2, 3), keepdim=True)
-    return mean, _deviation(features - mean, epsilon)
+    return mean, _std(features - mean, epsilon)
 
 
-def _deviation(centred: Tensor, epsilon: float) -> Tensor:
+def _std(centred: Tensor, epsilon: float) -> Tensor:
     # torch.var takes one pass and ten times as long on a CPU.
     degrees = centred.shape[2] * centred.shape[3] - 1
     return (centred.square().sum(dim=(2, 3), keepdim=True) / degrees + epsilon).sqrt()
@@ -30,7 +30,7 @@ def instance_normalized(features: Tensor, epsilon: float = EPSILON) -> Tensor:
     epsilon is added to the variance: channels that vary less than its square root stay quiet.
     """
     centred = features - features.mean(dim=(2, 3), keepdim=True)
-    return centred / _deviation(centred, epsilon)
+    return centred / _std(centred, epsilon)
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stage 2 (paper section 4.2, appendix A.4): G2, which refines the auto-encoder's pictures, and D.
+"""Stage 2 (paper section 4.2, appendix A.4): G2, which refines the auto-encoder's images, and D.
 
 Shape letters: B batch, C channels, S side of the image, D length of the style vector.
 """
@@ -25,28 +25,28 @@ CHANNELS = {8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024:
 STYLE_CHANNELS = {BOTTLENECK: 256}
 NOISE_CHANNELS = {NOISE_ENTERS: 64}
 
-# Share of G2's own colours in its first pictures is the sigmoid of this: an eighth.
+# Share of G2's own colours in its first images is the sigmoid of this: an eighth.
 FIRST_SHARE = -2.0
 
 FIRST_GATES = 0.1  # factor of the weights that decide on D's gates at first
 
 
 class Refiner(nn.Module):
-    """G2: the auto-encoder's picture and f_style -> a picture with the detail that squared errors leave out.
+    """G2: the auto-encoder's image and f_style -> an image with the detail that squared errors leave out.
 
     size: side of the images in pixels, a power of two in 64..1024. width: factor of all channels.
     style_dim: length of f_style. noise: whether there is a way in for noise at all.
     noise_sides: of the maps that `draw_noise` is to draw, none without noise.
     Raises ValueError for other values.
 
-    Departure: the authors' G2 paints the whole picture anew. Ours gives, for every pixel and channel, a
-    colour and a share p of it, and the picture is (1 − p)·image + p·colour. So it begins near the image, and
+    Departure: the authors' G2 paints the whole image anew. Ours gives, for every pixel and channel, a
+    colour and a share p of it, and the image is (1 − p)·image + p·colour. So it begins near the image, and
     what is right in it need not be learnt again through a map of 16² (64², 150 steps on 35 images: a mean
-    squared error of .050 on others, where painting anew has .068 and the auto-encoder's own pictures .052).
+    squared error of .050 on others, where painting anew has .068 and the auto-encoder's own images .052).
     A share keeps within [-1, 1] without a bound beyond which nothing is learnt.
 
     Departure: no spectral norm, which the authors' G2 has. BatchNorm follows each of its convolutions and
-    divides by whatever scale they have, so that it changes no picture. But it breaks a moving average of the
+    divides by whatever scale they have, so that it changes no image. But it breaks a moving average of the
     weights: its vectors, averaged, are shorter than 1, and the averaged weights came out with a norm of 1.2.
     """
 
@@ -95,7 +95,7 @@ class Refiner(nn.Module):
         for side, down in self.downs.items():
             x = skips[side] = down(x)
         # Tiled, as in the authors' code, not enlarged: style may vary from place to place, but what it says
-        # of the left half of a picture it says of the right half, too, so that the exemplar's layout stays
+        # of the left half of an image it says of the right half, too, so that the exemplar's layout stays
         # behind.
         x = self.blocks(torch.cat([x, self.style_map(style).repeat(1, 1, 2, 2)], dim=1))
         x = self._styled(x, str(BOTTLENECK), style)
@@ -168,7 +168,7 @@ class Discriminator(nn.Module):
     Departure: the authors' D has spectral norm and BatchNorm, ours has neither, but the R1 penalty
     (sketchforge/losses/adversarial.py) to keep it smooth. With BatchNorm an image's logits depend on the others in its
     batch: batches of real and of made images are told apart by their statistics, and the gradient that R1
-    penalises is not an image's own. Spectral norm makes it slow: told to tell pictures of a trained
+    penalises is not an image's own. Spectral norm makes it slow: told to tell images of a trained
     auto-encoder from their originals at 64², it is right about 77 of 100 after 150 batches of 8, and 94 with
     R1 in its place (accuracy within the last 30 of them).
 
@@ -188,7 +188,7 @@ class Discriminator(nn.Module):
             channels = widths[side]
             if side in GATED and 4 * side in widths:
                 self.gates[str(side)] = Excitation(widths[4 * side], channels)
-        self.judge = nn.Sequential(
+        self.head = nn.Sequential(
             _fresh(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.LeakyReLU(SLOPE),
             _fresh(nn.Conv2d(channels, 1, 4)),
@@ -204,7 +204,7 @@ class Discriminator(nn.Module):
             if name in self.gates:
                 x = self.gates[name](x, maps[4 * side])
             maps[side] = x
-        return self.judge(x)
+        return self.head(x)
 
 
 class Excitation(nn.Module):

@@ -18,8 +18,8 @@ from sketchforge.models.encoder import VGG16_BLOCKS
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 FUSION = "new-score-weighting"
 
-# conv1_1 is padded by 35, so that the deepest stage sees something around the smallest picture. An unpadded
-# 3x3 would take one pixel off each side: pixel x of the picture is pixel x + 34 of stage 1.
+# conv1_1 is padded by 35, so that the deepest stage sees something around the smallest image. An unpadded
+# 3x3 would take one pixel off each side: pixel x of the image is pixel x + 34 of stage 1.
 _PADDING = 35
 _SHIFT = _PADDING - 1
 
@@ -85,7 +85,7 @@ def bilinear_kernel(stride: int) -> Tensor:
 
 
 def crop_offset(stride: int) -> int:
-    """Where the picture begins in a side output: 34, 35, 36, 38, 42 for strides 1, 2, 4, 8, 16.
+    """Where the image begins in a side output: 34, 35, 36, 38, 42 for strides 1, 2, 4, 8, 16.
 
     Poolings by s in all put the centre of pixel i at s·i + (s-1)/2 of stage 1. The deconvolution (kernel 2s,
     stride s, nothing cut off) puts it at s·i + (2s-1)/2, which is s/2 further; at stride 1 there is none.

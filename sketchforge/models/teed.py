@@ -16,8 +16,8 @@ MEAN_BGR = (103.939, 116.779, 123.68)
 MULTIPLE = 8  # the authors feed sides that are multiples of 8
 
 # The network ends in Smish and a sigmoid, so that no output lies below sigmoid(min Smish): where there is no
-# edge at all it says 0.438. The authors stretch each picture's map from its own minimum to its own maximum;
-# stretching by the known floor does the same for pictures with edges, and leaves empty ones empty.
+# edge at all it says 0.438. The authors stretch each image's map from its own minimum to its own maximum;
+# stretching by the known floor does the same for images with edges, and leaves empty ones empty.
 FLOOR = 0.437825
 
 

@@ -124,7 +124,7 @@ class GramDiscriminator(nn.Module):
         self.first = nn.ModuleDict(
             {tap: spectral_norm(nn.Linear(c * (c + 1) // 2, width)) for tap, c in tap_channels.items()}
         )
-        self.judge = nn.Sequential(
+        self.head = nn.Sequential(
             nn.LeakyReLU(0.1),
             spectral_norm(nn.Linear(width * len(tap_channels), width)),
             nn.LeakyReLU(0.1),
@@ -136,4 +136,4 @@ class GramDiscriminator(nn.Module):
         for tap in self.taps:
             entries = upper_triangle(gram(features[tap]))
             parts.append(self.first[tap](entries.sign() * (entries.abs() + 1e-6).sqrt()))
-        return self.judge(torch.cat(parts, dim=1))
+        return self.head(torch.cat(parts, dim=1))

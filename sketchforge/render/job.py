@@ -63,16 +63,16 @@ class RenderJob:
         """Roughly what the whole folder will take, from averages over photos."""
         options, images = self.options, self.plan.images
         pixels = options.size**2
-        picture = 0.55 * pixels  # JPEG quality 95, 4:4:4
+        source_pixels = 0.55 * pixels  # JPEG quality 95, 4:4:4
         sketch = (0.05 if options.sketch_format == "png1" else 0.5) * pixels
         members = self.num_sketches + 2
         if options.fit == "keep":
-            stored = sum(max(image.picture.num_bytes, 0) for image in images)
+            stored = sum(max(image.image.num_bytes, 0) for image in images)
             # About a byte for two pixels is what photos come in.
             return round(
                 stored + 2 * stored * self.num_sketches * sketch / pixels + len(images) * members * 800
             )
-        return round(len(images) * (picture + self.num_sketches * sketch + members * 800))
+        return round(len(images) * (source_pixels + self.num_sketches * sketch + members * 800))
 
 
 def open_job(plan: RenderPlan) -> RenderJob:
@@ -108,9 +108,9 @@ def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str,
     if options.fit != "keep":
         recorded["size"] = options.size
     if options.thresholds is not None:
-        recorded["threshold"], core = options.thresholds
-        if core < options.threshold:
-            recorded["core"] = core
+        recorded["threshold"], low_threshold = options.thresholds
+        if low_threshold < options.threshold:
+            recorded["low_threshold"] = low_threshold
     return {**recorded, **ready.options}
 
 

@@ -124,7 +124,7 @@ def dispatch_encode(
             _record(image, prepared),
             image=prepared.jpeg,
             caption=prepared.caption,
-            about=_about(image, prepared, ready),
+            metadata=_metadata(image, prepared, ready),
             seconds={"decode": prepared.seconds, "draw": spent},
         )
         yield record, pool.submit(encode_sketches, drawn, options.thresholds)
@@ -132,7 +132,7 @@ def dispatch_encode(
 
 
 def _wait_prepared(task: Task, pool: WorkerPool) -> Prepared:
-    """Wait for what a worker makes of the picture; one that no worker survives is an image that failed."""
+    """Wait for what a worker makes of the image; one that no worker survives is an image that failed."""
     try:
         return pool.result(task)
     except WorkerLost as lost:
@@ -141,7 +141,7 @@ def _wait_prepared(task: Task, pool: WorkerPool) -> Prepared:
 
 def _record(image: ImageSource, prepared: Prepared) -> Record:
     seconds = {"decode": prepared.seconds}
-    size = image.picture.num_bytes
+    size = image.image.num_bytes
     return Record(image.key, image.source, size, prepared.reason, prepared.note, seconds=seconds)
 
 
@@ -149,7 +149,7 @@ def _size(prepared: Prepared) -> tuple[int, ...] | None:
     return None if prepared.pixels is None else prepared.pixels.shape
 
 
-def _about(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
+def _metadata(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
     assert prepared.pixels is not None
     return {
         "source": image.source,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sketchforge.errors import UsageError
-from sketchforge.images.sources import ImageSource, arranged, builtin_images, find_images
+from sketchforge.images.sources import ImageSource, arrange, builtin_images, find_images
 from sketchforge.options import RenderOptions
 
 
@@ -48,7 +48,7 @@ def plan_render(options: RenderOptions) -> RenderPlan:
             "--num-tasks"
         )
     found = builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)
-    images = arranged(found, options.shuffle_seed, options.limit)
+    images = arrange(found, options.shuffle_seed, options.limit)
     return RenderPlan(options, images, plan_shards(images, options.samples_per_shard))
 
 

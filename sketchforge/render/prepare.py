@@ -1,4 +1,4 @@
-"""What worker processes do with one input: decode and fit the picture, encode its sketches. Free of torch."""
+"""What worker processes do with one input: decode and fit the image, encode its sketches. Free of torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.encode import encode_jpeg, encode_png
-from sketchforge.images.line_art import bilevel
+from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square
 from sketchforge.images.sources import ImageSource
 from sketchforge.shards.schema import json_bytes
@@ -36,7 +36,7 @@ class Prepared:
     reason: str | None
     seconds: float
     pixels: np.ndarray | None = None  # uint8 HxWx3 RGB, to be drawn from
-    jpeg: bytes = b""  # the same picture, to be stored
+    jpeg: bytes = b""  # the same image, to be stored
     sha256: str = ""  # of the source bytes
     original_width: int = 0
     original_height: int = 0
@@ -77,12 +77,12 @@ def encode_sketches(
     """uint8 NxHxW -> N PNG files and the seconds spent; one bit a pixel by (threshold, core), grey if None."""
     start = time.perf_counter()
     if thresholds is not None:
-        sketches = [bilevel(sketch, *thresholds) for sketch in sketches]
+        sketches = [binarize(sketch, *thresholds) for sketch in sketches]
     return [encode_png(sketch, thresholds is not None) for sketch in sketches], time.perf_counter() - start
 
 
 def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:
-    """Caption, metadata, and a note where one of them is damaged: no reason to lose the picture."""
+    """Caption, metadata, and a note where one of them is damaged: no reason to lose the image."""
     caption, metadata, notes = None, {}, []
     try:
         caption = image.caption.read() if image.caption else None

@@ -21,15 +21,15 @@ from sketchforge.render.plan import plan_render
 from sketchforge.render.summary import (
     STAGES,
     RenderSummary,
+    describe_rendering,
     describe_resume,
-    describe_run,
     reasons,
     slowest,
 )
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
-from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, locked, remove_stale_locks
-from sketchforge.shards.writer import finished_stats, writing_shard
+from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, lock, remove_stale_locks
+from sketchforge.shards.writer import finished_stats, write_shard
 from sketchforge.utils.files import disk_errors, remove_abandoned
 from sketchforge.utils.progress import Progress
 
@@ -47,7 +47,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     plan = plan_render(options)
     with hold_folder(options.shards, options.task_id, options.num_tasks):
         job = open_job(plan)  # the sketcher, and what the folder holds now that it is ours
-        for line in (describe_run(job), *describe_resume(job)):
+        for line in (describe_rendering(job), *describe_resume(job)):
             progress.note(line)
         summary = start_summary(job)
         if job.is_done:
@@ -110,7 +110,7 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     ):
         for shard in todo:
             sizes = manifests.sizes_digest(shard.inputs)
-            with writing_shard(options.shards, shard.number, job.fingerprint, sizes) as writer:
+            with write_shard(options.shards, shard.number, job.fingerprint, sizes) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
                     summary.add(record.source, record.reason)
@@ -132,7 +132,7 @@ def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
     stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
     summary.complete = None not in stats
     if summary.complete:
-        _write_manifest(job, manifests.completed(job.manifest, stats))
+        _write_manifest(job, manifests.finished_manifest(job.manifest, stats))
         remove_stale_locks(folder)
 
 
@@ -157,7 +157,7 @@ def _write_manifest(job: RenderJob, manifest: Mapping[str, Any]) -> None:
     folder = job.options.shards
     with ExitStack() as locks, disk_errors(folder / schema.MANIFEST):
         if job.options.num_tasks > 1:  # else the folder is ours alone
-            locks.enter_context(locked(folder / MANIFEST_LOCK, wait=True))
+            locks.enter_context(lock(folder / MANIFEST_LOCK, wait=True))
         manifests.write_manifest(folder, manifest)
 
 

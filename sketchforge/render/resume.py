@@ -84,7 +84,7 @@ def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:
         return ""
     for image in shard.inputs:
         num_bytes, sha256 = drawn.get(image.key, (None, None))
-        if num_bytes != image.picture.num_bytes:
+        if num_bytes != image.image.num_bytes:
             return image.source
         if options.check_digests and sha256 is not None and not _has_digest(image, sha256):
             return image.source

@@ -57,15 +57,17 @@ def reasons(outcomes: Mapping[str, int]) -> str:
     )
 
 
-def describe_run(job: RenderJob) -> str:
+def describe_rendering(job: RenderJob) -> str:
     """What is drawn by what, one line."""
     options, plan, sketcher = job.options, job.plan, job.ready.sketcher
     drawn_by = options.method
     if options.method == "tom":
-        from sketchforge.checkpoints.tom import find_run, run_name
+        from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 
         name, digest = next(iter(sketcher.digests.items()), ("no", "digest"))
-        weights = f"{job.num_sketches} snapshots of {run_name(find_run(options.tom))} ({name} {digest[:8]})"
+        weights = (
+            f"{job.num_sketches} snapshots of {tom_run_name(find_tom_run(options.tom))} ({name} {digest[:8]})"
+        )
         drawn_by = f"tom, {weights}, on {job.ready.device}"
     elif sketcher.digests:
         drawn_by += f", weights {sketcher.digests[options.method][:8]}, on {job.ready.device}"

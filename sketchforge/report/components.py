@@ -1,12 +1,12 @@
-"""Parts of pages about measurements: sections, tables, pictures beside each other, remarks, settings."""
+"""Parts of pages about measurements: sections, tables, images beside each other, remarks, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sketchforge.metrics.estimates import Gap, merged
-from sketchforge.report.html import PictureRow, page, picture_uri, template, text
+from sketchforge.metrics.estimates import MissingMetric, merge_missing
+from sketchforge.report.html import ImageRow, image_uri, page, template, text
 from sketchforge.report.svg import bar
 from sketchforge.report.tables import Cell, Heading, Table
 
@@ -52,10 +52,10 @@ def table_html(table: Table) -> Iterator[str]:
         yield f'<th scope="col"{_kind(heading)}>{text(heading.title)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
-        about = f'<span class="ends">{text(row.about)}</span>' if row.about else ""
+        detail = f'<span class="ends">{text(row.detail)}</span>' if row.detail else ""
         kind = ' class="of-paper"' if row.published else ""
         name = text(row.name) if row.published else f"<b>{text(row.name)}</b>"
-        yield f'<tr{kind}><th scope="row">{name}{about}</th>'
+        yield f'<tr{kind}><th scope="row">{name}{detail}</th>'
         for heading, cell in zip(table.headings, row.cells, strict=True):
             yield f"<td{_kind(heading)}>{_cell(cell, heading)}</td>"
         yield "</tr>\n"
@@ -78,25 +78,25 @@ def _cell(cell: Cell, heading: Heading) -> str:
         return '<span class="faint">&#8211;</span>'
     if heading.words or heading.published:
         return text(cell.value)
-    ends = f' <span class="ends">{text(cell.ends)}</span>' if cell.ends else ""
+    interval = f' <span class="ends">{text(cell.interval)}</span>' if cell.interval else ""
     drawn = bar(cell.bar.figure, cell.bar.scale, cell.bar.mark) if cell.bar else ""
-    return f"<b>{text(cell.value)}</b>{ends}{drawn}"
+    return f"<b>{text(cell.value)}</b>{interval}{drawn}"
 
 
-def pictures_table(rows: Sequence[PictureRow], label: str, even: bool = False) -> Iterator[str]:
-    """Pictures in rows under their headings; what is wider than the window is moved within its place.
+def images_table(rows: Sequence[ImageRow], label: str, even: bool = False) -> Iterator[str]:
+    """Images in rows under their headings; what is wider than the window is moved within its place.
 
     even: whether all are shown equally large, whatever their size.
     """
     yield f'<div class="wide" tabindex="0" role="region" aria-label="{text(label)}">\n'
-    yield f'<table class="pictures{" even" if even else ""}">\n<thead><tr>'
-    for picture in rows[0]:
-        yield f'<th scope="col">{text(picture.heading)}</th>'
+    yield f'<table class="images{" even" if even else ""}">\n<thead><tr>'
+    for image in rows[0]:
+        yield f'<th scope="col">{text(image.heading)}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in rows:
         yield "<tr>"
-        for picture in row:
-            shown = "none" if picture.pixels is None else _img(picture_uri(picture.pixels), picture.alt)
+        for image in row:
+            shown = "none" if image.pixels is None else _img(image_uri(image.pixels), image.alt)
             yield f"<td>{shown}</td>"
         yield "</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
@@ -106,12 +106,12 @@ def _img(uri: str, alt: str) -> str:
     return f'<img src="{uri}" alt="{text(alt)}" loading="lazy" decoding="async">'
 
 
-def remarks_html(remarks: Sequence[Gap]) -> Iterator[str]:
+def notes_html(remarks: Sequence[MissingMetric]) -> Iterator[str]:
     """Gaps or warnings as a list; nothing where there are none."""
     if not remarks:
         return
     yield '<ul class="gaps">\n'
-    for whose, what, why in merged(remarks):
+    for whose, what, why in merge_missing(remarks):
         yield f"<li><strong>{text(': '.join(filter(None, (whose, what))))}</strong>: {text(why)}</li>\n"
     yield "</ul>\n"
 
@@ -120,7 +120,9 @@ def note_html(note: str) -> str:
     return f'<p class="note-below">{text(note)}</p>\n'
 
 
-def made_html(settings: Sequence[tuple[str, Mapping[str, str]]], commands: Sequence[str]) -> Iterator[str]:
+def provenance_html(
+    settings: Sequence[tuple[str, Mapping[str, str]]], commands: Sequence[str]
+) -> Iterator[str]:
     """What all this was computed with, as titled lists, and the commands that give the same figures."""
     for title, values in settings:
         yield f"<h3>{text(title)}</h3>\n<dl>\n"

@@ -25,7 +25,7 @@ from sketchforge.utils.files import disk_errors
 
 def write_page(path: Path, pieces: Iterable[str]) -> None:
     """Write a page in pieces, whole or not at all. Raises SketchforgeError on a full disk."""
-    with disk_errors(path), files.appearing(path) as file:
+    with disk_errors(path), files.atomic_write(path) as file:
         # A file name that is no valid text shows as question marks; it does not stop the page.
         file.writelines(piece.encode("utf-8", errors="replace") for piece in pieces)
 
@@ -56,32 +56,32 @@ def data_uri(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-# Pictures beside each other, for pages and documents: each with its heading and what it shows in words.
+# Images beside each other, for pages and documents: each with its heading and what it shows in words.
 
-PICTURE_SIDE = 320  # pixels; larger pictures are reduced, for looking at them is the gallery's affair
+IMAGE_SIDE = 320  # pixels; larger images are reduced, for looking at them is the gallery's affair
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageImage:
     heading: str  # of its column
     alt: str
     pixels: np.ndarray | None  # uint8 H×W×3 RGB or H×W grey; None: there is none
 
 
-PictureRow = tuple[Picture, ...]  # of equal headings in every row
+ImageRow = tuple[PageImage, ...]  # of equal headings in every row
 
 
-def reduced(picture: np.ndarray) -> np.ndarray:
-    """uint8 H×W×3 or H×W, its longer side PICTURE_SIDE pixels at most."""
-    scale = PICTURE_SIDE / max(picture.shape[:2])
+def reduce(image: np.ndarray) -> np.ndarray:
+    """uint8 H×W×3 or H×W, its longer side IMAGE_SIDE pixels at most."""
+    scale = IMAGE_SIDE / max(image.shape[:2])
     if scale >= 1:
-        return picture
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def picture_uri(picture: np.ndarray) -> str:
+def image_uri(image: np.ndarray) -> str:
     """uint8 H×W×3 or H×W as a data URI: JPEG in colour, PNG in grey."""
-    if picture.ndim == 3:
-        return data_uri("image/jpeg", encode_jpeg(picture))
-    return data_uri("image/png", encode_png(picture, bilevel=bool(np.isin(picture, (0, 255)).all())))
+    if image.ndim == 3:
+        return data_uri("image/jpeg", encode_jpeg(image))
+    return data_uri("image/png", encode_png(image, binary=bool(np.isin(image, (0, 255)).all())))

@@ -48,7 +48,7 @@ def _processor() -> str:
 # Commands that give the same figures again, as a shell takes them.
 
 
-def sketches_command(asked: EvalSketchesOptions) -> str:
+def sketches_command_line(asked: EvalSketchesOptions) -> str:
     words: list[object] = ["sketches"]
     for path in asked.shards:
         words += ["--shards", path]
@@ -58,7 +58,7 @@ def sketches_command(asked: EvalSketchesOptions) -> str:
     return _line([*words, "--samples", asked.samples, "--seed", asked.seed])
 
 
-def images_command(asked: EvalImagesOptions) -> str:
+def images_command_line(asked: EvalImagesOptions) -> str:
     words: list[object] = ["images", "--model", asked.model, "--shards", asked.shards]
     words += ["--reference", asked.reference] if asked.reference else []
     words += [*_networks("--features", asked.features), *_networks("--lpips", asked.lpips)]
@@ -68,7 +68,7 @@ def images_command(asked: EvalImagesOptions) -> str:
     return _line([*words, "--samples", asked.samples, "--seed", asked.seed])
 
 
-def compare_command(asked: EvalCompareOptions) -> str:
+def compare_command_line(asked: EvalCompareOptions) -> str:
     words: list[object] = ["compare", asked.reference, *asked.sets]
     words += ["--shards", asked.shards] if asked.shards else []
     words += _networks("--features", asked.features)

@@ -1,4 +1,4 @@
-"""Curves over training steps as an SVG picture of its own: for documents and pages."""
+"""Curves over training steps as an SVG image of its own: for documents and pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.estimates import Estimate
 from sketchforge.report.html import text
 
 WIDTH, HEIGHT = 640, 320
@@ -23,7 +23,7 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
 
     The y axis begins at 0, or at a round number below where there are negative values. Values that are not
     finite are left out. A name without runs is not shown, but takes a colour, so that those after it keep
-    theirs from one picture to the next. Raises ValueError where there is no point.
+    theirs from one image to the next. Raises ValueError where there is no point.
     """
     points = [point for runs in series.values() for run in runs for point in run if math.isfinite(point[1])]
     if not points:
@@ -94,14 +94,14 @@ def key_to_mark() -> str:
     return f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_mark(6)}</svg>'
 
 
-def scale_of(figures: Sequence[Figure]) -> tuple[float, float]:
+def scale_of(figures: Sequence[Estimate]) -> tuple[float, float]:
     """The ends of a scale for figures and their intervals; 0 is on it."""
     ends = [value for one in figures for value in (one.value, one.low, one.high) if value is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     return (low, high) if high > low else (low, low + 1)
 
 
-def bar(figure: Figure, scale: tuple[float, float], mark: float | None) -> str:
+def bar(figure: Estimate, scale: tuple[float, float], mark: float | None) -> str:
     """A dot for the value, a bar for the interval, a mark for what it is compared with; `scale` from left to
     right."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.estimates import Estimate
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Bar:
+class CellBar:
     """A figure to be drawn to a scale, where lengths tell more than numbers do; pages alone show it."""
 
-    figure: Figure
+    figure: Estimate
     scale: tuple[float, float]  # its ends
     mark: float | None = None  # what the figure is to be compared with
 
@@ -27,15 +27,15 @@ class Bar:
 @dataclass(frozen=True)
 class Cell:
     value: str = ""  # empty: there is none
-    ends: str = ""  # of the interval, "0.1 to 0.2"
-    bar: Bar | None = None
+    interval: str = ""  # of the interval, "0.1 to 0.2"
+    bar: CellBar | None = None
 
 
 @dataclass(frozen=True)
 class TableRow:
     name: str
     cells: tuple[Cell, ...]
-    about: str = ""  # in small print below the name
+    detail: str = ""  # in small print below the name
     published: bool = False  # whether it holds the paper's figures only
 
 
@@ -54,17 +54,17 @@ class Table:
 
 
 def figure_cell(
-    figure: Figure | None, factor: float = 1, decimals: int | None = None, bar: Bar | None = None
+    figure: Estimate | None, factor: float = 1, decimals: int | None = None, bar: CellBar | None = None
 ) -> Cell:
     """A figure and its interval; decimals None: as many as give three digits."""
     if figure is None:
         return Cell()
     if decimals is None:
         decimals = digits(factor * figure.value)
-    ends = ""
+    interval = ""
     if figure.low is not None and figure.high is not None:
-        ends = f"{factor * figure.low:.{decimals}f} to {factor * figure.high:.{decimals}f}"
-    return Cell(f"{factor * figure.value:.{decimals}f}", ends, bar)
+        interval = f"{factor * figure.low:.{decimals}f} to {factor * figure.high:.{decimals}f}"
+    return Cell(f"{factor * figure.value:.{decimals}f}", interval, bar)
 
 
 def digits(value: float) -> int:

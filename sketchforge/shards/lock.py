@@ -18,7 +18,7 @@ from pathlib import Path
 from sketchforge.errors import SketchforgeError
 from sketchforge.shards import schema
 from sketchforge.utils.files import disk_errors
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
 try:
     import fcntl
@@ -31,7 +31,7 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
-def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
+def lock(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold the lock file `path`; `shared` admits other shared holders.
 
     Raises SketchforgeError naming the holder when somebody else has it and `wait` is not set.
@@ -39,12 +39,12 @@ def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[Non
     descriptor = None
     try:
         # A signal between opening the file and knowing of it would leave the file behind.
-        with held(signal.SIGINT, signal.SIGTERM):
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
             descriptor = _acquire(path, shared, wait)
         yield
     finally:
         if descriptor is not None:
-            with held(signal.SIGINT, signal.SIGTERM):
+            with deferred_signals(signal.SIGINT, signal.SIGTERM):
                 _release(descriptor, path)
 
 
@@ -61,9 +61,9 @@ def hold_folder(folder: Path, task_id: int = 0, num_tasks: int = 1) -> Iterator[
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 if not _is_read_only(folder):
-                    locks.enter_context(locked(folder / FOLDER_LOCK, shared=num_tasks > 1))
+                    locks.enter_context(lock(folder / FOLDER_LOCK, shared=num_tasks > 1))
                     if num_tasks > 1:
-                        locks.enter_context(locked(folder / task_lock(task_id, num_tasks)))
+                        locks.enter_context(lock(folder / task_lock(task_id, num_tasks)))
             yield
     finally:
         for path in made:
@@ -83,7 +83,7 @@ def task_lock(task_id: int, num_tasks: int) -> str:
 def remove_stale_locks(folder: Path) -> None:
     """Remove the lock files that nobody holds: killed processes leave them, to no harm."""
     for path in folder.glob(".*.lock"):
-        with suppress(OSError, SketchforgeError), locked(path):
+        with suppress(OSError, SketchforgeError), lock(path):
             pass
 
 

@@ -62,7 +62,7 @@ def new_manifest(
     }
 
 
-def completed(manifest: Mapping[str, Any], all_stats: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def finished_manifest(manifest: Mapping[str, Any], all_stats: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The manifest of the finished run, from the stats of every shard in order."""
     shards, outcomes = [], Counter()
     for stats in all_stats:
@@ -103,7 +103,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
     check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
-    odd = [name for name, shape in schema.MANIFEST_SHAPE.items() if not files.fits(manifest.get(name), shape)]
+    odd = [
+        name
+        for name, shape in schema.MANIFEST_SHAPE.items()
+        if not files.has_shape(manifest.get(name), shape)
+    ]
     odd = odd or list(_impossible(manifest))
     if odd:
         raise SketchforgeError(
@@ -116,19 +120,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _impossible(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Entries whose numbers cannot be, however they came about: whoever counts by them would not come to an end."""
     options, styles, shards = manifest["options"], manifest["styles"], manifest["shards"]
-    side = schema.picture_side(manifest)
-    if side is None and options["fit"] != "keep" or side is not None and not files.fits(side, int):
+    side = schema.image_side(manifest)
+    if side is None and options["fit"] != "keep" or side is not None and not files.has_shape(side, int):
         yield "options"
     elif side is not None and side > MAX_SIDE:
         yield "options"
-    numbers = (options.get(name) for name in ("threshold", "core"))
-    if any(number is not None and not files.fits(number, float) for number in numbers):
+    numbers = (options.get(name) for name in ("threshold", "low_threshold"))
+    if any(number is not None and not files.has_shape(number, float) for number in numbers):
         yield "options"
     if not 1 <= len(styles) <= schema.MAX_STYLES:
         yield "styles"
     if manifest["complete"] and len(shards) != manifest["num_shards"]:
         yield "shards"
-    # Every member has a header of 512 bytes, and a picture something to show.
+    # Every member has a header of 512 bytes, and an image something to show.
     least = 1024 * (1 + len(styles)) + 512
     if any(entry["samples"] > min(schema.MAX_SAMPLES, entry["bytes"] // least) for entry in shards):
         yield "shards"
@@ -185,7 +189,7 @@ def check_same(
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    files.write_sealed_json(folder / schema.MANIFEST, manifest)
+    files.write_checksummed_json(folder / schema.MANIFEST, manifest)
 
 
 def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:

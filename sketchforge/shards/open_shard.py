@@ -47,12 +47,12 @@ class OpenShard:
         """
         key = self._keys[place]
         spans = self._spans[place].tolist()
-        image = self._picture(place, 0, spans[0], self._size)
+        image = self._image(place, 0, spans[0], self._size)
         height, width = image.shape[:2]
-        drawn = tuple(self._picture(place, 1 + at, spans[1 + at], (width, height)) for at in sketches)
+        drawn = tuple(self._image(place, 1 + at, spans[1 + at], (width, height)) for at in sketches)
         return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), drawn)
 
-    def _picture(
+    def _image(
         self, place: int, column: int, span: list[int], expected: tuple[int, int] | None
     ) -> np.ndarray:
         """A member's pixels. What it is and how large is known before OpenCV, which reads many formats and allocates
@@ -76,18 +76,18 @@ class OpenShard:
             limit = f"at most {MAX_PIXELS:,}" if expected is None else f"{expected[0]} x {expected[1]}"
             raise self._damaged(place, column, f"{size[0]} x {size[1]} pixels, expected {limit}")
         try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), how)
         except cv2.error:  # as a rule it returns None
-            picture = None
-        if picture is None or picture.shape[1::-1] != size:
+            image = None
+        if image is None or image.shape[1::-1] != size:
             raise self._damaged(place, column, "cannot be decoded")
-        return picture
+        return image
 
     def _damaged(self, place: int, column: int, what: str) -> DamagedError:
         return self._shards.damaged(self._number, what, f"{self._keys[place]}{self._ends[column]}")
 
     def _read_headers(self) -> tuple[list[str], np.ndarray]:
-        """The samples' keys, in order, and (offset, bytes) of their pictures as int64 (samples, columns, 2),
+        """The samples' keys, in order, and (offset, bytes) of their images as int64 (samples, columns, 2),
         -1 for none."""
         expected = self._shards.shard_sizes[self._number]
         keys: list[str] = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredSample:
-    """One sample's pictures: the image as uint8 HxWx3 RGB and its sketches as uint8 HxW, 255 for paper."""
+    """One sample's images: the image as uint8 HxWx3 RGB and its sketches as uint8 HxW, 255 for paper."""
 
     key: str
     image: np.ndarray
@@ -32,12 +32,12 @@ class StoredSample:
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample as it lies in its tar, no picture decoded."""
+    """One sample as it lies in its tar, no image decoded."""
 
     key: str
     image: bytes  # JPEG
     sketches: tuple[bytes, ...]  # PNG
-    about: dict[str, Any]  # the sample's JSON
+    metadata: dict[str, Any]  # the sample's JSON
     caption: str | None  # KEY.txt, where there is one
 
 
@@ -151,18 +151,22 @@ def _raw(key: str, contents: dict[str, bytes | None]) -> RawSample:
     for name, data in contents.items():
         if data is None:
             raise SketchforgeError(f"{name} is too large")
-    for name in (schema.image_member(key), schema.about_member(key)):
+    for name in (schema.image_member(key), schema.metadata_member(key)):
         if name not in contents:
             raise SketchforgeError(f"{name} is missing")
     sketches = []
     while schema.sketch_member(key, len(sketches)) in contents:
         sketches.append(contents[schema.sketch_member(key, len(sketches))])
-    about = parse_json(contents[schema.about_member(key)])
+    metadata = parse_json(contents[schema.metadata_member(key)])
     caption = contents.get(f"{key}.txt")
     return RawSample(
         key,
         contents[schema.image_member(key)],
         tuple(sketches),
-        {**about, **{name: int(about[name]) for name in ("width", "height")}, "source": str(about["source"])},
+        {
+            **metadata,
+            **{name: int(metadata[name]) for name in ("width", "height")},
+            "source": str(metadata["source"]),
+        },
         None if caption is None else caption.decode("utf-8", errors="replace"),
     )

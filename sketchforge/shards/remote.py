@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards.lock import locked
-from sketchforge.utils.files import appearing, remove_abandoned
+from sketchforge.shards.lock import lock
+from sketchforge.utils.files import atomic_write, remove_abandoned
 
 CHUNK = 1 << 20
 PLACE = "{}"  # stands for the file name in a source
@@ -100,7 +100,7 @@ class ShardCache:
         try:
             if (file := _opened(path, num_bytes)) is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with locked(path.with_name(f".{path.name}.lock"), wait=True):
+                with lock(path.with_name(f".{path.name}.lock"), wait=True):
                     file = _opened(path, num_bytes) or self._fetched(remote, name, num_bytes, sha256, path)
         except OSError as error:
             raise SketchforgeError(
@@ -110,7 +110,7 @@ class ShardCache:
         return file
 
     def _fetched(self, remote: RemoteFolder, name: str, num_bytes: int, sha256: str, path: Path) -> BinaryIO:
-        with appearing(path) as target:
+        with atomic_write(path) as target:
             found_bytes, found_sha256 = remote.fetch(name, target)
             if (found_bytes, found_sha256) != (num_bytes, sha256):
                 found, expected = f"SHA-256 {found_sha256[:16]}…", f"{sha256[:16]}…"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = "sketchforge-shards"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 OK, FAILED = "ok", "failed"
 MAX_STYLES = 1000  # sketches of an image: their numbers have three digits
@@ -41,14 +41,14 @@ MANIFEST_SHAPE = {
 }
 
 
-def picture_side(manifest: Mapping[str, Any]) -> int | None:
-    """Side of the square pictures in pixels; None where every one has a size of its own."""
+def image_side(manifest: Mapping[str, Any]) -> int | None:
+    """Side of the square images in pixels; None where every one has a size of its own."""
     options = manifest["options"]
     return None if options.get("fit") == "keep" else options.get("size")
 
 
 def most_bytes(side: int | None) -> int:
-    """More than any member of a sample has, by the side of its pictures in pixels (None: of any size we read).
+    """More than any member of a sample has, by the side of its images in pixels (None: of any size we read).
 
     A JPEG may be stored as it came, with all that cameras hang on to it, so this bounds memory, no more.
     """
@@ -110,7 +110,7 @@ def caption_member(key: str) -> str:
     return f"{key}.txt"
 
 
-def about_member(key: str) -> str:
+def metadata_member(key: str) -> str:
     return f"{key}.json"
 
 
@@ -120,7 +120,7 @@ def sample_members(key: str, num_sketches: int, captioned: bool) -> list[str]:
         image_member(key),
         *(sketch_member(key, index) for index in range(num_sketches)),
         *([caption_member(key)] if captioned else []),
-        about_member(key),
+        metadata_member(key),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def spread(items: Sequence[Item], count: int) -> list[Item]:
+def spread_evenly(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of `items`, at equal distances, the first and the last among them."""
     if count >= len(items):
         return list(items)

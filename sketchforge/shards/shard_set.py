@@ -54,8 +54,8 @@ class ShardSet:
 
     @property
     def side(self) -> int | None:
-        """Side of the square pictures in pixels; None where every one has a size of its own."""
-        return schema.picture_side(self.manifest)
+        """Side of the square images in pixels; None where every one has a size of its own."""
+        return schema.image_side(self.manifest)
 
     @property
     def path(self) -> Path:
@@ -92,7 +92,7 @@ class ShardSet:
         return sum(self.shard_sizes)
 
     def require(self, sketches: int = 1, one_size: bool = True) -> ShardSet:
-        """This set; UsageError where it has fewer sketches per image, or pictures of many sizes."""
+        """This set; UsageError where it has fewer sketches per image, or images of many sizes."""
         if len(self.styles) < sketches:
             raise UsageError(
                 f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with "
@@ -100,7 +100,7 @@ class ShardSet:
             )
         if one_size and self.side is None:
             raise UsageError(
-                f"{self.source}: was made with --fit keep, its pictures have many sizes; render with --fit "
+                f"{self.source}: was made with --fit keep, its images have many sizes; render with --fit "
                 "crop or pad"
             )
         return self

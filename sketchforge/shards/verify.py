@@ -14,7 +14,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.sidecars import sample_records
 from sketchforge.shards.writer import read_stats
-from sketchforge.utils.files import parse_json, seal_holds, sha256_of
+from sketchforge.utils.files import checksum_holds, parse_json, sha256_of
 from sketchforge.utils.progress import Progress
 
 
@@ -31,14 +31,14 @@ class VerifyReport:
 
 
 def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
-    """Check every file, sample and picture of a shard folder; `progress` counts samples.
+    """Check every file, sample and image of a shard folder; `progress` counts samples.
 
     Raises UsageError or SketchforgeError where there is no manifest to check against.
     """
     progress = progress or Progress()
     manifest = read_manifest(folder)
     report = VerifyReport()
-    if not seal_holds((folder / schema.MANIFEST).read_bytes()):
+    if not checksum_holds((folder / schema.MANIFEST).read_bytes()):
         report.problems.append(f"{schema.MANIFEST}: altered, its digest of itself does not hold")
     if manifest["complete"]:
         expected = dict(enumerate(manifest["shards"]))
@@ -119,7 +119,7 @@ def _check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterato
         yield f"{paths.stats.name}: damaged"
     elif not _tell_of(stats, paths.tar.name, entry):
         yield f"{paths.stats.name}: altered, it tells of another shard than the manifest"
-    elif not seal_holds(paths.stats.read_bytes()):
+    elif not checksum_holds(paths.stats.read_bytes()):
         yield f"{paths.stats.name}: altered, its digest of itself does not hold"
 
 
@@ -136,7 +136,7 @@ def _check_samples(
     paths = schema.shard_files(folder, number)
     keys = []
     try:
-        for key, members in tar_samples(paths.tar, schema.most_bytes(schema.picture_side(manifest))):
+        for key, members in tar_samples(paths.tar, schema.most_bytes(schema.image_side(manifest))):
             keys.append(key)
             yield key, [f"{paths.tar.name}: {problem}" for problem in _check_sample(key, members, manifest)]
     except FileNotFoundError:
@@ -171,7 +171,7 @@ def _check_sample(
     for name in names:
         if name not in wanted or names.count(name) > 1:
             yield f"{name}: unexpected"
-    side = schema.picture_side(manifest)
+    side = schema.image_side(manifest)
     expected = None if side is None else (side, side)
     # The image comes first in what we write: of a set of many sizes it says what its sketches may have.
     for name, data in sorted(members, key=lambda member: member[0] != schema.image_member(key)):
@@ -182,8 +182,8 @@ def _check_sample(
             if name.endswith(".txt"):
                 data.decode("utf-8")
             elif name.endswith(".json"):
-                about = parse_json(data)
-                if expected is not None and (found := (about["width"], about["height"])) != expected:
+                metadata = parse_json(data)
+                if expected is not None and (found := (metadata["width"], metadata["height"])) != expected:
                     yield f"{name}: {found[0]} x {found[1]} pixels, expected {expected[0]} x {expected[1]}"
             elif name.endswith((".jpg", ".png")):
                 # By the header, before anything is decoded.

@@ -30,7 +30,7 @@ class Record:
     image: bytes = b""  # JPEG
     sketches: Sequence[bytes] = ()  # PNG
     caption: bytes | None = None  # UTF-8
-    about: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
+    metadata: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
     seconds: dict[str, float] = field(default_factory=dict)  # spent on it, by stage
 
 
@@ -55,7 +55,7 @@ class ShardWriter:
             "reason": record.reason,
         }
         if record.reason is None:
-            line["sha256"] = record.about.get("sha256")
+            line["sha256"] = record.metadata.get("sha256")
         if record.note is not None:
             line["note"] = record.note
         self._lines.append(schema.json_bytes(line) + b"\n")
@@ -66,7 +66,7 @@ class ShardWriter:
             captioned = record.caption is not None
             names = schema.sample_members(record.key, len(record.sketches), captioned)
             caption = [record.caption] if captioned else []
-            contents = [record.image, *record.sketches, *caption, schema.json_bytes(record.about)]
+            contents = [record.image, *record.sketches, *caption, schema.json_bytes(record.metadata)]
             for name, data in zip(names, contents, strict=True):
                 # TarInfo's defaults are what repeatable tars need: mtime, uid and gid 0, no names, mode 0644.
                 member = tarfile.TarInfo(name)
@@ -101,7 +101,7 @@ class ShardWriter:
 
 
 @contextmanager
-def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Iterator[ShardWriter]:
+def write_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Iterator[ShardWriter]:
     """A writer for shard `number`; when the block ends well, sidecar, tar and stats appear, in this order.
 
     `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block does not end well, none of
@@ -112,7 +112,7 @@ def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> I
         paths.stats.unlink(missing_ok=True)  # a shard that is written anew is not finished
     with ExitStack() as appearing:
         with disk_errors(paths.tar):
-            file = appearing.enter_context(files.appearing(paths.tar, sweep=False))
+            file = appearing.enter_context(files.atomic_write(paths.tar, sweep=False))
         writer = ShardWriter(file, paths.tar)
         yield writer
         with disk_errors(paths.tar):
@@ -126,7 +126,7 @@ def writing_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> I
         writer.seconds["write"] += time.perf_counter() - start
     with disk_errors(paths.stats):
         stats = writer.stats(schema.shard_name(number), fingerprint, inputs)
-        files.write_sealed_json(paths.stats, stats, sweep=False)
+        files.write_checksummed_json(paths.stats, stats, sweep=False)
 
 
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
@@ -136,7 +136,7 @@ def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     sound = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
-    sound = sound and stats.get("version") == schema.VERSION and files.fits(stats, schema.STATS_SHAPE)
+    sound = sound and stats.get("version") == schema.VERSION and files.has_shape(stats, schema.STATS_SHAPE)
     return stats if sound else None
 
 

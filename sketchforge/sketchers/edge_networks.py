@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.sketchers.base import Drawing
-from sketchforge.sketchers.tensors import drawn_on
+from sketchforge.sketchers.tensors import draw_on
 
 
 class EdgeSketcher:
@@ -26,7 +26,7 @@ class EdgeSketcher:
     ) -> None:
         self.method = method
         self.styles = (method,)
-        self.digests: Mapping[str, str] = {method: digest_of(network.state_dict())}
+        self.digests: Mapping[str, str] = {method: tensors_digest(network.state_dict())}
         # Up to three times as fast on a CPU.
         self.network = network.to(device, precision, memory_format=torch.channels_last)
         self.device, self.precision = device, precision
@@ -39,7 +39,7 @@ class EdgeSketcher:
         return cls(method, load_edge_network(method, path), device, precision)
 
     def draw(self, pixels: np.ndarray) -> Drawing:
-        return drawn_on(self.device, self.sketches, pixels, self.method)
+        return draw_on(self.device, self.sketches, pixels, self.method)
 
     @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:

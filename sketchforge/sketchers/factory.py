@@ -65,9 +65,9 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         # Not the path: the digest says which weights they are, wherever they lie.
         edges = EdgeSketcher.from_file(options.method, weights, device, precision)
         return ReadySketcher(edges, str(device), recorded)
-    from sketchforge.checkpoints.tom import find_run
+    from sketchforge.checkpoints.tom import find_tom_run
     from sketchforge.sketchers.tom import TomSketcher
 
     recorded["checkpoints"] = options.checkpoints
-    sketcher = TomSketcher.from_run(find_run(options.tom), options.checkpoints, device, precision)
+    sketcher = TomSketcher.from_run(find_tom_run(options.tom), options.checkpoints, device, precision)
     return ReadySketcher(sketcher, str(device), recorded)

@@ -14,7 +14,7 @@ from sketchforge.images.tensors import from_unit, to_tensor
 from sketchforge.sketchers.base import Drawing
 
 
-def drawn_on(
+def draw_on(
     device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str
 ) -> Drawing:
     """uint8 (B,H,W,3) RGB, drawn by a function float32 (B,3,H,W) in [-1, 1] -> float (B,N,1,H,W) in [0, 1].
@@ -22,9 +22,9 @@ def drawn_on(
     On CUDA all of it is begun at once, the way back included, so that the device goes on with the next batch.
     """
     with drawing_errors(pixels, device), torch.inference_mode():
-        grey, sound = levels(sketches(to_tensor(pixels).to(device)))
+        grey, sound = to_levels(sketches(to_tensor(pixels).to(device)))
         if device.type != "cuda":
-            return Drawing(lambda: checked(grey, sound, method))
+            return Drawing(lambda: check_pixels(grey, sound, method))
         # Copies that do not wait go to pinned memory, and are there when the event has passed.
         found = grey.to("cpu", non_blocking=True), sound.to("cpu", non_blocking=True)
         there = torch.cuda.current_stream(device).record_event()
@@ -32,17 +32,17 @@ def drawn_on(
     def images() -> np.ndarray:
         with drawing_errors(pixels, device):
             there.synchronize()
-        return checked(*found, method)
+        return check_pixels(*found, method)
 
     return Drawing(images)
 
 
-def levels(sketches: Tensor) -> tuple[Tensor, Tensor]:
+def to_levels(sketches: Tensor) -> tuple[Tensor, Tensor]:
     """float (B,N,1,H,W) in [0, 1] -> uint8 (B,N,H,W), and bool (): whether all of them are numbers."""
     return from_unit(sketches)[:, :, 0], torch.isfinite(sketches).all()
 
 
-def checked(grey: Tensor, sound: Tensor, method: str) -> np.ndarray:
+def check_pixels(grey: Tensor, sound: Tensor, method: str) -> np.ndarray:
     """`levels` as an array. Raises SketchforgeError where they were not numbers."""
     if not sound:
         raise SketchforgeError(f"{method} drew values that are not numbers; train it anew")

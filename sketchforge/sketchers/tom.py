@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from sketchforge.checkpoints.encoder import encoder_digest, read_encoder
-from sketchforge.checkpoints.tensor_files import digest_of
-from sketchforge.checkpoints.tom import ENCODER_FILE, read_run, read_snapshot, run_name, snapshot_path
+from sketchforge.checkpoints.tensor_files import tensors_digest
+from sketchforge.checkpoints.tom import ENCODER_FILE, read_snapshot, read_tom_run, snapshot_path, tom_run_name
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_inference import LeanInference, PaperInference, for_inference
 from sketchforge.sketchers.base import Drawing
-from sketchforge.sketchers.tensors import checked, drawing_errors, drawn_on, levels
+from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, to_levels
 from sketchforge.utils.device import thread_pool
 
 
@@ -44,7 +44,7 @@ class TomSketcher:
         self.styles, self.device, self.precision = tuple(styles), device, precision
         self.taps = sorted({tap for generator in generators for tap in generator.taps})
         self.digests: Mapping[str, str] = {"encoder": encoder_digest(encoder)} | {
-            style: digest_of(generator.state_dict())
+            style: tensors_digest(generator.state_dict())
             for style, generator in zip(styles, generators, strict=True)
         }
         self.encoder = encoder.to(device, precision, memory_format=torch.channels_last)
@@ -63,7 +63,7 @@ class TomSketcher:
         missing, corrupt, foreign or newer.
         """
         try:
-            record = read_run(run)
+            record = read_tom_run(run)
         except UsageError:
             raise UsageError(f"--tom {run}: not a run of `sketchforge tom-train`{_others(run)}") from None
         if record is None:
@@ -79,7 +79,7 @@ class TomSketcher:
             )
         if count > len(snapshots):
             raise UsageError(
-                f"--checkpoints {count}: {run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer"
+                f"--checkpoints {count}: {tom_run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer"
             )
         encoder = read_encoder(run / ENCODER_FILE)
         if encoder_digest(encoder) != record.get("encoder"):
@@ -91,7 +91,7 @@ class TomSketcher:
         for number in range(count):
             path = snapshot_path(run, number)
             generator, _ = read_snapshot(path)
-            if digest_of(generator.state_dict()) != snapshots[number]["digest"]:
+            if tensors_digest(generator.state_dict()) != snapshots[number]["digest"]:
                 raise SketchforgeError(
                     f"{path}: differs from what {run}/run.json recorded; restore the file, or "
                     "train a run in another folder"
@@ -104,7 +104,7 @@ class TomSketcher:
 
     def draw(self, pixels: np.ndarray) -> Drawing:
         if self._pool is None:
-            return drawn_on(self.device, self.sketches, pixels, self.method)
+            return draw_on(self.device, self.sketches, pixels, self.method)
         given_up = Event()
         begun = self._begun(pixels, given_up)
         count = len(self.drawings)
@@ -168,7 +168,7 @@ class TomSketcher:
         prepared: Future[Mapping[str, Tensor]],
         size: Sequence[int],
     ) -> np.ndarray:
-        return checked(*levels(self._together([drawing(prepared.result())], size)), self.method)
+        return check_pixels(*to_levels(self._together([drawing(prepared.result())], size)), self.method)
 
     @staticmethod
     def _together(drawn: Sequence[Tensor], size: Sequence[int]) -> Tensor:
@@ -183,7 +183,7 @@ class TomSketcher:
 
 def open_all_snapshots(record: Path) -> TomSketcher:
     """Every snapshot of the run whose run.json is `record`, on the CPU. Raises what `TomSketcher.from_run` does."""
-    snapshots = (read_run(record.parent) or {}).get("snapshots") or [None]
+    snapshots = (read_tom_run(record.parent) or {}).get("snapshots") or [None]
     return TomSketcher.from_run(record.parent, len(snapshots), torch.device("cpu"))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sketchforge.checkpoints.encoder import encoder_digest, truncated
-from sketchforge.checkpoints.runs import TrainedRun, find_run
+from sketchforge.checkpoints.encoder import encoder_digest, truncate_encoder
+from sketchforge.checkpoints.runs import TrainedRun, find_trained_run
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model, write_synthesizer
-from sketchforge.checkpoints.tensor_files import digest_of
-from sketchforge.checkpoints.tom import find_run as find_tom
-from sketchforge.checkpoints.tom import read_run
+from sketchforge.checkpoints.tensor_files import tensors_digest
+from sketchforge.checkpoints.tom import find_tom_run as find_tom
+from sketchforge.checkpoints.tom import read_tom_run
 from sketchforge.errors import UsageError
 from sketchforge.options import ExportOptions
 from sketchforge.sketchers.tom import TomSketcher
@@ -33,38 +33,38 @@ def export(options: ExportOptions) -> tuple[Path, Path]:
         raise UsageError(f"--out {out}: expected a file name that ends in {ENDING}")
     if options.snapshot is not None and options.tom is None:
         raise UsageError(f"--snapshot {options.snapshot}: of which run? add --tom RUN, or --tom builtin")
-    run = find_run(options.run)
+    run = find_trained_run(options.run)
     for path in (out, card):
         check_new_file(path, "--out", options.overwrite)
     if out.absolute() == run.model.absolute() or (out.exists() and out.samefile(run.model)):
         raise UsageError(f"--out {out}: is the run's own model; name another file")
     stored = read_model(run.model)
     part, drawn_by = (None, None) if options.tom is None else _sketch_part(options.tom, options.snapshot)
-    about = _about(run, stored, part, drawn_by)
-    write_synthesizer(out, stored.autoencoder, stored.refiner, about, part)
-    write_bytes(card, model_card(out.name, sha256_of(out), stored, part, about).encode())
+    metadata = _metadata(run, stored, part, drawn_by)
+    write_synthesizer(out, stored.autoencoder, stored.refiner, metadata, part)
+    write_bytes(card, model_card(out.name, sha256_of(out), stored, part, metadata).encode())
     return out, card
 
 
-def _about(
+def _metadata(
     run: TrainedRun, stored: StoredModel, part: SketchPart | None, drawn_by: str | None
 ) -> dict[str, Any]:
     """What the model file told already, and where it comes from."""
-    about = {name: value for name, value in stored.about.items() if name not in ("model", "models")}
-    digests = {"autoencoder": digest_of(stored.autoencoder.state_dict())}
+    metadata = {name: value for name, value in stored.metadata.items() if name not in ("model", "models")}
+    digests = {"autoencoder": tensors_digest(stored.autoencoder.state_dict())}
     if stored.refiner is not None:
-        digests["refiner"] = digest_of(stored.refiner.state_dict())
+        digests["refiner"] = tensors_digest(stored.refiner.state_dict())
     if part is not None:
         digests |= {
             "encoder": encoder_digest(part.encoder),
-            "generator": digest_of(part.generator.state_dict()),
+            "generator": tensors_digest(part.generator.state_dict()),
         }
     # The folder's name alone: where it lay on the disk is nobody's business who gets the file.
     source: dict[str, Any] = {"run": run.folder.absolute().name, "command": run.command}
     source |= {name: run.record[name] for name in BUILT_ON if run.record.get(name)}
     if part is not None:
         source["tom"] = {"run": drawn_by, "snapshot": part.style}
-    return about | {"digests": digests, "exported_from": source, "figures": dict(run.record["figures"])}
+    return metadata | {"digests": digests, "exported_from": source, "figures": dict(run.record["figures"])}
 
 
 def _sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
@@ -73,7 +73,7 @@ def _sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
     number = _number_of(run, tom, snapshot)
     sketcher = TomSketcher.from_run(run, number + 1, _cpu())
     generator = sketcher.generators[number]
-    encoder = truncated(sketcher.encoder, list(generator.taps))
+    encoder = truncate_encoder(sketcher.encoder, list(generator.taps))
     return SketchPart(sketcher.styles[number], encoder, generator), (
         str(tom) if run != tom else run.absolute().name
     )
@@ -84,7 +84,7 @@ def _number_of(run: Path, given: Path, snapshot: str | None) -> int:
     if snapshot is None:
         return 0
     try:
-        record = read_run(run) or {}
+        record = read_tom_run(run) or {}
     except UsageError:
         record = {}
     names = [entry["style"] for entry in record.get("snapshots") or []]

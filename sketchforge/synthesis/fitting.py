@@ -1,4 +1,4 @@
-"""Pictures of any size and aspect on their way into a model's square, and what it made on its way out."""
+"""Images of any size and aspect on their way into a model's square, and what it made on its way out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sketchforge.images.hand_drawn import fit_drawing, normalized_drawing
+from sketchforge.images.hand_drawn import fit_drawing, normalize_drawing
 from sketchforge.images.resize import fit_square
 
 # Side of the sketches that `render` draws by default. Smaller models see them reduced: a line of a pixel or
@@ -26,57 +26,57 @@ class FittedSketch:
     area: tuple[slice, slice]  # rows and columns that are not padding
     notes: tuple[str, ...] = ()  # for the user to read
 
-    def cut(self, picture: np.ndarray) -> np.ndarray:
+    def cut(self, image: np.ndarray) -> np.ndarray:
         """S×S×… made of the sketch -> the part that is not padding."""
-        return picture[self.area]
+        return image[self.area]
 
 
-def fitted_drawing(picture: np.ndarray, size: int, raw: bool = False) -> FittedSketch:
+def prepare_drawing(image: np.ndarray, size: int, raw: bool = False) -> FittedSketch:
     """A drawing as it was scanned or photographed, uint8 H×W×3 RGB -> black on white in a square.
 
     raw: leave the drawing as it is, in grey. Raises ValueError for other dtypes and shapes.
     """
-    found = normalized_drawing(picture)
+    found = normalize_drawing(image)
     if not raw:
-        return fitted_sketch(found.sketch, size, found.notes)
+        return prepare_sketch(found.sketch, size, found.notes)
     notes = ("light lines on a dark ground, and taken as it is",) if found.inverted else ()
-    return fitted_sketch(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), size, notes)
+    return prepare_sketch(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, notes)
 
 
-def fitted_sketch(sketch: np.ndarray, size: int, notes: tuple[str, ...] = ()) -> FittedSketch:
+def prepare_sketch(sketch: np.ndarray, size: int, notes: tuple[str, ...] = ()) -> FittedSketch:
     """uint8 H×W, 255 = paper -> in a square, aspect kept. Raises ValueError for other dtypes and shapes."""
     square = fit_drawing(sketch, max(size, DRAWN_SIDE))
-    return FittedSketch(sketch, fit_square(square, size, "crop"), drawn_area(*sketch.shape, size), notes)
+    return FittedSketch(sketch, fit_square(square, size, "crop"), ink_area(*sketch.shape, size), notes)
 
 
-def fitted_style(picture: np.ndarray, size: int) -> np.ndarray:
-    """A style picture, uint8 H×W×3 RGB -> its largest centred square, uint8 S×S×3."""
-    return fit_square(picture, size, "crop")
+def prepare_style(image: np.ndarray, size: int) -> np.ndarray:
+    """A style image, uint8 H×W×3 RGB -> its largest centred square, uint8 S×S×3."""
+    return fit_square(image, size, "crop")
 
 
-def drawn_area(height: int, width: int, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square that a picture of this shape fills when it is fitted, its aspect kept."""
+def ink_area(height: int, width: int, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a square that an image of this shape fills when it is fitted, its aspect kept."""
     scale = size / max(height, width)  # in the very words of `fit_square`, or halves would round otherwise
     rows, columns = (max(1, round(side * scale)) for side in (height, width))
     top, left = (size - rows) // 2, (size - columns) // 2
     return slice(top, top + rows), slice(left, left + columns)
 
 
-# Style pictures cut and put together, so that one synthesis takes its style from two or four (paper Fig.
+# Style images cut and put together, so that one synthesis takes its style from two or four (paper Fig.
 # 7).
 
 
-def stitched(images: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Two or four pictures, uint8 H×W×3 RGB of any sizes -> one, uint8 size×size×3.
+def stitch(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Two or four images, uint8 H×W×3 RGB of any sizes -> one, uint8 size×size×3.
 
     Each is first cropped to its centred square and resized to `size`, and gives the part that lies at its
     place: of two the left half and the right half; of four the quarters, upper left, upper right, lower left,
     lower right. Where `size` is odd, right and lower parts are the larger ones. The order is the order given.
 
-    Raises ValueError for another number of pictures, other dtypes and shapes, or a size below 2.
+    Raises ValueError for another number of images, other dtypes and shapes, or a size below 2.
     """
     if len(images) not in (2, 4):
-        raise ValueError(f"{len(images)} style pictures: expected 2 (halves) or 4 (quarters)")
+        raise ValueError(f"{len(images)} style images: expected 2 (halves) or 4 (quarters)")
     if size < 2:
         raise ValueError(f"size={size}: expected at least 2 pixels")
     for image in images:

@@ -1,4 +1,4 @@
-"""grid.png of what `synthesize`, `mix` and `transfer` made, each picture beside what it was made of."""
+"""grid.png of what `synthesize`, `mix` and `transfer` made, each image beside what it was made of."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from sketchforge.synthesis.plan import Plan
 
 MOST = 12  # rows, and columns; more are no longer looked at, and the file grows
-MOST_MIXED = 6  # rows of `mix`, for each takes several more pictures
+MOST_MIXED = 6  # rows of `mix`, for each takes several more images
 LEAST_CELL = 128  # pixels; names have to find room above
 
 Head = tuple[str, "np.ndarray | None"]
 
 
 @dataclass(frozen=True)
-class Shown:
+class SynthesisGrid:
     """A grid, and what it leaves out."""
 
-    picture: np.ndarray  # uint8 H×W×3
+    image: np.ndarray  # uint8 H×W×3
     left_out: str  # empty where it shows everything
 
 
 def grid_of(
     plan: Plan, result: Callable[[int, int], np.ndarray], again: Callable[[int, Style], np.ndarray]
-) -> Shown:
+) -> SynthesisGrid:
     """Sketches at the left, styles above, results between.
 
-    result: the picture made of a sketch and a style, by their numbers in the plan. again: makes one of a
+    result: the image made of a sketch and a style, by their numbers in the plan. again: makes one of a
     sketch and any style; beside a mixture stands what each of its parts makes alone.
     Where sketches were drawn of images, these are at the left and sketches in a column of their own.
     """
@@ -58,10 +58,10 @@ def grid_of(
         _left_out(len(sketches), len(plan.sketches), "images" if plan.drawn else "sketches"),
         _left_out(len(styles), len(plan.styles), "styles"),
     ]
-    return Shown(grid, " and ".join(filter(None, left_out)))
+    return SynthesisGrid(grid, " and ".join(filter(None, left_out)))
 
 
-def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> Shown:
+def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> SynthesisGrid:
     """A row for each sketch, style and result."""
     cell = min(MAX_CELL, max(LEAST_CELL, plan.model.size))
     shown = plan.cells[:MOST]
@@ -70,7 +70,7 @@ def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> Shown:
         for row, column in shown
     ]
     sheet = contact_sheet(rows, ["sketch", "style", "result"], cell)
-    return Shown(sheet, _left_out(len(shown), len(plan.cells), "pairs"))
+    return SynthesisGrid(sheet, _left_out(len(shown), len(plan.cells), "pairs"))
 
 
 def _left_out(shown: int, count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""The pictures that a user names, each with a name of its own for files and grids."""
+"""The images that a user names, each with a name of its own for files and grids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.sources import ImageSource, builtin_images, find_images
-from sketchforge.images.sources.source import Blob
+from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.progress import Progress
 
 JOINT = "--"  # between the names of sketch and style in a file's name; no name has it within
@@ -33,8 +33,8 @@ BUILTIN_DRAWINGS = ("cat marker", "woman quill", "cottage pencil", "sunflower pr
 
 
 @dataclass(frozen=True)
-class PictureInput:
-    """A picture that can be read, as it was when it was found."""
+class ImageInput:
+    """An image that can be read, as it was when it was found."""
 
     name: str  # unique among those found with it, case aside
     source: str  # its path, or what it is called where it has none
@@ -45,7 +45,7 @@ class PictureInput:
         """uint8 H×W×3 RGB; ImageError naming `source`."""
         return self._decoded()[1]
 
-    def checked(self) -> PictureInput:
+    def checked(self) -> ImageInput:
         """The same with its digest; ImageError where it cannot be read."""
         return replace(self, sha256=hashlib.sha256(self._decoded()[0]).hexdigest())
 
@@ -57,17 +57,17 @@ class PictureInput:
             raise ImageError(error.reason, self.source) from error
 
 
-def find_pictures(given: Iterable[str], repeats: bool = False) -> list[PictureInput]:
-    """The pictures of files, folders, patterns, lists and tars (`sources.find_images`), in the order given.
+def find_image_inputs(given: Iterable[str], repeats: bool = False) -> list[ImageInput]:
+    """The images of files, folders, patterns, lists and tars (`sources.find_images`), in the order given.
 
-    A file that is named twice counts once, unless it `repeats`. Pictures of one name are told apart by their
+    A file that is named twice counts once, unless it `repeats`. Images of one name are told apart by their
     endings, else by the folder they lie in. Raises UsageError where nothing is found or names cannot be told
     apart.
     """
     found: list[tuple[str, str, ImageSource]] = []  # path, name relative to what was given, source
     for one in given:
         for image in find_images(one):
-            file = image.picture.file
+            file = image.image.file
             path = image.source if file is None or _in_tar(image) else file.path
             found.append((path, image.source, image))
     if not repeats:
@@ -75,13 +75,13 @@ def find_pictures(given: Iterable[str], repeats: bool = False) -> list[PictureIn
     return _named(found)
 
 
-def builtin_photos(names: Sequence[str] = BUILTIN_PHOTOS) -> list[PictureInput]:
+def builtin_photos(names: Sequence[str] = BUILTIN_PHOTOS) -> list[ImageInput]:
     """Some of the photos built in."""
     images = {PurePosixPath(image.source).stem: image for image in builtin_images()}
-    return [PictureInput(name, f"built-in photo {name}", images[name]) for name in names]
+    return [ImageInput(name, f"built-in photo {name}", images[name]) for name in names]
 
 
-def builtin_drawings() -> list[PictureInput]:
+def builtin_drawings() -> list[ImageInput]:
     """Some of the line drawings built in."""
     from sketchforge.images.builtin.drawings import draw
 
@@ -90,21 +90,21 @@ def builtin_drawings() -> list[PictureInput]:
         pixels = draw(*words.split())
         name = words.split()[0]
         data = b"P5\n%d %d\n255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
-        source = ImageSource(name, f"{name}.pgm", Blob(len(data), data=data))
-        inputs.append(PictureInput(name, f"built-in drawing {name}", source))
+        source = ImageSource(name, f"{name}.pgm", ByteSource(len(data), data=data))
+        inputs.append(ImageInput(name, f"built-in drawing {name}", source))
     return inputs
 
 
-def checked(pictures: Sequence[PictureInput], progress: Progress) -> list[PictureInput]:
-    """Read every picture once: what cannot be read is to stop a command before it begins. ImageError."""
+def check_images(images: Sequence[ImageInput], progress: Progress) -> list[ImageInput]:
+    """Read every image once: what cannot be read is to stop a command before it begins. ImageError."""
     found = []
-    for picture in pictures:
-        found.append(picture.checked())
+    for image in images:
+        found.append(image.checked())
         progress.advance()
     return found
 
 
-def _named(found: Sequence[tuple[str, str, ImageSource]]) -> list[PictureInput]:
+def _named(found: Sequence[tuple[str, str, ImageSource]]) -> list[ImageInput]:
     ways: list[Callable[[str, str], str]] = [
         lambda path, name: str(PurePosixPath(name).with_suffix("")),
         lambda path, name: name.replace(".", "_"),
@@ -125,15 +125,15 @@ def _named(found: Sequence[tuple[str, str, ImageSource]]) -> list[PictureInput]:
         raise UsageError(
             f"{same[0]} and {same[1]}: both would be called {names[open_[0]]}; rename one of them"
         )
-    return [PictureInput(name, path, image) for name, (path, _, image) in zip(names, found, strict=True)]
+    return [ImageInput(name, path, image) for name, (path, _, image) in zip(names, found, strict=True)]
 
 
 def file_name(text: str) -> str:
     """Text as part of a file's name: on any system, and without JOINT."""
     text = re.sub(r"[^\w .+()-]", "_", text.replace("/", "_"))
-    text = re.sub(r"--+", "-", text).strip(". -") or "picture"
+    text = re.sub(r"--+", "-", text).strip(". -") or "image"
     return text.encode()[:MAX_NAME].decode(errors="ignore")
 
 
 def _in_tar(image: ImageSource) -> bool:
-    return image.picture.file is not None and (image.picture.offset > 0 or image.picture.gzipped)
+    return image.image.file is not None and (image.image.offset > 0 or image.image.gzipped)

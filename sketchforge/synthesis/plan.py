@@ -10,42 +10,42 @@ from typing import Any
 import numpy as np
 
 from sketchforge.checkpoints.runs import find_model
-from sketchforge.checkpoints.tom import find_run, run_name
+from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 from sketchforge.errors import UsageError
-from sketchforge.options import MakeOptions, MixOptions, SynthesizeOptions, TransferOptions
+from sketchforge.options import MixOptions, SynthesisOptions, SynthesizeOptions, TransferOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesis.fitting import FittedSketch, fitted_drawing, fitted_sketch, fitted_style, stitched
+from sketchforge.synthesis.fitting import FittedSketch, prepare_drawing, prepare_sketch, prepare_style, stitch
 from sketchforge.synthesis.inputs import (
     BUILTIN_PHOTOS,
     JOINT,
-    PictureInput,
+    ImageInput,
     builtin_drawings,
     builtin_photos,
-    checked,
+    check_images,
     file_name,
-    find_pictures,
+    find_image_inputs,
 )
 from sketchforge.synthesis.record import LOCATION
 from sketchforge.synthesis.synthesizer import Synthesizer, draw_sketch, load_model
 from sketchforge.utils.progress import Progress
 
-STITCHES = (2, 4)  # how many style pictures `mix` takes
-MIXED_NAME = 24  # characters that each style picture has in the name of a stitched one
+STITCHES = (2, 4)  # how many style images `mix` takes
+MIXED_NAME = 24  # characters that each style image has in the name of a stitched one
 KEPT_IN_MEMORY = 64  # sketches, of those read last
 COMMANDS = {SynthesizeOptions: "synthesize", MixOptions: "mix", TransferOptions: "transfer"}
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture, or several to be stitched."""
+    """A style image, or several to be stitched."""
 
     name: str
-    parts: tuple[PictureInput, ...]
+    parts: tuple[ImageInput, ...]
 
     def read(self, size: int) -> np.ndarray:
         """uint8 size×size×3."""
-        pictures = [part.read() for part in self.parts]
-        return fitted_style(pictures[0], size) if len(pictures) == 1 else stitched(pictures, size)
+        images = [part.read() for part in self.parts]
+        return prepare_style(images[0], size) if len(images) == 1 else stitch(images, size)
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Plan:
     """What is to be made, known before anything is written."""
 
     model: Synthesizer
-    sketches: Sequence[PictureInput]  # drawings, or images to be sketched
+    sketches: Sequence[ImageInput]  # drawings, or images to be sketched
     styles: Sequence[Style]
-    cells: Sequence[tuple[int, int]]  # sketch and style of every picture
-    fit: Callable[[PictureInput], FittedSketch]
+    cells: Sequence[tuple[int, int]]  # sketch and style of every image
+    fit: Callable[[ImageInput], FittedSketch]
     drawn: bool  # whether sketches are made here, of images
     by: Mapping[str, Any]  # command, model and options, for the record
 
@@ -69,14 +69,14 @@ class Plan:
         files: dict[str, dict[str, Any]] = {}
         for style in self.styles:
             if len(style.parts) > 1:
-                files[f"{style.name}.png"] = {"stitched": [_about(part) for part in style.parts]}
+                files[f"{style.name}.png"] = {"stitched": [_metadata(part) for part in style.parts]}
         for cell in self.cells:
             sketch, style = self.sketches[cell[0]], self.styles[cell[1]]
             if self.drawn:
-                files[f"{sketch.name}.sketch.png"] = {"content": _about(sketch)}
+                files[f"{sketch.name}.sketch.png"] = {"content": _metadata(sketch)}
             files[self.name_of(cell)] = {
-                subject: _about(sketch),
-                "style": [_about(part) for part in style.parts],
+                subject: _metadata(sketch),
+                "style": [_metadata(part) for part in style.parts],
             }
         return files
 
@@ -84,15 +84,15 @@ class Plan:
         return self.key(self.sketches[cell[0]], self.styles[cell[1]])
 
     @staticmethod
-    def key(sketch: PictureInput, style: Style) -> str:
-        """What a picture is called, and what its noise depends on beside the seed."""
+    def key(sketch: ImageInput, style: Style) -> str:
+        """What an image is called, and what its noise depends on beside the seed."""
         return f"{sketch.name}{JOINT}{style.name}"
 
 
-def plan_making(options: MakeOptions, progress: Progress) -> Plan:
+def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     """Find and read all inputs and open the model. Writes nothing.
 
-    Raises UsageError where the request cannot be carried out, ImageError for a picture that cannot be read,
+    Raises UsageError where the request cannot be carried out, ImageError for an image that cannot be read,
     SketchforgeError for models that are damaged, foreign or unfinished.
     """
     # What is quickly refused comes first.
@@ -107,20 +107,20 @@ def plan_making(options: MakeOptions, progress: Progress) -> Plan:
         "model": {LOCATION: str(path), "sha256": model.digest},
         "options": {"seed": options.seed if options.noise else None},
     }
-    fit: Callable[[PictureInput], FittedSketch]
+    fit: Callable[[ImageInput], FittedSketch]
     if isinstance(options, TransferOptions):
         sketcher, where = _sketcher(options, model, progress)
         by["tom"] = {LOCATION: where, "snapshot": sketcher.styles[0]} | _weights_of(sketcher)
 
-        def fit(image: PictureInput) -> FittedSketch:
-            return fitted_sketch(draw_sketch(sketcher, image.read(), model.size), model.size)
+        def fit(image: ImageInput) -> FittedSketch:
+            return prepare_sketch(draw_sketch(sketcher, image.read(), model.size), model.size)
 
     else:
         assert isinstance(options, SynthesizeOptions | MixOptions)
         raw = by["options"]["raw"] = options.raw
 
-        def fit(drawing: PictureInput) -> FittedSketch:
-            return fitted_drawing(drawing.read(), model.size, raw)
+        def fit(drawing: ImageInput) -> FittedSketch:
+            return prepare_drawing(drawing.read(), model.size, raw)
 
     sketches, styles = _inputs(options, progress)
     cells = _cells(options, sketches, styles, progress)
@@ -128,38 +128,38 @@ def plan_making(options: MakeOptions, progress: Progress) -> Plan:
     return Plan(model, sketches, styles, cells, lru_cache(KEPT_IN_MEMORY)(fit), drawn, by)
 
 
-def _inputs(options: MakeOptions, progress: Progress) -> tuple[list[PictureInput], list[Style]]:
+def _inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[ImageInput], list[Style]]:
     """(drawings or contents, styles), all of them read once."""
     mixes = isinstance(options, MixOptions)
     contents = isinstance(options, TransferOptions)
     given = options.content if contents else options.sketch  # type: ignore[attr-defined]
     option = "--content" if contents else "--sketch"
     if given:
-        sketches = find_pictures(given)
+        sketches = find_image_inputs(given)
     else:
         sketches = builtin_photos() if contents else builtin_drawings()
         progress.note(
             f"no {option} given: using {len(sketches)} built-in {'photos' if contents else 'drawings'}"
         )
     if options.style:
-        pictures = find_pictures(options.style, repeats=mixes)
+        images = find_image_inputs(options.style, repeats=mixes)
     else:
-        pictures = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if mixes else BUILTIN_PHOTOS)
-        progress.note(f"no --style given: using {len(pictures)} built-in photos")
-    if mixes and len(pictures) not in STITCHES:
+        images = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if mixes else BUILTIN_PHOTOS)
+        progress.note(f"no --style given: using {len(images)} built-in photos")
+    if mixes and len(images) not in STITCHES:
         raise UsageError(
-            f"--style: found {len(pictures)} pictures; expected 2, a half each, or 4, a quarter each"
+            f"--style: found {len(images)} images; expected 2, a half each, or 4, a quarter each"
         )
-    with progress.track("input", len(sketches) + len(pictures)):
-        sketches, pictures = checked(sketches, progress), checked(pictures, progress)
+    with progress.track("input", len(sketches) + len(images)):
+        sketches, images = check_images(sketches, progress), check_images(images, progress)
     if mixes:
-        name = "+".join(picture.name[:MIXED_NAME].strip(". -") for picture in pictures)
-        return sketches, [Style(file_name(name), tuple(pictures))]
-    return sketches, [Style(picture.name, (picture,)) for picture in pictures]
+        name = "+".join(image.name[:MIXED_NAME].strip(". -") for image in images)
+        return sketches, [Style(file_name(name), tuple(images))]
+    return sketches, [Style(image.name, (image,)) for image in images]
 
 
 def _cells(
-    options: MakeOptions, sketches: Sequence[PictureInput], styles: Sequence[Style], progress: Progress
+    options: SynthesisOptions, sketches: Sequence[ImageInput], styles: Sequence[Style], progress: Progress
 ) -> list[tuple[int, int]]:
     """Every sketch with every style, or with the style of its name."""
     if not (isinstance(options, SynthesizeOptions) and options.pairs):
@@ -188,10 +188,10 @@ def _sketcher(options: TransferOptions, model: Synthesizer, progress: Progress) 
             )
         progress.note(f"sketches are drawn by the model's own snapshot, {model.sketcher.styles[0]}")
         return model.sketcher, "the model's own"
-    run, number = find_run(options.tom), options.checkpoint or 0
+    run, number = find_tom_run(options.tom), options.checkpoint or 0
     sketcher = _alone(TomSketcher.from_run(run, number + 1, model.device), number, model)
-    progress.note(f"sketches are drawn by snapshot {number} of {run_name(run)}, {sketcher.styles[0]}")
-    return sketcher, run_name(run)
+    progress.note(f"sketches are drawn by snapshot {number} of {tom_run_name(run)}, {sketcher.styles[0]}")
+    return sketcher, tom_run_name(run)
 
 
 def _alone(sketcher: TomSketcher, number: int, model: Synthesizer) -> TomSketcher:
@@ -207,5 +207,5 @@ def _weights_of(sketcher: TomSketcher) -> dict[str, str]:
     }
 
 
-def _about(picture: PictureInput) -> dict[str, str]:
-    return {"source": picture.source, "sha256": picture.sha256}
+def _metadata(image: ImageInput) -> dict[str, str]:
+    return {"source": image.source, "sha256": image.sha256}

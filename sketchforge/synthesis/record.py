@@ -1,4 +1,4 @@
-"""made.json: what the pictures in a folder were made of, and by what; it is how the making goes on."""
+"""outputs.json: what the images in a folder were made of, and by what; it is how the making goes on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.utils.files import check_format, read_json, write_json
 from sketchforge.utils.outputs import is_ours
 
-FORMAT, VERSION = "sketchforge-made", 1
+FORMAT, VERSION = "sketchforge-outputs", 1
 LOCATION = "file"  # where something lay, in a part of the record: it may lie elsewhere the next time
-MADE_FILE, GRID_FILE = "made.json", "grid.png"
+RECORD_FILE, GRID_FILE = "outputs.json", "grid.png"
 
 
 @dataclass
-class Made:
+class OutputRecord:
     """The record of a folder."""
 
     folder: Path
@@ -28,12 +28,12 @@ class Made:
 
     def write(self) -> None:
         record = {"format": FORMAT, "version": VERSION} | dict(self.by) | {"files": self.files}
-        write_json(self.folder / MADE_FILE, record)
+        write_json(self.folder / RECORD_FILE, record)
 
 
-def begin(
+def begin_record(
     folder: Path, by: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]], overwrite: bool
-) -> tuple[Made, set[str]]:
+) -> tuple[OutputRecord, set[str]]:
     """(the record to go on with, names of `files` that are there already). Writes nothing.
 
     by, files: as in `Made`, of what is to be made now. What the folder holds of the same kind is kept beside.
@@ -51,22 +51,22 @@ def begin(
         foreign.append(GRID_FILE)
     if foreign:
         raise UsageError(f"{folder / foreign[0]}: is there already and not of our making; name another --out")
-    made = Made(folder, by, {} if overwrite else dict(old))
+    made = OutputRecord(folder, by, {} if overwrite else dict(old))
     done = set()
-    for name, about in files.items():
+    for name, metadata in files.items():
         before = made.files.get(name)
-        same = before is not None and {key: before.get(key) for key in about} == dict(about)
+        same = before is not None and {key: before.get(key) for key in metadata} == dict(metadata)
         if same and (folder / name).is_file():
             done.add(name)
         else:
-            made.files[name] = dict(about)
+            made.files[name] = dict(metadata)
     return made, done
 
 
-def remove_stale(folder: Path, made: Made, done: set[str]) -> int:
-    """Remove our own pictures that the record no longer describes; how many there were.
+def remove_stale(folder: Path, made: OutputRecord, done: set[str]) -> int:
+    """Remove our own images that the record no longer describes; how many there were.
 
-    To be called before the record is written: or a crash between the two would leave an old picture under a
+    To be called before the record is written: or a crash between the two would leave an old image under a
     new description.
     """
     found = _read(folder)
@@ -82,7 +82,7 @@ def remove_stale(folder: Path, made: Made, done: set[str]) -> int:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    path = folder / MADE_FILE
+    path = folder / RECORD_FILE
     if not path.exists():
         return None
     try:
@@ -93,8 +93,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
         raise SketchforgeError(f"{path}: not a record of {FORMAT}; name another --out")
     check_format(path, record, FORMAT, VERSION)
     # Names are joined to the folder's path, and what they name may be removed: plain names only.
-    files = {name: dict(about) for name, about in record.get("files", {}).items()
-             if isinstance(about, Mapping) and Path(name).name == name}  # fmt: skip
+    files = {name: dict(metadata) for name, metadata in record.get("files", {}).items()
+             if isinstance(metadata, Mapping) and Path(name).name == name}  # fmt: skip
     return record | {"files": files}
 
 
@@ -117,6 +117,6 @@ def _check_same(folder: Path, found: Mapping[str, Any], by: Mapping[str, Any]) -
 def _refuse(folder: Path, name: str, before: Any, now: Any) -> None:
     shown = [str(value)[:8] if name.endswith("sha256") else value for value in (before, now)]
     raise UsageError(
-        f"{folder}: its pictures were made with {name} {shown[0]}, now asked for {shown[1]}; name another "
+        f"{folder}: its images were made with {name} {shown[0]}, now asked for {shown[1]}; name another "
         "--out (only --overwrite replaces them)"
     )

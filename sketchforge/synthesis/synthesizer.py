@@ -1,7 +1,7 @@
-"""A trained model to call: sketches and style pictures -> pictures; with a part of TOM, images -> sketches.
+"""A trained model to call: sketches and style images -> images; with a part of TOM, images -> sketches.
 
 `sketchforge.load` opens one; docs/api.md shows its use. Shape letters: B batch, S side of the model's
-pictures.
+images.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch import Tensor
 
 from sketchforge.checkpoints.runs import find_model
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
-from sketchforge.images.line_art import bilevel
+from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.noise import draw_noise
-from sketchforge.options import TOM_CORE, RenderOptions
+from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, drawn_area, fitted_drawing, fitted_style
+from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, ink_area, prepare_drawing, prepare_style
 from sketchforge.utils.device import choose_device
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Picture: TypeAlias = "np.ndarray | Image.Image | Path | str"
+ImageLike: TypeAlias = "np.ndarray | Image.Image | Path | str"
 
 GPU_BATCH = 16
 LEAST_DRAWN = 32  # pixels; the encoder's deepest maps of less have no inside
@@ -51,25 +51,25 @@ def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
 class Synthesizer:
     """A model in memory.
 
-    A *picture* is a path, a PIL image, or a uint8 array, H×W×3 RGB or H×W grey, of any size from 1×1. Where a
-    method takes pictures, one or a list of them is meant; of one it makes one, of a list a list. What is made
-    is uint8: H×W×3 RGB pictures, H×W sketches of 0 (ink) and 255 (paper).
+    An *image* is a path, a PIL image, or a uint8 array, H×W×3 RGB or H×W grey, of any size from 1×1. Where a
+    method takes images, one or a list of them is meant; of one it makes one, of a list a list. What is made
+    is uint8: H×W×3 RGB images, H×W sketches of 0 (ink) and 255 (paper).
 
-    On a CPU every picture is made by itself, so that it depends on nothing else in the list, to the last bit:
+    On a CPU every image is made by itself, so that it depends on nothing else in the list, to the last bit:
     kernels for batches add up in another order, which moves values in [-1, 1] by up to 1e-6 or so.
     """
 
     def __init__(self, stored: StoredModel, device: torch.device) -> None:
         here: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.device = device
-        self.about: Mapping[str, Any] = stored.about  # what the file tells: recipe, steps, figures, …
+        self.metadata: Mapping[str, Any] = stored.metadata  # what the file tells: recipe, steps, figures, …
         self._autoencoder = stored.autoencoder.to(**here)
         self._refiner = None if stored.refiner is None else stored.refiner.to(**here)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
     @property
     def size(self) -> int:
-        """S: the side in pixels of the square that pictures are made in."""
+        """S: the side in pixels of the square that images are made in."""
         return self._autoencoder.size
 
     @property
@@ -88,9 +88,9 @@ class Synthesizer:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights that make pictures: the same in a run and in what was exported of it."""
+        """SHA-256 of the weights that make images: the same in a run and in what was exported of it."""
         parts = {"autoencoder": self._autoencoder} | ({"refiner": self._refiner} if self._refiner else {})
-        return digest_of(
+        return tensors_digest(
             {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
         )
 
@@ -102,10 +102,10 @@ class Synthesizer:
         )
 
     @overload
-    def sketch(self, images: Picture) -> np.ndarray: ...
+    def sketch(self, images: ImageLike) -> np.ndarray: ...
     @overload
-    def sketch(self, images: Sequence[Picture]) -> list[np.ndarray]: ...
-    def sketch(self, images: Picture | Sequence[Picture]) -> np.ndarray | list[np.ndarray]:
+    def sketch(self, images: Sequence[ImageLike]) -> list[np.ndarray]: ...
+    def sketch(self, images: ImageLike | Sequence[ImageLike]) -> np.ndarray | list[np.ndarray]:
         """Images -> sketches, uint8 H×W of 0 and 255, by the snapshot of TOM that the model brings along.
 
         The aspect is kept; the longer side becomes S, or 256 pixels for smaller models. Black and white are
@@ -123,55 +123,57 @@ class Synthesizer:
 
     @overload
     def synthesize(
-        self, sketches: Picture, styles: Picture, keys: Any = None, noise: int | None = None, **more: Any
+        self, sketches: ImageLike, styles: ImageLike, keys: Any = None, noise: int | None = None, **more: Any
     ) -> np.ndarray: ...
     @overload
     def synthesize(
         self,
-        sketches: Picture | Sequence[Picture],
-        styles: Picture | Sequence[Picture],
+        sketches: ImageLike | Sequence[ImageLike],
+        styles: ImageLike | Sequence[ImageLike],
         keys: Any = None,
         noise: int | None = None,
         **more: Any,
     ) -> list[np.ndarray]: ...
     def synthesize(
         self,
-        sketches: Picture | Sequence[Picture],
-        styles: Picture | Sequence[Picture],
+        sketches: ImageLike | Sequence[ImageLike],
+        styles: ImageLike | Sequence[ImageLike],
         keys: Sequence[object] | None = None,
         noise: int | None = None,
         *,
         raw: bool = False,
         batch_size: int | None = None,
     ) -> np.ndarray | list[np.ndarray]:
-        """Each sketch drawn out in the manner of the style beside it, uint8 H×W×3 with the longer side S.
+        """Each sketch drawn out in the style of the style beside it, uint8 H×W×3 with the longer side S.
 
-        sketches, styles: two lists of one length, or one picture beside a list, which then serves for all of
+        sketches, styles: two lists of one length, or one image beside a list, which then serves for all of
         it. Of a style the largest centred square is looked at. A sketch may have any aspect, which is the
         result's, and is made black on white first as docs/hand-drawn.md says; raw leaves that out.
-        noise: a seed; the refiner is then given noise that depends on the seed and the picture's key alone.
+        noise: a seed; the refiner is then given noise that depends on the seed and the image's key alone.
         None: no noise. keys: one per result, by default 0, 1, 2, …
         batch_size: how many are made at once; by default one on a CPU (see above), else 16.
 
         Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
-        are no pictures; ImageError for a path that cannot be read.
+        are no images; ImageError for a path that cannot be read.
         """
         drawings, one_drawing = _listed(sketches)
-        pictures, one_style = _listed(styles)
-        count = len(pictures) if one_drawing else len(drawings)
-        if not one_style and len(pictures) != count:
+        images, one_style = _listed(styles)
+        count = len(images) if one_drawing else len(drawings)
+        if not one_style and len(images) != count:
             raise ValueError(
-                f"{len(drawings)} sketches and {len(pictures)} styles: expected as many of each, or one"
+                f"{len(drawings)} sketches and {len(images)} styles: expected as many of each, or one"
             )
-        fitted = [fitted_drawing(_rgb(drawing), self.size, raw) for drawing in drawings]
-        styled = [fitted_style(_rgb(picture), self.size) for picture in pictures]
+        fitted = [prepare_drawing(_rgb(drawing), self.size, raw) for drawing in drawings]
+        styled = [prepare_style(_rgb(image), self.size) for image in images]
         fitted, styled = (
             list_ * count if one else list_ for list_, one in ((fitted, one_drawing), (styled, one_style))
         )
-        made = list(self.made(fitted, styled, range(count) if keys is None else keys, noise, batch_size))
-        return made[0] if one_drawing and one_style else made
+        generate = list(
+            self.generate(fitted, styled, range(count) if keys is None else keys, noise, batch_size)
+        )
+        return generate[0] if one_drawing and one_style else generate
 
-    def made(
+    def generate(
         self,
         sketches: Sequence[FittedSketch],
         styles: Sequence[np.ndarray],
@@ -189,12 +191,12 @@ class Synthesizer:
             now = slice(at, at + size)
             squares = to_tensor(np.stack([sketch.square for sketch in sketches[now]])[..., None])
             result = self.synthesize_tensors(squares, to_tensor(np.stack(styles[now])), keys[now], noise)
-            for sketch, picture in zip(sketches[now], to_uint8(result), strict=True):
-                yield np.ascontiguousarray(sketch.cut(picture))
+            for sketch, image in zip(sketches[now], to_uint8(result), strict=True):
+                yield np.ascontiguousarray(sketch.cut(image))
 
     @property
     def batch_size(self) -> int:
-        """How many pictures are made at once where nothing else is asked for."""
+        """How many images are made at once where nothing else is asked for."""
         return 1 if self.device.type == "cpu" else GPU_BATCH
 
     @torch.inference_mode()
@@ -229,38 +231,38 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarr
     The aspect is kept; the longer side becomes max(size, DRAWN_SIDE) pixels.
     """
     side = max(size, DRAWN_SIDE)
-    image = fit_square(image, side, "pad")[drawn_area(*image.shape[:2], side)]
+    image = fit_square(image, side, "pad")[ink_area(*image.shape[:2], side)]
     height, width = image.shape[:2]
     missing = [max(0, LEAST_DRAWN - length) for length in (height, width)]
     whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
     grey = np.ascontiguousarray(sketcher.draw(whole[None]).result()[0, 0, :height, :width])
-    return bilevel(grey, RenderOptions.threshold, TOM_CORE)
+    return binarize(grey, RenderOptions.threshold, TOM_LOW_THRESHOLD)
 
 
-def _listed(pictures: Picture | Sequence[Picture]) -> tuple[list[Picture], bool]:
-    """(the pictures, whether it was one by itself)."""
-    if isinstance(pictures, list | tuple):
-        return list(pictures), False
-    return [pictures], True
+def _listed(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
+    """(the images, whether it was one by itself)."""
+    if isinstance(images, list | tuple):
+        return list(images), False
+    return [images], True
 
 
-def _rgb(picture: Picture) -> np.ndarray:
-    """Any picture -> uint8 H×W×3 RGB."""
+def _rgb(image: ImageLike) -> np.ndarray:
+    """Any image -> uint8 H×W×3 RGB."""
     from PIL import Image, ImageOps
 
     from sketchforge.images.colour import to_srgb
 
-    if isinstance(picture, str | Path):
-        return read_image(picture)
-    if isinstance(picture, Image.Image):
-        return np.array(to_srgb(ImageOps.exif_transpose(picture)))
-    if not isinstance(picture, np.ndarray):
-        raise ValueError(f"found a {type(picture).__name__}, expected a path, a PIL image or a uint8 array")
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return np.array(to_srgb(ImageOps.exif_transpose(image)))
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"found a {type(image).__name__}, expected a path, a PIL image or a uint8 array")
     if (
-        picture.dtype != np.uint8
-        or picture.ndim not in (2, 3)
-        or picture.shape[2:] not in ((), (3,))
-        or not picture.size
+        image.dtype != np.uint8
+        or image.ndim not in (2, 3)
+        or image.shape[2:] not in ((), (3,))
+        or not image.size
     ):
-        raise ValueError(f"expected uint8 H×W×3 or H×W, found {picture.dtype} of shape {picture.shape}")
-    return np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2))
+        raise ValueError(f"expected uint8 H×W×3 or H×W, found {image.dtype} of shape {image.shape}")
+    return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2))

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
 MAX_JSON_BYTES = 256 << 20  # the manifest of half a million shards has less
 _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
 
 
 @contextmanager
-def appearing(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
     """Give an open file to write; on success flush it to disk and rename it to `path`, else remove it.
 
     It is written beside `path`, under a name that nobody can foresee and nothing is followed from: a link that
@@ -34,7 +34,9 @@ def appearing(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
         remove_abandoned(path.parent, path.name)
     partial, file = None, None
     try:
-        with held(signal.SIGINT, signal.SIGTERM):  # else one between the two would leave the file behind
+        with deferred_signals(
+            signal.SIGINT, signal.SIGTERM
+        ):  # else one between the two would leave the file behind
             partial, file = _new_partial(path)
         yield file
         file.flush()
@@ -115,7 +117,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes, sweep: bool = True) -> None:
-    with appearing(path, sweep) as file:
+    with atomic_write(path, sweep) as file:
         file.write(data)
 
 
@@ -153,13 +155,13 @@ def _finite(text: str) -> float:
     return value
 
 
-def fits(value: object, shape: object) -> bool:
+def has_shape(value: object, shape: object) -> bool:
     """Whether JSON has a shape: a type, [shape of every item], or {key: shape}, with ... for any key.
 
     Integers are not negative and have 64 bits, `float` is any number; objects may hold more than they must.
     """
     if isinstance(shape, list):
-        return isinstance(value, list) and all(fits(item, shape[0]) for item in value)
+        return isinstance(value, list) and all(has_shape(item, shape[0]) for item in value)
     if shape is float:
         return type(value) is float or (type(value) is int and abs(value) < 1 << 63)
     if not isinstance(shape, dict):
@@ -167,26 +169,32 @@ def fits(value: object, shape: object) -> bool:
     if not isinstance(value, dict):
         return False
     if ... in shape:
-        return all(fits(item, shape[...]) for item in value.values())
-    return all(key in value and fits(value[key], part) for key, part in shape.items())
+        return all(has_shape(item, shape[...]) for item in value.values())
+    return all(key in value and has_shape(value[key], part) for key, part in shape.items())
 
 
-def write_sealed_json(path: Path, value: Mapping[str, object], sweep: bool = True) -> None:
-    """Write a JSON object with a digest of the rest of it under "seal"."""
-    write_json(path, {**value, "seal": _seal_of(value)}, sweep)
+def write_checksummed_json(path: Path, value: Mapping[str, object], sweep: bool = True) -> None:
+    """Write a JSON object with a digest of the rest of it under "checksum"."""
+    write_json(path, {**value, "checksum": _checksum_of(value)}, sweep)
 
 
-def seal_holds(data: bytes) -> bool:
+def checksum_holds(data: bytes) -> bool:
     """Whether bytes are just what `write_sealed_json` wrote."""
     try:
         value = parse_json(data)
-        return isinstance(value, dict) and value.get("seal") == _seal_of(value) and data == _json_text(value)
+        return (
+            isinstance(value, dict)
+            and value.get("checksum") == _checksum_of(value)
+            and data == _json_text(value)
+        )
     except ValueError:
         return False
 
 
-def _seal_of(value: Mapping[str, object]) -> str:
-    return hashlib.sha256(_json_text({key: part for key, part in value.items() if key != "seal"})).hexdigest()
+def _checksum_of(value: Mapping[str, object]) -> str:
+    return hashlib.sha256(
+        _json_text({key: part for key, part in value.items() if key != "checksum"})
+    ).hexdigest()
 
 
 def _json_text(value: object) -> bytes:
@@ -200,7 +208,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
-    """Refuse foreign formats and newer versions, naming what was found and what was expected."""
+    """Refuse foreign formats and other versions, naming what was found and what was expected."""
     found = header.get("format")
     if found != format_name:
         shown = found[:80] if isinstance(found, str) else None if found is None else type(found).__name__
@@ -209,9 +217,13 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
         found_version = int(header.get("version"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
+    if found_version < version:
+        raise SketchforgeError(
+            f"{where}: {format_name} version {found_version}, but this sketchforge reads version {version}; make it anew"
+        )
     if found_version > version:
         raise SketchforgeError(
-            f"{where}: {format_name} version {found_version}, but this sketchforge reads up to version {version}; "
+            f"{where}: {format_name} version {found_version}, but this sketchforge reads version {version}; "
             "upgrade sketchforge to use it"
         )
 

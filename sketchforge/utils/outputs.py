@@ -54,7 +54,7 @@ def check_new_file(path: Path, option: str, overwrite: bool) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a page, a picture or figures that a command of ours has written."""
+    """Whether a file is a page, an image or figures that a command of ours has written."""
     ending = _ENDINGS.get(path.suffix.lower(), path.suffix.lower())
     if not path.is_file():
         return False  # a device, a pipe

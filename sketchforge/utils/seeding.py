@@ -33,7 +33,7 @@ def uniforms(count: int, seed: int, purpose: str, *key: object) -> numpy.ndarray
     return (numpy.frombuffer(bits, "<u8") >> 11) * 2.0**-53
 
 
-def chosen(count: int, number: int, seed: int, purpose: str, *key: object) -> list[int]:
+def choose(count: int, number: int, seed: int, purpose: str, *key: object) -> list[int]:
     """`count` of the numbers 0 … number - 1 in random order, none twice (all of them where there are fewer)."""
     left = list(range(number))
     count = min(count, number)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def held(*signals: signal.Signals) -> Iterator[None]:
+def deferred_signals(*signals: signal.Signals) -> Iterator[None]:
     """Hold signals back until the block ends; processes started in it inherit that they are held.
 
     Blocking them for this thread is not enough: another thread may take the signal, and Python would then run the

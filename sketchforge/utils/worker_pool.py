@@ -17,12 +17,12 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.utils.signals import held
+from sketchforge.utils.signals import deferred_signals
 
-DIED = "worker died"  # of the picture, or killed: out of memory as a rule
+DIED = "worker died"  # of the image, or killed: out of memory as a rule
 TIMED_OUT = "timed out"
 GRACE = 3.0  # seconds that a task under way has when nobody wants its result any more
-MAX_LOST = 3  # tasks lost one after another: the machine's fault, not the pictures'
+MAX_LOST = 3  # tasks lost one after another: the machine's fault, not the images'
 
 
 _HAS_GROUPS = hasattr(os, "setpgid")
@@ -65,7 +65,7 @@ class WorkerPool:
 
     def submit(self, function: Any, *arguments: Any) -> Task:
         # Processes inherit that the signals are held, so none can hit them, or us, while they are starting.
-        with held(signal.SIGINT, signal.SIGTERM):
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
             try:
                 future = self._pool.submit(function, *arguments)
             except BrokenProcessPool:
@@ -118,7 +118,7 @@ class WorkerPool:
 
     def _replace(self) -> None:
         _kill(self._pool)
-        with held(signal.SIGINT, signal.SIGTERM):
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
             self._pool = _new_pool(self._num_workers)
 
 
@@ -168,7 +168,7 @@ def _alone(task: Task, timeout: float) -> Any:
     """Run a task with a process of its own; WorkerLost where that dies or hangs, too."""
     pool = _new_pool(1)
     try:
-        with held(signal.SIGINT, signal.SIGTERM):
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
             started = pool.submit(os.getpid)
         started.result()  # starting takes its time, which is not the task's
         future = pool.submit(task.function, *task.arguments)

@@ -33,8 +33,8 @@ class AeRecipe:
     dmi: str = "feature"
     style: str = "multiply"
     # Weights of Eq. 12; none is published. The authors' code has 1 for all of them, but adds LPIPS up over a batch of
-    # 32 where the others are means. Ours are means throughout, and making pictures has a hundred times the others'
-    # weight: with less, telling 500 classes apart leaves little to pictures (docs/results.md).
+    # 32 where the others are means. Ours are means throughout, and making images has a hundred times the others'
+    # weight: with less, telling 500 classes apart leaves little to images (docs/results.md).
     reconstruction: float = 10.0
     perceptual: float = 10.0  # the authors' code: LPIPS with VGG; ours: the built-in encoder's features
     style_triplet: float = 0.1  # Eq. 7
@@ -72,7 +72,7 @@ RECIPES = {
 }
 
 
-def recipe_of(options: AeTrainOptions) -> AeRecipe:
+def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
     recipe = RECIPES[options.recipe]
     given = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
@@ -86,5 +86,5 @@ def recipe_of(options: AeTrainOptions) -> AeRecipe:
     recipe = replace(recipe, **changes)
     check_batches(options, recipe)
     if not recipe.reconstruction and not recipe.perceptual:
-        raise UsageError("--loss: reconstruction and perceptual are both 0; one of them must make pictures")
+        raise UsageError("--loss: reconstruction and perceptual are both 0; one of them must make images")
     return recipe

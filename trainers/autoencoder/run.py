@@ -7,7 +7,7 @@ from pathlib import Path
 from sketchforge.errors import UsageError
 from sketchforge.options import AeTrainOptions
 from sketchforge.utils.progress import Progress
-from trainers.autoencoder.recipe import AeRecipe, recipe_of
+from trainers.autoencoder.recipe import AeRecipe, ae_recipe_of
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.plan import ImagePlan, plan_images
 from trainers.image_models.train import GRID_FILE, train_images
@@ -17,7 +17,7 @@ RUN_FORMAT = "sketchforge-ae-run"
 
 def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
     """What a training will do; errors as `plan_images` has them."""
-    recipe = recipe_of(options)
+    recipe = ae_recipe_of(options)
     plan = plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual))
     triplets = [name for name in ("style_triplet", "content_triplet") if getattr(recipe, name)]
     if plan.shards.num_samples < 2 and triplets:
@@ -31,7 +31,7 @@ def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
 def train_ae(
     options: AeTrainOptions, progress: Progress | None = None, plan: ImagePlan[AeRecipe] | None = None
 ) -> Path:
-    """Train or go on training, and return the path of the picture of sketches × styles; see `train_images`.
+    """Train or go on training, and return the path of the image of sketches × styles; see `train_images`.
 
     plan: what `plan_ae` says of these options, where that has been asked.
     """

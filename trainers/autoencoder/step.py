@@ -1,6 +1,6 @@
-"""The auto-encoder: a sketch drawn out in the manner of a picture (paper section 4.1, appendix A, Eqs. 7-12).
+"""The auto-encoder: a sketch drawn out in the style of an image (paper section 4.1, appendix A, Eqs. 7-12).
 
-E_style looks at a picture and gives f_style, E_content looks at a sketch and gives f_content, G1 makes a picture of
+E_style looks at an image and gives f_style, E_content looks at a sketch and gives f_content, G1 makes an image of
 both. It learns from single images: f_style of an image and f_content of one of its own sketches are to give the image
 back (Eq. 12). What keeps style and content apart is learnt beside that: f_style stays the same when the image is
 turned, flipped, cut and scaled, and tells it from others (Eqs. 7-8); f_content stays the same when another sketch of
@@ -23,7 +23,7 @@ from torch import Tensor
 from sketchforge.checkpoints.autoencoder import write_autoencoder
 from sketchforge.losses.autoencoder import (
     content_confusion,
-    mismatched,
+    derange,
     perceptual,
     reconstruction,
     style_classification,
@@ -137,12 +137,14 @@ class AutoEncoderTrainer:
             styles = net.model.encode_style(torch.cat([image, micro_batch["style_view"]]) if views else image)
             content = net.model.encode_content(sketch)
             variant = (
-                net.model.encode_content(micro_batch["variant"]).coarsest if recipe.content_triplet else None
+                net.model.encode_content(micro_batch["variant"]).bottleneck
+                if recipe.content_triplet
+                else None
             )
             output = net.model.decode(content, styles[: len(image)])
         output, styles = output.float(), styles.float()
         style, view = styles[: len(image)], styles[len(image) :]
-        coarsest = content.coarsest.float()
+        bottleneck = content.bottleneck.float()
         losses = {}
         if recipe.reconstruction:
             losses["reconstruction"] = reconstruction(output, image)
@@ -156,15 +158,17 @@ class AutoEncoderTrainer:
                 both = torch.cat([style[known], view[known]])
                 losses["style_class"] = style_classification(net.head(both), labels[known].repeat(2))
         if variant is not None and others is not None:
-            losses["content_triplet"] = triplet(variant.float(), coarsest, coarsest[others], recipe.margin)
+            losses["content_triplet"] = triplet(
+                variant.float(), bottleneck, bottleneck[others], recipe.margin
+            )
         if recipe.content_class:
-            losses["content_class"] = content_confusion(net.head, coarsest.mean((2, 3)))
+            losses["content_class"] = content_confusion(net.head, bottleneck.mean((2, 3)))
         return losses
 
     def _others(self, index: Tensor, rng: torch.Generator) -> Tensor | None:
         """For each sample the place of one of another image; None where one image fills most of the batch."""
         try:
-            return mismatched(index.cpu(), rng).to(self.device)
+            return derange(index.cpu(), rng).to(self.device)
         except ValueError:  # where two passes over few images meet: no negatives, so no triplets this time
             return None
 

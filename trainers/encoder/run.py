@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from sketchforge.checkpoints.encoder import (
-    calibrated_on_photos,
+    calibrate_on_photos,
     encoder_digest,
     load_teacher,
-    truncated,
+    truncate_encoder,
     write_encoder,
 )
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.sources import ImageSource, find_images
@@ -84,7 +84,7 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
         raise SketchforgeError(
             f"--teacher {options.teacher}: has no layer {missing[0]}, expected all of VGG19's up to {DEEPEST}"
         )
-    teacher = truncated(teacher, [DEEPEST])
+    teacher = truncate_encoder(teacher, [DEEPEST])
     drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
     name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
     progress.note(
@@ -106,24 +106,24 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
         )
     finally:
         progress.end()
-    encoder = calibrated_on_photos(encoder.cpu())
+    encoder = calibrate_on_photos(encoder.cpu())
     settings = {key: asdict(options)[key] for key in ("steps", "batch_size", "size", "seed")}
-    about: dict[str, Any] = settings | {
-        "teacher": {"name": name, "sha256": digest_of(teacher.state_dict())},
+    metadata: dict[str, Any] = settings | {
+        "teacher": {"name": name, "sha256": tensors_digest(teacher.state_dict())},
         "images": [
             {
                 "folder": label,
                 "found": len(folder),
                 "unreadable": sum(reader.failure is not None for reader in folder),
             }
-            for label, folder in zip(short_names(options.images), folders)
+            for label, folder in zip(folder_labels(options.images), folders)
         ],
         "drawings": len(drawings),
         "errors": errors,
         "device": device.type,
         "threads": threads,
     }
-    write_encoder(options.out, encoder, about, torch.float16)
+    write_encoder(options.out, encoder, metadata, torch.float16)
     return EncoderSummary(
         errors,
         encoder_digest(encoder),
@@ -150,7 +150,7 @@ def check_options(options: EncoderTrainOptions) -> None:
         raise UsageError(f"--out {options.out}: {above} is not a folder that can be written to")
 
 
-def short_names(folders: Sequence[Path]) -> list[str]:
+def folder_labels(folders: Sequence[Path]) -> list[str]:
     """The folders by their own names, with as many of the names above as it takes to tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
     names = []

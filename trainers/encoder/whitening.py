@@ -64,9 +64,9 @@ class WhitenedConv(nn.Module):
         self.centre.copy_(centre)
         if target is not None:
             wanted = target[image, :, top, left].double().cpu()
-            mean, deviation = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
-            self.gain.copy_(deviation[:, None])
-            self.b.copy_(mean / deviation)
+            mean, std = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
+            self.gain.copy_(std[:, None])
+            self.b.copy_(mean / std)
 
 
 class Head(nn.Module):
@@ -86,7 +86,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normalised = F.conv2d((x - self.centre) / self.size, self.v[:, :, None, None], self.b)
-        return self.deviation * normalised + self.mean
+        return self.std * normalised + self.mean
 
     @torch.no_grad()
     def start(self, x: Tensor, target: Tensor) -> None:
@@ -98,7 +98,7 @@ class Head(nn.Module):
             normalised.transpose(0, 1).flatten(1)[:, ::every].T.double().cpu()
             for normalised in (
                 (x - self.centre) / self.size,
-                (target - self.mean) / self.deviation.clamp_min(1e-6),
+                (target - self.mean) / self.std.clamp_min(1e-6),
             )
         )
         self.v.copy_(least_squares(inputs, targets))

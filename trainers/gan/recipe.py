@@ -46,7 +46,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def recipe_of(options: GanTrainOptions) -> GanRecipe:
+def gan_recipe_of(options: GanTrainOptions) -> GanRecipe:
     """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
     names = ("size", "steps", "batch_size", "augment", "r1")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

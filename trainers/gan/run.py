@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sketchforge.checkpoints.autoencoder import read_autoencoder
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
-from trainers.gan.recipe import GanRecipe, recipe_of
+from trainers.gan.recipe import GanRecipe, gan_recipe_of
 from trainers.gan.step import GanTrainer
 from trainers.image_models.plan import ImagePlan, plan_images
 from trainers.image_models.train import GRID_FILE, MODEL_FILE, train_images
@@ -30,7 +30,7 @@ class GanPlan:
 def plan_gan(options: GanTrainOptions) -> GanPlan:
     """What a training will do; errors as `plan_images` has them, and UsageError for an auto-encoder that is not
     there, unfinished, or of another size."""
-    recipe = recipe_of(options)
+    recipe = gan_recipe_of(options)
     path = options.ae / MODEL_FILE if options.ae.is_dir() else options.ae
     if not path.is_file():
         what = "holds no finished auto-encoder" if options.ae.is_dir() else "no such file or folder"
@@ -41,14 +41,14 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
             f"{options.ae}: an auto-encoder for {autoencoder.size} px, asked for are {recipe.size}: use --size "
             f"{autoencoder.size}, or train another with `sketchforge ae-train --size {recipe.size}`"
         )
-    entries = {"autoencoder": digest_of(autoencoder.state_dict())}
+    entries = {"autoencoder": tensors_digest(autoencoder.state_dict())}
     return GanPlan(plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual), entries), autoencoder)
 
 
 def train_gan(
     options: GanTrainOptions, progress: Progress | None = None, plan: GanPlan | None = None
 ) -> Path:
-    """Train or go on training, and return the path of the picture of sketches × styles; see `train_images`.
+    """Train or go on training, and return the path of the image of sketches × styles; see `train_images`.
 
     plan: what `plan_gan` says of these options, where that has been asked.
     """

@@ -1,8 +1,8 @@
-"""The GAN that refines the auto-encoder's pictures (paper section 4.2, appendix A.4, Eqs. 13-14).
+"""The GAN that refines the auto-encoder's images (paper section 4.2, appendix A.4, Eqs. 13-14).
 
 The auto-encoder is frozen: it draws a sketch out in the style of an image, as far as a squared error teaches. G2 is
-given that picture, f_style and noise, and adds what is missing; a discriminator D, which sees neither sketch nor style,
-says whether a picture looks like one of the collection. G2 is held to the image by λ times the squared error.
+given that image, f_style and noise, and adds what is missing; a discriminator D, which sees neither sketch nor style,
+says whether an image looks like one of the collection. G2 is held to the image by λ times the squared error.
 
 Everything random derives from (seed, purpose, step or position), so a run that was killed goes on as if nothing had
 happened.

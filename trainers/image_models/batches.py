@@ -11,7 +11,7 @@ from sketchforge.data.augment_gpu import PairBatches
 from sketchforge.data.dataset import ShardDataset
 from sketchforge.data.loader import batches
 from sketchforge.data.order import SampleOrder
-from sketchforge.data.prefetch import DevicePrefetch, moved
+from sketchforge.data.prefetch import DevicePrefetch, move_to_device
 from sketchforge.utils.device import usable_cores
 from trainers.image_models.plan import NUM_SKETCHES, ImagePlan
 
@@ -42,7 +42,9 @@ def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, pass
         workers=workers,
         pin_memory=on_gpu,
     )
-    return DevicePrefetch(loader, plan.device, PairBatches(recipe.size, options.seed) if on_gpu else moved)
+    return DevicePrefetch(
+        loader, plan.device, PairBatches(recipe.size, options.seed) if on_gpu else move_to_device
+    )
 
 
 class AccumulatedBatches:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
-from sketchforge.checkpoints.runs import check_continues, read_record, record_or_empty
+from sketchforge.checkpoints.runs import check_continues, read_record, read_record_or_empty
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
@@ -65,7 +65,7 @@ def plan_images(
     Raises UsageError where the request cannot be carried out: shards that are missing, unfinished, of mixed sizes or
     with too few sketches, a run folder of other things or other options; SketchforgeError for damaged ones.
     """
-    found = (record_or_empty if options.overwrite else read_record)(options.run, run_format, RUN_VERSION)
+    found = (read_record_or_empty if options.overwrite else read_record)(options.run, run_format, RUN_VERSION)
     ranks = Ranks.from_environment()
     device = choose_device(ranks.device(options.device))
     threads = set_threads(options.threads or max(usable_cores() // ranks.local_world_size, 1))

@@ -1,4 +1,4 @@
-"""One run of an image model in its folder, auto-encoder or GAN: begin or resume, log, save, leave model and picture.
+"""One run of an image model in its folder, auto-encoder or GAN: begin or resume, log, save, leave model and image.
 
 run.json              format, version, options, recipe, digests of the shards and of those held out; once
                       finished: the last figures
@@ -27,7 +27,7 @@ from sketchforge.utils.progress import Progress
 from trainers.image_models.batches import AccumulatedBatches, open_micro_batches
 from trainers.image_models.interface import ImageTrainer
 from trainers.image_models.plan import ImagePlan
-from trainers.image_models.validation import BEST_FILE, BestModel, Evaluation, Validation
+from trainers.image_models.validation import BEST_FILE, BestModel, ImageValidation, Validation
 from trainers.loop import train
 from trainers.state import STATE_FILE, restore_state, save_state
 
@@ -42,7 +42,7 @@ def train_images(
     group: int | None = None,
     passes: int = 1,
 ) -> None:
-    """Train or go on training until the run folder holds a model and a picture of sketches × styles.
+    """Train or go on training until the run folder holds a model and an image of sketches × styles.
 
     group, passes: of the order of samples, see `SampleOrder`.
     The same call again continues from the last saved state and, on a CPU, ends with the same bytes as a run that was
@@ -110,7 +110,7 @@ def _lead(
             start,
             steps,
             log=log.write,
-            evaluate=Evaluation(run, trainer, validation, best),
+            evaluate=ImageValidation(run, trainer, validation, best),
             evaluate_at={*range(every, steps, every), steps},
             save=save,
             progress=progress,

@@ -1,4 +1,4 @@
-"""Where an image model stands: figures on fixed images, and a picture of sketches × styles."""
+"""Where an image model stands: figures on fixed images, and an image of sketches × styles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
 from sketchforge.images.tensors import to_uint8
 from sketchforge.losses.autoencoder import perceptual, reconstruction
-from sketchforge.metrics.frechet import fitted, frechet_distance
+from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images.feature_networks import open_features
 from sketchforge.metrics.images.features import features_of
 from sketchforge.metrics.images.generate import mismatched_pairs
@@ -27,8 +27,8 @@ from sketchforge.shards.shard_set import DamagedError, ShardSet
 from trainers.image_models.interface import PERCEPTUAL_TAPS, ImageTrainer
 
 NUM_IMAGES = 64  # measured on
-NUM_SHOWN = 6  # of them in the picture
-NUM_MISMATCHED = 128  # pictures for the Fréchet distance
+NUM_SHOWN = 6  # of them in the image
+NUM_MISMATCHED = 128  # images for the Fréchet distance
 BATCH = 16
 
 
@@ -67,9 +67,9 @@ def read_pairs(
 
 
 class Validation:
-    """Figures and a picture of pairs that stay the same all through a training.
+    """Figures and an image of pairs that stay the same all through a training.
 
-    shards: of images held out, or of the training set, which `held_out` says; size: of the pictures, in pixels.
+    shards: of images held out, or of the training set, which `held_out` says; size: of the images, in pixels.
     skip_bad: as for `read_pairs`.
     """
 
@@ -96,7 +96,7 @@ class Validation:
 
     @torch.no_grad()
     def frechet(self, trainer: ImageTrainer) -> dict[str, float]:
-        """The Fréchet distance between the images and pictures of their sketches in the styles of others.
+        """The Fréchet distance between the images and what is made of their sketches in the styles of others.
 
         In the built-in encoder's features; of so few images it ranks the steps of one training, no more.
         """
@@ -109,15 +109,15 @@ class Validation:
             sketches = torch.stack([self.sketches[pair.content] for pair in batch])
             styles = torch.stack([self.images[pair.style] for pair in batch])
             made += list(to_uint8(trainer.synthesize(sketches, styles)))
-        real = fitted(features_of(list(to_uint8(self.images)), network))
-        return {f"{self.prefix}_frechet": frechet_distance(fitted(features_of(made, network)), real)}
+        real = fit_gaussian(features_of(list(to_uint8(self.images)), network))
+        return {f"{self.prefix}_frechet": frechet_distance(fit_gaussian(features_of(made, network)), real)}
 
     @torch.no_grad()
     def grid(self, trainer: ImageTrainer) -> np.ndarray:
         """uint8 H×W×3: style images above, sketches at the left, of the same images, so that the diagonal is matched."""
         images, sketches = self.images[:: self._stride], self.sketches[:: self._stride]
         images, sketches = images[:NUM_SHOWN], sketches[:NUM_SHOWN]
-        styles = [np.ascontiguousarray(picture) for picture in to_uint8(images)]
+        styles = [np.ascontiguousarray(image) for image in to_uint8(images)]
         rows: list[list[np.ndarray | None]] = [[None, *styles]]
         for sketch in sketches:
             made = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
@@ -175,7 +175,7 @@ class BestModel:
 
 
 @dataclass
-class Evaluation:
+class ImageValidation:
     """What is done when the loop says that an evaluation is due: figures for the log, the best model, a preview."""
 
     run: Path

@@ -1,4 +1,4 @@
-"""What TOM learns from: photos R and drawings S as functions that read one picture each, and what identifies them."""
+"""What TOM learns from: photos R and drawings S as functions that read one image each, and what identifies them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def drawing_readers(source: str | Path | None) -> tuple[list[Callable[[], np.nda
     from sketchforge.images.builtin.drawings import load_drawings
 
     drawn = load_drawings(256)
-    names = [(key, hashlib.sha256(picture.tobytes()).hexdigest()) for key, picture in drawn]
-    return [lambda picture=picture: _grey_rgb(picture) for _, picture in drawn], _inputs(None, names)
+    names = [(key, hashlib.sha256(pixels.tobytes()).hexdigest()) for key, pixels in drawn]
+    return [lambda pixels=pixels: _grey_rgb(pixels) for _, pixels in drawn], _inputs(None, names)
 
 
 def _identities(images: Sequence[ImageSource]) -> list[tuple[str, Any]]:
-    return [(image.key, image.picture.num_bytes) for image in images]
+    return [(image.key, image.image.num_bytes) for image in images]
 
 
 def _inputs(source: str | Path | None, names: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncated
-from sketchforge.checkpoints.runs import check_continues, record_or_empty
-from sketchforge.checkpoints.tom import RUN_FORMAT, RUN_VERSION, read_run
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncate_encoder
+from sketchforge.checkpoints.runs import check_continues, read_record_or_empty
+from sketchforge.checkpoints.tom import RUN_FORMAT, RUN_VERSION, read_tom_run
 from sketchforge.errors import UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import TomTrainOptions
@@ -55,9 +55,9 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     if options.size < 32 or options.size % DEEPEST_STRIDE:
         raise UsageError(f"--size {options.size}: expected a multiple of {DEEPEST_STRIDE}, at least 32")
     if options.overwrite:
-        found = record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
+        found = read_record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
     else:
-        found = read_run(options.run)
+        found = read_tom_run(options.run)
     photos, photo_names = photo_readers(options.images)
     drawings, drawing_names = drawing_readers(options.drawings)
     threads = set_threads(options.threads)
@@ -74,7 +74,7 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         "options": recorded | {"threads": threads, "device": choose_device(options.device).type},
         "recipe": recipe.record(),
         "trained_with": encoder_digest(encoder),
-        "encoder": encoder_digest(truncated(encoder, list(recipe.generator_taps))),
+        "encoder": encoder_digest(truncate_encoder(encoder, list(recipe.generator_taps))),
         "photos": photo_names,
         "drawings": drawing_names,
     }

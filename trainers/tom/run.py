@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sketchforge.checkpoints.encoder import truncated, write_encoder
+from sketchforge.checkpoints.encoder import truncate_encoder, write_encoder
 from sketchforge.checkpoints.run_log import RunLog
 from sketchforge.checkpoints.runs import RUN_FILE
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.checkpoints.tom import ENCODER_FILE, read_snapshot, snapshot_path, write_snapshot
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.contact_sheet import contact_sheet
@@ -60,7 +60,7 @@ def train_tom(
         _remove_run(run, plan.found)
     trainer = trainer_class(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
     candidates = Candidates(trainer, run, steps, options.snapshots)
-    needed = truncated(plan.encoder, list(plan.recipe.generator_taps))
+    needed = truncate_encoder(plan.encoder, list(plan.recipe.generator_taps))
     write_encoder(
         run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"}
     )
@@ -129,7 +129,7 @@ def _finish(
         metadata = scores | {name: plan.record[name] for name in ("options", "recipe", "encoder")}
         write_snapshot(snapshot_path(run, number), generator, metadata)
         snapshots.append(
-            {"style": f"tom-{scores['step']}", **scores, "digest": digest_of(generator.state_dict())}
+            {"style": f"tom-{scores['step']}", **scores, "digest": tensors_digest(generator.state_dict())}
         )
     chosen = selection.chosen
     write_json(

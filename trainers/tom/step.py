@@ -1,9 +1,9 @@
 """TOM: Train Once and get Multiple transfers (paper section 3, Eqs. 1-6).
 
-A generator G learns to draw photos R in the manner of drawings S. It sees the features f_c = E(I_c) of a photo and
+A generator G learns to draw photos R in the style of drawings S. It sees the features f_c = E(I_c) of a photo and
 draws I_c2s = G(f_c); the same frozen encoder looks at the result, f̂ = E(I_c2s). A discriminator on Gram matrices says
 whether f̂ goes together as a drawing's features do, and f̂ is to have the photo's layout under the statistics of a
-drawing picked at random at every step (Eq. 4). Because that drawing changes, so does the manner of G: snapshots taken
+drawing picked at random at every step (Eq. 4). Because that drawing changes, so does the style of G: snapshots taken
 along the way are different styles.
 
 Everything random derives from (seed, purpose, step), so a run that was killed goes on as if nothing had happened.
@@ -36,7 +36,7 @@ from trainers.optimization import channels_last, check_finite, seeded, total_of
 from trainers.state import Stateful
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.style_windows import neighbourhoods, style_vectors
-from trainers.tom.synthetic_photos import denoised, synthetic_photo
+from trainers.tom.synthetic_photos import denoise, synthesize_photo
 
 LAYOUT_TAP = "relu3_1"  # where the validation asks whether sketch and photo have the same layout
 NUM_VALIDATION_IMAGES = 8
@@ -67,7 +67,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class TomEvaluation:
     """Scores on the validation photos, and the sketches themselves (V,H,W) float32 in [0, 1]."""
 
     content: float  # correlation of layout between sketch and photo features, higher is better
@@ -149,9 +149,9 @@ class TomTrainer:
         for i, original in enumerate(originals):
             rng = numpy_generator(seed, "tom coloured", first + i)
             synthetic.append(
-                synthetic_photo(original[..., 0], np.stack(photos), recipe.pattern_contrast, rng)
+                synthesize_photo(original[..., 0], np.stack(photos), recipe.pattern_contrast, rng)
             )
-        calm = [denoised(photo, recipe.denoising) for photo in photos] if recipe.denoising else []
+        calm = [denoise(photo, recipe.denoising) for photo in photos] if recipe.denoising else []
         return Batch(*(_stack(images) for images in (photos, calm, drawings, synthetic, originals)))
 
     def group(self, window: int) -> list[int]:
@@ -209,7 +209,7 @@ class TomTrainer:
         return losses
 
     @torch.no_grad()
-    def evaluate(self, window: int | None = None, generator: nn.Module | None = None) -> Evaluation:
+    def evaluate(self, window: int | None = None, generator: nn.Module | None = None) -> TomEvaluation:
         """Draw the validation photos and score the sketches; changes no state.
 
         window: whose drawings the realism is measured against; None: all. generator: None: the averaged one.
@@ -224,7 +224,7 @@ class TomTrainer:
             drawn = grams[group].mean(0)
             distances.append((gram(features[tap]).mean(0) - drawn).norm() / drawn.norm())
         levels = ((sketches[:, 0] + 1) / 2).clamp(0, 1).float().cpu().numpy()
-        return Evaluation(float(content), float(sum(distances) / len(distances)), levels)
+        return TomEvaluation(float(content), float(sum(distances) / len(distances)), levels)
 
     def stateful(self) -> dict[str, Stateful]:
         """What a saved state holds: networks and optimisers by name."""

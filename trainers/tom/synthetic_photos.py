@@ -2,7 +2,7 @@
 
 Departure from the paper, which has photos without drawings and drawings without photos. A drawing parts the paper into
 regions; filled with colours, shading and texture from the photos and with its lines faint, dark or light, it is a
-picture whose right drawing is the one it was made from. Learning to find that again teaches G, in S's own manner,
+image whose right drawing is the one it was made from. Learning to find that again teaches G, in S's own style,
 that an edge between two faint tones is a line, and that fur, bark and grass are none, nor a giraffe's patches.
 """
 
@@ -20,14 +20,14 @@ PATTERN_SCALES = (
 )  # pixels: std of the blur that makes a pattern of noise; coarser than texture
 
 
-def synthetic_photo(
+def synthesize_photo(
     drawing: np.ndarray, photos: np.ndarray, contrast: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB picture of the same layout.
+    """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB image of the same layout.
 
     contrast: grey levels between the two tones of a pattern, at most; 0: no patterns.
     """
-    ink = 1 - stretched(drawing)
+    ink = 1 - stretch_contrast(drawing)
     regions = _regions(ink, int(rng.integers(1, LARGEST_GAP + 1)))
     count = int(regions.max()) + 1
     photos = photos.astype(np.float32)
@@ -36,18 +36,18 @@ def synthetic_photo(
     height, width = drawing.shape
     source = rng.integers(len(photos), size=count)
     colours = photos[source, rng.integers(height, size=count), rng.integers(width, size=count)]
-    # Half of the pictures get colours close to each other: outlines of low contrast must be found, too.
+    # Half of the images get colours close to each other: outlines of low contrast must be found, too.
     together = rng.uniform(0.1, 0.5) if rng.random() < 0.5 else 1.0
     colours = colours.mean(0) + together * (colours - colours.mean(0))
     roughness = (rng.uniform(0, 0.8, count) * (rng.random(count) < 0.8)).astype(np.float32)
-    picture = colours[regions]
+    image = colours[regions]
     for number, photo in enumerate(photos):
         amount = np.where(source == number, roughness, 0).astype(np.float32)[regions]
-        picture += amount[..., None] * _texture(photo, rng)
+        image += amount[..., None] * _texture(photo, rng)
     # Half of the regions get a pattern, too, which has clear edges and is not drawn.
     tones = rng.uniform(-contrast, contrast, count) * (rng.random(count) < 0.5)
     tint = rng.uniform(0.6, 1.0, 3).astype(np.float32)
-    picture += _pattern(height, width, rng)[..., None] * tones.astype(np.float32)[regions][..., None] * tint
+    image += _pattern(height, width, rng)[..., None] * tones.astype(np.float32)[regions][..., None] * tint
     # One light over all regions: shading crosses outlines and is none.
     coarse = cv2.resize(
         photos[int(rng.integers(len(photos)))],
@@ -55,15 +55,15 @@ def synthetic_photo(
         interpolation=cv2.INTER_AREA,
     )
     coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    picture += rng.uniform(0, 0.5) * (coarse - coarse.mean((0, 1)))
+    image += rng.uniform(0, 0.5) * (coarse - coarse.mean((0, 1)))
 
     # Real outlines are steps between tones more often than lines, and where there is one it may be the lighter.
     strength = rng.uniform(0.15, 0.5) if rng.random() < 0.5 else rng.uniform(0.5, 1.0)
     tone = rng.uniform(0, 60) if rng.random() < 0.75 else rng.uniform(190, 255)
     line = (strength * ink)[..., None]
-    picture = (1 - line) * picture + line * tone
-    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.0))
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    image = (1 - line) * image + line * tone
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0))
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def _texture(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -92,7 +92,7 @@ def _pattern(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return cv2.GaussianBlur(pattern, (0, 0), 0.7)
 
 
-def stretched(drawing: np.ndarray) -> np.ndarray:
+def stretch_contrast(drawing: np.ndarray) -> np.ndarray:
     """uint8 H×W -> float32 H×W in [0, 1] with the paper at 1 and the darkest ink at 0, however grey the scan."""
     low, high = np.percentile(drawing, (1, 90))
     return np.clip((drawing.astype(np.float32) - low) / max(high - low, 1.0), 0, 1)
@@ -111,7 +111,7 @@ def _regions(ink: np.ndarray, gap: int) -> np.ndarray:
     return nearest
 
 
-def denoised(photo: np.ndarray, side: int) -> np.ndarray:
+def denoise(photo: np.ndarray, side: int) -> np.ndarray:
     """uint8 H×W×3 -> the same without what is finer than `side` pixels (odd), edges kept: median filter, twice.
 
     Departure from Eq. 4, whose f_c is the photo's: all of its texture would have to be in the drawing.

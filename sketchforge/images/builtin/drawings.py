@@ -17,7 +17,7 @@ from . import (
     subjects_scenes,
     subjects_vehicles,
 )
-from .pens import PEN_TABLE, render
+from .pens import PEN_TABLE, draw_strokes
 from .sketch import Sketch
 from .strokes import Stroke, rotation_matrix
 
@@ -37,7 +37,7 @@ SUBJECTS: tuple[str, ...] = tuple(_AUTHORS)
 PENS: tuple[str, ...] = tuple(PEN_TABLE)
 
 
-# Chosen by hand: a broad pen would clog a crowded picture, a hairline starves a bare one.
+# Chosen by hand: a broad pen would clog a crowded image, a hairline starves a bare one.
 _DEFAULT_PENS: dict[str, str] = {
     "woman": "quill brush",
     "bearded-man": "calligraphic",
@@ -100,7 +100,7 @@ def draw(subject: str, pen: str, size: int = 256, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     turn = rotation_matrix(rng.uniform(-1.5, 1.5)) * rng.uniform(0.96, 1.0)
     strokes = [_placed(stroke, turn) for stroke in _strokes(subject)]
-    return render(strokes, PEN_TABLE[pen], size, rng)
+    return draw_strokes(strokes, PEN_TABLE[pen], size, rng)
 
 
 def load_drawings(size: int = 256, seed: int = 0) -> list[tuple[str, np.ndarray]]:

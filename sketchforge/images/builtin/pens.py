@@ -1,6 +1,6 @@
 """The pen model: how a stroke becomes a line of varying width, and the named pens.
 
-Lengths are in 1/256 of the picture's side, so that a drawing looks the same at every size.
+Lengths are in 1/256 of the image's side, so that a drawing looks the same at every size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_SIDE = 8192  # greatest side of that canvas, to bound memory
 
 @dataclass(frozen=True)
 class Pen:
-    """How a pen marks the paper.  Lengths in 1/256 of the picture's side.
+    """How a pen marks the paper.  Lengths in 1/256 of the image's side.
 
     width: width of a stroke of weight 1.
     taper: how far the width falls towards the ends of a stroke, 0 (blunt) to 1 (to a point).
@@ -90,7 +90,7 @@ PEN_TABLE: dict[str, Pen] = {
 }
 
 
-def render(strokes: list[Stroke], pen: Pen, size: int, rng: np.random.Generator) -> np.ndarray:
+def draw_strokes(strokes: list[Stroke], pen: Pen, size: int, rng: np.random.Generator) -> np.ndarray:
     """Rasterise unit-square strokes: uint8 (size, size), 0 = ink, 255 = paper, anti-aliased."""
     factor = max(1, min(max(4, -(-FINE_SIDE // size)), MAX_SIDE // size))
     side = size * factor

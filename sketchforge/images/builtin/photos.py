@@ -17,7 +17,7 @@ MIN_COVERAGE = 0.27
 def load_photos() -> list[tuple[str, np.ndarray]]:
     """Square crops of the bundled photographs at two scales, about fifty.
 
-    Returns a list of (key, picture), the picture uint8 RGB (256, 256, 3).  Keys read
+    Returns a list of (key, image), the image uint8 RGB (256, 256, 3).  Keys read
     ``name-s<scale>-<position>``; a position keeps its number when others are left out.
     """
     crops = []
@@ -32,14 +32,14 @@ def load_photos() -> list[tuple[str, np.ndarray]]:
     return crops
 
 
-def edge_coverage(picture: np.ndarray, cells: int = 8, threshold: float = 8.0) -> float:
-    """Share of the `cells` x `cells` tiles of an RGB picture that hold an edge, 0 to 1.
+def edge_coverage(image: np.ndarray, cells: int = 8, threshold: float = 8.0) -> float:
+    """Share of the `cells` x `cells` tiles of an RGB image that hold an edge, 0 to 1.
 
     An edge is a luminance gradient of at least `threshold` grey levels per pixel after smoothing, which
     keeps film grain and sensor noise from passing for content.  Counting tiles rather than averaging the
     gradient does not punish dark photographs.
     """
-    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 1.5).astype(np.float32)
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.5).astype(np.float32)
     gradient = np.hypot(np.gradient(grey, axis=0), np.gradient(grey, axis=1))
     tiles = [tile for band in np.array_split(gradient, cells) for tile in np.array_split(band, cells, axis=1)]
     return sum(float(tile.max()) >= threshold for tile in tiles) / len(tiles)

@@ -1,4 +1,4 @@
-"""Geometry of line drawings: splines, arcs and clipping, all as polylines in picture coordinates.
+"""Geometry of line drawings: splines, arcs and clipping, all as polylines in image coordinates.
 
 A point list is a float array of shape (N, 2) holding (x, y); y points down.  Subjects are authored on a
 100 x 100 square; :class:`Stroke` carries the same curve in the unit square.

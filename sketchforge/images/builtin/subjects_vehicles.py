@@ -233,13 +233,13 @@ def aeroplane(s: Sketch) -> None:
 
 def locomotive(s: Sketch) -> None:
     """Steam locomotive with a plume of smoke."""
-    for blob in (
+    for byte_source in (
         "26,15 22,10 26,4 33,5 36,11 32,16 z",
         "36,12 35,5 42,1 50,3 51,10 45,14 z",
         "50,11 51,4 59,2 67,5 67,12 59,15 z",
         "66,11 70,5 78,5 84,9 82,15 74,16 z",
     ):
-        s.bumps(blob, 4.4, 1.6, 0.9)
+        s.bumps(byte_source, 4.4, 1.6, 0.9)
     s.curve("40,9 43,6.4 46,8.4", 0.6)
     s.curve("56,9 60,6.4 63,9", 0.6)
     s.curve("73,11 77,8.6 79,11", 0.6)

@@ -1,7 +1,7 @@
 """Where images come from: folder trees, tar shards, lists of files, or the photos built in."""
 
-from sketchforge.images.sources.find import arranged, builtin_images, find_images
+from sketchforge.images.sources.find import arrange, builtin_images, find_images
 from sketchforge.images.sources.keys import EXTENSIONS, MAX_KEY, image_key
 from sketchforge.images.sources.source import ImageSource
 
-__all__ = ["EXTENSIONS", "MAX_KEY", "ImageSource", "arranged", "builtin_images", "find_images", "image_key"]
+__all__ = ["EXTENSIONS", "MAX_KEY", "ImageSource", "arrange", "builtin_images", "find_images", "image_key"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources.folder import extension_of, images_in_folder
 from sketchforge.images.sources.keys import EXTENSIONS, as_text, check_keys, image_key
-from sketchforge.images.sources.source import Blob, FileState, ImageSource
+from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 from sketchforge.images.sources.tar import TAR_ENDINGS, images_in_tar, is_tar
 from sketchforge.utils.seeding import numpy_generator
 
@@ -42,7 +42,7 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSour
     return images
 
 
-def arranged(
+def arrange(
     images: Sequence[ImageSource], shuffle_seed: int | None, limit: int | None
 ) -> Sequence[ImageSource]:
     """The images in the order of a seed (None: as found), and the first `limit` of them."""
@@ -59,7 +59,7 @@ def builtin_images() -> list[ImageSource]:
     images = []
     for name, pixels in load_photos():
         data = b"P6\n%d %d\n255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
-        images.append(ImageSource(image_key(f"{name}.jpg"), f"{name}.ppm", Blob(len(data), data=data)))
+        images.append(ImageSource(image_key(f"{name}.jpg"), f"{name}.ppm", ByteSource(len(data), data=data)))
     check_keys(images)
     return images
 
@@ -67,24 +67,24 @@ def builtin_images() -> list[ImageSource]:
 def _of_files(named: str, files: Mapping[str, str], prefix_keys: bool) -> list[ImageSource]:
     """The images of files, given as path -> name relative to the input."""
     tars = {path: name for path, name in files.items() if is_tar(path)}
-    pictures = {path: name for path, name in files.items() if extension_of(path) in EXTENSIONS}
-    odd = next((path for path in files if path not in tars and path not in pictures), None)
+    pixel_arrays = {path: name for path, name in files.items() if extension_of(path) in EXTENSIONS}
+    odd = next((path for path in files if path not in tars and path not in pixel_arrays), None)
     if odd is not None or not files:
         raise UsageError(
             f"{odd or named}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of files "
             f"({', '.join('.' + ending for ending in LIST_EXTENSIONS)})"
         )
-    if tars and pictures:
+    if tars and pixel_arrays:
         raise UsageError(
-            f"{named}: means tars and images ({next(iter(tars))}, {next(iter(pictures))}); name one kind only"
+            f"{named}: means tars and images ({next(iter(tars))}, {next(iter(pixel_arrays))}); name one kind only"
         )
-    if pictures:
+    if pixel_arrays:
         return [
-            ImageSource(image_key(name), as_text(name), Blob.of_file(FileState.now(path)))
-            for path, name in pictures.items()
+            ImageSource(image_key(name), as_text(name), ByteSource.of_file(FileState.now(path)))
+            for path, name in pixel_arrays.items()
         ]
     images = [image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys)]
-    if not any(image.picture.reason is None for image in images):
+    if not any(image.image.reason is None for image in images):
         damaged = f", {len(images)} of them damaged" if images else ""
         raise UsageError(
             f"{named}: no images found in {len(tars)} tars{damaged}; expected members such as KEY.jpg"

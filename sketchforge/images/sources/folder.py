@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key
-from sketchforge.images.sources.source import Blob, FileState, ImageSource
+from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 
 _OUR_FORMAT = b'"format": "sketchforge-'
 
@@ -25,8 +25,10 @@ def images_in_folder(folder: Path) -> list[ImageSource]:
     images = []
     for name in sorted((name for name in found if extension_of(name) in EXTENSIONS), key=os.fsencode):
         stem = name[: name.rindex(".")]
-        blobs = [_blob(found.get(f"{stem}.{ending}")) for ending in ("txt", "json")]
-        images.append(ImageSource(image_key(name), as_text(name), Blob.of_file(found[name]), *blobs))
+        byte_sources = [_byte_source(found.get(f"{stem}.{ending}")) for ending in ("txt", "json")]
+        images.append(
+            ImageSource(image_key(name), as_text(name), ByteSource.of_file(found[name]), *byte_sources)
+        )
     if not images:
         hint = ""
         if any(name.endswith((".tar", ".tar.gz", ".tgz")) for name in found):
@@ -40,8 +42,8 @@ def extension_of(name: str) -> str:
     return os.path.splitext(name)[1][1:].lower()
 
 
-def _blob(file: FileState | None) -> Blob | None:
-    return None if file is None else Blob.of_file(file)
+def _byte_source(file: FileState | None) -> ByteSource | None:
+    return None if file is None else ByteSource.of_file(file)
 
 
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, FileState]]:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from sketchforge.errors import UsageError
 from sketchforge.images.sources.source import ImageSource
 
-# What pictures of `images.FORMATS` are called; of several in one sample of a tar, the first of these counts.
+# What images of `images.FORMATS` are called; of several in one sample of a tar, the first of these counts.
 EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm"),
     *("jpe", "jfif", "mpo", "apng", "pgm", "pbm", "pnm", "avif", "jp2"),
@@ -49,7 +49,7 @@ def image_key(relative_path: str) -> str:
     return f"{text[: MAX_KEY - 17]}-{digest}"
 
 
-def kept_key(sample: str) -> str:
+def sanitize_key(sample: str) -> str:
     """The key of a sample that has one already: the same where it is fit for a key, else made like a path's."""
     return sample if len(sample) <= MAX_KEY and _FIT.fullmatch(sample) else image_key(f"{sample}.jpg")
 

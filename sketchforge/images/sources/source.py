@@ -30,7 +30,7 @@ class FileState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class ByteSource:
     """`num_bytes` from `offset` on in `file` (in what it unpacks to, if `gzipped`); or `data`.
 
     `reason`: known beforehand to be of no use, and why.
@@ -44,7 +44,7 @@ class Blob:
     reason: str | None = None
 
     @classmethod
-    def of_file(cls, file: FileState) -> Blob:
+    def of_file(cls, file: FileState) -> ByteSource:
         return cls(file.size, file)
 
     def read(self) -> bytes:
@@ -104,15 +104,15 @@ class ImageSource:
 
     key: str
     source: str
-    picture: Blob
-    caption: Blob | None = None  # text
-    metadata: Blob | None = None  # a JSON object
+    image: ByteSource
+    caption: ByteSource | None = None  # text
+    metadata: ByteSource | None = None  # a JSON object
 
     def read(self) -> bytes:
-        """The encoded picture; raises ImageError where it cannot be read."""
-        return self.picture.read()
+        """The encoded image; raises ImageError where it cannot be read."""
+        return self.image.read()
 
     def sizes(self) -> Iterator[int]:
-        """Bytes of picture, caption and metadata, -1 for what is not there: a cheap sign of change."""
-        for blob in (self.picture, self.caption, self.metadata):
-            yield -1 if blob is None else blob.num_bytes
+        """Bytes of image, caption and metadata, -1 for what is not there: a cheap sign of change."""
+        for byte_source in (self.image, self.caption, self.metadata):
+            yield -1 if byte_source is None else byte_source.num_bytes

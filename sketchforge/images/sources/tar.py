@@ -1,8 +1,8 @@
 """Images in tar shards: WebDataset's convention, as img2dataset writes it and as `render` does itself.
 
 The members of a sample follow one another and share a key: the path up to the first dot of the file name. The
-picture is the member whose whole ending is an image's (`KEY.jpg`; not `KEY.sketch0.png`), the first of EXTENSIONS
-where there are several; `KEY.txt` is its caption, `KEY.json` its metadata. Samples without a picture are passed
+image is the member whose whole ending is an image's (`KEY.jpg`; not `KEY.sketch0.png`), the first of EXTENSIONS
+where there are several; `KEY.txt` is its caption, `KEY.json` its metadata. Samples without an image are passed
 over. Nothing is ever unpacked to disk, so it does not matter where a member's path would lead; links and sparse
 members are passed over.
 """
@@ -18,8 +18,8 @@ from itertools import groupby
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import TRUNCATED, UNREADABLE
-from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key, kept_key
-from sketchforge.images.sources.source import Blob, FileState, ImageSource
+from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key, sanitize_key
+from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 from sketchforge.utils.tar_headers import BLOCK, Member, any_members
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
@@ -47,12 +47,12 @@ def images_in_tar(path: str, name: str, prefix_keys: bool) -> Iterator[ImageSour
         ending = next((ending for ending in EXTENSIONS if ending in parts), None)
         if not key or ending is None:
             continue
-        blobs = [_blob(parts.get(part), state, gzipped) for part in (ending, "txt", "json")]
-        own_key = image_key(f"{stem}/{key}.jpg") if prefix_keys else kept_key(key)
-        assert blobs[0] is not None
-        yield ImageSource(own_key, f"{as_text(name)}/{as_text(parts[ending].name)}", *blobs)
+        byte_sources = [_byte_source(parts.get(part), state, gzipped) for part in (ending, "txt", "json")]
+        own_key = image_key(f"{stem}/{key}.jpg") if prefix_keys else sanitize_key(key)
+        assert byte_sources[0] is not None
+        yield ImageSource(own_key, f"{as_text(name)}/{as_text(parts[ending].name)}", *byte_sources)
     if reason is not None:
-        yield ImageSource(image_key(f"{name}.damaged"), as_text(name), Blob(state.size, reason=reason))
+        yield ImageSource(image_key(f"{name}.damaged"), as_text(name), ByteSource(state.size, reason=reason))
 
 
 def sample_key(member: str) -> str:
@@ -62,8 +62,8 @@ def sample_key(member: str) -> str:
     return f"{folder}{slash}{stem}" if stem and dot else ""
 
 
-def _blob(member: Member | None, state: FileState, gzipped: bool) -> Blob | None:
-    return None if member is None else Blob(member.size, state, member.offset, gzipped)
+def _byte_source(member: Member | None, state: FileState, gzipped: bool) -> ByteSource | None:
+    return None if member is None else ByteSource(member.size, state, member.offset, gzipped)
 
 
 def _read_headers(state: FileState, gzipped: bool, members: list[Member]) -> str | None:

@@ -1,4 +1,4 @@
-"""Sets of pictures against a reference: folders, tars, shards, and what models make of sketches."""
+"""Sets of images against a reference: folders, tars, shards, and what models make of sketches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from sketchforge.errors import UsageError
-from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.images.features import FeatureNetwork, features_of
-from sketchforge.metrics.images.generate import Pair, is_model, made_of, mismatched_pairs
+from sketchforge.metrics.images.generate import Pair, generate_images, is_model, mismatched_pairs
 from sketchforge.metrics.images.inputs import (
     ImageSet,
     Inventory,
@@ -23,13 +23,13 @@ from sketchforge.metrics.images.inputs import (
 )
 from sketchforge.metrics.images.reference import (
     Reference,
-    described_reference,
+    data_warnings,
+    describe_reference,
     distance_rows,
-    few,
     library_versions,
-    oddities,
     open_networks,
     sizes_text,
+    small_sample_warning,
 )
 from sketchforge.metrics.images.result import MISMATCHED, ImageEvaluation, ImageRow
 from sketchforge.options import EvalCompareOptions
@@ -40,9 +40,9 @@ from sketchforge.utils.progress import Progress
 
 
 def compare_images(options: EvalCompareOptions, progress: Progress | None = None) -> ImageEvaluation:
-    """The distances of every set from the reference; `progress` counts the pictures that are looked at.
+    """The distances of every set from the reference; `progress` counts the images that are looked at.
 
-    Pictures are compared as they are, each brought to the network's input. Raises UsageError for what cannot
+    Images are compared as they are, each brought to the network's input. Raises UsageError for what cannot
     be compared at all, SketchforgeError for damaged data and weights.
     """
     progress = progress or Progress()
@@ -53,30 +53,30 @@ def compare_images(options: EvalCompareOptions, progress: Progress | None = None
             "eval compare: nothing to compare with the reference; name folders, shards or models"
         )
     if is_model(options.reference):
-        raise UsageError(f"{options.reference}: a model; the reference must be pictures, folders or shards")
+        raise UsageError(f"{options.reference}: a model; the reference must be images, folders or shards")
     names = set_names(options.sets)
-    gaps: list[Gap] = []
+    gaps: list[MissingMetric] = []
     networks = open_networks(options.features, device, gaps)
     images = open_image_set(options.reference, options.samples)
     inventory = take_inventory(images)
-    new_gaps, warnings = oddities(images, inventory)
+    new_gaps, warnings = data_warnings(images, inventory)
     gaps += new_gaps
-    sets: list[_Pictures | _Model] = []
+    sets: list[_Images | _Model] = []
     for source, name in zip(options.sets, names, strict=True):
-        opened = (
-            _Model(options, source, name, device) if is_model(source) else _Pictures(options, source, name)
-        )
+        opened = _Model(options, source, name, device) if is_model(source) else _Images(options, source, name)
         sets.append(opened)
     rows: list[ImageRow] = []
-    with progress.track("picture", (inventory.count + sum(one.count for one in sets)) * len(networks)):
-        reference = described_reference(images, inventory, networks, options.cache, progress)
+    with progress.track("image", (inventory.count + sum(one.count for one in sets)) * len(networks)):
+        reference = describe_reference(images, inventory, networks, options.cache, progress)
         for one in sets:
-            about = {"name": one.name, "source": one.source, "pairs": one.pairing}
+            metadata = {"name": one.name, "source": one.source, "pairs": one.pairing}
             features = one.features(networks, progress)
-            rows += distance_rows(about, one.groups, features, networks, reference, options.seed)
-            new_gaps, new_warnings = one.oddities(reference)
+            rows += distance_rows(metadata, one.groups, features, networks, reference, options.seed)
+            new_gaps, new_warnings = one.data_warnings(reference)
             gaps += new_gaps
-            warnings += new_warnings + (few(one.name, one.count, reference) if networks else [])
+            warnings += new_warnings + (
+                small_sample_warning(one.name, one.count, reference) if networks else []
+            )
     return ImageEvaluation(
         "compare",
         _record(options),
@@ -89,7 +89,7 @@ def compare_images(options: EvalCompareOptions, progress: Progress | None = None
     )
 
 
-class _Pictures:
+class _Images:
     """A set that is there already."""
 
     pairing = ""
@@ -104,16 +104,18 @@ class _Pictures:
     def features(self, networks: list[FeatureNetwork], progress: Progress) -> list[np.ndarray]:
         return [features_of(self._images.readable(), network, progress) for network in networks]
 
-    def oddities(self, reference: Reference) -> tuple[list[Gap], list[Gap]]:
-        gaps, warnings = oddities(self._images, self._inventory)
-        gaps = [Gap(self.name, gap.block, gap.reason) for gap in gaps]
-        warnings = [Gap(self.name, warning.block, warning.reason) for warning in warnings]
+    def data_warnings(self, reference: Reference) -> tuple[list[MissingMetric], list[MissingMetric]]:
+        gaps, warnings = data_warnings(self._images, self._inventory)
+        gaps = [MissingMetric(self.name, gap.block, gap.reason) for gap in gaps]
+        warnings = [MissingMetric(self.name, warning.block, warning.reason) for warning in warnings]
         shared = len(set(self._inventory.digests) & set(reference.inventory.digests))
         if shared:
             whole = shared == len(set(self._inventory.digests)) == len(set(reference.inventory.digests))
-            told = "the very pictures of the reference"
-            told = told if whole else f"{shared} pictures are in the reference, too"
-            warnings.append(Gap(self.name, "pictures", f"{told}: distances are smaller than of others"))
+            told = "the very images of the reference"
+            told = told if whole else f"{shared} images are in the reference, too"
+            warnings.append(
+                MissingMetric(self.name, "images", f"{told}: distances are smaller than of others")
+            )
         if len(self._inventory.sizes) == 1:
             warnings += _unlike(self.name, sizes_text(self._inventory), reference)
         return gaps, warnings
@@ -138,14 +140,14 @@ class _Model:
         found: list[list[np.ndarray]] = [[] for _ in networks]
         reader = SampleReader(self._shards)
         try:
-            for made in made_of(self._model, reader, self._pairs, self.name):
+            for made in generate_images(self._model, reader, self._pairs, self.name):
                 for network, parts in zip(networks, found, strict=True):
-                    parts.append(features_of(made.pictures, network, progress))
+                    parts.append(features_of(made.images, network, progress))
         finally:
             reader.close()
         return [np.concatenate(parts) for parts in found]
 
-    def oddities(self, reference: Reference) -> tuple[list[Gap], list[Gap]]:
+    def data_warnings(self, reference: Reference) -> tuple[list[MissingMetric], list[MissingMetric]]:
         return [], _unlike(self.name, f"{self._model.size} x {self._model.size}", reference)
 
     def record(self) -> dict[str, Any]:
@@ -160,11 +162,15 @@ class _Model:
         }
 
 
-def _unlike(name: str, size: str, reference: Reference) -> list[Gap]:
+def _unlike(name: str, size: str, reference: Reference) -> list[MissingMetric]:
     other = sizes_text(reference.inventory)
     if size == other:
         return []
-    return [Gap(name, "pictures", f"{size}, the reference {other}: larger ones are sharper, and that counts")]
+    return [
+        MissingMetric(
+            name, "images", f"{size}, the reference {other}: larger ones are sharper, and that counts"
+        )
+    ]
 
 
 def shards_for(options: EvalCompareOptions, source: str) -> ShardSet:

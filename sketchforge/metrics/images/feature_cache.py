@@ -1,7 +1,7 @@
 """Features of references, kept: they are the same every time, and Inception takes its time.
 
-A file is named by a digest of all that determines what is in it: every picture's pixels, in order, the
-weights, what is done to pictures, and the libraries. So nothing has to be told when something has changed.
+A file is named by a digest of all that determines what is in it: every image's pixels, in order, the
+weights, what is done to images, and the libraries. So nothing has to be told when something has changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sketchforge.metrics.images.inputs import ImageSet, Inventory
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
-FORMAT, VERSION = "sketchforge-image-features", 1
+FORMAT, VERSION = "sketchforge-image-features", 2
 LIBRARIES = ("sketchforge", "torch", "torchvision", "torch-fidelity")
 
 
@@ -53,12 +53,12 @@ def cached_features(
     with suppress(OSError):
         import torch
 
-        about = {
+        metadata = {
             "features": network.features,
             "preprocessing": network.preprocessing,
             "weights": network.weights,
         }
-        save_tensors(path, FORMAT, VERSION, {"features": torch.from_numpy(found)}, about)
+        save_tensors(path, FORMAT, VERSION, {"features": torch.from_numpy(found)}, metadata)
     return found
 
 

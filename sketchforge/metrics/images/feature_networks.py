@@ -1,4 +1,4 @@
-"""The networks in whose features sets of pictures are compared: Inception, for FID and KID, and others.
+"""The networks in whose features sets of images are compared: Inception, for FID and KID, and others.
 
 Figures in features other than Inception's go by their network's name: they are good for ranks within one
 report and stand beside no published FID.
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from sketchforge.checkpoints.catalog import KNOWN, AbsentError, find_weights, is_published
 from sketchforge.checkpoints.state_dicts import read_state
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.tensors import normalized, to_unit
+from sketchforge.images.tensors import normalize_pixels, to_unit
 from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
@@ -54,7 +54,7 @@ def open_features(name: str, given: Path | None, device: torch.device = CPU) -> 
 def inception(given: Path | None, device: torch.device) -> FeatureNetwork:
     """The 2048 pooled features of FID's InceptionV3, by torch-fidelity's port of the TensorFlow graph.
 
-    Pictures come at the network's own 299 pixels, so that the port's resizing, which aliases, does nothing.
+    Images come at the network's own 299 pixels, so that the port's resizing, which aliases, does nothing.
     """
     path = _find("inception", given)
     if importlib.util.find_spec("torch_fidelity") is None:
@@ -79,7 +79,7 @@ def inception(given: Path | None, device: torch.device) -> FeatureNetwork:
         f"KID{other}",
         network.INPUT_IMAGE_SIZE,
         "(level - 128) / 128",
-        digest_of(network.state_dict()),
+        tensors_digest(network.state_dict()),
         "" if published else FOREIGN,
         lambda squares: network(squares.to(device))[0],
     )
@@ -92,7 +92,7 @@ def builtin(given: Path | None, device: torch.device) -> FeatureNetwork:
     encoder = load_encoder("builtin").to(device)
 
     def describe(squares: Tensor) -> Tensor:
-        taps = encoder(normalized(squares.to(device)), BUILTIN_TAPS)
+        taps = encoder(normalize_pixels(squares.to(device)), BUILTIN_TAPS)
         return torch.cat([taps[tap].mean((2, 3)) for tap in BUILTIN_TAPS], dim=1)
 
     features = f"builtin {'+'.join(BUILTIN_TAPS)}"
@@ -134,13 +134,13 @@ def _find(name: str, given: Path | None) -> Path:
 
 
 def _pooled(features: str, network: nn.Module, recipe: str, device: torch.device) -> FeatureNetwork:
-    mean, deviation = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
 
     def describe(squares: Tensor) -> Tensor:
-        levels = (to_unit(squares) - mean) / deviation if recipe == IMAGENET else normalized(squares)
+        levels = (to_unit(squares) - mean) / std if recipe == IMAGENET else normalize_pixels(squares)
         return network(levels.to(device)).mean((2, 3))
 
-    return _named(features, POOLED_SIDE, recipe, digest_of(network.state_dict()), describe)
+    return _named(features, POOLED_SIDE, recipe, tensors_digest(network.state_dict()), describe)
 
 
 def _named(

@@ -1,6 +1,6 @@
-"""Pictures to features: how a picture becomes a network's input, and sets become matrices.
+"""Images to features: how an image becomes a network's input, and sets become matrices.
 
-Shape letters: B batch, N pictures, D features, S side of a square.
+Shape letters: B batch, N images, D features, S side of a square.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class FeatureNetwork:
     frechet: str  # what the Fréchet distance in its features is called
     kernel: str  # what the kernel distance is called
     side: int  # of its input, in pixels
-    recipe: str  # what becomes of pictures, in words
+    recipe: str  # what becomes of images, in words
     weights: str  # digest
-    caution: str  # what has to be said beside its figures; "" for nothing
+    note: str  # what has to be said beside its figures; "" for nothing
     describe: Callable[[Tensor], Tensor]  # uint8 (B,3,side,side) RGB -> (B,D)
 
     @property
@@ -41,22 +41,22 @@ class FeatureNetwork:
         return f"{CROPPED.format(side=self.side)}; {self.recipe}"
 
 
-def squared(picture: np.ndarray, side: int) -> np.ndarray:
+def squared(image: np.ndarray, side: int) -> np.ndarray:
     """uint8 HxWx3 of any size -> uint8 (side, side, 3): CROPPED, and untouched where the size is right.
 
-    Bicubic with antialiasing is what Parmar et al. (CVPR 2022) found not to alias; without it shrunk pictures
+    Bicubic with antialiasing is what Parmar et al. (CVPR 2022) found not to alias; without it shrunk images
     differ by the library that shrank them. Raises ValueError for another dtype or shape.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"expected a picture uint8 HxWx3, found {picture.dtype} of shape {picture.shape}")
-    height, width = picture.shape[:2]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected an image uint8 HxWx3, found {image.dtype} of shape {image.shape}")
+    height, width = image.shape[:2]
     shortest = min(height, width)
     top, left = (height - shortest) // 2, (width - shortest) // 2
-    picture = picture[top : top + shortest, left : left + shortest]
+    image = image[top : top + shortest, left : left + shortest]
     if shortest == side:
-        return np.ascontiguousarray(picture)
-    # A copy: pictures may be read-only, which torch warns of.
-    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+        return np.ascontiguousarray(image)
+    # A copy: images may be read-only, which torch warns of.
+    levels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
     resized = torch.nn.functional.interpolate(
         levels, size=(side, side), mode="bicubic", antialias=True, align_corners=False
     )
@@ -65,19 +65,19 @@ def squared(picture: np.ndarray, side: int) -> np.ndarray:
 
 @torch.no_grad()
 def features_of(
-    pictures: Iterable[np.ndarray],
+    images: Iterable[np.ndarray],
     network: FeatureNetwork,
     progress: Progress | None = None,
     batch: int = BATCH,
 ) -> np.ndarray:
-    """Pictures uint8 HxWx3 of any sizes -> float32 (N, D), whatever `batch` is, up to rounding.
+    """Images uint8 HxWx3 of any sizes -> float32 (N, D), whatever `batch` is, up to rounding.
 
     Raises SketchforgeError where features are not finite.
     """
     progress = progress or Progress()
     found = []
-    for part in batches(pictures, batch):
-        squares = np.stack([squared(picture, network.side) for picture in part])
+    for part in iterate_batches(images, batch):
+        squares = np.stack([squared(image, network.side) for image in part])
         features = network.describe(torch.from_numpy(squares).permute(0, 3, 1, 2)).float().cpu()
         if not bool(torch.isfinite(features).all()):
             raise SketchforgeError(
@@ -89,7 +89,7 @@ def features_of(
     return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
 
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def iterate_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Consecutive lists of `size`, the last one perhaps shorter."""
     iterator = iter(items)
     while part := list(islice(iterator, size)):

@@ -1,4 +1,4 @@
-"""Sets of pictures to compare: a folder, tars, a shard set; read one at a time, in order, each by its key."""
+"""Sets of images to compare: a folder, tars, a shard set; read one at a time, in order, each by its key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import is_remote
-from sketchforge.shards.selection import spread
+from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_shards
 
 OPEN_SHARDS = 16  # files that are kept open
@@ -27,33 +27,33 @@ OPEN_SHARDS = 16  # files that are kept open
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures of one source. `pictures()` begins anew with every call."""
+    """Images of one source. `images()` begins anew with every call."""
 
     name: str
     source: str
     num_found: int
     count: int  # of those that are looked at
-    pictures: Callable[[], Iterator[tuple[str, np.ndarray | None]]]  # (key, uint8 HxWx3); None: unreadable
+    images: Callable[[], Iterator[tuple[str, np.ndarray | None]]]  # (key, uint8 HxWx3); None: unreadable
 
     def readable(self) -> Iterator[np.ndarray]:
-        """The pictures that can be read."""
-        return (picture for _, picture in self.pictures() if picture is not None)
+        """The images that can be read."""
+        return (image for _, image in self.images() if image is not None)
 
     def at(self, size: int) -> ImageSet:
-        """The same pictures as a model of this size would be given them: the centred square, size x size."""
+        """The same images as a model of this size would be given them: the centred square, size x size."""
 
-        def pictures() -> Iterator[tuple[str, np.ndarray | None]]:
-            for key, picture in self.pictures():
-                yield key, None if picture is None else fit_square(picture, size, "crop")
+        def images() -> Iterator[tuple[str, np.ndarray | None]]:
+            for key, image in self.images():
+                yield key, None if image is None else fit_square(image, size, "crop")
 
-        return replace(self, pictures=pictures)
+        return replace(self, images=images)
 
 
 @dataclass(frozen=True)
 class Inventory:
     """What a set turned out to hold."""
 
-    digests: tuple[str, ...]  # SHA-256 of every readable picture's pixels, in order
+    digests: tuple[str, ...]  # SHA-256 of every readable image's pixels, in order
     unreadable: int
     sizes: Counter[tuple[int, int]]  # (width, height) -> how many
 
@@ -86,7 +86,7 @@ class SampleReader:
 
 
 def open_image_set(source: str | Path, samples: int) -> ImageSet:
-    """At most `samples` (0: all) pictures of a source, spread evenly.
+    """At most `samples` (0: all) images of a source, spread evenly.
 
     source: shards, by their folder or URL; or images as `render --images` takes them. Raises UsageError where
     there are none, SketchforgeError for damaged shards.
@@ -94,16 +94,16 @@ def open_image_set(source: str | Path, samples: int) -> ImageSet:
     if is_shards(source):
         return shard_images(open_shards(source), samples)
     found = find_images(source)
-    chosen = spread(found, samples or len(found))
+    chosen = spread_evenly(found, samples or len(found))
 
-    def pictures() -> Iterator[tuple[str, np.ndarray | None]]:
+    def images() -> Iterator[tuple[str, np.ndarray | None]]:
         for image in chosen:
             try:
                 yield image.key, read_image(image.read())
             except ImageError:
                 yield image.key, None
 
-    return ImageSet(name_of(source), str(source), len(found), len(chosen), pictures)
+    return ImageSet(name_of(source), str(source), len(found), len(chosen), images)
 
 
 def is_shards(source: str | Path) -> bool:
@@ -114,9 +114,9 @@ def is_shards(source: str | Path) -> bool:
 def shard_images(shards: ShardSet, samples: int) -> ImageSet:
     """The images of a shard set, its sketches left aside."""
     total = shards.num_samples
-    chosen = spread(range(total), samples or total)
+    chosen = spread_evenly(range(total), samples or total)
 
-    def pictures() -> Iterator[tuple[str, np.ndarray | None]]:
+    def images() -> Iterator[tuple[str, np.ndarray | None]]:
         reader = SampleReader(shards)
         try:
             for index in chosen:
@@ -125,22 +125,22 @@ def shard_images(shards: ShardSet, samples: int) -> ImageSet:
         finally:
             reader.close()
 
-    return ImageSet(name_of(shards.source), shards.source, total, len(chosen), pictures)
+    return ImageSet(name_of(shards.source), shards.source, total, len(chosen), images)
 
 
 def take_inventory(images: ImageSet) -> Inventory:
-    """Read all of a set once. Raises SketchforgeError where none of its pictures can be read."""
+    """Read all of a set once. Raises SketchforgeError where none of its images can be read."""
     digests, unreadable, sizes = [], 0, Counter[tuple[int, int]]()
-    for _, picture in images.pictures():
-        if picture is None:
+    for _, image in images.images():
+        if image is None:
             unreadable += 1
             continue
-        sizes[picture.shape[1], picture.shape[0]] += 1
-        digests.append(hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).hexdigest())
+        sizes[image.shape[1], image.shape[0]] += 1
+        digests.append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
     if not digests:
-        raise SketchforgeError(f"{images.source}: none of its {images.count} pictures can be read")
+        raise SketchforgeError(f"{images.source}: none of its {images.count} images can be read")
     if len(digests) < 2:
-        raise UsageError(f"{images.source}: 1 picture that can be read; sets to compare need two or more")
+        raise UsageError(f"{images.source}: 1 image that can be read; sets to compare need two or more")
     return Inventory(tuple(digests), unreadable, sizes)
 
 

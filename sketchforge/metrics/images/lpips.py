@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sketchforge.checkpoints.catalog import find_weights, is_published
 from sketchforge.checkpoints.state_dicts import read_state
-from sketchforge.checkpoints.tensor_files import digest_of
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import UsageError
 from sketchforge.metrics.images.feature_networks import features_state
 
@@ -20,16 +20,16 @@ OPTION = "--lpips"
 CPU = torch.device("cpu")
 # lpips's names of its backbones -> ours of their files
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet"}
-PREPROCESSING = "at the pictures' own size, levels to [-1, 1]"
+PREPROCESSING = "at the images' own size, levels to [-1, 1]"
 
 
 @dataclass(frozen=True)
 class PerceptualSimilarity:
-    """distance(a, b): (B,3,S,S) float in [-1, 1] twice -> (B,), 0 for equal pictures."""
+    """distance(a, b): (B,3,S,S) float in [-1, 1] twice -> (B,), 0 for equal images."""
 
     title: str
     weights: str  # digest of backbone and heads
-    caution: str  # "" for nothing
+    note: str  # "" for nothing
     distance: Callable[[Tensor, Tensor], Tensor]
 
 
@@ -53,17 +53,17 @@ def open_lpips(backbone: str, given: Path | None, device: torch.device = CPU) ->
     parts.load_state_dict(features_state(path, name, parts, state))
     network.to(device).eval().requires_grad_(False)
     published = is_published(name, path)
-    caution = "" if published else "its heads were fitted to torchvision's weights, and these are others"
+    note = "" if published else "its heads were fitted to torchvision's weights, and these are others"
     title = f"LPIPS ({backbone})" if published else f"LPIPS ({backbone}, other weights)"
 
     @torch.no_grad()
     def distance(a: Tensor, b: Tensor) -> Tensor:
         if a.shape != b.shape:
             # torch would broadcast and return a number.
-            raise ValueError(f"pictures are {tuple(a.shape)} and {tuple(b.shape)}, expected equal shapes")
+            raise ValueError(f"images are {tuple(a.shape)} and {tuple(b.shape)}, expected equal shapes")
         return network(a.to(device), b.to(device)).flatten()
 
-    return PerceptualSimilarity(title, digest_of(network.state_dict()), caution, distance)
+    return PerceptualSimilarity(title, tensors_digest(network.state_dict()), note, distance)
 
 
 def _without_backbone(backbone: str) -> torch.nn.Module:

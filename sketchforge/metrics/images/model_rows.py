@@ -11,17 +11,17 @@ from sketchforge.checkpoints.encoder import encoder_digest
 from sketchforge.metrics.images.lpips import PREPROCESSING, PerceptualSimilarity
 from sketchforge.metrics.images.result import ImageRow
 from sketchforge.metrics.images.sketch_reconstruction import Redrawing
-from sketchforge.metrics.images.statistics import mean_figures
+from sketchforge.metrics.images.statistics import estimate_means
 from sketchforge.metrics.images.style_relevance import TAPS
 from sketchforge.models.encoder import Encoder
 from sketchforge.synthesis.synthesizer import Synthesizer
 
 RELEVANCE = {"sr_colour": "SR colour", "sr_texture": "SR texture", "sr": "SR"}
-OWN_SIZE = "pictures and style images at the model's size"
+OWN_SIZE = "images and style images at the model's size"
 
 
 def relevance_rows(
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     groups: Sequence[int],
     values: dict[str, np.ndarray],
     encoders: Mapping[str, tuple[Encoder, str]],
@@ -30,11 +30,13 @@ def relevance_rows(
     rows = []
     for title, (encoder, note) in encoders.items():
         parts = {"sr_colour": "colour", "sr_texture": "texture", "sr": "relevance"}
-        figures = mean_figures({key: values[f"{title} {part}"] for key, part in parts.items()}, groups, seed)
+        figures = estimate_means(
+            {key: values[f"{title} {part}"] for key, part in parts.items()}, groups, seed
+        )
         titles = {key: f"{what} ({title})" for key, what in RELEVANCE.items()}
         rows.append(
             ImageRow(
-                **about,
+                **metadata,
                 count=len(groups),
                 features=f"{title} {'+'.join(TAPS)}",
                 weights=encoder_digest(encoder),
@@ -48,7 +50,7 @@ def relevance_rows(
 
 
 def similarity_rows(
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     groups: Sequence[int],
     values: dict[str, np.ndarray],
     similarities: Sequence[PerceptualSimilarity],
@@ -56,49 +58,53 @@ def similarity_rows(
 ) -> list[ImageRow]:
     return [
         ImageRow(
-            **about,
+            **metadata,
             count=len(groups),
             features=one.title,
             weights=one.weights,
             preprocessing=PREPROCESSING,
-            figures=mean_figures({"lpips": values[one.title]}, groups, seed),
+            figures=estimate_means({"lpips": values[one.title]}, groups, seed),
             titles={"lpips": one.title},
-            note=one.caution,
+            note=one.note,
         )
         for one in similarities
     ]
 
 
 def redrawn_row(
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     groups: Sequence[int],
     values: dict[str, np.ndarray],
     redrawing: Redrawing,
     seed: int,
 ) -> ImageRow:
-    figures = mean_figures({name: values[name] for name in ("skt_rec", "skt_rec_relative")}, groups, seed)
+    figures = estimate_means({name: values[name] for name in ("skt_rec", "skt_rec_relative")}, groups, seed)
     size = redrawing.size
     return ImageRow(
-        **about,
+        **metadata,
         count=len(groups),
         features="TOM, by the snapshot of the sketch",
         weights=redrawing.digest,
-        preprocessing=f"pictures bicubic to {size} x {size}, drawn, black and white as the sketches",
+        preprocessing=f"images bicubic to {size} x {size}, drawn, black and white as the sketches",
         figures=figures,
         titles={"skt_rec": "Skt-Rec", "skt_rec_relative": "Skt-Rec by ink"},
     )
 
 
 def style_row(
-    about: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], model: Synthesizer, seed: int
+    metadata: dict[str, Any],
+    groups: Sequence[int],
+    values: dict[str, np.ndarray],
+    model: Synthesizer,
+    seed: int,
 ) -> ImageRow:
     return ImageRow(
-        **about,
+        **metadata,
         count=len(groups),
         features="f_style of the model itself",
         weights=model.digest,
         preprocessing=OWN_SIZE,
-        figures=mean_figures({"sty_rec": values["sty_rec"]}, groups, seed),
+        figures=estimate_means({"sty_rec": values["sty_rec"]}, groups, seed),
         titles={"sty_rec": "Sty-Rec"},
         note="each model by its own encoder: compare between models with care",
     )

@@ -1,4 +1,4 @@
-"""The pictures that others are compared with, in every network's features; and what is odd about sets."""
+"""The images that others are compared with, in every network's features; and what is odd about sets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from sketchforge.checkpoints.catalog import AbsentError
-from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.images.feature_cache import cached_features
 from sketchforge.metrics.images.feature_networks import open_features
 from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.metrics.images.inputs import ImageSet, Inventory
 from sketchforge.metrics.images.result import ENOUGH, ImageRow
-from sketchforge.metrics.images.statistics import distance_figures
+from sketchforge.metrics.images.statistics import estimate_distances
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
@@ -51,7 +51,7 @@ class Reference:
 
 
 def open_networks(
-    asked: Sequence[tuple[str, Path | None]], device: torch.device, gaps: list[Gap]
+    asked: Sequence[tuple[str, Path | None]], device: torch.device, gaps: list[MissingMetric]
 ) -> list[FeatureNetwork]:
     """The networks asked for, by name and file; those that are not there become gaps.
 
@@ -62,11 +62,13 @@ def open_networks(
         try:
             networks.append(open_features(name, given, device))
         except AbsentError as error:
-            gaps.append(Gap("", "FID, KID" if name == "inception" else f"Fréchet, KID ({name})", str(error)))
+            gaps.append(
+                MissingMetric("", "FID, KID" if name == "inception" else f"Fréchet, KID ({name})", str(error))
+            )
     return networks
 
 
-def described_reference(
+def describe_reference(
     images: ImageSet,
     inventory: Inventory,
     networks: Sequence[FeatureNetwork],
@@ -79,7 +81,7 @@ def described_reference(
 
 
 def distance_rows(
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     groups: Sequence[int],
     features: Sequence[np.ndarray],
     networks: Sequence[FeatureNetwork],
@@ -89,48 +91,52 @@ def distance_rows(
     """A row per network; `about` holds its name, source and pairs, `features` (N, D) of each network."""
     rows = []
     for own, network, other in zip(features, networks, reference.features, strict=True):
-        figures = distance_figures(own, groups, other, seed)
+        figures = estimate_distances(own, groups, other, seed)
         titles = {"frechet": network.frechet, "kid": network.kernel}
         rows.append(
             ImageRow(
-                **about,
+                **metadata,
                 count=len(own),
                 features=network.features,
                 weights=network.weights,
                 preprocessing=network.preprocessing,
                 figures=figures,
                 titles=titles,
-                note=network.caution,
+                note=network.note,
             )
         )
     return rows
 
 
-def few(name: str, count: int, reference: Reference) -> list[Gap]:
-    """The warning that a Fréchet distance of so few pictures needs."""
+def small_sample_warning(name: str, count: int, reference: Reference) -> list[MissingMetric]:
+    """The warning that a Fréchet distance of so few images needs."""
     if min(count, reference.inventory.count) >= ENOUGH:
         return []
     side = "the reference has" if reference.inventory.count < ENOUGH else "it has"
     reason = (
-        f"{side} fewer than {ENOUGH:,} pictures: the Fréchet distance depends on how many; compare sets of "
+        f"{side} fewer than {ENOUGH:,} images: the Fréchet distance depends on how many; compare sets of "
         "one count with one reference"
     )
-    return [Gap(name, "distances", reason)]
+    return [MissingMetric(name, "distances", reason)]
 
 
-def oddities(images: ImageSet, inventory: Inventory) -> tuple[list[Gap], list[Gap]]:
+def data_warnings(images: ImageSet, inventory: Inventory) -> tuple[list[MissingMetric], list[MissingMetric]]:
     """(gaps, warnings) about what a set holds."""
     gaps, warnings = [], []
     if inventory.unreadable:
-        gaps.append(Gap(images.name, "pictures", f"cannot be read: {inventory.unreadable} of {images.count}"))
+        gaps.append(
+            MissingMetric(images.name, "images", f"cannot be read: {inventory.unreadable} of {images.count}")
+        )
     if len(inventory.sizes) > 1:
         sizes = f"{len(inventory.sizes)} sizes, {sizes_text(inventory)}"
-        warnings.append(Gap(images.name, "pictures", f"{sizes}: larger ones are sharper, and that counts"))
+        warnings.append(
+            MissingMetric(images.name, "images", f"{sizes}: larger ones are sharper, and that counts")
+        )
     return gaps, warnings
 
 
 def sizes_text(inventory: Inventory) -> str:
-    """The sizes of a set's pictures, or their range."""
+    """The sizes of a set's images, or their range."""
     small, large = min(inventory.sizes, key=np.prod), max(inventory.sizes, key=np.prod)
     shown = " x ".join(map(str, small))
     return shown if small == large else f"{shown} to {' x '.join(map(str, large))}"

@@ -1,4 +1,4 @@
-"""What a measurement of pictures comes to: rows of figures, gaps and warnings; its JSON form."""
+"""What a measurement of images comes to: rows of figures, gaps and warnings; its JSON form."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sketchforge.metrics.estimates import LEVEL, RESAMPLINGS, Figure, Gap
+from sketchforge.metrics.estimates import LEVEL, RESAMPLINGS, Estimate, MissingMetric
 from sketchforge.metrics.images.statistics import DISTANCE_RESAMPLINGS
 
-FORMAT, VERSION = "sketchforge-image-evaluation", 1
-ENOUGH = 2048  # pictures, below which a Fréchet distance says more about the number than about the pictures
+FORMAT, VERSION = "sketchforge-image-evaluation", 2
+ENOUGH = 2048  # images, below which a Fréchet distance says more about the number than about the images
 
 MATCHED, MISMATCHED = "matched", "mismatched"  # how sketches and styles were paired
-# The row of what mismatched pairs have without any model: the sketch's own image in place of a picture (SR,
+# The row of what mismatched pairs have without any model: the sketch's own image in place of an image (SR,
 # Sty-Rec), the style image's sketch in place of its drawing (Skt-Rec).
 CHANCE = "chance"
 # Every figure that a row may have, and which way is better.
@@ -32,16 +32,16 @@ BETTER = {
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Figures of one set of pictures that rest on the same features."""
+    """Figures of one set of images that rest on the same features."""
 
     name: str  # of the set
     source: str
-    pairs: str  # MATCHED | MISMATCHED; "" for pictures that were not made here
-    count: int  # pictures; a figure's `images` says how many different ones were resampled
+    pairs: str  # MATCHED | MISMATCHED; "" for images that were not made here
+    count: int  # images; a figure's `images` says how many different ones were resampled
     features: str
     weights: str  # digest of what computes the features
     preprocessing: str
-    figures: Mapping[str, Figure]  # by the names of BETTER
+    figures: Mapping[str, Estimate]  # by the names of BETTER
     titles: Mapping[str, str]  # what each figure is called
     note: str = ""
 
@@ -55,8 +55,8 @@ class ImageEvaluation:
     reference: Mapping[str, Any]  # name, source, count, sizes
     models: tuple[Mapping[str, Any], ...]  # name, source, size, digest
     rows: tuple[ImageRow, ...]
-    gaps: tuple[Gap, ...]
-    warnings: tuple[Gap, ...]  # what was measured, but has to be read with care
+    gaps: tuple[MissingMetric, ...]
+    warnings: tuple[MissingMetric, ...]  # what was measured, but has to be read with care
     libraries: Mapping[str, str]
 
 
@@ -78,7 +78,7 @@ def image_json(found: ImageEvaluation) -> dict[str, Any]:
 
 
 def _row_json(row: ImageRow) -> dict[str, Any]:
-    about = {
+    metadata = {
         "name": row.name,
         "source": row.source,
         "pairs": row.pairs or None,
@@ -89,14 +89,14 @@ def _row_json(row: ImageRow) -> dict[str, Any]:
         "titles": dict(row.titles),
         "note": row.note or None,
     }
-    return about | {name: _figure_json(figure) for name, figure in row.figures.items()}
+    return metadata | {name: _figure_json(figure) for name, figure in row.figures.items()}
 
 
-def _figure_json(figure: Figure) -> dict[str, float | int | None]:
-    ends = {name: getattr(figure, name) for name in ("value", "low", "high")}
-    rounded = {name: None if end is None else float(f"{end:.6g}") for name, end in ends.items()}
+def _figure_json(figure: Estimate) -> dict[str, float | int | None]:
+    interval = {name: getattr(figure, name) for name in ("value", "low", "high")}
+    rounded = {name: None if end is None else float(f"{end:.6g}") for name, end in interval.items()}
     return {**rounded, "images": figure.images}
 
 
-def _told(gap: Gap) -> dict[str, str]:
+def _told(gap: MissingMetric) -> dict[str, str]:
     return {"row": gap.row, "figure": gap.block, "reason": gap.reason}

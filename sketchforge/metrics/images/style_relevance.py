@@ -1,4 +1,4 @@
-"""Style relevance (SR): has a picture the colours and textures of its style image? (Zhang et al., CVPR 2020)
+"""Style relevance (SR): has an image the colours and textures of its style image? (Zhang et al., CVPR 2020)
 
 Zhang et al. (CoCosNet) compare low-level VGG features, relu1_2 and relu2_2, by their cosine. Taken as public
 practice has it: of each tap the channels' means stand for colour, their variances for texture. The single
@@ -22,7 +22,7 @@ TAPS = ("relu1_2", "relu2_2")
 def style_relevance(encoder: Encoder, output: Tensor, style: Tensor) -> dict[str, Tensor]:
     """output, style (B,3,H,W) float in [-1, 1] -> "colour", "texture" and their mean "relevance", (B,) each.
 
-    Cosines, averaged over TAPS; 1 for equal pictures, and never below 0, as features are not. The two may
+    Cosines, averaged over TAPS; 1 for equal images, and never below 0, as features are not. The two may
     differ in height and width. Raises ValueError for batches that differ in size and for an encoder without
     these taps.
     """
@@ -40,6 +40,6 @@ def _variance(x: Tensor) -> Tensor:
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """(B,C) twice -> (B,); two vectors of zeros agree: flat pictures have no texture, and the same one."""
+    """(B,C) twice -> (B,); two vectors of zeros agree: flat images have no texture, and the same one."""
     both_empty = (a.norm(dim=1) < 1e-12) & (b.norm(dim=1) < 1e-12)
     return torch.where(both_empty, 1.0, F.cosine_similarity(a, b, dim=1, eps=1e-12))

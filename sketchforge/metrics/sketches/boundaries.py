@@ -124,7 +124,7 @@ def _resized(annotation: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _neighbours(mask: np.ndarray) -> Iterator[tuple[np.ndarray, Slices, Slices]]:
-    """The pairs of touching pixels by direction: a mask of pairs, and the parts of the picture it is laid on.
+    """The pairs of touching pixels by direction: a mask of pairs, and the parts of the image it is laid on.
 
     Pixels that touch at a corner are no pair where another pixel touches both by an edge: no corner gets a
     third side.
@@ -157,18 +157,20 @@ def match(predicted: np.ndarray, truth: np.ndarray, radius: float) -> tuple[np.n
     if not 0 <= radius < np.inf:
         raise ValueError(f"radius={radius}: expected a number of pixels, 0 or more")
     paired = np.zeros(predicted.shape, bool), np.zeros(truth.shape, bool)
-    ends = _near_pairs(predicted, truth, radius)
-    if not len(ends):
+    interval = _near_pairs(predicted, truth, radius)
+    if not len(interval):
         return paired
     # An assignment with outliers, as in the benchmark: a pair costs its distance, a pixel left alone more
     # than all pairs together, so their number is the largest there is. For recall only this number counts.
     # For precision it also matters which pixels are paired, as any annotator's will do: a matching that is
     # merely the largest takes other pixels for every annotator and raises precision by about 0.002.
-    here, there = (np.unravel_index(flat, truth.shape) for flat in ends.T)
+    here, there = (np.unravel_index(flat, truth.shape) for flat in interval.T)
     # Whole numbers add up exactly; from 1, because a sparse graph takes a zero for no edge.
     costs = np.rint(np.hypot(*np.subtract(here, there)) * 100) + 1
     # The side with fewer pixels gives the rows; each has a further column of its own to be alone with.
-    sides = [(*np.unique(flat, return_inverse=True), mask) for flat, mask in zip(ends.T, paired, strict=True)]
+    sides = [
+        (*np.unique(flat, return_inverse=True), mask) for flat, mask in zip(interval.T, paired, strict=True)
+    ]
     (rows, row, row_mask), (columns, column, column_mask) = sorted(sides, key=lambda side: len(side[0]))
     alone = np.arange(len(rows))
     graph = csr_array(
@@ -258,8 +260,8 @@ def _thinned(mask: np.ndarray) -> np.ndarray:
     return thin(mask)
 
 
-def _size(picture: np.ndarray) -> str:
-    return " x ".join(str(side) for side in picture.shape[::-1])
+def _size(image: np.ndarray) -> str:
+    return " x ".join(str(side) for side in image.shape[::-1])
 
 
 def human_agreement(annotations: Sequence[np.ndarray], tolerance: float = TOLERANCE) -> BoundaryCounts:
@@ -277,7 +279,7 @@ def human_agreement(annotations: Sequence[np.ndarray], tolerance: float = TOLERA
     return BoundaryCounts(counts[0].thresholds, *_table(counts).sum(axis=0))
 
 
-def summarise(counts: Sequence[BoundaryCounts]) -> BoundaryScore:
+def summarize_boundaries(counts: Sequence[BoundaryCounts]) -> BoundaryScore:
     """Precision, recall and F of a set of images, from the counts of each at the same thresholds.
 
     ODS: counts are added up over images, then the threshold of the best F is taken; of equally good ones the

@@ -13,8 +13,8 @@ import importlib.util
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.sketches.inputs import find_annotations, find_drawings, find_shards
 from sketchforge.metrics.sketches.measure_sets import Measuring, builtin_encoder, processes
-from sketchforge.metrics.sketches.result import Evaluation, as_json
-from sketchforge.metrics.sketches.summary import summarised
+from sketchforge.metrics.sketches.result import SketchEvaluation, as_json
+from sketchforge.metrics.sketches.summary import summarize
 from sketchforge.options import EvalSketchesOptions
 from sketchforge.utils.device import usable_cores
 from sketchforge.utils.progress import Progress
@@ -35,7 +35,7 @@ LIBRARIES = (
 )
 
 
-def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = None) -> Evaluation:
+def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = None) -> SketchEvaluation:
     """Measure the sketches in `options.shards`; `progress` counts sketches and drawings.
 
     Raises UsageError where there is nothing to measure or no annotation fits, SketchforgeError for damaged
@@ -59,8 +59,8 @@ def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = 
             measuring.shards(one, found, people=index == 0)
             for index, (one, found) in enumerate(zip(shards, annotations, strict=True))
         ]
-    rows, gaps = summarised(options, shards, folders, drawings, references)
-    return Evaluation(
+    rows, gaps = summarize(options, shards, folders, drawings, references)
+    return SketchEvaluation(
         options,
         tuple(rows),
         tuple(gaps),

@@ -11,7 +11,7 @@ from sketchforge.errors import UsageError
 from sketchforge.images.sources import ImageSource, find_images
 from sketchforge.options import RenderOptions
 from sketchforge.shards import schema
-from sketchforge.shards.selection import spread
+from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.shards.sidecars import sample_sources
 
@@ -36,7 +36,7 @@ class SketchInput:
 
     @property
     def frame(self) -> tuple[int, str]:
-        """Size and fit of the pictures, as `fit_square` takes them; 0 and "keep" for original sizes."""
+        """Size and fit of the images, as `fit_square` takes them; 0 and "keep" for original sizes."""
         options = self.shards.options
         return int(options.get("size", 0)), str(options["fit"])
 
@@ -93,7 +93,7 @@ def check_measurable(shards: ShardSet) -> None:
 
 
 def _sketch_input(shards: ShardSet, keys: Sequence[str], samples: int) -> SketchInput:
-    chosen = spread(keys, samples or len(shards.keys))
+    chosen = spread_evenly(keys, samples or len(shards.keys))
     sources = sample_sources(shards.path, shards.finished, set(chosen))
     stems = {key: PurePosixPath(source).stem for key, source in sources.items()}
     count = Counter(stems.values())
@@ -139,7 +139,7 @@ def find_drawings(folder: Path, samples: int) -> DrawingSet:
     photos = [stem.rpartition("-")[0] or stem for stem in stems]
     if max(Counter(photos).values()) > MAX_PER_PHOTO:
         photos = stems
-    chosen = spread(list(zip(found, photos, strict=True)), samples or len(found))
+    chosen = spread_evenly(list(zip(found, photos, strict=True)), samples or len(found))
     return DrawingSet(folder, len(found), *(tuple(column) for column in zip(*chosen, strict=True)))
 
 

@@ -38,7 +38,7 @@ class Measured:
     strokes: list[Strokes] = field(default_factory=list)
     patches: list[np.ndarray] = field(default_factory=list)  # empty without references, as are features
     features: list[np.ndarray] = field(default_factory=list)  # (D,) for the kernel distance
-    manners: list[np.ndarray] = field(default_factory=list)  # (K,) for variety; empty for a lone style
+    styles: list[np.ndarray] = field(default_factory=list)  # (K,) for variety; empty for a lone style
     counts: list[BoundaryCounts] = field(default_factory=list)
 
     def part(self, indices: Sequence[int]) -> Measured:
@@ -77,7 +77,7 @@ class Measuring:
                 try:
                     data = image.read()
                 except ImageError:
-                    data = b""  # no picture, either
+                    data = b""  # no image, either
                 yield SketchTask(image.key, str(one.path), data, None, self._realism, self._seed)
 
         result = Measured()
@@ -114,7 +114,7 @@ class Measuring:
         from sketchforge.metrics.sketches.measure_sketch import SketchTask
 
         for sample in raw_samples(one.shards, one.chosen):
-            sides = sample.about.get("original_width"), sample.about.get("original_height")
+            sides = sample.metadata.get("original_width"), sample.metadata.get("original_height")
             for index, sketch in enumerate(sample.sketches):
                 yield SketchTask(
                     sample.key,
@@ -134,7 +134,7 @@ class Measuring:
     ) -> None:
         from sketchforge.metrics.sketches.features import sketch_features
         from sketchforge.metrics.sketches.measure_sketch import two_tone_sketch
-        from sketchforge.metrics.sketches.variety import style_vectors
+        from sketchforge.metrics.sketches.variety import sketch_style_vectors
 
         result.photos.append(photo)
         result.strokes.append(measured.strokes)
@@ -142,7 +142,7 @@ class Measuring:
             result.patches.append(measured.patches)
             result.features.append(sketch_features([two_tone_sketch(task)], builtin_encoder())[0])
         if variety:
-            result.manners.append(style_vectors([two_tone_sketch(task)])[0])
+            result.styles.append(sketch_style_vectors([two_tone_sketch(task)])[0])
 
 
 @lru_cache(maxsize=1)

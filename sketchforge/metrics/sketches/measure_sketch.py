@@ -10,7 +10,7 @@ import numpy as np
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
-from sketchforge.images.line_art import bilevel
+from sketchforge.images.line_art import binarize
 from sketchforge.metrics.sketches.boundaries import (
     BoundaryCounts,
     boundary_counts,
@@ -30,7 +30,7 @@ class SketchTask:
 
     name: str  # key of its sample, or of the drawing
     where: str  # the folder it comes from, for errors
-    picture: bytes
+    image: bytes
     thresholds: tuple[float, float] | None  # sketches of 8 bits: of `bilevel`; None: paper is INK and above
     patches: bool
     seed: int
@@ -53,16 +53,16 @@ class SketchMeasurement:
 def measure_sketch(task: SketchTask) -> SketchMeasurement:
     """Measure one sketch. Content is measured as it is stored, the rest in two tones.
 
-    Raises SketchforgeError for an annotation that does not fit it, ImageError for a picture that is
+    Raises SketchforgeError for an annotation that does not fit it, ImageError for an image that is
     unreadable.
     """
-    picture = grey(task.picture)
-    sketch = two_tone(picture, task.thresholds)
+    image = grey(task.image)
+    sketch = two_tone(image, task.thresholds)
     counts = people = None
     if task.annotation:
         annotations = _annotations(task, task.annotation)
         try:
-            counts = boundary_counts(picture, annotations)
+            counts = boundary_counts(image, annotations)
         except SketchforgeError as error:
             raise SketchforgeError(f"{task.where}: {task.name} and {task.annotation}: {error}") from error
         people = human_agreement(annotations) if task.people and len(annotations) > 1 else None
@@ -74,19 +74,19 @@ def measure_sketch(task: SketchTask) -> SketchMeasurement:
 
 def two_tone_sketch(task: SketchTask) -> np.ndarray:
     """The task's sketch as uint8 HxW of 0 and 255."""
-    return two_tone(grey(task.picture), task.thresholds)
+    return two_tone(grey(task.image), task.thresholds)
 
 
 def grey(data: bytes) -> np.ndarray:
-    """A picture file's bytes -> uint8 HxW."""
+    """An image file's bytes -> uint8 HxW."""
     return cv2.cvtColor(read_image(data), cv2.COLOR_RGB2GRAY)
 
 
-def two_tone(picture: np.ndarray, thresholds: tuple[float, float] | None) -> np.ndarray:
+def two_tone(image: np.ndarray, thresholds: tuple[float, float] | None) -> np.ndarray:
     """uint8 HxW -> the same with 255 for paper and 0 for ink; `thresholds` as in SketchTask."""
     if thresholds is None:
-        return np.where(picture >= INK, np.uint8(255), np.uint8(0))
-    return bilevel(picture, *thresholds)
+        return np.where(image >= INK, np.uint8(255), np.uint8(0))
+    return binarize(image, *thresholds)
 
 
 def _annotations(task: SketchTask, path: Path) -> list[np.ndarray]:

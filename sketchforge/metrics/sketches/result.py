@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sketchforge.metrics.estimates import LEVEL, RESAMPLINGS, Figure, Gap
+from sketchforge.metrics.estimates import LEVEL, RESAMPLINGS, Estimate, MissingMetric
 from sketchforge.metrics.sketches.inputs import DrawingSet, SketchInput
 from sketchforge.options import EvalSketchesOptions
 
 FORMAT = "sketchforge-sketch-evaluation"
-VERSION = 1
+VERSION = 2
 ENCODER = "builtin"
 HALVINGS = 20  # of the references, for the floor
 AUC_RUNS = 5  # of the two-sample test, each with a seed of its own; an AUC is their mean
@@ -32,21 +32,21 @@ class Row:
     name: str
     source: str  # the folder
     images: int  # looked at
-    figures: Mapping[str, Mapping[str, Figure]]  # block -> name -> figure
+    figures: Mapping[str, Mapping[str, Estimate]]  # block -> name -> figure
     threshold: float | None = None  # of darkness, at which content's precision, recall and F (ODS) were taken
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)  # SUMMARISED -> of every sketch
 
-    def figure(self, block: str, name: str) -> Figure | None:
+    def figure(self, block: str, name: str) -> Estimate | None:
         return self.figures.get(block, {}).get(name)
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SketchEvaluation:
     """All that was measured, and what it was measured with."""
 
     options: EvalSketchesOptions
     rows: tuple[Row, ...]
-    gaps: tuple[Gap, ...]
+    gaps: tuple[MissingMetric, ...]
     encoder: str  # digest
     libraries: Mapping[str, str]
     shards: tuple[SketchInput, ...]
@@ -57,7 +57,7 @@ class Evaluation:
         return [row for row in self.rows if row.kind in kinds]
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
+def as_json(evaluation: SketchEvaluation) -> dict[str, Any]:
     """The evaluation as a JSON object; numbers have six digits. Equal evaluations give equal objects."""
     options = evaluation.options
     rows = []
@@ -121,7 +121,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _figure_json(figure: Figure) -> dict[str, float | int | None]:
+def _figure_json(figure: Estimate) -> dict[str, float | int | None]:
     found = {name: _rounded(getattr(figure, name)) for name in ("value", "low", "high")}
     if figure.p10 is not None:
         found |= {name: _rounded(getattr(figure, name)) for name in ("p10", "p90")}
@@ -129,7 +129,7 @@ def _figure_json(figure: Figure) -> dict[str, float | int | None]:
 
 
 def _binarised(one: SketchInput) -> dict[str, float] | None:
-    return dict(zip(("threshold", "core"), one.thresholds, strict=True)) if one.thresholds else None
+    return dict(zip(("threshold", "low_threshold"), one.thresholds, strict=True)) if one.thresholds else None
 
 
 def _rounded(value: float | None) -> float | None:

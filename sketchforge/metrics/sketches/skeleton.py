@@ -152,12 +152,14 @@ def _in_order(pieces: _Pieces) -> tuple[np.ndarray, np.ndarray]:
     candidates = np.flatnonzero(closed[label[links[:, 0]]] & (links == first[label[links]]).any(axis=1))
     cut = candidates[np.unique(label[links[candidates, 0]], return_index=True)[1]]
     degree -= np.bincount(links[cut].ravel(), minlength=count)
-    ends = np.flatnonzero(degree < 2)
-    ends = ends[np.argsort(label[ends], kind="stable")]
-    ends = np.repeat(ends, 2 - degree[ends]).reshape(-1, 2)  # a piece of one pixel begins and ends with it
-    ties = np.stack([ends[:-1, 1], ends[1:, 0]], axis=1)
+    interval = np.flatnonzero(degree < 2)
+    interval = interval[np.argsort(label[interval], kind="stable")]
+    interval = np.repeat(interval, 2 - degree[interval]).reshape(
+        -1, 2
+    )  # a piece of one pixel begins and ends with it
+    ties = np.stack([interval[:-1, 1], interval[1:, 0]], axis=1)
     path = _graph(np.concatenate([np.delete(links, cut, axis=0), ties]), count)
-    return breadth_first_order(path, ends[0, 0], directed=False, return_predecessors=False), closed
+    return breadth_first_order(path, interval[0, 0], directed=False, return_predecessors=False), closed
 
 
 def _graph(links: np.ndarray, count: int) -> csr_array:

@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sketchforge.errors import UsageError
-from sketchforge.metrics.estimates import Figure, Gap, figures_of
+from sketchforge.metrics.estimates import Estimate, MissingMetric, estimate_all
 from sketchforge.metrics.sketches.measure_sets import Measured
 from sketchforge.metrics.sketches.result import COMPARED, REALISM, STROKES, SUMMARISED
-from sketchforge.metrics.sketches.strokes import Strokes, compare, spread_of, values_of
+from sketchforge.metrics.sketches.strokes import Strokes, compare_strokes, distribution_of, values_of
 from sketchforge.metrics.sketches.two_sample_test import TwoSampleResult, two_sample_test
 from sketchforge.utils.seeding import derive_seed
 
 
-def stroke_figures(measured: Measured, name: str, seed: int, gaps: list[Gap]) -> dict[str, Figure]:
+def estimate_strokes(
+    measured: Measured, name: str, seed: int, gaps: list[MissingMetric]
+) -> dict[str, Estimate]:
     """Of each of SUMMARISED the median over sketches, p10 and p90. Blank sketches are told in `gaps`."""
     members = measured.members
     result = {}
@@ -27,38 +29,42 @@ def stroke_figures(measured: Measured, name: str, seed: int, gaps: list[Gap]) ->
         sketches = np.concatenate([members[index] for index in drawn])
         return {part: _median(column[sketches]) for part, column in known.items()}
 
-    for part, figure in figures_of(len(members), medians, seed).items():
+    for part, figure in estimate_all(len(members), medians, seed).items():
         p10, p90 = (float(value) for value in np.percentile(values_of(measured.strokes, part), (10, 90)))
         images = sum(not np.isnan(known[part][group]).all() for group in members)
-        result[part] = Figure(figure.value, figure.low, figure.high, images, p10, p90)
+        result[part] = Estimate(figure.value, figure.low, figure.high, images, p10, p90)
     blank = sum(one.ink == 0 for one in measured.strokes)
     if blank:
         gaps.append(
-            Gap(name, STROKES, f"blank, so only ink and fragments count: {blank} of {len(measured.strokes)}")
+            MissingMetric(
+                name, STROKES, f"blank, so only ink and fragments count: {blank} of {len(measured.strokes)}"
+            )
         )
     return result
 
 
 def stroke_distances(
-    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resampled: bool
-) -> dict[str, Figure]:
+    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[MissingMetric], resampled: bool
+) -> dict[str, Estimate]:
     """`distance_PART` for each of COMPARED (see `strokes.compare`). Those without one are told in `gaps`."""
     members = measured.members
-    whole = compare(measured.strokes, reference.strokes)
+    whole = compare_strokes(measured.strokes, reference.strokes)
     distances: dict[str, Callable[[np.ndarray], float]] = {}
     for part in (part for part in COMPARED if whole[part] is not None):
         distances[part] = wasserstein(_column(measured.strokes, part), _column(reference.strokes, part))
     unknown = ", ".join(part for part in COMPARED if part not in distances)
     if unknown:
         gaps.append(
-            Gap(name, STROKES, f"no distance in {unknown}: none has a value, or all references the same")
+            MissingMetric(
+                name, STROKES, f"no distance in {unknown}: none has a value, or all references the same"
+            )
         )
 
     def of(drawn: np.ndarray) -> dict[str, float]:
         sketches = np.concatenate([members[index] for index in drawn])
         return {f"distance_{part}": distance(sketches) for part, distance in distances.items()}
 
-    return figures_of(len(members), of, seed, resampled)
+    return estimate_all(len(members), of, seed, resampled)
 
 
 def wasserstein(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -71,7 +77,7 @@ def wasserstein(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarr
     order = known[np.argsort(values[known], kind="stable")]
     ours = values[order]
     points = np.sort(np.concatenate([ours, theirs]))
-    widths = np.diff(points) / spread_of(theirs)
+    widths = np.diff(points) / distribution_of(theirs)
     share = np.searchsorted(theirs, points[:-1], "right") / len(theirs)
     below = np.searchsorted(ours, points[:-1], "right")
 
@@ -102,15 +108,15 @@ def _median(values: np.ndarray) -> float:
 # Realism summarised: the AUC of the two-sample test and KID, each against the references.
 
 
-def auc_figures(
+def estimate_auc(
     measured: Measured,
     reference: Measured,
     name: str,
     seed: int,
-    gaps: list[Gap],
+    gaps: list[MissingMetric],
     resampled: bool,
     runs: int,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """`auc`, the mean over `runs` of the test; nothing, and a gap, where one of them finds too few images.
 
     A run's AUC depends on which patches it takes to balance the ink, and on its folds. A resampling draws
@@ -120,7 +126,7 @@ def auc_figures(
     try:
         results = [two_sample_test(*_patches(measured), *_patches(reference), one) for one in seeds]
     except UsageError as error:
-        gaps.append(Gap(name, REALISM, str(error)))
+        gaps.append(MissingMetric(name, REALISM, str(error)))
         return {}
     images = np.unique(np.concatenate([result.groups[result.labels] for result in results]))
     wins, pairs = np.stack([ranked_pairs(result, images) for result in results], axis=1)
@@ -128,7 +134,7 @@ def auc_figures(
     def of(drawn: np.ndarray) -> dict[str, float]:
         return {"auc": mean_area(wins[:, drawn], pairs[:, drawn])}
 
-    return figures_of(len(images), of, seed, resampled)
+    return estimate_all(len(images), of, seed, resampled)
 
 
 def mean_area(wins: np.ndarray, pairs: np.ndarray) -> float:
@@ -163,16 +169,16 @@ def _patches(measured: Measured) -> tuple[np.ndarray, list[str]]:
     return np.concatenate(measured.patches), groups
 
 
-def kid_figures(
-    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[Gap], resampled: bool
-) -> dict[str, Figure]:
+def estimate_kid(
+    measured: Measured, reference: Measured, name: str, seed: int, gaps: list[MissingMetric], resampled: bool
+) -> dict[str, Estimate]:
     """`kid` by the built-in encoder; nothing, and a gap, where there are too few images."""
     from sketchforge.metrics.kid import kernel_matrices
 
     try:
         matrices = kernel_matrices(np.stack(measured.features), np.stack(reference.features))
     except UsageError as error:
-        gaps.append(Gap(name, REALISM, str(error)))
+        gaps.append(MissingMetric(name, REALISM, str(error)))
         return {}
     members = measured.members
 
@@ -180,4 +186,4 @@ def kid_figures(
         sketches = np.concatenate([members[index] for index in drawn])
         return {"kid": matrices.mmd2(np.bincount(sketches, minlength=len(measured.photos)))}
 
-    return figures_of(len(members), of, seed, resampled)
+    return estimate_all(len(members), of, seed, resampled)

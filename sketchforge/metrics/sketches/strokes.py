@@ -40,7 +40,7 @@ class Strokes:
     width: float | None  # of the strokes in pixels, median over the skeleton
     narrow: float | None  # 10th percentile of the same
     broad: float | None  # 90th percentile
-    relative_width: float | None  # `width` over the picture's diagonal
+    relative_width: float | None  # `width` over the image's diagonal
     fragments: float  # how many; a sketch drawn larger, pen and all, has as many
     median_length: float | None  # of the fragments, over the diagonal
     mean_length: float | None
@@ -51,7 +51,7 @@ class Strokes:
 def measure_strokes(sketch: np.ndarray) -> Strokes:
     """Measure a sketch, uint8 HxW, 255 = paper; what is darker than INK is ink. ValueError for other arrays.
 
-    Width: twice the distance of a skeleton pixel from the edge of the ink, whatever lies outside the picture
+    Width: twice the distance of a skeleton pixel from the edge of the ink, whatever lies outside the image
     being paper; exact for upright lines of any whole width. Length: the arc length of a fragment plus one
     pixel, for half a pixel at either end, so that n pixels in a row are n long and a dot is 1.
     """
@@ -89,7 +89,7 @@ def _straightness(arcs: np.ndarray, chords: np.ndarray, closed: np.ndarray) -> f
     return float(min(1.0, chords[~closed].sum() / arcs.sum()))
 
 
-def compare(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[str, float | None]:
+def compare_strokes(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[str, float | None]:
     """How far the sketches are from the reference in each of MEASURES: 0 is equally distributed.
 
     The 1-Wasserstein distance between the two distributions over sketches, divided by the reference's
@@ -108,13 +108,13 @@ def compare(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[s
     result: dict[str, float | None] = {}
     for measure in MEASURES:
         ours, theirs = (values_of(strokes, measure) for strokes in (sketches, reference))
-        spread = spread_of(theirs)
+        spread = distribution_of(theirs)
         usable = len(ours) and spread
         result[measure] = float(wasserstein_distance(ours, theirs)) / spread if usable else None
     return result
 
 
-def spread_of(values: np.ndarray) -> float:
+def distribution_of(values: np.ndarray) -> float:
     """The unit of `compare`, of float (N,): inter-quartile range, else standard deviation, else 0."""
     if not len(values):
         return 0.0

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics.estimates import LEVEL, Figure, Gap, figures_of
-from sketchforge.metrics.sketches.boundaries import BoundaryCounts, summarise
+from sketchforge.metrics.estimates import LEVEL, Estimate, MissingMetric, estimate_all
+from sketchforge.metrics.sketches.boundaries import BoundaryCounts, summarize_boundaries
 from sketchforge.metrics.sketches.inputs import DrawingSet, SketchInput, distinct_names, style_names
 from sketchforge.metrics.sketches.measure_sets import Measured, MeasuredFolder
 from sketchforge.metrics.sketches.result import (
@@ -23,28 +23,28 @@ from sketchforge.metrics.sketches.result import (
     Row,
 )
 from sketchforge.metrics.sketches.statistics import (
-    auc_figures,
-    kid_figures,
+    estimate_auc,
+    estimate_kid,
+    estimate_strokes,
     stroke_distances,
-    stroke_figures,
     stroke_values,
 )
 from sketchforge.options import EvalSketchesOptions
 from sketchforge.utils.seeding import numpy_generator
 
 
-def summarised(
+def summarize(
     options: EvalSketchesOptions,
     shards: Sequence[SketchInput],
     folders: Sequence[MeasuredFolder],
     drawings: Sequence[DrawingSet],
     references: Sequence[Measured],
-) -> tuple[list[Row], list[Gap]]:
+) -> tuple[list[Row], list[MissingMetric]]:
     """All rows and gaps; `folders` and `references` hold what was measured of `shards` and `drawings`.
 
     Raises SketchforgeError where none of a folder's drawings could be read.
     """
-    gaps: list[Gap] = []
+    gaps: list[MissingMetric] = []
     _tell_missing(options, shards, gaps)
     reference = references[0] if references else None
     rows = [
@@ -56,29 +56,35 @@ def summarised(
     return rows, list(dict.fromkeys(gaps))
 
 
-def _tell_missing(options: EvalSketchesOptions, shards: Sequence[SketchInput], gaps: list[Gap]) -> None:
+def _tell_missing(
+    options: EvalSketchesOptions, shards: Sequence[SketchInput], gaps: list[MissingMetric]
+) -> None:
     if options.boundaries is None:
-        gaps.append(Gap("", CONTENT, "no --boundaries"))
+        gaps.append(MissingMetric("", CONTENT, "no --boundaries"))
     if not options.references:
-        gaps.append(Gap("", REALISM, "no --references"))
-        gaps.append(Gap("", STROKES, "no --references to compare the distributions with"))
+        gaps.append(MissingMetric("", REALISM, "no --references"))
+        gaps.append(MissingMetric("", STROKES, "no --references to compare the distributions with"))
     if any(one.frame != shards[0].frame for one in shards) and options.boundaries:
-        gaps.append(Gap(PEOPLE, CONTENT, f"measured at the size and fit of {shards[0].path} only"))
+        gaps.append(MissingMetric(PEOPLE, CONTENT, f"measured at the size and fit of {shards[0].path} only"))
     if len(shards) > 1:
         _tell_uncommon(shards, gaps)
 
 
-def _tell_uncommon(shards: Sequence[SketchInput], gaps: list[Gap]) -> None:
+def _tell_uncommon(shards: Sequence[SketchInput], gaps: list[MissingMetric]) -> None:
     common = set.intersection(*(set(one.shards.keys) for one in shards))
     for one, name in zip(shards, distinct_names([one.path for one in shards]), strict=True):
         if not common:
             gaps.append(
-                Gap(name, "samples", "the folders have no keys in common: other images than elsewhere")
+                MissingMetric(
+                    name, "samples", "the folders have no keys in common: other images than elsewhere"
+                )
             )
         elif len(common) < len(one.shards.keys):
             left_out = len(one.shards.keys) - len(common)
             gaps.append(
-                Gap(name, "samples", f"not in all folders, left out: {left_out} of {len(one.shards.keys)}")
+                MissingMetric(
+                    name, "samples", f"not in all folders, left out: {left_out} of {len(one.shards.keys)}"
+                )
             )
 
 
@@ -87,7 +93,7 @@ def _style_rows(
     shards: Sequence[SketchInput],
     folders: Sequence[MeasuredFolder],
     reference: Measured | None,
-    gaps: list[Gap],
+    gaps: list[MissingMetric],
 ) -> Iterator[Row]:
     for one, folder, names in zip(shards, folders, style_names(shards), strict=True):
         images = len(one.chosen)
@@ -95,8 +101,10 @@ def _style_rows(
             figures, threshold = _content(measured.counts, options.seed)
             missing = images - len(measured.counts)
             if options.boundaries and missing:
-                gaps.append(Gap(name, CONTENT, f"no annotation for this key: {missing} of {images}"))
-            figures |= against(measured, reference, name, options.seed, gaps)
+                gaps.append(
+                    MissingMetric(name, CONTENT, f"no annotation for this key: {missing} of {images}")
+                )
+            figures |= compare_with_references(measured, reference, name, options.seed, gaps)
             values = stroke_values(measured.strokes)
             yield Row("style", name, str(one.path), images, figures, threshold, values)
 
@@ -105,7 +113,7 @@ def _folder_rows(
     options: EvalSketchesOptions,
     shards: Sequence[SketchInput],
     folders: Sequence[MeasuredFolder],
-    gaps: list[Gap],
+    gaps: list[MissingMetric],
 ) -> Iterator[Row]:
     names = distinct_names([one.path for one in shards])
     for one, folder, name in zip(shards, folders, names, strict=True):
@@ -113,14 +121,14 @@ def _folder_rows(
             figures = {VARIETY: _variety(folder.styles, options.seed)}
             yield Row("folder", name, str(one.path), len(one.chosen), figures)
         else:
-            gaps.append(Gap(name, VARIETY, "one style only"))
+            gaps.append(MissingMetric(name, VARIETY, "one style only"))
 
 
 def _reference_rows(
     options: EvalSketchesOptions,
     drawings: Sequence[DrawingSet],
     references: Sequence[Measured],
-    gaps: list[Gap],
+    gaps: list[MissingMetric],
 ) -> Iterator[Row]:
     """The first set is its own floor, the others are compared with it."""
     names = [f"{name} (drawings)" for name in distinct_names([one.path for one in drawings])]
@@ -128,27 +136,27 @@ def _reference_rows(
         looked_at = len(one.drawings)
         unreadable = looked_at - len(measured.photos)
         if unreadable:
-            gaps.append(Gap(name, "drawings", f"cannot be read: {unreadable} of {looked_at}"))
+            gaps.append(MissingMetric(name, "drawings", f"cannot be read: {unreadable} of {looked_at}"))
         if not measured.photos:
-            raise SketchforgeError(f"--references {one.path}: none of its {looked_at} pictures can be read")
+            raise SketchforgeError(f"--references {one.path}: none of its {looked_at} images can be read")
         if index:
-            figures = against(measured, references[0], name, options.seed, gaps)
+            figures = compare_with_references(measured, references[0], name, options.seed, gaps)
         else:
-            figures = floor(measured, name, options.seed, gaps)
+            figures = human_baseline(measured, name, options.seed, gaps)
         yield Row(
             "reference", name, str(one.path), looked_at, figures, values=stroke_values(measured.strokes)
         )
 
 
 def _people_rows(
-    options: EvalSketchesOptions, folders: Sequence[MeasuredFolder], gaps: list[Gap]
+    options: EvalSketchesOptions, folders: Sequence[MeasuredFolder], gaps: list[MissingMetric]
 ) -> Iterator[Row]:
     """The annotators against each other, in the frame of the first folder."""
     if not options.boundaries:
         return
     people, lone = folders[0].people, folders[0].lone
     if lone:
-        gaps.append(Gap(PEOPLE, CONTENT, f"only one annotator: {lone} images"))
+        gaps.append(MissingMetric(PEOPLE, CONTENT, f"only one annotator: {lone} images"))
     if people:
         figures, threshold = _content(people, options.seed)
         yield Row("people", PEOPLE, str(options.boundaries), len(people), figures, threshold)
@@ -156,63 +164,65 @@ def _people_rows(
 
 def _content(
     counts: Sequence[BoundaryCounts], seed: int
-) -> tuple[dict[str, dict[str, Figure]], float | None]:
+) -> tuple[dict[str, dict[str, Estimate]], float | None]:
     """Precision, recall and F, and the threshold they were taken at."""
     if not counts:
         return {}, None
 
     def scores(drawn: np.ndarray) -> dict[str, float]:
-        score = summarise([counts[index] for index in drawn])
+        score = summarize_boundaries([counts[index] for index in drawn])
         return {part: getattr(score, part) for part in ("f_ods", "f_ois", "precision", "recall")}
 
-    return {CONTENT: figures_of(len(counts), scores, seed)}, summarise(counts).threshold
+    return {CONTENT: estimate_all(len(counts), scores, seed)}, summarize_boundaries(counts).threshold
 
 
-def _variety(styles: Sequence[Measured], seed: int) -> dict[str, Figure]:
+def _variety(styles: Sequence[Measured], seed: int) -> dict[str, Estimate]:
     """The Vendi score of each image's sketches, mean over images."""
     from sketchforge.metrics.sketches.variety import style_distances, vendi_score
 
-    each = zip(*(style.manners for style in styles), strict=True)
-    scores = np.array([vendi_score(style_distances(np.stack(manners))) for manners in each])
-    return figures_of(len(scores), lambda drawn: {"vendi": float(scores[drawn].mean())}, seed)
+    each = zip(*(style.styles for style in styles), strict=True)
+    scores = np.array([vendi_score(style_distances(np.stack(styles))) for styles in each])
+    return estimate_all(len(scores), lambda drawn: {"vendi": float(scores[drawn].mean())}, seed)
 
 
 # Sets of sketches against the references: realism and strokes, and the floor, people against people.
 
 
-def against(
-    measured: Measured, reference: Measured | None, name: str, seed: int, gaps: list[Gap]
-) -> dict[str, dict[str, Figure]]:
+def compare_with_references(
+    measured: Measured, reference: Measured | None, name: str, seed: int, gaps: list[MissingMetric]
+) -> dict[str, dict[str, Estimate]]:
     """Strokes, and where there is a reference realism and the distances of the strokes."""
     figures = _compared(measured, reference, name, seed, gaps) if reference else {}
-    return figures | {STROKES: stroke_figures(measured, name, seed, gaps) | figures.get(STROKES, {})}
+    return figures | {STROKES: estimate_strokes(measured, name, seed, gaps) | figures.get(STROKES, {})}
 
 
-def floor(measured: Measured, name: str, seed: int, gaps: list[Gap]) -> dict[str, dict[str, Figure]]:
+def human_baseline(
+    measured: Measured, name: str, seed: int, gaps: list[MissingMetric]
+) -> dict[str, dict[str, Estimate]]:
     """People against people: one half of the photos against the other. The strokes are those of all drawings.
 
     A single halving says little: with a hundred drawings its AUC may be 0.4 or 0.6. So HALVINGS are made, and
     a figure is their mean, its interval their middle LEVEL. Beside that, the luck of a single run of the
     two-sample test counts for little, so each halving has one.
     """
-    result = {STROKES: stroke_figures(measured, name, seed, gaps)}
+    result = {STROKES: estimate_strokes(measured, name, seed, gaps)}
     photos = len(set(measured.photos))
     if photos < 2:
-        gaps.append(Gap(name, REALISM, "no floor: all drawings are of one photo"))
+        gaps.append(MissingMetric(name, REALISM, "no floor: all drawings are of one photo"))
         return result
     found = defaultdict(list)
     for turn in range(HALVINGS):
-        first, second = (measured.part(indices) for indices in halves(measured.photos, seed, turn))
+        first, second = (measured.part(indices) for indices in split_halves(measured.photos, seed, turn))
         for block, figures in _compared(first, second, name, seed, gaps, resampled=False, auc_runs=1).items():
             for part, figure in figures.items():
                 found[block, part].append(figure.value)
     for (block, part), values in found.items():
         low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        result.setdefault(block, {})[part] = Figure(float(np.mean(values)), float(low), float(high), photos)
+        result.setdefault(block, {})[part] = Estimate(float(np.mean(values)), float(low), float(high), photos)
     return result
 
 
-def halves(photos: Sequence[str], seed: int, turn: int) -> tuple[list[int], list[int]]:
+def split_halves(photos: Sequence[str], seed: int, turn: int) -> tuple[list[int], list[int]]:
     """The indices of two parts with equally many photos (the second may have one more), chosen by seed and
     turn.
 
@@ -230,14 +240,14 @@ def _compared(
     reference: Measured,
     name: str,
     seed: int,
-    gaps: list[Gap],
+    gaps: list[MissingMetric],
     resampled: bool = True,
     auc_runs: int = AUC_RUNS,
-) -> dict[str, dict[str, Figure]]:
+) -> dict[str, dict[str, Estimate]]:
     """Realism and the distances of the strokes; intervals where `resampled`."""
     with_whom = (measured, reference, name, seed, gaps, resampled)
     blocks = {
-        REALISM: auc_figures(*with_whom, auc_runs) | kid_figures(*with_whom),
+        REALISM: estimate_auc(*with_whom, auc_runs) | estimate_kid(*with_whom),
         STROKES: stroke_distances(*with_whom),
     }
     return {block: figures for block, figures in blocks.items() if figures}

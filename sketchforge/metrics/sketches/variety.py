@@ -1,4 +1,4 @@
-"""How many different manners N sketches of one image really are: their Vendi score.
+"""How many different styles N sketches of one image really are: their Vendi score.
 
 The Vendi score (Friedman & Dieng 2023, The Vendi Score: A Diversity Evaluation Metric for Machine Learning)
 is the effective number of distinct members of a set: 1 for N copies, N for N members that have nothing in
@@ -23,7 +23,7 @@ from sketchforge.models.encoder import Encoder
 
 # With relu4_1 as well, noise weighed 1.7 times as much, and pens and broken lines no more.
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
-SIDE = 256  # pixels; sketches are brought to the area of such a square, so that size is no manner
+SIDE = 256  # pixels; sketches are brought to the area of such a square, so that size is no style
 MIN_SIDE = 16  # pixels; much less, and the encoder's reflected borders exceed its deepest layer
 # What is fainter counts as nothing: activity in the encoder's units, in which photos vary by 1, and darkness.
 FAINT = 0.1
@@ -39,7 +39,7 @@ def style_parts(sketch: np.ndarray) -> dict[str, np.ndarray]:
     """uint8 HxW, 255 = paper -> how it is drawn, {tap: (C,)} for TAPS, and how much, {"ink": (1,)}; float64.
 
     Of a tap: how far each channel of the built-in encoder strays from what it says of blank paper (root of
-    the mean square over the picture), as a logarithm, less the mean of these logarithms. Activities all grow
+    the mean square over the image), as a logarithm, less the mean of these logarithms. Activities all grow
     with the amount of ink; what is left is in which proportion the channels answer, which is a matter of the
     lines' width, ends, bends and spacing. Ink: the logarithm of the mean darkness, 0 to 1.
 
@@ -58,7 +58,7 @@ def style_parts(sketch: np.ndarray) -> dict[str, np.ndarray]:
     return parts | {"ink": np.log([1 - sketch.mean() / 255 + FAINT_INK])}
 
 
-def style_vectors(sketches: Sequence[np.ndarray]) -> np.ndarray:
+def sketch_style_vectors(sketches: Sequence[np.ndarray]) -> np.ndarray:
     """Sketches, each uint8 HxW, -> (N,K) float64: the parts of each, in UNITS and with equal weight.
 
     Euclidean distances between them are root mean squares over the parts; that of two people's drawings is

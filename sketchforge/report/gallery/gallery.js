@@ -72,7 +72,7 @@
     }
     if (!lightbox.open) {
       lightbox.showModal();
-      lightbox.focus(); // not its first control: arrows and letters belong to the pictures
+      lightbox.focus(); // not its first control: arrows and letters belong to the images
     }
   }
 
@@ -154,20 +154,20 @@
     update();
   }
 
-  // Back to the picture that was looked at last, which need not be the one that was clicked.
+  // Back to the image that was looked at last, which need not be the one that was clicked.
   function leave() {
-    const picture = shown.row.querySelectorAll(".picture")[1 + shown.style];
+    const image = shown.row.querySelectorAll(".image")[1 + shown.style];
     shown = null;
     update();
-    picture.focus();
+    image.focus();
   }
 
-  // From picture to picture in the table, as arrows do in a spreadsheet.
-  function moveFocus(picture, across, down) {
-    const cells = (row) => [...row.querySelectorAll("td:not([hidden]) .picture")];
-    const row = picture.closest("tr"), next = matches[matches.indexOf(row) + down];
+  // From image to image in the table, as arrows do in a spreadsheet.
+  function moveFocus(image, across, down) {
+    const cells = (row) => [...row.querySelectorAll("td:not([hidden]) .image")];
+    const row = image.closest("tr"), next = matches[matches.indexOf(row) + down];
     if (!next) return;
-    const target = cells(next)[cells(row).indexOf(picture) + across];
+    const target = cells(next)[cells(row).indexOf(image) + across];
     if (!target) return;
     if (next.hidden) turn(page + down);
     target.focus();
@@ -178,7 +178,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target === filter) return;
     const [across, down] = ARROWS[event.key] ?? [0, 0];
-    const picture = event.target.closest?.(".picture");
+    const image = event.target.closest?.(".image");
     if (shown) {
       if (across) step("style", across);
       else if (down) step("image", down);
@@ -193,17 +193,17 @@
     else if (event.key === "PageUp") scrollOrTurn(-1);
     else if (event.key === "Home") restart();
     else if (event.key === "End") turn(Infinity);
-    else if (picture && (across || down)) moveFocus(picture, across, down);
+    else if (image && (across || down)) moveFocus(image, across, down);
     else if (down) scroller().scrollBy(0, down * 60);
     else return;
     event.preventDefault();
   });
 
   table.addEventListener("click", (event) => {
-    const picture = event.target.closest(".picture");
-    if (!picture) return;
-    const column = picture.closest("td").cellIndex - 2;
-    shown = { row: picture.closest("tr"), style: column >= 0 ? column : visible()[0] ?? -1 };
+    const image = event.target.closest(".image");
+    if (!image) return;
+    const column = image.closest("td").cellIndex - 2;
+    shown = { row: image.closest("tr"), style: column >= 0 ? column : visible()[0] ?? -1 };
     update();
   });
   lightbox.addEventListener("close", () => { if (shown) leave(); }); // a phone's way back, for one

@@ -1,4 +1,4 @@
-"""A shard folder at a glance: some of its images beside their sketches, as a picture or as a web page."""
+"""A shard folder at a glance: some of its images beside their sketches, as an image or as a web page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery.page import gallery_page
 from sketchforge.report.html import write_page
 from sketchforge.shards.reader import raw_samples, read_samples
-from sketchforge.shards.selection import spread
+from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.utils.files import disk_errors
 from sketchforge.utils.outputs import check_output
@@ -49,9 +49,9 @@ def gallery(options: GalleryOptions) -> list[Path]:
         )
         raise UsageError(f"{where}; render the same images into both" if options.compare else where)
     if options.png:
-        _write_sheet(options.png, folders, spread(common, options.rows or SHEET_ROWS))
+        _write_sheet(options.png, folders, spread_evenly(common, options.rows or SHEET_ROWS))
     if options.html:
-        chosen = spread(common, options.rows or PAGE_ROWS)
+        chosen = spread_evenly(common, options.rows or PAGE_ROWS)
         _write_page(options.html, folders, chosen, len(common))
     return [path for path in (options.png, options.html) if path]
 

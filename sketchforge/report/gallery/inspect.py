@@ -1,4 +1,4 @@
-"""What a shard folder holds, in numbers: counts, bytes, picture sizes, and the ink share of every style."""
+"""What a shard folder holds, in numbers: counts, bytes, image sizes, and the ink share of every style."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sketchforge.images.decode import open_image
 from sketchforge.options import InspectOptions
 from sketchforge.shards import schema
 from sketchforge.shards.reader import raw_samples, read_errors
-from sketchforge.shards.selection import spread
+from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import open_folder
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.progress import Progress
@@ -69,14 +69,14 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     keys = shards.keys
     if not keys:
         raise UsageError(f"{folder}: holds no samples")
-    wanted = spread(list(keys), options.samples or len(keys))
+    wanted = spread_evenly(list(keys), options.samples or len(keys))
     sizes: Counter[tuple[int, int]] = Counter()
     num_captions = 0
     ink: list[list[float]] = [[] for _ in shards.styles]
     num_png_bytes = [0] * len(ink)
     with progress.track("sample", len(wanted)):
         for sample in raw_samples(shards, wanted):
-            sizes[sample.about["width"], sample.about["height"]] += 1
+            sizes[sample.metadata["width"], sample.metadata["height"]] += 1
             num_captions += sample.caption is not None
             with read_errors(folder, shards.tar(sample.key)):
                 for index, png in enumerate(sample.sketches):
@@ -116,8 +116,8 @@ def ink_share(png: bytes) -> float:
     where the file cannot be read.
     """
     try:
-        with open_image(png, ("PNG",)) as picture:
-            grey = picture if picture.mode in ("1", "L") else picture.convert("L")
+        with open_image(png, ("PNG",)) as image:
+            grey = image if image.mode in ("1", "L") else image.convert("L")
             counts = grey.histogram()
     except Exception as error:  # Pillow's decoders raise anything on damaged data
         raise SketchforgeError(f"a sketch is no sound PNG: {error}") from error

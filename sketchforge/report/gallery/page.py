@@ -14,7 +14,7 @@ def gallery_page(
 ) -> Iterator[str]:
     """The page in pieces. A row has one image's sample in every folder; the first folder's photo is shown.
 
-    `num_common` is how many samples the rows were chosen from. The pictures are the shards' own bytes.
+    `num_common` is how many samples the rows were chosen from. The images are the shards' own bytes.
     """
     title = " and ".join(folder.name for folder in folders)
     return page(
@@ -107,23 +107,23 @@ def _controls(columns: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 def _row(samples: Sequence[RawSample], columns: Sequence[tuple[str, str]]) -> Iterator[str]:
     first = samples[0]
-    source = f'<bdi class="source">{text(first.about["source"])}</bdi>'
+    source = f'<bdi class="source">{text(first.metadata["source"])}</bdi>'
     caption = f'<bdi class="caption">{text(first.caption)}</bdi>' if first.caption else ""
     key = f'<span class="key">{text(first.key)}</span>'
     yield f'<tr><th scope="row" class="about">{key}{source}{caption}</th>'
-    yield f'<td class="photo">{_picture(first, "image/jpeg", first.image, f"{first.key}, photo")}</td>'
+    yield f'<td class="photo">{_image(first, "image/jpeg", first.image, f"{first.key}, photo")}</td>'
     sketches = [(sample, sketch) for sample in samples for sketch in sample.sketches]
     for (style, folder), (sample, sketch) in zip(columns, sketches, strict=True):
         label = f"{style} ({folder})" if folder else style
-        shown = _picture(sample, "image/png", sketch, f"{first.key}, {label}")
+        shown = _image(sample, "image/png", sketch, f"{first.key}, {label}")
         yield f'<td data-style="{text(label)}">{shown}</td>'
     yield "</tr>\n"
 
 
-def _picture(sample: RawSample, media_type: str, data: bytes, alt: str) -> str:
+def _image(sample: RawSample, media_type: str, data: bytes, alt: str) -> str:
     return (
-        f'<button type="button" class="picture"><img src="{data_uri(media_type, data)}" alt="{text(alt)}" '
-        f'width="{sample.about["width"]}" height="{sample.about["height"]}" loading="lazy" decoding="async">'
+        f'<button type="button" class="image"><img src="{data_uri(media_type, data)}" alt="{text(alt)}" '
+        f'width="{sample.metadata["width"]}" height="{sample.metadata["height"]}" loading="lazy" decoding="async">'
         "</button>"
     )
 

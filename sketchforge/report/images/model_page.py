@@ -1,18 +1,18 @@
-"""The measurement of a model's pictures as a web page: pictures, figures beside chance, warnings, gaps."""
+"""The measurement of a model's images as a web page: images, figures beside chance, warnings, gaps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from sketchforge.metrics.estimates import merged
+from sketchforge.metrics.estimates import merge_missing
 from sketchforge.metrics.images.result import ImageEvaluation
 from sketchforge.options import EvalImagesOptions
 from sketchforge.report.components import (
     Section,
-    made_html,
     note_html,
-    remarks_html,
+    notes_html,
+    provenance_html,
     sections_page,
     table_html,
 )
@@ -23,43 +23,45 @@ from sketchforge.report.images.samples import (
     ModelSamples,
     grid_html,
     model_samples,
-    ranked_html,
+    ranking_html,
 )
-from sketchforge.report.images.tables import image_settings, model_figures, reference_told
-from sketchforge.report.provenance import MEASURES, images_command
+from sketchforge.report.images.tables import describe_reference_set, image_settings, model_figures
+from sketchforge.report.provenance import MEASURES, images_command_line
 
 
 def write_model_page(path: Path, found: ImageEvaluation, options: EvalImagesOptions) -> None:
-    """Draw some pictures by the model that was measured and write the page, whole or not at all.
+    """Draw some images by the model that was measured and write the page, whole or not at all.
 
     Raises SketchforgeError on damaged shards or a full disk.
     """
     samples = model_samples(options, found.models[0]["name"])
-    write_page(path, model_page(found, samples, images_command(options)))
+    write_page(path, model_page(found, samples, images_command_line(options)))
 
 
 def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> Iterator[str]:
-    """The page in pieces; equal evaluations and pictures give equal bytes."""
+    """The page in pieces; equal evaluations and images give equal bytes."""
     (model,) = found.models
     shards, seed = found.options["shards"], found.options["seed"]
     facts = [
         f"{model['size']} pixels",
         f"sketches and styles of {shards}",
-        f"against {reference_told(found)}",
+        f"against {describe_reference_set(found)}",
         f"seed {seed}",
     ]
     sections = [
-        Section("pictures", "What it makes", _pictures(model["name"], str(model["source"]), samples)),
+        Section("images", "What it makes", _images(model["name"], str(model["source"]), samples)),
         Section("figures", "Figures", table_html(model_figures(found, f"{model['name']}: every figure"))),
         Section("samples", "Best and worst", _samples(model["name"], samples)),
-        Section("care", "To be read with care", remarks_html(found.warnings), len(merged(found.warnings))),
-        Section("missing", "What is missing", remarks_html(found.gaps), len(merged(found.gaps))),
+        Section(
+            "care", "To be read with care", notes_html(found.warnings), len(merge_missing(found.warnings))
+        ),
+        Section("missing", "What is missing", notes_html(found.gaps), len(merge_missing(found.gaps))),
         Section("made", "How this was made", _made(found, command)),
     ]
     return sections_page(f"{model['name']} measured", facts, sections)
 
 
-def _pictures(name: str, source: str, samples: ModelSamples) -> Iterator[str]:
+def _images(name: str, source: str, samples: ModelSamples) -> Iterator[str]:
     yield f'<p class="faint">{GRID_EXPLAINED}</p>\n<div class="grids">\n'
     yield from grid_html(name, source, samples.grid)
     yield "</div>\n"
@@ -67,9 +69,9 @@ def _pictures(name: str, source: str, samples: ModelSamples) -> Iterator[str]:
 
 def _samples(name: str, samples: ModelSamples) -> Iterator[str]:
     yield f'<p class="faint">{RANKED_EXPLAINED}</p>\n'
-    yield from ranked_html(name, samples.ranking)
+    yield from ranking_html(name, samples.ranking)
 
 
 def _made(found: ImageEvaluation, command: str) -> Iterator[str]:
-    yield from made_html(image_settings(found), [command])
+    yield from provenance_html(image_settings(found), [command])
     yield note_html(MEASURES)

@@ -1,22 +1,22 @@
-"""The figures of pictures as tables: all of one model, and the distances of sets."""
+"""The figures of images as tables: all of one model, and the distances of sets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.estimates import Estimate
 from sketchforge.metrics.images.result import BETTER, CHANCE, ImageEvaluation, ImageRow
 from sketchforge.report.provenance import hardware, versions
 from sketchforge.report.svg import scale_of
-from sketchforge.report.tables import Bar, Cell, Heading, Table, TableRow, digits, figure_cell
+from sketchforge.report.tables import Cell, CellBar, Heading, Table, TableRow, digits, figure_cell
 from sketchforge.utils.device import choose_device
 
 ARROWS = {"lower": "↓", "higher": "↑"}
-COMPUTED_WITH = ("better", "pairs", "pictures", "features", "weights", "preprocessing")
+COMPUTED_WITH = ("better", "pairs", "images", "features", "weights", "preprocessing")
 HOW_TO_READ = (
     "Mismatched: the style is another image's; matched: the image's own. Chance, dashed in the bars: the "
-    "sketch's own image in place of the picture, or another sketch in place of its drawing.",
+    "sketch's own image in place of the image, or another sketch in place of its drawing.",
     "Intervals are 95 %, by the bootstrap over sketches or images; the reference stays as it is.",
 )
 WITHIN_ONE = ("sr_colour", "sr_texture", "sr", "sty_rec", "skt_rec_relative")  # figures between 0 and 1
@@ -42,11 +42,11 @@ def model_figures(
     return Table(title, "figure", headings, (*rows, *more), HOW_TO_READ if explained else ())
 
 
-def _figure_row(row: ImageRow, name: str, figure: Figure, chance: Figure | None) -> TableRow:
+def _figure_row(row: ImageRow, name: str, figure: Estimate, chance: Estimate | None) -> TableRow:
     bar, without = None, ""
     if chance is not None:
         low, high = scale_of([figure, chance])
-        bar = Bar(figure, (low, max(high, 1.0) if name in WITHIN_ONE else high), chance.value)
+        bar = CellBar(figure, (low, max(high, 1.0) if name in WITHIN_ONE else high), chance.value)
         without = f"{chance.value:.{digits(figure.value)}f}"
     words = (BETTER[name], row.pairs, f"{row.count:,}", row.features, row.weights[:16], row.preprocessing)
     cells = (figure_cell(figure, bar=bar), Cell(without), *map(Cell, words))
@@ -63,7 +63,7 @@ def distance_tables(found: ImageEvaluation) -> list[Table]:
         shown = []
         for row in rows:
             cells = [
-                figure_cell(row.figures[name], bar=Bar(row.figures[name], scale))
+                figure_cell(row.figures[name], bar=CellBar(row.figures[name], scale))
                 for name, scale in scales.items()
             ]
             pairs = f"{row.pairs} pairs" if row.pairs else ""
@@ -72,11 +72,11 @@ def distance_tables(found: ImageEvaluation) -> list[Table]:
         computed = f"Weights {rows[0].weights[:16]}; {rows[0].preprocessing}."
         notes = (*dict.fromkeys(row.note for row in rows if row.note), computed)
         title = f"In the features of {features}"
-        tables.append(Table(title, "set", (*headings, Heading("pictures")), tuple(shown), notes))
+        tables.append(Table(title, "set", (*headings, Heading("images")), tuple(shown), notes))
     return tables
 
 
-# What the pages on pictures say alike: what was measured, with what, on what.
+# What the pages on images say alike: what was measured, with what, on what.
 
 
 def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:
@@ -94,7 +94,7 @@ def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def reference_told(found: ImageEvaluation) -> str:
+def describe_reference_set(found: ImageEvaluation) -> str:
     """The reference in a few words."""
     reference = found.reference
     return f"{reference['name']} ({reference['count']:,} images, {reference['sizes']})"

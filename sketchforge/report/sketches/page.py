@@ -1,4 +1,4 @@
-"""The measurement of sketches as a web page: figures with their intervals, distributions, pictures, gaps."""
+"""The measurement of sketches as a web page: figures with their intervals, distributions, images, gaps."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from pathlib import Path
 
 import numpy as np
 
-from sketchforge.metrics.estimates import Figure
+from sketchforge.metrics.estimates import Estimate
 from sketchforge.metrics.sketches.inputs import distinct_names
-from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, Evaluation, Row
-from sketchforge.report.components import pictures_table
+from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, Row, SketchEvaluation
+from sketchforge.report.components import images_table
 from sketchforge.report.html import page, template, text, write_page
-from sketchforge.report.sketches.pictures import PictureRow, picture_rows
+from sketchforge.report.sketches.images import ImageRow, image_rows
 from sketchforge.report.sketches.tables import COLUMNS, MEASURED, NEUTRAL, Column
 from sketchforge.report.svg import bar, key_to_mark, plot, scale_of
 
 
-def write_sketch_page(path: Path, evaluation: Evaluation) -> None:
+def write_sketch_page(path: Path, evaluation: SketchEvaluation) -> None:
     """Write the page, whole or not at all. Raises SketchforgeError on damaged shards or a full disk."""
-    write_page(path, sketch_page(evaluation, picture_rows(evaluation)))
+    write_page(path, sketch_page(evaluation, image_rows(evaluation)))
 
 
-def sketch_page(evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Iterator[str]:
-    """The page in pieces; equal evaluations and pictures give equal bytes."""
+def sketch_page(evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Iterator[str]:
+    """The page in pieces; equal evaluations and images give equal bytes."""
     title = " and ".join(distinct_names([one.path for one in evaluation.shards]))
     return page(
-        f"{title} - measured", template("sketches/sketches.css"), "", _body(title, evaluation, pictures)
+        f"{title} - measured", template("sketches/sketches.css"), "", _body(title, evaluation, images)
     )
 
 
-def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) -> Iterator[str]:
+def _body(title: str, evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Iterator[str]:
     yield f'<header>\n<h1>{text(title)} <small>measured</small></h1>\n<p class="faint">'
     looked_at = sum(len(one.chosen) * len(one.styles) for one in evaluation.shards)
     facts = [f"{looked_at:,} sketches", f"seed {evaluation.options.seed}"]
@@ -39,7 +39,7 @@ def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) ->
     yield "</p>\n</header>\n<main>\n"
     yield from _gaps(evaluation)
     yield "<section>\n<h2>Some of the images</h2>\n"
-    yield from sketches_shown(pictures)
+    yield from describe_shown(images)
     yield "</section>\n"
     for block in MEASURED:
         yield from _block(block, evaluation)
@@ -48,7 +48,7 @@ def _body(title: str, evaluation: Evaluation, pictures: Sequence[PictureRow]) ->
     yield "</main>\n"
 
 
-def _gaps(evaluation: Evaluation) -> Iterator[str]:
+def _gaps(evaluation: SketchEvaluation) -> Iterator[str]:
     if not evaluation.gaps:
         return
     yield '<section>\n<h2>Not measured</h2>\n<ul class="gaps">\n'
@@ -58,14 +58,14 @@ def _gaps(evaluation: Evaluation) -> Iterator[str]:
     yield "</ul>\n</section>\n"
 
 
-def sketches_shown(rows: Sequence[PictureRow]) -> Iterator[str]:
+def describe_shown(rows: Sequence[ImageRow]) -> Iterator[str]:
     """Images beside their sketches."""
-    yield from pictures_table(rows, "Some of the images")
-    if any("(drawings)" in picture.heading for picture in rows[0]):
+    yield from images_table(rows, "Some of the images")
+    if any("(drawings)" in image.heading for image in rows[0]):
         yield '<p class="faint">Human drawings are of the photo beside them where there are such.</p>\n'
 
 
-def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
+def _block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
     rows = [row for row in evaluation.rows if row.figures.get(block)]
     columns = [column for column in COLUMNS if column.block == block]
     yield f'<section id="{block}">\n<h2>{block.capitalize()} <small>{text(MEASURED[block])}</small></h2>\n'
@@ -104,7 +104,7 @@ def _block(block: str, evaluation: Evaluation) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _floor(block: str, evaluation: Evaluation) -> Row | None:
+def _floor(block: str, evaluation: SketchEvaluation) -> Row | None:
     """The people whom a block's figures are marked with."""
     rows = evaluation.of_kind("people" if block == CONTENT else "reference")
     return rows[0] if rows and rows[0].figures.get(block) else None
@@ -133,22 +133,22 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) ->
     yield "</tbody>\n</table>\n</div>\n"
 
 
-def _cell(figure: Figure | None, column: Column, scale: tuple[float, float], floor: Figure | None) -> str:
+def _cell(figure: Estimate | None, column: Column, scale: tuple[float, float], floor: Estimate | None) -> str:
     if figure is None:
         return '<span class="faint">&#8211;</span>'
 
     def number(value: float) -> str:
         return f"{column.factor * value:.{column.decimals}f}"
 
-    ends = spread_of = ""
+    interval = spread_of = ""
     if figure.low is not None and figure.high is not None:
-        ends = f'<span class="ends">{number(figure.low)} to {number(figure.high)}</span>'
+        interval = f'<span class="ends">{number(figure.low)} to {number(figure.high)}</span>'
     if figure.p10 is not None and figure.p90 is not None:
         spread_of = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
-    return f"<b>{number(figure.value)}</b> {ends}{bar(figure, scale, floor and floor.value)}{spread_of}"
+    return f"<b>{number(figure.value)}</b> {interval}{bar(figure, scale, floor and floor.value)}{spread_of}"
 
 
-def _distributions(evaluation: Evaluation) -> Iterator[str]:
+def _distributions(evaluation: SketchEvaluation) -> Iterator[str]:
     """Of every style and measure a histogram over sketches, over that of the human drawings."""
     rows = [row for row in evaluation.rows if row.values]
     people = next(iter(evaluation.of_kind("reference")), None)
@@ -163,8 +163,8 @@ def _distributions(evaluation: Evaluation) -> Iterator[str]:
         low, high = np.percentile(values, (0, 99)) if len(values) else (0.0, 1.0)
         low, high = (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
         ranges.append((low, high))
-        ends = " to ".join(f"{column.factor * end:.{column.decimals}f}" for end in (low, high))
-        yield f'<th scope="col">{text(column.heading)}<span class="ends">{ends}</span></th>'
+        interval = " to ".join(f"{column.factor * end:.{column.decimals}f}" for end in (low, high))
+        yield f'<th scope="col">{text(column.heading)}<span class="ends">{interval}</span></th>'
     yield "</tr></thead>\n<tbody>\n"
     for row in rows:
         yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
@@ -179,7 +179,7 @@ def _distributions(evaluation: Evaluation) -> Iterator[str]:
     yield " What lies beyond the 99th percentile of all is put at the end of the scale.</p>\n</section>\n"
 
 
-def _notes(evaluation: Evaluation) -> Iterator[str]:
+def _notes(evaluation: SketchEvaluation) -> Iterator[str]:
     options = evaluation.options
     rows = [
         (

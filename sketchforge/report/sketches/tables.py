@@ -86,7 +86,7 @@ COLUMNS = (
         "Vendi score",
         1,
         2,
-        "Effective number of different manners among the sketches of one "
+        "Effective number of different styles among the sketches of one "
         "image, mean over images; two people's drawings of one photo differ by one kernel width. "
         "Higher is better.",
     ),
@@ -105,7 +105,7 @@ COLUMNS = (
         "width, % of diagonal",
         100,
         2,
-        "The same over the picture's diagonal: comparable between sketches of different size.",
+        "The same over the image's diagonal: comparable between sketches of different size.",
     ),
     Column(
         STROKES,

@@ -9,18 +9,18 @@ from typing import Any
 from sketchforge.checkpoints.catalog import find_weights
 from sketchforge.checkpoints.runs import TrainedRun
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.images.evaluate import evaluate_images
 from sketchforge.metrics.images.reference import library_versions
 from sketchforge.metrics.sketches.evaluate import evaluate_sketches
-from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.options import EvalImagesOptions, EvalReportOptions, EvalSketchesOptions
 from sketchforge.report.images.samples import model_samples
-from sketchforge.report.provenance import hardware, images_command, sketches_command
+from sketchforge.report.provenance import hardware, images_command_line, sketches_command_line
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.curves import run_curves
-from sketchforge.report.summary.held_out import HELD_OUT, SEEN, Ground, ground_of
-from sketchforge.report.summary.inputs import Material, find_folders, find_material
+from sketchforge.report.summary.held_out import HELD_OUT, SEEN, EvaluationSet, choose_evaluation_set
+from sketchforge.report.summary.inputs import ReportInputs, find_folders, find_inputs
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
@@ -41,14 +41,14 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
     progress = progress or Progress()
     device = choose_device(options.device)
     set_threads(options.threads)
-    material = find_material(options.shards, options.models)
+    material = find_inputs(options.shards, options.models)
     gaps, commands = list(material.gaps), []
     grounds: Sequence[ShardSet] = material.shards
     if options.held_out is not None:
         grounds = find_folders([options.held_out], gaps, "--held-out")
 
     sketches = []
-    for group in alike(material.shards):
+    for group in group_alike(material.shards):
         asked = EvalSketchesOptions(
             shards=tuple(folder.path for folder in group),
             boundaries=options.boundaries,
@@ -59,14 +59,14 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
         )
         found = _sketches(asked, group, gaps, progress)
         sketches += found
-        commands += [sketches_command(asked)] if found else []
+        commands += [sketches_command_line(asked)] if found else []
 
     models, warnings = [], []
     for name, run in material.models.items():
-        ground = ground_of(run.record, grounds, options.held_out is not None)
+        ground = choose_evaluation_set(run.record, grounds, options.held_out is not None)
         if ground is None:
             reason = "no finished shards of one size to measure it on; `sketchforge render` makes some"
-            gaps.append(Gap(name, "pictures", reason))
+            gaps.append(MissingMetric(name, "images", reason))
             continue
         asked_of_it = _images_options(options, run, ground)
         try:
@@ -74,14 +74,14 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
         except UsageError:
             raise
         except SketchforgeError as error:
-            gaps.append(Gap(name, "pictures", str(error)))
+            gaps.append(MissingMetric(name, "images", str(error)))
             continue
         models.append(findings)
-        commands.append(images_command(asked_of_it))
+        commands.append(images_command_line(asked_of_it))
         gaps += [replace(gap, row=gap.row and name) for gap in findings.evaluation.gaps]
         warnings += [replace(one, row=name) for one in findings.evaluation.warnings]
         if ground.images != HELD_OUT:
-            warnings.append(Gap(name, "pictures", _caution(ground)))
+            warnings.append(MissingMetric(name, "images", _caution(ground)))
     if not models:
         gaps += _missing_weights()
 
@@ -99,7 +99,7 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
     )
 
 
-def alike(folders: Sequence[ShardSet]) -> list[list[ShardSet]]:
+def group_alike(folders: Sequence[ShardSet]) -> list[list[ShardSet]]:
     """Folders of the same images together, to be measured on those that all of them have."""
     groups: list[tuple[list[ShardSet], set[str]]] = []
     for folder in folders:
@@ -114,8 +114,8 @@ def alike(folders: Sequence[ShardSet]) -> list[list[ShardSet]]:
 
 
 def _sketches(
-    asked: EvalSketchesOptions, group: Sequence[ShardSet], gaps: list[Gap], progress: Progress
-) -> list[Evaluation]:
+    asked: EvalSketchesOptions, group: Sequence[ShardSet], gaps: list[MissingMetric], progress: Progress
+) -> list[SketchEvaluation]:
     names = {str(folder.path): folder.name for folder in group}
     where = ", ".join(names.values())
     try:
@@ -124,18 +124,18 @@ def _sketches(
         # Annotations that fit none of these photos may fit another folder's.
         if asked.boundaries is None or not asked.boundaries.is_dir():
             raise
-        gaps.append(Gap(where, "content", str(error)))
+        gaps.append(MissingMetric(where, "content", str(error)))
         return _sketches(replace(asked, boundaries=None), group, gaps, progress)
     except SketchforgeError as error:
-        gaps.append(Gap(where, "sketches", str(error)))
+        gaps.append(MissingMetric(where, "sketches", str(error)))
         return []
     for gap in found.gaps:
         reason = gap.reason.replace("--references", "--drawings")
-        gaps.append(Gap(gap.row or where, gap.block, reason))
+        gaps.append(MissingMetric(gap.row or where, gap.block, reason))
     return [found]
 
 
-def _images_options(options: EvalReportOptions, run: TrainedRun, ground: Ground) -> EvalImagesOptions:
+def _images_options(options: EvalReportOptions, run: TrainedRun, ground: EvaluationSet) -> EvalImagesOptions:
     names = (
         "reference",
         "samples",
@@ -153,34 +153,38 @@ def _images_options(options: EvalReportOptions, run: TrainedRun, ground: Ground)
 
 
 def _model(
-    name: str, run: TrainedRun, ground: Ground, asked: EvalImagesOptions, progress: Progress
+    name: str, run: TrainedRun, ground: EvaluationSet, asked: EvalImagesOptions, progress: Progress
 ) -> ModelFindings:
     evaluation = evaluate_images(asked, progress)
     samples = model_samples(asked, name)
     return ModelFindings(name, run, ground, evaluation, samples.ranking, samples.grid)
 
 
-def _missing_weights() -> list[Gap]:
+def _missing_weights() -> list[MissingMetric]:
     """What would be missing, were there a model to measure."""
     gaps = []
     for name, option, figure in USUAL_WEIGHTS:
         try:
             find_weights(name, None, option)
         except SketchforgeError as error:
-            gaps.append(Gap("", figure, str(error)))
+            gaps.append(MissingMetric("", figure, str(error)))
     return gaps
 
 
-def _curves(material: Material, gaps: list[Gap]) -> list[Any]:
+def _curves(material: ReportInputs, gaps: list[MissingMetric]) -> list[Any]:
     runs = {name: (run.command, run.folder) for name, run in material.models.items()}
     runs |= {name: ("tom-train", folder) for name, folder in material.tom_runs.items()}
     curves = run_curves(runs)
     drawn = {name for one in curves for name in one.lines}
-    gaps += [Gap(name, "curves", "its log.jsonl is missing or empty") for name in runs if name not in drawn]
+    gaps += [
+        MissingMetric(name, "curves", "its log.jsonl is missing or empty")
+        for name in runs
+        if name not in drawn
+    ]
     return curves
 
 
-def _caution(ground: Ground) -> str:
+def _caution(ground: EvaluationSet) -> str:
     there = f"measured on {ground.folder.name}, "
     if ground.images == SEEN:
         return (

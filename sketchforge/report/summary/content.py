@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoints.runs import TrainedRun
-from sketchforge.metrics.estimates import Figure, Gap
+from sketchforge.metrics.estimates import Estimate, MissingMetric
 from sketchforge.metrics.images.result import CHANCE, ImageEvaluation, ImageRow
-from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.options import EvalReportOptions
 from sketchforge.report.images.samples import Ranking
 from sketchforge.report.summary.curves import Curves
-from sketchforge.report.summary.held_out import Ground
+from sketchforge.report.summary.held_out import EvaluationSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ class ModelFindings:
 
     name: str
     run: TrainedRun
-    ground: Ground
+    ground: EvaluationSet
     evaluation: ImageEvaluation
     ranking: Ranking
     grid: np.ndarray  # uint8 H×W×3, from `styles_grid`
@@ -48,7 +48,7 @@ class ModelFindings:
         """Of the model, or of what chance has."""
         return [row for row in self.evaluation.rows if (row.name == CHANCE) == chance]
 
-    def figures(self, *names: str) -> dict[str, Figure]:
+    def figures(self, *names: str) -> dict[str, Estimate]:
         """The figures of these names (`image_evaluation.BETTER`) by their titles."""
         return {
             row.titles[name]: figure
@@ -58,19 +58,19 @@ class ModelFindings:
         }
 
     @property
-    def matched(self) -> dict[str, Figure]:
-        """LPIPS, or where there is none the error that pictures were ranked by."""
+    def matched(self) -> dict[str, Estimate]:
+        """LPIPS, or where there is none the error that images were ranked by."""
         return self.figures("lpips") or {self.ranking.title: self.ranking.figure}
 
 
 @dataclass(frozen=True)
 class Report:
     options: EvalReportOptions
-    sketches: tuple[Evaluation, ...]  # of folders that draw the same images together
+    sketches: tuple[SketchEvaluation, ...]  # of folders that draw the same images together
     models: tuple[ModelFindings, ...]
     curves: tuple[Curves, ...]
-    gaps: tuple[Gap, ...]
-    warnings: tuple[Gap, ...]
+    gaps: tuple[MissingMetric, ...]
+    warnings: tuple[MissingMetric, ...]
     commands: tuple[str, ...]  # that measure the same by themselves
     hardware: Mapping[str, str]
     libraries: Mapping[str, str]

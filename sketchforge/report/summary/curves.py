@@ -1,4 +1,4 @@
-"""What trainings logged, as curves: one picture for each loss or figure, a line for each run."""
+"""What trainings logged, as curves: one image for each loss or figure, a line for each run."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def run_curves(runs: Mapping[str, tuple[str, Path]]) -> list[Curves]:
                     lines.setdefault(run, []).append((record["step"], float(value)))
     drawn = tuple(run for run in runs if any(run in lines for lines in found.values()))
     curves = [
-        Curves(command, name, {run: thinned(points) for run, points in lines.items()}, drawn)
+        Curves(command, name, {run: thin(points) for run, points in lines.items()}, drawn)
         for (command, name), lines in found.items()
     ]
     return sorted(curves, key=lambda one: (one.command, not one.measured))
 
 
-def thinned(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[tuple[int, float]]:
+def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[tuple[int, float]]:
     """At most `most` points, each the mean of as many neighbours, at the last one's step."""
     each = math.ceil(len(points) / most)
     parts = [points[at : at + each] for at in range(0, len(points), max(1, each))]

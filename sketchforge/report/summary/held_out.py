@@ -13,7 +13,7 @@ HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its
 
 
 @dataclass(frozen=True)
-class Ground:
+class EvaluationSet:
     """What a model is measured on."""
 
     folder: ShardSet
@@ -24,7 +24,9 @@ class Ground:
         return f"{self.folder.name}, {self.images}"
 
 
-def ground_of(record: Mapping[str, Any], folders: Sequence[ShardSet], named: bool) -> Ground | None:
+def choose_evaluation_set(
+    record: Mapping[str, Any], folders: Sequence[ShardSet], named: bool
+) -> EvaluationSet | None:
     """Of `folders` the training's own --validation, else the first that it did not read, else the one it
     read; None: none will.
 
@@ -44,10 +46,10 @@ def ground_of(record: Mapping[str, Any], folders: Sequence[ShardSet], named: boo
     others = [folder for folder, _ in usable if folder not in own and seen.isdisjoint(folder.keys)]
     for folder in others:
         if folder in validation:
-            return Ground(folder, HELD_OUT)
+            return EvaluationSet(folder, HELD_OUT)
     if others:
-        return Ground(others[0], HELD_OUT if own or named else UNKNOWN)
-    return Ground((own or [usable[0][0]])[0], SEEN) if usable else None
+        return EvaluationSet(others[0], HELD_OUT if own or named else UNKNOWN)
+    return EvaluationSet((own or [usable[0][0]])[0], SEEN) if usable else None
 
 
 def _recorded_digest(record: Mapping[str, Any], part: str) -> str | None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sketchforge.checkpoints.runs import RUN_FILE, TrainedRun, find_run
-from sketchforge.checkpoints.tom import read_run
+from sketchforge.checkpoints.runs import RUN_FILE, TrainedRun, find_trained_run
+from sketchforge.checkpoints.tom import read_tom_run
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.metrics.estimates import Gap
+from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.sketches.inputs import check_measurable
 from sketchforge.shards import schema
 from sketchforge.shards.shard_set import ShardSet, open_folder
@@ -20,29 +20,31 @@ LEARNED_EDGES = ("hed", "pidinet", "teed")  # methods of `render`
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportInputs:
     shards: tuple[ShardSet, ...]  # some may be unfinished
     models: dict[str, TrainedRun]  # finished, by name
     tom_runs: dict[str, Path]  # of tom-train, by name: they have curves only
-    gaps: tuple[Gap, ...]
+    gaps: tuple[MissingMetric, ...]
 
 
-def find_material(shards: Sequence[Path], models: Sequence[Path]) -> Material:
+def find_inputs(shards: Sequence[Path], models: Sequence[Path]) -> ReportInputs:
     """The shard folders and runs; (): out/ and out-*/, and what is in runs/.
 
     What is there and cannot be used is a gap, as is whatever else a report shows. Raises UsageError for a
     path that is named and does not exist.
     """
-    gaps: list[Gap] = []
+    gaps: list[MissingMetric] = []
     own = [Path(OWN_SHARDS), *sorted(Path().glob(f"{OWN_SHARDS}-*"))]
     folders = find_folders(shards or [path for path in own if (path / schema.MANIFEST).is_file()], gaps)
     _check_there("--model", models)
     finished, tom_runs = _runs(models, gaps)
     _tell_missing(folders, finished, bool(models), gaps)
-    return Material(tuple(folders), finished, tom_runs, tuple(gaps))
+    return ReportInputs(tuple(folders), finished, tom_runs, tuple(gaps))
 
 
-def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards") -> list[ShardSet]:
+def find_folders(
+    given: Sequence[Path], gaps: list[MissingMetric], option: str = "--shards"
+) -> list[ShardSet]:
     """The folders that hold samples, each once; damaged, empty and unfinished ones become gaps.
 
     Raises UsageError for one that does not exist.
@@ -55,18 +57,20 @@ def find_folders(given: Sequence[Path], gaps: list[Gap], option: str = "--shards
             folder = open_folder(path, name)
             check_measurable(folder)
         except SketchforgeError as error:
-            gaps.append(Gap(name, "sketches", str(error)))
+            gaps.append(MissingMetric(name, "sketches", str(error)))
             continue
         done, planned = len(folder.finished), folder.manifest["num_shards"]
         if done < planned:
             gaps.append(
-                Gap(name, "sketches", f"unfinished, {done} of {planned} shards: run its `render` again")
+                MissingMetric(
+                    name, "sketches", f"unfinished, {done} of {planned} shards: run its `render` again"
+                )
             )
         found.append(folder)
     return found
 
 
-def _runs(given: Sequence[Path], gaps: list[Gap]) -> tuple[dict[str, TrainedRun], dict[str, Path]]:
+def _runs(given: Sequence[Path], gaps: list[MissingMetric]) -> tuple[dict[str, TrainedRun], dict[str, Path]]:
     own = sorted(path for path in Path(OWN_RUNS).glob("*") if path.is_dir() and path.name[0] != ".")
     paths = _once([path.parent if path.is_file() else path for path in given]) or own
     finished, tom_runs = {}, {}
@@ -75,26 +79,26 @@ def _runs(given: Sequence[Path], gaps: list[Gap]) -> tuple[dict[str, TrainedRun]
             tom_runs[name] = path
             continue
         try:
-            finished[name] = find_run(path)
+            finished[name] = find_trained_run(path)
         except SketchforgeError as error:
-            gaps.append(Gap(name, "pictures", str(error)))
+            gaps.append(MissingMetric(name, "images", str(error)))
     return finished, tom_runs
 
 
 def _is_tom_run(path: Path) -> bool:
     try:
-        return (path / RUN_FILE).is_file() and read_run(path) is not None
+        return (path / RUN_FILE).is_file() and read_tom_run(path) is not None
     except SketchforgeError:
         return False
 
 
 def _tell_missing(
-    folders: Sequence[ShardSet], models: dict[str, TrainedRun], named: bool, gaps: list[Gap]
+    folders: Sequence[ShardSet], models: dict[str, TrainedRun], named: bool, gaps: list[MissingMetric]
 ) -> None:
     if not folders:
         where = f"{OWN_SHARDS}/ and {OWN_SHARDS}-*/ hold no shards"
         reason = f"{where}; `make demo` makes some, or `sketchforge render --shards {OWN_SHARDS}/`"
-        gaps.append(Gap("", "sketches", reason))
+        gaps.append(MissingMetric("", "sketches", reason))
     methods = {folder.method for folder in folders}
     render = "`sketchforge render --method {0} --shards out-{0}/`".format
     wanted: list[tuple[str, Callable[[str], bool], str]] = [
@@ -109,7 +113,7 @@ def _tell_missing(
     ]
     for what, fits, command in wanted:
         if not any(map(fits, methods)):
-            gaps.append(Gap("", f"sketches by {what}", f"none to compare with; {command}"))
+            gaps.append(MissingMetric("", f"sketches by {what}", f"none to compare with; {command}"))
     trained = {run.command for run in models.values()}
     where = "none of the runs named is one" if named else f"no finished run in {OWN_RUNS}/"
     for command, what, target in (
@@ -117,7 +121,7 @@ def _tell_missing(
         ("gan-train", "the GAN", "make train-gan"),
     ):
         if command not in trained:
-            gaps.append(Gap("", f"pictures of {what}", f"{where}; `{target}` trains one in minutes"))
+            gaps.append(MissingMetric("", f"images of {what}", f"{where}; `{target}` trains one in minutes"))
 
 
 def _check_there(option: str, paths: Sequence[Path]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sketchforge.metrics.estimates import Figure, Gap
+from sketchforge.metrics.estimates import Estimate, MissingMetric
 from sketchforge.metrics.images.result import image_json
 from sketchforge.metrics.sketches.result import as_json
-from sketchforge.report.images.samples import RankedPicture
+from sketchforge.report.images.samples import RankedImage
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.tables import (
     all_figures,
@@ -18,7 +18,7 @@ from sketchforge.report.summary.tables import (
 )
 from sketchforge.report.tables import Table
 
-FORMAT, VERSION = "sketchforge-report", 1
+FORMAT, VERSION = "sketchforge-report", 2
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -70,20 +70,20 @@ def _model(model: ModelFindings) -> dict[str, Any]:
         "ranking": {
             "error": ranking.title,
             "mean": _figure(ranking.figure),
-            "pictures": ranking.count,
-            "best": [_picture(one) for one in ranking.best],
-            "worst": [_picture(one) for one in ranking.worst],
+            "images": ranking.count,
+            "best": [_image(one) for one in ranking.best],
+            "worst": [_image(one) for one in ranking.worst],
         },
     }
 
 
-def _picture(one: RankedPicture) -> dict[str, Any]:
+def _image(one: RankedImage) -> dict[str, Any]:
     return {"key": one.key, "sketch": one.sketch, "error": _rounded(one.value)}
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
-    ends = {name: getattr(figure, name) for name in ("value", "low", "high")}
-    return {name: None if end is None else _rounded(end) for name, end in ends.items()} | {
+def _figure(figure: Estimate) -> dict[str, Any]:
+    interval = {name: getattr(figure, name) for name in ("value", "low", "high")}
+    return {name: None if end is None else _rounded(end) for name, end in interval.items()} | {
         "images": figure.images
     }
 
@@ -94,14 +94,14 @@ def _table(table: Table) -> dict[str, Any]:
         "columns": [heading.title for heading in table.headings],
         "published": [heading.title for heading in table.headings if heading.published],
         "rows": [
-            {"name": row.name, "about": row.about, "values": [cell.value for cell in row.cells]}
+            {"name": row.name, "detail": row.detail, "values": [cell.value for cell in row.cells]}
             for row in table.rows
         ],
         "notes": list(table.notes),
     }
 
 
-def _told(gap: Gap) -> dict[str, str]:
+def _told(gap: MissingMetric) -> dict[str, str]:
     return {"row": gap.row, "figure": gap.block, "reason": gap.reason}
 
 

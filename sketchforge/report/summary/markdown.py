@@ -1,4 +1,4 @@
-"""A report as Markdown: its tables and words, and pictures that lie in a folder beside it."""
+"""A report as Markdown: its tables and words, and images that lie in a folder beside it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from urllib.parse import quote
 
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import encode_jpeg
-from sketchforge.metrics.estimates import merged
+from sketchforge.metrics.estimates import merge_missing
 from sketchforge.report.images.samples import (
     GRID_EXPLAINED,
     RANKED_EXPLAINED,
+    describe_ranking,
     grid_alt,
-    ranking_told,
     strip_alt,
 )
 from sketchforge.report.provenance import MEASURES
-from sketchforge.report.sketches.pictures import picture_rows
+from sketchforge.report.sketches.images import image_rows
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.tables import (
     all_figures,
@@ -27,24 +27,24 @@ from sketchforge.report.summary.tables import (
     runs_table,
     sketch_tables,
 )
-from sketchforge.report.summary.text import facts, folders_of, model_told, settings
+from sketchforge.report.summary.text import describe_model, facts, folders_of, settings
 from sketchforge.report.tables import Cell, Table
-from sketchforge.utils.markdown import escaped, fenced
+from sketchforge.utils.markdown import escape, fence
 
 SHEET_CELL = 128  # pixels
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """The pictures that the document shows so far."""
+class _Images:
+    """The images that the document shows so far."""
 
     folder: str
     files: dict[str, bytes] = field(default_factory=dict)  # name -> contents
 
     def shown(self, name: str, data: bytes, alt: str) -> str:
-        """The Markdown of a picture, which is `data` in a file of this name."""
+        """The Markdown of an image, which is `data` in a file of this name."""
         self.files[name] = data
-        return f"![{escaped(alt)}]({quote(os.fsencode(self.folder))}/{name})"
+        return f"![{escape(alt)}]({quote(os.fsencode(self.folder))}/{name})"
 
 
 def report_markdown(report: Report, folder: str) -> tuple[str, dict[str, bytes]]:
@@ -52,69 +52,69 @@ def report_markdown(report: Report, folder: str) -> tuple[str, dict[str, bytes]]
 
     Equal reports give equal text and files. Raises SketchforgeError on damaged shards.
     """
-    pictures = _Pictures(folder)
-    return "\n".join(_lines(report, pictures)) + "\n", pictures.files
+    images = _Images(folder)
+    return "\n".join(_lines(report, images)) + "\n", images.files
 
 
-def _lines(report: Report, pictures: _Pictures) -> Iterator[str]:
+def _lines(report: Report, images: _Images) -> Iterator[str]:
     yield "# sketchforge report"
     yield ""
-    yield escaped(" · ".join(facts(report)))
+    yield escape(" · ".join(facts(report)))
     if report.models:
         yield from ["", "## What the models make", "", GRID_EXPLAINED]
     for number, model in enumerate(report.models, start=1):
-        yield from ["", f"**{escaped(model.name)}**: {escaped(model_told(model))}", ""]
-        yield pictures.shown(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name))
+        yield from ["", f"**{escape(model.name)}**: {escape(describe_model(model))}", ""]
+        yield images.shown(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name))
     yield from _section("Beside the paper", paper_tables(report.models))
     yield from _section("Best and worst", filter(None, [ranking_table(report)]))
     if report.models:
         yield from ["", RANKED_EXPLAINED]
     for number, model in enumerate(report.models, start=1):
-        yield from ["", f"**{escaped(model.name)}** {escaped(ranking_told(model.ranking))}", ""]
-        yield from _strips(number, model, pictures)
+        yield from ["", f"**{escape(model.name)}** {escape(describe_ranking(model.ranking))}", ""]
+        yield from _strips(number, model, images)
     yield from _section("Trainings", filter(None, [runs_table(report.models)]))
     if report.curves:
         yield from ["", "Where the curves end:", ""]
         for curves in report.curves:
-            ends = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves.lines.items())
-            yield escaped(f"- {curves.title}: {ends}")
+            interval = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves.lines.items())
+            yield escape(f"- {curves.title}: {interval}")
         yield ""
     for number, curves in enumerate(report.curves, start=1):
-        yield pictures.shown(f"curve-{number}.svg", curves.svg().encode(errors="replace"), curves.title)
+        yield images.shown(f"curve-{number}.svg", curves.svg().encode(errors="replace"), curves.title)
     if report.sketches:
         yield from ["", "## Sketches"]
     for number, evaluation in enumerate(report.sketches):
-        rows = picture_rows(evaluation)
+        rows = image_rows(evaluation)
         sheet = contact_sheet(
-            [[picture.pixels for picture in row] for row in rows],
-            [picture.heading for picture in rows[0]],
+            [[image.pixels for image in row] for row in rows],
+            [image.heading for image in rows[0]],
             SHEET_CELL,
         )
         alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows"
-        yield from ["", escaped(folders_of(evaluation)), ""]
-        yield pictures.shown(f"sketches-{number + 1}.jpg", encode_jpeg(sheet), alt)
+        yield from ["", escape(folders_of(evaluation)), ""]
+        yield images.shown(f"sketches-{number + 1}.jpg", encode_jpeg(sheet), alt)
         for table in sketch_tables(evaluation, explained=not number):
             yield from _table(table)
     yield from _section("Every figure", all_figures(report.models))
     for title, remarks in (("To be read with care", report.warnings), ("What is missing", report.gaps)):
         if remarks:
             yield from ["", f"## {title}", ""]
-        for whose, what, why in merged(remarks):
-            yield f"- **{escaped(': '.join(filter(None, (whose, what))))}**: {escaped(why)}"
+        for whose, what, why in merge_missing(remarks):
+            yield f"- **{escape(': '.join(filter(None, (whose, what))))}**: {escape(why)}"
     yield from ["", "## How this was made"]
     for title, values in settings(report):
         yield from ["", f"### {title}", ""]
-        yield from (f"- {escaped(name)}: {escaped(value)}" for name, value in values.items())
+        yield from (f"- {escape(name)}: {escape(value)}" for name, value in values.items())
     if report.commands:
-        yield from ["", "### Commands that measure the same", "", *fenced(report.commands)]
-    yield from ["", escaped(MEASURES)]
+        yield from ["", "### Commands that measure the same", "", *fence(report.commands)]
+    yield from ["", escape(MEASURES)]
 
 
-def _strips(number: int, model: ModelFindings, pictures: _Pictures) -> Iterator[str]:
+def _strips(number: int, model: ModelFindings, images: _Images) -> Iterator[str]:
     for what, ranked in (("best", model.ranking.best), ("worst", model.ranking.worst)):
         for place, one in enumerate(ranked, start=1):
             alt = strip_alt(model.name, f"{what} {place}", one)
-            yield pictures.shown(f"{what}-{number}-{place}.jpg", encode_jpeg(one.strip), alt)
+            yield images.shown(f"{what}-{number}-{place}.jpg", encode_jpeg(one.strip), alt)
 
 
 def _section(title: str, tables: Iterable[Table]) -> Iterator[str]:
@@ -125,19 +125,19 @@ def _section(title: str, tables: Iterable[Table]) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield from ["", f"### {escaped(table.title)}", ""]
+    yield from ["", f"### {escape(table.title)}", ""]
     yield _line([table.corner, *(heading.title for heading in table.headings)])
     yield "|---" * (1 + len(table.headings)) + "|"
     for row in table.rows:
-        name = f"{row.name} ({row.about})" if row.about else row.name
+        name = f"{row.name} ({row.detail})" if row.detail else row.name
         yield _line([name, *map(_shown, row.cells)])
     for note in table.notes:
-        yield from ["", escaped(note)]
+        yield from ["", escape(note)]
 
 
 def _shown(cell: Cell) -> str:
-    return f"{cell.value} ({cell.ends})" if cell.ends else cell.value
+    return f"{cell.value} ({cell.interval})" if cell.interval else cell.value
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(map(escaped, cells)) + " |"
+    return "| " + " | ".join(map(escape, cells)) + " |"

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sketchforge.metrics.estimates import merged
-from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.metrics.estimates import merge_missing
+from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.report.components import (
     Section,
-    made_html,
     note_html,
-    remarks_html,
+    notes_html,
+    provenance_html,
     sections_page,
     table_html,
     tables_html,
 )
 from sketchforge.report.html import text, write_page
-from sketchforge.report.images.samples import GRID_EXPLAINED, RANKED_EXPLAINED, grid_html, ranked_html
+from sketchforge.report.images.samples import GRID_EXPLAINED, RANKED_EXPLAINED, grid_html, ranking_html
 from sketchforge.report.provenance import MEASURES
-from sketchforge.report.sketches.page import sketches_shown
-from sketchforge.report.sketches.pictures import picture_rows
+from sketchforge.report.sketches.images import image_rows
+from sketchforge.report.sketches.page import describe_shown
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.curves import Curves
 from sketchforge.report.summary.tables import all_figures, paper_tables, runs_table, sketch_tables
-from sketchforge.report.summary.text import facts, folders_of, model_told, settings
+from sketchforge.report.summary.text import describe_model, facts, folders_of, settings
 from sketchforge.report.svg import COLOURS
 
 TITLE = "sketchforge report"
@@ -39,24 +39,24 @@ def write_report_page(path: Path, report: Report) -> None:
 def report_page(report: Report) -> Iterator[str]:
     """The page in pieces; equal reports give equal bytes."""
     sections = [
-        Section("pictures", "What the models make", _pictures(report.models)),
+        Section("images", "What the models make", _images(report.models)),
         Section("tables", "Beside the paper", tables_html(paper_tables(report.models))),
         Section("samples", "Best and worst", _samples(report.models)),
         Section("curves", "Trainings", _trainings(report)),
         Section("sketches", "Sketches", _sketches(report.sketches)),
         Section("figures", "Every figure", _every_figure(report)),
-        Section("missing", "What is missing", remarks_html(report.gaps), len(merged(report.gaps))),
+        Section("missing", "What is missing", notes_html(report.gaps), len(merge_missing(report.gaps))),
         Section("made", "How this was made", _made(report)),
     ]
     return sections_page(TITLE, facts(report), sections)
 
 
-def _pictures(models: Sequence[ModelFindings]) -> Iterator[str]:
+def _images(models: Sequence[ModelFindings]) -> Iterator[str]:
     if not models:
         return
     yield f'<p class="faint">{GRID_EXPLAINED}</p>\n<div class="grids">\n'
     for model in models:
-        yield from grid_html(model.name, model_told(model), model.grid)
+        yield from grid_html(model.name, describe_model(model), model.grid)
     yield "</div>\n"
 
 
@@ -65,7 +65,7 @@ def _samples(models: Sequence[ModelFindings]) -> Iterator[str]:
         return
     yield f'<p class="faint">{RANKED_EXPLAINED}</p>\n'
     for model in models:
-        yield from ranked_html(model.name, model.ranking)
+        yield from ranking_html(model.name, model.ranking)
 
 
 def _trainings(report: Report) -> Iterator[str]:
@@ -96,20 +96,20 @@ def _curve(curves: Curves) -> Iterator[str]:
     yield "</div>\n"
 
 
-def _sketches(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+def _sketches(evaluations: Sequence[SketchEvaluation]) -> Iterator[str]:
     for number, evaluation in enumerate(evaluations):
         yield f"<h3>{text(folders_of(evaluation))}</h3>\n"
-        yield from sketches_shown(picture_rows(evaluation))
+        yield from describe_shown(image_rows(evaluation))
         yield from tables_html(sketch_tables(evaluation, explained=not number))
 
 
 def _every_figure(report: Report) -> Iterator[str]:
     yield from tables_html(all_figures(report.models))
-    for whose, what, why in merged(report.warnings):
+    for whose, what, why in merge_missing(report.warnings):
         where = text(": ".join(filter(None, (whose, what))))
         yield f'<p class="note-below"><b>{where}</b>: {text(why)}</p>\n'
 
 
 def _made(report: Report) -> Iterator[str]:
-    yield from made_html(settings(report), report.commands)
+    yield from provenance_html(settings(report), report.commands)
     yield note_html(MEASURES)

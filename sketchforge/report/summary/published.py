@@ -1,6 +1,6 @@
 """The figures that the paper prints in its Tables 1 to 4, and which of its rows a run of ours corresponds to.
 
-They are of pictures of 1024 pixels, CelebA-HQ and WikiArt, and five days of training (section 5): beside ours
+They are of images of 1024 pixels, CelebA-HQ and WikiArt, and five days of training (section 5): beside ours
 they say in which order variants come, not how large a figure ought to be.
 """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sketchforge.metrics.estimates import Figure
-from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY, Evaluation
+from sketchforge.metrics.estimates import Estimate
+from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY, SketchEvaluation
 from sketchforge.report.images.tables import model_figures
 from sketchforge.report.sketches.tables import COLUMNS, Column
 from sketchforge.report.summary.content import ModelFindings, Report
@@ -28,7 +28,7 @@ BESIDE = (
     "ours are of other data, sizes and lengths of training."
 )
 Told = Callable[[ModelFindings], str]
-Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Figure]]]]
+Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Estimate]]]]
 
 
 def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
@@ -141,8 +141,8 @@ def _paper_table(
             ours = tuple(
                 figure_cell(figures(model).get(title), factor) for title, factor, _, figures in titles
             )
-            about = [f"beside {name}" if name else "", told(model), "" if where else model.ground.described]
-            rows.append(TableRow(model.name, ours + of_paper_here, "; ".join(filter(None, about))))
+            detail = [f"beside {name}" if name else "", told(model), "" if where else model.ground.described]
+            rows.append(TableRow(model.name, ours + of_paper_here, "; ".join(filter(None, detail))))
         if name and not here:
             rows.append(TableRow(name, (Cell(),) * len(titles) + of_paper_here, published=True))
     counts = sorted({row.count for model in models for row in model.rows() if row.pairs == "mismatched"})
@@ -180,7 +180,7 @@ def all_figures(models: Sequence[ModelFindings]) -> list[Table]:
 def _ranking_row(model: ModelFindings) -> TableRow:
     """Of the error that stands in for LPIPS."""
     ranking = model.ranking
-    count, preprocessing = f"{ranking.count:,}", "pictures and images at the model's size"
+    count, preprocessing = f"{ranking.count:,}", "outputs and images at the model's size"
     words = ("lower", "matched", count, "builtin", "", preprocessing)
     return TableRow(ranking.title, (figure_cell(ranking.figure), Cell(), *map(Cell, words)))
 
@@ -225,7 +225,7 @@ def _last_figures(model: ModelFindings) -> dict[str, float]:
     return {str(name): float(value) for name, value in found if isinstance(value, int | float)}
 
 
-def sketch_tables(evaluation: Evaluation, explained: bool = True) -> list[Table]:
+def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[Table]:
     """One of every style's figures, one of every folder's variety, where there are such.
 
     explained: whether notes say what each column is.
@@ -271,15 +271,15 @@ def _with_arrow(column: Column) -> str:
 
 
 def ranking_table(report: Report) -> Table | None:
-    """Best and worst pictures by their keys."""
+    """Best and worst images by their keys."""
     rows = [
         TableRow(
             one.key,
             (Cell(model.name), Cell(f"{what} {place}"), Cell(f"{one.value:.4f}"), Cell(one.sketch)),
         )
         for model in report.models
-        for what, pictures in (("best", model.ranking.best), ("worst", model.ranking.worst))
-        for place, one in enumerate(pictures, start=1)
+        for what, images in (("best", model.ranking.best), ("worst", model.ranking.worst))
+        for place, one in enumerate(images, start=1)
     ]
     if not rows:
         return None
@@ -290,4 +290,4 @@ def ranking_table(report: Report) -> Table | None:
         Heading(f"{measure} ↓"),
         Heading("sketch by", words=True),
     )
-    return Table("Best and worst pictures", "key", headings, tuple(rows))
+    return Table("Best and worst images", "key", headings, tuple(rows))

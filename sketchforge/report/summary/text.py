@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sketchforge.metrics.sketches.result import Evaluation
+from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.report.provenance import versions
 from sketchforge.report.summary.content import ModelFindings, Report
 
@@ -15,13 +15,13 @@ def facts(report: Report) -> list[str]:
     return [*told, f"seed {report.options.seed}", report.hardware["device"], report.hardware["processor"]]
 
 
-def model_told(model: ModelFindings) -> str:
+def describe_model(model: ModelFindings) -> str:
     """What a model is and what it was measured on, to stand beside its name."""
     size = model.evaluation.models[0]["size"]
     return f"{model.run.command}, {size} pixels, {model.steps} steps; {model.ground.described}"
 
 
-def folders_of(evaluation: Evaluation) -> str:
+def folders_of(evaluation: SketchEvaluation) -> str:
     """The folders measured together, with how much of them was looked at."""
     paths = " and ".join(str(one.path) for one in evaluation.shards)
     first = evaluation.shards[0]
@@ -34,7 +34,7 @@ def settings(report: Report) -> list[tuple[str, dict[str, str]]]:
     options = report.options
     asked = {
         "seed": str(options.seed),
-        "pictures": f"{options.samples:,} mismatched pairs a model, and as many of the reference, at most",
+        "images": f"{options.samples:,} mismatched pairs a model, and as many of the reference, at most",
         "sketches": "all images"
         if options.sketches == 0
         else f"of {options.sketches:,} images a folder, at most",

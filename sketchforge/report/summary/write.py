@@ -17,7 +17,7 @@ from sketchforge.report.summary.page import write_report_page
 from sketchforge.utils.files import disk_errors, write_bytes, write_json
 from sketchforge.utils.outputs import check_output
 
-# Of the pictures beside a Markdown report: what a report before it may have left there, and nobody else.
+# Of the images beside a Markdown report: what a report before it may have left there, and nobody else.
 OURS = re.compile(r"(made|sketches|curve)-\d+\.(jpg|svg)|(best|worst)-\d+-\d+\.jpg")
 
 
@@ -47,9 +47,9 @@ def check_outputs(options: EvalReportOptions) -> None:
         check_output(path, option, options.overwrite)
     if options.markdown is None or options.overwrite or options.markdown.exists():
         return
-    folder = pictures_folder(options.markdown)
+    folder = images_folder(options.markdown)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, where the pictures of --markdown go; name another file")
+        raise UsageError(f"{folder}: is a file, where the images of --markdown go; name another file")
     # Without its document nothing tells whose they are.
     if folder.is_dir() and (found := sorted(filter(OURS.fullmatch, os.listdir(folder)))):
         raise UsageError(
@@ -57,23 +57,23 @@ def check_outputs(options: EvalReportOptions) -> None:
         )
 
 
-def pictures_folder(markdown: Path) -> Path:
-    """Where the pictures of a Markdown report lie: report.files/ beside report.md."""
+def images_folder(markdown: Path) -> Path:
+    """Where the images of a Markdown report lie: report.files/ beside report.md."""
     return markdown.with_name(f"{markdown.stem}.files")
 
 
 def _write_markdown(path: Path, report: Report) -> None:
-    """First the pictures, and last removes what an earlier report has left: no document ever lacks its own."""
-    folder = pictures_folder(path)
-    words, pictures = report_markdown(report, folder.name)
+    """First the images, and last removes what an earlier report has left: no document ever lacks its own."""
+    folder = images_folder(path)
+    words, images = report_markdown(report, folder.name)
     with disk_errors(folder):
-        for name, data in pictures.items():
+        for name, data in images.items():
             write_bytes(folder / name, data)
     with disk_errors(path):
         # A file name that is no valid text shows as question marks; it does not stop the report.
         write_bytes(path, words.encode("utf-8", errors="replace"))
     with disk_errors(folder):
-        _remove_others(folder, pictures)
+        _remove_others(folder, images)
 
 
 def _remove_others(folder: Path, kept: Collection[str]) -> None:
@@ -82,5 +82,5 @@ def _remove_others(folder: Path, kept: Collection[str]) -> None:
     for path in folder.iterdir():
         if path.name not in kept and OURS.fullmatch(path.name):
             path.unlink()
-    with suppress(OSError):  # there are pictures, or other things
+    with suppress(OSError):  # there are images, or other things
         folder.rmdir()

@@ -17,7 +17,7 @@ from sketchforge.images.decode import TOO_SMALL, TRUNCATED, ImageError, decode_i
 from sketchforge.images.resize import fit_square
 
 ROWS: dict[str, Callable[[], None]] = {}
-PICTURE = scene(5, 40, 60)
+IMAGE = scene(5, 40, 60)
 
 
 def row(name: str):
@@ -68,26 +68,26 @@ def assert_colour(data: bytes, expected, tolerance: int = 2) -> None:
 def _():
     # What the camera stored, and what turns it upright, for each of the eight values.
     turned = {
-        1: PICTURE, 2: PICTURE[:, ::-1], 3: PICTURE[::-1, ::-1], 4: PICTURE[::-1],
-        5: PICTURE.transpose(1, 0, 2), 6: np.rot90(PICTURE), 7: PICTURE[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(PICTURE, -1),
+        1: IMAGE, 2: IMAGE[:, ::-1], 3: IMAGE[::-1, ::-1], 4: IMAGE[::-1],
+        5: IMAGE.transpose(1, 0, 2), 6: np.rot90(IMAGE), 7: IMAGE[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(IMAGE, -1),
     }  # fmt: skip
     for orientation, stored in turned.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
-        np.testing.assert_array_equal(pixels(encoded(np.ascontiguousarray(stored), exif=exif)), PICTURE)
+        np.testing.assert_array_equal(pixels(encoded(np.ascontiguousarray(stored), exif=exif)), IMAGE)
 
 
 @row("damaged EXIF")
 def _():
     for block in (b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\x08\xff\xff", b"\xff" * 40):
-        damaged = encoded(PICTURE, "JPEG", exif=b"Exif\0\0" + block)
-        np.testing.assert_array_equal(pixels(damaged), pixels(encoded(PICTURE, "JPEG")))
+        damaged = encoded(IMAGE, "JPEG", exif=b"Exif\0\0" + block)
+        np.testing.assert_array_equal(pixels(damaged), pixels(encoded(IMAGE, "JPEG")))
 
 
 @row("grey")
 def _():
-    grey = PICTURE[..., 0]
+    grey = IMAGE[..., 0]
     for kind in ("PNG", "TIFF", "BMP"):
         np.testing.assert_array_equal(pixels(encoded(grey, kind)), np.repeat(grey[..., None], 3, axis=2))
 
@@ -99,8 +99,8 @@ def _():
 
 @row("black and white")
 def _():
-    found = pixels(encoded(Image.fromarray(PICTURE[..., 0] > 90)))
-    np.testing.assert_array_equal(found[..., 1] == 255, PICTURE[..., 0] > 90)
+    found = pixels(encoded(Image.fromarray(IMAGE[..., 0] > 90)))
+    np.testing.assert_array_equal(found[..., 1] == 255, IMAGE[..., 0] > 90)
     assert set(np.unique(found)) == {0, 255}
 
 
@@ -139,23 +139,23 @@ def _():
 
 @row("16-bit colour")
 def _():
-    wide = PICTURE.astype(np.uint16) * 256 + 77
+    wide = IMAGE.astype(np.uint16) * 256 + 77
     for kind in (".png", ".tif"):
         data = cv2.imencode(kind, np.ascontiguousarray(wide[..., ::-1]))[1].tobytes()
-        np.testing.assert_array_equal(pixels(data), PICTURE)
+        np.testing.assert_array_equal(pixels(data), IMAGE)
 
 
 @row("float")
 def _():
-    level = PICTURE[..., 0].astype(np.float32)
+    level = IMAGE[..., 0].astype(np.float32)
     for scale in (1, 255):
         data = encoded(Image.fromarray(level / scale), "TIFF")
-        np.testing.assert_array_equal(pixels(data)[..., 0], PICTURE[..., 0])
+        np.testing.assert_array_equal(pixels(data)[..., 0], IMAGE[..., 0])
 
 
 @row("RGB without profile")
 def _():
-    np.testing.assert_array_equal(pixels(encoded(PICTURE)), PICTURE)
+    np.testing.assert_array_equal(pixels(encoded(IMAGE)), IMAGE)
 
 
 @row("RGB with sRGB profile")
@@ -163,8 +163,8 @@ def _():
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    np.testing.assert_array_equal(pixels(encoded(PICTURE, icc_profile=profile)), PICTURE)
-    assert decode_image(encoded(PICTURE, "JPEG", icc_profile=profile)).is_plain_jpeg
+    np.testing.assert_array_equal(pixels(encoded(IMAGE, icc_profile=profile)), IMAGE)
+    assert decode_image(encoded(IMAGE, "JPEG", icc_profile=profile)).is_plain_jpeg
 
 
 @row("RGB with other profile")
@@ -186,13 +186,13 @@ def _():
 def _():
     sound = rgb_profile(ADOBE_RGB, 2.2)
     for broken in (b"nonsense", sound[:150], sound[:128] + b"\xff" * 60):
-        np.testing.assert_array_equal(pixels(encoded(PICTURE, icc_profile=broken)), PICTURE)
+        np.testing.assert_array_equal(pixels(encoded(IMAGE, icc_profile=broken)), IMAGE)
 
 
 @row("profile of another kind")
 def _():
     for profile in (cmyk_profile({}), grey_profile(1.0)):
-        np.testing.assert_array_equal(pixels(encoded(PICTURE, icc_profile=profile)), PICTURE)
+        np.testing.assert_array_equal(pixels(encoded(IMAGE, icc_profile=profile)), IMAGE)
 
 
 @row("CMYK without profile")
@@ -224,7 +224,7 @@ def _():
 
 @row("animated")
 def _():
-    first, second = Image.fromarray(PICTURE), Image.new("RGB", (60, 40), (255, 0, 0))
+    first, second = Image.fromarray(IMAGE), Image.new("RGB", (60, 40), (255, 0, 0))
     for kind, more in (("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True})):
         found = pixels(
             encoded(
@@ -235,19 +235,19 @@ def _():
                 **more,
             )
         )
-        assert np.abs(found.astype(int) - PICTURE).mean() < 8, kind
+        assert np.abs(found.astype(int) - IMAGE).mean() < 8, kind
 
 
 @row("progressive JPEG")
 def _():
-    one, other = (pixels(encoded(PICTURE, "JPEG", quality=95, progressive=way)) for way in (True, False))
+    one, other = (pixels(encoded(IMAGE, "JPEG", quality=95, progressive=way)) for way in (True, False))
     np.testing.assert_array_equal(one, other)
 
 
 @row("JPEG without its end marker")
 def _():
     for progressive in (False, True):
-        whole = encoded(PICTURE, "JPEG", quality=90, progressive=progressive)
+        whole = encoded(IMAGE, "JPEG", quality=90, progressive=progressive)
         for missing in (1, 2):
             decoded = decode_image(whole[:-missing])
             np.testing.assert_array_equal(decoded.pixels, pixels(whole))
@@ -256,8 +256,8 @@ def _():
 
 @row("truncated")
 def _():
-    files = [encoded(PICTURE, "JPEG", progressive=way) for way in (False, True)]
-    files += [encoded(PICTURE, kind) for kind in ("PNG", "TIFF", "BMP", "GIF", "WEBP")]
+    files = [encoded(IMAGE, "JPEG", progressive=way) for way in (False, True)]
+    files += [encoded(IMAGE, kind) for kind in ("PNG", "TIFF", "BMP", "GIF", "WEBP")]
     for whole in files:
         for share in (0.5, 0.8):
             with pytest.raises(ImageError) as caught:
@@ -268,9 +268,9 @@ def _():
 @row("tiny")
 def _():
     with pytest.raises(ImageError) as caught:
-        decode_image(encoded(PICTURE[:7]))
+        decode_image(encoded(IMAGE[:7]))
     assert caught.value.reason == TOO_SMALL
-    smallest = pixels(encoded(PICTURE[:8, :8]))
+    smallest = pixels(encoded(IMAGE[:8, :8]))
     assert fit_square(smallest, 64, "crop").shape == (64, 64, 3)
     assert abs(fit_square(smallest, 64, "crop").mean() - smallest.mean()) < 3
 
