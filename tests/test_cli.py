@@ -89,7 +89,7 @@ def test_render_verify_and_gallery_end_to_end(call, tmp_path):
     photos, out = make_photos(tmp_path / "in", 5), tmp_path / "out"
     words = ["render", "--images", photos, "--shards", out, "--method", "canny", "--size", 32, "--workers", 1]
     code, stdout, stderr = call(*words, "--dry-run")
-    assert code == 0 and "5 images" in stdout and "metadata" in stdout and not out.exists()
+    assert code == 0 and "5 images" in stdout and "about" in stdout and not out.exists()
     code, stdout, stderr = call(*words)
     assert code == 0 and f"{out}: 5 samples in 1 shards" in stdout and "slowest stage" in stdout
     code, stdout, stderr = call(*words)

@@ -512,7 +512,7 @@ def test_ctrl_c_says_that_nothing_was_written(options, call, folder, monkeypatch
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainers.encoder.run.calibrated_on_photos", interrupt)
+    monkeypatch.setattr("trainers.encoder.run.calibrate_on_photos", interrupt)
     code, _, err = call("--images", folder, *words(options))
     assert code == 130 and "nothing was written" in err
     assert not options.out.exists()

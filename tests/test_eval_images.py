@@ -119,8 +119,8 @@ def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
 
 def test_batches_do_not_matter(monkeypatch, drawn, trained):
     whole = measured(monkeypatch, drawn, load_model(trained, "cpu"))
-    made_of = model_images.made_of
-    monkeypatch.setattr(model_images, "made_of", lambda *given: made_of(*given, batch=3))
+    made_of = model_images.generate_images
+    monkeypatch.setattr(model_images, "generate_images", lambda *given: made_of(*given, batch=3))
     for title, value in measured(monkeypatch, drawn).items():
         assert value == pytest.approx(whole[title], rel=1e-3, abs=1e-4), title
 
@@ -172,7 +172,7 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
     found = json.loads((tmp_path / "a.json").read_text())
     assert (found["format"], found["version"], found["command"]) == (
         "sketchforge-image-evaluation",
-        1,
+        2,
         "images",
     )
     assert found["options"]["seed"] == 0 and found["options"]["lpips"] == [f"squeeze={squeeze}"]

@@ -179,7 +179,7 @@ from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.worker_pool import WorkerPool, _start_worker
 data = encode_jpeg(numpy.zeros((20, 20, 3), numpy.uint8))
-assert prepare(ImageSource("k", "k.jpg", Blob(len(data), data=data)), 16, "crop").reason is None
+assert prepare(ImageSource("k", "k.jpg", ByteSource(len(data), data=data)), 16, "crop").reason is None
 encode_sketches(numpy.zeros((1, 16, 16), numpy.uint8), (0.6, 0.1))
 _start_worker()
 """
