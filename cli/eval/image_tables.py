@@ -30,7 +30,7 @@ def model_table(evaluation: Any) -> Iterator[str]:
     yield from aligned(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
-    yield "chance: the sketch's own image in place of the image, or another sketch in place of its drawing"
+    yield "chance: the sketch's own image in place of the generated one, or another sketch in place of its drawing"
     yield from _list_remarks(evaluation)
 
 
