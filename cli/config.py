@@ -10,9 +10,9 @@ import click
 
 
 def read_config(path: Path, ctx: click.Context, group: click.Group) -> dict[str, dict[str, Any]]:
-    """Command -> option -> value, names as click's `default_map` wants them.
+    """Return command -> option -> value, named as click's `default_map` expects.
 
-    Keys may be written with hyphens or underscores. Raises click.BadParameter for anything that no command
+    Keys may be written with hyphens or underscores. Raises click.BadParameter for a table or key that no command
     knows, since click itself would ignore it silently.
     """
     try:
@@ -21,29 +21,35 @@ def read_config(path: Path, ctx: click.Context, group: click.Group) -> dict[str,
         raise click.BadParameter(
             f"{path}: cannot be read as TOML ({error})", ctx=ctx, param_hint="--config"
         ) from error
-    return {name: _table(path, "", name, table, ctx, group) for name, table in tables.items()}
+    return {name: _read_table(path, "", name, table, ctx, group) for name, table in tables.items()}
 
 
-def _table(
-    path: Path, above: str, name: str, table: Any, ctx: click.Context, group: click.Group
+def _read_table(
+    path: Path, prefix: str, name: str, table: Any, ctx: click.Context, group: click.Group
 ) -> dict[str, Any]:
-    """The options of one command; those of a group are tables in its own, `above` being "eval." then."""
+    """Return the options of a command, or a dict of them by command if it is a group.
+
+    prefix: what precedes the table's name, "" for [render] and "eval." for [eval.sketches].
+    """
     command = group.get_command(ctx, name)
     if command is None or not isinstance(table, dict):
-        known = ", ".join(f"[{above}{other}]" for other in group.list_commands(ctx))
+        known = ", ".join(f"[{prefix}{known_name}]" for known_name in group.list_commands(ctx))
         raise click.BadParameter(
-            f"{path}: unknown table [{above}{name}]; known are {known}", ctx=ctx, param_hint="--config"
+            f"{path}: unknown table [{prefix}{name}]; known are {known}", ctx=ctx, param_hint="--config"
         )
     if isinstance(command, click.Group):
-        return {key: _table(path, f"{above}{name}.", key, part, ctx, command) for key, part in table.items()}
+        return {
+            key: _read_table(path, f"{prefix}{name}.", key, subtable, ctx, command)
+            for key, subtable in table.items()
+        }
     options = [option.name for option in command.params if isinstance(option, click.Option) and option.name]
-    found = {}
+    values = {}
     for key, value in table.items():
         if key.replace("-", "_") not in options:
             raise click.BadParameter(
-                f"{path}: unknown key {key!r} in [{above}{name}]; known are {', '.join(options)}",
+                f"{path}: unknown key {key!r} in [{prefix}{name}]; known are {', '.join(options)}",
                 ctx=ctx,
                 param_hint="--config",
             )
-        found[key.replace("-", "_")] = value
-    return found
+        values[key.replace("-", "_")] = value
+    return values

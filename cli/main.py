@@ -1,4 +1,4 @@
-"""The group of commands: found by name, imported when used; and what becomes of errors."""
+"""The group of commands, which are found by name and imported when used, and the exit code of every error."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cli.config import read_config
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.versions import installed_version
 
-# Every command: its name and where it is written. Modules are imported when a command is used or listed, so
-# none of them may import torch, cv2 or numpy at its head.
+# Every command: its name and the module that defines it. Modules are imported when a command is used or listed,
+# so none of them may import torch, cv2 or numpy at its head.
 COMMANDS = {
     "tom-train": "cli.train.tom:tom_train_command",
     "render": "cli.shards.render:render_command",
@@ -39,7 +39,7 @@ _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells hav
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C save for the exit code."""
+    """SIGTERM, handled like Ctrl-C but for the exit code."""
 
 
 class LazyGroup(click.Group):
@@ -110,12 +110,12 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except click.UsageError as error:
         if isinstance(error, click.NoSuchOption) and error.possibilities:
-            # An option that was not typed is never to be one that throws something away.
+            # An option that discards something is never suggested.
             error.possibilities = [name for name in error.possibilities if name not in DESTRUCTIVE]
         if "unexpected extra argument" in error.format_message():
-            # As a rule the shell has put a list of files in the place of a pattern.
-            first = error.format_message().partition("(")[2].split()[0].rstrip(")")
-            message = f"unexpected argument {first}; quote patterns, as in --images 'photos/*.jpg'"
+            # As a rule the shell has replaced a pattern by a list of files.
+            argument = error.format_message().partition("(")[2].split()[0].rstrip(")")
+            message = f"unexpected argument {argument}; quote patterns, as in --images 'photos/*.jpg'"
             return _fail(message, error.exit_code)
         hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
         return _fail(error.format_message().removesuffix(".") + hint, error.exit_code)
@@ -124,9 +124,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         terminated = isinstance(error.__cause__ or error, Terminated)
         return _TERMINATED if terminated else _INTERRUPTED
-    except OSError as error:  # a full disk, a folder without permission: the user's to mend, not ours
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; what was finished before is kept", 1)
+    except OSError as error:  # a full disk, a folder without permission: for the user to mend
+        path = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{path}{error.strerror or error}; what was finished before is kept", 1)
     except ImportError as error:
         if "shared object file" not in str(error):
             raise

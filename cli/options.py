@@ -1,4 +1,4 @@
-"""What commands share: options, each defined once, their defaults, and how interruptions are told."""
+"""What commands share: options, each defined once, their defaults, and the message on an interrupt."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import click
 
 
 class LocalPath(click.Path):
-    """A path, and never a URL, which would become folders of that name."""
+    """A path. A URL is refused, for it would become folders of that name."""
 
-    def __init__(self, **how: Any) -> None:
-        super().__init__(path_type=Path, **how)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from sketchforge.utils.outputs import check_local
@@ -25,20 +25,20 @@ class LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-# Existence is the library's to check: it says what to do next.
+# The library checks existence: its errors say what to do next.
 FOLDER = LocalPath(file_okay=False)
 FILE = LocalPath(dir_okay=False)
 PATH = LocalPath()
 
 
 def defaults_of(options: type) -> dict[str, Any]:
-    """The defaults of an options dataclass, by field name; fields without one are left out."""
+    """Return the defaults of an options dataclass by field name; fields without a default are left out."""
     fields = dataclasses.fields(options)
     return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def images_option(help: str) -> Callable[[Any], Any]:
-    # Text, not a path: it may be a pattern. What it means is the library's to find out (sources/find.py).
+    # Text, not a path: it may be a pattern. The library resolves it (sketchforge/images/sources/find.py).
     return click.option("--images", metavar="SRC", help=help)
 
 
@@ -80,7 +80,7 @@ def seed_option(default: int) -> Callable[[Any], Any]:
 
 @contextmanager
 def on_interrupt(explain: Callable[[], str]) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM print what was kept and how to go on, and let the signal pass."""
+    """On Ctrl-C or SIGTERM, print what was kept and how to go on, then raise KeyboardInterrupt again."""
     try:
         yield
     except KeyboardInterrupt:

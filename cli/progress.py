@@ -1,4 +1,4 @@
-"""Progress as a bar with rate and time left; a line now and then where no terminal is looking."""
+"""Progress as a bar with rate and time left; every 30 seconds a line where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import click
 
 from sketchforge.utils.progress import Progress
 
-QUICK = 2.0  # seconds: what takes less needs no bar
+QUICK = 2.0  # seconds: a command that takes less needs no bar
 
 
 class Bar(Progress):
-    """delay: seconds before the bar appears, so that quick commands stay free of it."""
+    """A progress bar on stderr.
+
+    delay: seconds before the bar appears, so that quick commands show none.
+    """
 
     def __init__(self, delay: float = QUICK) -> None:
         self._delay = delay
@@ -38,10 +41,10 @@ class Bar(Progress):
     def advance(self, **figures: float | str) -> None:
         self.done += 1
         if figures:
-            shown = (
+            parts = (
                 value if isinstance(value, str) else f"{name} {value:.3g}" for name, value in figures.items()
             )
-            self._bar.set_postfix_str(", ".join(shown), refresh=False)
+            self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._bar.update()
 
     def note(self, text: str) -> None:

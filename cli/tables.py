@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """A line per row: the first column to the left, the others to the right, two spaces between them."""
+    """Format a line per row: the first column left-aligned, the others right-aligned, two spaces between them."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
@@ -18,5 +18,5 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def fact(name: str, value: str, width: int, indent: int = 0) -> str:
-    """A line of a list of facts: the name in `width` characters, then the value."""
+    """Format a line of a list of facts: the name in `width` characters, then the value."""
     return f"{' ' * indent}{name:<{width}}{value}".rstrip()

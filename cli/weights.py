@@ -33,7 +33,7 @@ def weights_command() -> None:
 def list_command() -> None:
     """Say of each file what it is, what uses it, where it belongs, whether it is there, its sha256 and its licence."""
     for file in KNOWN.values():
-        click.echo("\n".join(_metadata(file)))
+        click.echo("\n".join(_describe_file(file)))
 
 
 @weights_command.command("check", epilog="Example: sketchforge weights check hed teed")
@@ -44,7 +44,7 @@ def check_command(names: tuple[str, ...]) -> None:
     Exit code 1 when a file that is there is not sound, or one that was named is not there.
     """
 
-    bad = []
+    failures = []
     for file in (KNOWN[name] for name in dict.fromkeys(names or KNOWN)):
         try:
             path = file.found()
@@ -54,12 +54,12 @@ def check_command(names: tuple[str, ...]) -> None:
                 continue
             click.echo(f"{file.name}: absent, looked for {file.looked_for()}")
             if names:
-                bad.append(f"{file.name} is absent")
+                failures.append(f"{file.name} is absent")
         except SketchforgeError as error:
             click.echo(f"{file.name}: not sound: {error}")
-            bad.append(f"{file.name} is not sound")
-    if bad:
-        raise SketchforgeError(f"{', '.join(bad)}; `sketchforge weights list` says where each belongs")
+            failures.append(f"{file.name} is not sound")
+    if failures:
+        raise SketchforgeError(f"{', '.join(failures)}; `sketchforge weights list` says where each belongs")
 
 
 @weights_command.command("path", epilog="Example: sketchforge weights path hed")
@@ -73,23 +73,26 @@ def path_command(name: str) -> None:
         click.echo(f"{name} is not there yet: looked for {file.looked_for()}; {file.placing}", err=True)
 
 
-def _metadata(file: WeightFile) -> list[str]:
-    lines = [file.name, _row("what", file.what), _row("used by", file.used_by)]
+def _describe_file(file: WeightFile) -> list[str]:
+    lines = [file.name, _format_row("what", file.what), _format_row("used by", file.used_by)]
     try:
         path = file.found()
     except SketchforgeError as error:
-        return [*lines, _row("unclear", str(error)), _row("licence", file.licence)]
+        return [*lines, _format_row("unclear", str(error)), _format_row("licence", file.licence)]
     if path is None:
-        lines += [_row("absent", f"looked for {file.looked_for()}"), _row("to place it", file.placing)]
+        lines += [
+            _format_row("absent", f"looked for {file.looked_for()}"),
+            _format_row("to place it", file.placing),
+        ]
     else:
-        lines += _there(path)
-    return [*lines, _row("licence", file.licence)]
+        lines += _describe_present(path)
+    return [*lines, _format_row("licence", file.licence)]
 
 
-def _there(path: Path) -> list[str]:
+def _describe_present(path: Path) -> list[str]:
     size = f"{path.stat().st_size / 1e6:,.2f} MB"
-    return [_row("there", f"{path} ({size})"), _row("sha256", sha256_of(path))]
+    return [_format_row("there", f"{path} ({size})"), _format_row("sha256", sha256_of(path))]
 
 
-def _row(what: str, text: str) -> str:
-    return fact(what, text, 12, indent=2)
+def _format_row(label: str, text: str) -> str:
+    return fact(label, text, 12, indent=2)

@@ -33,7 +33,7 @@ DEFAULTS = defaults_of(EvalCompareOptions)
 @computing_options(DEFAULTS)
 @output_files_options()
 def compare_command(**values: Any) -> None:
-    """Tell how far sets of images are from a REFERENCE: FID, KID and the like in other features.
+    """Measure how far sets of images are from a REFERENCE: FID, KID and the like in other features.
 
     REFERENCE and each SET are a folder, tars or shards; a SET may be a model's run, too, which draws out
     --shards in mismatched styles.
@@ -44,16 +44,16 @@ def compare_command(**values: Any) -> None:
     options = EvalCompareOptions(**values)
     check_output_files(options)
     with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
-        found = compare_images(options, Bar())
-    for line in comparison_tables(found):
+        evaluation = compare_images(options, Bar())
+    for line in comparison_tables(evaluation):
         click.echo(line)
     if options.json:
         from sketchforge.utils.files import write_json
 
-        write_json(options.json, image_json(found))
+        write_json(options.json, image_json(evaluation))
         click.echo(options.json)
     if options.html:
         from sketchforge.report.images.comparison_page import write_comparison_page
 
-        write_comparison_page(options.html, found, options)
+        write_comparison_page(options.html, evaluation, options)
         click.echo(options.html)

@@ -1,4 +1,4 @@
-"""`sketchforge eval`: the group of what measures."""
+"""`sketchforge eval`: the group of the commands that measure."""
 
 from __future__ import annotations
 

@@ -8,48 +8,48 @@ from typing import Any
 from cli.tables import aligned
 
 
-def model_table(found: Any) -> Iterator[str]:
-    """A line per figure of one model; then what is missing and what to be careful about."""
+def model_table(evaluation: Any) -> Iterator[str]:
+    """Yield a line per figure of the one model; then notes, warnings and missing figures."""
     from sketchforge.metrics.images.result import BETTER, CHANCE
     from sketchforge.report.tables import digits
 
-    (model,) = found.models
-    yield f"{model['name']}, {model['size']} x {model['size']}, against {_described(found.reference)}"
+    (model,) = evaluation.models
+    yield f"{model['name']}, {model['size']} x {model['size']}, against {_describe_reference(evaluation.reference)}"
     chance = {
         row.titles[name]: figure.value
-        for row in found.rows
+        for row in evaluation.rows
         if row.name == CHANCE
         for name, figure in row.figures.items()
     }
     table = [["", "value [95 %]", "chance", "better", "pairs", "images"]]
-    for row in found.rows:
+    for row in evaluation.rows:
         for name, figure in row.figures.items() if row.name != CHANCE else ():
             title = row.titles[name]
-            without = f"{chance[title]:.{digits(figure.value)}f}" if title in chance else "-"
-            table.append([title, shown(figure), without, BETTER[name], row.pairs, str(row.count)])
+            at_chance = f"{chance[title]:.{digits(figure.value)}f}" if title in chance else "-"
+            table.append([title, shown(figure), at_chance, BETTER[name], row.pairs, str(row.count)])
     yield from aligned(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
-    yield "chance: the sketch's own image in place of the image, or another sketch in place of its drawing"
-    yield from _remarks(found)
+    yield "chance: the sketch's own image in place of the generated one, or another sketch in place of its drawing"
+    yield from _list_remarks(evaluation)
 
 
-def comparison_tables(found: Any) -> Iterator[str]:
-    """A table per network, a line per set."""
-    yield f"distances from {_described(found.reference)}; lower is better"
-    for features in dict.fromkeys(row.features for row in found.rows):
-        rows = [row for row in found.rows if row.features == features]
+def comparison_tables(evaluation: Any) -> Iterator[str]:
+    """Yield a table per network with a line per set; then notes, warnings and missing figures."""
+    yield f"distances from {_describe_reference(evaluation.reference)}; lower is better"
+    for features in dict.fromkeys(row.features for row in evaluation.rows):
+        rows = [row for row in evaluation.rows if row.features == features]
         titles = rows[0].titles
         table = [["", *titles.values(), "n"]]
         for row in rows:
             table.append([row.name, *(shown(row.figures[name]) for name in titles), str(row.count)])
         yield from aligned(table)
         yield ""
-    yield from _remarks(found)
+    yield from _list_remarks(evaluation)
 
 
 def shown(figure: Any) -> str:
-    """Three digits, the interval with as many decimals."""
+    """Format a figure with three significant digits, its interval with as many decimals."""
     from sketchforge.report.tables import digits
 
     decimals = digits(figure.value)
@@ -57,21 +57,21 @@ def shown(figure: Any) -> str:
     return f"{figure.value:.{decimals}f}{interval}"
 
 
-def _described(reference: Any) -> str:
+def _describe_reference(reference: Any) -> str:
     return f"{reference['name']} ({reference['count']} images, {reference['sizes']})"
 
 
-def _remarks(found: Any) -> Iterator[str]:
+def _list_remarks(evaluation: Any) -> Iterator[str]:
     from sketchforge.metrics.estimates import merge_missing
 
     yield "[95 %]: bootstrap over sketches or images; the reference stays as it is"
     notes: dict[str, list[str]] = {}
-    for row in found.rows:
+    for row in evaluation.rows:
         if row.note:
             titles = notes.setdefault(row.note, [])
             titles += [title for title in row.titles.values() if title not in titles]
     for note, titles in notes.items():
         yield f"note: {', '.join(titles)}: {note}"
-    for kind, remarks in (("warning", found.warnings), ("missing", found.gaps)):
-        for told in merge_missing(remarks):
-            yield ": ".join(filter(None, (kind, *told)))
+    for kind, remarks in (("warning", evaluation.warnings), ("missing", evaluation.gaps)):
+        for remark in merge_missing(remarks):
+            yield ": ".join(filter(None, (kind, *remark)))

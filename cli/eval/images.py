@@ -39,7 +39,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 @click.option(
     "--reference",
     metavar="SRC",
-    help="Images that the images should look like: a folder, tars or shards.  [default: the shards' own]",
+    help="Images that the model's images should look like: a folder, tars or shards.  [default: the shards' own]",
 )
 @click.option(
     "--samples",
@@ -56,7 +56,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 @computing_options(DEFAULTS)
 @output_files_options()
 def images_command(**values: Any) -> None:
-    """Tell how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
+    """Measure how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
 
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
     downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
@@ -67,16 +67,16 @@ def images_command(**values: Any) -> None:
     options = EvalImagesOptions(**values)
     check_output_files(options)
     with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
-        found = evaluate_images(options, Bar())
-    for line in model_table(found):
+        evaluation = evaluate_images(options, Bar())
+    for line in model_table(evaluation):
         click.echo(line)
     if options.json:
         from sketchforge.utils.files import write_json
 
-        write_json(options.json, image_json(found))
+        write_json(options.json, image_json(evaluation))
         click.echo(options.json)
     if options.html:
         from sketchforge.report.images.model_page import write_model_page
 
-        write_model_page(options.html, found, options)
+        write_model_page(options.html, evaluation, options)
         click.echo(options.html)

@@ -1,4 +1,4 @@
-"""What the commands that measure images share."""
+"""Options that the commands that measure share."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from cli.options import FILE, FOLDER, PATH, device_option, overwrite_option, see
 
 
 class Weighted(click.ParamType):
-    """NAME or NAME=FILE: a network and its weights. Which names there are is the library's to say."""
+    """NAME or NAME=FILE: a network and its weights file. The library checks the names."""
 
     name = "weights"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Path | None]:
         if isinstance(value, tuple):
             return value
-        name, found, path = value.partition("=")
-        if found and not path:
+        name, separator, path = value.partition("=")
+        if separator and not path:
             self.fail(f"{value!r} names no file; expected NAME or NAME=FILE", param, ctx)
-        return name, Path(path) if found else None
+        return name, Path(path) if separator else None
 
 
 def weighted_option(
     option: str, default: Sequence[tuple[str, Path | None]], metavar: str, help: str, name: str | None = None
 ) -> Callable[[Any], Any]:
-    """A repeatable option of networks with their weights."""
-    shown = " ".join(one for one, _ in default)
+    """Make a repeatable option of networks with their weights files."""
+    default_names = " ".join(network for network, _ in default)
     names = (option,) if name is None else (option, name)
     return click.option(
         *names,
@@ -37,7 +37,7 @@ def weighted_option(
         multiple=True,
         default=default,
         metavar=metavar,
-        help=f"{help} Repeatable.  [default: {shown}]",
+        help=f"{help} Repeatable.  [default: {default_names}]",
     )
 
 
@@ -52,9 +52,12 @@ def features_option(default: Sequence[tuple[str, Path | None]]) -> Callable[[Any
 
 
 def lpips_option(default: Sequence[tuple[str, Path | None]], more: str = "") -> Callable[[Any], Any]:
-    """more: what else they are for, a sentence."""
-    told = f"Backbones of LPIPS and their weights files: alex, vgg, squeeze. {more}".rstrip()
-    return weighted_option("--lpips", default, "NAME[=FILE]", told)
+    """Make --lpips.
+
+    more: a sentence on what else the backbones are for.
+    """
+    text = f"Backbones of LPIPS and their weights files: alex, vgg, squeeze. {more}".rstrip()
+    return weighted_option("--lpips", default, "NAME[=FILE]", text)
 
 
 def tom_option() -> Callable[[Any], Any]:
@@ -67,8 +70,8 @@ def tom_option() -> Callable[[Any], Any]:
 
 
 def computing_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """--cache, --seed, --device and --threads."""
-    return _stacked(
+    """Add --cache, --seed, --device and --threads."""
+    return _stack_options(
         _cache_option(),
         seed_option(defaults["seed"]),
         device_option(defaults["device"]),
@@ -77,8 +80,8 @@ def computing_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 
 def output_files_options() -> Callable[[Any], Any]:
-    """--json, --html and --overwrite."""
-    return _stacked(
+    """Add --json, --html and --overwrite."""
+    return _stack_options(
         click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON."),
         click.option(
             "--html",
@@ -91,15 +94,15 @@ def output_files_options() -> Callable[[Any], Any]:
 
 
 def check_output_files(options: Any) -> None:
-    """Refuse at once what could not be written in the end."""
+    """Refuse at once output files that could not be written at the end."""
     from sketchforge.utils.outputs import check_output
 
     check_output(options.json, "--json", options.overwrite)
     check_output(options.html, "--html", options.overwrite)
 
 
-def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """One decorator of several, which `--help` lists in this order."""
+def _stack_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Combine several option decorators, which `--help` lists in this order."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):

@@ -41,7 +41,9 @@ OUT = Path("eval")
     help="Shards of images that no model has seen, to measure models on.  [default: of --shards those that a "
     "model was not trained on, else those that it was]",
 )
-@click.option("--reference", metavar="SRC", help="Images that images should look like, as for eval images.")
+@click.option(
+    "--reference", metavar="SRC", help="Images that models' images should look like, as for eval images."
+)
 @click.option(
     "--boundaries",
     type=FOLDER,
@@ -103,20 +105,20 @@ def report_command(**values: Any) -> None:
 
     options = EvalReportOptions(**values)
     if not (options.html or options.markdown or options.json):
-        written = {"html": "html", "markdown": "md", "json": "json"}
-        options = replace(options, **{name: OUT / f"report.{end}" for name, end in written.items()})
+        endings = {"html": "html", "markdown": "md", "json": "json"}
+        options = replace(options, **{name: OUT / f"report.{ending}" for name, ending in endings.items()})
     check_outputs(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
         report = make_report(options, Bar())
         paths = write_report(report)
-    for line in _summary(report):
+    for line in _summarize(report):
         click.echo(line)
     for path in paths:
         click.echo(path)
 
 
-def _summary(report: Any) -> Iterator[str]:
-    """The most important lines: what each model comes to, and what is missing."""
+def _summarize(report: Any) -> Iterator[str]:
+    """Yield the most important lines: the figures of each model, and what is missing."""
     from sketchforge.metrics.estimates import merge_missing
     from sketchforge.report.summary.text import facts, folders_of
 
@@ -125,7 +127,7 @@ def _summary(report: Any) -> Iterator[str]:
         yield f"sketches: {folders_of(evaluation)}"
     for model in report.models:
         figures = model.figures("frechet", "sr", "skt_rec_relative") | model.matched
-        told = ", ".join(f"{title} {figure.value:.3g}" for title, figure in figures.items())
-        yield f"{model.name} ({model.ground.described}): {told}"
-    for whose, what, why in merge_missing(report.gaps):
-        yield ": ".join(filter(None, ("missing", whose, what, why)))
+        text = ", ".join(f"{title} {figure.value:.3g}" for title, figure in figures.items())
+        yield f"{model.name} ({model.ground.described}): {text}"
+    for row, figures, reason in merge_missing(report.gaps):
+        yield ": ".join(filter(None, ("missing", row, figures, reason)))

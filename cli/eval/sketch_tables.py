@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.tables import aligned
 
-# Name of the figure, heading, factor and decimals, by block.
+# By block: (name of the figure, heading, factor, decimals).
 COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
     "content": [
         ("f_ods", "F (ODS)", 1, 3),
@@ -30,12 +30,12 @@ DISTANCES = [
 ]
 
 
-def tables(found: Any) -> Iterator[str]:
-    """The tables, in blocks, each with a line on how to read it; then what is missing."""
+def tables(evaluation: Any) -> Iterator[str]:
+    """Yield the tables, in blocks, each with a line on how to read it; then what is missing."""
     from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY
 
-    styles, people = found.of_kind("style"), found.of_kind("people")
-    references = found.of_kind("reference")
+    styles, people = evaluation.of_kind("style"), evaluation.of_kind("people")
+    references = evaluation.of_kind("reference")
     blocks = (
         (CONTENT, "agreement with people's boundaries, 0 to 1, higher is better", [*styles, *people]),
         (
@@ -46,26 +46,26 @@ def tables(found: Any) -> Iterator[str]:
         (
             VARIETY,
             "how many different styles the styles of one image are, higher is better",
-            found.of_kind("folder"),
+            evaluation.of_kind("folder"),
         ),
         (STROKES, "median over sketches [95 %]", styles + references),
     )
-    for block, explained, rows in blocks:
+    for block, explanation, rows in blocks:
         columns = [column for column in COLUMNS[block] if any(row.figure(block, column[0]) for row in rows)]
-        shown = [row for row in rows if row.figures.get(block)]
-        if not shown or not columns:
+        measured = [row for row in rows if row.figures.get(block)]
+        if not measured or not columns:
             continue
-        yield f"{block}: {explained}"
-        yield from _table(block, columns, shown)
+        yield f"{block}: {explanation}"
+        yield from _format_table(block, columns, measured)
         if block == CONTENT and people:
             yield "people: each annotator against the others"
         if block == STROKES:
             yield "10th to 90th percentile over sketches"
-            yield from _table(block, columns, shown, _percentiles)
-            compared = [row for row in shown if row.figure(block, f"distance_{DISTANCES[0][0]}")]
+            yield from _format_table(block, columns, measured, _format_percentiles)
+            compared = [row for row in measured if row.figure(block, f"distance_{DISTANCES[0][0]}")]
             if compared:
                 yield "distance from the references' distribution in its inter-quartile ranges, lower is better"
-                yield from _table(
+                yield from _format_table(
                     block,
                     [(f"distance_{name}", heading.split()[0], 1, 1) for name, heading, _, _ in DISTANCES],
                     compared,
@@ -74,15 +74,18 @@ def tables(found: Any) -> Iterator[str]:
     if references:
         yield f"the floor is {references[0].name}: one half against the other, over 20 halvings"
     yield "[95 %]: percentile bootstrap over images; n: images"
-    for gap in found.gaps:
+    for gap in evaluation.gaps:
         yield f"missing: {': '.join(part for part in (gap.row, gap.block, gap.reason) if part)}"
 
 
-def _table(
+def _format_table(
     block: str, columns: Sequence[Any], rows: Sequence[Any], cell: Callable[..., str] | None = None
 ) -> list[str]:
-    """One line per row: its name, its figures, and how many images the figure of most images rests on."""
-    cell = cell or _interval
+    """Format one line per row: its name, its figures, and n, the largest number of images behind one of them.
+
+    cell: formats a figure with its factor and decimals; None: value and interval.
+    """
+    cell = cell or _format_interval
     table = [["", *(heading for _, heading, _, _ in columns), "n"]]
     for row in rows:
         figures = [row.figure(block, name) for name, _, _, _ in columns]
@@ -95,16 +98,18 @@ def _table(
     return aligned(table)
 
 
-def _interval(figure: Any, factor: float, decimals: int) -> str:
-    value, low, high = (_number(end, factor, decimals) for end in (figure.value, figure.low, figure.high))
+def _format_interval(figure: Any, factor: float, decimals: int) -> str:
+    value, low, high = (
+        _format_number(number, factor, decimals) for number in (figure.value, figure.low, figure.high)
+    )
     return f"{value} [{low} {high}]" if low else value
 
 
-def _percentiles(figure: Any, factor: float, decimals: int) -> str:
-    return f"{_number(figure.p10, factor, decimals)} to {_number(figure.p90, factor, decimals)}"
+def _format_percentiles(figure: Any, factor: float, decimals: int) -> str:
+    return f"{_format_number(figure.p10, factor, decimals)} to {_format_number(figure.p90, factor, decimals)}"
 
 
-def _number(value: float | None, factor: float, decimals: int) -> str:
+def _format_number(value: float | None, factor: float, decimals: int) -> str:
     if value is None:
         return ""
     return f"{factor * value:.{decimals if abs(factor * value) < 100 else 0}f}"

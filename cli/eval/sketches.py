@@ -60,7 +60,7 @@ DEFAULTS = defaults_of(EvalSketchesOptions)
 )
 @output_files_options()
 def sketches_command(**values: Any) -> None:
-    """Tell how good sketches are: content, realism, variety and strokes, beside people's.
+    """Measure how good sketches are: content, realism, variety and strokes, beside people's.
 
     Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
     """
@@ -70,16 +70,16 @@ def sketches_command(**values: Any) -> None:
     options = EvalSketchesOptions(**values)
     check_output_files(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
-        found = evaluate_sketches(options, Bar())
-    for line in tables(found):
+        evaluation = evaluate_sketches(options, Bar())
+    for line in tables(evaluation):
         click.echo(line)
     if options.json:
         from sketchforge.utils.files import write_json
 
-        write_json(options.json, as_json(found))
+        write_json(options.json, as_json(evaluation))
         click.echo(options.json)
     if options.html:
         from sketchforge.report.sketches.page import write_sketch_page
 
-        write_sketch_page(options.html, found)
+        write_sketch_page(options.html, evaluation)
         click.echo(options.html)

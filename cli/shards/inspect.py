@@ -13,7 +13,7 @@ from cli.tables import aligned, fact
 from sketchforge.options import InspectOptions
 
 DEFAULTS = defaults_of(InspectOptions)
-MAX_SIZES = 4  # as many image sizes are listed one by one
+MAX_SIZES = 4  # up to this number, image sizes are listed one by one
 
 
 @click.command("inspect", epilog="Example: sketchforge inspect out/")
@@ -27,50 +27,50 @@ MAX_SIZES = 4  # as many image sizes are listed one by one
     help="How many samples to read, spread evenly over all; 0: every one.",
 )
 def inspect_command(**values: Any) -> None:
-    """Tell what the shards in DIR hold: counts, bytes, image sizes, and how much ink each style uses."""
+    """Say what the shards in DIR hold: counts, bytes, image sizes, and how much ink each style uses."""
     from sketchforge.report.gallery.inspect import inspect
 
     options = InspectOptions(**values)
-    found = inspect(options, Bar())
-    for line in [*_facts(options.shards, found), "", *_ink(found)]:
+    contents = inspect(options, Bar())
+    for line in [*_list_facts(options.shards, contents), "", *_list_ink(contents)]:
         click.echo(line)
 
 
-def _facts(folder: Path, found: Any) -> list[str]:
+def _list_facts(folder: Path, contents: Any) -> list[str]:
     from sketchforge.render.summary import reasons
 
-    manifest, options = found.manifest, found.manifest["options"]
+    manifest, options = contents.manifest, contents.manifest["options"]
     shards = manifest["num_shards"]
     if manifest["complete"]:
         state = f"complete, {shards:,} {'shard' if shards == 1 else 'shards'}"
     else:
-        state = f"unfinished, {found.num_finished:,} of {shards:,} shards"
-    number = len(manifest["styles"])
+        state = f"unfinished, {contents.num_finished:,} of {shards:,} shards"
+    num_styles = len(manifest["styles"])
     threshold = f", threshold {options['threshold']}" if options.get("sketch_format") == "png1" else ""
     fit = options.get("fit")
     geometry = "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')}, fit {fit}"
-    failed = reasons(found.failed)
+    failed = reasons(contents.failed)
     rows = [
         ("folder", f"{folder}: {state}"),
         ("format", f"{manifest['format']}, version {manifest['version']}"),
-        ("method", f"{options.get('method')}, {number} {'style' if number == 1 else 'styles'}"),
+        ("method", f"{options.get('method')}, {num_styles} {'style' if num_styles == 1 else 'styles'}"),
         ("geometry", geometry),
         ("sketches", f"{options.get('sketch_format')}{threshold}"),
-        ("samples", f"{found.num_samples:,}"),
-        ("failed", f"{sum(found.failed.values()):,}{' inputs: ' if failed else ''}{failed}"),
-        ("bytes", f"{found.num_bytes:,}, {found.num_bytes / found.num_samples:,.0f} a sample"),
-        ("images", _sizes(found.sizes)),
-        ("captions", f"{found.num_captions:,}"),
+        ("samples", f"{contents.num_samples:,}"),
+        ("failed", f"{sum(contents.failed.values()):,}{' inputs: ' if failed else ''}{failed}"),
+        ("bytes", f"{contents.num_bytes:,}, {contents.num_bytes / contents.num_samples:,.0f} a sample"),
+        ("images", _describe_sizes(contents.sizes)),
+        ("captions", f"{contents.num_captions:,}"),
     ]
-    read = f"{found.num_read:,} of {found.num_samples:,} samples, spread evenly"
-    if found.num_read == found.num_samples:
-        read = "all samples"
-    rows.append(("", f"images, captions and ink are those of {read}"))
+    extent = f"{contents.num_read:,} of {contents.num_samples:,} samples, spread evenly"
+    if contents.num_read == contents.num_samples:
+        extent = "all samples"
+    rows.append(("", f"images, captions and ink are those of {extent}"))
     return [fact(name, value, 10) for name, value in rows]
 
 
-def _sizes(sizes: dict[tuple[int, int], int]) -> str:
-    """Each size with its share while they are few, else the ranges of the sides."""
+def _describe_sizes(sizes: dict[tuple[int, int], int]) -> str:
+    """List each size with its share if there are at most MAX_SIZES, else give the ranges of width and height."""
     if len(sizes) == 1:
         ((width, height),) = sizes
         return f"{width} x {height} pixels"
@@ -79,21 +79,23 @@ def _sizes(sizes: dict[tuple[int, int], int]) -> str:
         common = sorted(sizes, key=lambda size: (-sizes[size], size))
         shares = (f"{width} x {height} ({sizes[width, height] / total:.0%})" for width, height in common)
         return f"{', '.join(shares)} pixels"
-    return f"{len(sizes):,} sizes; width {_range(sizes, 0)}, height {_range(sizes, 1)} pixels"
+    return (
+        f"{len(sizes):,} sizes; width {_describe_range(sizes, 0)}, height {_describe_range(sizes, 1)} pixels"
+    )
 
 
-def _range(sizes: dict[tuple[int, int], int], side: int) -> str:
-    """Smallest, median and largest of a side."""
-    ordered = sorted(size[side] for size, count in sizes.items() for _ in range(count))
+def _describe_range(sizes: dict[tuple[int, int], int], axis: int) -> str:
+    """Give the smallest, largest and median width (axis 0) or height (axis 1)."""
+    ordered = sorted(size[axis] for size, count in sizes.items() for _ in range(count))
     return f"{ordered[0]} to {ordered[-1]}, median {ordered[len(ordered) // 2]}"
 
 
-def _ink(found: Any) -> list[str]:
-    binary = found.manifest["options"].get("sketch_format") == "png1"
+def _list_ink(contents: Any) -> list[str]:
+    binary = contents.manifest["options"].get("sketch_format") == "png1"
     kind = "share of pixels darker than mid-grey" if binary else "mean darkness, black 100 %"
     table = [("style", "ink %", "10th", "90th", "blank", "PNG bytes")]
-    for style in found.styles:
+    for style in contents.styles:
         shares = (f"{100 * share:.2f}" for share in (style.mean, style.low, style.high))
         table.append((style.style, *shares, f"{style.num_blank:,}", f"{style.mean_bytes:,.0f}"))
-    explained = f"ink: {kind}; mean, 10th and 90th percentile over images; blank: below 0.1 %"
-    return [*aligned(table), explained]
+    explanation = f"ink: {kind}; mean, 10th and 90th percentile over images; blank: below 0.1 %"
+    return [*aligned(table), explanation]

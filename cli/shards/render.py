@@ -207,7 +207,7 @@ def render_command(dry_run: bool, **values: Any) -> None:
 
         job = preview(options)
         click.echo(describe_rendering(job))
-        click.echo(_estimate(job))
+        click.echo(_describe_estimate(job))
         return
     progress = Bar(delay=0)
     with on_interrupt(lambda: _resume_hint(options, progress)):
@@ -215,7 +215,7 @@ def render_command(dry_run: bool, **values: Any) -> None:
     _print_summary(options, summary)
 
 
-def _estimate(job: Any) -> str:
+def _describe_estimate(job: Any) -> str:
     return (
         f"to do: {job.num_images} images, {job.num_images * job.num_sketches} sketches, {len(job.todo)} shards; "
         f"device {job.ready.device}; {job.num_workers} workers; "
@@ -242,26 +242,26 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
             f"slowest stage: {summary.slowest_stage}"
         )
     if options.num_tasks > 1:
-        others = "all tasks are done" if summary.complete else "other tasks have shards to make still"
-        click.echo(f"{folder}: {others}")
+        state = "all tasks are done" if summary.complete else "other tasks have shards to make still"
+        click.echo(f"{folder}: {state}")
     if summary.num_failed:
         names = [*summary.some_failed, *(["..."] if summary.num_failed > len(summary.some_failed) else [])]
-        some = f" ({', '.join(names)})" if summary.some_failed else ""
-        again = "" if options.retry_failed else ", and --retry-failed tries them again"
-        counts = f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{some}"
-        click.echo(f"{counts}; the .jsonl files name them{again}")
+        examples = f" ({', '.join(names)})" if summary.some_failed else ""
+        hint = "" if options.retry_failed else ", and --retry-failed tries them again"
+        counts = f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{examples}"
+        click.echo(f"{counts}; the .jsonl files name them{hint}")
 
 
 def _resume_hint(options: RenderOptions, progress: Bar) -> str:
-    """For a run that was interrupted: what is kept, and how to go on."""
+    """Say of an interrupted run what is kept and how to go on."""
     from sketchforge.shards.manifest import read_manifest
 
     if not progress.unit:
         return "nothing was begun yet, what was finished before is kept"
-    again = "run the same command again"
+    command = "run the same command again"
     if options.overwrite:
-        again += " without --overwrite"
+        command += " without --overwrite"
     folder = options.shards
     num_shards = read_manifest(folder)["num_shards"]
     finished = f"{len(list(folder.glob('*.stats.json')))} of {num_shards} shards"
-    return f"{finished} in {folder} are finished and kept; {again} to continue"
+    return f"{finished} in {folder} are finished and kept; {command} to continue"

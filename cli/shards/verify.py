@@ -14,7 +14,7 @@ from sketchforge.errors import SketchforgeError
 @click.command("verify", epilog="Example: sketchforge verify out/")
 @click.argument("shards", type=FOLDER, metavar="DIR")
 def verify_command(shards: Path) -> None:
-    """Read every shard in DIR again and list all that is not as its manifest says.
+    """Read every shard in DIR again and list all that differs from its manifest.
 
     Exit code 0 when all is well, 1 when something is missing, altered, foreign, unreadable or unfinished.
     """

@@ -1,4 +1,4 @@
-"""What `synthesize`, `mix` and `transfer` share: options, the bar, and what is printed in the end."""
+"""What `synthesize`, `mix` and `transfer` share: options, the bar, and the summary that is printed at the end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ DEFAULTS = defaults_of(SynthesisOptions)
 
 
 def images_input_option(name: str, help: str) -> Callable[[Any], Any]:
-    # Text, not paths: patterns, lists and tars will do, too (sources/find.py).
+    # Text, not paths: patterns, lists and tars will do, too (sketchforge/images/sources/find.py).
     return click.option(name, multiple=True, metavar="SRC…", help=help)
 
 
 def synthesis_options(styles: str) -> Callable[[Any], Any]:
-    """styles: help of --style."""
+    """Add --style and the options that all three commands share.
+
+    styles: help text of --style.
+    """
     options = (
         images_input_option("--style", styles),
         click.option("--model", type=PATH, metavar="FILE|DIR",
@@ -48,28 +51,28 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
 
 
 def run_and_report(options: SynthesisOptions) -> None:
-    """Make what the options ask for, with a bar, and say what was done."""
+    """Run the synthesis that the options describe, with a progress bar, and print a summary."""
     from sketchforge.synthesis.job import run_job
 
     bar = Bar()
     with on_interrupt(lambda: _resume_hint(options, bar)):
         summary = run_job(options, bar)
-    made = f"{summary.num_made} images" if summary.num_made != 1 else "1 image"
+    outcome = f"{summary.num_made} images" if summary.num_made != 1 else "1 image"
     if summary.num_made == 0:
-        made = f"complete already, {summary.num_kept} images"
+        outcome = f"complete already, {summary.num_kept} images"
     elif summary.num_kept:
-        made += f", {summary.num_kept} kept"
-    click.echo(f"{options.out}: {made}; side by side: {summary.grid}")
+        outcome += f", {summary.num_kept} kept"
+    click.echo(f"{options.out}: {outcome}; side by side: {summary.grid}")
     if summary.left_out:
         click.echo(f"{summary.grid} shows {summary.left_out}")
 
 
 def _resume_hint(options: SynthesisOptions, bar: Bar) -> str:
-    """For a run that was interrupted: what is kept, and how to go on."""
+    """Say of an interrupted run what is kept and how to go on."""
     if bar.unit != "image":
         return "no image was made yet"
-    again = " without --overwrite" if options.overwrite else ""
+    hint = " without --overwrite" if options.overwrite else ""
     return (
         f"{bar.done} of {bar.total} images were made and are kept in {options.out}; run the same "
-        f"command again{again} for the rest"
+        f"command again{hint} for the rest"
     )

@@ -12,7 +12,7 @@ from sketchforge.options import SynthesizeOptions
 
 
 def sketch_options(command: Any) -> Any:
-    """--sketch and --raw."""
+    """Add --sketch and --raw."""
     command = click.option(
         "--raw",
         is_flag=True,

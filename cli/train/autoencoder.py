@@ -21,12 +21,12 @@ from sketchforge.options import AeTrainOptions
 DEFAULTS = defaults_of(AeTrainOptions)
 
 
-def _weights(
-    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+def _parse_weights(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, float], ...]:
-    """NAME=WEIGHT, any number of them; what names there are is the trainer's to say."""
+    """Parse any number of NAME=WEIGHT. The trainer checks the names."""
     weights = {}
-    for text in given:
+    for text in texts:
         name, _, weight = text.partition("=")
         try:
             weights[name.strip().replace("-", "_")] = float(weight)
@@ -41,7 +41,7 @@ def _weights(
     "--loss",
     "losses",
     multiple=True,
-    callback=_weights,
+    callback=_parse_weights,
     metavar="NAME=WEIGHT",
     help="Weight of a loss, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
     "style-class, content-triplet, content-class.",
@@ -58,9 +58,9 @@ def _weights(
 )
 @machine_options(DEFAULTS)
 def ae_train_command(dry_run: bool, **values: Any) -> None:
-    """Train the auto-encoder: a sketch and a style image make an image, learned from shards alone.
+    """Train the auto-encoder: a sketch and a style image make an image, trained from shards alone.
 
-    The same command again continues a run that was interrupted. The run folder ends with the model, a log and a
+    The same command again continues a run that was interrupted. The run folder ends with the model, a log and an
     image of sketches drawn out in the styles of several images.
     """
     from trainers.autoencoder.run import plan_ae, train_ae

@@ -78,9 +78,9 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
 @threads_option(DEFAULTS["threads"])
 @device_option(DEFAULTS["device"])
 def encoder_train_command(**values: Any) -> None:
-    """Distil a VGG19-shaped teacher into the compact encoder that TOM sees with.
+    """Distil a VGG19-shaped teacher into the compact encoder that TOM uses.
 
-    Writes one file of 0.44 MB, its taps scaled over the photos built in. Images that cannot be read are left
+    Writes one file of 0.44 MB, its taps scaled over the built-in photos. Images that cannot be read are left
     out and counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0
     is perfect, 1 no better than a constant.
     """

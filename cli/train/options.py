@@ -1,4 +1,4 @@
-"""Options that the trainings of image models share, and what they say of a run."""
+"""Options that the trainings of image models share, and the lines that they print about a run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LOCATION = "DIR|URL"
 
 
 def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
-    """Where the shards and the run are, and how much is trained."""
-    return _stacked(
+    """Add the options for shards, run folder, recipe and amount of training."""
+    return _stack_options(
         click.option("--shards", default=defaults["shards"], show_default=True, metavar=LOCATION,
                      help="Shards made by `render`: a folder, its URL, or a text with {} for the file name, as in "
                           "'pipe:aws s3 cp s3://bucket/out/{} -'."),
@@ -37,10 +37,10 @@ def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
 
 
 def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
-    """How and where it is computed."""
-    return _stacked(
+    """Add the options for encoder, precision, processes, evaluation, cache and device."""
+    return _stack_options(
         click.option("--encoder", default=defaults["encoder"], show_default=True, metavar="builtin|vgg16|vgg19|PATH",
-                     help="The frozen eye of the perceptual loss."),
+                     help="Frozen encoder of the perceptual loss."),
         click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default=defaults["precision"],
                      show_default=True, help="auto: bfloat16 on CUDA, else float32."),
         click.option("--compile", is_flag=True, help="torch.compile: slow to begin, faster after."),
@@ -63,7 +63,7 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
 
 
 def describe_run(plan: Any, parameters: int) -> list[str]:
-    """What a training will do, of a plan (trainers/image_models/train.py)."""
+    """Return the lines that say what a training will do. plan: of trainers/image_models/train.py."""
     options, recipe = plan.options, plan.recipe
     device = plan.record["options"]["device"]
     threads = f" with {plan.record['options']['threads']} threads" if device == "cpu" else ""
@@ -79,7 +79,7 @@ def describe_run(plan: Any, parameters: int) -> list[str]:
 
 
 def announce(plan: Any, lines: Callable[[], list[str]]) -> None:
-    """Say what is about to be trained, where something is; one rank speaks for all."""
+    """Print what is about to be trained unless the run is finished; only the main process prints."""
     from trainers.distributed import is_main_process
 
     if is_main_process() and not plan.finished:
@@ -88,15 +88,15 @@ def announce(plan: Any, lines: Callable[[], list[str]]) -> None:
 
 
 def resume_hint(options: Any, bar: Bar) -> str:
-    """For a run that was interrupted: what is kept, and how to go on."""
+    """Say of an interrupted run what is kept and how to go on."""
     if not bar.total:
         return "no step was trained yet"
-    again = " without --overwrite" if options.overwrite else ""
-    return f"{options.run} keeps every step that was done; run the same command again{again} to continue"
+    hint = " without --overwrite" if options.overwrite else ""
+    return f"{options.run} keeps every step that was done; run the same command again{hint} to continue"
 
 
 def print_summary(options: Any, finished_before: bool) -> None:
-    """Say where a run that is finished has left its model; one rank speaks for all."""
+    """Print where a finished run has left its model; only the main process prints."""
     from trainers.distributed import is_main_process
     from trainers.image_models.train import GRID_FILE, MODEL_FILE
 
@@ -107,7 +107,9 @@ def print_summary(options: Any, finished_before: bool) -> None:
     click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
 
 
-def _stacked(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _stack_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Combine several option decorators, which `--help` lists in this order."""
+
     def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)

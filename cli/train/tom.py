@@ -40,7 +40,7 @@ DEFAULTS = defaults_of(TomTrainOptions)
     default=DEFAULTS["encoder"],
     show_default=True,
     metavar="builtin|vgg16|vgg19|random|PATH",
-    help="The frozen eye: ours, torchvision's, an untrained one, or a weights file.",
+    help="Frozen encoder: ours, torchvision's, an untrained one, or a weights file.",
 )
 @click.option(
     "--generator",
@@ -109,7 +109,7 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     bar = Bar(delay=0)
     with on_interrupt(lambda: resume_hint(options, bar)):
         plan = plan_tom(options)
-        announce(plan, lambda: [_describe(plan), *_builtin_inputs(options)])
+        announce(plan, lambda: [_describe(plan), *_describe_defaults(options)])
         sheet = train_tom(options, bar, plan=plan)
     if plan.finished:
         click.echo(f"{options.run}: finished already")
@@ -128,6 +128,6 @@ def _describe(plan: Any) -> str:
     )
 
 
-def _builtin_inputs(options: TomTrainOptions) -> list[str]:
+def _describe_defaults(options: TomTrainOptions) -> list[str]:
     missing = [name for name in ("images", "drawings") if getattr(options, name) is None]
     return [f"no --{' and no --'.join(missing)} given: using the built-in ones"] if missing else []
