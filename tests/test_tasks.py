@@ -78,7 +78,7 @@ def test_a_second_render_into_the_same_folder_is_refused(rendered, tmp_path):
 
 def test_a_crash_leaves_nothing_that_blocks(tmp_path):
     code = "import os, sys; from pathlib import Path; from sketchforge.shards.lock import lock\n"
-    code += "with locked(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    code += "with lock(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     path = tmp_path / FOLDER_LOCK
     assert forked(code, path).returncode == -signal.SIGKILL
     assert path.exists()

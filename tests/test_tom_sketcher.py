@@ -150,7 +150,7 @@ def test_one_altered_weight_is_noticed(own_run):
 def test_newer_run_is_refused(own_run):
     record = json.loads((own_run / "run.json").read_text()) | {"version": 3}
     (own_run / "run.json").write_text(json.dumps(record))
-    with pytest.raises(SketchforgeError, match="version 3, but this sketchforge reads up to version 2"):
+    with pytest.raises(SketchforgeError, match="version 3, but this sketchforge reads version 2"):
         TomSketcher.from_run(own_run, 1, CPU)
 
 
