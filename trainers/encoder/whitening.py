@@ -80,7 +80,7 @@ class Head(nn.Module):
         super().__init__()
         self.v = nn.Parameter(torch.zeros(target.shape[1], channels))
         self.b = nn.Parameter(torch.zeros(target.shape[1]))
-        self.register_buffer("deviation", target.std(dim=(0, 2, 3))[:, None, None])
+        self.register_buffer("std", target.std(dim=(0, 2, 3))[:, None, None])
         self.register_buffer("mean", target.mean(dim=(0, 2, 3))[:, None, None])
         self.register_buffer("centre", torch.zeros(channels, 1, 1))
         self.register_buffer("size", torch.ones(channels, 1, 1))
