@@ -37,8 +37,8 @@ class PaperDiscriminator(nn.Module):
 class PaperJudged(TomTrainer):
     """The authors' discriminator in place of ours."""
 
-    def _new_networks(self) -> Any:
-        networks = super()._new_networks()
+    def _build_networks(self) -> Any:
+        networks = super()._build_networks()
         torch.manual_seed(0)
         networks.discriminator = PaperDiscriminator(list(self.recipe.style_taps)).to(self.device)
         networks.optimizer_d = torch.optim.Adam(

@@ -166,7 +166,7 @@ def test_images_of_the_subset_before_have_no_class(encoder):
     found = new_trainer(encoder, num_images=8)
     mixed = micro_batch(group=torch.tensor([0, 0, 1, 1]), label=torch.tensor([2, 3, 0, 1]))
     found._change_subset(1)
-    labels, known = found._labels(mixed)
+    labels, known = found._get_labels(mixed)
     assert labels[known].tolist() == [0, 1]
 
 

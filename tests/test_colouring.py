@@ -78,7 +78,7 @@ def test_half_of_the_regions_have_a_pattern_of_two_tones():
 @pytest.mark.parametrize("seed", range(6))
 def test_patterns_are_coarser_than_texture(seed):
     """Neighbours two pixels apart are alike, and both tones take a fair share."""
-    pattern = colouring._pattern(SIZE, SIZE, np.random.default_rng(seed))
+    pattern = colouring._make_pattern(SIZE, SIZE, np.random.default_rng(seed))
     assert pattern.shape == (SIZE, SIZE) and pattern.dtype == np.float32
     assert 0.25 < pattern.mean() < 0.75
     assert np.abs(pattern[2:] - pattern[:-2]).mean() < 0.6 * pattern.std()

@@ -1,1 +1,1 @@
-"""The trainings: loop.py is the loop of all; each system has a folder with its recipe, its step and its run."""
+"""Training: loop.py holds the one training loop; each system has a folder with its recipe, step and run."""

@@ -1,4 +1,4 @@
-"""Training crops as a pure function of (seed, purpose, position), whatever was drawn before."""
+"""Training crops as a pure function of (seed, purpose, position), independent of earlier crops."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ CACHE_BYTES = 1 << 30
 
 
 class CropSampler:
-    """Random square crops of images, every image once per pass in a shuffled order.
+    """Random square crops of images; each pass shuffles the images and uses every image once.
 
-    readers: functions that return uint8 H×W×3 RGB; decoded images are kept while they fit in CACHE_BYTES.
-    Where one raises ImageError, the next readable image takes its place, so crops do not depend on what was
-    drawn before; `unreadable` collects the indices met so far. SketchforgeError when no image can be read.
+    readers: functions that return uint8 H×W×3 RGB. Decoded images are cached while they fit in CACHE_BYTES.
+    Where a reader raises ImageError, the next readable image replaces its image, so a crop does not depend on
+    earlier crops. `unreadable` collects the indices that failed so far. Raises SketchforgeError when no image
+    can be read.
     zoom: the crop's side is a uniform share between 1/zoom and 1 of the image's shorter side.
     """
 
@@ -45,17 +46,17 @@ class CropSampler:
         self._epoch, self._permutation = -1, np.arange(0)
 
     def batch(self, step: int, count: int) -> Tensor:
-        """(count, 3, size, size) float32 in [-1, 1]: the crops number step·count to (step+1)·count - 1."""
+        """(count, 3, size, size) float32 in [-1, 1]: crops at positions step·count to (step+1)·count - 1."""
         return torch.cat([to_tensor(self.crop(step * count + i)) for i in range(count)])
 
     def crop(self, position: int) -> np.ndarray:
         """uint8 size×size×3, the crop at this position of the endless sequence."""
-        epoch, place = divmod(position, len(self.readers))
-        return self.crop_of(int(self._order(epoch)[place]), position)
+        epoch, index_in_epoch = divmod(position, len(self.readers))
+        return self.crop_of(int(self._shuffle_images(epoch)[index_in_epoch]), position)
 
     def crop_of(self, index: int, position: int) -> np.ndarray:
-        """uint8 size×size×3, the crop at this position if it were the turn of the image number `index`."""
-        image = self._image(index)
+        """uint8 size×size×3, the crop that this position takes of the image `index`."""
+        image = self._read_image(index)
         rng = numpy_generator(self.seed, f"{self.purpose} crop", position)
         shorter = min(image.shape[:2])
         side = max(int(round(shorter * rng.uniform(1 / self.zoom, 1.0))), 1)
@@ -66,23 +67,23 @@ class CropSampler:
         crop = cv2.resize(crop, (self.size, self.size), interpolation=method)
         return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop
 
-    def _order(self, epoch: int) -> np.ndarray:
+    def _shuffle_images(self, epoch: int) -> np.ndarray:
         if self._epoch != epoch:
-            order = numpy_generator(self.seed, f"{self.purpose} order", epoch)
-            self._epoch, self._permutation = epoch, order.permutation(len(self.readers))
+            rng = numpy_generator(self.seed, f"{self.purpose} order", epoch)
+            self._epoch, self._permutation = epoch, rng.permutation(len(self.readers))
         return self._permutation
 
-    def _image(self, index: int) -> np.ndarray:
+    def _read_image(self, index: int) -> np.ndarray:
         for offset in range(len(self.readers)):
             candidate = (index + offset) % len(self.readers)
             if candidate not in self.unreadable:
                 try:
-                    return self._decoded(candidate)
+                    return self._decode(candidate)
                 except ImageError:
                     self.unreadable.add(candidate)
         raise SketchforgeError(f"none of the {len(self.readers)} images can be read")
 
-    def _decoded(self, index: int) -> np.ndarray:
+    def _decode(self, index: int) -> np.ndarray:
         if index in self._cache:
             return self._cache[index]
         image = self.readers[index]()
@@ -102,8 +103,11 @@ class Prefetch:
         self._ahead: tuple[tuple, Future] | None = None
 
     def get(self, this: tuple, following: tuple) -> Any:
-        """make(*this); make(*following) is begun, and used if it is what the next call asks for."""
-        # An interruption while a thread is being started, handed work or asked for it can leave both waiting for ever.
+        """Return make(*this), and start make(*following) in the thread.
+
+        The next call uses the result if its `this` equals this `following`.
+        """
+        # A signal while a thread is started, given work or waited for can make both threads hang.
         with deferred_signals(signal.SIGINT, signal.SIGTERM):
             ahead = self._ahead
             if ahead is not None and ahead[0] != this:

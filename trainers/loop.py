@@ -1,7 +1,7 @@
 """The loop of every training: batches -> step -> log -> evaluate when due -> save when due.
 
-A system brings its trainer, which learns from one batch at a time, and its batches, in order. Where the run has a
-folder, it brings what is written there; without, nothing is left but what the trainer has learned.
+A system passes its trainer, which learns from one batch at a time, and its batches in order. Where the run
+has a folder, the system also passes the functions that write to it. Without them, only the trainer changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.signals import deferred_signals
 
-# At most this much work is lost to a power cut; states resume exactly, so when does not matter.
+# A power cut loses at most this much work. A state resumes exactly, so any moment will do.
 SAVE_SECONDS = 120
 
 BatchT = TypeVar("BatchT")
@@ -26,7 +26,7 @@ class TrainingStep(Protocol[BatchT_contra]):
     """What the loop trains: zero, accumulate, learning rate, optimiser step, EMA."""
 
     def step(self, number: int, batch: BatchT_contra) -> dict[str, float]:
-        """Step `number`, counted from 0, of the batch that is its turn; returns the unweighted losses.
+        """Take step `number`, counted from 0, on its batch; return the unweighted losses.
 
         Raises FloatingPointError before any optimiser steps when a loss is not finite.
         """
@@ -55,44 +55,47 @@ def train(
     save_every: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Train from step `start`, so many being done, until `steps` are. `batches` begin at `start`, too.
+    """Train from step `start` (the number of steps done) up to `steps`. `batches` begin at step `start`.
 
-    evaluate(steps done) returns figures for the log. save(steps done) is called every `save_every` steps (None: every
-    SAVE_SECONDS), at the end, and on Ctrl-C or whatever else goes wrong between two steps: no step is lost. When
-    a step itself fails nothing is saved, for the state may be half changed. FloatingPointError says at which step a
-    loss was not finite, and which state is kept.
+    evaluate(steps done) returns values for the log, at each number of steps done in `evaluate_at`.
+    save(steps done) is called every `save_every` steps (None: every SAVE_SECONDS), at the end, and on Ctrl-C
+    or any other error between two steps: no step is lost. When a step itself fails, nothing is saved, for the
+    state may be half changed.
+    Raises FloatingPointError when a loss is not finite; it names the step, and the step whose state is kept.
     """
     progress = progress or Progress()
-    step = saved = start
+    step = saved_step = start
     saved_at = time.monotonic()
-    whole = True  # no step is half done
-    with _told(progress, start, steps):
+    between_steps = True  # no step is half done
+    with _show_progress(progress, start, steps):
         try:
             while step < steps:
-                batch = next(batches)  # the one place where Ctrl-C is let in; it may wait long for data
+                batch = next(batches)  # the only place that Ctrl-C interrupts; it may wait long for data
                 with deferred_signals(signal.SIGINT, signal.SIGTERM):
-                    whole = False
+                    between_steps = False
                     losses = trainer.step(step, batch)
                     step += 1
                     log(step, losses)
                     progress.advance(**losses)
                     if step in evaluate_at:
                         log(step, evaluate(step))
-                    whole = True
+                    between_steps = True
                     overdue = time.monotonic() - saved_at > SAVE_SECONDS
                     if step == steps or (step % save_every == 0 if save_every else overdue):
                         save(step)
-                        saved, saved_at = step, time.monotonic()
+                        saved_step, saved_at = step, time.monotonic()
         except FloatingPointError as error:
-            raise FloatingPointError(f"{error} at step {step}; the state of step {saved} is kept") from None
+            raise FloatingPointError(
+                f"{error} at step {step}; the state of step {saved_step} is kept"
+            ) from None
         finally:
-            if whole and saved < step:
+            if between_steps and saved_step < step:
                 with deferred_signals(signal.SIGINT, signal.SIGTERM):
                     save(step)
 
 
 @contextmanager
-def _told(progress: Progress, start: int, steps: int) -> Iterator[None]:
+def _show_progress(progress: Progress, start: int, steps: int) -> Iterator[None]:
     if start:
         progress.note(f"continuing after step {start}")
     progress.begin("step", steps, start)

@@ -1,4 +1,4 @@
-"""Pieces that the steps of all trainings are put together from."""
+"""Functions that the training steps of all systems share."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator: lend them one of our own."""
+    """Seed torch's global generator, from which layers sample initial weights, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, purpose))
         yield
 
 
 def channels_last(module: ModuleT, device: torch.device) -> ModuleT:
-    """Moves it there; a fifth less time for a step on a CPU with AVX-512."""
+    """Move a module to the device in channels-last layout: steps take a fifth less time on AVX-512 CPUs."""
     return module.to(device).to(memory_format=torch.channels_last)
 
 
@@ -38,31 +38,31 @@ def total_of(terms: Iterable[Tensor]) -> Tensor:
 
 
 def check_finite(loss: Tensor, what: str = "the loss", terms: Mapping[str, Tensor] | None = None) -> None:
-    """Raise FloatingPointError, naming the terms, for a loss from which nothing can be learned."""
+    """Raise FloatingPointError, which names `what` and the terms, for a loss that is not finite."""
     if not torch.isfinite(loss):
         values = ", ".join(f"{name} {term.item():.3g}" for name, term in (terms or {}).items())
         raise FloatingPointError(f"{what} became {loss.item()}" + (f" ({values})" if values else ""))
 
 
 def accumulate(means: dict[str, float], losses: Mapping[str, Tensor], num_micro_batches: int) -> None:
-    """Add the losses of one micro-batch to the means over all of them, as `backward` does with its gradients."""
+    """Add one micro-batch's losses to the means over all micro-batches, as `backward` adds up gradients."""
     for name, loss in losses.items():
         means[name] = means.get(name, 0.0) + loss.item() / num_micro_batches
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float | Mapping[str, float]) -> None:
-    """For all groups of parameters, or for each by its name."""
+    """Set one learning rate for all parameter groups, or one for each group by its name."""
     for group in optimizer.param_groups:
         group["lr"] = lr[group["name"]] if isinstance(lr, Mapping) else lr
 
 
 def cosine_decay(step: int, steps: int) -> float:
-    """The share of the learning rate that is left: from 1 to 0 along half a cosine."""
+    """The factor of the learning rate at a step: from 1 to 0 along half a cosine."""
     return 0.5 * (1 + float(np.cos(np.pi * step / max(steps, 1))))
 
 
 def recipe_record(recipe: DataclassInstance) -> dict[str, Any]:
-    """A recipe as JSON gives it back: lists in place of tuples."""
+    """The recipe's fields as JSON returns them: lists in place of tuples."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()
     }

@@ -1,4 +1,4 @@
-"""The state of a training, from which it goes on exactly: networks, optimisers and some plain values in one file."""
+"""The state that training resumes from exactly: networks, optimisers and some plain values in one file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save_state(run: Path, step: int, parts: Mapping[str, Stateful], extra: Mappi
     """Write what `restore_state` needs: the state_dict of every part, and plain values."""
     state = {"version": STATE_VERSION, "step": step, "extra": dict(extra)}
     state["parts"] = {name: part.state_dict() for name, part in parts.items()}
-    buffer = io.BytesIO()  # torch.save to a full disk raises whatever; our own writing raises OSError
+    buffer = io.BytesIO()  # on a full disk torch.save raises various errors; write_bytes raises OSError
     torch.save(state, buffer)
     write_bytes(run / STATE_FILE, buffer.getbuffer())
 
@@ -35,9 +35,9 @@ def save_state(run: Path, step: int, parts: Mapping[str, Stateful], extra: Mappi
 def restore_state(
     run: Path, parts: Mapping[str, Stateful], device: torch.device
 ) -> tuple[int, dict[str, Any]]:
-    """(steps done, plain values); puts the saved state into the parts. (0, {}) where nothing was saved.
+    """Load the saved state into the parts and return (steps done, plain values); without a file, (0, {}).
 
-    Raises SketchforgeError for a file that is damaged, of another version or of other networks.
+    Raises SketchforgeError for a file that is damaged, has another version or holds other networks.
     """
     path = run / STATE_FILE
     if not path.is_file():
@@ -53,7 +53,7 @@ def restore_state(
         return int(state["step"]), state["extra"]
     except SketchforgeError:
         raise
-    except Exception as error:  # torch.load raises whatever the bytes provoke
+    except Exception as error:  # torch.load raises various errors for damaged bytes
         raise SketchforgeError(
             f"{path}: cannot be read as a training state ({type(error).__name__}); restore the file, or begin another --run"
         ) from error

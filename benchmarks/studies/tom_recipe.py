@@ -76,14 +76,14 @@ class FallingRate(TomTrainer):
 class RawFeatures(TomTrainer):
     """G sees the encoder's features as they are, without instance normalisation."""
 
-    def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _prepare_features(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {tap: features[tap] for tap in self.networks.generator.taps}
 
 
 class LocalContrast(TomTrainer):
     """G sees features normalised in neighbourhoods of an eighth of the image, not over all of it."""
 
-    def _prepared(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _prepare_features(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {tap: locally_normalized(features[tap]) for tap in self.networks.generator.taps}
 
 
@@ -196,7 +196,7 @@ def train(name: str, data: Path, work: Path, steps: int) -> None:
 def drawn(tom: TomTrainer, image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> uint8 H×W, 255 = paper."""
     generator = tom.networks.ema.eval()
-    sketch = generator(tom._prepared(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
+    sketch = generator(tom._prepare_features(tom.encoder(to_tensor(image), generator.taps)))[0, 0]
     pixels = np.full(image.shape[:2], 255, np.uint8)  # the authors' generator makes multiples of 8
     pixels[: sketch.shape[0], : sketch.shape[1]] = to_uint8(sketch[None, None])[0, ..., 0]
     return pixels

@@ -1,4 +1,4 @@
-"""What training the auto-encoder consists of, in numbers."""
+"""The hyper-parameters of the auto-encoder's training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.optimization import recipe_record
 
-# The terms of Eq. 12, by the names of the recipe's fields; a weight of 0 switches one off.
+# The terms of Eq. 12, by the names of the recipe's fields. A weight of 0 switches a term off.
 OBJECTIVES = (
     "reconstruction",
     "perceptual",
@@ -23,31 +23,31 @@ OBJECTIVES = (
 
 @dataclass(frozen=True)
 class AeRecipe:
-    """Sizes, weights and learning rates of one way to train the auto-encoder."""
+    """Sizes, weights and learning rates of one recipe for the auto-encoder."""
 
     size: int
     steps: int
     batch_size: int
-    width: float  # of the networks; 1 has the published channels
-    style_dim: int  # of f_style, and so of the classes' head, which f_content is shown to as well (Eq. 9)
+    width: float  # factor of the networks' channels; 1 is as published
+    # Of f_style, and so of the input of the style head, which classifies f_content, too (Eq. 9).
+    style_dim: int
     dmi: str = "feature"
     style: str = "multiply"
-    # Weights of Eq. 12; none is published. The authors' code has 1 for all of them, but adds LPIPS up over a batch of
-    # 32 where the others are means. Ours are means throughout, and making images has a hundred times the others'
-    # weight: with less, telling 500 classes apart leaves little to images (docs/results.md).
+    # Weights of Eq. 12; none is published. The authors' code has 1 for all terms, but sums LPIPS over a batch
+    # of 32, where the other terms are means. Here all terms are means, and the two that make images weigh a
+    # hundred times as much as the others: with less weight, classifying 500 images dominates the training
+    # (docs/results.md).
     reconstruction: float = 10.0
-    perceptual: float = 10.0  # the authors' code: LPIPS with VGG; ours: the built-in encoder's features
+    perceptual: float = 10.0  # on the built-in encoder's features; the authors' code: LPIPS with VGG
     style_triplet: float = 0.1  # Eq. 7
     style_class: float = 0.1  # Eq. 8
     content_triplet: float = 0.1  # Eq. 10
     content_class: float = 0.1  # Eq. 9
     margin: float = 0.5  # of Eqs. 7 and 10, in cosines; not published
-    num_classes: int = 500  # k of Eqs. 8-9: images of which each is a class (paper: 500 to 2,000)
-    passes: int = 100  # over the images of a subset before the next one, as in the authors' code
+    num_classes: int = 500  # k of Eqs. 8-9, the images of a subset: each is a class (paper: 500 to 2,000)
+    passes: int = 100  # over the images of a subset before the next subset, as in the authors' code
     learning_rate: float = 2e-4
-    later_learning_rate: float = (
-        1e-4  # of style encoder and decoder once the first subset is done (authors' code)
-    )
+    later_learning_rate: float = 1e-4  # of style encoder and decoder after the first subset (authors' code)
     betas: tuple[float, float] = (0.5, 0.999)
     ema_decay: float = 0.999
 
@@ -56,7 +56,7 @@ class AeRecipe:
 
 
 RECIPES = {
-    # For the built-in samples or a first look at one's own, in minutes on two cores.
+    # For the built-in samples or a first try on other images: minutes on two cores.
     "demo": AeRecipe(
         size=64,
         steps=400,
@@ -73,10 +73,10 @@ RECIPES = {
 
 
 def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
-    """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
+    """The recipe that the options name, with their changes. Raises UsageError for impossible values."""
     recipe = RECIPES[options.recipe]
-    given = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    overrides = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
+    changes: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
     for name, weight in options.losses:
         if name not in OBJECTIVES:
             raise UsageError(f"--loss {name}: no such objective; there are {', '.join(OBJECTIVES)}")

@@ -16,7 +16,7 @@ RUN_FORMAT = "sketchforge-ae-run"
 
 
 def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
-    """What a training will do; errors as `plan_images` has them."""
+    """Plan a training. Raises as `plan_images` does, and UsageError for triplet losses on a single image."""
     recipe = ae_recipe_of(options)
     plan = plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual))
     triplets = [name for name in ("style_triplet", "content_triplet") if getattr(recipe, name)]
@@ -31,9 +31,9 @@ def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
 def train_ae(
     options: AeTrainOptions, progress: Progress | None = None, plan: ImagePlan[AeRecipe] | None = None
 ) -> Path:
-    """Train or go on training, and return the path of the image of sketches × styles; see `train_images`.
+    """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
 
-    plan: what `plan_ae` says of these options, where that has been asked.
+    plan: the result of `plan_ae` for these options; None: it is called here.
     """
     plan = plan or plan_ae(options)
     recipe = plan.recipe
@@ -48,7 +48,7 @@ def train_ae(
             compiled=options.compile,
             ranks=plan.ranks,
         )
-        # Subsets matter only to Eq. 8; without it images come in passes over all of them.
+        # Only Eq. 8 needs subsets; without it, each pass covers all images.
         group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)
         train_images(plan, trainer, progress or Progress(), group, passes)
     return options.run / GRID_FILE

@@ -1,12 +1,13 @@
-"""The auto-encoder: a sketch drawn out in the style of an image (paper section 4.1, appendix A, Eqs. 7-12).
+"""Training of the auto-encoder: sketch and style to image (paper section 4.1, appendix A, Eqs. 7-12).
 
-E_style looks at an image and gives f_style, E_content looks at a sketch and gives f_content, G1 makes an image of
-both. It learns from single images: f_style of an image and f_content of one of its own sketches are to give the image
-back (Eq. 12). What keeps style and content apart is learnt beside that: f_style stays the same when the image is
-turned, flipped, cut and scaled, and tells it from others (Eqs. 7-8); f_content stays the same when another sketch of
-the image, bolder and with holes, takes the sketch's place (Eq. 10), and does not tell images apart as styles do (Eq. 9).
+E_style maps an image to f_style, E_content maps a sketch to f_content, and G1 decodes both to an image. The
+model learns from single images: G1 reconstructs an image from its f_style and the f_content of one of its
+sketches (Eq. 12). Self-supervised losses separate style from content. f_style stays the same when the image
+is turned, flipped, cut and scaled, and differs between images (Eqs. 7-8). f_content stays the same for
+another sketch of the image, with bolder lines and holes (Eq. 10), and does not identify images as f_style
+does (Eq. 9).
 
-Everything random derives from (seed, purpose, step), so a run that was killed goes on as if nothing had happened.
+All randomness derives from (seed, purpose, step), so a killed run resumes with the same results.
 """
 
 from __future__ import annotations
@@ -39,25 +40,25 @@ from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import accumulate, channels_last, check_finite, seeded, set_learning_rate, total_of
 from trainers.state import Stateful
 
-LATER = ("style_encoder", "decoder")  # what learns at the recipe's later learning rate
+LATER = ("style_encoder", "decoder")  # these learn at the recipe's later learning rate
 
 
 @dataclass
 class AeNetworks:
-    """What training changes."""
+    """The networks and optimisers that training updates."""
 
     model: AutoEncoder
-    ema: AutoEncoder  # of the model's weights; it is what is kept
-    head: StyleHead  # tells the images of the present subset apart (Eq. 8)
+    ema: AutoEncoder  # of the model's weights; the file holds these
+    head: StyleHead  # classifies the images of the current subset (Eq. 8)
     optimizer: torch.optim.Optimizer
     head_optimizer: torch.optim.Optimizer
 
 
 class AutoEncoderTrainer:
-    """One step, and images that show where it stands.
+    """The auto-encoder's training step, and synthesis with its EMA weights.
 
     encoder: frozen, with PERCEPTUAL_TAPS; None where the perceptual loss is off.
-    num_images: of the training set; it decides how many classes there are.
+    num_images: of the training set; there are as many classes, at most `recipe.num_classes`.
     """
 
     def __init__(
@@ -76,14 +77,14 @@ class AutoEncoderTrainer:
         self.encoder = None if encoder is None else channels_last(encoder, device)
         self.rotates = num_images > recipe.num_classes
         self.num_classes = min(num_images, recipe.num_classes)
-        self.group = 0  # which subset the classes are of
-        self.networks = self._new_networks()
+        self.group = 0  # the subset whose images are the classes
+        self.networks = self._build_networks()
         if compiled:
-            # In place, so that the names of the weights stay as they are.
+            # In place, so that the names of the weights do not change.
             for module in self.networks.model.children():
                 module.compile()
 
-    def _new_networks(self) -> AeNetworks:
+    def _build_networks(self) -> AeNetworks:
         recipe = self.recipe
         with seeded(self.seed, "auto-encoder"):
             model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
@@ -93,19 +94,19 @@ class AutoEncoderTrainer:
         head.to(self.device)
         ema = copy.deepcopy(model).requires_grad_(False).eval()
         groups = [{"params": part.parameters(), "name": name} for name, part in model.named_children()]
-        return AeNetworks(model, ema, head, self._adam(groups), self._adam(head.parameters()))
+        return AeNetworks(model, ema, head, self._make_adam(groups), self._make_adam(head.parameters()))
 
-    def _adam(self, parameters: Any) -> torch.optim.Optimizer:
+    def _make_adam(self, parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, self.recipe.learning_rate, self.recipe.betas, fused=True)
 
     def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
-        """One update from the micro-batches, gone through one after another; returns the unweighted losses.
+        """Update the weights once from the micro-batches, in order; return the unweighted losses.
 
-        Raises FloatingPointError before the optimisers step when one is not finite.
+        Raises FloatingPointError before the optimisers step when a loss is not finite.
         """
         net, ranks, recipe = self.networks, self.ranks, vars(self.recipe)
         net.model.train()
-        self._change_subset(ranks.all_reduce_max(self._subset_of(batch), self.device))
+        self._change_subset(ranks.all_reduce_max(self._find_subset(batch), self.device))
         net.optimizer.zero_grad(set_to_none=True)
         net.head_optimizer.zero_grad(set_to_none=True)
         means: dict[str, float] = {}
@@ -115,7 +116,7 @@ class AutoEncoderTrainer:
             check_finite(loss, terms=losses)
             loss.backward()
             accumulate(means, losses, len(batch))
-        set_learning_rate(net.optimizer, self._learning_rates())
+        set_learning_rate(net.optimizer, self._get_learning_rates())
         ranks.average_gradients(net.model.parameters())
         net.optimizer.step()
         if self.recipe.style_class:
@@ -128,13 +129,15 @@ class AutoEncoderTrainer:
         """The losses of Eq. 12 that have a weight, unweighted."""
         net, recipe = self.networks, self.recipe
         image, sketch = micro_batch["image"], micro_batch["sketch"]
-        others = None
+        negatives = None
         if recipe.style_triplet or recipe.content_triplet:
-            others = self._others(micro_batch["index"], rng)
-        views = recipe.style_triplet or recipe.style_class
+            negatives = self._choose_negatives(micro_batch["index"], rng)
+        uses_views = recipe.style_triplet or recipe.style_class
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            # One pass for an image and its view: half the calls, and batches twice as large to be normalised by.
-            styles = net.model.encode_style(torch.cat([image, micro_batch["style_view"]]) if views else image)
+            # One pass for images and views: half the calls, and batch statistics over twice as many images.
+            styles = net.model.encode_style(
+                torch.cat([image, micro_batch["style_view"]]) if uses_views else image
+            )
             content = net.model.encode_content(sketch)
             variant = (
                 net.model.encode_content(micro_batch["variant"]).bottleneck
@@ -150,48 +153,51 @@ class AutoEncoderTrainer:
             losses["reconstruction"] = reconstruction(output, image)
         if self.encoder is not None and recipe.perceptual:
             losses["perceptual"] = perceptual(self.encoder, output, image, PERCEPTUAL_TAPS)
-        if recipe.style_triplet and others is not None:
-            losses["style_triplet"] = triplet(view, style, style[others], recipe.margin)
+        if recipe.style_triplet and negatives is not None:
+            losses["style_triplet"] = triplet(view, style, style[negatives], recipe.margin)
         if recipe.style_class:
-            labels, known = self._labels(micro_batch)
-            if known.any():
-                both = torch.cat([style[known], view[known]])
-                losses["style_class"] = style_classification(net.head(both), labels[known].repeat(2))
-        if variant is not None and others is not None:
+            labels, in_subset = self._get_labels(micro_batch)
+            if in_subset.any():
+                styles_and_views = torch.cat([style[in_subset], view[in_subset]])
+                losses["style_class"] = style_classification(
+                    net.head(styles_and_views), labels[in_subset].repeat(2)
+                )
+        if variant is not None and negatives is not None:
             losses["content_triplet"] = triplet(
-                variant.float(), bottleneck, bottleneck[others], recipe.margin
+                variant.float(), bottleneck, bottleneck[negatives], recipe.margin
             )
         if recipe.content_class:
             losses["content_class"] = content_confusion(net.head, bottleneck.mean((2, 3)))
         return losses
 
-    def _others(self, index: Tensor, rng: torch.Generator) -> Tensor | None:
-        """For each sample the place of one of another image; None where one image fills most of the batch."""
+    def _choose_negatives(self, index: Tensor, rng: torch.Generator) -> Tensor | None:
+        """For each sample the index of one of another image; None where one image fills most of the batch."""
         try:
             return derange(index.cpu(), rng).to(self.device)
-        except ValueError:  # where two passes over few images meet: no negatives, so no triplets this time
+        except ValueError:
+            # Where two passes over few images meet: no negatives, so no triplet losses in this step.
             return None
 
-    def _labels(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """(class of each sample, whether it belongs to the present subset): a batch may straddle two subsets."""
+    def _get_labels(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """(class of each sample, whether it belongs to the current subset): a batch may span two subsets."""
         if not self.rotates:
             return micro_batch["index"], torch.ones_like(micro_batch["index"], dtype=torch.bool)
         return micro_batch["label"], micro_batch["group"] == self.group
 
-    def _subset_of(self, batch: Sequence[MicroBatch]) -> int:
+    def _find_subset(self, batch: Sequence[MicroBatch]) -> int:
         """The latest subset of classes that a sample of the batch belongs to."""
         return int(max(micro_batch["group"].max() for micro_batch in batch)) if self.rotates else 0
 
     def _change_subset(self, group: int) -> None:
-        """A new subset of classes (appendix A.1): the head and its optimiser start afresh."""
+        """Reset the head and its optimiser for a new subset of classes (appendix A.1)."""
         if group != self.group:
             net = self.networks
             self.group = group
             net.head.reset(self.seed, group)
-            net.head_optimizer = self._adam(net.head.parameters())
+            net.head_optimizer = self._make_adam(net.head.parameters())
 
-    def _learning_rates(self) -> dict[str, float]:
-        """Of each part of the model; some learn more slowly once the first subset is done."""
+    def _get_learning_rates(self) -> dict[str, float]:
+        """The learning rate of each part of the model; after the first subset, LATER uses the later one."""
         recipe = self.recipe
         lr, later = recipe.learning_rate, recipe.later_learning_rate if self.group else recipe.learning_rate
         return {name: later if name in LATER else lr for name, _ in self.networks.model.named_children()}
@@ -210,7 +216,7 @@ class AutoEncoderTrainer:
 
     @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
-        """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the averaged weights."""
+        """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights."""
         images = images.to(self.device, memory_format=torch.channels_last)
         sketches = sketches.to(self.device, memory_format=torch.channels_last)
         return self.networks.ema.eval()(sketches, images).float()

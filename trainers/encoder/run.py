@@ -1,4 +1,4 @@
-"""One run of `encoder-train`: check the request, read folders and teacher, train, calibrate, write one file."""
+"""One run of `encoder-train`: check options, read folders and teacher, train, calibrate, write one file."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from sketchforge.utils.progress import Progress
 from trainers.encoder.distill import train_encoder
 
 DEEPEST = "relu4_1"  # the last layer of COMPACT_BLOCKS
-MIN_STEPS = sum(map(len, COMPACT_BLOCKS))  # one for every layer
-MIN_SIZE = 16  # pixels; below it the deepest layer has a side of 1, which cannot be padded by reflection
+MIN_STEPS = sum(map(len, COMPACT_BLOCKS))  # one for each layer
+MIN_SIZE = 16  # pixels; below it the deepest map is 1 pixel wide, which cannot be padded by reflection
 
 
 @dataclass(frozen=True)
 class EncoderSummary:
-    """What `distil` wrote. errors: mean squared error over variance per tap, on images held out."""
+    """The file that `distil` wrote. errors: mean squared error over variance per tap, on images held out."""
 
     errors: dict[str, float]
     digest: str
@@ -47,7 +47,7 @@ class EncoderSummary:
 
 
 class ImageReader:
-    """Decodes its image when called, uint8 H×W×3 RGB, and remembers why it could not (`failure`)."""
+    """Decodes its image when called, uint8 H×W×3 RGB, and stores why it could not (`failure`)."""
 
     def __init__(self, source: ImageSource) -> None:
         self.source = source
@@ -62,11 +62,11 @@ class ImageReader:
 
 
 def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
-    """Train the compact encoder after the teacher and write it, scaled over the built-in photos, in float16.
+    """Distil the teacher into the compact encoder, calibrate it on built-in photos and write it in float16.
 
-    The file says where it comes from without naming any path of this machine. Whatever is wrong with the
-    options, the folders or the teacher is raised before training begins, as UsageError or SketchforgeError;
-    unreadable images are left out and counted. On any error nothing is written.
+    The file's metadata record its origin without any path of this machine. Faults of the options, the folders
+    or the teacher raise UsageError or SketchforgeError before training begins. Unreadable images are skipped
+    and counted. On any error nothing is written.
     """
     from sketchforge.images.builtin.drawings import load_drawings
 
@@ -134,29 +134,35 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
 
 
 def check_options(options: EncoderTrainOptions) -> None:
-    """Raise UsageError for values that cannot work, among them an output file that cannot be created."""
+    """Raise UsageError for impossible values and for an output file that cannot be created."""
     if not options.images:
         raise UsageError("--images: none given, expected one folder or more")
-    for flag, value, least in (
+    for flag, value, minimum in (
         ("--steps", options.steps, MIN_STEPS),
         ("--batch-size", options.batch_size, 2),
         ("--size", options.size, MIN_SIZE),
     ):
-        if value < least:
-            raise UsageError(f"{flag} {value}: expected {least} or more")
+        if value < minimum:
+            raise UsageError(f"{flag} {value}: expected {minimum} or more")
     check_new_file(options.out, "--out", options.overwrite)
-    above = next(folder for folder in options.out.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {options.out}: {above} is not a folder that can be written to")
+    parent = next(folder for folder in options.out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {options.out}: {parent} is not a folder that can be written to")
 
 
 def folder_labels(folders: Sequence[Path]) -> list[str]:
-    """The folders by their own names, with as many of the names above as it takes to tell them apart."""
+    """The folders' names, with as many names of parents as make them different.
+
+    Example: a/x/photos, a/y/photos, a/faces -> x/photos, y/photos, faces.
+    """
     parts = [folder.resolve().parts for folder in folders]
     names = []
-    for own in parts:
+    for folder_parts in parts:
         length = 1
-        while length < len(own) and sum(other[-length:] == own[-length:] for other in set(parts)) > 1:
+        while (
+            length < len(folder_parts)
+            and sum(other_parts[-length:] == folder_parts[-length:] for other_parts in set(parts)) > 1
+        ):
             length += 1
-        names.append("/".join(own[-length:]))
+        names.append("/".join(folder_parts[-length:]))
     return names

@@ -1,4 +1,4 @@
-"""Linear layers that are learned in well-conditioned coordinates, and folded into plain ones afterwards."""
+"""Linear layers that learn in well-conditioned coordinates and are folded into plain layers afterwards."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ WHITENING_FLOOR = 1e-3  # smallest eigenvalue kept, as a share of the mean one
 
 
 def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
-    """(N,P) and (N,K), centred, float64 -> the (K,P) that maps the ones to the others.
+    """(N,P) and (N,K), centred, float64 -> the (K,P) that maps inputs to targets.
 
-    Few samples for many weights would be fitted exactly, noise and all; the ridge grows with that risk.
+    Few samples for many weights would be fitted exactly, with their noise; the ridge grows with that risk.
     """
     count, width = inputs.shape
     ridge = RIDGE * width / count * torch.eye(width, dtype=inputs.dtype)
@@ -26,13 +26,13 @@ class WhitenedConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, generator: torch.Generator) -> None:
         super().__init__()
-        patch = in_channels * 9
+        patch_size = in_channels * 9
         self.in_channels = in_channels
-        self.v = nn.Parameter(torch.randn(out_channels, patch, generator=generator) / patch**0.5)
+        self.v = nn.Parameter(torch.randn(out_channels, patch_size, generator=generator) / patch_size**0.5)
         self.b = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("gain", torch.ones(out_channels, 1))
-        self.register_buffer("whitener", torch.eye(patch))
-        self.register_buffer("centre", torch.zeros(patch))
+        self.register_buffer("whitener", torch.eye(patch_size))
+        self.register_buffer("centre", torch.zeros(patch_size))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """The plain convolution's weight (K,C,3,3) and bias (K)."""
@@ -45,10 +45,11 @@ class WhitenedConv(nn.Module):
 
     @torch.no_grad()
     def start(self, x: Tensor, target: Tensor | None, generator: torch.Generator) -> None:
-        """Take the patch statistics of x (B,C,H,W), the finished features this layer will be fed; done once.
+        """Set the whitening from the patch statistics of x (B,C,H,W), this layer's inputs. Called once.
 
-        Where a target (B,K,H,W) of equal width is known, begin at its channel means and measure in its channel
-        deviations, so that one learning rate suits channels whose sizes differ a hundredfold.
+        With a target (B,K,H,W) of equal width, the layer starts at the target's channel means and scales its
+        outputs by the target's channel stds, so that one learning rate suits channels whose scales differ a
+        hundredfold.
         """
         count, _, height, width = x.shape
         chosen = torch.randperm(count * height * width, generator=generator)[:FITTED_SAMPLES].to(x.device)
@@ -63,16 +64,16 @@ class WhitenedConv(nn.Module):
         self.whitener.copy_((vectors * values.rsqrt()) @ vectors.T)
         self.centre.copy_(centre)
         if target is not None:
-            wanted = target[image, :, top, left].double().cpu()
-            mean, std = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
+            target_values = target[image, :, top, left].double().cpu()
+            mean, std = target_values.mean(0), target_values.std(0).clamp_min(1e-6)
             self.gain.copy_(std[:, None])
             self.b.copy_(mean / std)
 
 
 class Head(nn.Module):
-    """The linear map from our channels (B,C,H,W) to a teacher's of another number, needed in training only.
+    """The linear map from the student's channels (B,C,H,W) to a teacher's of another width; training only.
 
-    It measures in the target's channel deviations, as `WhitenedConv` does.
+    It scales its outputs by the target's channel stds, as `WhitenedConv` does.
     """
 
     def __init__(self, channels: int, target: Tensor) -> None:
@@ -93,9 +94,9 @@ class Head(nn.Module):
         """Begin with the least-squares map from x (B,C,H,W) to the target (B,K,H,W)."""
         self.centre.copy_(x.mean(dim=(0, 2, 3))[:, None, None])
         self.size.copy_(x.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])
-        every = -(-x[:, 0].numel() // FITTED_SAMPLES)
+        stride = -(-x[:, 0].numel() // FITTED_SAMPLES)
         inputs, targets = (
-            normalised.transpose(0, 1).flatten(1)[:, ::every].T.double().cpu()
+            normalised.transpose(0, 1).flatten(1)[:, ::stride].T.double().cpu()
             for normalised in (
                 (x - self.centre) / self.size,
                 (target - self.mean) / self.std.clamp_min(1e-6),

@@ -1,4 +1,4 @@
-"""What training the GAN consists of, in numbers."""
+"""The hyper-parameters of the GAN's training."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainers.optimization import recipe_record
 
 @dataclass(frozen=True)
 class GanRecipe:
-    """Sizes, weights and learning rates of one way to train the GAN."""
+    """Sizes, weights and learning rates of one recipe for the GAN."""
 
     size: int
     steps: int
     batch_size: int
-    width: float  # of both networks; 1 has the published channels
+    width: float  # factor of both networks' channels; 1 is as published
     reconstruction: float = 10.0  # λ of Eq. 14, on the squared error
-    perceptual: float = 0.0  # in its place or beside it; the authors' code has λ on LPIPS
+    perceptual: float = 0.0  # in place of the squared error or beside it; the authors' code has λ on LPIPS
     augment: str = ""  # policy of DiffAugment
-    r1: float = 0.0  # weight of the R1 penalty, γ; `recipe_of` sets it by size and batch
+    r1: float = 0.0  # weight of the R1 penalty, γ; `gan_recipe_of` sets it by size and batch size
     noise: bool = True
     learning_rate: float = 2e-4  # of G2
     discriminator_learning_rate: float = 2e-4
@@ -36,7 +36,7 @@ class GanRecipe:
 
 
 RECIPES = {
-    # In so few steps D has to learn faster than G2 changes.
+    # In few steps, D has to learn faster than G2 changes.
     "demo": GanRecipe(
         size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0,
         learning_rate=5e-4, discriminator_learning_rate=2e-3,
@@ -47,10 +47,10 @@ RECIPES = {
 
 
 def gan_recipe_of(options: GanTrainOptions) -> GanRecipe:
-    """The recipe that the options name, with what they change. Raises UsageError for values that cannot be."""
+    """The recipe that the options name, with their changes. Raises UsageError for impossible values."""
     names = ("size", "steps", "batch_size", "augment", "r1")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    recipe = replace(RECIPES[options.recipe], **given)
+    overrides = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    recipe = replace(RECIPES[options.recipe], **overrides)
     if options.r1 is None:
         recipe = replace(recipe, r1=r1_weight(recipe.size, recipe.batch_size))
     if not options.noise:

@@ -21,20 +21,23 @@ RUN_FORMAT = "sketchforge-gan-run"
 
 @dataclass(frozen=True)
 class GanPlan:
-    """What a training will do, and the auto-encoder it builds on."""
+    """The plan of a training, and the auto-encoder whose images the GAN refines."""
 
     images: ImagePlan[GanRecipe]
     autoencoder: AutoEncoder
 
 
 def plan_gan(options: GanTrainOptions) -> GanPlan:
-    """What a training will do; errors as `plan_images` has them, and UsageError for an auto-encoder that is not
-    there, unfinished, or of another size."""
+    """Plan a training.
+
+    Raises as `plan_images` does, and UsageError for an auto-encoder that is missing, unfinished, or of
+    another size.
+    """
     recipe = gan_recipe_of(options)
     path = options.ae / MODEL_FILE if options.ae.is_dir() else options.ae
     if not path.is_file():
-        what = "holds no finished auto-encoder" if options.ae.is_dir() else "no such file or folder"
-        raise UsageError(f"{options.ae}: {what}; train one with `sketchforge ae-train --run {options.ae}`")
+        problem = "holds no finished auto-encoder" if options.ae.is_dir() else "no such file or folder"
+        raise UsageError(f"{options.ae}: {problem}; train one with `sketchforge ae-train --run {options.ae}`")
     autoencoder, _ = read_autoencoder(path)
     if autoencoder.size != recipe.size:
         raise UsageError(
@@ -48,9 +51,9 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
 def train_gan(
     options: GanTrainOptions, progress: Progress | None = None, plan: GanPlan | None = None
 ) -> Path:
-    """Train or go on training, and return the path of the image of sketches × styles; see `train_images`.
+    """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
 
-    plan: what `plan_gan` says of these options, where that has been asked.
+    plan: the result of `plan_gan` for these options; None: it is called here.
     """
     plan = plan or plan_gan(options)
     images = plan.images

@@ -1,11 +1,11 @@
 """The GAN that refines the auto-encoder's images (paper section 4.2, appendix A.4, Eqs. 13-14).
 
-The auto-encoder is frozen: it draws a sketch out in the style of an image, as far as a squared error teaches. G2 is
-given that image, f_style and noise, and adds what is missing; a discriminator D, which sees neither sketch nor style,
-says whether an image looks like one of the collection. G2 is held to the image by λ times the squared error.
+The auto-encoder is frozen: it decodes a sketch to an image in the style of another image, as sharp as a
+squared error teaches. G2 maps that image, f_style and noise to a refined image. The discriminator D sees
+neither sketch nor style and classifies images as real or fake. λ times the squared error keeps G2's output
+close to the real image.
 
-Everything random derives from (seed, purpose, step or position), so a run that was killed goes on as if nothing had
-happened.
+All randomness derives from (seed, purpose, step or position), so a killed run resumes with the same results.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import accumulate, channels_last, check_finite, seeded
 from trainers.state import Stateful
 
-R1_EVERY = 4  # steps; in those it weighs as much as in all together (lazy regularisation, Karras et al. 2020)
+R1_EVERY = 4  # steps; the penalty is 4 times as large there (lazy regularisation, Karras et al. 2020)
 
 
 @dataclass
 class GanNetworks:
-    """What training changes."""
+    """The networks and optimisers that training updates."""
 
     refiner: Refiner
-    ema: Refiner  # of G2's weights and buffers; it is what is kept
+    ema: Refiner  # of G2's weights and buffers; the file holds these
     discriminator: Discriminator
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
 
 
 class GanTrainer:
-    """One step, and images that show where it stands.
+    """The GAN's training step, and synthesis with its EMA weights.
 
-    autoencoder: trained, of the recipe's size; it is frozen. encoder: frozen, with PERCEPTUAL_TAPS, or None where the
-    perceptual loss is off.
+    autoencoder: trained, of the recipe's size; this freezes it. encoder: frozen, with PERCEPTUAL_TAPS; None
+    where the perceptual loss is off.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class GanTrainer:
                 module.compile()
 
     def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
-        """One update of D and of G2 from the micro-batches; returns the unweighted losses.
+        """Update D and G2 once from the micro-batches; return the unweighted losses.
 
-        Both losses are of the networks as they were before the step, so that each micro-batch is refined once.
-        Raises FloatingPointError before anything steps when one is not finite.
+        Both losses use the networks as they were before the step, so that each micro-batch is refined once.
+        Raises FloatingPointError before the optimisers step when a loss is not finite.
         """
         net, ranks = self.networks, self.ranks
         net.refiner.train()
@@ -102,10 +102,12 @@ class GanTrainer:
         means: dict[str, float] = {}
         for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
             rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
-            fake = self._refined(micro_batch)
-            loss_d, losses_d = self._discriminator_loss(real, fake.detach(), rng, number % R1_EVERY == 0)
+            fake = self._refine(micro_batch)
+            loss_d, losses_d = self._compute_discriminator_loss(
+                real, fake.detach(), rng, number % R1_EVERY == 0
+            )
             net.discriminator.requires_grad_(False)
-            loss_g, losses_g = self._generator_loss(real, fake, rng)
+            loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
             losses = losses_d | losses_g
             for loss in (loss_d, loss_g):
                 check_finite(loss, terms=losses)
@@ -115,12 +117,12 @@ class GanTrainer:
             accumulate(means, losses, len(batch))
         for network, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
             ranks.average_gradients(network.parameters())
-            optimizer.step()  # the learning rates stay as they are
+            optimizer.step()  # the learning rates are constant
         ema_update(net.ema, net.refiner, warmed_up_decay(number, self.recipe.ema_decay))
         return ranks.all_reduce_mean(means)
 
-    def _refined(self, micro_batch: MicroBatch) -> Tensor:
-        """The auto-encoder's images of the sketches in the images' own styles, refined: float32, with G2's gradient."""
+    def _refine(self, micro_batch: MicroBatch) -> Tensor:
+        """Decode sketches in their images' styles and refine them: (B,3,S,S) float32, with G2's gradient."""
         net, noise = self.networks, None
         if self.recipe.noise:
             positions = micro_batch["position"].tolist()
@@ -128,34 +130,36 @@ class GanTrainer:
         with self._autocast():
             with torch.no_grad():
                 style = self.autoencoder.encode_style(micro_batch["image"])
-                made = self.autoencoder.decode(self.autoencoder.encode_content(micro_batch["sketch"]), style)
-            fake = net.refiner(made.float(), style.float(), noise)
+                decoded = self.autoencoder.decode(
+                    self.autoencoder.encode_content(micro_batch["sketch"]), style
+                )
+            fake = net.refiner(decoded.float(), style.float(), noise)
         return fake.float()
 
-    def _logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def _compute_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         with self._autocast():
             return self.networks.discriminator(diff_augment(images, self.recipe.augment, rng)).float()
 
-    def _discriminator_loss(
-        self, real: Tensor, fake: Tensor, rng: torch.Generator, penalised: bool
+    def _compute_discriminator_loss(
+        self, real: Tensor, fake: Tensor, rng: torch.Generator, with_r1: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 13, the standard hinge (as printed, the sign of the real term is the other way round), and its terms."""
+        """(loss of Eq. 13, its terms): standard hinge; the paper prints the real term with the other sign."""
         discriminator, recipe = self.networks.discriminator, self.recipe
         discriminator.requires_grad_(True)
-        real_logits, fake_logits = self._logits(real, rng), self._logits(fake, rng)
+        real_logits, fake_logits = self._compute_logits(real, rng), self._compute_logits(fake, rng)
         loss = hinge_discriminator(real_logits, fake_logits)
         losses = {"discriminator": loss}
-        if recipe.r1 and penalised:
+        if recipe.r1 and with_r1:
             losses["r1"] = r1_penalty(discriminator, real)
             loss = loss + R1_EVERY * recipe.r1 / 2 * losses["r1"]
         return loss, losses
 
-    def _generator_loss(
+    def _compute_generator_loss(
         self, real: Tensor, fake: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 14, and its terms."""
+        """(loss of Eq. 14, its terms)."""
         recipe = self.recipe
-        losses = {"adversarial": hinge_generator(self._logits(fake, rng))}
+        losses = {"adversarial": hinge_generator(self._compute_logits(fake, rng))}
         losses["reconstruction"] = reconstruction(fake, real)
         loss = losses["adversarial"] + recipe.reconstruction * losses["reconstruction"]
         if self.encoder is not None and recipe.perceptual:
@@ -179,9 +183,9 @@ class GanTrainer:
 
     @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
-        """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the averaged weights and without noise."""
+        """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights, without noise."""
         images = images.to(self.device, memory_format=torch.channels_last)
         sketches = sketches.to(self.device, memory_format=torch.channels_last)
         style = self.autoencoder.encode_style(images)
-        made = self.autoencoder.decode(self.autoencoder.encode_content(sketches), style)
-        return self.networks.ema.eval()(made, style).float()
+        decoded = self.autoencoder.decode(self.autoencoder.encode_content(sketches), style)
+        return self.networks.ema.eval()(decoded, style).float()

@@ -17,21 +17,21 @@ from trainers.image_models.plan import NUM_SKETCHES, ImagePlan
 
 
 def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, passes: int) -> DevicePrefetch:
-    """This rank's micro-batches from the step `start` on, as many a step as --accumulate says.
+    """This rank's micro-batches from step `start` on; a step takes as many as --accumulate says.
 
-    group, passes: of the order of samples, see `SampleOrder`.
+    group, passes: as in `SampleOrder`.
     """
     options, recipe, ranks = plan.options, plan.recipe, plan.ranks
     on_gpu = plan.device.type == "cuda"
-    # What a GPU does in passing would keep three of four processes that read busy.
-    make = stored_pair if on_gpu else partial(pair_pixels, size=recipe.size, seed=options.seed)
+    # A GPU augments at hardly any cost; on the CPU this work would keep three of four reading processes busy.
+    load_pair = stored_pair if on_gpu else partial(pair_pixels, size=recipe.size, seed=options.seed)
     order = SampleOrder(plan.shards.shard_sizes, options.seed, group=group, passes=passes)
-    dataset = ShardDataset(plan.shards, order, make, NUM_SKETCHES, options.skip_bad_shards)
-    workers = options.workers
-    if workers is None:
-        workers = 1
+    dataset = ShardDataset(plan.shards, order, load_pair, NUM_SKETCHES, options.skip_bad_shards)
+    num_workers = options.workers
+    if num_workers is None:
+        num_workers = 1
         if plan.device.type != "cpu":
-            workers = min(8, max(usable_cores() // ranks.local_world_size - 1, 1))
+            num_workers = min(8, max(usable_cores() // ranks.local_world_size - 1, 1))
     loader = batches(
         dataset,
         recipe.batch_size // (options.accumulate * ranks.world_size),
@@ -39,7 +39,7 @@ def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, pass
         (recipe.steps - start) * options.accumulate,
         ranks.rank,
         ranks.world_size,
-        workers=workers,
+        workers=num_workers,
         pin_memory=on_gpu,
     )
     return DevicePrefetch(
@@ -48,7 +48,7 @@ def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, pass
 
 
 class AccumulatedBatches:
-    """Batches as lists of so many micro-batches; counts the samples that could not be read."""
+    """Batches as lists of `num_micro_batches` micro-batches; `skipped` counts the unreadable samples."""
 
     def __init__(self, micro_batches: Iterable[dict[str, Any]], num_micro_batches: int) -> None:
         self._micro_batches, self._num_micro_batches = micro_batches, num_micro_batches

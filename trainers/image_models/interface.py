@@ -1,4 +1,4 @@
-"""What an image model has to bring along to be trained by `train.py`: a recipe, and a trainer."""
+"""The interfaces that `train.py` requires of an image model: a recipe and a trainer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PERCEPTUAL_TAPS = (
     "relu1_2",
     "relu2_2",
     "relu3_2",
-)  # of the frozen encoder: colour and texture more than objects
+)  # of the frozen encoder; these taps show colour and texture rather than objects
 
-MicroBatch = Mapping[str, Tensor]  # see `sketchforge.data.augment`; a step accumulates gradients over some
+MicroBatch = Mapping[str, Tensor]  # see `sketchforge.data.augment`; a step accumulates gradients over several
 
 
 class Recipe(Protocol):
-    """What every recipe has; it is a frozen dataclass of numbers."""
+    """The fields that every recipe has; a recipe is a frozen dataclass of hyper-parameters."""
 
     @property
     def size(self) -> int: ...
@@ -34,26 +34,26 @@ class Recipe(Protocol):
     def batch_size(self) -> int: ...
 
     def record(self) -> dict[str, Any]:
-        """For run.json."""
+        """The recipe as run.json stores it."""
 
 
 class ImageTrainer(TrainingStep[Sequence[MicroBatch]], Protocol):
-    """The step, images that show where it stands, and what is kept of it."""
+    """The training step, synthesis for previews, and the state and model to save."""
 
     @property
     def encoder(self) -> Encoder | None:
-        """The frozen one of the perceptual loss, where that is on."""
+        """The frozen encoder of the perceptual loss; None where that loss is off."""
 
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
-        """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the averaged weights."""
+        """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights."""
 
     def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        """The averaged weights, self-contained."""
+        """Write the EMA weights to a self-contained file."""
 
     def stateful(self) -> dict[str, Stateful]:
-        """What a saved state holds: networks and optimisers by name."""
+        """The networks and optimisers of a saved state, by name."""
 
     def extra(self) -> dict[str, Any]:
-        """Plain values that belong to the state."""
+        """The plain values of a saved state."""
 
     def load_extra(self, extra: Mapping[str, Any]) -> None: ...

@@ -1,4 +1,4 @@
-"""What a training of an image model will do, settled before anything is written."""
+"""The plan of an image model's training, made before anything is written."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
 
 RUN_VERSION = 2
-NUM_SKETCHES = 2  # of an image that a step needs: one to draw out, another to compare it with (Eq. 10)
+NUM_SKETCHES = 2  # per image in a step: one to decode, another to compare it with (Eq. 10)
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 
 @dataclass(frozen=True)
 class ImagePlan(Generic[RecipeT]):
-    """What a training will do, known before anything is written."""
+    """The checked inputs of a training, known before anything is written."""
 
     options: ImageTrainOptions
     recipe: RecipeT
@@ -37,17 +37,17 @@ class ImagePlan(Generic[RecipeT]):
     device: torch.device
     precision: torch.dtype
     ranks: Ranks
-    record: Mapping[str, Any]  # run.json as it stands at the beginning
-    found: Mapping[str, Any] | None  # what `run` holds already
+    record: Mapping[str, Any]  # run.json at the start of training
+    found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
 
     @property
     def finished(self) -> bool:
-        """Whether as many steps as asked for are done already."""
+        """Whether the run folder's training has done `recipe.steps` steps or more."""
         return self.steps_done >= self.recipe.steps
 
     @property
     def steps_done(self) -> int:
-        """As the run folder says, which is to be kept."""
+        """The steps done according to run.json; 0 where --overwrite discards them."""
         return 0 if self.options.overwrite or not self.found else self.found.get("steps_done", 0)
 
 
@@ -58,14 +58,17 @@ def plan_images(
     perceives: bool,
     entries: Mapping[str, Any] | None = None,
 ) -> ImagePlan[RecipeT]:
-    """Look at shards, weights and the run folder and settle what is to be done. Writes nothing into the run.
+    """Check shards, weights and the run folder, and plan the training. Writes nothing into the run.
 
-    perceives: whether the perceptual objective is on. entries: further ones of run.json, which a run must keep to be
-    continued.
-    Raises UsageError where the request cannot be carried out: shards that are missing, unfinished, of mixed sizes or
-    with too few sketches, a run folder of other things or other options; SketchforgeError for damaged ones.
+    perceives: whether the perceptual loss is on.
+    entries: further entries of run.json; a run can only be continued with the same ones.
+    Raises UsageError for an impossible request: shards that are missing, unfinished, of mixed sizes or with
+    too few sketches; a run folder with other content or other options. Raises SketchforgeError for damaged
+    files.
     """
-    found = (read_record_or_empty if options.overwrite else read_record)(options.run, run_format, RUN_VERSION)
+    earlier_record = (read_record_or_empty if options.overwrite else read_record)(
+        options.run, run_format, RUN_VERSION
+    )
     ranks = Ranks.from_environment()
     device = choose_device(ranks.device(options.device))
     threads = set_threads(options.threads or max(usable_cores() // ranks.local_world_size, 1))
@@ -85,8 +88,8 @@ def plan_images(
         if missing := sorted(set(PERCEPTUAL_TAPS) - set(encoder.tap_names())):
             raise SketchforgeError(f"--encoder {options.encoder}: has no {', '.join(missing)}")
     precision = choose_precision(options.precision, device)
-    kept = recipe.record()
-    del kept["steps"]  # a run that is done may be asked for more
+    recipe_entry = recipe.record()
+    del recipe_entry["steps"]  # a finished run may be continued with more steps
     record = {
         "format": run_format,
         "version": RUN_VERSION,
@@ -99,36 +102,50 @@ def plan_images(
             "threads": threads,
             "device": device.type,
         },
-        "recipe": kept,
+        "recipe": recipe_entry,
         "trained_with": None if encoder is None else encoder_digest(encoder),
-        "shards": _recorded(shards),
-        # Not compared when a run is continued: what is looked at may change, and older runs do not say it.
-        "validation": None if validation is None else _recorded(validation),
+        "shards": _identify_shards(shards),
+        # Not compared when a run is continued: the held-out images may change, and older runs lack this
+        # entry.
+        "validation": None if validation is None else _identify_shards(validation),
         "world_size": ranks.world_size,
     } | dict(entries or {})
-    if found is not None and not options.overwrite:
-        check_continues(options.run, found, record, ("recipe", "trained_with", "shards", *(entries or {})))
-    return ImagePlan(options, recipe, shards, validation, encoder, device, precision, ranks, record, found)
+    if earlier_record is not None and not options.overwrite:
+        check_continues(
+            options.run, earlier_record, record, ("recipe", "trained_with", "shards", *(entries or {}))
+        )
+    return ImagePlan(
+        options=options,
+        recipe=recipe,
+        shards=shards,
+        validation=validation,
+        encoder=encoder,
+        device=device,
+        precision=precision,
+        ranks=ranks,
+        record=record,
+        found=earlier_record,
+    )
 
 
 def check_batches(options: ImageTrainOptions, recipe: Recipe) -> None:
-    """Raise UsageError for sizes and batches that cannot be."""
+    """Raise UsageError for an impossible size, batch size or number of micro-batches."""
     world_size = Ranks.from_environment().world_size
-    micro_batches = options.accumulate * world_size
-    shared = f" on {world_size} ranks" if world_size > 1 else ""
+    num_micro_batches = options.accumulate * world_size
+    on_ranks = f" on {world_size} ranks" if world_size > 1 else ""
     if recipe.size not in (64, 128, 256, 512, 1024):
         raise UsageError(f"--size {recipe.size}: expected 64, 128, 256, 512 or 1024")
-    if options.accumulate < 1 or recipe.batch_size % micro_batches:
+    if options.accumulate < 1 or recipe.batch_size % num_micro_batches:
         raise UsageError(
-            f"--accumulate {options.accumulate}{shared}: does not divide --batch-size {recipe.batch_size}"
+            f"--accumulate {options.accumulate}{on_ranks}: does not divide --batch-size {recipe.batch_size}"
         )
-    if recipe.batch_size // micro_batches < 2:
+    if recipe.batch_size // num_micro_batches < 2:
         raise UsageError(
-            f"--batch-size {recipe.batch_size} in {micro_batches} micro-batches: expected two images in each or more, "
+            f"--batch-size {recipe.batch_size} in {num_micro_batches} micro-batches: expected two images in each or more, "
             "for one is told from another (Eqs. 7 and 10), and batches are normalised"
         )
 
 
-def _recorded(shards: ShardSet) -> dict[str, Any]:
-    """What tells these shards from others in run.json, wherever they lie."""
+def _identify_shards(shards: ShardSet) -> dict[str, Any]:
+    """The entry of run.json that identifies these shards, independent of their folder."""
     return {"count": shards.num_samples, "digest": shards_digest(shards)}

@@ -1,12 +1,12 @@
-"""One run of an image model in its folder, auto-encoder or GAN: begin or resume, log, save, leave model and image.
+"""One run of an image model, auto-encoder or GAN, in a folder: begin or resume, log, save, write model, grid.
 
-run.json              format, version, options, recipe, digests of the shards and of those held out; once
-                      finished: the last figures
-model.safetensors     the averaged weights, self-contained
-grid.png              sketches × styles, drawn out by the model
-best.safetensors      with --eval-every: of the step with the lowest figure
+run.json              format, version, options, recipe, digests of the shards and of the held-out shards;
+                      once finished: the last figures
+model.safetensors     the EMA weights, self-contained
+grid.png              images that the model makes of sketches × styles
+best.safetensors      with --eval-every: the model of the step with the lowest figure
 previews/, log.jsonl, tensorboard/
-state.pt              all that training needs to go on, also to more --steps than it has done
+state.pt              the state that training resumes from, also towards more --steps
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def train_images(
     group: int | None = None,
     passes: int = 1,
 ) -> None:
-    """Train or go on training until the run folder holds a model and an image of sketches × styles.
+    """Train or resume training until the run folder holds a model and a grid of sketches × styles.
 
-    group, passes: of the order of samples, see `SampleOrder`.
-    The same call again continues from the last saved state and, on a CPU, ends with the same bytes as a run that was
-    never interrupted. Raises SketchforgeError when a loss stops being finite or shards turn out to be damaged: then
-    the last good state is kept.
+    group, passes: as in `SampleOrder`.
+    A second call resumes from the last saved state. On a CPU it then writes the same bytes as an
+    uninterrupted run.
+    Raises SketchforgeError when a loss is not finite or a shard is damaged; the last good state is kept.
     """
     run, ranks = plan.options.run, plan.ranks
-    ranks.barrier(plan.device)  # nobody writes before all have read
+    ranks.barrier(plan.device)  # no rank writes before all have read
     if ranks.is_main_process:
         if plan.options.overwrite:
             _remove_run(run, plan.found)
@@ -61,24 +61,26 @@ def train_images(
         trainer.load_extra(extra)
     try:
         if ranks.is_main_process:
-            _lead(plan, trainer, start, progress, group, passes)
+            _train_main_process(plan, trainer, start, progress, group, passes)
         else:
-            _follow(plan, trainer, start, group, passes)
+            _train_other_rank(plan, trainer, start, group, passes)
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or --precision float32"
         ) from None
 
 
-def _follow(plan: ImagePlan[Any], trainer: ImageTrainer, start: int, group: int | None, passes: int) -> None:
-    """What a rank other than the first does: steps, and nothing that leaves a trace."""
+def _train_other_rank(
+    plan: ImagePlan[Any], trainer: ImageTrainer, start: int, group: int | None, passes: int
+) -> None:
+    """Train on a rank other than 0: take steps, write and print nothing."""
     batches = AccumulatedBatches(open_micro_batches(plan, start, group, passes), plan.options.accumulate)
     with closing(iter(batches)) as stream:
         train(trainer, stream, start, plan.recipe.steps)
     plan.ranks.shutdown()
 
 
-def _lead(
+def _train_main_process(
     plan: ImagePlan[Any],
     trainer: ImageTrainer,
     start: int,
@@ -86,7 +88,7 @@ def _lead(
     group: int | None,
     passes: int,
 ) -> None:
-    """What the first rank does, or the only one: steps, and all that is written and said."""
+    """Train on rank 0 or in the only process: take steps, write all files and print."""
     options, run, steps = plan.options, plan.options.run, plan.recipe.steps
     validation = Validation(
         plan.validation or plan.shards, plan.recipe.size, plan.validation is not None, options.skip_bad_shards
@@ -94,47 +96,47 @@ def _lead(
     micro_batches = open_micro_batches(plan, start, group, passes)
     batches = AccumulatedBatches(micro_batches, options.accumulate)
     metadata = {name: plan.record[name] for name in ("options", "recipe", "shards")} | {"steps": steps}
-    every = options.eval_every or max(steps // NUM_PREVIEWS, 1)
+    eval_every = options.eval_every or max(steps // NUM_PREVIEWS, 1)
 
     def save(step: int) -> None:
         save_state(run, step, trainer.stateful(), trainer.extra())
 
     with closing(RunLog(run / "log.jsonl", start)) as log, closing(iter(batches)) as stream:
-        best = None
+        best_model = None
         if options.eval_every:
-            best = BestModel(run, f"{validation.prefix}_{options.best_by}", metadata)
-        began = time.perf_counter()
+            best_model = BestModel(run, f"{validation.prefix}_{options.best_by}", metadata)
+        started_at = time.perf_counter()
         train(
             trainer,
             stream,
             start,
             steps,
             log=log.write,
-            evaluate=ImageValidation(run, trainer, validation, best),
-            evaluate_at={*range(every, steps, every), steps},
+            evaluate=ImageValidation(run, trainer, validation, best_model),
+            evaluate_at={*range(eval_every, steps, eval_every), steps},
             save=save,
             progress=progress,
         )
-    elapsed, waited = time.perf_counter() - began, micro_batches.waited
+    elapsed, waited_seconds = time.perf_counter() - started_at, micro_batches.waited
     if batches.skipped:
         progress.note(f"{batches.skipped} samples could not be read; others took their place")
     figures = validation.figures(trainer)
     write_png(run / GRID_FILE, validation.grid(trainer))
-    waiting = f"{waited / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
-    progress.note(f"{waiting}; {validation.summary(figures)}")
-    finished: dict[str, Any] = {"steps_done": steps, "figures": figures}
-    if best is not None and best.lowest is not None:
-        value, step = best.lowest
+    waiting_note = f"{waited_seconds / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
+    progress.note(f"{waiting_note}; {validation.summary(figures)}")
+    results: dict[str, Any] = {"steps_done": steps, "figures": figures}
+    if best_model is not None and best_model.lowest is not None:
+        value, step = best_model.lowest
         progress.note(f"best by {options.best_by}: step {step} ({value:.4g}), kept as {run / BEST_FILE}")
-        finished["best"] = best.record()
+        results["best"] = best_model.record()
     plan.ranks.shutdown()
     trainer.write_model(run / MODEL_FILE, metadata | figures)
-    write_json(run / RUN_FILE, {**plan.record, **finished})
+    write_json(run / RUN_FILE, {**plan.record, **results})
 
 
-def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
-    """--overwrite: remove the files of an earlier run of ours, and nothing else."""
-    if found is None:
+def _remove_run(run: Path, earlier_record: Mapping[str, Any] | None) -> None:
+    """Carry out --overwrite: remove the files that an earlier run wrote, and no others."""
+    if earlier_record is None:
         return
     for name in (RUN_FILE, STATE_FILE, MODEL_FILE, BEST_FILE, GRID_FILE, "log.jsonl"):
         (run / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where an image model stands: figures on fixed images, and an image of sketches × styles."""
+"""Validation of an image model in training: figures on fixed images, and a grid of sketches × styles."""
 
 from __future__ import annotations
 
@@ -26,51 +26,55 @@ from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.shard_set import DamagedError, ShardSet
 from trainers.image_models.interface import PERCEPTUAL_TAPS, ImageTrainer
 
-NUM_IMAGES = 64  # measured on
-NUM_SHOWN = 6  # of them in the image
-NUM_MISMATCHED = 128  # images for the Fréchet distance
+NUM_IMAGES = 64  # that the figures are measured on
+NUM_SHOWN = 6  # of them in the grid
+NUM_MISMATCHED = 128  # pairs of sketch and style for the Fréchet distance
 BATCH = 16
 
 
 def read_pairs(
     shards: ShardSet, size: int, count: int | None = None, skip_bad: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """`count` images spread evenly over a set (None: all), unaugmented, each with one sketch; styles take turns.
+    """Read `count` images spread evenly over a set (None: all), unaugmented, each with one sketch.
 
-    Returns images (V,3,size,size) and sketches (V,1,size,size), float32 in [-1, 1]. SketchforgeError where one of
-    them is damaged, or with `skip_bad` only where all of them are.
+    The sketches take the set's styles in turn. Returns images (V,3,size,size) and sketches (V,1,size,size),
+    float32 in [-1, 1]. Raises SketchforgeError where one image is damaged, or with `skip_bad` only where all
+    are.
     """
     order = SampleOrder(shards.shard_sizes, 0)
-    total = shards.num_samples
-    chosen = np.unique(np.linspace(0, total - 1, min(count or total, total)).round().astype(int))
-    opened: dict[int, OpenShard] = {}
+    num_samples = shards.num_samples
+    indices = np.unique(
+        np.linspace(0, num_samples - 1, min(count or num_samples, num_samples)).round().astype(int)
+    )
+    open_shards: dict[int, OpenShard] = {}
     images: list[Tensor] = []
     sketches: list[Tensor] = []
     try:
-        for number, index in enumerate(chosen):
-            shard, place = order.place_of(int(index))
+        for number, index in enumerate(indices):
+            shard, row = order.place_of(int(index))
             try:
-                if shard not in opened:
-                    opened[shard] = OpenShard(shards, shard)
-                stored = opened[shard].read(place, [number % len(shards.styles)])
+                if shard not in open_shards:
+                    open_shards[shard] = OpenShard(shards, shard)
+                sample = open_shards[shard].read(row, [number % len(shards.styles)])
             except DamagedError:
-                if not skip_bad or (number == len(chosen) - 1 and not images):
+                if not skip_bad or (number == len(indices) - 1 and not images):
                     raise
                 continue
-            pair = training_pair(stored.image, stored.sketches, size, 0, number, None)
+            pair = training_pair(sample.image, sample.sketches, size, 0, number, None)
             images.append(pair["image"])
             sketches.append(pair["sketch"])
     finally:
-        for one in opened.values():
-            one.close()
+        for open_shard in open_shards.values():
+            open_shard.close()
     return torch.stack(images), torch.stack(sketches)
 
 
 class Validation:
-    """Figures and an image of pairs that stay the same all through a training.
+    """Figures and a grid of the same pairs throughout a training.
 
-    shards: of images held out, or of the training set, which `held_out` says; size: of the images, in pixels.
-    skip_bad: as for `read_pairs`.
+    shards: the held-out images where `held_out` is true, else the training set. size: of the images, in
+    pixels.
+    skip_bad: as in `read_pairs`.
     """
 
     def __init__(self, shards: ShardSet, size: int, held_out: bool, skip_bad: bool = False) -> None:
@@ -80,15 +84,15 @@ class Validation:
 
     @torch.no_grad()
     def figures(self, trainer: ImageTrainer) -> dict[str, float]:
-        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]) and, where an encoder is at hand, perceptual."""
+        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]); with an encoder, perceptual, too."""
         sums: dict[str, float] = {}
-        for at in range(0, len(self.images), BATCH):
-            images = self.images[at : at + BATCH]
-            made = trainer.synthesize(self.sketches[at : at + BATCH], images)
-            images = images.to(made.device)
-            errors = {"reconstruction": reconstruction(made, images)}
+        for start in range(0, len(self.images), BATCH):
+            images = self.images[start : start + BATCH]
+            outputs = trainer.synthesize(self.sketches[start : start + BATCH], images)
+            images = images.to(outputs.device)
+            errors = {"reconstruction": reconstruction(outputs, images)}
             if trainer.encoder is not None:
-                errors["perceptual"] = perceptual(trainer.encoder, made, images, PERCEPTUAL_TAPS)
+                errors["perceptual"] = perceptual(trainer.encoder, outputs, images, PERCEPTUAL_TAPS)
             for name, error in errors.items():
                 key = f"{self.prefix}_{name}"
                 sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
@@ -96,32 +100,35 @@ class Validation:
 
     @torch.no_grad()
     def frechet(self, trainer: ImageTrainer) -> dict[str, float]:
-        """The Fréchet distance between the images and what is made of their sketches in the styles of others.
+        """The Fréchet distance between the images and their sketches synthesised in other images' styles.
 
-        In the built-in encoder's features; of so few images it ranks the steps of one training, no more.
+        It uses the built-in encoder's features. On so few images it can rank the steps of one training only.
         """
         network = open_features("builtin", None, torch.device("cpu"))
-        images = len(self.images)
-        pairs = mismatched_pairs(images, min(NUM_MISMATCHED, images * (images - 1)), 1, seed=0)
-        made = []
-        for at in range(0, len(pairs), BATCH):
-            batch = pairs[at : at + BATCH]
+        num_images = len(self.images)
+        pairs = mismatched_pairs(num_images, min(NUM_MISMATCHED, num_images * (num_images - 1)), 1, seed=0)
+        outputs = []
+        for start in range(0, len(pairs), BATCH):
+            batch = pairs[start : start + BATCH]
             sketches = torch.stack([self.sketches[pair.content] for pair in batch])
             styles = torch.stack([self.images[pair.style] for pair in batch])
-            made += list(to_uint8(trainer.synthesize(sketches, styles)))
+            outputs += list(to_uint8(trainer.synthesize(sketches, styles)))
         real = fit_gaussian(features_of(list(to_uint8(self.images)), network))
-        return {f"{self.prefix}_frechet": frechet_distance(fit_gaussian(features_of(made, network)), real)}
+        return {f"{self.prefix}_frechet": frechet_distance(fit_gaussian(features_of(outputs, network)), real)}
 
     @torch.no_grad()
     def grid(self, trainer: ImageTrainer) -> np.ndarray:
-        """uint8 H×W×3: style images above, sketches at the left, of the same images, so that the diagonal is matched."""
+        """uint8 H×W×3 grid: style images in the first row, the same images' sketches in the first column.
+
+        So the diagonal shows matched pairs.
+        """
         images, sketches = self.images[:: self._stride], self.sketches[:: self._stride]
         images, sketches = images[:NUM_SHOWN], sketches[:NUM_SHOWN]
         styles = [np.ascontiguousarray(image) for image in to_uint8(images)]
         rows: list[list[np.ndarray | None]] = [[None, *styles]]
         for sketch in sketches:
-            made = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
-            rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(made)])
+            outputs = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
+            rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(outputs)])
         return contact_sheet(
             rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
         )
@@ -131,25 +138,24 @@ class Validation:
         return max(1, len(self.images) // NUM_SHOWN)
 
     def summary(self, figures: Mapping[str, float]) -> str:
-        """The figures in a line."""
-        what = "images held out" if self.prefix == "held_out" else "training images"
-        shown = ", ".join(
+        """The figures in one line."""
+        image_kind = "images held out" if self.prefix == "held_out" else "training images"
+        values = ", ".join(
             f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items()
         )
-        return f"on {len(self.images)} {what}: {shown}"
+        return f"on {len(self.images)} {image_kind}: {values}"
 
 
-# The model of the step at which a figure was lowest.
-
-BEST_FILE = "best.safetensors"
+BEST_FILE = "best.safetensors"  # the model of the step at which a figure was lowest
 
 
 @dataclass
 class BestModel:
-    """Keeps BEST_FILE in a run folder.
+    """Writes BEST_FILE into a run folder.
 
-    figure: its name in the log, where what a run has found so far is read from, so that a run that was interrupted
-    goes on comparing. metadata: what is to be said of the model beside its step and figures.
+    figure: its name in the log. The lowest value so far is read from the log, so that a resumed run goes on
+    comparing.
+    metadata: of the model, beside its step and figures.
     """
 
     run: Path
@@ -158,25 +164,25 @@ class BestModel:
     lowest: tuple[float, int] | None = field(init=False)  # value, step
 
     def __post_init__(self) -> None:
-        found = [record for record in read_log(self.run / "log.jsonl") if self.figure in record]
-        self.lowest = min(((record[self.figure], record["step"]) for record in found), default=None)
+        records = [record for record in read_log(self.run / "log.jsonl") if self.figure in record]
+        self.lowest = min(((record[self.figure], record["step"]) for record in records), default=None)
 
     def offer(self, trainer: ImageTrainer, step: int, figures: Mapping[str, float]) -> None:
-        """Keep the model of this step where its figure is lower than any before."""
+        """Write the model of this step where its figure is lower than all earlier ones."""
         value = figures[self.figure]
         if self.lowest is None or value < self.lowest[0]:
             trainer.write_model(self.run / BEST_FILE, {**self.metadata, "step": step, **figures})
             self.lowest = (value, step)
 
     def record(self) -> dict[str, float | str | int]:
-        """For run.json."""
+        """The entry of run.json."""
         assert self.lowest is not None
         return {"file": BEST_FILE, "step": self.lowest[1], self.figure: self.lowest[0]}
 
 
 @dataclass
 class ImageValidation:
-    """What is done when the loop says that an evaluation is due: figures for the log, the best model, a preview."""
+    """The evaluation that the loop calls: figures for the log, the best model, a preview."""
 
     run: Path
     trainer: ImageTrainer

@@ -1,4 +1,4 @@
-"""The generators that snapshots are chosen from: when they are evaluated, how they score, where they lie meanwhile."""
+"""The generators that snapshots are chosen from: when they are evaluated, their scores, their files."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sketchforge.images.tensors import from_unit, to_uint8
 from trainers.tom.selection import has_plateaued
 from trainers.tom.step import TomTrainer
 
-NUM_EVALUATIONS = 25  # over the whole run; each one after the plateau ends a style window and is a candidate
-LATEST_PLATEAU = 0.5  # of the steps: from here on every evaluation is a candidate, plateau or not
+NUM_EVALUATIONS = 25  # over the whole run; each after the plateau ends a style window and adds a candidate
+LATEST_PLATEAU = 0.5  # share of the steps; after it every evaluation adds a candidate, plateau or not
 
 
 class Candidates:
-    """What was evaluated so far; once the content score has plateaued, every evaluation adds a candidate.
+    """The evaluations so far. After the content score has plateaued, every evaluation adds a candidate.
 
-    From then on the steps between two evaluations are a style window, see `style_windows`.
+    After the plateau the steps between two evaluations are a style window, see `style_windows`.
     """
 
     def __init__(self, trainer: TomTrainer, run: Path, steps: int, num_snapshots: int) -> None:
         self.trainer, self.run = trainer, run
         self._every = max(steps // NUM_EVALUATIONS, 1)
         self.evaluate_at = range(self._every, steps + 1, self._every)
-        # So late that the evaluations left are at least as many as the snapshots asked for.
+        # At the latest so early that at least `num_snapshots` evaluations are left.
         self._latest = min(
             int(steps * LATEST_PLATEAU), steps // self._every * self._every - num_snapshots * self._every
         )
@@ -42,27 +42,32 @@ class Candidates:
         return None if self.plateau_at is None else (step - self.plateau_at) // self._every
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Score the generator at the end of a style window, and keep it as a candidate after the plateau."""
+        """Score the generator at the end of a style window; after the plateau, write it as a candidate."""
         window = self.window(step - 1)
-        found = self.trainer.evaluate(window)
-        scores = {"step": step, "window": window, "content": found.content, "realism": found.realism}
+        evaluation = self.trainer.evaluate(window)
+        scores = {
+            "step": step,
+            "window": window,
+            "content": evaluation.content,
+            "realism": evaluation.realism,
+        }
         self.evaluations.append(scores)
         if self.plateau_at is None:
-            content = [past["content"] for past in self.evaluations]
-            if step >= self._latest or (has_plateaued(content) and step >= self._latest // 2):
+            content_scores = [past_scores["content"] for past_scores in self.evaluations]
+            if step >= self._latest or (has_plateaued(content_scores) and step >= self._latest // 2):
                 self.plateau_at = step
         elif step > self.plateau_at:
             write_snapshot(self.path(step), self.trainer.networks.ema, scores)
         photos = to_uint8(self.trainer.validation_photos)
-        rows = [[photo, grey_levels(sketch)] for photo, sketch in zip(photos[:4], found.sketches)]
+        rows = [[photo, grey_levels(sketch)] for photo, sketch in zip(photos[:4], evaluation.sketches)]
         write_png(self.run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
-        return {"validation_content": found.content, "validation_realism": found.realism}
+        return {"validation_content": evaluation.content, "validation_realism": evaluation.realism}
 
     def path(self, step: int) -> Path:
         return self.run / "candidates" / f"{step:06d}.safetensors"
 
     def extra(self) -> dict[str, Any]:
-        """Plain values that belong to the state."""
+        """The plain values of a saved state."""
         return {"evaluations": self.evaluations, "plateau_at": self.plateau_at}
 
     def load_extra(self, extra: Mapping[str, Any]) -> None:

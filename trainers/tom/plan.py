@@ -1,4 +1,4 @@
-"""What a training of TOM will do, settled before anything is written."""
+"""The plan of TOM's training, made before anything is written."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from trainers.tom.recipe import RECIPES, TomRecipe
 from trainers.tom.step import check_encoder
 
 DEEPEST_STRIDE = 8
-# What decides the snapshots' bytes; the rest of the options says where and how fast.
+# The options that determine the snapshots' bytes; the others are paths and speed.
 RECORDED = ("encoder", "generator", "adversarial", "size", "steps", "batch_size", "snapshots", "seed")
 
 
 @dataclass(frozen=True)
 class TomPlan:
-    """What a training will do, known before anything is written."""
+    """The checked inputs of a training, known before anything is written."""
 
     options: TomTrainOptions
     recipe: TomRecipe
     photos: Sequence[Callable[[], np.ndarray]]
     drawings: Sequence[Callable[[], np.ndarray]]
     encoder: Encoder
-    record: Mapping[str, Any]  # run.json as it stands at the beginning
-    found: Mapping[str, Any] | None  # what `run` holds already
+    record: Mapping[str, Any]  # run.json at the start of training
+    found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
 
     @property
     def finished(self) -> bool:
@@ -43,10 +43,11 @@ class TomPlan:
 
 
 def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPlan:
-    """Look at inputs, weights and the run folder and settle what is to be done. Writes nothing.
+    """Check inputs, weights and the run folder, and plan the training. Writes nothing.
 
-    Raises UsageError where the request cannot be carried out: no images, a folder that holds something else or was
-    begun with other options; SketchforgeError for weights that cannot be had.
+    recipe: None: the recipe of `options.generator`.
+    Raises UsageError for an impossible request: no images, a run folder with other content or other options.
+    Raises SketchforgeError for weights that cannot be loaded.
     """
     if options.steps < options.snapshots:
         raise UsageError(
@@ -55,29 +56,37 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     if options.size < 32 or options.size % DEEPEST_STRIDE:
         raise UsageError(f"--size {options.size}: expected a multiple of {DEEPEST_STRIDE}, at least 32")
     if options.overwrite:
-        found = read_record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
+        earlier_record = read_record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
     else:
-        found = read_tom_run(options.run)
-    photos, photo_names = photo_readers(options.images)
-    drawings, drawing_names = drawing_readers(options.drawings)
+        earlier_record = read_tom_run(options.run)
+    photos, photo_source = photo_readers(options.images)
+    drawings, drawing_source = drawing_readers(options.drawings)
     threads = set_threads(options.threads)
     encoder = load_encoder(options.encoder)
     recipe = recipe or RECIPES[options.generator]
     check_encoder(encoder, recipe, options.encoder)
-    recorded = {name: getattr(options, name) for name in RECORDED}
-    recorded["encoder"] = (
+    recorded_options = {name: getattr(options, name) for name in RECORDED}
+    recorded_options["encoder"] = (
         options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
     )
     record = {
         "format": RUN_FORMAT,
         "version": RUN_VERSION,
-        "options": recorded | {"threads": threads, "device": choose_device(options.device).type},
+        "options": recorded_options | {"threads": threads, "device": choose_device(options.device).type},
         "recipe": recipe.record(),
         "trained_with": encoder_digest(encoder),
         "encoder": encoder_digest(truncate_encoder(encoder, list(recipe.generator_taps))),
-        "photos": photo_names,
-        "drawings": drawing_names,
+        "photos": photo_source,
+        "drawings": drawing_source,
     }
-    if found is not None and not options.overwrite:
-        check_continues(options.run, found, record, ("recipe", "trained_with", "photos", "drawings"))
-    return TomPlan(options, recipe, photos, drawings, encoder, record, found)
+    if earlier_record is not None and not options.overwrite:
+        check_continues(options.run, earlier_record, record, ("recipe", "trained_with", "photos", "drawings"))
+    return TomPlan(
+        options=options,
+        recipe=recipe,
+        photos=photos,
+        drawings=drawings,
+        encoder=encoder,
+        record=record,
+        found=earlier_record,
+    )

@@ -1,4 +1,4 @@
-"""What TOM's training consists of, in numbers: the choices that docs/tom-recipe.md tells of."""
+"""The hyper-parameters of TOM's training; docs/tom-recipe.md explains the choices."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from trainers.optimization import recipe_record
 
 @dataclass(frozen=True)
 class TomRecipe:
-    """Layers, weights and learning rates of one way to train TOM; layers are VGG taps by name."""
+    """Layers, weights and learning rates of one recipe for TOM; layers are VGG taps by name."""
 
     generator: str = "lean"  # lean | paper
-    # What G sees of a photo, coarse to fine: relu4_1 tells outlines from texture, the others know where they run.
+    # G's inputs, coarse to fine: relu4_1 separates outlines from texture, the others locate the outlines.
     generator_taps: tuple[str, ...] = ("relu4_1", "relu3_1", "relu2_1", "relu1_1")
     widths: tuple[int, ...] = (24, 48, 32, 16)  # G's channels after each stage
-    # Departure from the authors' pool3 in Eqs. 1-4: relu3_1 still knows where a line runs.
+    # Departure from the authors' pool3 in Eqs. 1-4: relu3_1 still locates lines.
     content_taps: tuple[str, ...] = ("relu3_1",)  # of Eq. 4's target
     denoising: int = (
-        13  # side in pixels of the median filter that takes texture out of Eq. 4's content; 0: none
+        13  # side in pixels of the median filter that removes texture from Eq. 4's content; 0: none
     )
     content_weight: float = 1.0  # taps have unit std here; the authors' 0.2 belongs to raw VGG16 features
-    style_taps: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")  # judged by D and by the Gram term
+    style_taps: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")  # that D and the Gram term see
     gram_weight: float = (
-        1.0  # of a loss relative to the drawings' own Gram matrices; the authors' 2000 to theirs
+        1.0  # of a loss relative to the drawings' own Gram matrices; the authors' 2000 belongs to their loss
     )
     adversarial_weight: float = 1.0
-    synthetic_weight: float = 20.0  # of finding the drawing of a synthetic photo again (synthetic_photos.py)
-    num_synthetic: int = 2  # of them in a step
-    pattern_contrast: float = 70.0  # grey levels: of the patterns in them, which are not to be drawn; 0: none
+    synthetic_weight: float = 20.0  # of recovering the drawing of a synthetic photo (synthetic_photos.py)
+    num_synthetic: int = 2  # synthetic photos in a step
+    pattern_contrast: float = 70.0  # in grey levels, of their patterns, which G must not draw; 0: no patterns
     generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
-    # Snapshots are taken of the EMA of G's weights, for each step pulls G towards its own few drawings.
+    # Snapshots hold the EMA of G's weights, for each step pulls G towards the few drawings of its batch.
     ema_decay: float = 0.9
 
     def record(self) -> dict[str, Any]:
@@ -48,6 +48,7 @@ RECIPES = {
         widths=(512, 512, 256),
         denoising=0,
         synthetic_weight=0.0,
-        generator_learning_rate=2e-4,  # as published; it suits 4.7 M parameters, G's 58 thousand want more
+        # As published; it suits 4.7 M parameters, the lean G's 58 thousand need more.
+        generator_learning_rate=2e-4,
     ),
 }

@@ -1,4 +1,4 @@
-"""One run of TOM in its folder: begin or resume, train, choose the snapshots, leave a self-contained result."""
+"""One run of TOM in its folder: begin or resume, train, choose snapshots, write a self-contained result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trainers.tom.recipe import TomRecipe
 from trainers.tom.selection import pairwise_difference, select
 from trainers.tom.step import NUM_VALIDATION_IMAGES, TomTrainer
 
-SAVE_EVERY = 20  # steps; a killed run repeats at most these
+SAVE_EVERY = 20  # steps; a killed run repeats at most so many
 
 
 def train_tom(
@@ -40,14 +40,14 @@ def train_tom(
     trainer_class: type[TomTrainer] = TomTrainer,
     plan: TomPlan | None = None,
 ) -> Path:
-    """Train or go on training, and return the contact sheet's path.
+    """Train or resume training, and return the contact sheet's path.
 
-    recipe, trainer_class: for studies that vary them; None: what `options.generator` stands for. plan: what `plan_tom`
-    says of these options, where that has been asked.
+    recipe, trainer_class: for studies that vary them. recipe None: the recipe of `options.generator`.
+    plan: the result of `plan_tom` for these options; None: it is called here.
 
-    The same call again continues from the last saved state and, on a CPU, ends with the same bytes as a run that was
-    never interrupted. Raises as `plan_tom` does, and SketchforgeError when a loss stops being finite: then the last
-    good state is kept.
+    A second call resumes from the last saved state. On a CPU it then writes the same bytes as an
+    uninterrupted run.
+    Raises as `plan_tom` does, and SketchforgeError when a loss is not finite; the last good state is kept.
     """
     progress = progress or Progress()
     plan = plan or plan_tom(options, recipe)
@@ -60,9 +60,11 @@ def train_tom(
         _remove_run(run, plan.found)
     trainer = trainer_class(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
     candidates = Candidates(trainer, run, steps, options.snapshots)
-    needed = truncate_encoder(plan.encoder, list(plan.recipe.generator_taps))
+    generator_encoder = truncate_encoder(plan.encoder, list(plan.recipe.generator_taps))
     write_encoder(
-        run / ENCODER_FILE, needed, {"name": plan.record["options"]["encoder"], "purpose": "TOM run"}
+        run / ENCODER_FILE,
+        generator_encoder,
+        {"name": plan.record["options"]["encoder"], "purpose": "TOM run"},
     )
     write_json(run / RUN_FILE, plan.record)
     start, extra = restore_state(run, trainer.stateful(), trainer.device)
@@ -93,10 +95,10 @@ def train_tom(
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or other drawings"
         ) from None
-    for what, sampler in (("photos", trainer.photos), ("drawings", trainer.drawings)):
+    for kind, sampler in (("photos", trainer.photos), ("drawings", trainer.drawings)):
         if sampler.unreadable:
             progress.note(
-                f"{len(sampler.unreadable)} of {len(sampler.readers)} {what} could not be read; others took "
+                f"{len(sampler.unreadable)} of {len(sampler.readers)} {kind} could not be read; others took "
                 "their place"
             )
     _finish(plan, trainer, candidates, sheet, progress)
@@ -106,15 +108,17 @@ def train_tom(
 def _finish(
     plan: TomPlan, trainer: TomTrainer, candidates: Candidates, sheet: Path, progress: Progress
 ) -> None:
-    """Choose, write the snapshots and what explains the choice, and last the record that makes the run usable."""
+    """Choose and write the snapshots, then the reasons of the choice, and last the finished run's record."""
     options, run = plan.options, plan.options.run
-    evaluations = [each for each in candidates.evaluations if each["window"] is not None]
-    generators = [read_snapshot(candidates.path(each["step"]))[0] for each in evaluations]
-    sketches = np.stack([trainer.evaluate(generator=each.to(trainer.device)).sketches for each in generators])
+    evaluations = [scores for scores in candidates.evaluations if scores["window"] is not None]
+    generators = [read_snapshot(candidates.path(scores["step"]))[0] for scores in evaluations]
+    sketches = np.stack(
+        [trainer.evaluate(generator=generator.to(trainer.device)).sketches for generator in generators]
+    )
     difference = pairwise_difference(sketches)
     selection = select(
-        [each["content"] for each in evaluations],
-        [each["realism"] for each in evaluations],
+        [scores["content"] for scores in evaluations],
+        [scores["realism"] for scores in evaluations],
         difference,
         options.snapshots,
     )
@@ -156,14 +160,14 @@ def _finish(
 
 
 def _clear_scratch(run: Path) -> None:
-    """Remove what only an unfinished run needs."""
+    """Remove the files that only an unfinished run needs."""
     (run / STATE_FILE).unlink(missing_ok=True)
     shutil.rmtree(run / "candidates", ignore_errors=True)
 
 
-def _remove_run(run: Path, found: Mapping[str, Any] | None) -> None:
-    """--overwrite: remove the files of an earlier run of ours, and nothing else."""
-    if found is None:
+def _remove_run(run: Path, earlier_record: Mapping[str, Any] | None) -> None:
+    """Carry out --overwrite: remove the files that an earlier run wrote, and no others."""
+    if earlier_record is None:
         return
     (run / RUN_FILE).unlink(missing_ok=True)
     _clear_scratch(run)

@@ -1,6 +1,6 @@
-"""Which generators to keep: the rule in place of the paper's "after it is observed to output good quality".
+"""The rule that chooses snapshots, for the paper's "after it is observed to output good quality".
 
-Pure functions of scores; the training loop measures, this module decides.
+All functions are pure functions of scores, which the training loop measures.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WINDOW = 3  # evaluations averaged when asking whether the score still moves
+WINDOW = 3  # evaluations averaged to test whether the score still changes
 CONTENT_TOLERANCE = 0.04  # of correlation below the best candidate
 REALISM_TOLERANCE = 0.15  # of relative distance above the best candidate; failures lie at 0.3 and more
 RELAXATION = 1.5
@@ -18,7 +18,11 @@ RELAXATION = 1.5
 
 @dataclass(frozen=True)
 class Selection:
-    """chosen: indices of candidates, the most diverse first. relaxed: how often the tolerances had to be widened."""
+    """The chosen candidates.
+
+    chosen: indices of candidates, the most diverse first. passing: indices of those within the tolerances.
+    relaxed: how many times the tolerances were widened.
+    """
 
     chosen: list[int]
     passing: list[int]
@@ -26,15 +30,15 @@ class Selection:
 
 
 def has_plateaued(content: Sequence[float], tolerance: float = 0.02) -> bool:
-    """True once the validation content score has stopped moving.
+    """Whether the validation content score has stopped changing.
 
-    The mean of the last WINDOW scores lies within `tolerance` of the mean of the WINDOW before them, both relative to
-    the latter.
+    The mean of the last WINDOW scores differs from the mean of the WINDOW scores before them by at most
+    `tolerance`, relative to the latter.
     """
     if len(content) < 2 * WINDOW:
         return False
-    before, now = np.mean(content[-2 * WINDOW : -WINDOW]), np.mean(content[-WINDOW:])
-    return bool(abs(now - before) <= tolerance * abs(before))
+    earlier_mean, latest_mean = np.mean(content[-2 * WINDOW : -WINDOW]), np.mean(content[-WINDOW:])
+    return bool(abs(latest_mean - earlier_mean) <= tolerance * abs(earlier_mean))
 
 
 def select(
@@ -42,11 +46,13 @@ def select(
 ) -> Selection:
     """Choose `count` candidates that are good and differ from each other.
 
-    content: correlation of layout with the photo, higher is better. realism: distance to the drawings' statistics,
-    lower is better. difference: (M,M) symmetric, how differently two candidates draw the same images.
-    Candidates off the best content or realism by more than a tolerance are dropped; when fewer than `count` remain,
-    the tolerances are widened until enough do. Then farthest-point selection, from the one of best content on: each
-    next one is the candidate farthest from all chosen so far, so every prefix of the result is diverse as well.
+    content: (M) correlation of layout with the photo, higher is better. realism: (M) distance to the
+    drawings' statistics, lower is better. difference: (M,M) symmetric, how differently two candidates draw
+    the same images.
+    1. Candidates off the best content or realism by more than a tolerance are dropped. While fewer than
+       `count` remain, the tolerances are widened.
+    2. Farthest-point selection: the candidate of best content is first; each next one is the candidate
+       farthest from all chosen so far, so every prefix of the result is diverse as well.
     Raises ValueError when there are fewer candidates than `count`.
     """
     content, realism = np.asarray(content, float), np.asarray(realism, float)
@@ -54,21 +60,21 @@ def select(
         raise ValueError(f"{len(content)} candidates cannot give {count} snapshots")
     relaxed = 0
     while True:
-        widened = RELAXATION**relaxed
-        good = content >= content.max() - CONTENT_TOLERANCE * widened
-        good &= realism <= realism.min() + REALISM_TOLERANCE * widened
-        if good.sum() >= count:
+        factor = RELAXATION**relaxed
+        passes = content >= content.max() - CONTENT_TOLERANCE * factor
+        passes &= realism <= realism.min() + REALISM_TOLERANCE * factor
+        if passes.sum() >= count:
             break
         relaxed += 1
-    passing = [int(i) for i in np.flatnonzero(good)]
+    passing = [int(i) for i in np.flatnonzero(passes)]
     chosen = [max(passing, key=lambda i: (content[i], -i))]
     while len(chosen) < count:
-        rest = [i for i in passing if i not in chosen]
-        chosen.append(max(rest, key=lambda i: (difference[i, chosen].min(), -i)))
+        remaining = [i for i in passing if i not in chosen]
+        chosen.append(max(remaining, key=lambda i: (difference[i, chosen].min(), -i)))
     return Selection(chosen, passing, relaxed)
 
 
 def pairwise_difference(drawings: np.ndarray) -> np.ndarray:
     """(M,V,H,W) sketches in [0, 1] of the same V images by M candidates -> (M,M) mean absolute difference."""
-    flat = drawings.reshape(len(drawings), -1)
-    return np.stack([np.abs(flat - one).mean(axis=1) for one in flat])
+    flat_drawings = drawings.reshape(len(drawings), -1)
+    return np.stack([np.abs(flat_drawings - flat_drawing).mean(axis=1) for flat_drawing in flat_drawings])
