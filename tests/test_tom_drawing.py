@@ -68,9 +68,11 @@ def test_row_tiles_are_the_whole(height, width, pixels, monkeypatch):
     drawing = for_inference(generator)
     whole = drawing(drawing.prepare(seen))
     tiles = []
-    original = LeanInference._row_tile
+    original = LeanInference._draw_row_tile
     monkeypatch.setattr(tom_inference, "TILE_PIXELS", pixels)
-    monkeypatch.setattr(LeanInference, "_row_tile", lambda *given: tiles.append(given) or original(*given))
+    monkeypatch.setattr(
+        LeanInference, "_draw_row_tile", lambda *given: tiles.append(given) or original(*given)
+    )
     assert torch.allclose(drawing(drawing.prepare(seen)), whole, atol=1e-6)
     assert len(tiles) == -(-height // max(2, pixels // width // 2 * 2)) > 1
 

@@ -235,7 +235,7 @@ def test_no_more_images_are_prepared_than_threads_wait_for(run, images, monkeypa
     """Their maps are what takes memory: it must not grow with the batch."""
     sketcher = TomSketcher.from_run(run, 2, CPU)
     alive, most = weakref.WeakSet(), []
-    prepare = TomSketcher._prepared
+    prepare = TomSketcher._prepare
 
     def prepared(self, image):
         found = Maps(prepare(self, image))
@@ -243,7 +243,7 @@ def test_no_more_images_are_prepared_than_threads_wait_for(run, images, monkeypa
         most.append(len(alive))
         return found
 
-    monkeypatch.setattr(TomSketcher, "_prepared", prepared)
+    monkeypatch.setattr(TomSketcher, "_prepare", prepared)
     sketcher.draw(np.repeat(to_uint8(images), 4, axis=0)).result()
     assert len(most) == 24 and max(most) <= 2 * sketcher._threads + 1
 

@@ -1,4 +1,4 @@
-"""A trained auto-encoder on disk: its averaged weights and what is needed to build it again."""
+"""A trained auto-encoder on disk: its EMA weights and the arguments that build it again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ SETTINGS = ("size", "width", "style_dim", "dmi", "style")  # arguments of AutoEn
 
 
 def write_autoencoder(path: Path, model: AutoEncoder, metadata: Mapping[str, Any]) -> None:
-    """Write the model; `about` adds where it comes from."""
+    """Write the model. `metadata` (JSON-serialisable) says where it comes from."""
     settings = {name: getattr(model, name) for name in SETTINGS}
     save_tensors(path, FORMAT, VERSION, model.state_dict(), dict(metadata) | {"model": settings})
 
 
 def read_autoencoder(path: Path) -> tuple[AutoEncoder, dict[str, Any]]:
-    """(model in eval mode without gradients, about). Raises SketchforgeError for a corrupt, foreign or newer file."""
+    """Return (model in eval mode without gradients, metadata).
+
+    Raises SketchforgeError for a corrupt, foreign or newer file.
+    """
     from sketchforge.models.autoencoder import AutoEncoder
 
     tensors, metadata = load_tensors(path, FORMAT, VERSION)

@@ -1,7 +1,7 @@
-"""Every weights file that sketchforge knows: what it is and is for, where it lies, its licence, and what loads it.
+"""Every weights file that sketchforge knows: its content, its users, its folder, its licence and its loader.
 
-The one place that says where a weights file is looked for; `find_weights` answers for all who need one. Free of torch,
-so that listing is quick: what loads a file is named as text, and imported when it is called.
+No other module says where a weights file is looked for; all who need one call `find_weights`. The module does
+not import torch, so that listing is quick: a loader is named as text, and imported when it is called.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ SUFFIXES = (".safetensors", ".npz", ".pth")
 
 
 class AbsentError(SketchforgeError):
-    """What a measure needs is not there: a gap in the report, no failure."""
+    """Weights that are not there: an evaluation reports a missing metric, not a failure."""
 
 
 def cache_folder() -> Path:
     """$SKETCHFORGE_WEIGHTS, else $XDG_CACHE_HOME/sketchforge/weights, else ~/.cache/sketchforge/weights."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser()
+    override = os.environ.get(CACHE_VARIABLE)
+    if override:
+        return Path(override).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sketchforge" / "weights"
 
 
 def torch_hub_folder() -> Path:
     """Where torchvision keeps its weights: $TORCH_HOME, else $XDG_CACHE_HOME/torch, else ~/.cache/torch."""
-    # An empty variable counts as given there, and here it must count the same.
+    # torch takes an empty variable as set, so we do, too.
     home = os.environ.get("TORCH_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"))
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def builtin_folder() -> Path:
-    """Where the package has the weights that it ships."""
+    """The package's own folder of weights."""
     return Path(str(files("sketchforge") / "checkpoints" / "builtin"))
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One entry of KNOWN."""
+    """One entry of KNOWN: a weights file."""
 
     name: str
     what: str
     used_by: str
-    file_names: tuple[str, ...]  # any one of them
+    file_names: tuple[str, ...]  # any of them will do
     folder: Callable[[], Path]
     licence: str
-    placing: str  # how to come by it where there is no network
-    loader: str  # "module:function", called with `loader_arguments` and the path, as by what uses the file
+    placing: str  # how to get it where there is no network
+    loader: str  # "module:function", called with `loader_arguments` and the path, as the file's users do
     loader_arguments: tuple[str, ...] = ()
-    sha256_starts: tuple[str, ...] = ()  # of the published files, where their names tell it
+    sha256_starts: tuple[str, ...] = ()  # of the published files, where their names hold it
 
     def candidates(self) -> list[Path]:
         return [self.folder() / name for name in self.file_names]
 
     def found(self) -> Path | None:
-        """The file that is used, None where there is none; SketchforgeError rather than a choice of two."""
+        """The file that is used, or None where there is none. Raises SketchforgeError where there are two."""
         present = [path for path in self.candidates() if path.is_file()]
         if len(present) > 1:
             raise SketchforgeError(
@@ -78,18 +78,18 @@ class WeightFile:
         return f"{names + ' or ' if names else ''}{self.file_names[-1]} in {self.folder()}"
 
     def is_published(self, path: Path) -> bool:
-        """Whether a file is the very one that its publisher's digest names."""
+        """Whether the file has the digest that its publisher names."""
         return bool(self.sha256_starts) and sha256_of(path).startswith(self.sha256_starts)
 
     def check(self, path: Path) -> None:
-        """Load `path` as what uses it would. Raises SketchforgeError, one line, where it is not sound."""
+        """Load `path` as its users do. Raises SketchforgeError, with a message of one line, if that fails."""
         if self.sha256_starts and not self.is_published(path):
             raise SketchforgeError(
                 f"{path}: its sha256 begins with {sha256_of(path)[:8]}, expected "
                 f"{' or '.join(self.sha256_starts)} as in its name; remove it and copy it anew"
             )
-        module, function = self.loader.split(":")
-        getattr(import_module(module), function)(*self.loader_arguments, path)
+        module_name, function_name = self.loader.split(":")
+        getattr(import_module(module_name), function_name)(*self.loader_arguments, path)
 
 
 SHIPPED = "it comes with the package: install sketchforge again"
@@ -104,8 +104,8 @@ OPEN_FEATURES = "sketchforge.metrics.images.feature_networks:open_features"
 OPEN_LPIPS = "sketchforge.metrics.images.lpips:open_lpips"
 
 
-def _edge_network(name: str, what: str, licence: str, state: str) -> WeightFile:
-    """state: whose weights and in what layout, for how to come by them."""
+def _describe_edge_network(name: str, what: str, licence: str, state: str) -> WeightFile:
+    """The entry of an edge network. state: whose weights and in what layout, for `placing`."""
     return WeightFile(
         name=name,
         what=what,
@@ -120,8 +120,8 @@ def _edge_network(name: str, what: str, licence: str, state: str) -> WeightFile:
 
 
 KNOWN = {
-    file.name: file
-    for file in (
+    entry.name: entry
+    for entry in (
         WeightFile(
             name="builtin",
             what="VGG19's layers up to relu4_1, a quarter as wide",
@@ -164,20 +164,20 @@ KNOWN = {
             loader=LOAD_TEACHER,
             sha256_starts=("dcbb9e9d",),
         ),
-        _edge_network(
+        _describe_edge_network(
             "hed",
             "holistically-nested edge detection (Xie & Tu 2015)",
             "none stated with the weights; trained on BSDS500 (non-commercial research)",
             "HED's weights, by the authors' layer names (conv1_1.weight, score-dsn1.weight, ...) or as "
             "the PyTorch state dict (moduleVggOne.0.weight, ...),",
         ),
-        _edge_network(
+        _describe_edge_network(
             "pidinet",
             "pixel difference networks (Su et al. 2021)",
             "research only",
             "PiDiNet's state dict, converted to plain convolutions (init_block.weight, ...),",
         ),
-        _edge_network(
+        _describe_edge_network(
             "teed",
             "tiny and efficient edge detector (Soria et al. 2023)",
             "none stated",
@@ -238,35 +238,37 @@ KNOWN = {
 
 
 def find_weights(name: str, given: Path | None, option: str, asked_by: str = "") -> Path:
-    """The weights file of `name`: `given`, else the one that lies where the catalogue says. Nothing is downloaded.
+    """Return the weights file of `name`: `given`, else the one in the catalogue's folder.
 
-    option: what names a file, FILE standing for its path, such as "--edge-weights FILE" or "--lpips alex=FILE".
-    asked_by: the words that want these weights and no others, such as "--method hed"; where they are absent, the
-    error begins with them and tells how to come by the file.
+    Nothing is downloaded.
 
-    Raises UsageError where `given` does not exist, AbsentError where nothing is found, SketchforgeError where two
-    files are.
+    option: the option that names a file, with FILE for its path: "--edge-weights FILE", "--lpips alex=FILE".
+    asked_by: the option that needs these weights and no others, such as "--method hed". Where the file is
+    absent, the error begins with it and says how to get the file.
+
+    Raises UsageError where `given` does not exist, AbsentError where the folder holds no file of `name`,
+    SketchforgeError where it holds two.
     """
     if given is not None:
         if not given.is_file():
             expected = f"; expected weights of {name}" if option.endswith("=FILE") else ""
             raise UsageError(f"{option.removesuffix('FILE')}{given}: no such file{expected}")
         return given
-    file = KNOWN[name]
-    path = file.found()
+    entry = KNOWN[name]
+    path = entry.found()
     if path is None and asked_by:
         raise AbsentError(
-            f"{asked_by}: no weights of {name}: looked for {file.looked_for()}; {file.placing} "
+            f"{asked_by}: no weights of {name}: looked for {entry.looked_for()}; {entry.placing} "
             "(docs/weights.md)"
         )
     if path is None:
         raise AbsentError(
-            f"no weights of {name}: looked for {file.looked_for()}; place them there (docs/weights.md) or "
+            f"no weights of {name}: looked for {entry.looked_for()}; place them there (docs/weights.md) or "
             f"name a file, {option}"
         )
     return path
 
 
 def is_published(name: str, path: Path) -> bool:
-    """Whether a file is the very one that the publisher of `name` names by its digest."""
+    """Whether the file has the digest that the publisher of `name` names."""
     return KNOWN[name].is_published(path)

@@ -1,4 +1,4 @@
-"""From a weights file to an edge network: key layouts, widths from shapes, and what is told of misfits."""
+"""From a weights file to an edge network: key layouts, widths from shapes, errors for misfits."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from sketchforge.models.teed import TEED
 
 NETWORKS = {"hed": HED, "pidinet": PiDiNet, "teed": TEED}
 
-# Caffe's blobs are named by whoever exported them: `conv1_1.weight`, `conv1_1/0`, `conv1_1_biases`.
+# The names of Caffe's blobs depend on the exporter: `conv1_1.weight`, `conv1_1/0`, `conv1_1_biases`.
 _BLOB = re.compile(r"(?P<layer>.+?)[./:_-](?P<blob>weights?|bias(es)?|[01])")
 # The widely used PyTorch state dict numbers the layers of each stage; all but the first begin with a pooling.
 _STAGES = ("One", "Two", "Thr", "Fou", "Fiv")
 
 
 def load_edge_network(method: str, path: Path) -> nn.Module:
-    """The frozen network of `method` (hed, pidinet, teed) with the weights in `path`, as wide as they are.
+    """Load the frozen network of `method` (hed, pidinet, teed) with the weights in `path`.
 
-    Raises SketchforgeError where the file is corrupt, of another network, incomplete, or of other shapes.
+    The shapes of the weights set its widths. Raises SketchforgeError where the file is corrupt, of another
+    network, incomplete, or has other shapes.
     """
     network_type = NETWORKS[method]
     state, _ = read_state(path, f"{method}'s weights (.safetensors, .npz or a PyTorch state dict)")
@@ -38,18 +39,18 @@ def load_edge_network(method: str, path: Path) -> nn.Module:
     _check_names(path, method, template, keys, state)
     tensors = {}
     for name, reference in template.items():
-        tensors[name] = _as_float(path, keys[name], state[keys[name]], reference.ndim)
+        tensors[name] = _convert_to_float(path, keys[name], state[keys[name]], reference.ndim)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     try:
         with torch.device("meta"):
-            wanted = network_type(**network_type.arguments_for(shapes)).state_dict()
+            expected = network_type(**network_type.arguments_for(shapes)).state_dict()
     except ValueError as error:  # channels that cannot be divided into their groups
         raise SketchforgeError(f"{path}: {method} cannot have layers of these shapes ({error})") from None
-    for name, reference in wanted.items():
+    for name, reference in expected.items():
         if shapes[name] != tuple(reference.shape):
             raise SketchforgeError(
-                f"{path}: {keys[name]} has shape {_shape(shapes[name])}, expected {_shape(reference.shape)}"
-                + _hint(method, name)
+                f"{path}: {keys[name]} has shape {_format_shape(shapes[name])}, "
+                f"expected {_format_shape(reference.shape)}" + _format_hint(method, name)
             )
     network = network_type(**network_type.arguments_for(shapes))
     network.load_state_dict(tensors)
@@ -57,9 +58,10 @@ def load_edge_network(method: str, path: Path) -> nn.Module:
 
 
 def hed_keys(path: Path, state: Mapping[str, Any]) -> dict[str, str]:
-    """Names as in our HED -> keys of the file, by either layout; unknown keys stay as they are.
+    """Map the names of our HED to the keys of the file, in either layout; unknown keys map to themselves.
 
-    The authors' bilinear deconvolutions (`upsample_2` ... or `upscore-dsn2` ...) are checked and left out.
+    Example: {"conv1_1.weight": "moduleVggOne.0.weight"}. The authors' bilinear deconvolutions (`upsample_2`
+    ... or `upscore-dsn2` ...) are checked and left out.
     """
     layers = {
         f"conv{s}_{i}": f"conv{s}_{i}"
@@ -73,7 +75,7 @@ def hed_keys(path: Path, state: Mapping[str, Any]) -> dict[str, str]:
                 layers[f"{prefix}Vgg{stage}.{2 * i - (2 if s == 1 else 1)}"] = f"conv{s}_{i}"
             layers[f"{prefix}Score{stage}"] = f"score-dsn{s}"
         layers[f"{prefix}Combine.0"] = FUSION
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for key, value in state.items():
         match = _BLOB.fullmatch(key)
         layer = match["layer"] if match else ""
@@ -83,12 +85,12 @@ def hed_keys(path: Path, state: Mapping[str, Any]) -> dict[str, str]:
         name = key
         if match and layer in layers:
             name = f"{layers[layer]}.{'weight' if match['blob'][0] in 'w0' else 'bias'}"
-        if name in found:
+        if name in keys:
             raise SketchforgeError(
-                f"{path}: {found[name]} and {key} are the same tensor of HED; keep one layout"
+                f"{path}: {keys[name]} and {key} are the same tensor of HED; keep one layout"
             )
-        found[name] = key
-    return found
+        keys[name] = key
+    return keys
 
 
 def _check_names(
@@ -98,18 +100,19 @@ def _check_names(
     foreign = [key for name, key in keys.items() if name not in template]
     if len(missing) > len(template) / 2:
         raise SketchforgeError(
-            f"{path}: not {method}'s weights: expected {_some(template)}, found {_some(state) or 'nothing'}"
-            + _hint(method, "")
+            f"{path}: not {method}'s weights: expected {_list_first(template)}, "
+            f"found {_list_first(state) or 'nothing'}" + _format_hint(method, "")
         )
     if missing:
         raise SketchforgeError(
-            f"{path}: {len(missing)} of {method}'s {len(template)} tensors are missing: {_some(missing)}"
+            f"{path}: {len(missing)} of {method}'s {len(template)} tensors are missing: "
+            f"{_list_first(missing)}"
         )
     if foreign:
-        raise SketchforgeError(f"{path}: holds what {method} has no place for: {_some(foreign)}")
+        raise SketchforgeError(f"{path}: holds what {method} has no place for: {_list_first(foreign)}")
 
 
-def _as_float(path: Path, key: str, value: Any, ndim: int) -> Tensor:
+def _convert_to_float(path: Path, key: str, value: Any, ndim: int) -> Tensor:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise SketchforgeError(f"{path}: {key} holds {kind}, expected a tensor of floating point numbers")
@@ -117,7 +120,7 @@ def _as_float(path: Path, key: str, value: Any, ndim: int) -> Tensor:
         value = value.flatten()  # old Caffe stores biases as 1x1x1xN
     if value.ndim != ndim or not value.numel():
         raise SketchforgeError(
-            f"{path}: {key} has shape {_shape(value.shape)}, expected {ndim} dimensions, none of 0"
+            f"{path}: {key} has shape {_format_shape(value.shape)}, expected {ndim} dimensions, none of 0"
         )
     if not bool(value.isfinite().all()):
         raise SketchforgeError(f"{path}: {key} holds values that are not numbers; get an intact copy")
@@ -125,14 +128,14 @@ def _as_float(path: Path, key: str, value: Any, ndim: int) -> Tensor:
 
 
 def _check_bilinear(path: Path, key: str, value: Any) -> None:
-    """The authors keep the deconvolutions fixed; a file with others is of another network."""
+    """Refuse a deconvolution other than the authors' fixed one: such a file is of another network."""
     side = value.shape[-1] if isinstance(value, Tensor) and value.ndim == 4 else 0
     kernel = bilinear_kernel(side // 2) if side in (4, 8, 16, 32) else None
     if kernel is None or value.shape != kernel.shape or not torch.allclose(value.float(), kernel, atol=1e-3):
         raise SketchforgeError(f"{path}: {key} is not the fixed bilinear kernel that HED has there")
 
 
-def _hint(method: str, name: str) -> str:
+def _format_hint(method: str, name: str) -> str:
     if method == "pidinet" and (not name or name.endswith("conv1.weight")):
         return (
             "; a checkpoint as trained has to be converted to plain convolutions first, see docs/weights.md"
@@ -140,10 +143,10 @@ def _hint(method: str, name: str) -> str:
     return ""
 
 
-def _some(names: Iterable[str]) -> str:
+def _list_first(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _shape(shape: Iterable[int]) -> str:
+def _format_shape(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape)) or "()"

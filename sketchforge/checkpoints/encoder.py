@@ -1,6 +1,6 @@
 """Where encoder weights come from: ours, torchvision's, a file, or a fixed seed.
 
-What is used depends only on the name given, never on which files happen to be cached.
+The name alone decides which weights are used, never the files that happen to be cached.
 """
 
 from __future__ import annotations
@@ -34,39 +34,40 @@ VGG_STATE = "a VGG16 or VGG19 state dict (.pth or .safetensors) or a sketchforge
 
 
 def load_encoder(name: str) -> Encoder:
-    """The frozen encoder called `builtin`, `vgg16`, `vgg19` or `random`, or the one in the file `name`.
+    """Load the frozen encoder `builtin`, `vgg16`, `vgg19` or `random`, or the one in the file `name`.
 
-    A file may be ours, or a VGG16/VGG19 state dict in torchvision's key layout (`features.N.weight`) of any width,
-    as .pth or .safetensors. Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
+    A file may be ours, or a VGG16/VGG19 state dict in torchvision's key layout (`features.N.weight`) of any
+    width, as .pth or .safetensors. Raises UsageError for an unknown name, SketchforgeError for weights that
+    cannot be loaded.
     """
     if name == "builtin":
         return read_encoder(KNOWN["builtin"].candidates()[0])
     if name in ("vgg16", "vgg19"):
-        return calibrate_on_photos(_torchvision_encoder(name, "--encoder"))
+        return calibrate_on_photos(_load_torchvision_encoder(name, "--encoder"))
     if name == "random":
         return calibrate_on_photos(orthogonal_encoder(torch_generator(0, "random encoder")))
     if not Path(name).is_file():
         raise UsageError(f"--encoder {name}: neither builtin, vgg16, vgg19, random nor an existing file")
-    encoder = _from_file(Path(name))
+    encoder = _read_any_encoder(Path(name))
     return encoder if encoder.scales else calibrate_on_photos(encoder)
 
 
 def load_teacher(name: str | Path) -> Encoder:
-    """The frozen encoder to learn from, its taps unscaled: torchvision's `vgg19`, or the one in the file `name`.
+    """Load the frozen encoder to learn from, its taps unscaled: torchvision's `vgg19`, or the file `name`.
 
-    Raises UsageError for an unknown name, SketchforgeError for weights that cannot be had.
+    Raises UsageError for an unknown name, SketchforgeError for weights that cannot be loaded.
     """
     if name == "vgg19":
-        return freeze(_torchvision_encoder("vgg19", "--teacher"))
+        return freeze(_load_torchvision_encoder("vgg19", "--teacher"))
     if not Path(name).is_file():
         raise UsageError(f"--teacher {name}: neither vgg19 nor an existing file")
-    teacher = _from_file(Path(name))
+    teacher = _read_any_encoder(Path(name))
     teacher.scales = {}
     return freeze(teacher)
 
 
 def read_encoder(path: Path) -> Encoder:
-    """The encoder written by `write_encoder`, in float32 whatever precision the file has."""
+    """Read an encoder that `write_encoder` wrote, in float32 whatever precision the file has."""
     tensors, metadata = load_tensors(path, ENCODER_FORMAT, ENCODER_VERSION)
     try:
         encoder = Encoder(metadata["blocks"], metadata["input_range"], metadata["padding"])
@@ -80,7 +81,7 @@ def read_encoder(path: Path) -> Encoder:
 def write_encoder(
     path: Path, encoder: Encoder, metadata: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write an encoder with its tap scales; `about` (JSON-serialisable) says where it comes from."""
+    """Write an encoder with its tap scales. `metadata` (JSON-serialisable) says where it comes from."""
     description = dict(metadata) | {
         "blocks": encoder.blocks,
         "input_range": encoder.input_range,
@@ -92,30 +93,30 @@ def write_encoder(
 
 
 def truncate_encoder(encoder: Encoder, taps: list[str]) -> Encoder:
-    """A copy without the layers below the deepest of `taps`: what a generator fed with these taps needs."""
+    """Copy an encoder up to the deepest of `taps`: all that a generator with these taps needs."""
     deepest = max(encoder.tap_names().index(tap) for tap in taps)
-    kept = [name for name in encoder.tap_names()[: deepest + 1] if name.startswith("relu")]
+    conv_taps = [name for name in encoder.tap_names()[: deepest + 1] if name.startswith("relu")]
     blocks: list[list[int]] = []
-    for name in kept:
+    for name in conv_taps:
         if name.endswith("_1"):
             blocks.append([])
         blocks[-1].append(encoder.tap_channels(name))
-    copy = Encoder(blocks, encoder.input_range, encoder.padding)
+    truncated = Encoder(blocks, encoder.input_range, encoder.padding)
     state = encoder.state_dict()
-    copy.load_state_dict({name: state[name] for name in copy.state_dict()})
-    copy.scales = {tap: scale for tap, scale in encoder.scales.items() if tap in copy.tap_names()}
-    return freeze(copy)
+    truncated.load_state_dict({name: state[name] for name in truncated.state_dict()})
+    truncated.scales = {tap: scale for tap, scale in encoder.scales.items() if tap in truncated.tap_names()}
+    return freeze(truncated)
 
 
 def encoder_digest(encoder: Encoder) -> str:
-    """Identity of the function computed: weights, tap scales and preprocessing."""
+    """Hex SHA-256 over all that decides the encoder's output: weights, tap scales and preprocessing."""
     scales = torch.tensor([encoder.scales.get(tap, 1.0) for tap in encoder.tap_names()], dtype=torch.float64)
     kind = torch.tensor([encoder.input_range == "imagenet", encoder.padding == "zeros"])
     return tensors_digest(encoder.state_dict() | {"scales": scales, "kind": kind})
 
 
 def calibration_images() -> Tensor:
-    """The built-in photos at 128 px, (B,3,128,128) float32 in [-1, 1]: what every encoder's taps are scaled over."""
+    """The built-in photos at 128 px, (B,3,128,128) float32 in [-1, 1], which set all tap scales."""
     from sketchforge.images.builtin.photos import load_photos
 
     photos = to_tensor(np.stack([image for _, image in load_photos()]))
@@ -123,26 +124,30 @@ def calibration_images() -> Tensor:
 
 
 def calibrate_on_photos(encoder: Encoder) -> Encoder:
-    """The same encoder, frozen, with its tap scales taken over `calibration_images`."""
+    """Set the encoder's tap scales by `calibration_images`, and freeze it. Returns the same encoder."""
     calibrate(encoder, calibration_images())
     return freeze(encoder)
 
 
-def _from_file(path: Path) -> Encoder:
-    """Ours, with its scales, or a VGG state dict, without any."""
-    return read_encoder(path) if path.suffix == ".safetensors" and _is_ours(path) else _from_state_dict(path)
+def _read_any_encoder(path: Path) -> Encoder:
+    """Read an encoder of ours, with its tap scales, or a VGG state dict, without any."""
+    return (
+        read_encoder(path)
+        if path.suffix == ".safetensors" and _has_encoder_format(path)
+        else _read_vgg_encoder(path)
+    )
 
 
-def _torchvision_encoder(name: str, option: str) -> Encoder:
-    """vgg16 or vgg19: the file where the catalogue looks for it, else torchvision downloads it to there."""
+def _load_torchvision_encoder(name: str, option: str) -> Encoder:
+    """Load vgg16 or vgg19 from the catalogue's folder; torchvision downloads a missing file to it."""
     try:
         state, _ = read_state(find_weights(name, None, f"{option} FILE"), VGG_STATE)
     except AbsentError:
-        state = _downloaded(name, option)
-    return _build(state, name)
+        state = _download_state(name, option)
+    return _build_vgg_encoder(state, name)
 
 
-def _downloaded(name: str, option: str) -> Mapping[str, Tensor]:
+def _download_state(name: str, option: str) -> Mapping[str, Tensor]:
     from urllib.error import URLError
 
     import torchvision
@@ -168,55 +173,60 @@ def _downloaded(name: str, option: str) -> Mapping[str, Tensor]:
         ) from None
 
 
-def _from_state_dict(path: Path) -> Encoder:
+def _read_vgg_encoder(path: Path) -> Encoder:
     state, metadata = read_state(path, VGG_STATE)
-    return _build(state, str(path), metadata.get("input", ""))
+    return _build_vgg_encoder(state, str(path), metadata.get("input", ""))
 
 
-def _build(state: Mapping[str, Tensor], where: str, note: str = "") -> Encoder:
-    """An encoder from `features.N.weight|bias`: 16 convolutions or more mean VGG19's layout, else by position."""
-    found = sorted(
+def _build_vgg_encoder(state: Mapping[str, Tensor], source: str, note: str = "") -> Encoder:
+    """Build an encoder from keys `features.N.weight|bias`; the numbers N tell VGG19 from VGG16.
+
+    VGG19 is tried first, so keys that fit both layouts (a network cut short before they part) are VGG19's.
+    """
+    conv_numbers = sorted(
         int(key.split(".")[1])
         for key in state
         if key.startswith("features.") and key.endswith(".weight") and key.split(".")[1].isdigit()
     )
     for layout in (VGG19_BLOCKS, VGG16_BLOCKS):
-        positions, at = [], 0
+        positions, position = [], 0
         for block in layout:
             for _ in block:
-                positions.append(at)
-                at += 2  # a convolution and its ReLU
-            at += 1  # the pooling
-        if found and found == positions[: len(found)]:
+                positions.append(position)
+                position += 2  # a convolution and its ReLU
+            position += 1  # the pooling
+        if conv_numbers and conv_numbers == positions[: len(conv_numbers)]:
             break
     else:
         raise SketchforgeError(
-            f"{where}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
+            f"{source}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
             f"found {', '.join(sorted(state)[:3]) or 'nothing'}"
         )
-    for n in found:
-        weight, bias = (state.get(f"features.{n}.{part}") for part in ("weight", "bias"))
+    for number in conv_numbers:
+        weight, bias = (state.get(f"features.{number}.{part}") for part in ("weight", "bias"))
         if getattr(weight, "ndim", 0) != 4 or getattr(bias, "ndim", 0) != 1:
             raise SketchforgeError(
-                f"{where}: features.{n} is not a convolution's weight and bias, as in VGG it is"
+                f"{source}: features.{number} is not a convolution's weight and bias, as in VGG it is"
             )
-    widths = iter(int(state[f"features.{n}.weight"].shape[0]) for n in found)
-    blocks = [list(row) for row in ([w for _, w in zip(block, widths)] for block in layout) if row]
-    # Files that say how they want their input are believed; the rest follow torchvision.
-    unit = note.startswith("RGB in [0,1]")
-    encoder = Encoder(blocks, "unit" if unit else "imagenet", "reflect" if "reflect" in note else "zeros")
-    named = {}
-    for n, name in zip(found, encoder.convs):
-        named[f"convs.{name}.weight"] = state[f"features.{n}.weight"].float()
-        named[f"convs.{name}.bias"] = state[f"features.{n}.bias"].float()
+    widths = iter(int(state[f"features.{number}.weight"].shape[0]) for number in conv_numbers)
+    blocks = [list(row) for row in ([width for _, width in zip(block, widths)] for block in layout) if row]
+    # A file's own note on its input decides; files without one follow torchvision.
+    is_unit_range = note.startswith("RGB in [0,1]")
+    encoder = Encoder(
+        blocks, "unit" if is_unit_range else "imagenet", "reflect" if "reflect" in note else "zeros"
+    )
+    tensors = {}
+    for number, name in zip(conv_numbers, encoder.convs):
+        tensors[f"convs.{name}.weight"] = state[f"features.{number}.weight"].float()
+        tensors[f"convs.{name}.bias"] = state[f"features.{number}.bias"].float()
     try:
-        encoder.load_state_dict(named)
+        encoder.load_state_dict(tensors)
     except RuntimeError as error:
-        raise SketchforgeError(f"{where}: {str(error).splitlines()[-1].strip()}") from None
+        raise SketchforgeError(f"{source}: {str(error).splitlines()[-1].strip()}") from None
     return encoder
 
 
-def _is_ours(path: Path) -> bool:
+def _has_encoder_format(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,4 +1,4 @@
-"""A run's log: one JSON object a line, readable while the run goes on and continued when it is resumed."""
+"""A run's log, one JSON object a line: it can be read during the run, and a resumed run continues it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from sketchforge.utils.signals import deferred_signals
 class RunLog:
     """Appends records that hold a "step"; TensorBoard gets the same numbers where it is installed.
 
-    A run that was killed may have logged steps after its last saved state. They are cut off on resuming, because the
-    run will come by them again.
+    A killed run may have logged steps after its last saved state. Resuming removes them, because the run
+    takes and logs these steps again.
     """
 
     def __init__(self, path: Path, resume_at: int) -> None:
-        """Keep the records of `path` up to step `resume_at`, drop later ones and a half-written last line."""
+        """Keep the records of `path` up to step `resume_at`; drop later ones and an incomplete last line."""
         self.path = path
-        kept = [record for record in read_log(path) if record["step"] <= resume_at]
-        write_bytes(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        records = [record for record in read_log(path) if record["step"] <= resume_at]
+        write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
         self._file = open(path, "a", encoding="utf-8")
-        self._board = _tensorboard(path.parent, resume_at)
-        # Ctrl-C hits the main thread anywhere, also inside the board's queue, which then never empties and whose
-        # closing waits for ever. In a thread of its own it is safe.
+        self._board = _open_tensorboard(path.parent, resume_at)
+        # Ctrl-C interrupts the main thread anywhere, also inside TensorBoard's queue, which then never
+        # empties, so that closing it waits for ever. A thread of its own is never interrupted.
         self._board_thread = ThreadPoolExecutor(1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
-            self._submit(self._show, step, dict(values))
+            self._submit(self._write_scalars, step, dict(values))
 
     def close(self) -> None:
         self._file.close()
@@ -44,18 +44,17 @@ class RunLog:
         self._board_thread.shutdown()
 
     def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
-        with deferred_signals(
-            signal.SIGINT, signal.SIGTERM
-        ):  # handing over to a thread is no safe place, either
+        # A signal must not interrupt the hand-over to the thread, either.
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
             self._board_thread.submit(function, *arguments)
 
-    def _show(self, step: int, values: Mapping[str, float]) -> None:
+    def _write_scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a log, oldest first; an unfinished last line is left out. Empty where there is no log."""
+    """Read a log's records, oldest first, without an incomplete last line. Empty where there is no log."""
     if not path.is_file():
         return []
     records = []
@@ -70,8 +69,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _tensorboard(folder: Path, resume_at: int) -> Any:
-    """A TensorBoard writer, or None where it is not installed (extra `train`)."""
+def _open_tensorboard(folder: Path, resume_at: int) -> Any:
+    """Open a TensorBoard writer; None where TensorBoard is not installed (extra `train`)."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

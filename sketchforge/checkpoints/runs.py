@@ -1,4 +1,4 @@
-"""What the folders of all trainings have in common: run.json, which says what a run is, and how it is continued."""
+"""The run folders of all trainings: run.json, which describes a run, and the rules for continuing one."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.utils.files import check_format, has_shape, read_json
 
 RUN_FILE = "run.json"
-_DESCRIBED = {"count": int, "digest": str}
-# What the entries of all trainings are, where there are any; see `files.fits`.
+_INPUT_SHAPE = {"count": int, "digest": str}
+# The types of run.json's entries, where it has them; see `files.has_shape`.
 _SHAPES = {
     "options": dict,
     "recipe": dict,
     "encoder": str,
     "trained_with": str,
     "autoencoder": str,
-    "photos": _DESCRIBED,
-    "drawings": _DESCRIBED,
-    "shards": _DESCRIBED,
-    "validation": _DESCRIBED,
+    "photos": _INPUT_SHAPE,
+    "drawings": _INPUT_SHAPE,
+    "shards": _INPUT_SHAPE,
+    "validation": _INPUT_SHAPE,
     "world_size": int,
     "steps_done": int,
     "figures": {...: float},
     "best": dict,
     "snapshots": [{"style": str, "digest": str}],
 }
-_MAY_BE_NULL = ("trained_with", "validation")
+_NULLABLE = ("trained_with", "validation")
 
 
 def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
-    """The contents of run.json, or None where `run` does not exist or is empty.
+    """Read run.json; None where `run` does not exist or is empty.
 
-    Raises UsageError when the folder holds something else, SketchforgeError when run.json is unreadable or newer.
+    Raises UsageError where the folder holds other files, SketchforgeError where run.json is unreadable or
+    newer.
     """
     path = run / RUN_FILE
     if not path.is_file():
@@ -60,7 +61,7 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
 
 
 def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
-    """As `read_record`, but a run.json that cannot be read counts as ours: --overwrite leads out of it."""
+    """As `read_record`, but {} for a run.json that cannot be read, so that --overwrite can replace it."""
     try:
         return read_record(run, format_name, version)
     except UsageError:
@@ -70,9 +71,9 @@ def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str,
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise SketchforgeError where an entry of a run.json is of a kind that no training writes."""
+    """Raise SketchforgeError where an entry of run.json has a type that no training writes."""
     for name, shape in _SHAPES.items():
-        missing = record.get(name) is None and (name not in record or name in _MAY_BE_NULL)
+        missing = record.get(name) is None and (name not in record or name in _NULLABLE)
         if not missing and not has_shape(record[name], shape):
             raise SketchforgeError(
                 f"{path}: its {name} is not as a training has it; restore the file, or name another run"
@@ -82,19 +83,25 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
 def check_continues(
     run: Path, found: Mapping[str, Any], record: Mapping[str, Any], parts: Iterable[str]
 ) -> None:
-    """Refuse to continue a run with other options or other `parts` of the record, naming both values."""
-    was, now = found.get("options") or {}, record["options"]
-    differences = [(f"--{name.replace('_', '-')}", was.get(name), now[name]) for name in now]
-    differences += [(name, found.get(name), record[name]) for name in parts]
-    for name, before, asked in differences:
-        if before != asked:
+    """Raise UsageError where `record` continues the run of `found` with other options or other `parts`.
+
+    The message names both values of the first difference.
+    """
+    earlier_options, options = found.get("options") or {}, record["options"]
+    comparisons = [
+        (f"--{name.replace('_', '-')}", earlier_options.get(name), options[name]) for name in options
+    ]
+    comparisons += [(name, found.get(name), record[name]) for name in parts]
+    for name, earlier, requested in comparisons:
+        if earlier != requested:
             raise UsageError(
-                f"{run}: was begun with {_shown(name, before)}, now asked for {_shown(name, asked)}; use the same "
-                "options to continue it, or another --run (only --overwrite discards this one)"
+                f"{run}: was begun with {_format_value(name, earlier)}, "
+                f"now asked for {_format_value(name, requested)}; use the same options to continue it, "
+                "or another --run (only --overwrite discards this one)"
             )
 
 
-def _shown(name: str, value: Any) -> str:
+def _format_value(name: str, value: Any) -> str:
     if name.startswith("--"):
         return f"{name} {str(value)[:80]}"
     if name == "recipe":
@@ -106,21 +113,14 @@ def _shown(name: str, value: Any) -> str:
     return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"
 
 
-# Where a model is: an exported file, the run folder of a training, or the model file in it.
-
+# A model is an exported file, the run folder of a training, or the model file in that folder.
 MODEL_FILE = "model.safetensors"
 
+# The default run folders of the trainings.
+OWN_RUNS = (Path("runs/gan"), Path("runs/ae"))
 
-OWN_RUNS = (
-    Path("runs/gan"),
-    Path("runs/ae"),
-)  # where trainings leave their model when nothing else is asked for
-
-
-TRAINED_BY = {
-    "sketchforge-gan-run": "gan-train",
-    "sketchforge-ae-run": "ae-train",
-}  # by the format of run.json
+# Format of run.json -> the command that writes it.
+TRAINED_BY = {"sketchforge-gan-run": "gan-train", "sketchforge-ae-run": "ae-train"}
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,12 @@ class TrainedRun:
 
 
 def find_model(given: Path | None) -> Path:
-    """The model file meant by a path to it or to a run folder; None: of OWN_RUNS the first that is finished.
+    """Find the model file of `given`.
 
-    Raises UsageError where there is none or a run is of another kind, SketchforgeError for an unfinished one.
+    given: a model file, a run folder, or None for the first finished run of OWN_RUNS.
+
+    Raises UsageError where there is no model or the run is of another kind, SketchforgeError for an
+    unfinished run.
     """
     if given is None:
         for run in OWN_RUNS:
@@ -161,16 +164,16 @@ def find_model(given: Path | None) -> Path:
 
 
 def find_trained_run(folder: Path) -> TrainedRun:
-    """The finished training in a run folder.
+    """Find the finished training in a run folder.
 
-    Raises UsageError where the folder is missing or is none of ours, SketchforgeError where the training is
-    not finished.
+    Raises UsageError where the folder is missing or holds no run of ours, SketchforgeError where the training
+    has not finished.
     """
     path = folder / RUN_FILE
     if not path.is_file():
-        what = f"holds no {RUN_FILE}" if folder.is_dir() else "no such folder"
+        problem = f"holds no {RUN_FILE}" if folder.is_dir() else "no such folder"
         raise UsageError(
-            f"{folder}: {what}; expected the run folder of `sketchforge gan-train` or `ae-train`"
+            f"{folder}: {problem}; expected the run folder of `sketchforge gan-train` or `ae-train`"
         )
     try:
         record = read_json(path)
@@ -180,8 +183,8 @@ def find_trained_run(folder: Path) -> TrainedRun:
     check_record(path, record)
     if command is None:
         raise UsageError(
-            f"{folder}: a run of format {str(record['format'])[:80]!r}; expected one of `sketchforge gan-train` or "
-            "`ae-train`"
+            f"{folder}: a run of format {str(record['format'])[:80]!r}; "
+            "expected one of `sketchforge gan-train` or `ae-train`"
         )
     run = TrainedRun(folder, command, record)
     if record.get("figures") and run.model.is_file():
@@ -189,5 +192,7 @@ def find_trained_run(folder: Path) -> TrainedRun:
     state = f"stands at step {record.get('steps_done', 0)} of its training"
     if record.get("figures"):
         state = f"has lost its {MODEL_FILE}"
-    before = f", or name {run.model}, the model of fewer steps" if run.model.is_file() else ""
-    raise SketchforgeError(f"{folder}: {state}; run its `sketchforge {command}` again to complete it{before}")
+    alternative = f", or name {run.model}, the model of fewer steps" if run.model.is_file() else ""
+    raise SketchforgeError(
+        f"{folder}: {state}; run its `sketchforge {command}` again to complete it{alternative}"
+    )

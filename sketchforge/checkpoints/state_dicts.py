@@ -1,4 +1,4 @@
-"""Weights from elsewhere: tensors by name out of .safetensors, .npz and PyTorch files; nothing can run."""
+"""Weights of other projects: tensors by name from .safetensors, .npz and PyTorch files; runs no code."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
 
 def read_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """(what a weights file holds by name, its metadata); what is no tensor is the caller's to refuse.
+    """Read (the values of a weights file by name, its metadata).
 
-    .safetensors and .npz go by their endings, anything else is taken for a PyTorch file. Raises
-    SketchforgeError, with `expected` (what the file ought to be) in its message, where it cannot be read as
-    that or holds no names.
+    The caller refuses values that are no tensors.
+
+    The ending decides the format: .safetensors, .npz, and anything else is read as a PyTorch file. `expected`
+    says in messages what the file should be. Raises SketchforgeError where the file cannot be read or maps no
+    names to values.
     """
     try:
         if path.suffix == ".safetensors":
-            return _from_safetensors(path)
-        state = _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
-    except Exception as error:  # readers raise whatever the bytes provoke
+            return _read_safetensors(path)
+        state = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+    except Exception as error:  # corrupt bytes make the readers raise errors of any type
         raise SketchforgeError(
             f"{path}: cannot be read as weights ({type(error).__name__}); expected {expected}"
         ) from None
@@ -33,27 +35,28 @@ def read_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str
     return {str(name): value for name, value in state.items()}, {}
 
 
-def _from_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     from safetensors import safe_open
 
     with safe_open(str(path), framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
-def _from_npz(path: Path) -> object:
+def _read_npz(path: Path) -> object:
     import numpy as np
     import torch
 
-    found = np.load(path, allow_pickle=False)
-    if not isinstance(found, np.lib.npyio.NpzFile):
-        return found
-    with found as arrays:
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        return loaded
+    with loaded as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
-def _from_torch(path: Path) -> object:
+def _read_torch(path: Path) -> object:
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's remarks on old or odd pickles are not the user's concern
+        # torch warns of old and unusual pickles, which does not concern the user.
+        warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True)

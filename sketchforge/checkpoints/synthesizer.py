@@ -1,7 +1,8 @@
-"""A whole model on disk, from sketch to finished image: the auto-encoder, the refiner where there is one,
-and where it was asked for one generator of TOM with the encoder layers that it needs.
+"""A whole model on disk, from sketch to finished image.
 
-A reader that knows of no generator finds all else in its place, so the version is the same with and without.
+It holds the auto-encoder, optionally the refiner, and optionally one generator of TOM with the encoder layers
+that it needs. A reader that ignores the generator can still read the rest, so the version is the same with
+and without one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ GENERATOR_SETTINGS = ("taps", "tap_channels", "widths")  # arguments of the gene
 
 @dataclass(frozen=True)
 class SketchPart:
-    """One of TOM's generators, and a frozen encoder that has its taps."""
+    """A generator of TOM, and a frozen encoder that has the taps it needs."""
 
     style: str  # the snapshot's name
     encoder: Encoder
@@ -42,7 +43,7 @@ class SketchPart:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What a model file holds, all in eval mode without gradients, on the CPU."""
+    """The contents of a model file, all in eval mode without gradients, on the CPU."""
 
     autoencoder: AutoEncoder
     refiner: Refiner | None
@@ -57,17 +58,17 @@ def write_synthesizer(
     metadata: Mapping[str, Any],
     sketch_part: SketchPart | None = None,
 ) -> None:
-    """Write the model; `about` adds where it comes from."""
-    tensors = _prefixed("autoencoder.", autoencoder)
+    """Write the model. `metadata` (JSON-serialisable) says where it comes from."""
+    tensors = _add_prefix("autoencoder.", autoencoder)
     models: dict[str, Any] = {
         "autoencoder": {name: getattr(autoencoder, name) for name in AUTOENCODER_SETTINGS}
     }
     if refiner is not None:
-        tensors |= _prefixed("refiner.", refiner)
+        tensors |= _add_prefix("refiner.", refiner)
         models["refiner"] = {name: getattr(refiner, name) for name in REFINER_SETTINGS}
     if sketch_part is not None:
         encoder, generator = sketch_part.encoder, sketch_part.generator
-        tensors |= _prefixed("encoder.", encoder) | _prefixed("generator.", generator)
+        tensors |= _add_prefix("encoder.", encoder) | _add_prefix("generator.", generator)
         models["encoder"] = {name: getattr(encoder, name) for name in ENCODER_SETTINGS} | {
             "scales": encoder.scales
         }
@@ -77,33 +78,33 @@ def write_synthesizer(
 
 
 def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str, Any]]:
-    """(auto-encoder, refiner or None, about), in eval mode without gradients.
+    """Read (auto-encoder, refiner or None, metadata), in eval mode without gradients.
 
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
-    found = _read(path)
-    return found.autoencoder, found.refiner, dict(found.metadata)
+    model = _read_stored_model(path)
+    return model.autoencoder, model.refiner, dict(model.metadata)
 
 
 def read_model(path: Path) -> StoredModel:
-    """A model of this format, or an auto-encoder by itself (`autoencoder.py`).
+    """Read a model of this format, or an auto-encoder alone (`autoencoder.py`).
 
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
-    found = _format_of(path)
-    if found == autoencoder_files.FORMAT:
+    format_name = _read_format(path)
+    if format_name == autoencoder_files.FORMAT:
         autoencoder, metadata = read_autoencoder(path)
         return StoredModel(autoencoder, None, None, metadata)
-    if found not in (None, FORMAT):
+    if format_name not in (None, FORMAT):
         raise SketchforgeError(
-            f"{path}: found format {found!r}, expected a model of `sketchforge export`, `gan-train` or "
+            f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train` or "
             "`ae-train`"
         )
-    return _read(path)
+    return _read_stored_model(path)
 
 
-def _format_of(path: Path) -> str | None:
-    """The format that a file names; None for a file that cannot be read, which is the reader's to explain."""
+def _read_format(path: Path) -> str | None:
+    """Read the format that a file names; None for an unreadable file, for which the reader raises."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -113,7 +114,7 @@ def _format_of(path: Path) -> str | None:
         return None
 
 
-def _read(path: Path) -> StoredModel:
+def _read_stored_model(path: Path) -> StoredModel:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.gan import Refiner
 
@@ -121,35 +122,39 @@ def _read(path: Path) -> StoredModel:
     try:
         settings = metadata["models"]
         autoencoder = AutoEncoder(**{name: settings["autoencoder"][name] for name in AUTOENCODER_SETTINGS})
-        autoencoder.load_state_dict(_part(tensors, "autoencoder."))
+        autoencoder.load_state_dict(_select_by_prefix(tensors, "autoencoder."))
         refiner = None
         if "refiner" in settings:
             refiner = Refiner(**{name: settings["refiner"][name] for name in REFINER_SETTINGS})
-            refiner.load_state_dict(_part(tensors, "refiner."))
+            refiner.load_state_dict(_select_by_prefix(tensors, "refiner."))
             refiner.eval().requires_grad_(False)
-        sketch_part = _sketch_part(settings, tensors) if "generator" in settings else None
+        sketch_part = _build_sketch_part(settings, tensors) if "generator" in settings else None
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SketchforgeError(f"{path}: not a usable model ({reason})") from error
     return StoredModel(autoencoder.eval().requires_grad_(False), refiner, sketch_part, metadata)
 
 
-def _sketch_part(settings: Mapping[str, Any], tensors: Mapping[str, Any]) -> SketchPart:
+def _build_sketch_part(settings: Mapping[str, Any], tensors: Mapping[str, Any]) -> SketchPart:
     from sketchforge.models.encoder import Encoder, freeze
     from sketchforge.models.tom import GENERATORS
 
     encoder = Encoder(**{name: settings["encoder"][name] for name in ENCODER_SETTINGS})
-    encoder.load_state_dict(_part(tensors, "encoder."))
+    encoder.load_state_dict(_select_by_prefix(tensors, "encoder."))
     encoder.scales = {tap: float(scale) for tap, scale in settings["encoder"]["scales"].items()}
-    metadata = settings["generator"]
-    generator = GENERATORS[metadata["kind"]](**{name: metadata[name] for name in GENERATOR_SETTINGS})
-    generator.load_state_dict(_part(tensors, "generator."))
-    return SketchPart(str(metadata["style"]), freeze(encoder), generator.eval().requires_grad_(False))
+    generator_settings = settings["generator"]
+    generator = GENERATORS[generator_settings["kind"]](
+        **{name: generator_settings[name] for name in GENERATOR_SETTINGS}
+    )
+    generator.load_state_dict(_select_by_prefix(tensors, "generator."))
+    return SketchPart(
+        str(generator_settings["style"]), freeze(encoder), generator.eval().requires_grad_(False)
+    )
 
 
-def _prefixed(prefix: str, module: nn.Module) -> dict[str, Any]:
+def _add_prefix(prefix: str, module: nn.Module) -> dict[str, Any]:
     return {f"{prefix}{name}": value for name, value in module.state_dict().items()}
 
 
-def _part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _select_by_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

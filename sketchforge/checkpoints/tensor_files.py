@@ -1,6 +1,6 @@
-"""Tensors on disk: safetensors with a format name, a version and a JSON description in the file's own metadata.
+"""Tensors on disk: safetensors with a format name, a version and a JSON description in the metadata.
 
-No pickle is ever read: a file from a stranger can be refused but cannot run code.
+No pickle is ever read, so an untrusted file can fail to load but cannot run code.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from sketchforge.utils.files import check_format, parse_json, write_bytes
 def save_tensors(
     path: Path, format_name: str, version: int, tensors: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> None:
-    """Write `tensors` (name -> torch.Tensor, any shape and dtype) and the JSON-serialisable `about`, by rename.
+    """Write `tensors` (name -> torch.Tensor, any shape and dtype) and `metadata` (JSON), by rename.
 
     Equal contents give equal bytes: no time stamps, keys sorted.
     """
     from safetensors.torch import save
 
     # safetensors refuses shared and non-contiguous storage (channels_last weights are the usual case).
-    plain = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    contiguous = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
     header = {
         "format": format_name,
         "version": str(version),
         "metadata": json.dumps(dict(metadata), sort_keys=True),
     }
-    write_bytes(Path(path), _with_sorted_header(save(plain, metadata=header)))
+    write_bytes(Path(path), _sort_header(save(contiguous, metadata=header)))
 
 
-def _with_sorted_header(data: bytes) -> bytes:
-    """The same safetensors file with its header in a fixed order: the library's own order changes from call to call.
+def _sort_header(data: bytes) -> bytes:
+    """Sort the header of a safetensors file: the library's own order changes from call to call.
 
-    Layout: 8 bytes length, JSON header, tensor bytes, which want to begin at a multiple of 8.
+    Layout: 8 bytes length, JSON header, tensor bytes, which should begin at a multiple of 8.
     """
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:header_end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[end:]
+    return len(header).to_bytes(8, "little") + header + data[header_end:]
 
 
 def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(tensors, about) of a file written by `save_tensors`.
+    """Read (tensors, metadata) from a file that `save_tensors` wrote.
 
     Raises SketchforgeError when the file is missing, corrupt, of another format, or newer than `version`.
     """
@@ -60,7 +60,7 @@ def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, 
             header = file.metadata() or {}
             check_format(path, header, format_name, version)
             metadata = parse_json(header["metadata"])
-            loaded = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
         if not isinstance(metadata, dict):
             raise ValueError("its description is no JSON object")
     except (SafetensorError, KeyError, OSError, ValueError) as error:
@@ -68,14 +68,14 @@ def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, 
         raise SketchforgeError(
             f"{path}: cannot be read as a {format_name} file ({reason}); remove it or point to an intact copy"
         ) from error
-    return loaded, metadata
+    return tensors, metadata
 
 
 def tensors_digest(tensors: Mapping[str, Any]) -> str:
-    """Hex SHA-256 over names, dtypes, shapes and values: the identity of a set of weights, whatever file holds them."""
-    total = hashlib.sha256()
+    """Hex SHA-256 over names, dtypes, shapes and values: it identifies weights, whatever file holds them."""
+    digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        total.update(tensor.numpy().tobytes())
-    return total.hexdigest()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

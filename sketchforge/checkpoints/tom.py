@@ -1,4 +1,4 @@
-"""The folder that training TOM leaves behind, and that rendering draws from.
+"""The run folder that a training of TOM writes, and that rendering reads.
 
     run.json              format, version, options, digests; once finished: the snapshots, most diverse first
     encoder.safetensors   the encoder layers that the generators need
@@ -7,7 +7,7 @@
     contact-sheet.png, previews/, log.jsonl
     state.pt, candidates/ only while training is unfinished
 
-It is self-contained: nothing outside it is needed to draw.
+It is self-contained: drawing needs no file outside it.
 """
 
 from __future__ import annotations
@@ -27,29 +27,33 @@ if TYPE_CHECKING:
 RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 2
 SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 2
 ENCODER_FILE = "encoder.safetensors"
-OWN_RUN = Path("runs/tom")  # where `tom-train` leaves its run when nothing else is asked for
+OWN_RUN = Path("runs/tom")  # the default run folder of `tom-train`
 BUILTIN = "builtin"
 
 
 def find_tom_run(given: Path | None) -> Path:
-    """The run to draw with: `given`, the built-in snapshots for "builtin"; None: OWN_RUN, else the built-in ones."""
+    """Find the run to draw with.
+
+    A path is that run, "builtin" the built-in snapshots, None OWN_RUN where it exists, else the built-in
+    snapshots.
+    """
     if given is None:
         return OWN_RUN if OWN_RUN.exists() else builtin_run()
     return builtin_run() if str(given) == BUILTIN else given
 
 
 def builtin_run() -> Path:
-    """The run whose snapshots are shipped; sketchforge/checkpoints/builtin/tom.md tells how it was trained."""
+    """The run whose snapshots are shipped; sketchforge/checkpoints/builtin/tom.md says how it was trained."""
     return KNOWN["tom"].folder()
 
 
 def tom_run_name(run: Path) -> str:
-    """For messages."""
+    """The run as messages name it."""
     return "the built-in run" if run == builtin_run() else str(run)
 
 
 def read_tom_run(run: Path) -> dict[str, Any] | None:
-    """The contents of run.json; None, and the errors, as `run_folder.read_record` has them."""
+    """Read run.json; None where there is none, and errors, as for `runs.read_record`."""
     return read_record(run, RUN_FORMAT, RUN_VERSION)
 
 
@@ -58,7 +62,7 @@ def snapshot_path(run: Path, number: int) -> Path:
 
 
 def write_snapshot(path: Path, generator: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write a generator with what is needed to build it again; `about` adds its step and scores."""
+    """Write a generator and the arguments that build it again. `metadata` adds its step and scores."""
     description = dict(metadata) | {
         "generator": generator.kind,
         "taps": generator.taps,
@@ -69,7 +73,10 @@ def write_snapshot(path: Path, generator: nn.Module, metadata: Mapping[str, Any]
 
 
 def read_snapshot(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """(generator in eval mode, about). Raises SketchforgeError for a corrupt, foreign or newer file."""
+    """Read (generator in eval mode, metadata).
+
+    Raises SketchforgeError for a corrupt, foreign or newer file.
+    """
     from sketchforge.models.tom import GENERATORS
 
     tensors, metadata = load_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION)

@@ -1,7 +1,7 @@
 """The exemplar-based auto-encoder (paper section 4.1 and appendix A): a sketch and a style image -> an image.
 
-E_style makes a vector of the style image, E_content makes maps of the sketch, and the decoder G1 builds the
-image: the content as masks on its features, the style as factors of its channels.
+E_style encodes the style image as a vector, E_content encodes the sketch as maps, and the decoder G1 builds
+the image. Content enters it as masks on its features, style as factors of its channels.
 
 Shape letters: B batch, C channels, S side of the image, D length of the style vector.
 """
@@ -23,7 +23,7 @@ SIZES = (64, 128, 256, 512, 1024)
 COARSEST = 8  # side of f_content, whatever the size of the image
 CONTENT_SIDES = (8, 16, 32)  # the maps where content enters
 STYLE_FROM = 64  # the paper multiplies by style at 64² and every finer map (A.2)
-MIN_STYLE_MAPS = 3  # small images have fewer maps from 64² on than that: they take their finest ones
+MIN_STYLE_MAPS = 3  # small images have fewer maps from 64² on, so they use their finest ones
 DMI = ("none", "sketch", "feature")
 
 # Channels by side of the map, at width 1.
@@ -32,16 +32,16 @@ DECODER_CHANNELS = {8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 16, 512: 8, 
 
 
 def channels_at(table: Mapping[int, int], side: int, width: float) -> int:
-    """table[side]·width, rounded to a multiple of 8, which is the least: narrower maps save no time."""
+    """table[side]·width, rounded to a multiple of 8, and at least 8: narrower maps save no time."""
     return max(8, 8 * round(table[side] * width / 8))
 
 
 @dataclass(frozen=True)
 class ContentFeatures:
-    """What a sketch says: maps (B,C,side,side) by side, and by side the masks m of DMI."""
+    """f_content and the finer maps of a sketch, (B,C,side,side) by side, and the masks m of DMI by side."""
 
     maps: Mapping[int, Tensor]  # sides 8, 16 and 32
-    masks: Mapping[int, Tensor]  # the maps themselves, the sketch as (B,1,side,side) in [0, 1], or none
+    masks: Mapping[int, Tensor]  # the maps, or the sketch as (B,1,side,side) in [0, 1], or empty
 
     @property
     def bottleneck(self) -> Tensor:
@@ -50,7 +50,7 @@ class ContentFeatures:
 
     @property
     def pooled(self) -> Tensor:
-        """(B,C): f_content averaged over its positions, what Eq. 9 classifies."""
+        """(B,C): f_content averaged over its positions, the input of the classifier in Eq. 9."""
         return self.bottleneck.mean(dim=(2, 3))
 
 
@@ -63,12 +63,12 @@ class Trunk(nn.Module):
         side = size
         while side > COARSEST:
             side //= 2
-            wider = channels_at(ENCODER_CHANNELS, side, width)
-            level: list[nn.Module] = [Down(channels, wider)]
+            out_channels = channels_at(ENCODER_CHANNELS, side, width)
+            level: list[nn.Module] = [Down(channels, out_channels)]
             if side in CONTENT_SIDES:
-                level.append(ResidualBlock(wider))
+                level.append(ResidualBlock(out_channels))
             self.levels[str(side)] = nn.Sequential(*level)
-            channels = wider
+            channels = out_channels
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         maps = {}
@@ -97,39 +97,40 @@ class Decoder(nn.Module):
     def __init__(self, size: int, width: float, style_dim: int, dmi: str, style: str) -> None:
         super().__init__()
         sides = [side for side in DECODER_CHANNELS if side <= size]
-        styled = [side for side in sides if side >= STYLE_FROM]
-        if len(styled) < MIN_STYLE_MAPS:
-            styled = sides[-MIN_STYLE_MAPS:]
+        styled_sides = [side for side in sides if side >= STYLE_FROM]
+        if len(styled_sides) < MIN_STYLE_MAPS:
+            styled_sides = sides[-MIN_STYLE_MAPS:]
         widths = {side: channels_at(DECODER_CHANNELS, side, width) for side in sides}
         content_channels = channels_at(ENCODER_CHANNELS, COARSEST, width)
-        first = widths[COARSEST]
-        self.base = nn.Parameter(torch.randn(1, first, COARSEST, COARSEST))
-        # A convolution of base and content side by side is the sum of one of the content and a learned map
-        # that is the same for all sketches. So the base may be that map itself, which saves half of the work.
-        self.enter = nn.Conv2d(content_channels, first, 3, padding=1, bias=False)
-        self.block = ResidualBlock(first)
+        base_channels = widths[COARSEST]
+        self.base = nn.Parameter(torch.randn(1, base_channels, COARSEST, COARSEST))
+        # A convolution of the concatenated base and content is the sum of a convolution of the content and a
+        # learned map that is the same for all sketches. The base is that map itself, which halves the work.
+        self.enter = nn.Conv2d(content_channels, base_channels, 3, padding=1, bias=False)
+        self.block = ResidualBlock(base_channels)
         self.ups = nn.ModuleDict()
         self.injections = nn.ModuleDict()
-        # Colour needs a way in whatever is compared: at 8², as in the authors' code, style always multiplies.
-        self.modulations = nn.ModuleDict({str(COARSEST): Multiplication(style_dim, first)})
+        # Every variant of Table 4 needs some input of colour: at 8², as in the authors' code, style always
+        # multiplies.
+        self.modulations = nn.ModuleDict({str(COARSEST): Multiplication(style_dim, base_channels)})
         modulation = STYLES[style]
         for side in sides:
             if side > COARSEST:
                 self.ups[str(side)] = Up(widths[side // 2], widths[side])
             if dmi != "none" and side in CONTENT_SIDES:
                 self.injections[str(side)] = DualMaskInjection(widths[side])
-            if modulation is not None and side in styled:
+            if modulation is not None and side in styled_sides:
                 self.modulations[str(side)] = modulation(style_dim, widths[side])
         self.to_rgb = nn.Conv2d(widths[size], 3, 3, padding=1)
 
     def forward(self, content: ContentFeatures, style: Tensor) -> Tensor:
         x = self.block(self.enter(content.bottleneck) + self.base)
-        x = self._entered(x, COARSEST, content, style)
+        x = self._inject(x, COARSEST, content, style)
         for side, up in self.ups.items():
-            x = self._entered(up(x), int(side), content, style)
+            x = self._inject(up(x), int(side), content, style)
         return torch.tanh(self.to_rgb(x))
 
-    def _entered(self, x: Tensor, side: int, content: ContentFeatures, style: Tensor) -> Tensor:
+    def _inject(self, x: Tensor, side: int, content: ContentFeatures, style: Tensor) -> Tensor:
         name = str(side)
         if name in self.injections:
             x = self.injections[name](x, content.masks[side])
@@ -137,15 +138,15 @@ class Decoder(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """Sketch and style image -> image; its parts can be called one by one.
+    """Sketch and style image -> image; encoders and decoder can also be called separately.
 
     size: side of the images in pixels, a power of two in 64..1024. width: factor of all channels.
-    style_dim: length of f_style; None: as many as f_content has channels (512 at width 1), so that the
-    classifier of Eq. 8 can be shown the content, too (Eq. 9).
-    dmi (Table 3): "feature": the content's maps are the masks of DMI at 8², 16² and 32²; "sketch": the sketch
-    itself is; "none": content enters at 8² only.
+    style_dim: length of f_style. None means the number of f_content's channels (512 at width 1), so that the
+    classifier of Eq. 8 can also classify the content (Eq. 9).
+    dmi (Table 3): the masks of DMI at 8², 16² and 32². "feature": the content's maps. "sketch": the sketch
+    itself. "none": no masks, content enters at 8² only.
     style (Table 4): how style enters at 64² and every finer map (the three finest of small images):
-    "multiply", "adain", "add", or "none", by 8² alone.
+    "multiply", "adain" or "add". "none": style enters at 8² only.
     Raises ValueError for other values.
     """
 
@@ -162,9 +163,9 @@ class AutoEncoder(nn.Module):
             raise ValueError(f"size is {size}, expected one of {', '.join(map(str, SIZES))}")
         if width <= 0:
             raise ValueError(f"width is {width}, expected a factor above 0")
-        for name, value, known in (("dmi", dmi, DMI), ("style", style, STYLES)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        for name, value, choices in (("dmi", dmi, DMI), ("style", style, STYLES)):
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
         self.size, self.width, self.dmi, self.style = size, width, dmi, style
         self.style_dim = channels_at(ENCODER_CHANNELS, COARSEST, width) if style_dim is None else style_dim
         self.style_encoder = StyleEncoder(size, width, self.style_dim)
@@ -184,13 +185,13 @@ class AutoEncoder(nn.Module):
         return self.style_encoder(image)
 
     def encode_content(self, sketch: Tensor) -> ContentFeatures:
-        """(B,1,S,S) float in [-1, 1], 1 = paper -> f_content, the finer maps, and the masks made of them."""
+        """(B,1,S,S) float in [-1, 1], 1 = paper -> f_content, the finer maps, and the masks for DMI."""
         self._check("sketch", sketch, 1)
         maps = self.content_encoder(sketch)
         if self.dmi == "feature":
-            # A mask would lie in [0, 1], which a feature need not. We take it as it is, like the authors' code:
-            # the sigmoids of features differ little from place to place, and less of the sketch gets through
-            # (faces at 64², after 600 steps: mean squared error .064 on new ones instead of .056).
+            # A mask should lie in [0, 1], and a feature need not. We use it unchanged, like the authors'
+            # code: the sigmoids of features differ little between positions, and convey less of the sketch
+            # (faces at 64², after 600 steps: mean squared error .064 on held-out ones instead of .056).
             masks = maps
         elif self.dmi == "sketch":
             ink = (1 - sketch) / 2
@@ -200,13 +201,13 @@ class AutoEncoder(nn.Module):
         return ContentFeatures(maps, masks)
 
     def decode(self, content: ContentFeatures, style: Tensor) -> Tensor:
-        """Content of B sketches and f_style (B,D), of the same images or others -> (B,3,S,S) in [-1, 1]."""
+        """Content of B sketches and f_style (B,D), of the same or other images -> (B,3,S,S) in [-1, 1]."""
         return self.decoder(content, style)
 
     def _check(self, name: str, images: Tensor, channels: int) -> None:
         if images.ndim != 4 or images.shape[1:] != (channels, self.size, self.size):
-            found = ",".join(map(str, images.shape))
-            raise ValueError(f"{name} is ({found}), expected (B,{channels},{self.size},{self.size})")
+            shape = ",".join(map(str, images.shape))
+            raise ValueError(f"{name} is ({shape}), expected (B,{channels},{self.size},{self.size})")
 
 
 class StyleHead(nn.Linear):
@@ -217,12 +218,12 @@ class StyleHead(nn.Linear):
 
     @torch.no_grad()
     def reset(self, seed: int, group: int) -> None:
-        """Begin anew for the group number `group` of images (A.1): everything uniform in ±1/√style_dim.
+        """Initialise all parameters for the group number `group` of images (A.1): uniform in ±1/√style_dim.
 
-        A function of (seed, group) alone, on any device.
+        They depend on (seed, group) alone, on any device.
         """
-        generator = torch_generator(seed, "style head", group)
+        rng = torch_generator(seed, "style head", group)
         bound = self.in_features**-0.5
         for parameter in (self.weight, self.bias):
-            fresh = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-            parameter.copy_(fresh)
+            values = torch.empty(parameter.shape).uniform_(-bound, bound, generator=rng)
+            parameter.copy_(values)

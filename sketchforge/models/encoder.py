@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Output channels of every 3x3 convolution, block by block (Simonyan & Zisserman 2015, configurations D and E).
+# Output channels of every 3x3 convolution, block by block (Simonyan & Zisserman 2015, configurations D and
+# E).
 VGG16_BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 # A sixteenth of VGG19's parameters up to relu4_1, the deepest layer that TOM looks at.
@@ -22,13 +23,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module):
-    """VGG convolutions with named taps; each tap is divided by its standard deviation over the built-in photos.
+    """VGG convolutions with named taps. Each tap is divided by its std over the built-in photos.
 
-    Dividing by one number per tap makes the taps comparable, so that loss weights mean the same for every encoder.
+    One such number per tap makes taps comparable, so that a loss weight means the same for every encoder.
 
     blocks: output channels of each convolution, per block; the last block may be cut short (COMPACT_BLOCKS).
-    input_range: "unit" feeds (x+1)/2 as it is, "imagenet" also subtracts ImageNet's mean and divides by its std.
-    padding: "reflect" or "zeros", as the weights were trained.
+    input_range: "unit" feeds (x+1)/2, "imagenet" also subtracts ImageNet's mean and divides by its std.
+    padding: "reflect" or "zeros", the padding that the weights were trained with.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def tap_names(self) -> list[str]:
-        """Every layer that can be asked for, in depth order: relu1_1, relu1_2, pool1, relu2_1, ..."""
+        """Every layer that `forward` can return, in depth order: relu1_1, relu1_2, pool1, relu2_1, ..."""
         names = []
         for b, block in enumerate(self.blocks, start=1):
             names += [f"relu{b}_{i}" for i in range(1, len(block) + 1)]
@@ -67,10 +68,10 @@ class Encoder(nn.Module):
         return block[-1] if tap.startswith("pool") else block[int(tap.split("_")[1]) - 1]
 
     def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
-        """(B,3,H,W) float in [-1, 1] -> {tap: (B, C, H/stride, W/stride)}; nothing past the deepest tap is computed."""
+        """(B,3,H,W) float in [-1, 1] -> {tap: (B, C, H/stride, W/stride)}; stops at the deepest tap."""
         for tap in taps:
             self._check_tap(tap)
-        wanted, found = set(taps), {}
+        wanted, features = set(taps), {}
         x = (images + 1) / 2
         if self.input_range == "imagenet":
             x = (x - self.mean) / self.std
@@ -78,18 +79,18 @@ class Encoder(nn.Module):
             for i in range(1, len(block) + 1):
                 x = F.relu(self.convs[f"conv{b}_{i}"](x), inplace=True)
                 if f"relu{b}_{i}" in wanted:
-                    found[f"relu{b}_{i}"] = x
-                if len(found) == len(wanted):
-                    return self._scaled(found)
+                    features[f"relu{b}_{i}"] = x
+                if len(features) == len(wanted):
+                    return self._scale_taps(features)
             x = F.max_pool2d(x, 2)
             if f"pool{b}" in wanted:
-                found[f"pool{b}"] = x
-            if len(found) == len(wanted):
+                features[f"pool{b}"] = x
+            if len(features) == len(wanted):
                 break
-        return self._scaled(found)
+        return self._scale_taps(features)
 
-    def _scaled(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {tap: x / self.scales[tap] if tap in self.scales else x for tap, x in found.items()}
+    def _scale_taps(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {tap: x / self.scales[tap] if tap in self.scales else x for tap, x in features.items()}
 
     def _check_tap(self, tap: str) -> None:
         if tap not in self.tap_names():
@@ -98,7 +99,7 @@ class Encoder(nn.Module):
 
 @torch.no_grad()
 def calibrate(encoder: Encoder, images: Tensor) -> None:
-    """Set each tap's scale to its standard deviation about the channel means, over images (B,3,H,W) in [-1, 1]."""
+    """Set each tap's scale to its std about the channel means, over images (B,3,H,W) in [-1, 1]."""
     encoder.scales = {}
     features = encoder(images, encoder.tap_names())
     encoder.scales = {
@@ -108,14 +109,14 @@ def calibrate(encoder: Encoder, images: Tensor) -> None:
 
 
 def freeze(encoder: Encoder) -> Encoder:
-    """Switch gradients of the weights off; gradients still flow through to the images."""
+    """Switch the gradients of the weights off; gradients still flow to the images."""
     return encoder.eval().requires_grad_(False)
 
 
 def orthogonal_encoder(
     generator: torch.Generator, blocks: Sequence[Sequence[int]] = COMPACT_BLOCKS
 ) -> Encoder:
-    """Untrained encoder with orthogonal weights and zero biases: the ablation that shows what training is worth."""
+    """Untrained encoder with orthogonal weights and zero biases: the ablation of the encoder's training."""
     encoder = Encoder(blocks)
     for conv in encoder.convs.values():
         nn.init.orthogonal_(conv.weight, gain=2**0.5, generator=generator)

@@ -1,7 +1,7 @@
 """HED, holistically-nested edge detection (Xie & Tu, ICCV 2015), as the authors' Caffe network computes it.
 
-Five stages of VGG16, each with a 1x1 side output brought back to the image's size, and a 1x1 fusion of the
-five. Layers bear the names of the authors' deploy network, so a key of the state dict says where one is.
+Five stages of VGG16, each with a 1x1 side output enlarged to the image's size, and a 1x1 fusion of the five.
+Layers have the names of the authors' deploy network, so a key of the state dict names its layer there.
 Shape letters: B batch, C channels, H, W height and width.
 """
 
@@ -18,14 +18,14 @@ from sketchforge.models.encoder import VGG16_BLOCKS
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 FUSION = "new-score-weighting"
 
-# conv1_1 is padded by 35, so that the deepest stage sees something around the smallest image. An unpadded
-# 3x3 would take one pixel off each side: pixel x of the image is pixel x + 34 of stage 1.
+# conv1_1 is padded by 35, so that even the smallest image leaves the deepest stage a map. An unpadded 3x3
+# convolution removes one pixel on each side: pixel x of the image is pixel x + 34 of stage 1.
 _PADDING = 35
 _SHIFT = _PADDING - 1
 
 
 class HED(nn.Module):
-    """Edge probabilities; widths: output channels of every 3x3 convolution, stage by stage, as in VGG16."""
+    """Edge probabilities. widths: output channels of every 3x3 convolution, by stage, as in VGG16."""
 
     def __init__(self, widths: Sequence[Sequence[int]] = VGG16_BLOCKS) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class HED(nn.Module):
 
     @staticmethod
     def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
-        """The constructor's arguments that weights of these shapes (by state-dict key) ask for."""
+        """The constructor's arguments for weights of these shapes (by state-dict key)."""
         return {
             "widths": [
                 [shapes[f"conv{s}_{i}.weight"][0] for i in range(1, len(stage) + 1)]
@@ -59,23 +59,23 @@ class HED(nn.Module):
         """float32 (B,3,H,W) RGB in [-1, 1], any size -> (B,1,H,W) in [0, 1], the fused side outputs."""
         height, width = images.shape[-2:]
         x = (images.flip(1) + 1) * 127.5 - self.mean
-        sides = []
+        side_outputs = []
         for s, names in enumerate(self.stages):
             if s > 0:
                 # Caffe rounds the size of a pooling up: an odd last row or column is pooled with itself.
                 x = F.max_pool2d(x, 2, ceil_mode=True)
             for name in names:
                 x = F.relu(self.get_submodule(name)(x))
-            side = self.get_submodule(f"score-dsn{s + 1}")(x)
+            side_output = self.get_submodule(f"score-dsn{s + 1}")(x)
             if s > 0:
-                side = F.conv_transpose2d(side, self.get_buffer(f"bilinear{2**s}"), stride=2**s)
+                side_output = F.conv_transpose2d(side_output, self.get_buffer(f"bilinear{2**s}"), stride=2**s)
             offset = crop_offset(2**s)
-            sides.append(side[..., offset : offset + height, offset : offset + width])
-        return self.get_submodule(FUSION)(torch.cat(sides, 1)).sigmoid()
+            side_outputs.append(side_output[..., offset : offset + height, offset : offset + width])
+        return self.get_submodule(FUSION)(torch.cat(side_outputs, 1)).sigmoid()
 
 
 def bilinear_kernel(stride: int) -> Tensor:
-    """(1,1,2s,2s): with these weights, fixed, a deconvolution of stride s interpolates bilinearly.
+    """(1,1,2s,2s): the fixed weights with which a deconvolution of stride s interpolates bilinearly.
 
     The kernel's centre lies between two pixels, so weights fall off from k = s - 1/2 by 1/s a pixel.
     """
@@ -85,9 +85,9 @@ def bilinear_kernel(stride: int) -> Tensor:
 
 
 def crop_offset(stride: int) -> int:
-    """Where the image begins in a side output: 34, 35, 36, 38, 42 for strides 1, 2, 4, 8, 16.
+    """Offset of the image in a side output: 34, 35, 36, 38, 42 for strides 1, 2, 4, 8, 16.
 
-    Poolings by s in all put the centre of pixel i at s·i + (s-1)/2 of stage 1. The deconvolution (kernel 2s,
-    stride s, nothing cut off) puts it at s·i + (2s-1)/2, which is s/2 further; at stride 1 there is none.
+    Poolings by s in total put the centre of pixel i at s·i + (s-1)/2 of stage 1. The deconvolution (kernel
+    2s, stride s, nothing cut off) puts it at s·i + (2s-1)/2, which is s/2 further; at stride 1 there is none.
     """
     return _SHIFT + stride // 2

@@ -1,4 +1,4 @@
-"""The convolutional blocks that the auto-encoder is built of.
+"""The convolutional blocks of the auto-encoder and the refiner.
 
 Shape letters: B batch, C channels, H, W height and width.
 """
@@ -15,11 +15,11 @@ from torchvision.ops import SqueezeExcitation
 from sketchforge.models.upsample_conv import upsample_conv
 
 SLOPE = 0.2  # of LeakyReLU
-REDUCTION = 8  # how much narrower the middle of squeeze-and-excitation is
+REDUCTION = 8  # of channels, in the middle of squeeze-and-excitation
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers training changes."""
+    """The number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
@@ -45,8 +45,8 @@ class ResidualBlock(nn.Module):
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            # LeakyReLU in place of the usual ReLU: the middle of a narrow network is a single channel or two,
-            # and one that a ReLU has shut never learns again.
+            # LeakyReLU in place of the usual ReLU: the middle of a narrow network has only one or two
+            # channels, and a channel that a ReLU keeps at 0 gets no gradient and never learns again.
             SqueezeExcitation(channels, max(channels // REDUCTION, 1), partial(nn.LeakyReLU, SLOPE)),
         )
 
@@ -58,8 +58,8 @@ class Up(nn.Module):
     """Twice the side: nearest neighbour, 3x3 convolution, BatchNorm, GLU; (B,C,H,W) -> (B,width,2H,2W).
 
     Departure: the authors' code normalises each instance here. That sets every channel of every image to mean
-    0 and deviation 1, which undoes what a multiplication by style did to the coarser map. BatchNorm treats
-    the images of a batch alike, so that their differences survive.
+    0 and std 1, which undoes the multiplication by style on the coarser map. BatchNorm normalises all images
+    of a batch alike, so that their differences survive.
     """
 
     def __init__(self, channels: int, width: int) -> None:

@@ -1,4 +1,4 @@
-"""How content and style enter the decoder's maps (paper appendix A.2), and the ways that is compared with.
+"""How content and style enter the decoder's maps (paper appendix A.2), and the variants of Table 4.
 
 Shape letters: B batch, C channels, H, W height and width, D length of the style vector.
 """
@@ -15,10 +15,10 @@ from sketchforge.models.layers import SLOPE
 class DualMaskInjection(nn.Module):
     """DMI (A.2): w_a·f·m + b_a + w_b·f·(1 − m) + b_b, one w_a, w_b, b_a, b_b per channel of f.
 
-    Where the mask m is 1, features are scaled by w_a, where it is 0, by w_b.
+    Features are scaled by w_a where the mask m is 1, and by w_b where it is 0.
 
-    Departure: the authors' code begins with w_a = 1.01 and w_b = .99. The mask then decides about a fiftieth of
-    a feature, and for hundreds of steps content enters at 8² alone. With 1.5 and .5 it counts at once.
+    Departure: the authors' code starts with w_a = 1.01 and w_b = .99. The mask then changes a feature by a
+    fiftieth, and for hundreds of steps content enters at 8² alone. With 1.5 and .5 it has an effect at once.
     """
 
     def __init__(self, channels: int) -> None:
@@ -39,13 +39,13 @@ class DualMaskInjection(nn.Module):
 class Multiplication(nn.Module):
     """x·s with s = 2·sigmoid(MLP(f_style)) in (0, 2), one per channel: the paper's way (A.2).
 
-    Nothing is added and nothing normalised: a feature that is zero stays zero, whatever the style says, so
-    that style colours what the content has put there and puts nothing there itself.
+    It neither adds nor normalises: a feature of zero stays zero for every style, so that style colours what
+    the content has drawn and draws nothing itself.
     """
 
     def __init__(self, style_dim: int, channels: int) -> None:
         super().__init__()
-        self.mlp = _mlp(style_dim, channels)
+        self.mlp = _build_mlp(style_dim, channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
@@ -57,7 +57,7 @@ class Addition(nn.Module):
 
     def __init__(self, style_dim: int, channels: int) -> None:
         super().__init__()
-        self.mlp = _mlp(style_dim, channels)
+        self.mlp = _build_mlp(style_dim, channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
@@ -69,7 +69,7 @@ class AdaptiveNormalization(nn.Module):
 
     def __init__(self, style_dim: int, channels: int) -> None:
         super().__init__()
-        self.mlp = _mlp(style_dim, 2 * channels)
+        self.mlp = _build_mlp(style_dim, 2 * channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
@@ -85,6 +85,6 @@ STYLES: dict[str, type[nn.Module] | None] = {
 }
 
 
-def _mlp(style_dim: int, outputs: int) -> nn.Sequential:
-    """As torch initialises it, it begins by saying little, so that factors are close to 1."""
+def _build_mlp(style_dim: int, outputs: int) -> nn.Sequential:
+    """Build an MLP with torch's initialisation, whose outputs are small, so that factors are close to 1."""
     return nn.Sequential(nn.Linear(style_dim, style_dim), nn.LeakyReLU(SLOPE), nn.Linear(style_dim, outputs))

@@ -1,4 +1,4 @@
-"""The noise that the refiner is given: for every sample a function of (seed, key) alone."""
+"""The refiner's input noise: for every sample a function of (seed, key) alone."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Noise:
 def draw_noise(sides: Iterable[int], keys: Sequence[object], seed: int) -> Noise:
     """Noise of one vector and one map per side, on the CPU, for the samples that `keys` name.
 
-    sides: of the maps, a refiner's `noise_sides`. keys: one per sample, told apart by their text; at least
-    one.
+    sides: a refiner's `noise_sides`. keys: one per sample, at least one; keys with the same text give the
+    same noise.
 
-    A sample's numbers depend on (seed, its key) and, each map by itself, on its side: on nothing else in the
-    batch, and on no device. Raises ValueError where there are no keys.
+    A sample's vector depends on (seed, its key) alone, each of its maps on (seed, its key, side), neither on
+    the rest of the batch nor on the device. Raises ValueError where there are no keys.
     """
     if not keys:
         raise ValueError("no keys given, expected one for each sample")
-    drawn = {side: torch.stack([_normal(seed, key, 1, side, side) for key in keys]) for side in sides}
-    return Noise(torch.stack([_normal(seed, key, NOISE_DIM) for key in keys]), drawn)
+    maps = {side: torch.stack([_sample_normal(seed, key, 1, side, side) for key in keys]) for side in sides}
+    return Noise(torch.stack([_sample_normal(seed, key, NOISE_DIM) for key in keys]), maps)
 
 
-def _normal(seed: int, key: object, *shape: int) -> Tensor:
-    """Standard normal numbers; each shape has a stream of its own."""
+def _sample_normal(seed: int, key: object, *shape: int) -> Tensor:
+    """Sample standard normal numbers; each shape has a stream of its own."""
     return torch.randn(shape, generator=torch_generator(seed, "noise", key, *shape))

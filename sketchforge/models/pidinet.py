@@ -1,8 +1,8 @@
-"""PiDiNet, pixel difference networks for edge detection (Su et al., ICCV 2021), once trained.
+"""PiDiNet, pixel difference networks for edge detection (Su et al., ICCV 2021), for inference.
 
-Trained pixel-difference convolutions equal plain ones with other kernels (the paper's section 3), and here
-they are plain. Layers bear the names of the authors' network. Shape letters: B batch, C channels, H, W height
-and width.
+Trained pixel-difference convolutions equal plain ones with other kernels (the paper's section 3); here they
+are plain. Layers have the names of the authors' network. Shape letters: B batch, C channels, H, W height and
+width.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ DILATIONS = (5, 7, 9, 11)
 ATTENTION_CHANNELS = 4
 MIN_SIDE = 8  # three poolings by 2
 
-# The paper's layers take central, angular, radial and plain convolutions in turn, the initial one being the
-# first central one. Radial differences reach two pixels far: as plain convolutions they are 5x5.
+# The paper's layers alternate central, angular, radial and plain convolutions; the initial layer is the first
+# central one. Radial differences span two pixels on each side: as plain convolutions they are 5x5.
 _RADIAL = {"block1_2", "block2_3", "block3_3", "block4_3"}
 
 
 class PiDiNet(nn.Module):
-    """Edge probabilities; widths: channels of the four stages, reduced: those of the maps made edges from."""
+    """Edge probabilities. widths: channels of the four stages. reduced: channels before the 1x1 edge maps."""
 
     def __init__(self, widths: Sequence[int] = (60, 120, 240, 240), reduced: int = 24) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class PiDiNet(nn.Module):
         for s, (count, width) in enumerate(zip(BLOCKS, widths, strict=True), start=1):
             for i in range(1, count + 1):
                 name = f"block{s}_{i}"
-                enters = s > 1 and i == 1
-                self.add_module(name, _Block(channels, width, 5 if name in _RADIAL else 3, enters))
+                starts_stage = s > 1 and i == 1
+                self.add_module(name, _Block(channels, width, 5 if name in _RADIAL else 3, starts_stage))
                 channels = width
         self.dilations = nn.ModuleList(_Dilations(width, reduced) for width in widths)
         self.attentions = nn.ModuleList(_Attention(reduced) for _ in widths)
@@ -47,14 +47,14 @@ class PiDiNet(nn.Module):
 
     @staticmethod
     def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
-        """The constructor's arguments that weights of these shapes (by state-dict key) ask for."""
+        """The constructor's arguments for weights of these shapes (by state-dict key)."""
         return {
             "widths": [shapes[f"block{s}_1.conv2.weight"][0] for s in range(1, len(BLOCKS) + 1)],
             "reduced": shapes["dilations.0.conv1.weight"][0],
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 (B,3,H,W) RGB in [-1, 1], any size -> (B,1,H,W) in [0, 1], all stages' maps combined."""
+        """float32 (B,3,H,W) RGB in [-1, 1], any size -> (B,1,H,W) in [0, 1], all stages' maps fused."""
         height, width = images.shape[-2:]
         missing = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
         padded = F.pad(images, missing, mode="replicate")
@@ -69,19 +69,19 @@ class PiDiNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Depthwise convolution, ReLU, 1x1, and the input added; a stage begins by halving the input."""
+    """Depthwise convolution, ReLU, 1x1, plus the input; the first block of stages 2 to 4 halves its input."""
 
-    def __init__(self, channels: int, width: int, kernel: int, enters: bool) -> None:
+    def __init__(self, channels: int, width: int, kernel: int, starts_stage: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
         self.conv2 = nn.Conv2d(channels, width, 1, bias=False)
-        self.shortcut = nn.Conv2d(channels, width, 1) if enters else None
+        self.shortcut = nn.Conv2d(channels, width, 1) if starts_stage else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.shortcut is not None:
             x = F.max_pool2d(x, 2)
-        changed = self.conv2(F.relu(self.conv1(x)))
-        return changed + (x if self.shortcut is None else self.shortcut(x))
+        residual = self.conv2(F.relu(self.conv1(x)))
+        return residual + (x if self.shortcut is None else self.shortcut(x))
 
 
 class _Dilations(nn.Module):
@@ -100,7 +100,7 @@ class _Dilations(nn.Module):
 
 
 class _Attention(nn.Module):
-    """The paper's CSAM: every pixel is weighted by one number in [0, 1]."""
+    """The paper's CSAM: every pixel times one weight in [0, 1]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _Attention(nn.Module):
 
 
 class _Reduction(nn.Module):
-    """To one map of edges."""
+    """(B,C,H,W) -> a single map of edges, (B,1,H,W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -14,29 +14,30 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sketchforge.models.features import gram, instance_normalized, upper_triangle
 
-# Variance below which a tap counts as flat rather than as faint drawing, where a tap's usual deviation is 1.
+# Variance below which a tap counts as flat and not as a faint drawing; the usual std of a tap is 1.
 CONTRAST_FLOOR = 0.01
 
 
 class LeanGenerator(nn.Module):
     """Encoder taps of one photo -> one sketch, coarse to fine, about 58 thousand parameters.
 
-    Departure: the authors feed pool3 alone to 512-512-256 channels, 121 GMAC a sketch at 256². Fine lines are then
-    guessed from a map an eighth the size; here each ×2 is joined by the encoder's own finer tap, which knows where
-    the line runs, and a hundredth of the work suffices.
+    Departure: the authors feed pool3 alone to 512-512-256 channels, 121 GMAC a sketch at 256². Fine lines
+    must then be guessed from a map an eighth the size. Here each ×2 is concatenated with the encoder's own
+    finer tap, which has the line's position, and a hundredth of the work suffices.
 
-    taps: encoder layers from coarse to fine, each twice the height and width of the one before; the finest has the
-    size of the image. tap_channels: their channels. widths: channels after each stage.
+    taps: encoder layers from coarse to fine, each twice the height and width of the one before; the finest
+    has the size of the image. tap_channels: their channels. widths: channels after each stage.
     """
 
     kind = "lean"
 
     @staticmethod
     def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Features as the encoder gives them -> features as `forward` wants them; done once for N generators.
+        """Features of the encoder -> the input of `forward`; computed once for N generators.
 
-        Departure: f_c is instance-normalised before G sees it, not only in Eq. 4's target. The target knows no
-        contrast, so a G that sees it has to learn to ignore it, and before it has, it misses faint outlines.
+        Departure: f_c is instance-normalised before G, not only in Eq. 4's target. The target holds no
+        contrast, so a G with contrast in its input has to learn to ignore it, and until then it misses faint
+        outlines.
         """
         return {tap: instance_normalized(x, CONTRAST_FLOOR) for tap, x in features.items()}
 
@@ -61,27 +62,28 @@ class LeanGenerator(nn.Module):
         """{tap: (B,C,H/stride,W/stride)}, prepared -> (B,1,H,W) in [-1, 1], 1 = paper, -1 = ink."""
         x = None
         for tap, stage in zip(self.taps, self.stages):
-            tapped = features[tap]
+            tap_map = features[tap]
             if x is not None:
-                # To the tap's own size: at odd heights the encoder's pooling has rounded down.
-                x = torch.cat([F.interpolate(x, size=tapped.shape[2:], mode="nearest"), tapped], dim=1)
+                # To the size of the tap: the encoder's pooling rounds odd sizes down.
+                x = torch.cat([F.interpolate(x, size=tap_map.shape[2:], mode="nearest"), tap_map], dim=1)
             else:
-                x = tapped
+                x = tap_map
             x = F.leaky_relu(stage(x), 0.1)
         return torch.tanh(self.to_sketch(x))
 
 
 class PaperGenerator(nn.Module):
-    """The authors' generator: three times [nearest ×2, reflect-pad, spectral-norm conv, batch norm, LeakyReLU .01].
+    """The authors' generator.
 
-    One output channel instead of their three equal ones. Fed pool3 of any encoder.
+    Three times [nearest ×2, reflect-pad, spectral-norm conv, batch norm, LeakyReLU .01], and a convolution.
+    One output channel instead of their three equal ones. Its input is pool3 of any encoder.
     """
 
     kind = "paper"
 
     @staticmethod
     def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As they are, as published."""
+        """The features unchanged, as published."""
         return dict(features)
 
     def __init__(
@@ -111,11 +113,13 @@ GENERATORS = {"lean": LeanGenerator, "paper": PaperGenerator}
 
 
 class GramDiscriminator(nn.Module):
-    """Judges drawings by how their features go together, never by where: {tap: (B,C,h,w)} -> (B,1) logits.
+    """Classifies drawings by correlations of their features: {tap: (B,C,h,w)} -> (B,1) logits.
 
-    Departure: the authors pool each Gram matrix to 128×256, view it as an image and convolve. Channels have no
-    neighbours for a convolution to use, so we take the upper triangle as a plain vector; the signed square root
-    keeps the few largest products from drowning the rest (as in bilinear pooling, Lin et al. 2015).
+    A Gram matrix holds no positions, so D cannot use them.
+
+    Departure: the authors pool each Gram matrix to 128×256, view it as an image and convolve. Channels have
+    no neighbours for a convolution to use, so we take the upper triangle as a vector. The signed square root
+    keeps the few largest products from dominating the rest (as in bilinear pooling, Lin et al. 2015).
     """
 
     def __init__(self, tap_channels: Mapping[str, int], width: int = 128) -> None:
@@ -132,8 +136,8 @@ class GramDiscriminator(nn.Module):
         )
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        parts = []
+        embeddings = []
         for tap in self.taps:
             entries = upper_triangle(gram(features[tap]))
-            parts.append(self.first[tap](entries.sign() * (entries.abs() + 1e-6).sqrt()))
-        return self.head(torch.cat(parts, dim=1))
+            embeddings.append(self.first[tap](entries.sign() * (entries.abs() + 1e-6).sqrt()))
+        return self.head(torch.cat(embeddings, dim=1))

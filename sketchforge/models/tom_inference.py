@@ -1,8 +1,9 @@
 """TOM's generators for inference: the same sketches from less work.
 
-What only training needs is folded away, what would be repeated is computed once. The sketches are those of the
-generators up to rounding: 1e-5 of the range from paper to ink. In bfloat16 they differ by half of one of 255 levels on
-average, which turns 2 of 1,000 pixels from ink to paper or back.
+Normalisations that only training needs are folded into the weights, and what N generators share is computed
+once. The sketches equal those of the generators up to rounding: 1e-5 of the range from paper to ink. In
+bfloat16 they differ by half of one of 255 levels on average, which turns 2 of 1,000 pixels from ink to paper
+or back.
 
 Shape letters: B batch, C channels, H, W height and width.
 """
@@ -18,20 +19,21 @@ from torch import Tensor, nn
 from sketchforge.models.tom import CONTRAST_FLOOR, LeanGenerator, PaperGenerator
 from sketchforge.models.upsample_conv import PolyphaseConv, pad, repeat_padding, unpad
 
-# Of the finest stage, so many at a time: larger maps leave the caches, and are fetched from the system anew each time.
+# The finest stage computes this many pixels at a time: larger maps exceed the processor's caches, and their
+# memory is requested from the system anew each time.
 TILE_PIXELS = 512 * 512
 
 
 def for_inference(
     generator: nn.Module, precision: torch.dtype = torch.float32
 ) -> LeanInference | PaperInference:
-    """A generator as it draws in eval mode, in `precision`; later changes of its weights do not show."""
-    kind = LeanInference if isinstance(generator, LeanGenerator) else PaperInference
-    return kind(generator, precision)
+    """Copy a generator in eval mode for inference in `precision`; later changes of it have no effect."""
+    inference_class = LeanInference if isinstance(generator, LeanGenerator) else PaperInference
+    return inference_class(generator, precision)
 
 
 class LeanInference:
-    """`LeanGenerator`, each stage's convolution split: of the encoder's tap, and of the coarser map before ×2."""
+    """`LeanGenerator` with each stage's convolution split: of the tap, and of the coarser map before ×2."""
 
     def __init__(self, generator: LeanGenerator, precision: torch.dtype) -> None:
         self.taps = generator.taps
@@ -41,7 +43,7 @@ class LeanInference:
             weight = stage.weight.detach().to(precision)
             coarser = PolyphaseConv(weight[:, :channels]) if channels else None
             self.stages.append(
-                (_channels_last(weight[:, channels:]), stage.bias.detach().to(precision), coarser)
+                (_to_channels_last(weight[:, channels:]), stage.bias.detach().to(precision), coarser)
             )
             channels = weight.shape[0]
         self.last = tuple(
@@ -50,10 +52,10 @@ class LeanInference:
 
     @staticmethod
     def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As `LeanGenerator.prepare`, padded by two pixels; done once for N generators."""
+        """As `LeanGenerator.prepare`, padded by two pixels; computed once for N generators."""
         prepared = {}
         for tap, x in features.items():
-            values = x.float()  # statistics are too much for bfloat16
+            values = x.float()  # bfloat16 is too coarse for statistics
             centred = values - values.mean(dim=(2, 3), keepdim=True)
             variance = centred.square().sum(dim=(2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
             prepared[tap] = pad(centred.mul_((variance + CONTRAST_FLOOR).rsqrt()).to(x.dtype), 2)
@@ -63,30 +65,34 @@ class LeanInference:
         """{tap: (B,C,h+4,w+4)}, prepared -> (B,1,H,W) in [-1, 1], 1 = paper, -1 = ink."""
         x = None
         for tap, stage in zip(self.taps[:-1], self.stages[:-1], strict=True):
-            x = repeat_padding(self._stage(stage, prepared[tap], x))
+            x = repeat_padding(self._apply_stage(stage, prepared[tap], x))
         finest = prepared[self.taps[-1]]
         height, width = finest.shape[2] - 4, finest.shape[3] - 4
         if x is None or len(finest) > 1 or (height, width) != (2 * x.shape[2] - 4, 2 * x.shape[3] - 4):
-            y = repeat_padding(self._stage(self.stages[-1], finest, x))
+            y = repeat_padding(self._apply_stage(self.stages[-1], finest, x))
             return one_channel_convolution(y, *self.last).tanh_()
         rows = max(2, TILE_PIXELS // width // 2 * 2)
         tiles = [
-            self._row_tile(finest, x, top, min(top + rows, height), height) for top in range(0, height, rows)
+            self._draw_row_tile(finest, x, top, min(top + rows, height), height)
+            for top in range(0, height, rows)
         ]
         return torch.cat(tiles, dim=2).tanh_()
 
-    def _row_tile(self, finest: Tensor, x: Tensor, top: int, end: int, height: int) -> Tensor:
-        """Rows top .. end - 1 of the sketch before tanh, both even, from as much of the maps as they see."""
-        y = self._stage(self.stages[-1], finest[:, :, top : end + 4], x[:, :, top // 2 : end // 2 + 2])
-        # Within the map the rows of the padding are the neighbours.
+    def _draw_row_tile(self, finest: Tensor, x: Tensor, top: int, end: int, height: int) -> Tensor:
+        """Draw rows top .. end - 1 of the sketch, without tanh, from the rows of the maps that they need.
+
+        `top` and `end` are even.
+        """
+        y = self._apply_stage(self.stages[-1], finest[:, :, top : end + 4], x[:, :, top // 2 : end // 2 + 2])
+        # Between tiles the rows of the padding are the neighbouring rows of the map.
         return one_channel_convolution(repeat_padding(y, first=top == 0, last=end == height), *self.last)
 
     @staticmethod
-    def _stage(
-        stage: tuple[Tensor, Tensor, PolyphaseConv | None], tapped: Tensor, x: Tensor | None
+    def _apply_stage(
+        stage: tuple[Tensor, Tensor, PolyphaseConv | None], tap_map: Tensor, x: Tensor | None
     ) -> Tensor:
         weight, bias, coarser = stage
-        y = F.conv2d(tapped, weight, bias)
+        y = F.conv2d(tap_map, weight, bias)
         return F.leaky_relu_(y if coarser is None else coarser.add_to(y, x), 0.1)
 
 
@@ -106,7 +112,7 @@ class PaperInference:
 
     @staticmethod
     def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As they are, padded by one pixel."""
+        """The features padded by one pixel."""
         return {tap: pad(x) for tap, x in features.items()}
 
     def __call__(self, prepared: Mapping[str, Tensor]) -> Tensor:
@@ -122,21 +128,22 @@ class PaperInference:
         return one_channel_convolution(reflected, *self.last).tanh_()
 
 
-def _channels_last(weight: Tensor) -> Tensor:
+def _to_channels_last(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=torch.channels_last)
 
 
 def one_channel_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """3x3 convolution to a single channel: (B,C,H+2,W+2), weight (1,C,3,3), bias (1) -> (B,1,H,W).
 
-    As nine maps, one for each place of the kernel, made by one matrix product and added with the shift of that place:
-    convolutions with so few results leave most of a processor's lanes empty, and take four times as long.
+    One matrix product gives nine maps, one for each position in the kernel, which are shifted by that
+    position and summed. A convolution with so few outputs leaves most of a processor's lanes empty, and takes
+    four times as long.
     """
     height, width = x.shape[2] - 2, x.shape[3] - 2
-    places = weight[0].permute(1, 2, 0).flatten(0, 1)  # (9,C)
-    maps = torch.matmul(places, x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)).unflatten(2, x.shape[2:])
+    kernel = weight[0].permute(1, 2, 0).flatten(0, 1)  # (9,C)
+    maps = torch.matmul(kernel, x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)).unflatten(2, x.shape[2:])
     result = maps[:, 0, :height, :width] + bias
-    for place in range(1, 9):
-        row, column = divmod(place, 3)
-        result += maps[:, place, row : row + height, column : column + width]
+    for position in range(1, 9):
+        row, column = divmod(position, 3)
+        result += maps[:, position, row : row + height, column : column + width]
     return result[:, None]

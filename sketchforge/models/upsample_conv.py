@@ -1,15 +1,16 @@
-"""A 3x3 convolution of a map enlarged ×2 by nearest neighbour, without enlarging it; in two forms.
+"""A 3x3 convolution of a map enlarged ×2 by nearest neighbour, without enlarging it, in two forms.
 
-After nearest-neighbour ×2 at most four of the nine pixels under the 3x3 window are different ones. Adding up the weights
-that meet the same pixel leaves 4/9 of the multiplications, and no large map in between.
+After nearest-neighbour ×2 at most four of the nine pixels under the 3x3 window are different ones. Summing
+the weights of the same pixel leaves 4/9 of the multiplications, and needs no large map in between.
 
-    upsample_conv   in training: zeros around, one transposed convolution, differentiable in map and weight
-    PolyphaseConv   in inference: outermost pixels repeated, one 2x2 convolution for the four phases of the result (even
-                    or odd row, even or odd column), added to a map that is there already; sums made once
+    upsample_conv   for training: zero padding, one transposed convolution, differentiable in map and weight
+    PolyphaseConv   for inference: replicate padding, one 2x2 convolution for the four phases of the result
+                    (even or odd row, even or odd column), added to an existing map; weights summed once
 
-Both are equal to the plain convolution up to rounding, and to each other wherever the window stays within the map.
+Both equal the plain convolution up to rounding, and each other wherever the window stays within the map.
 
-Shape letters: B batch, C channels in, D channels out, H, W height and width of the small map, h, w those of the result.
+Shape letters: B batch, C channels in, D channels out, H, W height and width of the small map, h, w those of
+the result.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from torch import Tensor
 
 
 def upsample_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Nearest neighbour ×2, then a 3x3 convolution with zeros around: x (B,C,H,W), weight (D,C,3,3) -> (B,D,2H,2W).
+    """Nearest neighbour ×2, then a 3x3 convolution with zero padding.
 
+    x (B,C,H,W), weight (D,C,3,3) -> (B,D,2H,2W).
     The summed weights are a transposed convolution of 4x4 and stride 2.
     """
     summed = 4 * F.avg_pool2d(F.pad(weight, (1, 1, 1, 1)), 2, stride=1)
@@ -29,12 +31,12 @@ def upsample_conv(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class PolyphaseConv:
-    """3x3 convolution of a map brought to another size by nearest neighbour, padded by repetition.
+    """3x3 convolution of a map resized by nearest neighbour, with replicate padding.
 
-    At twice the size this holds for reflected padding, too: the last two rows of the large map are equal. At any other
-    size the map is enlarged after all.
+    At twice the size the result also equals that of reflect padding, because the last two rows of the large
+    map are equal. For any other size the map is actually resized.
 
-    Maps carry a padding of one pixel all around, so that no convolution needs a copy of its input.
+    Maps have a padding of one pixel on every side, so that no convolution needs a copy of its input.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -43,17 +45,18 @@ class PolyphaseConv:
         self.phases = polyphase_weight(self.weight)
 
     def add_to(self, result: Tensor, small: Tensor) -> Tensor:
-        """result (B,D,h+2,w+2), changed in place, += the convolution of small (B,C,H+2,W+2) at size h, w.
+        """Add the convolution of small (B,C,H+2,W+2) at size h, w to result (B,D,h+2,w+2), in place.
 
-        What comes to lie in the padding of the result has no meaning; see `repeat_padding`.
+        The values in the padding of the result have no meaning; see `repeat_padding`.
         """
         height, width, channels = small.shape[2] - 2, small.shape[3] - 2, result.shape[1]
         size = result.shape[2] - 2, result.shape[3] - 2
         if size != (2 * height, 2 * width):
             large = F.interpolate(unpad(small), size=size, mode="nearest")
             return result.add_(F.conv2d(pad(large, 2), self.weight))
-        # The window over rows i-1 and i of the small map makes row 2i-1, by the odd kernels, and row 2i: with the
-        # padding these two are one pair of rows of the result, and so are its columns.
+        # The window over rows i-1 and i of the small map gives row 2i-1, by the odd kernels, and row 2i, by
+        # the even ones: with the padding these two are one pair of rows of the result. The same holds for
+        # columns.
         phases = F.conv2d(small, self.phases).permute(0, 2, 3, 1)
         pairs = phases.unflatten(3, (2, 2 * channels)).transpose(2, 3)
         pixels = result.permute(0, 2, 3, 1)
@@ -68,13 +71,13 @@ def polyphase_weight(weight: Tensor) -> Tensor:
 
 
 def _fold_taps(weight: Tensor, dim: int, phase: int) -> Tensor:
-    """Three taps along `dim` -> two: an even row sees the row above it once and its own twice."""
+    """Three taps along `dim` -> two: an even row uses the small row above it once and its own twice."""
     first, middle, last = weight.unbind(dim)
     return torch.stack([first, middle + last] if phase == 0 else [first + middle, last], dim)
 
 
 def pad(x: Tensor, width: int = 1) -> Tensor:
-    """(B,C,H,W) -> (B,C,H+2·width,W+2·width), the outermost pixels repeated; channels last."""
+    """(B,C,H,W) -> (B,C,H+2·width,W+2·width), replicate padding; channels last."""
     return F.pad(x, (width,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
 
 
@@ -84,7 +87,7 @@ def unpad(x: Tensor) -> Tensor:
 
 
 def repeat_padding(x: Tensor, first: bool = True, last: bool = True) -> Tensor:
-    """Put the outermost pixels of the map into its padding, in place; first, last: into the rows of it, too."""
+    """Copy the outermost pixels of the map to its padding, in place; first, last: also to that row."""
     if first:
         x[:, :, 0] = x[:, :, 1]
     if last:

@@ -10,33 +10,33 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def _nothing() -> None: ...
+def _do_nothing() -> None: ...
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A batch that is being drawn, while others are begun.
+    """A batch that is being drawn; further batches can be started meanwhile.
 
-    `images` gives the sketches of each image as they are done, in order, uint8 (N,H,W) in grey, 255 = paper, 0 = ink. It
-    raises SketchforgeError when memory runs out, or what is drawn are not numbers. `cancel` gives up whatever has not
-    been begun; nothing can be had of it then.
+    `images` yields the sketches of one image after the other, in order: uint8 (N,H,W) in grey, 255 = paper, 0
+    = ink. It raises SketchforgeError where memory runs out or a sketch has values that are not finite.
+    `cancel` drops the work that has not started; `images` must not be called after it.
     """
 
     images: Callable[[], Iterable[np.ndarray]]
-    cancel: Callable[[], None] = _nothing
+    cancel: Callable[[], None] = _do_nothing
 
     def result(self) -> np.ndarray:
-        """All of them, uint8 (B,N,H,W)."""
+        """The sketches of all images, uint8 (B,N,H,W)."""
         import numpy as np
 
         return np.stack(list(self.images()))
 
 
 class Sketcher(Protocol):
-    """What every method of drawing offers.
+    """The interface of every drawing method.
 
-    `styles` names its N sketches, in order. `digests` identifies the weights it draws with (name -> hex
-    SHA-256); empty where there are none.
+    `styles` names its N sketches, in order. `digests` identifies its weights (name -> hex SHA-256); it is
+    empty for a method without weights.
     """
 
     method: str
@@ -44,5 +44,5 @@ class Sketcher(Protocol):
     digests: Mapping[str, str]
 
     def draw(self, pixels: np.ndarray) -> Drawing:
-        """Begin to draw uint8 (B,H,W,3) RGB. Raises SketchforgeError as the result does."""
+        """Start to draw images, uint8 (B,H,W,3) RGB. Raises the same SketchforgeErrors as the `Drawing`."""
         ...

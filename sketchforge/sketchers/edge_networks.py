@@ -1,4 +1,4 @@
-"""Learned edge detectors as sketchers: HED, PiDiNet and TEED draw ink where they see an edge."""
+"""Learned edge detectors as sketchers: HED, PiDiNet and TEED draw ink where they find an edge."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from sketchforge.sketchers.tensors import draw_on
 class EdgeSketcher:
     """One style, named like the method; see `Sketcher` for the contract.
 
-    network: in eval mode, (B,3,H,W) in [-1, 1] -> (B,1,H,W) edge probabilities; precision: what it computes in.
+    network: in eval mode, (B,3,H,W) in [-1, 1] -> (B,1,H,W) edge probabilities. precision: the dtype it
+    computes in.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class EdgeSketcher:
         self.method = method
         self.styles = (method,)
         self.digests: Mapping[str, str] = {method: tensors_digest(network.state_dict())}
-        # Up to three times as fast on a CPU.
+        # channels_last is up to three times as fast on a CPU.
         self.network = network.to(device, precision, memory_format=torch.channels_last)
         self.device, self.precision = device, precision
 
@@ -35,7 +36,7 @@ class EdgeSketcher:
     def from_file(
         cls, method: str, path: Path, device: torch.device, precision: torch.dtype = torch.float32
     ) -> EdgeSketcher:
-        """Draw with the weights in `path`; SketchforgeError where they are not `method`'s."""
+        """Load the weights in `path`. Raises SketchforgeError where they are not `method`'s."""
         return cls(method, load_edge_network(method, path), device, precision)
 
     def draw(self, pixels: np.ndarray) -> Drawing:
@@ -43,6 +44,6 @@ class EdgeSketcher:
 
     @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:
-        """float32 (B,3,H,W) in [-1, 1], any H and W -> float32 (B,1,1,H,W) in [0, 1], 1 = paper: no edge."""
+        """float32 (B,3,H,W) in [-1, 1], any H and W -> float32 (B,1,1,H,W) in [0, 1], 1 = paper (no edge)."""
         edges = self.network(images.to(self.precision, memory_format=torch.channels_last))
         return (1 - edges.float())[:, None]

@@ -1,4 +1,4 @@
-"""From the options of `render` to the sketcher they ask for."""
+"""From the options of `render` to the sketcher that they name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METHODS = ("tom", "canny", *EDGE_NETWORKS)
 
 @dataclass(frozen=True)
 class ReadySketcher:
-    """A sketcher, the device its images go to, and those options that decide how its lines come out."""
+    """A sketcher, the device its images go to, and the options that decide its output."""
 
     sketcher: Sketcher
     device: str
@@ -23,38 +23,46 @@ class ReadySketcher:
 
 
 def open_sketcher(options: RenderOptions) -> ReadySketcher:
-    """Load what `options.method` draws with. Imports torch for all methods but `canny`.
+    """Build the sketcher of `options.method`. Imports torch for all methods but `canny`.
 
-    Raises UsageError for an unknown method or unfitting options, and whatever loading the weights raises.
+    Raises UsageError for an unknown method or options that do not apply to it, and what loading the weights
+    raises.
     """
-    given = {"--canny-low": options.canny_low, "--canny-high": options.canny_high}
-    odd = [name for name, value in given.items() if value is not None] if options.method != "canny" else []
+    canny_thresholds = {"--canny-low": options.canny_low, "--canny-high": options.canny_high}
+    inapplicable = (
+        [name for name, value in canny_thresholds.items() if value is not None]
+        if options.method != "canny"
+        else []
+    )
     if options.edge_weights is not None and options.method in ("tom", "canny"):
-        odd.append("--edge-weights")
+        inapplicable.append("--edge-weights")
     if options.precision != "float32" and options.method == "canny":
-        odd.append("--precision")
-    if odd:
-        raise UsageError(f"{odd[0]}: has no meaning with --method {options.method}")
+        inapplicable.append("--precision")
+    if inapplicable:
+        raise UsageError(f"{inapplicable[0]}: has no meaning with --method {options.method}")
     if options.method == "canny":
         from sketchforge.sketchers.canny import CannySketcher
 
         canny = CannySketcher(options.canny_low, options.canny_high, options.canny_blur)
-        recorded = {name: getattr(options, name) for name in ("canny_low", "canny_high", "canny_blur")}
-        return ReadySketcher(canny, "cpu", recorded)
+        recorded_options = {
+            name: getattr(options, name) for name in ("canny_low", "canny_high", "canny_blur")
+        }
+        return ReadySketcher(canny, "cpu", recorded_options)
     if options.method not in METHODS:
         raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")
     from sketchforge.utils.device import choose_device, choose_precision, set_threads
 
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
-    computed_in = str(precision).removeprefix("torch.")  # of "auto", what it comes to
+    precision_name = str(precision).removeprefix("torch.")  # "auto" is resolved by now
     threads = set_threads(options.threads)
-    recorded: dict[str, object] = {"device": device.type}
-    if computed_in != "float32":
-        recorded["precision"] = computed_in
-    if options.method != "tom" or device.type != "cpu":  # there TOM draws every image alone, on one thread
-        # Sums are split by thread and batch, so both decide the last bits of a sketch.
-        recorded |= {"batch_size": options.batch_size, "threads": threads}
+    recorded_options: dict[str, object] = {"device": device.type}
+    if precision_name != "float32":
+        recorded_options["precision"] = precision_name
+    # Sums are split by thread and batch, so both change the last bits of a sketch. Only TOM on a CPU draws
+    # each image by itself, on one thread.
+    if options.method != "tom" or device.type != "cpu":
+        recorded_options |= {"batch_size": options.batch_size, "threads": threads}
     if options.method in EDGE_NETWORKS:
         from sketchforge.checkpoints.catalog import find_weights
         from sketchforge.sketchers.edge_networks import EdgeSketcher
@@ -62,12 +70,12 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         weights = find_weights(
             options.method, options.edge_weights, "--edge-weights FILE", asked_by=f"--method {options.method}"
         )
-        # Not the path: the digest says which weights they are, wherever they lie.
+        # The path is not recorded: the digest identifies the weights, whatever their path.
         edges = EdgeSketcher.from_file(options.method, weights, device, precision)
-        return ReadySketcher(edges, str(device), recorded)
+        return ReadySketcher(edges, str(device), recorded_options)
     from sketchforge.checkpoints.tom import find_tom_run
     from sketchforge.sketchers.tom import TomSketcher
 
-    recorded["checkpoints"] = options.checkpoints
+    recorded_options["checkpoints"] = options.checkpoints
     sketcher = TomSketcher.from_run(find_tom_run(options.tom), options.checkpoints, device, precision)
-    return ReadySketcher(sketcher, str(device), recorded)
+    return ReadySketcher(sketcher, str(device), recorded_options)

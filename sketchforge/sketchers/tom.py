@@ -27,8 +27,8 @@ from sketchforge.utils.device import thread_pool
 class TomSketcher:
     """N styles, one per generator; see `Sketcher` for the contract.
 
-    encoder: frozen; generators: in eval mode, fed with taps of that encoder; styles: their names; precision: what they
-    compute in.
+    encoder: frozen. generators: in eval mode, with taps of that encoder. styles: their names. precision: the
+    dtype that all compute in.
     """
 
     method = "tom"
@@ -57,29 +57,32 @@ class TomSketcher:
     def from_run(
         cls, run: Path, count: int, device: torch.device, precision: torch.dtype = torch.float32
     ) -> TomSketcher:
-        """The first `count` snapshots of a finished run; they are stored so that any first few differ most.
+        """Load the first `count` snapshots of a finished run, whose order puts the most diverse ones first.
 
-        Raises UsageError when the run has fewer, SketchforgeError when there is no finished run or a file of it is
-        missing, corrupt, foreign or newer.
+        Raises UsageError where the run has fewer, SketchforgeError where there is no finished run or one of
+        its files is missing, corrupt, foreign or newer.
         """
         try:
             record = read_tom_run(run)
         except UsageError:
-            raise UsageError(f"--tom {run}: not a run of `sketchforge tom-train`{_others(run)}") from None
+            raise UsageError(
+                f"--tom {run}: not a run of `sketchforge tom-train`{_list_nearby_runs(run)}"
+            ) from None
         if record is None:
             raise SketchforgeError(
-                f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first, or name a run "
-                f"as --tom{_others(run)}"
+                f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first, "
+                f"or name a run as --tom{_list_nearby_runs(run)}"
             )
         snapshots = record.get("snapshots")
         if not snapshots:
             raise SketchforgeError(
-                f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the options it "
-                "was begun with to complete it, or draw with --tom builtin meanwhile"
+                f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the "
+                "options it was begun with to complete it, or draw with --tom builtin meanwhile"
             )
         if count > len(snapshots):
             raise UsageError(
-                f"--checkpoints {count}: {tom_run_name(run)} has {len(snapshots)} snapshots; ask for that many or fewer"
+                f"--checkpoints {count}: {tom_run_name(run)} has {len(snapshots)} snapshots; "
+                "ask for that many or fewer"
             )
         encoder = read_encoder(run / ENCODER_FILE)
         if encoder_digest(encoder) != record.get("encoder"):
@@ -105,93 +108,100 @@ class TomSketcher:
     def draw(self, pixels: np.ndarray) -> Drawing:
         if self._pool is None:
             return draw_on(self.device, self.sketches, pixels, self.method)
-        given_up = Event()
-        begun = self._begun(pixels, given_up)
+        cancelled = Event()
+        futures = self._submit_images(pixels, cancelled)
         count = len(self.drawings)
 
         def images() -> Iterator[np.ndarray]:
-            for at in range(0, len(begun), count):
+            for start in range(0, len(futures), count):
                 with drawing_errors(pixels, self.device):
-                    drawn = np.concatenate([one.result() for one in begun[at : at + count]], axis=1)[0]
-                yield drawn
+                    sketches = np.concatenate(
+                        [future.result() for future in futures[start : start + count]], axis=1
+                    )[0]
+                yield sketches
 
         def cancel() -> None:
-            given_up.set()
-            for one in begun:
-                one.cancel()
+            cancelled.set()
+            for future in futures:
+                future.cancel()
 
         return Drawing(images, cancel)
 
     @torch.inference_mode()
     def sketches(self, images: Tensor) -> Tensor:
         """float32 (B,3,H,W) in [-1, 1] -> float32 (B,N,1,H,W) in [0, 1], 1 = paper."""
-        prepared = self._prepared(images)
-        return self._together([drawing(prepared) for drawing in self.drawings], images.shape[2:])
+        prepared = self._prepare(images)
+        return self._stack_sketches([drawing(prepared) for drawing in self.drawings], images.shape[2:])
 
-    def _begun(self, pixels: np.ndarray, given_up: Event) -> list[Future[np.ndarray]]:
-        """Sketches of the first image by every generator, of the second one, and so on, each being drawn.
+    def _submit_images(self, pixels: np.ndarray, cancelled: Event) -> list[Future[np.ndarray]]:
+        """Submit all sketches to the pool: all of the first image, then all of the second, and so on.
 
-        One by one: the maps of one image fit a processor's caches, those of eight do not. So many images are
-        prepared ahead that no thread waits for one, and no more, for these maps are what takes memory. This thread
-        computes nothing: torch would start threads for it that wait by turning in circles.
+        Images are drawn one by one, because the maps of one image fit a processor's caches and those of eight
+        do not. As many images are prepared ahead as there are threads: with fewer a thread would wait, with
+        more their maps would take more memory. This thread computes nothing, because torch would start
+        threads for it that busy-wait.
         """
         ahead = deque[Future[Mapping[str, Tensor]]]()
-        begun: list[Future[np.ndarray]] = []
+        futures: list[Future[np.ndarray]] = []
         for image in pixels:
             if len(ahead) == self._threads:
-                begun += self._submitted(ahead.popleft(), image.shape[:2])
-            ahead.append(self._pool.submit(self._prepared_pixels, image, given_up))
+                futures += self._submit_drawings(ahead.popleft(), image.shape[:2])
+            ahead.append(self._pool.submit(self._prepare_image, image, cancelled))
         for prepared in ahead:
-            begun += self._submitted(prepared, pixels.shape[1:3])
-        return begun
+            futures += self._submit_drawings(prepared, pixels.shape[1:3])
+        return futures
 
-    def _submitted(
+    def _submit_drawings(
         self, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]
     ) -> list[Future[np.ndarray]]:
-        return [self._pool.submit(self._drawn, drawing, prepared, size) for drawing in self.drawings]
+        return [self._pool.submit(self._draw_sketch, drawing, prepared, size) for drawing in self.drawings]
 
     @torch.inference_mode()
-    def _prepared_pixels(self, image: np.ndarray, given_up: Event) -> Mapping[str, Tensor]:
-        if given_up.is_set():  # futures of these are not kept: their maps would be, too
+    def _prepare_image(self, image: np.ndarray, cancelled: Event) -> Mapping[str, Tensor]:
+        # `cancel` cannot reach these futures: keeping them would keep their maps in memory.
+        if cancelled.is_set():
             raise CancelledError
-        return self._prepared(to_tensor(image))
+        return self._prepare(to_tensor(image))
 
-    def _prepared(self, images: Tensor) -> Mapping[str, Tensor]:
-        """All generators of a run are of one kind, so what they are fed is prepared once."""
+    def _prepare(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Prepare the features of images once for all generators, which in a run are all of one kind."""
         features = self.encoder(images.to(self.precision, memory_format=torch.channels_last), self.taps)
         return self.drawings[0].prepare(features)
 
     @torch.inference_mode()
-    def _drawn(
+    def _draw_sketch(
         self,
         drawing: LeanInference | PaperInference,
         prepared: Future[Mapping[str, Tensor]],
         size: Sequence[int],
     ) -> np.ndarray:
-        return check_pixels(*to_levels(self._together([drawing(prepared.result())], size)), self.method)
+        return check_pixels(*to_levels(self._stack_sketches([drawing(prepared.result())], size)), self.method)
 
     @staticmethod
-    def _together(drawn: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-        """N of (B,1,H',W') in [-1, 1] -> (B,N,1,H,W) in [0, 1]."""
-        sketches = torch.stack(drawn, dim=1).float()
+    def _stack_sketches(outputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """N of (B,1,H',W') in [-1, 1] -> (B,N,1,H,W) in [0, 1]; size: (H, W)."""
+        sketches = torch.stack(outputs, dim=1).float()
         if sketches.shape[-2:] != tuple(size):
-            # The paper's generator only makes multiples of 8; the few missing border pixels are paper.
+            # The paper's generator draws only multiples of 8; the missing border pixels become paper.
             missing = (0, size[1] - sketches.shape[-1], 0, size[0] - sketches.shape[-2])
             sketches = nn.functional.pad(sketches, missing, value=1.0)
         return sketches.add_(1).div_(2).clamp_(0, 1)
 
 
 def open_all_snapshots(record: Path) -> TomSketcher:
-    """Every snapshot of the run whose run.json is `record`, on the CPU. Raises what `TomSketcher.from_run` does."""
+    """Open all snapshots of the run whose run.json is `record`, on the CPU.
+
+    Raises the errors of `TomSketcher.from_run`.
+    """
     snapshots = (read_tom_run(record.parent) or {}).get("snapshots") or [None]
     return TomSketcher.from_run(record.parent, len(snapshots), torch.device("cpu"))
 
 
-def _others(run: Path) -> str:
-    """The runs around a path that is none, for whoever named the wrong folder."""
-    near = [*run.glob("*/run.json"), *run.parent.glob("*/run.json"), *run.parent.glob("run.json")]
-    found = sorted({str(path.parent) for path in near})[:3]
-    return f"; there is {', '.join(found)}" if found else ""
+def _list_nearby_runs(run: Path) -> str:
+    """List runs near a path that is no run, for a message to whoever named the wrong folder."""
+    paths = [*run.glob("*/run.json"), *run.parent.glob("*/run.json"), *run.parent.glob("run.json")]
+    runs = sorted({str(path.parent) for path in paths})[:3]
+    return f"; there is {', '.join(runs)}" if runs else ""
 
 
 def _check_taps(path: Path, generator: nn.Module, encoder: Encoder) -> None:
