@@ -1,4 +1,4 @@
-"""What a report was computed on."""
+"""The hardware, versions and commands that a report was computed with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hardware(device: torch.device) -> dict[str, str]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "device": f"{device} ({name})" if name else str(device),
-        "processor": _processor(),
+        "processor": _read_processor(),
         "cores": f"{usable_cores()} usable, {torch.get_num_threads()} threads of torch",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
@@ -31,21 +31,21 @@ def hardware(device: torch.device) -> dict[str, str]:
 
 
 def versions(hardware: Mapping[str, str], libraries: Mapping[str, str]) -> dict[str, str]:
-    """`hardware` and the versions of libraries, as a list of names and values shows them."""
-    others = {name: version for name, version in libraries.items() if name not in hardware}
-    return {**hardware, "libraries": ", ".join(map(" ".join, others.items()))}
+    """`hardware` with one more entry, "libraries", that lists the other versions."""
+    remaining = {name: version for name, version in libraries.items() if name not in hardware}
+    return {**hardware, "libraries": ", ".join(map(" ".join, remaining.items()))}
 
 
-def _processor() -> str:
+def _read_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown"
 
 
-# Commands that give the same figures again, as a shell takes them.
+# Shell commands that measure the same figures again.
 
 
 def sketches_command_line(asked: EvalSketchesOptions) -> str:
@@ -55,31 +55,31 @@ def sketches_command_line(asked: EvalSketchesOptions) -> str:
     words += ["--boundaries", asked.boundaries] if asked.boundaries else []
     for path in asked.references:
         words += ["--references", path]
-    return _line([*words, "--samples", asked.samples, "--seed", asked.seed])
+    return _join_command([*words, "--samples", asked.samples, "--seed", asked.seed])
 
 
 def images_command_line(asked: EvalImagesOptions) -> str:
     words: list[object] = ["images", "--model", asked.model, "--shards", asked.shards]
     words += ["--reference", asked.reference] if asked.reference else []
-    words += [*_networks("--features", asked.features), *_networks("--lpips", asked.lpips)]
+    words += [*_format_networks("--features", asked.features), *_format_networks("--lpips", asked.lpips)]
     for encoder in asked.encoders:
         words += ["--encoder", encoder]
     words += ["--tom", asked.tom] if asked.tom else []
-    return _line([*words, "--samples", asked.samples, "--seed", asked.seed])
+    return _join_command([*words, "--samples", asked.samples, "--seed", asked.seed])
 
 
 def compare_command_line(asked: EvalCompareOptions) -> str:
     words: list[object] = ["compare", asked.reference, *asked.sets]
     words += ["--shards", asked.shards] if asked.shards else []
-    words += _networks("--features", asked.features)
-    return _line([*words, "--samples", asked.samples, "--seed", asked.seed])
+    words += _format_networks("--features", asked.features)
+    return _join_command([*words, "--samples", asked.samples, "--seed", asked.seed])
 
 
-def _networks(option: str, asked: Sequence[tuple[str, Path | None]]) -> list[str]:
-    return [word for name, path in asked for word in (option, name if path is None else f"{name}={path}")]
+def _format_networks(option: str, networks: Sequence[tuple[str, Path | None]]) -> list[str]:
+    return [word for name, path in networks for word in (option, name if path is None else f"{name}={path}")]
 
 
-def _line(words: Sequence[object]) -> str:
+def _join_command(words: Sequence[object]) -> str:
     return shlex.join(["sketchforge", "eval", *map(str, words)])
 
 

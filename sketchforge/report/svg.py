@@ -1,4 +1,4 @@
-"""Curves over training steps as an SVG image of its own: for documents and pages."""
+"""Curves over training steps as SVG documents; bars and histograms as inline SVG of pages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ Points = Sequence[tuple[float, float]]
 
 
 def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str) -> str:
-    """An SVG document: a colour for every name, a line for each of its runs, points (x, y), x ascending.
+    """Draw an SVG document: a colour for every name, a line for each of its runs.
 
-    The y axis begins at 0, or at a round number below where there are negative values. Values that are not
-    finite are left out. A name without runs is not shown, but takes a colour, so that those after it keep
-    theirs from one image to the next. Raises ValueError where there is no point.
+    series: name -> runs, each of points (x, y) with x ascending. Values that are not finite are left out.
+    The y axis begins at 0, or at a round number below 0 where there are negative values. A name without runs
+    is not shown, but takes a colour, so that the names after it keep theirs from one image to the next.
+    Raises ValueError where there is no finite point.
     """
     points = [point for runs in series.values() for run in runs for point in run if math.isfinite(point[1])]
     if not points:
@@ -32,7 +33,7 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
     y_ticks = ticks_between(min(y for _, y in points), max(y for _, y in points))
     low, high = y_ticks[0], y_ticks[-1]
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         across, up = x / x_ticks[-1], (y - low) / (high - low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
@@ -44,29 +45,29 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{text(x_label)}</text>',
     ]
     for tick in y_ticks:
-        _, y = place(0, tick)
+        _, y = to_pixels(0, tick)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     for tick in x_ticks:
-        x, y = place(tick, low)
+        x, y = to_pixels(tick, low)
         parts.append(f'<text x="{x:.1f}" y="{y + 15:.1f}" text-anchor="middle">{tick:g}</text>')
-    named = 0
+    num_named = 0
     for number, (name, runs) in enumerate(series.items()):
         if not runs:
             continue
         colour = COLOURS[number % len(COLOURS)]
         for run in runs:
-            path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in run if math.isfinite(y))
+            path = " ".join("{:.1f},{:.1f}".format(*to_pixels(x, y)) for x, y in run if math.isfinite(y))
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        y = TOP + 14 + 16 * named
-        named += 1
+        y = TOP + 14 + 16 * num_named
+        num_named += 1
         parts.append(f'<path d="M{WIDTH - RIGHT + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{text(name)}</text>')
     return "\n".join(parts) + "\n</svg>\n"
 
 
 def ticks(largest: float) -> list[float]:
-    """0 and up to six round numbers above it, the last of them `largest` or just beyond it."""
+    """0 and up to six round numbers above it; the last is `largest` or the next beyond it."""
     if largest <= 0:
         return [0.0, 1.0]
     rough = largest / 5
@@ -76,7 +77,7 @@ def ticks(largest: float) -> list[float]:
 
 
 def ticks_between(smallest: float, largest: float) -> list[float]:
-    """As `ticks`, and where `smallest` is negative as many steps below 0 as reach it."""
+    """As `ticks`; a negative `smallest` adds steps of the same size below 0 until they reach it."""
     if smallest >= 0:
         return ticks(largest)
     step = ticks(max(largest, -smallest))[1]
@@ -84,58 +85,62 @@ def ticks_between(smallest: float, largest: float) -> list[float]:
     return [round(step * count, 12) for count in range(-below, above + 1)]
 
 
-# Inline SVG of pages: figures with interval and mark to one scale, and histograms.
+# Inline SVG of pages: figures with interval and mark on one scale, and histograms.
 
 BINS = 24
 
 
 def key_to_mark() -> str:
-    """The mark by itself, for a legend."""
-    return f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_mark(6)}</svg>'
+    """The mark of `bar` alone, for a legend."""
+    return f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_draw_mark(6)}</svg>'
 
 
 def scale_of(figures: Sequence[Estimate]) -> tuple[float, float]:
-    """The ends of a scale for figures and their intervals; 0 is on it."""
-    ends = [value for one in figures for value in (one.value, one.low, one.high) if value is not None]
+    """(low, high) of a scale that holds 0, the figures and their intervals."""
+    ends = [
+        value for figure in figures for value in (figure.value, figure.low, figure.high) if value is not None
+    ]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     return (low, high) if high > low else (low, low + 1)
 
 
 def bar(figure: Estimate, scale: tuple[float, float], mark: float | None) -> str:
-    """A dot for the value, a bar for the interval, a mark for what it is compared with; `scale` from left to
-    right."""
+    """Draw a dot for the value, a bar for the interval, and a mark for what the figure is compared with.
 
-    def at(value: float) -> float:
+    The drawing spans `scale`, (low, high), from left to right.
+    """
+
+    def to_x(value: float) -> float:
         return round(4 + 112 * (value - scale[0]) / (scale[1] - scale[0]), 1)
 
     shapes = ['<line class="axis" x1="4" y1="12" x2="116" y2="12"/>']
     if mark is not None:
-        shapes.append(_mark(at(mark)))
+        shapes.append(_draw_mark(to_x(mark)))
     if figure.low is not None and figure.high is not None:
-        width = max(1, at(figure.high) - at(figure.low))
-        shapes.append(f'<rect class="interval" x="{at(figure.low)}" y="5" width="{width:.1f}" height="6"/>')
-    shapes.append(f'<circle class="value" cx="{at(figure.value)}" cy="8" r="3"/>')
+        width = max(1, to_x(figure.high) - to_x(figure.low))
+        shapes.append(f'<rect class="interval" x="{to_x(figure.low)}" y="5" width="{width:.1f}" height="6"/>')
+    shapes.append(f'<circle class="value" cx="{to_x(figure.value)}" cy="8" r="3"/>')
     return f'<svg class="bar" viewBox="0 0 120 16" aria-hidden="true">{"".join(shapes)}</svg>'
 
 
 def plot(
     values: Sequence[float], people: Sequence[float] | None, bounds: tuple[float, float], label: str
 ) -> str:
-    """The histogram of values as a line over the filled one of people, both to their own height."""
-    shapes = [] if people is None else [f'<path class="people" d="{_histogram(people, bounds)}z"/>']
-    shapes.append(f'<path class="style" d="{_histogram(values, bounds)}"/>')
+    """Draw the histogram of `values` as a line over the filled one of `people`, both at full height."""
+    shapes = [] if people is None else [f'<path class="people" d="{_draw_histogram(people, bounds)}z"/>']
+    shapes.append(f'<path class="style" d="{_draw_histogram(values, bounds)}"/>')
     opening = f'<svg class="plot" viewBox="0 0 120 40" role="img" aria-label="{text(label)}">'
     return f"{opening}{''.join(shapes)}</svg>"
 
 
-def _mark(x: float) -> str:
+def _draw_mark(x: float) -> str:
     return f'<line class="floor" x1="{x}" y1="1" x2="{x}" y2="15"/>'
 
 
-def _histogram(values: Sequence[float], bounds: tuple[float, float]) -> str:
-    """The steps of a histogram as an SVG path over 120 x 40, its highest bin at the top."""
-    found = np.clip(np.asarray(values, float), *bounds)
-    counts = np.histogram(found, bins=BINS, range=bounds)[0]
+def _draw_histogram(values: Sequence[float], bounds: tuple[float, float]) -> str:
+    """The steps of a histogram as an SVG path over 120 x 40; the highest bin reaches the top."""
+    clipped = np.clip(np.asarray(values, float), *bounds)
+    counts = np.histogram(clipped, bins=BINS, range=bounds)[0]
     heights = 39 - 36 * counts / max(1, counts.max())
     width = 120 / BINS
     steps = "".join(f"V{height:.1f}H{(index + 1) * width:.0f}" for index, height in enumerate(heights))

@@ -1,4 +1,4 @@
-"""A table as words, for whatever shows it: a page, Markdown or a terminal."""
+"""A table of formatted cells, for any output: a page, Markdown or a terminal."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sketchforge.metrics.estimates import Estimate
 @dataclass(frozen=True)
 class Heading:
     title: str
-    published: bool = False  # a column of the paper's figures
-    words: bool = False  # of text rather than numbers
+    published: bool = False  # whether the column holds the paper's figures
+    words: bool = False  # whether the column holds text rather than numbers
 
 
 @dataclass(frozen=True)
 class CellBar:
-    """A figure to be drawn to a scale, where lengths tell more than numbers do; pages alone show it."""
+    """A figure to draw on a scale, where lengths say more than numbers; only pages show it."""
 
     figure: Estimate
-    scale: tuple[float, float]  # its ends
-    mark: float | None = None  # what the figure is to be compared with
+    scale: tuple[float, float]  # (low, high)
+    mark: float | None = None  # the value to compare the figure with
 
 
 @dataclass(frozen=True)
 class Cell:
-    value: str = ""  # empty: there is none
-    interval: str = ""  # of the interval, "0.1 to 0.2"
+    value: str = ""  # empty: no value
+    interval: str = ""  # the confidence interval, as "0.1 to 0.2"
     bar: CellBar | None = None
 
 
@@ -42,7 +42,7 @@ class TableRow:
 @dataclass(frozen=True)
 class Table:
     title: str
-    corner: str  # heading of the names
+    corner: str  # heading of the column of names
     headings: tuple[Heading, ...]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Table:
 def figure_cell(
     figure: Estimate | None, factor: float = 1, decimals: int | None = None, bar: CellBar | None = None
 ) -> Cell:
-    """A figure and its interval; decimals None: as many as give three digits."""
+    """A cell of `factor` times a figure and its interval; decimals None: as many as show three digits."""
     if figure is None:
         return Cell()
     if decimals is None:
@@ -68,5 +68,5 @@ def figure_cell(
 
 
 def digits(value: float) -> int:
-    """Decimals that show three digits of a value, four at most."""
+    """The decimals that show three digits of a value, at most four."""
     return 4 if abs(value) < 0.01 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))

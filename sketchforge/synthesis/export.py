@@ -1,4 +1,4 @@
-"""A finished run -> one file that holds all that drawing needs, and a model card beside it."""
+"""A finished run -> one file with everything that inference needs, and a model card beside it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sketchforge.utils.files import sha256_of, write_bytes
 from sketchforge.utils.outputs import check_new_file
 
 ENDING = ".safetensors"
-BUILT_ON = "trained_with", "autoencoder"  # entries of run.json: digests of what a training was given
+BUILT_ON = "trained_with", "autoencoder"  # entries of run.json: digests of a training's inputs
 
 
 def export(options: ExportOptions) -> tuple[Path, Path]:
-    """Write `options.out` and its model card; returns both paths.
+    """Write `options.out` and its model card; return both paths.
 
     Raises UsageError where the request cannot be carried out (a run of another kind, a name that is taken, an
-    unknown snapshot), SketchforgeError for an unfinished run or damaged files. Writes nothing then.
+    unknown snapshot), SketchforgeError for an unfinished run or damaged files. Nothing is written then.
     """
     out, card = options.out, options.out.with_suffix(".md")
     if out.suffix != ENDING:
@@ -39,17 +39,17 @@ def export(options: ExportOptions) -> tuple[Path, Path]:
     if out.absolute() == run.model.absolute() or (out.exists() and out.samefile(run.model)):
         raise UsageError(f"--out {out}: is the run's own model; name another file")
     stored = read_model(run.model)
-    part, drawn_by = (None, None) if options.tom is None else _sketch_part(options.tom, options.snapshot)
-    metadata = _metadata(run, stored, part, drawn_by)
+    part, tom_name = (None, None) if options.tom is None else _load_sketch_part(options.tom, options.snapshot)
+    metadata = _build_metadata(run, stored, part, tom_name)
     write_synthesizer(out, stored.autoencoder, stored.refiner, metadata, part)
     write_bytes(card, model_card(out.name, sha256_of(out), stored, part, metadata).encode())
     return out, card
 
 
-def _metadata(
-    run: TrainedRun, stored: StoredModel, part: SketchPart | None, drawn_by: str | None
+def _build_metadata(
+    run: TrainedRun, stored: StoredModel, part: SketchPart | None, tom_name: str | None
 ) -> dict[str, Any]:
-    """What the model file told already, and where it comes from."""
+    """The metadata of the run's model file, with digests of the weights and the run they come from."""
     metadata = {name: value for name, value in stored.metadata.items() if name not in ("model", "models")}
     digests = {"autoencoder": tensors_digest(stored.autoencoder.state_dict())}
     if stored.refiner is not None:
@@ -59,19 +59,19 @@ def _metadata(
             "encoder": encoder_digest(part.encoder),
             "generator": tensors_digest(part.generator.state_dict()),
         }
-    # The folder's name alone: where it lay on the disk is nobody's business who gets the file.
+    # The folder's name alone: whoever gets the file need not know where it lay on the disk.
     source: dict[str, Any] = {"run": run.folder.absolute().name, "command": run.command}
     source |= {name: run.record[name] for name in BUILT_ON if run.record.get(name)}
     if part is not None:
-        source["tom"] = {"run": drawn_by, "snapshot": part.style}
+        source["tom"] = {"run": tom_name, "snapshot": part.style}
     return metadata | {"digests": digests, "exported_from": source, "figures": dict(run.record["figures"])}
 
 
-def _sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
-    """(one of a run's snapshots with what it needs of the encoder, the run's name)."""
+def _load_sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
+    """(a snapshot of a run with the encoder layers that it needs, the run's name)."""
     run = find_tom(tom)
-    number = _number_of(run, tom, snapshot)
-    sketcher = TomSketcher.from_run(run, number + 1, _cpu())
+    number = _find_snapshot(run, tom, snapshot)
+    sketcher = TomSketcher.from_run(run, number + 1, _cpu_device())
     generator = sketcher.generators[number]
     encoder = truncate_encoder(sketcher.encoder, list(generator.taps))
     return SketchPart(sketcher.styles[number], encoder, generator), (
@@ -79,8 +79,8 @@ def _sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
     )
 
 
-def _number_of(run: Path, given: Path, snapshot: str | None) -> int:
-    """A snapshot's place in its run, by its name or its number."""
+def _find_snapshot(run: Path, tom: Path, snapshot: str | None) -> int:
+    """The index of a snapshot in its run; `snapshot` is its name or its number."""
     if snapshot is None:
         return 0
     try:
@@ -95,12 +95,12 @@ def _number_of(run: Path, given: Path, snapshot: str | None) -> int:
     if snapshot.isdecimal() and int(snapshot) < len(names):
         return int(snapshot)
     raise UsageError(
-        f"--snapshot {snapshot}: {given} has {', '.join(names)}; name one of them, or its number from 0 to "
+        f"--snapshot {snapshot}: {tom} has {', '.join(names)}; name one of them, or its number from 0 to "
         f"{len(names) - 1}"
     )
 
 
-def _cpu() -> Any:
+def _cpu_device() -> Any:
     import torch
 
     return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Images of any size and aspect on their way into a model's square, and what it made on its way out."""
+"""Images of any size and aspect -> a model's square; the model's square output -> the image's aspect."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sketchforge.images.hand_drawn import fit_drawing, normalize_drawing
 from sketchforge.images.resize import fit_square
 
 # Side of the sketches that `render` draws by default. Smaller models see them reduced: a line of a pixel or
-# two comes to them as a grey one. Drawings take the same way, for such a model has not learnt from black ones
-# (faces at 64², 48 new ones: mean squared error .058 so, .062 with lines kept black).
+# two becomes a grey one. Drawings are reduced in the same way, for such a model has not learnt from black
+# lines (faces at 64², 48 new ones: mean squared error .058 so, .062 with lines kept black).
 DRAWN_SIDE = 256
 
 
 @dataclass(frozen=True)
 class FittedSketch:
-    """A sketch as the model sees it, and where in its square it lies."""
+    """A sketch as the model sees it, and the area of the square that it fills."""
 
     drawing: np.ndarray  # uint8 H×W, 255 = paper: the sketch before it was fitted
     square: np.ndarray  # uint8 S×S, padded with paper
@@ -27,24 +27,27 @@ class FittedSketch:
     notes: tuple[str, ...] = ()  # for the user to read
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """S×S×… made of the sketch -> the part that is not padding."""
+        """The model's image of the sketch, S×S×… -> the part that is not padding."""
         return image[self.area]
 
 
 def prepare_drawing(image: np.ndarray, size: int, raw: bool = False) -> FittedSketch:
     """A drawing as it was scanned or photographed, uint8 H×W×3 RGB -> black on white in a square.
 
-    raw: leave the drawing as it is, in grey. Raises ValueError for other dtypes and shapes.
+    raw: convert the drawing to grey and change nothing else. Raises ValueError for other dtypes and shapes.
     """
-    found = normalize_drawing(image)
+    normalized = normalize_drawing(image)
     if not raw:
-        return prepare_sketch(found.sketch, size, found.notes)
-    notes = ("light lines on a dark ground, and taken as it is",) if found.inverted else ()
+        return prepare_sketch(normalized.sketch, size, normalized.notes)
+    notes = ("light lines on a dark ground, and taken as it is",) if normalized.inverted else ()
     return prepare_sketch(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, notes)
 
 
 def prepare_sketch(sketch: np.ndarray, size: int, notes: tuple[str, ...] = ()) -> FittedSketch:
-    """uint8 H×W, 255 = paper -> in a square, aspect kept. Raises ValueError for other dtypes and shapes."""
+    """uint8 H×W, 255 = paper -> fitted into a square, aspect kept.
+
+    Raises ValueError for other dtypes and shapes.
+    """
     square = fit_drawing(sketch, max(size, DRAWN_SIDE))
     return FittedSketch(sketch, fit_square(square, size, "crop"), ink_area(*sketch.shape, size), notes)
 
@@ -55,23 +58,25 @@ def prepare_style(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def ink_area(height: int, width: int, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square that an image of this shape fills when it is fitted, its aspect kept."""
-    scale = size / max(height, width)  # in the very words of `fit_square`, or halves would round otherwise
+    """The rows and columns that an image of this shape fills in a square of side `size`, its aspect kept."""
+    scale = size / max(height, width)  # as in `fit_square`, or halves would round otherwise
     rows, columns = (max(1, round(side * scale)) for side in (height, width))
     top, left = (size - rows) // 2, (size - columns) // 2
     return slice(top, top + rows), slice(left, left + columns)
 
 
-# Style images cut and put together, so that one synthesis takes its style from two or four (paper Fig.
-# 7).
+# Style images cut and stitched, so that one synthesis takes its style from two or four (paper Fig. 7).
 
 
 def stitch(images: Sequence[np.ndarray], size: int) -> np.ndarray:
     """Two or four images, uint8 H×W×3 RGB of any sizes -> one, uint8 size×size×3.
 
-    Each is first cropped to its centred square and resized to `size`, and gives the part that lies at its
-    place: of two the left half and the right half; of four the quarters, upper left, upper right, lower left,
-    lower right. Where `size` is odd, right and lower parts are the larger ones. The order is the order given.
+    Each is first cropped to its centred square and resized to `size`. The result takes from each, in order:
+
+        2 images: left half, right half
+        4 images: upper left, upper right, lower left, lower right quarter
+
+    Where `size` is odd, right and lower parts are the larger ones.
 
     Raises ValueError for another number of images, other dtypes and shapes, or a size below 2.
     """
@@ -84,8 +89,8 @@ def stitch(images: Sequence[np.ndarray], size: int) -> np.ndarray:
             raise ValueError(f"expected uint8 H×W×3, found {image.dtype} of shape {image.shape}")
     first, second = slice(0, size // 2), slice(size // 2, size)
     rows = [slice(0, size)] if len(images) == 2 else [first, second]
-    places = [(row, column) for row in rows for column in (first, second)]
+    regions = [(row, column) for row in rows for column in (first, second)]
     result = np.empty((size, size, 3), np.uint8)
-    for image, place in zip(images, places, strict=True):
-        result[place] = fit_square(image, size, "crop")[place]
+    for image, region in zip(images, regions, strict=True):
+        result[region] = fit_square(image, size, "crop")[region]
     return result

@@ -1,4 +1,4 @@
-"""grid.png of what `synthesize`, `mix` and `transfer` made, each image beside what it was made of."""
+"""grid.png of `synthesize`, `mix` and `transfer`: each result beside its sketch and its style image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from sketchforge.synthesis.plan import Plan
 
-MOST = 12  # rows, and columns; more are no longer looked at, and the file grows
+MOST = 12  # rows, and columns; nobody looks at more, and the file grows
 MOST_MIXED = 6  # rows of `mix`, for each takes several more images
-LEAST_CELL = 128  # pixels; names have to find room above
+LEAST_CELL = 128  # pixels; names need room above
 
 Head = tuple[str, "np.ndarray | None"]
 
@@ -32,37 +32,39 @@ class SynthesisGrid:
 def grid_of(
     plan: Plan, result: Callable[[int, int], np.ndarray], again: Callable[[int, Style], np.ndarray]
 ) -> SynthesisGrid:
-    """Sketches at the left, styles above, results between.
+    """Lay out sketches at the left, styles above, results between.
 
-    result: the image made of a sketch and a style, by their numbers in the plan. again: makes one of a
-    sketch and any style; beside a mixture stands what each of its parts makes alone.
-    Where sketches were drawn of images, these are at the left and sketches in a column of their own.
+    result: returns the image of a sketch and a style, by their indices in the plan.
+    again: generates the image of a sketch (by its index) and any style. With it the grid shows, beside a
+    mixture, what each of the mixture's parts makes alone.
+    Where TOM drew the sketches (`plan.drawn`), the photos are at the left and the sketches in a column of
+    their own.
     """
     cell = min(MAX_CELL, max(LEAST_CELL, plan.model.size))
     mixture = len(plan.styles[0].parts) > 1
     sketches, styles = plan.sketches[: MOST_MIXED if mixture else MOST], plan.styles[:MOST]
-    alone = [Style(part.name, (part,)) for part in styles[0].parts] if mixture else []
+    part_styles = [Style(part.name, (part,)) for part in styles[0].parts] if mixture else []
     columns: list[Head] = [("sketch", None)] if plan.drawn else []
     columns += [("stitched" if mixture else style.name, style.read(cell)) for style in styles]
-    columns += [(style.name, style.read(cell)) for style in alone]
+    columns += [(style.name, style.read(cell)) for style in part_styles]
     heads = [(sketch.name, sketch.read() if plan.drawn else plan.fit(sketch).drawing) for sketch in sketches]
 
-    def cells(row: int) -> list[np.ndarray]:
-        before = [plan.fit(plan.sketches[row]).drawing] if plan.drawn else []
-        made = [result(row, column) for column in range(len(styles))]
-        return [*before, *made, *(again(row, style) for style in alone)]
+    def make_row(row: int) -> list[np.ndarray]:
+        sketch_cell = [plan.fit(plan.sketches[row]).drawing] if plan.drawn else []
+        results = [result(row, column) for column in range(len(styles))]
+        return [*sketch_cell, *results, *(again(row, style) for style in part_styles)]
 
     subject = "content" if plan.drawn else "sketch"
-    grid = labelled_grid(subject, columns, heads, map(cells, range(len(sketches))), cell)
+    grid = labelled_grid(subject, columns, heads, map(make_row, range(len(sketches))), cell)
     left_out = [
-        _left_out(len(sketches), len(plan.sketches), "images" if plan.drawn else "sketches"),
-        _left_out(len(styles), len(plan.styles), "styles"),
+        _describe_left_out(len(sketches), len(plan.sketches), "images" if plan.drawn else "sketches"),
+        _describe_left_out(len(styles), len(plan.styles), "styles"),
     ]
     return SynthesisGrid(grid, " and ".join(filter(None, left_out)))
 
 
 def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> SynthesisGrid:
-    """A row for each sketch, style and result."""
+    """Lay out one row for each pair: sketch, style and result."""
     cell = min(MAX_CELL, max(LEAST_CELL, plan.model.size))
     shown = plan.cells[:MOST]
     rows = [
@@ -70,8 +72,8 @@ def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> Synthesi
         for row, column in shown
     ]
     sheet = contact_sheet(rows, ["sketch", "style", "result"], cell)
-    return SynthesisGrid(sheet, _left_out(len(shown), len(plan.cells), "pairs"))
+    return SynthesisGrid(sheet, _describe_left_out(len(shown), len(plan.cells), "pairs"))
 
 
-def _left_out(shown: int, count: int, what: str) -> str:
-    return f"the first {shown} of {count} {what}" if count > shown else ""
+def _describe_left_out(shown: int, count: int, subject: str) -> str:
+    return f"the first {shown} of {count} {subject}" if count > shown else ""

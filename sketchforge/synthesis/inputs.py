@@ -1,4 +1,4 @@
-"""The images that a user names, each with a name of its own for files and grids."""
+"""The images that a user names, each with a unique name for files and grids."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sketchforge.images.sources import ImageSource, builtin_images, find_images
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.progress import Progress
 
-JOINT = "--"  # between the names of sketch and style in a file's name; no name has it within
+JOINT = "--"  # between the names of sketch and style in a file name; no name contains it
 MAX_NAME = 100  # bytes; two of them, JOINT and an ending stay below what file systems take
 
-# Few enough to be looked at, and of seven photos each another.
+# Few enough to look at, and each of another of the seven photos.
 BUILTIN_PHOTOS = (
     "astronaut-s0-00",
     "cat-s0-01",
@@ -34,22 +34,22 @@ BUILTIN_DRAWINGS = ("cat marker", "woman quill", "cottage pencil", "sunflower pr
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An image that can be read, as it was when it was found."""
+    """An image of the user's: its name, its source and its bytes as they were when it was found."""
 
-    name: str  # unique among those found with it, case aside
-    source: str  # its path, or what it is called where it has none
+    name: str  # unique among the images found together, case aside
+    source: str  # its path, or a description where it has none
     image: ImageSource
     sha256: str = ""  # of its bytes
 
     def read(self) -> np.ndarray:
-        """uint8 H×W×3 RGB; ImageError naming `source`."""
-        return self._decoded()[1]
+        """uint8 H×W×3 RGB. Raises ImageError, which names `source`."""
+        return self._decode()[1]
 
     def checked(self) -> ImageInput:
-        """The same with its digest; ImageError where it cannot be read."""
-        return replace(self, sha256=hashlib.sha256(self._decoded()[0]).hexdigest())
+        """The same input with its digest. Raises ImageError where the image cannot be read."""
+        return replace(self, sha256=hashlib.sha256(self._decode()[0]).hexdigest())
 
-    def _decoded(self) -> tuple[bytes, np.ndarray]:
+    def _decode(self) -> tuple[bytes, np.ndarray]:
         try:
             data = self.image.read()
             return data, decode_image(data).pixels
@@ -60,29 +60,36 @@ class ImageInput:
 def find_image_inputs(given: Iterable[str], repeats: bool = False) -> list[ImageInput]:
     """The images of files, folders, patterns, lists and tars (`sources.find_images`), in the order given.
 
-    A file that is named twice counts once, unless it `repeats`. Images of one name are told apart by their
-    endings, else by the folder they lie in. Raises UsageError where nothing is found or names cannot be told
-    apart.
+    repeats: whether a file that is named twice counts twice; else it counts once.
+    Images of one name are distinguished by their endings, else by the folder they lie in:
+
+        a.jpg, b.jpg      -> a, b
+        a.jpg, a.png      -> a_jpg, a_png
+        x/a.jpg, y/a.jpg  -> x_a_jpg, y_a_jpg
+
+    Raises UsageError where nothing is found, or where two images would still have one name.
     """
-    found: list[tuple[str, str, ImageSource]] = []  # path, name relative to what was given, source
-    for one in given:
-        for image in find_images(one):
+    matches: list[tuple[str, str, ImageSource]] = []  # path, name relative to the argument, source
+    for argument in given:
+        for image in find_images(argument):
             file = image.image.file
             path = image.source if file is None or _in_tar(image) else file.path
-            found.append((path, image.source, image))
+            matches.append((path, image.source, image))
     if not repeats:
-        found = list({Path(path).absolute(): each for path, *_ in found for each in [(path, *_)]}.values())
-    return _named(found)
+        matches = list(
+            {Path(path).absolute(): match for path, *_ in matches for match in [(path, *_)]}.values()
+        )
+    return _assign_names(matches)
 
 
 def builtin_photos(names: Sequence[str] = BUILTIN_PHOTOS) -> list[ImageInput]:
-    """Some of the photos built in."""
+    """Some of the built-in photos."""
     images = {PurePosixPath(image.source).stem: image for image in builtin_images()}
     return [ImageInput(name, f"built-in photo {name}", images[name]) for name in names]
 
 
 def builtin_drawings() -> list[ImageInput]:
-    """Some of the line drawings built in."""
+    """Some of the built-in line drawings."""
     from sketchforge.images.builtin.drawings import draw
 
     inputs = []
@@ -96,40 +103,45 @@ def builtin_drawings() -> list[ImageInput]:
 
 
 def check_images(images: Sequence[ImageInput], progress: Progress) -> list[ImageInput]:
-    """Read every image once: what cannot be read is to stop a command before it begins. ImageError."""
-    found = []
+    """Read every image once, so that one that cannot be read stops a command before it begins.
+
+    Returns the inputs with their digests. Raises ImageError.
+    """
+    checked = []
     for image in images:
-        found.append(image.checked())
+        checked.append(image.checked())
         progress.advance()
-    return found
+    return checked
 
 
-def _named(found: Sequence[tuple[str, str, ImageSource]]) -> list[ImageInput]:
-    ways: list[Callable[[str, str], str]] = [
+def _assign_names(matches: Sequence[tuple[str, str, ImageSource]]) -> list[ImageInput]:
+    namings: list[Callable[[str, str], str]] = [
         lambda path, name: str(PurePosixPath(name).with_suffix("")),
         lambda path, name: name.replace(".", "_"),
         lambda path, name: f"{Path(path).absolute().parent.name}_{name}".replace(".", "_"),
     ]
-    names = [""] * len(found)
-    paths = [path for path, *_ in found]
-    open_ = list(range(len(found)))
-    for way in ways:
-        for index in open_:
-            names[index] = file_name(way(*found[index][:2]))
-        taken: dict[str, set[str]] = {}
+    names = [""] * len(matches)
+    paths = [path for path, *_ in matches]
+    unnamed = list(range(len(matches)))
+    for naming in namings:
+        for index in unnamed:
+            names[index] = file_name(naming(*matches[index][:2]))
+        paths_by_name: dict[str, set[str]] = {}
         for path, name in zip(paths, names, strict=True):
-            taken.setdefault(name.casefold(), set()).add(path)
-        open_ = [index for index in open_ if len(taken[names[index].casefold()]) > 1]
-    if open_:
-        same = [paths[index] for index in open_ if names[index].casefold() == names[open_[0]].casefold()]
+            paths_by_name.setdefault(name.casefold(), set()).add(path)
+        unnamed = [index for index in unnamed if len(paths_by_name[names[index].casefold()]) > 1]
+    if unnamed:
+        clashing = [
+            paths[index] for index in unnamed if names[index].casefold() == names[unnamed[0]].casefold()
+        ]
         raise UsageError(
-            f"{same[0]} and {same[1]}: both would be called {names[open_[0]]}; rename one of them"
+            f"{clashing[0]} and {clashing[1]}: both would be called {names[unnamed[0]]}; rename one of them"
         )
-    return [ImageInput(name, path, image) for name, (path, _, image) in zip(names, found, strict=True)]
+    return [ImageInput(name, path, image) for name, (path, _, image) in zip(names, matches, strict=True)]
 
 
 def file_name(text: str) -> str:
-    """Text as part of a file's name: on any system, and without JOINT."""
+    """Text -> a part of a file name that any system accepts and that does not contain JOINT."""
     text = re.sub(r"[^\w .+()-]", "_", text.replace("/", "_"))
     text = re.sub(r"--+", "-", text).strip(". -") or "image"
     return text.encode()[:MAX_NAME].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""What is to be made: which sketches, which styles, by which model, settled before anything is written."""
+"""The plan of a synthesis job: its sketches, styles and model, fixed before anything is written."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from sketchforge.synthesis.synthesizer import Synthesizer, draw_sketch, load_mod
 from sketchforge.utils.progress import Progress
 
 STITCHES = (2, 4)  # how many style images `mix` takes
-MIXED_NAME = 24  # characters that each style image has in the name of a stitched one
-KEPT_IN_MEMORY = 64  # sketches, of those read last
+MIXED_NAME = 24  # characters of each style image's name in the name of a stitched one
+KEPT_IN_MEMORY = 64  # the sketches read last
 COMMANDS = {SynthesizeOptions: "synthesize", MixOptions: "mix", TransferOptions: "transfer"}
 
 
@@ -50,33 +50,33 @@ class Style:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be made, known before anything is written."""
+    """The images to generate and everything they depend on."""
 
     model: Synthesizer
     sketches: Sequence[ImageInput]  # drawings, or images to be sketched
     styles: Sequence[Style]
     cells: Sequence[tuple[int, int]]  # sketch and style of every image
     fit: Callable[[ImageInput], FittedSketch]
-    drawn: bool  # whether sketches are made here, of images
+    drawn: bool  # whether TOM draws the sketches, from images
     by: Mapping[str, Any]  # command, model and options, for the record
 
     def name_of(self, cell: tuple[int, int]) -> str:
         return f"{self.key_of(cell)}.png"
 
     def described(self) -> dict[str, dict[str, Any]]:
-        """Every file to be there, and what it is made of."""
+        """Every file that the job writes -> what it is made of."""
         subject = "content" if self.drawn else "sketch"
         files: dict[str, dict[str, Any]] = {}
         for style in self.styles:
             if len(style.parts) > 1:
-                files[f"{style.name}.png"] = {"stitched": [_metadata(part) for part in style.parts]}
+                files[f"{style.name}.png"] = {"stitched": [_describe_input(part) for part in style.parts]}
         for cell in self.cells:
             sketch, style = self.sketches[cell[0]], self.styles[cell[1]]
             if self.drawn:
-                files[f"{sketch.name}.sketch.png"] = {"content": _metadata(sketch)}
+                files[f"{sketch.name}.sketch.png"] = {"content": _describe_input(sketch)}
             files[self.name_of(cell)] = {
-                subject: _metadata(sketch),
-                "style": [_metadata(part) for part in style.parts],
+                subject: _describe_input(sketch),
+                "style": [_describe_input(part) for part in style.parts],
             }
         return files
 
@@ -85,7 +85,7 @@ class Plan:
 
     @staticmethod
     def key(sketch: ImageInput, style: Style) -> str:
-        """What an image is called, and what its noise depends on beside the seed."""
+        """The image's name; its noise depends on this and on the seed."""
         return f"{sketch.name}{JOINT}{style.name}"
 
 
@@ -95,7 +95,7 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     Raises UsageError where the request cannot be carried out, ImageError for an image that cannot be read,
     SketchforgeError for models that are damaged, foreign or unfinished.
     """
-    # What is quickly refused comes first.
+    # The quick checks come first.
     path = find_model(options.model)
     if options.model is None:
         progress.note(f"no --model given: using {path.parent}")
@@ -109,8 +109,8 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     }
     fit: Callable[[ImageInput], FittedSketch]
     if isinstance(options, TransferOptions):
-        sketcher, where = _sketcher(options, model, progress)
-        by["tom"] = {LOCATION: where, "snapshot": sketcher.styles[0]} | _weights_of(sketcher)
+        sketcher, sketcher_source = _open_sketcher(options, model, progress)
+        by["tom"] = {LOCATION: sketcher_source, "snapshot": sketcher.styles[0]} | _read_digests(sketcher)
 
         def fit(image: ImageInput) -> FittedSketch:
             return prepare_sketch(draw_sketch(sketcher, image.read(), model.size), model.size)
@@ -122,64 +122,75 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
         def fit(drawing: ImageInput) -> FittedSketch:
             return prepare_drawing(drawing.read(), model.size, raw)
 
-    sketches, styles = _inputs(options, progress)
-    cells = _cells(options, sketches, styles, progress)
+    sketches, styles = _find_inputs(options, progress)
+    cells = _pair_inputs(options, sketches, styles, progress)
     drawn = isinstance(options, TransferOptions)
-    return Plan(model, sketches, styles, cells, lru_cache(KEPT_IN_MEMORY)(fit), drawn, by)
+    return Plan(
+        model=model,
+        sketches=sketches,
+        styles=styles,
+        cells=cells,
+        fit=lru_cache(KEPT_IN_MEMORY)(fit),
+        drawn=drawn,
+        by=by,
+    )
 
 
-def _inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[ImageInput], list[Style]]:
-    """(drawings or contents, styles), all of them read once."""
-    mixes = isinstance(options, MixOptions)
-    contents = isinstance(options, TransferOptions)
-    given = options.content if contents else options.sketch  # type: ignore[attr-defined]
-    option = "--content" if contents else "--sketch"
-    if given:
-        sketches = find_image_inputs(given)
+def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[ImageInput], list[Style]]:
+    """(drawings or content photos, styles), each read once."""
+    is_mix = isinstance(options, MixOptions)
+    is_transfer = isinstance(options, TransferOptions)
+    patterns = options.content if is_transfer else options.sketch  # type: ignore[attr-defined]
+    option = "--content" if is_transfer else "--sketch"
+    if patterns:
+        sketches = find_image_inputs(patterns)
     else:
-        sketches = builtin_photos() if contents else builtin_drawings()
+        sketches = builtin_photos() if is_transfer else builtin_drawings()
         progress.note(
-            f"no {option} given: using {len(sketches)} built-in {'photos' if contents else 'drawings'}"
+            f"no {option} given: using {len(sketches)} built-in {'photos' if is_transfer else 'drawings'}"
         )
     if options.style:
-        images = find_image_inputs(options.style, repeats=mixes)
+        images = find_image_inputs(options.style, repeats=is_mix)
     else:
-        images = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if mixes else BUILTIN_PHOTOS)
+        images = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if is_mix else BUILTIN_PHOTOS)
         progress.note(f"no --style given: using {len(images)} built-in photos")
-    if mixes and len(images) not in STITCHES:
+    if is_mix and len(images) not in STITCHES:
         raise UsageError(
             f"--style: found {len(images)} images; expected 2, a half each, or 4, a quarter each"
         )
     with progress.track("input", len(sketches) + len(images)):
         sketches, images = check_images(sketches, progress), check_images(images, progress)
-    if mixes:
+    if is_mix:
         name = "+".join(image.name[:MIXED_NAME].strip(". -") for image in images)
         return sketches, [Style(file_name(name), tuple(images))]
     return sketches, [Style(image.name, (image,)) for image in images]
 
 
-def _cells(
+def _pair_inputs(
     options: SynthesisOptions, sketches: Sequence[ImageInput], styles: Sequence[Style], progress: Progress
 ) -> list[tuple[int, int]]:
-    """Every sketch with every style, or with the style of its name."""
+    """(sketch, style) indices: every sketch with every style, or with the style of its name (`pairs`)."""
     if not (isinstance(options, SynthesizeOptions) and options.pairs):
         return [(row, column) for row in range(len(sketches)) for column in range(len(styles))]
-    columns = {style.name: column for column, style in enumerate(styles)}
-    alone = [sketch for sketch in sketches if sketch.name not in columns]
-    if alone:
+    column_of = {style.name: column for column, style in enumerate(styles)}
+    unpaired = [sketch for sketch in sketches if sketch.name not in column_of]
+    if unpaired:
         raise UsageError(
-            f"--pairs: {len(alone)} of {len(sketches)} sketches have no style of their name, the first is "
-            f"{alone[0].source} ({alone[0].name}); styles are called {', '.join(list(columns)[:3])}, …"
+            f"--pairs: {len(unpaired)} of {len(sketches)} sketches have no style of their name, the first is "
+            f"{unpaired[0].source} ({unpaired[0].name}); "
+            f"styles are called {', '.join(list(column_of)[:3])}, …"
         )
-    if more := len(styles) - len(sketches):
+    if num_unused := len(styles) - len(sketches):
         progress.note(
-            f"--pairs: {more} of {len(styles)} styles have no sketch of their name and are left out"
+            f"--pairs: {num_unused} of {len(styles)} styles have no sketch of their name and are left out"
         )
-    return [(row, columns[sketch.name]) for row, sketch in enumerate(sketches)]
+    return [(row, column_of[sketch.name]) for row, sketch in enumerate(sketches)]
 
 
-def _sketcher(options: TransferOptions, model: Synthesizer, progress: Progress) -> tuple[TomSketcher, str]:
-    """Who draws the images, and where it came from."""
+def _open_sketcher(
+    options: TransferOptions, model: Synthesizer, progress: Progress
+) -> tuple[TomSketcher, str]:
+    """(the sketcher that draws the content photos, where its weights come from)."""
     if model.sketcher is not None and options.tom is None:
         if options.checkpoint is not None:
             raise UsageError(
@@ -189,23 +200,23 @@ def _sketcher(options: TransferOptions, model: Synthesizer, progress: Progress) 
         progress.note(f"sketches are drawn by the model's own snapshot, {model.sketcher.styles[0]}")
         return model.sketcher, "the model's own"
     run, number = find_tom_run(options.tom), options.checkpoint or 0
-    sketcher = _alone(TomSketcher.from_run(run, number + 1, model.device), number, model)
+    sketcher = _select_snapshot(TomSketcher.from_run(run, number + 1, model.device), number, model)
     progress.note(f"sketches are drawn by snapshot {number} of {tom_run_name(run)}, {sketcher.styles[0]}")
     return sketcher, tom_run_name(run)
 
 
-def _alone(sketcher: TomSketcher, number: int, model: Synthesizer) -> TomSketcher:
+def _select_snapshot(sketcher: TomSketcher, number: int, model: Synthesizer) -> TomSketcher:
     return TomSketcher(
         sketcher.encoder, [sketcher.generators[number]], [sketcher.styles[number]], model.device
     )
 
 
-def _weights_of(sketcher: TomSketcher) -> dict[str, str]:
+def _read_digests(sketcher: TomSketcher) -> dict[str, str]:
     return {
         "encoder sha256": sketcher.digests["encoder"],
         "generator sha256": sketcher.digests[sketcher.styles[0]],
     }
 
 
-def _metadata(image: ImageInput) -> dict[str, str]:
+def _describe_input(image: ImageInput) -> dict[str, str]:
     return {"source": image.source, "sha256": image.sha256}

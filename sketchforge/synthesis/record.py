@@ -1,4 +1,4 @@
-"""outputs.json: what the images in a folder were made of, and by what; it is how the making goes on."""
+"""outputs.json: what the images in a folder were made of, and by which model; a job resumes from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sketchforge.utils.files import check_format, read_json, write_json
 from sketchforge.utils.outputs import is_ours
 
 FORMAT, VERSION = "sketchforge-outputs", 1
-LOCATION = "file"  # where something lay, in a part of the record: it may lie elsewhere the next time
+LOCATION = "file"  # the path of an input, in a part of the record: it may differ in the next call
 RECORD_FILE, GRID_FILE = "outputs.json", "grid.png"
 
 
@@ -22,9 +22,7 @@ class OutputRecord:
 
     folder: Path
     by: Mapping[str, Any]  # command, model and options: the same for all files
-    files: dict[str, dict[str, Any]] = field(
-        default_factory=dict
-    )  # by name: what each was made of, and notes
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name: what it was made of, and notes
 
     def write(self) -> None:
         record = {"format": FORMAT, "version": VERSION} | dict(self.by) | {"files": self.files}
@@ -34,54 +32,55 @@ class OutputRecord:
 def begin_record(
     folder: Path, by: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]], overwrite: bool
 ) -> tuple[OutputRecord, set[str]]:
-    """(the record to go on with, names of `files` that are there already). Writes nothing.
+    """(the record to continue, names of `files` that are there already). Writes nothing.
 
-    by, files: as in `Made`, of what is to be made now. What the folder holds of the same kind is kept beside.
-    Raises UsageError where the folder was filled in another way, or holds files of those names that are not
-    ours; SketchforgeError for a record that cannot be read.
+    by, files: as in `OutputRecord`, of the job that begins. Entries of earlier jobs with the same `by` stay
+    in the record, unless `overwrite`.
+    Raises UsageError where another command, model or options filled the folder, or where it holds files of
+    those names that the record does not list; SketchforgeError for a record that cannot be read.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: is a file; name a folder")
-    found = _read(folder)
-    if found is not None and not overwrite:
-        _check_same(folder, found, by)
-    old = {} if found is None else found["files"]
+    stored = _read_record(folder)
+    if stored is not None and not overwrite:
+        _check_same_job(folder, stored, by)
+    old = {} if stored is None else stored["files"]
     foreign = [name for name in files if name not in old and (folder / name).exists()]
-    if found is None and (folder / GRID_FILE).exists() and not is_ours(folder / GRID_FILE):
+    if stored is None and (folder / GRID_FILE).exists() and not is_ours(folder / GRID_FILE):
         foreign.append(GRID_FILE)
     if foreign:
         raise UsageError(f"{folder / foreign[0]}: is there already and not of our making; name another --out")
-    made = OutputRecord(folder, by, {} if overwrite else dict(old))
+    record = OutputRecord(folder, by, {} if overwrite else dict(old))
     done = set()
     for name, metadata in files.items():
-        before = made.files.get(name)
-        same = before is not None and {key: before.get(key) for key in metadata} == dict(metadata)
+        entry = record.files.get(name)
+        same = entry is not None and {key: entry.get(key) for key in metadata} == dict(metadata)
         if same and (folder / name).is_file():
             done.add(name)
         else:
-            made.files[name] = dict(metadata)
-    return made, done
+            record.files[name] = dict(metadata)
+    return record, done
 
 
 def remove_stale(folder: Path, made: OutputRecord, done: set[str]) -> int:
-    """Remove our own images that the record no longer describes; how many there were.
+    """Remove images of earlier jobs that `made` describes otherwise or not at all; return their number.
 
-    To be called before the record is written: or a crash between the two would leave an old image under a
-    new description.
+    Call it before the record is written: else a crash between the two would leave an old image under a new
+    description.
     """
-    found = _read(folder)
+    stored = _read_record(folder)
     names = (
         []
-        if found is None
-        else [name for name in found["files"] if name not in done and (folder / name).is_file()]
+        if stored is None
+        else [name for name in stored["files"] if name not in done and (folder / name).is_file()]
     )
-    stale = [name for name in names if made.files.get(name) != found["files"][name]]
+    stale = [name for name in names if made.files.get(name) != stored["files"][name]]
     for name in stale:
         (folder / name).unlink()
     return len(stale)
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def _read_record(folder: Path) -> dict[str, Any] | None:
     path = folder / RECORD_FILE
     if not path.exists():
         return None
@@ -98,25 +97,25 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return record | {"files": files}
 
 
-def _check_same(folder: Path, found: Mapping[str, Any], by: Mapping[str, Any]) -> None:
+def _check_same_job(folder: Path, stored: Mapping[str, Any], by: Mapping[str, Any]) -> None:
     for name in by:
-        before, now = found.get(name), by[name]
+        before, now = stored.get(name), by[name]
         if isinstance(now, Mapping) and isinstance(before, Mapping):
             for part in sorted({*now, *before} - {LOCATION}):
                 if before.get(part) != now.get(part):
-                    _refuse(
+                    _refuse_change(
                         folder,
                         f"{name}'s {part}" if name != "options" else f"--{part}",
                         before.get(part),
                         now.get(part),
                     )
         elif before != now:
-            _refuse(folder, name, before, now)
+            _refuse_change(folder, name, before, now)
 
 
-def _refuse(folder: Path, name: str, before: Any, now: Any) -> None:
-    shown = [str(value)[:8] if name.endswith("sha256") else value for value in (before, now)]
+def _refuse_change(folder: Path, name: str, before: Any, now: Any) -> None:
+    values = [str(value)[:8] if name.endswith("sha256") else value for value in (before, now)]
     raise UsageError(
-        f"{folder}: its images were made with {name} {shown[0]}, now asked for {shown[1]}; name another "
+        f"{folder}: its images were made with {name} {values[0]}, now asked for {values[1]}; name another "
         "--out (only --overwrite replaces them)"
     )

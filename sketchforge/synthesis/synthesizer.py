@@ -1,4 +1,4 @@
-"""A trained model to call: sketches and style images -> images; with a part of TOM, images -> sketches.
+"""A trained model: sketches and style images -> images; with a snapshot of TOM also images -> sketches.
 
 `sketchforge.load` opens one; docs/api.md shows its use. Shape letters: B batch, S side of the model's
 images.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = "np.ndarray | Image.Image | Path | str"
 
 GPU_BATCH = 16
-LEAST_DRAWN = 32  # pixels; the encoder's deepest maps of less have no inside
+LEAST_DRAWN = 32  # pixels; of smaller images the encoder's deepest maps have no interior
 
 
 def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
@@ -51,20 +51,20 @@ def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
 class Synthesizer:
     """A model in memory.
 
-    An *image* is a path, a PIL image, or a uint8 array, H×W×3 RGB or H×W grey, of any size from 1×1. Where a
-    method takes images, one or a list of them is meant; of one it makes one, of a list a list. What is made
-    is uint8: H×W×3 RGB images, H×W sketches of 0 (ink) and 255 (paper).
+    An *image* is a path, a PIL image, or a uint8 array, H×W×3 RGB or H×W grey, of any size from 1×1. A method
+    that takes images takes one or a list of them: for one it returns one, for a list a list. Results are
+    uint8: H×W×3 RGB images, H×W sketches of 0 (ink) and 255 (paper).
 
-    On a CPU every image is made by itself, so that it depends on nothing else in the list, to the last bit:
+    On a CPU every image is a batch by itself, so that to the last bit it depends on nothing else in the list:
     kernels for batches add up in another order, which moves values in [-1, 1] by up to 1e-6 or so.
     """
 
     def __init__(self, stored: StoredModel, device: torch.device) -> None:
-        here: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
+        placement: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.device = device
-        self.metadata: Mapping[str, Any] = stored.metadata  # what the file tells: recipe, steps, figures, …
-        self._autoencoder = stored.autoencoder.to(**here)
-        self._refiner = None if stored.refiner is None else stored.refiner.to(**here)
+        self.metadata: Mapping[str, Any] = stored.metadata  # of the file: recipe, steps, figures, …
+        self._autoencoder = stored.autoencoder.to(**placement)
+        self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
     @property
@@ -74,7 +74,7 @@ class Synthesizer:
 
     @property
     def refines(self) -> bool:
-        """Whether there is a refiner (`gan-train`), or the auto-encoder alone."""
+        """True where there is a refiner (`gan-train`), False for the auto-encoder alone."""
         return self._refiner is not None
 
     @property
@@ -83,12 +83,12 @@ class Synthesizer:
 
     @property
     def sketcher(self) -> TomSketcher | None:
-        """The snapshot of TOM that the model brings along; None where it was exported without."""
+        """The model's own snapshot of TOM; None where it was exported without one."""
         return self._sketcher
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights that make images: the same in a run and in what was exported of it."""
+        """SHA-256 of the weights that make images: the same for a run and for the file exported from it."""
         parts = {"autoencoder": self._autoencoder} | ({"refiner": self._refiner} if self._refiner else {})
         return tensors_digest(
             {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
@@ -106,10 +106,10 @@ class Synthesizer:
     @overload
     def sketch(self, images: Sequence[ImageLike]) -> list[np.ndarray]: ...
     def sketch(self, images: ImageLike | Sequence[ImageLike]) -> np.ndarray | list[np.ndarray]:
-        """Images -> sketches, uint8 H×W of 0 and 255, by the snapshot of TOM that the model brings along.
+        """Images -> sketches, uint8 H×W of 0 and 255, by the model's own snapshot of TOM.
 
-        The aspect is kept; the longer side becomes S, or 256 pixels for smaller models. Black and white are
-        told apart as by `sketchforge render`. Raises SketchforgeError where the model has no such snapshot,
+        The aspect is kept; the longer side becomes S, or 256 pixels for smaller models. Sketches are
+        binarized as by `sketchforge render`. Raises SketchforgeError where the model has no such snapshot,
         ImageError for a path that cannot be read, ValueError for other arrays.
         """
         if self._sketcher is None:
@@ -117,8 +117,8 @@ class Synthesizer:
                 "this model cannot draw sketches; export it with a snapshot, as by "
                 "`sketchforge export --tom builtin`"
             )
-        found, single = _listed(images)
-        sketches = [draw_sketch(self._sketcher, _rgb(image), self.size) for image in found]
+        sources, single = _as_list(images)
+        sketches = [draw_sketch(self._sketcher, _to_rgb(image), self.size) for image in sources]
         return sketches[0] if single else sketches
 
     @overload
@@ -144,34 +144,40 @@ class Synthesizer:
         raw: bool = False,
         batch_size: int | None = None,
     ) -> np.ndarray | list[np.ndarray]:
-        """Each sketch drawn out in the style of the style beside it, uint8 H×W×3 with the longer side S.
+        """Paint each sketch in the style of its style image: uint8 H×W×3 with the longer side S.
 
-        sketches, styles: two lists of one length, or one image beside a list, which then serves for all of
-        it. Of a style the largest centred square is looked at. A sketch may have any aspect, which is the
-        result's, and is made black on white first as docs/hand-drawn.md says; raw leaves that out.
-        noise: a seed; the refiner is then given noise that depends on the seed and the image's key alone.
+        sketches, styles: images, in one of three forms:
+
+            list, list of the same length  -> a list: each sketch with the style at its index
+            one image, list (either way)   -> a list: the one image with each of the list
+            one image, one image           -> one image
+
+        Of a style image the largest centred square is used. A sketch may have any aspect; the result has the
+        same. A sketch is made black on white first, as docs/hand-drawn.md says; raw leaves that out.
+        noise: a seed; the refiner then gets noise that depends on the seed and the image's key alone.
         None: no noise. keys: one per result, by default 0, 1, 2, …
-        batch_size: how many are made at once; by default one on a CPU (see above), else 16.
+        batch_size: the images per batch; by default 1 on a CPU (see above), else 16.
 
         Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
         are no images; ImageError for a path that cannot be read.
         """
-        drawings, one_drawing = _listed(sketches)
-        images, one_style = _listed(styles)
-        count = len(images) if one_drawing else len(drawings)
-        if not one_style and len(images) != count:
+        drawings, single_drawing = _as_list(sketches)
+        images, single_style = _as_list(styles)
+        count = len(images) if single_drawing else len(drawings)
+        if not single_style and len(images) != count:
             raise ValueError(
                 f"{len(drawings)} sketches and {len(images)} styles: expected as many of each, or one"
             )
-        fitted = [prepare_drawing(_rgb(drawing), self.size, raw) for drawing in drawings]
-        styled = [prepare_style(_rgb(image), self.size) for image in images]
+        fitted = [prepare_drawing(_to_rgb(drawing), self.size, raw) for drawing in drawings]
+        styled = [prepare_style(_to_rgb(image), self.size) for image in images]
         fitted, styled = (
-            list_ * count if one else list_ for list_, one in ((fitted, one_drawing), (styled, one_style))
+            inputs * count if single else inputs
+            for inputs, single in ((fitted, single_drawing), (styled, single_style))
         )
-        generate = list(
+        results = list(
             self.generate(fitted, styled, range(count) if keys is None else keys, noise, batch_size)
         )
-        return generate[0] if one_drawing and one_style else generate
+        return results[0] if single_drawing and single_style else results
 
     def generate(
         self,
@@ -181,22 +187,22 @@ class Synthesizer:
         noise: int | None = None,
         batch_size: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """`synthesize` of what is fitted already, styles as uint8 S×S×3; one result after another."""
+        """`synthesize` for sketches that are fitted already and styles of uint8 S×S×3; yields the results."""
         if not len(sketches) == len(styles) == len(keys):
             raise ValueError(
                 f"{len(sketches)} sketches, {len(styles)} styles, {len(keys)} keys: expected as many of each"
             )
         size = batch_size or self.batch_size
-        for at in range(0, len(sketches), size):
-            now = slice(at, at + size)
-            squares = to_tensor(np.stack([sketch.square for sketch in sketches[now]])[..., None])
-            result = self.synthesize_tensors(squares, to_tensor(np.stack(styles[now])), keys[now], noise)
-            for sketch, image in zip(sketches[now], to_uint8(result), strict=True):
+        for start in range(0, len(sketches), size):
+            batch = slice(start, start + size)
+            squares = to_tensor(np.stack([sketch.square for sketch in sketches[batch]])[..., None])
+            result = self.synthesize_tensors(squares, to_tensor(np.stack(styles[batch])), keys[batch], noise)
+            for sketch, image in zip(sketches[batch], to_uint8(result), strict=True):
                 yield np.ascontiguousarray(sketch.cut(image))
 
     @property
     def batch_size(self) -> int:
-        """How many images are made at once where nothing else is asked for."""
+        """The default number of images per batch."""
         return 1 if self.device.type == "cpu" else GPU_BATCH
 
     @torch.inference_mode()
@@ -205,20 +211,20 @@ class Synthesizer:
     ) -> Tensor:
         """(B,1,S,S), 1 = paper, and (B,3,S,S), float32 in [-1, 1], any device -> (B,3,S,S) on the model's.
 
-        One batch, as it is. keys, noise: as for `synthesize`. Raises ValueError for other shapes, and for
-        noise where the model takes none.
+        The images are one batch, whatever the device. keys, noise: as for `synthesize`. Raises ValueError for
+        other shapes, and for noise where the model takes none.
         """
         if len(sketches) != len(styles):
             raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
         style = self.style_vectors(styles)
         content = sketches.to(device=self.device, memory_format=torch.channels_last)
         image = self._autoencoder.decode(self._autoencoder.encode_content(content), style)
-        drawn = None
+        sampled = None
         if noise is not None:
             if not self.takes_noise:
                 raise ValueError("noise is asked for, but this model was trained without; leave it out")
-            drawn = draw_noise(self._refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
-        return (image if self._refiner is None else self._refiner(image, style, drawn)).float()
+            sampled = draw_noise(self._refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
+        return (image if self._refiner is None else self._refiner(image, style, sampled)).float()
 
 
 def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:
@@ -226,27 +232,27 @@ def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:
 
 
 def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 H×W×3 RGB -> uint8 H×W of 0 and 255 by the sketcher's first style, as `render` draws by default.
+    """uint8 H×W×3 RGB -> uint8 H×W of 0 and 255, by the sketcher's first style and `render`'s defaults.
 
     The aspect is kept; the longer side becomes max(size, DRAWN_SIDE) pixels.
     """
     side = max(size, DRAWN_SIDE)
     image = fit_square(image, side, "pad")[ink_area(*image.shape[:2], side)]
     height, width = image.shape[:2]
-    missing = [max(0, LEAST_DRAWN - length) for length in (height, width)]
-    whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    grey = np.ascontiguousarray(sketcher.draw(whole[None]).result()[0, 0, :height, :width])
+    padding = [max(0, LEAST_DRAWN - length) for length in (height, width)]
+    padded = cv2.copyMakeBorder(image, 0, padding[0], 0, padding[1], cv2.BORDER_REPLICATE)
+    grey = np.ascontiguousarray(sketcher.draw(padded[None]).result()[0, 0, :height, :width])
     return binarize(grey, RenderOptions.threshold, TOM_LOW_THRESHOLD)
 
 
-def _listed(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
-    """(the images, whether it was one by itself)."""
+def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
+    """(the images, whether `images` is a single one)."""
     if isinstance(images, list | tuple):
         return list(images), False
     return [images], True
 
 
-def _rgb(image: ImageLike) -> np.ndarray:
+def _to_rgb(image: ImageLike) -> np.ndarray:
     """Any image -> uint8 H×W×3 RGB."""
     from PIL import Image, ImageOps
 

@@ -1,4 +1,4 @@
-"""A shard folder at a glance: some of its images beside their sketches, as an image or as a web page."""
+"""The gallery of a shard folder: some of its images beside their sketches, as a PNG or a web page."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ PAGE_ROWS = 200
 
 
 def gallery(options: GalleryOptions) -> list[Path]:
-    """Write what `options` ask for, contact sheet (PNG), page (HTML) or both, and return the paths.
+    """Write the contact sheet (PNG), the page (HTML) or both, as `options` say, and return the paths.
 
     Rows are taken at equal distances over all samples (with `compare`: over those whose keys are in both
-    folders), so that a large collection is shown from end to end. Equal folders and options give equal
-    bytes. Raises UsageError where there are no such samples or nothing to write, or what is there is not ours,
-    SketchforgeError on damaged shards.
+    folders), so that they show a large collection from end to end. Equal folders and options give equal
+    bytes.
+
+    Raises UsageError where there are no such samples, where there is nothing to write, or where an output
+    exists that sketchforge has not written; SketchforgeError on damaged shards.
     """
     if not options.png and not options.html:
         raise UsageError("gallery: nothing to write; give --html FILE, --png FILE or both")
@@ -39,15 +41,15 @@ def gallery(options: GalleryOptions) -> list[Path]:
     check_output(options.html, "--html", options.overwrite)
     paths = [options.shards] + ([options.compare] if options.compare else [])
     folders = [open_folder(path) for path in paths]
-    keys = [folder.keys for folder in folders]
-    common = [key for key in keys[0] if all(key in found for found in keys)]
+    folder_keys = [folder.keys for folder in folders]
+    common = [key for key in folder_keys[0] if all(key in keys for keys in folder_keys)]
     if not common:
-        where = (
+        problem = (
             f"{options.shards} and {options.compare}: have no samples in common"
             if options.compare
             else (f"{options.shards}: holds no samples")
         )
-        raise UsageError(f"{where}; render the same images into both" if options.compare else where)
+        raise UsageError(f"{problem}; render the same images into both" if options.compare else problem)
     if options.png:
         _write_sheet(options.png, folders, spread_evenly(common, options.rows or SHEET_ROWS))
     if options.html:

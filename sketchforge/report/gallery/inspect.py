@@ -1,4 +1,4 @@
-"""What a shard folder holds, in numbers: counts, bytes, image sizes, and the ink share of every style."""
+"""Statistics of a shard folder: counts, bytes, image sizes, and the ink share of every style."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLANK = 0.001  # ink share below which a sketch counts as blank
 
 @dataclass(frozen=True)
 class StyleInk:
-    """One style over the samples that were read; ink shares in [0, 1]."""
+    """The ink of one style over the samples that were read; ink shares in [0, 1]."""
 
     style: str
     mean: float
@@ -35,7 +35,10 @@ class StyleInk:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A folder's numbers: of all of it where manifest and stats tell, else of `num_read` samples."""
+    """A folder's statistics.
+
+    `num_captions`, `sizes` and `styles` are of the `num_read` samples; all else is of the whole folder.
+    """
 
     manifest: Mapping[str, Any]
     num_finished: int  # shards
@@ -51,7 +54,7 @@ class Inspection:
 def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspection:
     """Read at most `options.samples` samples (0: all), spread evenly; `progress` counts them.
 
-    Of an unfinished folder the finished shards count. Raises UsageError where there is no sample,
+    Of an unfinished folder only the finished shards are read. Raises UsageError where there is no sample,
     SketchforgeError on damaged shards.
     """
     progress = progress or Progress()
@@ -69,13 +72,13 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     keys = shards.keys
     if not keys:
         raise UsageError(f"{folder}: holds no samples")
-    wanted = spread_evenly(list(keys), options.samples or len(keys))
+    chosen = spread_evenly(list(keys), options.samples or len(keys))
     sizes: Counter[tuple[int, int]] = Counter()
     num_captions = 0
     ink: list[list[float]] = [[] for _ in shards.styles]
     num_png_bytes = [0] * len(ink)
-    with progress.track("sample", len(wanted)):
-        for sample in raw_samples(shards, wanted):
+    with progress.track("sample", len(chosen)):
+        for sample in raw_samples(shards, chosen):
             sizes[sample.metadata["width"], sample.metadata["height"]] += 1
             num_captions += sample.caption is not None
             with read_errors(folder, shards.tar(sample.key)):
@@ -89,31 +92,34 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         num_samples=len(keys),
         failed={reason: count for reason, count in sorted(outcomes.items()) if reason != schema.OK},
         num_bytes=num_bytes,
-        num_read=len(wanted),
+        num_read=len(chosen),
         num_captions=num_captions,
         sizes=dict(sizes),
         styles=tuple(
-            _style_ink(style, shares, total)
+            _measure_style(style, shares, total)
             for style, shares, total in zip(shards.styles, ink, num_png_bytes, strict=True)
         ),
     )
 
 
 def _check_size(folder: Path, number: int, stats: dict[str, Any]) -> None:
-    """A shard cut short is told even where no sample of it is read; other damage is for `verify` to find."""
+    """Raise SketchforgeError for a truncated shard, even where no sample of it is read.
+
+    Other damage is left to `verify`.
+    """
     path = schema.shard_files(folder, number).tar
     with read_errors(folder, path):
-        found, expected = path.stat().st_size, stats["tar"]["bytes"]
-        if found != expected:
-            raise SketchforgeError(f"{found:,} bytes, expected {expected:,}")
+        num_bytes, expected = path.stat().st_size, stats["tar"]["bytes"]
+        if num_bytes != expected:
+            raise SketchforgeError(f"{num_bytes:,} bytes, expected {expected:,}")
 
 
 def ink_share(png: bytes) -> float:
-    """How much of a sketch is ink, in [0, 1], from the bytes of its PNG file.
+    """The ink share of a sketch, in [0, 1], from the bytes of its PNG file.
 
-    Of a bilevel file the share of pixels darker than mid-grey; of an 8-bit one the mean darkness, black being
-    1 and white 0, since in a grey sketch any single threshold would be arbitrary. Raises SketchforgeError
-    where the file cannot be read.
+    Of a bilevel file it is the share of pixels darker than mid-grey. Of an 8-bit file it is the mean
+    darkness, where black is 1 and white 0: in a grey sketch any single threshold would be arbitrary.
+    Raises SketchforgeError where the file cannot be read.
     """
     try:
         with open_image(png, ("PNG",)) as image:
@@ -125,7 +131,7 @@ def ink_share(png: bytes) -> float:
     return sum(count * (255 - level) for level, count in enumerate(counts)) / (255 * sum(counts))
 
 
-def _style_ink(style: str, shares: Sequence[float], num_bytes: int) -> StyleInk:
+def _measure_style(style: str, shares: Sequence[float], num_bytes: int) -> StyleInk:
     import numpy as np
 
     low, high = np.percentile(shares, (10, 90))

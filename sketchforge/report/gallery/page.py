@@ -1,4 +1,4 @@
-"""The gallery as a web page: a table of images and their sketches, and the words around it."""
+"""The gallery as a web page: a table of images and their sketches, with header and controls."""
 
 from __future__ import annotations
 
@@ -12,48 +12,52 @@ from sketchforge.shards.shard_set import ShardSet
 def gallery_page(
     folders: Sequence[ShardSet], rows: Sequence[Sequence[RawSample]], num_common: int
 ) -> Iterator[str]:
-    """The page in pieces. A row has one image's sample in every folder; the first folder's photo is shown.
+    """Yield the page in pieces.
 
-    `num_common` is how many samples the rows were chosen from. The images are the shards' own bytes.
+    rows: each holds one image's sample of every folder; the first folder's photo is shown.
+    num_common: the number of samples that the rows were chosen from.
+    The images are the shards' own bytes.
     """
     title = " and ".join(folder.name for folder in folders)
     return page(
         f"{title} - sketches",
         template("gallery/gallery.css"),
         template("gallery/gallery.js"),
-        _body(folders, rows, num_common),
+        _render_body(folders, rows, num_common),
     )
 
 
-def _body(folders: Sequence[ShardSet], rows: Sequence[Sequence[RawSample]], num_common: int) -> Iterator[str]:
-    # With two folders a style's name alone may mean either.
+def _render_body(
+    folders: Sequence[ShardSet], rows: Sequence[Sequence[RawSample]], num_common: int
+) -> Iterator[str]:
+    # With two folders a style's name alone would be ambiguous.
     columns = [
         (style, folder.name if len(folders) > 1 else "") for folder in folders for style in folder.styles
     ]
     yield '<header class="top">\n'
-    yield from _summary(folders, len(rows), num_common)
-    yield from _controls(columns)
+    yield from _render_summary(folders, len(rows), num_common)
+    yield from _render_controls(columns)
     yield '</header>\n<main id="grid">\n'
     yield f'<table style="--columns: {1 + len(columns)}">\n'
     yield '<thead><tr><th scope="col" class="about">Image</th><th scope="col" class="photo">Photo</th>'
     for style, folder in columns:
-        where = f'<span class="folder">{text(folder)}</span>' if folder else ""
-        yield f'<th scope="col">{text(style)}{where}</th>'
+        folder_span = f'<span class="folder">{text(folder)}</span>' if folder else ""
+        yield f'<th scope="col">{text(style)}{folder_span}</th>'
     yield "</tr></thead>\n<tbody>\n"
     for samples in rows:
-        yield from _row(samples, columns)
+        yield from _render_row(samples, columns)
     yield '</tbody>\n</table>\n<p id="nothing" hidden>No image matches the filter.</p>\n'
     yield f"{_PAGER}</main>\n{_LIGHTBOX}"
 
 
-def _summary(folders: Sequence[ShardSet], num_shown: int, num_common: int) -> Iterator[str]:
+def _render_summary(folders: Sequence[ShardSet], num_shown: int, num_common: int) -> Iterator[str]:
     yield f"<h1>{' <small>and</small> '.join(text(folder.name) for folder in folders)}</h1>\n"
-    shown = f"{num_common:,} images"
+    count = f"{num_common:,} images"
     if num_shown < num_common:
-        shown = f"{num_shown:,} of {shown} shown"
+        count = f"{num_shown:,} of {count} shown"
     if len(folders) > 1:
-        shown += ", those that are in both folders"
-    facts = [shown, *(_made_by(folder, named=len(folders) > 1) for folder in folders)]
+        count += ", those that are in both folders"
+    facts = [count, *(_describe_folder(folder, named=len(folders) > 1) for folder in folders)]
     spans = "".join(f'<span class="fact">{fact}</span> ' for fact in facts)
     yield f'<p class="faint">{spans}</p>\n'
     for folder in folders:
@@ -65,28 +69,28 @@ def _summary(folders: Sequence[ShardSet], num_shown: int, num_common: int) -> It
     yield '<details class="options"><summary>Options</summary>\n'
     for folder in folders:
         pairs = sorted(folder.options.items())
-        listed = "".join(
-            f"<div><dt>{text(name)}</dt><dd>{text(_value(value))}</dd></div>" for name, value in pairs
+        entries = "".join(
+            f"<div><dt>{text(name)}</dt><dd>{text(_format_value(value))}</dd></div>" for name, value in pairs
         )
-        yield f"<h2>{text(folder.name)}</h2><dl>{listed}</dl>\n"
+        yield f"<h2>{text(folder.name)}</h2><dl>{entries}</dl>\n"
     yield "</details>\n"
 
 
-def _made_by(folder: ShardSet, named: bool) -> str:
-    """Method, sketches per image, size and format: what a reader wants to know first."""
+def _describe_folder(folder: ShardSet, named: bool) -> str:
+    """The folder's method, sketches per image, size and format, as HTML text; named: with its name before."""
     options, styles = folder.options, folder.styles
     fit = options.get("fit")
     size = "original sizes" if fit == "keep" else f"{options.get('size')} px, {fit}"
-    number = "1 sketch" if len(styles) == 1 else f"{len(styles)} sketches"
-    made_by = f"{folder.method}, {number} each, {size}, {options.get('sketch_format')}"
-    return text(f"{folder.name}: {made_by}" if named else made_by)
+    count = "1 sketch" if len(styles) == 1 else f"{len(styles)} sketches"
+    description = f"{folder.method}, {count} each, {size}, {options.get('sketch_format')}"
+    return text(f"{folder.name}: {description}" if named else description)
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     return "automatic" if value is None else str(value)
 
 
-def _controls(columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _render_controls(columns: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield '<noscript><p class="note">Without JavaScript all images stand in one table.</p></noscript>\n'
     yield '<div class="controls" role="search">\n'
     yield (
@@ -105,22 +109,22 @@ def _controls(columns: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield '<button type="button" id="none">none</button></span>\n</div>\n'
 
 
-def _row(samples: Sequence[RawSample], columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _render_row(samples: Sequence[RawSample], columns: Sequence[tuple[str, str]]) -> Iterator[str]:
     first = samples[0]
     source = f'<bdi class="source">{text(first.metadata["source"])}</bdi>'
     caption = f'<bdi class="caption">{text(first.caption)}</bdi>' if first.caption else ""
     key = f'<span class="key">{text(first.key)}</span>'
     yield f'<tr><th scope="row" class="about">{key}{source}{caption}</th>'
-    yield f'<td class="photo">{_image(first, "image/jpeg", first.image, f"{first.key}, photo")}</td>'
+    yield f'<td class="photo">{_render_image(first, "image/jpeg", first.image, f"{first.key}, photo")}</td>'
     sketches = [(sample, sketch) for sample in samples for sketch in sample.sketches]
     for (style, folder), (sample, sketch) in zip(columns, sketches, strict=True):
         label = f"{style} ({folder})" if folder else style
-        shown = _image(sample, "image/png", sketch, f"{first.key}, {label}")
-        yield f'<td data-style="{text(label)}">{shown}</td>'
+        button = _render_image(sample, "image/png", sketch, f"{first.key}, {label}")
+        yield f'<td data-style="{text(label)}">{button}</td>'
     yield "</tr>\n"
 
 
-def _image(sample: RawSample, media_type: str, data: bytes, alt: str) -> str:
+def _render_image(sample: RawSample, media_type: str, data: bytes, alt: str) -> str:
     return (
         f'<button type="button" class="image"><img src="{data_uri(media_type, data)}" alt="{text(alt)}" '
         f'width="{sample.metadata["width"]}" height="{sample.metadata["height"]}" loading="lazy" decoding="async">'

@@ -1,4 +1,4 @@
-"""Distances of sets of images from a reference as a web page: images, distances, warnings, gaps."""
+"""The distances of image sets from a reference as a web page: images, distances, warnings, gaps."""
 
 from __future__ import annotations
 
@@ -45,53 +45,56 @@ def write_comparison_page(path: Path, found: ImageEvaluation, options: EvalCompa
 
 
 def comparison_page(found: ImageEvaluation, images: Sequence[ImageRow], command: str) -> Iterator[str]:
-    """The page in pieces; equal evaluations and images give equal bytes."""
+    """Yield the page in pieces; equal evaluations and images give equal bytes."""
     sets = len(found.options["sets"])
     facts = [f"{sets} set{'' if sets == 1 else 's'} of images", f"seed {found.options['seed']}"]
     sections = [
-        Section("distances", "Distances", _distances(found)),
-        Section("images", "Some of the images", _images(images)),
+        Section("distances", "Distances", _render_distances(found)),
+        Section("images", "Some of the images", _render_images(images)),
         Section(
             "care", "To be read with care", notes_html(found.warnings), len(merge_missing(found.warnings))
         ),
         Section("missing", "What is missing", notes_html(found.gaps), len(merge_missing(found.gaps))),
-        Section("made", "How this was made", _made(found, command)),
+        Section("made", "How this was made", _render_provenance(found, command)),
     ]
     return sections_page(f"Distances from {describe_reference_set(found)}", facts, sections)
 
 
-def _distances(found: ImageEvaluation) -> Iterator[str]:
-    tables = distance_tables(found)
+def _render_distances(evaluation: ImageEvaluation) -> Iterator[str]:
+    tables = distance_tables(evaluation)
     if tables:
         yield from tables_html(tables)
         yield note_html(HOW_TO_READ)
 
 
-def _images(rows: Sequence[ImageRow]) -> Iterator[str]:
+def _render_images(rows: Sequence[ImageRow]) -> Iterator[str]:
     yield f'<p class="faint">{BESIDE}</p>\n'
     yield from images_table(rows, "Some of the images", even=True)
 
 
-def _made(found: ImageEvaluation, command: str) -> Iterator[str]:
-    yield from provenance_html(image_settings(found), [command])
+def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[str]:
+    yield from provenance_html(image_settings(evaluation), [command])
     yield note_html(MEASURES)
 
 
-# Some images of every set that was compared, and of the reference, to be looked at beside each other.
+# Some images of the reference and of every set that was compared, beside each other.
 
 SHOWN = 6  # images of each
 
 
 def comparison_rows(options: EvalCompareOptions) -> list[ImageRow]:
-    """SHOWN rows: the reference's images, then those of each set, spread evenly over what was found.
+    """SHOWN rows: the reference's images, then those of each set.
 
-    Of a model the first of the images that were measured. Sets that hold changed copies of the reference
-    show the same images in a row. Errors as `compare_images` has them.
+    The images of a set are spread evenly over the files found, so that a set of changed copies of the
+    reference shows the same image as the reference in every row. Of a model they are the first that were
+    measured. Raises the errors of `compare_images`.
     """
-    columns = [_source_column(f"{name_of(options.reference)} (reference)", options.reference)]
+    columns = [_read_source_column(f"{name_of(options.reference)} (reference)", options.reference)]
     for source, name in zip(options.sets, set_names(options.sets), strict=True):
-        made = is_model(source)
-        columns.append(_model_column(options, source, name) if made else _source_column(name, source))
+        generated = is_model(source)
+        columns.append(
+            _generate_model_column(options, source, name) if generated else _read_source_column(name, source)
+        )
     length = max(map(len, columns))
     padded = [
         [*column, *[PageImage(column[0].heading, "", None)] * (length - len(column))] for column in columns
@@ -99,20 +102,20 @@ def comparison_rows(options: EvalCompareOptions) -> list[ImageRow]:
     return list(zip(*padded, strict=True))
 
 
-def _source_column(heading: str, source: str) -> list[PageImage]:
-    found = open_image_set(source, SHOWN).images()
+def _read_source_column(heading: str, source: str) -> list[PageImage]:
+    images = open_image_set(source, SHOWN).images()
     return [
         PageImage(heading, f"{heading}: {key}", None if pixels is None else reduce(pixels))
-        for key, pixels in found
+        for key, pixels in images
     ]
 
 
-def _model_column(options: EvalCompareOptions, source: str, name: str) -> list[PageImage]:
+def _generate_model_column(options: EvalCompareOptions, source: str, name: str) -> list[PageImage]:
     model, shards = load_model(source, str(choose_device(options.device))), shards_for(options, source)
     pairs = mismatched_pairs(shards.num_samples, SHOWN, len(shards.styles), options.seed)
     reader = SampleReader(shards)
     try:
-        images = [one for made in generate_images(model, reader, pairs, name) for one in made.images]
+        images = [image for batch in generate_images(model, reader, pairs, name) for image in batch.images]
         keys = [(reader.read(pair.content, []).key, reader.read(pair.style, []).key) for pair in pairs]
     finally:
         reader.close()

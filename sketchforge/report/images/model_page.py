@@ -1,4 +1,4 @@
-"""The measurement of a model's images as a web page: images, figures beside chance, warnings, gaps."""
+"""The evaluation of a model's images as a web page: images, figures beside chance, warnings, gaps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sketchforge.report.provenance import MEASURES, images_command_line
 
 
 def write_model_page(path: Path, found: ImageEvaluation, options: EvalImagesOptions) -> None:
-    """Draw some images by the model that was measured and write the page, whole or not at all.
+    """Generate some images with the model that was measured and write the page, whole or not at all.
 
     Raises SketchforgeError on damaged shards or a full disk.
     """
@@ -39,7 +39,7 @@ def write_model_page(path: Path, found: ImageEvaluation, options: EvalImagesOpti
 
 
 def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> Iterator[str]:
-    """The page in pieces; equal evaluations and images give equal bytes."""
+    """Yield the page in pieces; equal evaluations and images give equal bytes."""
     (model,) = found.models
     shards, seed = found.options["shards"], found.options["seed"]
     facts = [
@@ -49,29 +49,29 @@ def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> I
         f"seed {seed}",
     ]
     sections = [
-        Section("images", "What it makes", _images(model["name"], str(model["source"]), samples)),
+        Section("images", "What it makes", _render_images(model["name"], str(model["source"]), samples)),
         Section("figures", "Figures", table_html(model_figures(found, f"{model['name']}: every figure"))),
-        Section("samples", "Best and worst", _samples(model["name"], samples)),
+        Section("samples", "Best and worst", _render_samples(model["name"], samples)),
         Section(
             "care", "To be read with care", notes_html(found.warnings), len(merge_missing(found.warnings))
         ),
         Section("missing", "What is missing", notes_html(found.gaps), len(merge_missing(found.gaps))),
-        Section("made", "How this was made", _made(found, command)),
+        Section("made", "How this was made", _render_provenance(found, command)),
     ]
     return sections_page(f"{model['name']} measured", facts, sections)
 
 
-def _images(name: str, source: str, samples: ModelSamples) -> Iterator[str]:
+def _render_images(name: str, source: str, samples: ModelSamples) -> Iterator[str]:
     yield f'<p class="faint">{GRID_EXPLAINED}</p>\n<div class="grids">\n'
     yield from grid_html(name, source, samples.grid)
     yield "</div>\n"
 
 
-def _samples(name: str, samples: ModelSamples) -> Iterator[str]:
+def _render_samples(name: str, samples: ModelSamples) -> Iterator[str]:
     yield f'<p class="faint">{RANKED_EXPLAINED}</p>\n'
     yield from ranking_html(name, samples.ranking)
 
 
-def _made(found: ImageEvaluation, command: str) -> Iterator[str]:
-    yield from provenance_html(image_settings(found), [command])
+def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[str]:
+    yield from provenance_html(image_settings(evaluation), [command])
     yield note_html(MEASURES)

@@ -1,4 +1,4 @@
-"""What a model makes of sketches, to be looked at: a grid of sketches × styles, best and worst images.
+"""A model's images for the eye: a grid of sketches × styles, and its best and worst images.
 
 Shape letters: N images, S side of the model's images.
 """
@@ -33,7 +33,7 @@ from sketchforge.utils.device import choose_device
 
 GRID_IMAGES = 6
 GRID_CELL = 112  # pixels
-RANKED = 4  # best, and as many worst
+RANKED = 4  # best images, and as many worst ones
 STRIP_CELL = 144  # pixels
 PERCEPTUAL_TAPS = ("relu1_2", "relu2_2", "relu3_2")  # as in training
 PERCEPTUAL_TITLE = "perceptual error (builtin)"
@@ -41,7 +41,7 @@ PERCEPTUAL_TITLE = "perceptual error (builtin)"
 
 @dataclass(frozen=True)
 class ImageSampleError:
-    """error(images, images): uint8 (B,S,S,3) twice -> (B,), 0 for equal ones."""
+    """error(outputs, images): uint8 (B,S,S,3) twice -> (B,); 0 for equal images."""
 
     title: str
     error: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -49,17 +49,17 @@ class ImageSampleError:
 
 @dataclass(frozen=True)
 class RankedImage:
-    """An image made of a sketch and its own image's style."""
+    """The model's output for a sketch and the style of the sketch's own image."""
 
     key: str
     sketch: str  # its style
     value: float
-    strip: np.ndarray  # uint8 H×W×3: sketch, image, image
+    strip: np.ndarray  # uint8 H×W×3: sketch, output, image
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Matched images by their error."""
+    """The best and worst outputs of matched pairs, by their error."""
 
     title: str  # of the error
     figure: Estimate  # the mean
@@ -75,14 +75,14 @@ class ModelSamples:
 
 
 def model_samples(asked: EvalImagesOptions, name: str) -> ModelSamples:
-    """What a model makes of the shards that it is measured on, looked at the same every time.
+    """Generate a model's grid and ranking from the shards that it is measured on; the same every time.
 
-    name: what it is called. Images are ranked by the first LPIPS that there is. Errors as `evaluate_images`
-    has them.
+    name: the model's, for messages. Images are ranked by the first LPIPS whose weights are there.
+    Raises the errors of `evaluate_images`.
     """
     model = load_model(asked.model, str(choose_device(asked.device)))
     shards = open_shards(asked.shards).require(sketches=1)
-    error = image_error(_first_lpips(asked, model.device), load_encoder("builtin").to(model.device))
+    error = image_error(_open_first_lpips(asked, model.device), load_encoder("builtin").to(model.device))
     pairs = matched_pairs(shards.num_samples, asked.samples, len(shards.styles))
     reader = SampleReader(shards)
     try:
@@ -92,28 +92,28 @@ def model_samples(asked: EvalImagesOptions, name: str) -> ModelSamples:
         reader.close()
 
 
-def _first_lpips(asked: EvalImagesOptions, device: torch.device) -> PerceptualSimilarity | None:
-    for backbone, given in asked.lpips:
+def _open_first_lpips(options: EvalImagesOptions, device: torch.device) -> PerceptualSimilarity | None:
+    for backbone, weights in options.lpips:
         try:
-            return open_lpips(backbone, given, device)
-        except AbsentError:  # told by `evaluate_images`
+            return open_lpips(backbone, weights, device)
+        except AbsentError:  # `evaluate_images` reports it
             continue
     return None
 
 
 def image_error(similarity: PerceptualSimilarity | None, encoder: Encoder) -> ImageSampleError:
-    """LPIPS where there is one, else the perceptual error in the built-in encoder's features."""
+    """LPIPS where `similarity` is given, else the perceptual error in the built-in encoder's features."""
     if similarity is not None:
         return ImageSampleError(
             similarity.title, lambda a, b: similarity.distance(to_tensor(a), to_tensor(b)).cpu().numpy()
         )
-    here = next(encoder.parameters()).device
+    device = next(encoder.parameters()).device
 
     @torch.no_grad()
-    def error(pixel_arrays: np.ndarray, images: np.ndarray) -> np.ndarray:
-        a, b = (to_tensor(one).to(here) for one in (pixel_arrays, images))
-        each = [perceptual(encoder, a[i : i + 1], b[i : i + 1], PERCEPTUAL_TAPS) for i in range(len(a))]
-        return np.array([float(one) for one in each])
+    def error(outputs: np.ndarray, images: np.ndarray) -> np.ndarray:
+        a, b = (to_tensor(batch).to(device) for batch in (outputs, images))
+        errors = [perceptual(encoder, a[i : i + 1], b[i : i + 1], PERCEPTUAL_TAPS) for i in range(len(a))]
+        return np.array([float(value) for value in errors])
 
     return ImageSampleError(PERCEPTUAL_TITLE, error)
 
@@ -126,36 +126,37 @@ def rank_images(
     error: ImageSampleError,
     seed: int,
 ) -> Ranking:
-    """The best and the worst of the matched `pairs`. Errors as `made_of` has them."""
+    """The best and the worst of the matched `pairs`. Raises the errors of `generate_images`."""
     values = np.concatenate(
-        [error.error(made.images, made.contents) for made in generate_images(model, reader, pairs, name)]
+        [error.error(batch.images, batch.contents) for batch in generate_images(model, reader, pairs, name)]
     ).astype(np.float64)
-    order = [int(place) for place in np.argsort(values, kind="stable")]
+    order = [int(index) for index in np.argsort(values, kind="stable")]
     count = min(RANKED, max(1, len(order) // 2))  # no image is among both
     chosen = [order[:count], order[::-1][:count]] if len(order) > 1 else [order, []]
     best, worst = (
-        tuple(_shown(model, reader, [pairs[at] for at in places], name, values[places])) for places in chosen
+        tuple(_generate_ranked(model, reader, [pairs[index] for index in indices], name, values[indices]))
+        for indices in chosen
     )
     figure = estimate_means({"error": values}, [pair.content for pair in pairs], seed)["error"]
     return Ranking(error.title, figure, len(pairs), best, worst)
 
 
-def _shown(
+def _generate_ranked(
     model: Synthesizer, reader: SampleReader, pairs: list[Pair], name: str, values: np.ndarray
 ) -> list[RankedImage]:
     styles = reader.shards.styles
-    shown = []
-    for made in generate_images(model, reader, pairs, name):
-        for pair, sketch, pixels, image in zip(
-            made.pairs, made.sketches, made.images, made.contents, strict=True
+    ranked = []
+    for batch in generate_images(model, reader, pairs, name):
+        for pair, sketch, output, image in zip(
+            batch.pairs, batch.sketches, batch.images, batch.contents, strict=True
         ):
             key = reader.read(pair.content, []).key
-            strip = _strip([sketch, pixels, image])
-            shown.append(RankedImage(key, styles[pair.sketch], float(values[len(shown)]), strip))
-    return shown
+            strip = _join_strip([sketch, output, image])
+            ranked.append(RankedImage(key, styles[pair.sketch], float(values[len(ranked)]), strip))
+    return ranked
 
 
-def _strip(images: Sequence[np.ndarray]) -> np.ndarray:
+def _join_strip(images: Sequence[np.ndarray]) -> np.ndarray:
     """Images side by side, uint8 H×W×3."""
     cells = [fit_square(image, STRIP_CELL, "pad") for image in images]
     cells = [cell if cell.ndim == 3 else np.repeat(cell[..., None], 3, axis=2) for cell in cells]
@@ -164,22 +165,22 @@ def _strip(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def styles_grid(model: Synthesizer, reader: SampleReader, name: str) -> np.ndarray:
-    """uint8 H×W×3: sketches at the left in the styles above, of the same images: the diagonal is matched."""
+    """uint8 H×W×3: sketches at the left, styles above, both of the same images: the diagonal is matched."""
     shards = reader.shards
     chosen = spread_evenly(range(shards.num_samples), GRID_IMAGES)
     heads, rows, cells = [], [], []
-    for place, content in enumerate(chosen):
-        sketch = place % len(shards.styles)
+    for row, content in enumerate(chosen):
+        sketch = row % len(shards.styles)
         pairs = [Pair(content, style, sketch) for style in chosen]
-        images = [image for made in generate_images(model, reader, pairs, name) for image in made.images]
-        stored = reader.read(content, [sketch])
-        heads.append((stored.key, stored.image))
-        rows.append(("", stored.sketches[0]))  # of the same images: their names stand above
+        images = [image for batch in generate_images(model, reader, pairs, name) for image in batch.images]
+        sample = reader.read(content, [sketch])
+        heads.append((sample.key, sample.image))
+        rows.append(("", sample.sketches[0]))  # of the same images, whose names stand above
         cells.append(images)
     return labelled_grid("sketch \\ style", heads, rows, cells, GRID_CELL)
 
 
-# What a model made, on a page: sketches × styles, and its best and worst images.
+# A model's images on a page: sketches × styles, and its best and worst images.
 
 GRID_EXPLAINED = (
     "Sketches at the left, drawn out in the styles of the images above; the same images in the same order, "
@@ -191,7 +192,7 @@ RANKED_EXPLAINED = "Sketch, output and image: what is made of sketches in the st
 
 
 def grid_html(name: str, detail: str, grid: np.ndarray) -> Iterator[str]:
-    """grid: uint8 H×W×3, from `styles_grid`; about: what is to be said of the model beside its name."""
+    """Yield the figure. grid: uint8 H×W×3, from `styles_grid`; detail: stands beside the model's name."""
     uri = data_uri("image/jpeg", encode_jpeg(grid))
     yield f'<figure>\n<figcaption><b>{text(name)}</b> <span class="faint">{text(detail)}</span>'
     yield f'</figcaption>\n<img src="{uri}" alt="{text(grid_alt(name))}" loading="lazy" decoding="async">\n'
@@ -203,12 +204,12 @@ def grid_alt(name: str) -> str:
 
 
 def ranking_html(name: str, ranking: Ranking) -> Iterator[str]:
-    """Best and worst under the model's name."""
+    """Yield the best and worst images under the model's name."""
     yield f"<h3>{text(name)} <small>{text(describe_ranking(ranking))}</small></h3>\n"
-    for what, images in (("best", ranking.best), ("worst", ranking.worst)):
-        yield f'<div class="strips" role="group" aria-label="{text(name)}, {what}">\n'
-        for place, one in enumerate(images, start=1):
-            yield _strip_html(name, f"{what} {place}", one)
+    for end, images in (("best", ranking.best), ("worst", ranking.worst)):
+        yield f'<div class="strips" role="group" aria-label="{text(name)}, {end}">\n'
+        for rank, image in enumerate(images, start=1):
+            yield _render_strip(name, f"{end} {rank}", image)
         yield "</div>\n"
 
 
@@ -220,12 +221,13 @@ def strip_alt(name: str, rank: str, one: RankedImage) -> str:
     return f"{one.key}: sketch, image by {name}, image; {rank}, {one.value:.4f}"
 
 
-def _strip_html(name: str, rank: str, one: RankedImage) -> str:
-    uri = data_uri("image/jpeg", encode_jpeg(one.strip))
-    height, width = one.strip.shape[:2]
+def _render_strip(name: str, rank: str, image: RankedImage) -> str:
+    uri = data_uri("image/jpeg", encode_jpeg(image.strip))
+    height, width = image.strip.shape[:2]
     return (
-        f'<figure><img src="{uri}" alt="{text(strip_alt(name, rank, one))}" width="{width}" '
+        f'<figure><img src="{uri}" alt="{text(strip_alt(name, rank, image))}" width="{width}" '
         f'height="{height}" loading="lazy" decoding="async"><figcaption><span class="rank">{rank}</span> '
-        f'<b>{one.value:.4f}</b> <span class="faint">{text(one.key)}, {text(one.sketch)}</span></figcaption>'
+        f'<b>{image.value:.4f}</b> <span class="faint">{text(image.key)}, {text(image.sketch)}</span>'
+        "</figcaption>"
         "</figure>\n"
     )

@@ -1,4 +1,4 @@
-"""The figures of images as tables: all of one model, and the distances of sets."""
+"""The figures of images as tables: every figure of one model, and the distances of image sets."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ WITHIN_ONE = ("sr_colour", "sr_texture", "sr", "sty_rec", "skt_rec_relative")  #
 def model_figures(
     found: ImageEvaluation, title: str, more: Sequence[TableRow] = (), explained: bool = True
 ) -> Table:
-    """Every figure of one model, with what chance has and what it was computed with.
+    """Every figure of one model, with chance's figure and what both were computed with.
 
-    more: further rows. explained: whether notes say how to read it.
+    more: further rows. explained: whether notes say how to read the table.
     """
     chance = {
-        row.titles[name]: one for row in found.rows if row.name == CHANCE for name, one in row.figures.items()
+        row.titles[name]: figure
+        for row in found.rows
+        if row.name == CHANCE
+        for name, figure in row.figures.items()
     }
     rows = [
-        _figure_row(row, name, figure, chance.get(row.titles[name]))
+        _build_figure_row(row, name, figure, chance.get(row.titles[name]))
         for row in found.rows
         if row.name != CHANCE
         for name, figure in row.figures.items()
@@ -42,14 +45,14 @@ def model_figures(
     return Table(title, "figure", headings, (*rows, *more), HOW_TO_READ if explained else ())
 
 
-def _figure_row(row: ImageRow, name: str, figure: Estimate, chance: Estimate | None) -> TableRow:
-    bar, without = None, ""
+def _build_figure_row(row: ImageRow, name: str, figure: Estimate, chance: Estimate | None) -> TableRow:
+    bar, chance_value = None, ""
     if chance is not None:
         low, high = scale_of([figure, chance])
         bar = CellBar(figure, (low, max(high, 1.0) if name in WITHIN_ONE else high), chance.value)
-        without = f"{chance.value:.{digits(figure.value)}f}"
+        chance_value = f"{chance.value:.{digits(figure.value)}f}"
     words = (BETTER[name], row.pairs, f"{row.count:,}", row.features, row.weights[:16], row.preprocessing)
-    cells = (figure_cell(figure, bar=bar), Cell(without), *map(Cell, words))
+    cells = (figure_cell(figure, bar=bar), Cell(chance_value), *map(Cell, words))
     return TableRow(row.titles[name], cells, row.note)
 
 
@@ -60,53 +63,55 @@ def distance_tables(found: ImageEvaluation) -> list[Table]:
         rows = [row for row in found.rows if row.features == features]
         titles = rows[0].titles
         scales = {name: scale_of([row.figures[name] for row in rows]) for name in titles}
-        shown = []
+        table_rows = []
         for row in rows:
             cells = [
                 figure_cell(row.figures[name], bar=CellBar(row.figures[name], scale))
                 for name, scale in scales.items()
             ]
             pairs = f"{row.pairs} pairs" if row.pairs else ""
-            shown.append(TableRow(row.name, (*cells, Cell(f"{row.count:,}")), pairs))
+            table_rows.append(TableRow(row.name, (*cells, Cell(f"{row.count:,}")), pairs))
         headings = [Heading(f"{title} {ARROWS[BETTER[name]]}") for name, title in titles.items()]
-        computed = f"Weights {rows[0].weights[:16]}; {rows[0].preprocessing}."
-        notes = (*dict.fromkeys(row.note for row in rows if row.note), computed)
+        weights_note = f"Weights {rows[0].weights[:16]}; {rows[0].preprocessing}."
+        notes = (*dict.fromkeys(row.note for row in rows if row.note), weights_note)
         title = f"In the features of {features}"
-        tables.append(Table(title, "set", (*headings, Heading("images")), tuple(shown), notes))
+        tables.append(Table(title, "set", (*headings, Heading("images")), tuple(table_rows), notes))
     return tables
 
 
-# What the pages on images say alike: what was measured, with what, on what.
+# The settings that all pages on images show: options, sets, networks, hardware.
 
 
 def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:
-    """Titled lists of names and values: options, what was compared, and what computed it."""
+    """Titled lists of names and values: options, what was compared, hardware and versions."""
     device = choose_device(str(found.options["device"]))
-    compared = {"reference": _reference(found)}
+    compared = {"reference": _describe_source(found)}
     for model in found.models:
         refined = ", refined" if model["refined"] else ""
-        described = f"{model['source']}, {model['size']} pixels{refined}, weights {str(model['digest'])[:16]}"
-        compared[f"model {model['name']}"] = described
+        description = (
+            f"{model['source']}, {model['size']} pixels{refined}, weights {str(model['digest'])[:16]}"
+        )
+        compared[f"model {model['name']}"] = description
     return [
-        ("Settings", {name: _shown(value) for name, value in found.options.items()}),
+        ("Settings", {name: _format_value(value) for name, value in found.options.items()}),
         ("What was compared", compared),
         ("Hardware and versions", versions(hardware(device), found.libraries)),
     ]
 
 
 def describe_reference_set(found: ImageEvaluation) -> str:
-    """The reference in a few words."""
+    """The reference's name, number of images and sizes, as text."""
     reference = found.reference
     return f"{reference['name']} ({reference['count']:,} images, {reference['sizes']})"
 
 
-def _reference(found: ImageEvaluation) -> str:
-    reference = found.reference
+def _describe_source(evaluation: ImageEvaluation) -> str:
+    reference = evaluation.reference
     count = f"{reference['count']:,} of {reference['found']:,} images"
     return f"{reference['source']}, {count}, {reference['sizes']}"
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "not given" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,4 +1,4 @@
-"""Images of the page on sketches: photos, people's boundaries, sketches, drawings beside each other."""
+"""Image rows of the page on sketches: photo, annotators' boundaries, sketches, human drawings."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ IMAGE_ROWS = 5
 
 
 def image_rows(evaluation: SketchEvaluation) -> list[ImageRow]:
-    """A few images of the first folder: photo, annotations, the styles of every folder, drawings."""
+    """IMAGE_ROWS rows of images of the first folder: photo, annotations, every folder's styles, drawings."""
     keys = spread_evenly(list(evaluation.shards[0].chosen), IMAGE_ROWS)
     columns: dict[str, dict[str, np.ndarray | None]] = {key: {} for key in keys}
     names = style_names(evaluation.shards)
-    for index, one in enumerate(evaluation.shards):
-        here = [key for key in keys if key in one.shards.keys]
-        for sample in raw_samples(one.shards, here):
+    for index, sketch_input in enumerate(evaluation.shards):
+        shard_keys = [key for key in keys if key in sketch_input.shards.keys]
+        for sample in raw_samples(sketch_input.shards, shard_keys):
             cells = columns[sample.key]
             if not index:
-                cells["photo"] = _image(sample.image, photo=True)
+                cells["photo"] = _read_image(sample.image, photo=True)
                 annotation = evaluation.annotations[0].get(sample.key)
                 if evaluation.options.boundaries:
-                    cells["people's boundaries"] = _annotation(annotation, one.frame) if annotation else None
+                    cells["people's boundaries"] = (
+                        _read_annotation(annotation, sketch_input.frame) if annotation else None
+                    )
             for name, sketch in zip(names[index], sample.sketches, strict=True):
-                cells[name] = _image(sketch)
-    for one, name in zip(
-        evaluation.drawings, distinct_names([one.path for one in evaluation.drawings]), strict=True
+                cells[name] = _read_image(sketch)
+    for drawing_set, name in zip(
+        evaluation.drawings,
+        distinct_names([drawing_set.path for drawing_set in evaluation.drawings]),
+        strict=True,
     ):
-        drawings = _drawings(one, [evaluation.shards[0].photos[key] for key in keys])
+        drawings = _read_drawings(drawing_set, [evaluation.shards[0].photos[key] for key in keys])
         for key, pixels in zip(keys, drawings, strict=True):
             columns[key][f"{name} (drawings)"] = pixels
     headings = list(dict.fromkeys(heading for cells in columns.values() for heading in cells))
@@ -48,26 +52,29 @@ def image_rows(evaluation: SketchEvaluation) -> list[ImageRow]:
     ]
 
 
-def _drawings(one: DrawingSet, photos: Sequence[str]) -> list[np.ndarray | None]:
-    """A drawing for every photo: one made from it where there is one, else any."""
-    of_photo = dict(zip(reversed(one.photos), reversed(one.drawings), strict=True))
-    others = spread_evenly(one.drawings, len(photos))
+def _read_drawings(drawing_set: DrawingSet, photos: Sequence[str]) -> list[np.ndarray | None]:
+    """A drawing for every photo: one of that photo where there is one, else any.
+
+    None stands for a drawing that cannot be read.
+    """
+    of_photo = dict(zip(reversed(drawing_set.photos), reversed(drawing_set.drawings), strict=True))
+    substitutes = spread_evenly(drawing_set.drawings, len(photos))
     result: list[np.ndarray | None] = []
     for index, photo in enumerate(photos):
-        drawing = of_photo.get(photo, others[index % len(others)])
+        drawing = of_photo.get(photo, substitutes[index % len(substitutes)])
         try:
-            result.append(_image(drawing.read()))
+            result.append(_read_image(drawing.read()))
         except ImageError:
             result.append(None)
     return result
 
 
-def _image(data: bytes, photo: bool = False) -> np.ndarray:
+def _read_image(data: bytes, photo: bool = False) -> np.ndarray:
     pixels = reduce(read_image(data))
     return pixels if photo else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
 
 
-def _annotation(path: Path, frame: tuple[int, str]) -> np.ndarray:
-    """Boundaries over each other: the more annotators drew a pixel, the darker."""
-    drawn = np.mean([fit_boundaries(annotation, *frame) for annotation in read_boundaries(path)], axis=0)
-    return reduce(np.rint(255 * (1 - drawn)).astype(np.uint8))
+def _read_annotation(path: Path, frame: tuple[int, str]) -> np.ndarray:
+    """uint8 H×W: all annotators' boundaries, averaged; the more of them drew a pixel, the darker it is."""
+    coverage = np.mean([fit_boundaries(annotation, *frame) for annotation in read_boundaries(path)], axis=0)
+    return reduce(np.rint(255 * (1 - coverage)).astype(np.uint8))

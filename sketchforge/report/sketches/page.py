@@ -1,4 +1,4 @@
-"""The measurement of sketches as a web page: figures with their intervals, distributions, images, gaps."""
+"""The evaluation of sketches as a web page: figures with intervals, distributions, images, gaps."""
 
 from __future__ import annotations
 
@@ -23,71 +23,83 @@ def write_sketch_page(path: Path, evaluation: SketchEvaluation) -> None:
 
 
 def sketch_page(evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Iterator[str]:
-    """The page in pieces; equal evaluations and images give equal bytes."""
-    title = " and ".join(distinct_names([one.path for one in evaluation.shards]))
+    """Yield the page in pieces; equal evaluations and images give equal bytes."""
+    title = " and ".join(distinct_names([sketch_input.path for sketch_input in evaluation.shards]))
     return page(
-        f"{title} - measured", template("sketches/sketches.css"), "", _body(title, evaluation, images)
+        f"{title} - measured", template("sketches/sketches.css"), "", _render_body(title, evaluation, images)
     )
 
 
-def _body(title: str, evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Iterator[str]:
+def _render_body(title: str, evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Iterator[str]:
     yield f'<header>\n<h1>{text(title)} <small>measured</small></h1>\n<p class="faint">'
-    looked_at = sum(len(one.chosen) * len(one.styles) for one in evaluation.shards)
-    facts = [f"{looked_at:,} sketches", f"seed {evaluation.options.seed}"]
-    facts += [f"{len(one.drawings):,} drawings of {one.path.resolve().name}" for one in evaluation.drawings]
+    num_sketches = sum(
+        len(sketch_input.chosen) * len(sketch_input.styles) for sketch_input in evaluation.shards
+    )
+    facts = [f"{num_sketches:,} sketches", f"seed {evaluation.options.seed}"]
+    facts += [
+        f"{len(drawing_set.drawings):,} drawings of {drawing_set.path.resolve().name}"
+        for drawing_set in evaluation.drawings
+    ]
     yield " &#183; ".join(map(text, facts))
     yield "</p>\n</header>\n<main>\n"
-    yield from _gaps(evaluation)
+    yield from _render_gaps(evaluation)
     yield "<section>\n<h2>Some of the images</h2>\n"
     yield from describe_shown(images)
     yield "</section>\n"
     for block in MEASURED:
-        yield from _block(block, evaluation)
-    yield from _distributions(evaluation)
-    yield from _notes(evaluation)
+        yield from _render_block(block, evaluation)
+    yield from _render_distributions(evaluation)
+    yield from _render_notes(evaluation)
     yield "</main>\n"
 
 
-def _gaps(evaluation: SketchEvaluation) -> Iterator[str]:
+def _render_gaps(evaluation: SketchEvaluation) -> Iterator[str]:
     if not evaluation.gaps:
         return
     yield '<section>\n<h2>Not measured</h2>\n<ul class="gaps">\n'
     for gap in evaluation.gaps:
-        where = ": ".join(part for part in (gap.row, gap.block) if part)
-        yield f"<li><strong>{text(where)}</strong>: {text(gap.reason)}</li>\n"
+        subject = ": ".join(part for part in (gap.row, gap.block) if part)
+        yield f"<li><strong>{text(subject)}</strong>: {text(gap.reason)}</li>\n"
     yield "</ul>\n</section>\n"
 
 
 def describe_shown(rows: Sequence[ImageRow]) -> Iterator[str]:
-    """Images beside their sketches."""
+    """Yield images beside their sketches, as a table."""
     yield from images_table(rows, "Some of the images")
     if any("(drawings)" in image.heading for image in rows[0]):
         yield '<p class="faint">Human drawings are of the photo beside them where there are such.</p>\n'
 
 
-def _block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
+def _render_block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
     rows = [row for row in evaluation.rows if row.figures.get(block)]
     columns = [column for column in COLUMNS if column.block == block]
     yield f'<section id="{block}">\n<h2>{block.capitalize()} <small>{text(MEASURED[block])}</small></h2>\n'
     if not rows:
         yield '<p class="faint">Not measured, see above.</p>\n</section>\n'
         return
-    floor = _floor(block, evaluation)
-    yield from _table(columns, rows, floor)
+    baseline = _find_baseline(block, evaluation)
+    yield from _render_table(columns, rows, baseline)
     compared = [row for row in rows if any(name.startswith("distance") for name in row.figures[block])]
     if compared:
         yield "<h3>Distance from the human drawings</h3>\n"
         distances = [
-            Column(block, f"distance_{column.name}", column.heading.split(",")[0], 1, 2, "")
+            Column(
+                block=block,
+                name=f"distance_{column.name}",
+                heading=column.heading.split(",")[0],
+                factor=1,
+                decimals=2,
+                explained="",
+            )
             for column in columns
             if any(row.figure(block, f"distance_{column.name}") for row in compared)
         ]
-        yield from _table(distances, compared, floor)
+        yield from _render_table(distances, compared, baseline)
         yield (
             '<p class="faint">Wasserstein distance between the distributions over sketches, in '
             "inter-quartile ranges of the human drawings'. Lower is better, down to the floor.</p>\n"
         )
-    if floor:
+    if baseline:
         yield f'<p class="faint">{key_to_mark()} '
         yield {
             CONTENT: "what people reach, each against the others.",
@@ -104,13 +116,13 @@ def _block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _floor(block: str, evaluation: SketchEvaluation) -> Row | None:
-    """The people whom a block's figures are marked with."""
+def _find_baseline(block: str, evaluation: SketchEvaluation) -> Row | None:
+    """The human baseline that a block's bars are marked with; None where it was not measured."""
     rows = evaluation.of_kind("people" if block == CONTENT else "reference")
     return rows[0] if rows and rows[0].figures.get(block) else None
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) -> Iterator[str]:
+def _render_table(columns: Sequence[Column], rows: Sequence[Row], baseline: Row | None) -> Iterator[str]:
     yield '<div class="wide" tabindex="0" role="region" aria-label="Figures">\n<table class="figures">\n'
     yield '<thead><tr><th scope="col">set</th>'
     for column in columns:
@@ -126,30 +138,35 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], floor: Row | None) ->
         counts = []
         for column, scale in zip(columns, scales, strict=True):
             figure = row.figure(column.block, column.name)
-            people = floor.figure(column.block, column.name) if floor else None
-            yield f"<td>{_cell(figure, column, scale, people)}</td>"
+            baseline_figure = baseline.figure(column.block, column.name) if baseline else None
+            yield f"<td>{_render_cell(figure, column, scale, baseline_figure)}</td>"
             counts += [figure.images] if figure else []
         yield f"<td>{max(counts, default=0):,}</td></tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
 
 
-def _cell(figure: Estimate | None, column: Column, scale: tuple[float, float], floor: Estimate | None) -> str:
+def _render_cell(
+    figure: Estimate | None, column: Column, scale: tuple[float, float], baseline: Estimate | None
+) -> str:
     if figure is None:
         return '<span class="faint">&#8211;</span>'
 
     def number(value: float) -> str:
         return f"{column.factor * value:.{column.decimals}f}"
 
-    interval = spread_of = ""
+    interval = percentiles = ""
     if figure.low is not None and figure.high is not None:
         interval = f'<span class="ends">{number(figure.low)} to {number(figure.high)}</span>'
     if figure.p10 is not None and figure.p90 is not None:
-        spread_of = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
-    return f"<b>{number(figure.value)}</b> {interval}{bar(figure, scale, floor and floor.value)}{spread_of}"
+        percentiles = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
+    return (
+        f"<b>{number(figure.value)}</b> {interval}"
+        f"{bar(figure, scale, baseline and baseline.value)}{percentiles}"
+    )
 
 
-def _distributions(evaluation: SketchEvaluation) -> Iterator[str]:
-    """Of every style and measure a histogram over sketches, over that of the human drawings."""
+def _render_distributions(evaluation: SketchEvaluation) -> Iterator[str]:
+    """Yield a histogram over sketches for every style and measure, over that of the human drawings."""
     rows = [row for row in evaluation.rows if row.values]
     people = next(iter(evaluation.of_kind("reference")), None)
     columns = [column for column in COLUMNS if column.block == STROKES]
@@ -169,9 +186,9 @@ def _distributions(evaluation: SketchEvaluation) -> Iterator[str]:
     for row in rows:
         yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
         for column, bounds in zip(columns, ranges, strict=True):
-            of_people = None if people is None else people.values.get(column.name, ())
+            people_values = None if people is None else people.values.get(column.name, ())
             label = f"{row.name}: distribution of {column.heading}"
-            yield f"<td>{plot(row.values.get(column.name, ()), of_people, bounds, label)}</td>"
+            yield f"<td>{plot(row.values.get(column.name, ()), people_values, bounds, label)}</td>"
         yield "</tr>\n"
     yield "</tbody>\n</table>\n</div>\n<p class='faint'>Line: sketches of the set."
     if people is not None:
@@ -179,26 +196,30 @@ def _distributions(evaluation: SketchEvaluation) -> Iterator[str]:
     yield " What lies beyond the 99th percentile of all is put at the end of the scale.</p>\n</section>\n"
 
 
-def _notes(evaluation: SketchEvaluation) -> Iterator[str]:
+def _render_notes(evaluation: SketchEvaluation) -> Iterator[str]:
     options = evaluation.options
     rows = [
         (
             "sketches",
-            str(one.path),
-            f"{len(one.chosen):,} of {len(one.shards.keys):,} images, {len(one.styles)} styles",
+            str(source.path),
+            f"{len(source.chosen):,} of {len(source.shards.keys):,} images, {len(source.styles)} styles",
         )
-        for one in evaluation.shards
+        for source in evaluation.shards
     ]
     rows += [
-        ("human drawings", str(one.path), f"{len(one.drawings):,} of {one.num_found:,}")
-        for one in evaluation.drawings
+        (
+            "human drawings",
+            str(drawing_set.path),
+            f"{len(drawing_set.drawings):,} of {drawing_set.num_found:,}",
+        )
+        for drawing_set in evaluation.drawings
     ]
     if options.boundaries:
-        found = ", ".join(f"{len(one):,}" for one in evaluation.annotations)
-        rows.append(("boundaries", str(options.boundaries), f"{found} images"))
+        counts = ", ".join(f"{len(annotations):,}" for annotations in evaluation.annotations)
+        rows.append(("boundaries", str(options.boundaries), f"{counts} images"))
     yield "<section>\n<h2>What was measured</h2>\n<dl>\n"
-    for what, path, count in rows:
-        yield f"<div><dt>{what}</dt><dd>{text(path)}, {text(count)}</dd></div>\n"
+    for kind, path, count in rows:
+        yield f"<div><dt>{kind}</dt><dd>{text(path)}, {text(count)}</dd></div>\n"
     libraries = ", ".join(f"{name} {version}" for name, version in evaluation.libraries.items())
     yield f"<div><dt>libraries</dt><dd>{text(libraries)}</dd></div>\n"
     yield f"<div><dt>encoder</dt><dd>builtin, {text(evaluation.encoder)}</dd></div>\n</dl>\n"

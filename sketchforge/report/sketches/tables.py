@@ -1,4 +1,4 @@
-"""How the figures of sketches are shown on the page: headings, scales, and what each means."""
+"""The columns of sketch figures on the page: headings, scales and explanations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIE
 
 @dataclass(frozen=True)
 class Column:
-    """How one figure is shown: what it is multiplied by, how many decimals, and how it came about."""
+    """A column of one figure: its heading, factor, decimals, explanation and scale."""
 
     block: str
     name: str
@@ -17,114 +17,127 @@ class Column:
     factor: float
     decimals: int
     explained: str
-    bounds: tuple[float, float] | None = None  # of the scale; None: from zero to what there is
+    bounds: tuple[float, float] | None = None  # of the scale; None: fitted to the values, with 0 on it
 
 
 COLUMNS = (
     Column(
-        CONTENT,
-        "f_ods",
-        "F (ODS)",
-        1,
-        3,
-        "Harmonic mean of precision and recall, at the one threshold of darkness "
+        block=CONTENT,
+        name="f_ods",
+        heading="F (ODS)",
+        factor=1,
+        decimals=3,
+        explained="Harmonic mean of precision and recall, at the one threshold of darkness "
         "that is best for all images together (BSDS500's optimal dataset scale). Higher is better.",
-        (0, 1),
+        bounds=(0, 1),
     ),
     Column(
-        CONTENT,
-        "f_ois",
-        "F (OIS)",
-        1,
-        3,
-        "The same with the best threshold for each image (optimal image scale). "
+        block=CONTENT,
+        name="f_ois",
+        heading="F (OIS)",
+        factor=1,
+        decimals=3,
+        explained="The same with the best threshold for each image (optimal image scale). "
         "A two-tone sketch has one threshold only. Higher is better.",
-        (0, 1),
+        bounds=(0, 1),
     ),
     Column(
-        CONTENT,
-        "precision",
-        "precision",
-        1,
-        3,
-        "Share of the sketch's line pixels, thinned, that lie on a boundary "
+        block=CONTENT,
+        name="precision",
+        heading="precision",
+        factor=1,
+        decimals=3,
+        explained="Share of the sketch's line pixels, thinned, that lie on a boundary "
         "that some annotator drew, within 0.75 % of the diagonal. Higher is better.",
-        (0, 1),
+        bounds=(0, 1),
     ),
     Column(
-        CONTENT,
-        "recall",
-        "recall",
-        1,
-        3,
-        "Share of the annotators' boundary pixels that the sketch drew. Higher is better.",
-        (0, 1),
+        block=CONTENT,
+        name="recall",
+        heading="recall",
+        factor=1,
+        decimals=3,
+        explained="Share of the annotators' boundary pixels that the sketch drew. Higher is better.",
+        bounds=(0, 1),
     ),
     Column(
-        REALISM,
-        "auc",
-        "AUC",
-        1,
-        3,
-        "How well a classifier tells thinned stroke patches from those of the human "
+        block=REALISM,
+        name="auc",
+        heading="AUC",
+        factor=1,
+        decimals=3,
+        explained="How well a classifier tells thinned stroke patches from those of the human "
         "drawings, images held out: 0.5 not at all, 1 always; mean over five runs. Lower is better, down "
         "to the floor.",
-        (0, 1),
+        bounds=(0, 1),
     ),
     Column(
-        REALISM,
-        "kid",
-        "KID",
-        1,
-        1,
-        "Kernel distance from the human drawings in the built-in encoder's features; "
+        block=REALISM,
+        name="kid",
+        heading="KID",
+        factor=1,
+        decimals=1,
+        explained="Kernel distance from the human drawings in the built-in encoder's features; "
         "comparable within one report only. Lower is better, about 0 is none.",
     ),
     Column(
-        VARIETY,
-        "vendi",
-        "Vendi score",
-        1,
-        2,
-        "Effective number of different styles among the sketches of one "
+        block=VARIETY,
+        name="vendi",
+        heading="Vendi score",
+        factor=1,
+        decimals=2,
+        explained="Effective number of different styles among the sketches of one "
         "image, mean over images; two people's drawings of one photo differ by one kernel width. "
         "Higher is better.",
     ),
-    Column(STROKES, "ink", "ink, %", 100, 1, "Share of the pixels that is ink."),
     Column(
-        STROKES,
-        "width",
-        "width, px",
-        1,
-        2,
-        "Width of the lines in pixels of the sketch as stored, median over its skeleton.",
+        block=STROKES,
+        name="ink",
+        heading="ink, %",
+        factor=100,
+        decimals=1,
+        explained="Share of the pixels that is ink.",
     ),
     Column(
-        STROKES,
-        "relative_width",
-        "width, % of diagonal",
-        100,
-        2,
-        "The same over the image's diagonal: comparable between sketches of different size.",
+        block=STROKES,
+        name="width",
+        heading="width, px",
+        factor=1,
+        decimals=2,
+        explained="Width of the lines in pixels of the sketch as stored, median over its skeleton.",
     ),
     Column(
-        STROKES,
-        "straightness",
-        "straightness",
-        1,
-        3,
-        "Chord over arc length of the line's fragments, between branch points; closed loops are 0.",
+        block=STROKES,
+        name="relative_width",
+        heading="width, % of diagonal",
+        factor=100,
+        decimals=2,
+        explained="The same over the image's diagonal: comparable between sketches of different size.",
     ),
     Column(
-        STROKES, "fragments", "fragments", 1, 0, "Number of pieces of line between ends and branch points."
+        block=STROKES,
+        name="straightness",
+        heading="straightness",
+        factor=1,
+        decimals=3,
+        explained="Chord over arc length of the line's fragments, between branch points; closed loops are 0.",
     ),
     Column(
-        STROKES,
-        "short_share",
-        "short, %",
-        100,
-        1,
-        "Share of the lines' length in fragments shorter than 2 % of the diagonal: dashes and specks.",
+        block=STROKES,
+        name="fragments",
+        heading="fragments",
+        factor=1,
+        decimals=0,
+        explained="Number of pieces of line between ends and branch points.",
+    ),
+    Column(
+        block=STROKES,
+        name="short_share",
+        heading="short, %",
+        factor=100,
+        decimals=1,
+        explained="Share of the lines' length in fragments shorter than 2 % of the diagonal: dashes and "
+        "specks.",
     ),
 )
 MEASURED = {

@@ -1,4 +1,4 @@
-"""Everything that there is, measured and drawn: what `sketchforge eval report` shows."""
+"""Evaluate every shard folder and every model: the content of `sketchforge eval report`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
 
-# Weights that measures look for when nothing else is named, and what is missing without them.
+# Weights that measures look for by default: (name, option, the figures that are missing without them).
 USUAL_WEIGHTS = (
     ("inception", "--features inception=FILE", "FID, KID"),
     ("alexnet", "--lpips alex=FILE", "LPIPS (alex)"),
@@ -34,22 +34,22 @@ USUAL_WEIGHTS = (
 
 
 def make_report(options: EvalReportOptions, progress: Progress | None = None) -> Report:
-    """Measure all shard folders and all models. What is missing, unfinished or damaged becomes a gap.
+    """Evaluate all shard folders and all models. What is missing, unfinished or damaged becomes a gap.
 
-    Raises UsageError for a path or device that is named and is not there, and for unknown names of networks.
+    Raises UsageError for a named path or device that does not exist, and for unknown names of networks.
     """
     progress = progress or Progress()
     device = choose_device(options.device)
     set_threads(options.threads)
-    material = find_inputs(options.shards, options.models)
-    gaps, commands = list(material.gaps), []
-    grounds: Sequence[ShardSet] = material.shards
+    inputs = find_inputs(options.shards, options.models)
+    gaps, commands = list(inputs.gaps), []
+    candidates: Sequence[ShardSet] = inputs.shards
     if options.held_out is not None:
-        grounds = find_folders([options.held_out], gaps, "--held-out")
+        candidates = find_folders([options.held_out], gaps, "--held-out")
 
     sketches = []
-    for group in group_alike(material.shards):
-        asked = EvalSketchesOptions(
+    for group in group_alike(inputs.shards):
+        sketch_options = EvalSketchesOptions(
             shards=tuple(folder.path for folder in group),
             boundaries=options.boundaries,
             references=options.drawings,
@@ -57,50 +57,50 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
             seed=options.seed,
             workers=options.workers,
         )
-        found = _sketches(asked, group, gaps, progress)
-        sketches += found
-        commands += [sketches_command_line(asked)] if found else []
+        evaluations = _evaluate_group(sketch_options, group, gaps, progress)
+        sketches += evaluations
+        commands += [sketches_command_line(sketch_options)] if evaluations else []
 
     models, warnings = [], []
-    for name, run in material.models.items():
-        ground = choose_evaluation_set(run.record, grounds, options.held_out is not None)
-        if ground is None:
+    for name, run in inputs.models.items():
+        evaluation_set = choose_evaluation_set(run.record, candidates, options.held_out is not None)
+        if evaluation_set is None:
             reason = "no finished shards of one size to measure it on; `sketchforge render` makes some"
             gaps.append(MissingMetric(name, "images", reason))
             continue
-        asked_of_it = _images_options(options, run, ground)
+        image_options = _build_image_options(options, run, evaluation_set)
         try:
-            findings = _model(name, run, ground, asked_of_it, progress)
+            findings = _evaluate_model(name, run, evaluation_set, image_options, progress)
         except UsageError:
             raise
         except SketchforgeError as error:
             gaps.append(MissingMetric(name, "images", str(error)))
             continue
         models.append(findings)
-        commands.append(images_command_line(asked_of_it))
+        commands.append(images_command_line(image_options))
         gaps += [replace(gap, row=gap.row and name) for gap in findings.evaluation.gaps]
-        warnings += [replace(one, row=name) for one in findings.evaluation.warnings]
-        if ground.images != HELD_OUT:
-            warnings.append(MissingMetric(name, "images", _caution(ground)))
+        warnings += [replace(warning, row=name) for warning in findings.evaluation.warnings]
+        if evaluation_set.images != HELD_OUT:
+            warnings.append(MissingMetric(name, "images", _describe_caution(evaluation_set)))
     if not models:
-        gaps += _missing_weights()
+        gaps += _find_missing_weights()
 
-    curves = _curves(material, gaps)
+    curves = _collect_curves(inputs, gaps)
     return Report(
-        options,
-        tuple(sketches),
-        tuple(models),
-        tuple(curves),
-        tuple(dict.fromkeys(gaps)),
-        tuple(dict.fromkeys(warnings)),
-        tuple(commands),
-        hardware(device),
-        library_versions(),
+        options=options,
+        sketches=tuple(sketches),
+        models=tuple(models),
+        curves=tuple(curves),
+        gaps=tuple(dict.fromkeys(gaps)),
+        warnings=tuple(dict.fromkeys(warnings)),
+        commands=tuple(commands),
+        hardware=hardware(device),
+        libraries=library_versions(),
     )
 
 
 def group_alike(folders: Sequence[ShardSet]) -> list[list[ShardSet]]:
-    """Folders of the same images together, to be measured on those that all of them have."""
+    """Group folders that share images, to evaluate each group on the images that all its folders have."""
     groups: list[tuple[list[ShardSet], set[str]]] = []
     for folder in folders:
         for members, common in groups:
@@ -113,29 +113,31 @@ def group_alike(folders: Sequence[ShardSet]) -> list[list[ShardSet]]:
     return [members for members, _ in groups]
 
 
-def _sketches(
-    asked: EvalSketchesOptions, group: Sequence[ShardSet], gaps: list[MissingMetric], progress: Progress
+def _evaluate_group(
+    options: EvalSketchesOptions, group: Sequence[ShardSet], gaps: list[MissingMetric], progress: Progress
 ) -> list[SketchEvaluation]:
     names = {str(folder.path): folder.name for folder in group}
-    where = ", ".join(names.values())
+    group_name = ", ".join(names.values())
     try:
-        found = evaluate_sketches(asked, progress)
+        evaluation = evaluate_sketches(options, progress)
     except UsageError as error:
         # Annotations that fit none of these photos may fit another folder's.
-        if asked.boundaries is None or not asked.boundaries.is_dir():
+        if options.boundaries is None or not options.boundaries.is_dir():
             raise
-        gaps.append(MissingMetric(where, "content", str(error)))
-        return _sketches(replace(asked, boundaries=None), group, gaps, progress)
+        gaps.append(MissingMetric(group_name, "content", str(error)))
+        return _evaluate_group(replace(options, boundaries=None), group, gaps, progress)
     except SketchforgeError as error:
-        gaps.append(MissingMetric(where, "sketches", str(error)))
+        gaps.append(MissingMetric(group_name, "sketches", str(error)))
         return []
-    for gap in found.gaps:
+    for gap in evaluation.gaps:
         reason = gap.reason.replace("--references", "--drawings")
-        gaps.append(MissingMetric(gap.row or where, gap.block, reason))
-    return [found]
+        gaps.append(MissingMetric(gap.row or group_name, gap.block, reason))
+    return [evaluation]
 
 
-def _images_options(options: EvalReportOptions, run: TrainedRun, ground: EvaluationSet) -> EvalImagesOptions:
+def _build_image_options(
+    options: EvalReportOptions, run: TrainedRun, evaluation_set: EvaluationSet
+) -> EvalImagesOptions:
     names = (
         "reference",
         "samples",
@@ -148,20 +150,20 @@ def _images_options(options: EvalReportOptions, run: TrainedRun, ground: Evaluat
         "device",
         "threads",
     )
-    given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    return EvalImagesOptions(model=run.folder, shards=str(ground.folder.path), **given)
+    shared: dict[str, Any] = {name: getattr(options, name) for name in names}
+    return EvalImagesOptions(model=run.folder, shards=str(evaluation_set.folder.path), **shared)
 
 
-def _model(
-    name: str, run: TrainedRun, ground: EvaluationSet, asked: EvalImagesOptions, progress: Progress
+def _evaluate_model(
+    name: str, run: TrainedRun, evaluation_set: EvaluationSet, options: EvalImagesOptions, progress: Progress
 ) -> ModelFindings:
-    evaluation = evaluate_images(asked, progress)
-    samples = model_samples(asked, name)
-    return ModelFindings(name, run, ground, evaluation, samples.ranking, samples.grid)
+    evaluation = evaluate_images(options, progress)
+    samples = model_samples(options, name)
+    return ModelFindings(name, run, evaluation_set, evaluation, samples.ranking, samples.grid)
 
 
-def _missing_weights() -> list[MissingMetric]:
-    """What would be missing, were there a model to measure."""
+def _find_missing_weights() -> list[MissingMetric]:
+    """The figures that would be missing if there were a model to evaluate."""
     gaps = []
     for name, option, figure in USUAL_WEIGHTS:
         try:
@@ -171,26 +173,26 @@ def _missing_weights() -> list[MissingMetric]:
     return gaps
 
 
-def _curves(material: ReportInputs, gaps: list[MissingMetric]) -> list[Any]:
-    runs = {name: (run.command, run.folder) for name, run in material.models.items()}
-    runs |= {name: ("tom-train", folder) for name, folder in material.tom_runs.items()}
+def _collect_curves(inputs: ReportInputs, gaps: list[MissingMetric]) -> list[Any]:
+    runs = {name: (run.command, run.folder) for name, run in inputs.models.items()}
+    runs |= {name: ("tom-train", folder) for name, folder in inputs.tom_runs.items()}
     curves = run_curves(runs)
-    drawn = {name for one in curves for name in one.lines}
+    with_curves = {name for curve in curves for name in curve.lines}
     gaps += [
         MissingMetric(name, "curves", "its log.jsonl is missing or empty")
         for name in runs
-        if name not in drawn
+        if name not in with_curves
     ]
     return curves
 
 
-def _caution(ground: EvaluationSet) -> str:
-    there = f"measured on {ground.folder.name}, "
-    if ground.images == SEEN:
+def _describe_caution(evaluation_set: EvaluationSet) -> str:
+    prefix = f"measured on {evaluation_set.folder.name}, "
+    if evaluation_set.images == SEEN:
         return (
-            there + "images it was trained on: figures are better than on others; name others as --held-out"
+            prefix + "images it was trained on: figures are better than on others; name others as --held-out"
         )
     return (
-        there
+        prefix
         + "not what it was trained on, but its images may be the same; --held-out says that they are not"
     )

@@ -1,4 +1,4 @@
-"""What a report holds, before it is put into words."""
+"""The content of a report, before it is formatted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFindings:
-    """One trained model, measured."""
+    """One trained model, its evaluation and its sample images."""
 
     name: str
     run: TrainedRun
@@ -35,21 +35,21 @@ class ModelFindings:
         return self.recorded("recipe")
 
     def recorded(self, part: str) -> Mapping[str, Any]:
-        """A part of run.json; empty where there is none, as in runs of other versions."""
-        found = self.run.record.get(part)
-        return found if isinstance(found, Mapping) else {}
+        """A part of run.json; empty where it is missing, as in runs of other versions."""
+        entry = self.run.record.get(part)
+        return entry if isinstance(entry, Mapping) else {}
 
     @property
     def steps(self) -> str:
-        done = self.run.record.get("steps_done")
-        return f"{done:,}" if isinstance(done, int) else "unknown"
+        steps_done = self.run.record.get("steps_done")
+        return f"{steps_done:,}" if isinstance(steps_done, int) else "unknown"
 
     def rows(self, chance: bool = False) -> list[ImageRow]:
-        """Of the model, or of what chance has."""
+        """The rows of the model, or those of chance."""
         return [row for row in self.evaluation.rows if (row.name == CHANCE) == chance]
 
     def figures(self, *names: str) -> dict[str, Estimate]:
-        """The figures of these names (`image_evaluation.BETTER`) by their titles."""
+        """The figures of these names (keys of `metrics.images.result.BETTER`) by their titles."""
         return {
             row.titles[name]: figure
             for row in self.rows()
@@ -59,18 +59,18 @@ class ModelFindings:
 
     @property
     def matched(self) -> dict[str, Estimate]:
-        """LPIPS, or where there is none the error that images were ranked by."""
+        """LPIPS where it was measured, else the error that images were ranked by."""
         return self.figures("lpips") or {self.ranking.title: self.ranking.figure}
 
 
 @dataclass(frozen=True)
 class Report:
     options: EvalReportOptions
-    sketches: tuple[SketchEvaluation, ...]  # of folders that draw the same images together
+    sketches: tuple[SketchEvaluation, ...]  # one for each group of folders that share images
     models: tuple[ModelFindings, ...]
     curves: tuple[Curves, ...]
     gaps: tuple[MissingMetric, ...]
     warnings: tuple[MissingMetric, ...]
-    commands: tuple[str, ...]  # that measure the same by themselves
+    commands: tuple[str, ...]  # each measures one part of the report by itself
     hardware: Mapping[str, str]
     libraries: Mapping[str, str]

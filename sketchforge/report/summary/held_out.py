@@ -1,4 +1,4 @@
-"""Which shards a model is measured on, and whether it has seen their images."""
+"""The choice of the shards that a model is evaluated on: held out, seen in training, or unknown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What a model is measured on."""
+    """The shards that a model is evaluated on, and whether it has seen their images."""
 
     folder: ShardSet
     images: str  # HELD_OUT | SEEN | UNKNOWN
@@ -27,40 +27,47 @@ class EvaluationSet:
 def choose_evaluation_set(
     record: Mapping[str, Any], folders: Sequence[ShardSet], named: bool
 ) -> EvaluationSet | None:
-    """Of `folders` the training's own --validation, else the first that it did not read, else the one it
-    read; None: none will.
+    """The folder to evaluate a model on; None where no folder is usable.
 
-    record: run.json, which knows both by their digests, wherever they lie; of validation only where there was
-    one, and not in runs of older versions. A folder with images of the training shards counts as seen where
-    these are among `folders`; where they are not, only the training (its validation holds other images) or
-    `named` (the user says so) tells that its images are others: UNKNOWN.
-    TOM's sketches come before others', for it is they that models are trained on.
+    The first of these that is among `folders`:
+
+        the training's --validation shards, if they share no image with its shards  -> HELD_OUT
+        other shards that share no image with the training's                        -> HELD_OUT or UNKNOWN
+        the training's shards                                                       -> SEEN
+
+    record: run.json. It names both the training's shards by their digests, so that they are found wherever
+    they lie. It has no validation where the training had none, and in runs of older versions.
+    named: whether the user says that `folders` are held out. Where the training's shards are not among
+    `folders`, shared images cannot be found: then the second case is HELD_OUT if `named`, else UNKNOWN.
+    Folders with TOM's sketches come first, for models are trained on those.
     """
-    usable = [(folder, opened) for folder in folders if (opened := _usable(folder)) is not None]
-    usable.sort(key=lambda one: one[0].method != "tom")  # stable
-    own, validation = (
-        [folder for folder, opened in usable if shards_digest(opened) == _recorded_digest(record, part)]
+    usable = [(folder, opened) for folder in folders if (opened := _open_usable(folder)) is not None]
+    usable.sort(key=lambda pair: pair[0].method != "tom")  # stable
+    training_folders, validation_folders = (
+        [folder for folder, opened in usable if shards_digest(opened) == _read_digest(record, part)]
         for part in ("shards", "validation")
     )
-    seen = {key for folder in own for key in folder.keys}
-    others = [folder for folder, _ in usable if folder not in own and seen.isdisjoint(folder.keys)]
-    for folder in others:
-        if folder in validation:
+    seen = {key for folder in training_folders for key in folder.keys}
+    other_folders = [
+        folder for folder, _ in usable if folder not in training_folders and seen.isdisjoint(folder.keys)
+    ]
+    for folder in other_folders:
+        if folder in validation_folders:
             return EvaluationSet(folder, HELD_OUT)
-    if others:
-        return EvaluationSet(others[0], HELD_OUT if own or named else UNKNOWN)
-    return EvaluationSet((own or [usable[0][0]])[0], SEEN) if usable else None
+    if other_folders:
+        return EvaluationSet(other_folders[0], HELD_OUT if training_folders or named else UNKNOWN)
+    return EvaluationSet((training_folders or [usable[0][0]])[0], SEEN) if usable else None
 
 
-def _recorded_digest(record: Mapping[str, Any], part: str) -> str | None:
-    found = record.get(part)
-    return found.get("digest") if isinstance(found, Mapping) else None
+def _read_digest(record: Mapping[str, Any], part: str) -> str | None:
+    entry = record.get(part)
+    return entry.get("digest") if isinstance(entry, Mapping) else None
 
 
-def _usable(folder: ShardSet) -> ShardSet | None:
-    """The folder's shards where a model can be measured on them."""
+def _open_usable(folder: ShardSet) -> ShardSet | None:
+    """Open the folder's shards; None where a model cannot be evaluated on them."""
     try:
         opened = open_shards(folder.path).require(sketches=1)
     except SketchforgeError:
         return None
-    return opened if opened.num_samples > 1 else None  # styles of other images need two
+    return opened if opened.num_samples > 1 else None  # mismatched styles need two images

@@ -1,4 +1,4 @@
-"""What there is to report on: shard folders and runs, named or found where commands leave them."""
+"""The inputs of a report: shard folders and runs, named or found where commands leave them."""
 
 from __future__ import annotations
 
@@ -23,35 +23,38 @@ LEARNED_EDGES = ("hed", "pidinet", "teed")  # methods of `render`
 class ReportInputs:
     shards: tuple[ShardSet, ...]  # some may be unfinished
     models: dict[str, TrainedRun]  # finished, by name
-    tom_runs: dict[str, Path]  # of tom-train, by name: they have curves only
+    tom_runs: dict[str, Path]  # of tom-train, by name: the report shows only their curves
     gaps: tuple[MissingMetric, ...]
 
 
 def find_inputs(shards: Sequence[Path], models: Sequence[Path]) -> ReportInputs:
-    """The shard folders and runs; (): out/ and out-*/, and what is in runs/.
+    """Open the shard folders and runs; by default, (), out/ and out-*/, and the folders in runs/.
 
-    What is there and cannot be used is a gap, as is whatever else a report shows. Raises UsageError for a
-    path that is named and does not exist.
+    What exists and cannot be used becomes a gap, as does what is missing of a full report (TOM's, Canny's and
+    learned edges' sketches, an auto-encoder, a GAN). Raises UsageError for a path that is named and does not
+    exist.
     """
     gaps: list[MissingMetric] = []
-    own = [Path(OWN_SHARDS), *sorted(Path().glob(f"{OWN_SHARDS}-*"))]
-    folders = find_folders(shards or [path for path in own if (path / schema.MANIFEST).is_file()], gaps)
-    _check_there("--model", models)
-    finished, tom_runs = _runs(models, gaps)
-    _tell_missing(folders, finished, bool(models), gaps)
-    return ReportInputs(tuple(folders), finished, tom_runs, tuple(gaps))
+    default_folders = [Path(OWN_SHARDS), *sorted(Path().glob(f"{OWN_SHARDS}-*"))]
+    folders = find_folders(
+        shards or [path for path in default_folders if (path / schema.MANIFEST).is_file()], gaps
+    )
+    _check_exist("--model", models)
+    models_by_name, tom_runs = _find_runs(models, gaps)
+    _note_missing(folders, models_by_name, bool(models), gaps)
+    return ReportInputs(tuple(folders), models_by_name, tom_runs, tuple(gaps))
 
 
 def find_folders(
     given: Sequence[Path], gaps: list[MissingMetric], option: str = "--shards"
 ) -> list[ShardSet]:
-    """The folders that hold samples, each once; damaged, empty and unfinished ones become gaps.
+    """Open the folders that hold samples, each once; damaged, empty and unfinished ones become gaps.
 
-    Raises UsageError for one that does not exist.
+    An unfinished folder is also returned. Raises UsageError for one that does not exist.
     """
-    _check_there(option, given)
-    paths = _once(given)
-    found = []
+    _check_exist(option, given)
+    paths = _deduplicate(given)
+    folders = []
     for path, name in zip(paths, short_names(paths), strict=True):
         try:
             folder = open_folder(path, name)
@@ -59,20 +62,24 @@ def find_folders(
         except SketchforgeError as error:
             gaps.append(MissingMetric(name, "sketches", str(error)))
             continue
-        done, planned = len(folder.finished), folder.manifest["num_shards"]
-        if done < planned:
+        num_finished, num_shards = len(folder.finished), folder.manifest["num_shards"]
+        if num_finished < num_shards:
             gaps.append(
                 MissingMetric(
-                    name, "sketches", f"unfinished, {done} of {planned} shards: run its `render` again"
+                    name,
+                    "sketches",
+                    f"unfinished, {num_finished} of {num_shards} shards: run its `render` again",
                 )
             )
-        found.append(folder)
-    return found
+        folders.append(folder)
+    return folders
 
 
-def _runs(given: Sequence[Path], gaps: list[MissingMetric]) -> tuple[dict[str, TrainedRun], dict[str, Path]]:
-    own = sorted(path for path in Path(OWN_RUNS).glob("*") if path.is_dir() and path.name[0] != ".")
-    paths = _once([path.parent if path.is_file() else path for path in given]) or own
+def _find_runs(
+    named_runs: Sequence[Path], gaps: list[MissingMetric]
+) -> tuple[dict[str, TrainedRun], dict[str, Path]]:
+    default_runs = sorted(path for path in Path(OWN_RUNS).glob("*") if path.is_dir() and path.name[0] != ".")
+    paths = _deduplicate([path.parent if path.is_file() else path for path in named_runs]) or default_runs
     finished, tom_runs = {}, {}
     for path, name in zip(paths, short_names(paths), strict=True):
         if _is_tom_run(path):
@@ -92,12 +99,12 @@ def _is_tom_run(path: Path) -> bool:
         return False
 
 
-def _tell_missing(
+def _note_missing(
     folders: Sequence[ShardSet], models: dict[str, TrainedRun], named: bool, gaps: list[MissingMetric]
 ) -> None:
     if not folders:
-        where = f"{OWN_SHARDS}/ and {OWN_SHARDS}-*/ hold no shards"
-        reason = f"{where}; `make demo` makes some, or `sketchforge render --shards {OWN_SHARDS}/`"
+        problem = f"{OWN_SHARDS}/ and {OWN_SHARDS}-*/ hold no shards"
+        reason = f"{problem}; `make demo` makes some, or `sketchforge render --shards {OWN_SHARDS}/`"
         gaps.append(MissingMetric("", "sketches", reason))
     methods = {folder.method for folder in folders}
     render = "`sketchforge render --method {0} --shards out-{0}/`".format
@@ -111,44 +118,49 @@ def _tell_missing(
             "(docs/weights.md)",
         ),
     ]
-    for what, fits, command in wanted:
+    for sketcher, fits, command in wanted:
         if not any(map(fits, methods)):
-            gaps.append(MissingMetric("", f"sketches by {what}", f"none to compare with; {command}"))
+            gaps.append(MissingMetric("", f"sketches by {sketcher}", f"none to compare with; {command}"))
     trained = {run.command for run in models.values()}
-    where = "none of the runs named is one" if named else f"no finished run in {OWN_RUNS}/"
-    for command, what, target in (
+    problem = "none of the runs named is one" if named else f"no finished run in {OWN_RUNS}/"
+    for command, system, target in (
         ("ae-train", "the auto-encoder", "make train-ae"),
         ("gan-train", "the GAN", "make train-gan"),
     ):
         if command not in trained:
-            gaps.append(MissingMetric("", f"images of {what}", f"{where}; `{target}` trains one in minutes"))
+            gaps.append(
+                MissingMetric("", f"images of {system}", f"{problem}; `{target}` trains one in minutes")
+            )
 
 
-def _check_there(option: str, paths: Sequence[Path]) -> None:
+def _check_exist(option: str, paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise UsageError(f"{option} {path}: no such folder; see `sketchforge eval report --help`")
 
 
-def _once(paths: Sequence[Path]) -> list[Path]:
-    """Each folder once, however often and however it is named."""
+def _deduplicate(paths: Sequence[Path]) -> list[Path]:
+    """Each folder once, however often and by whatever path it is named."""
     return list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
 
 
-# What folders are called beside each other.
+# Names of folders that are shown beside each other.
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The last part of every path, with as many before it as tell it from the others.
+    """The last part of every path, with as many parts before it as make it unique.
 
-    Of two paths to one folder both have the whole of it.
+        a/out, b/runs  -> out, runs
+        a/out, b/out   -> a/out, b/out
+
+    Two paths to the same folder both get its whole path.
     """
-    parts = [path.resolve().parts for path in paths]
-    names = [""] * len(parts)
-    for depth in range(1, max(map(len, parts), default=0) + 1):
-        tails = [one[-depth:] for one in parts]
-        count = Counter(tails)
-        for place, tail in enumerate(tails):
-            if not names[place] and (count[tail] == 1 or depth >= len(parts[place])):
-                names[place] = str(Path(*tail))
+    path_parts = [path.resolve().parts for path in paths]
+    names = [""] * len(path_parts)
+    for depth in range(1, max(map(len, path_parts), default=0) + 1):
+        tails = [parts[-depth:] for parts in path_parts]
+        counts = Counter(tails)
+        for index, tail in enumerate(tails):
+            if not names[index] and (counts[tail] == 1 or depth >= len(path_parts[index])):
+                names[index] = str(Path(*tail))
     return names

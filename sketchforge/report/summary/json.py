@@ -1,4 +1,4 @@
-"""A report as JSON: every measurement in full, beside the tables as page and Markdown show them."""
+"""A report as JSON: every measurement in full, and the tables as page and Markdown show them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT, VERSION = "sketchforge-report", 2
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """The report as a JSON object; numbers have six digits, but for those in `tables`, which are words."""
+    """The report as a JSON object. Numbers have six significant digits; values in `tables` are strings."""
     options = report.options
     tables = [
         *paper_tables(report.models),
@@ -37,28 +37,28 @@ def report_json(report: Report) -> dict[str, Any]:
         "seed": options.seed,
         "samples": options.samples,
         "sketches": [as_json(evaluation) for evaluation in report.sketches],
-        "models": [_model(model) for model in report.models],
+        "models": [_convert_model(model) for model in report.models],
         "curves": [
             {
                 "command": curves.command,
                 "name": curves.name,
                 "lines": {
-                    run: [[step, _rounded(value)] for step, value in points]
+                    run: [[step, _round(value)] for step, value in points]
                     for run, points in curves.lines.items()
                 },
             }
             for curves in report.curves
         ],
-        "tables": [_table(table) for table in tables if table],
-        "gaps": [_told(gap) for gap in report.gaps],
-        "warnings": [_told(warning) for warning in report.warnings],
+        "tables": [_convert_table(table) for table in tables if table],
+        "gaps": [_convert_gap(gap) for gap in report.gaps],
+        "warnings": [_convert_gap(warning) for warning in report.warnings],
         "commands": list(report.commands),
         "hardware": dict(report.hardware),
         "libraries": dict(report.libraries),
     }
 
 
-def _model(model: ModelFindings) -> dict[str, Any]:
+def _convert_model(model: ModelFindings) -> dict[str, Any]:
     ranking = model.ranking
     return {
         "name": model.name,
@@ -69,26 +69,26 @@ def _model(model: ModelFindings) -> dict[str, Any]:
         "evaluation": image_json(model.evaluation),
         "ranking": {
             "error": ranking.title,
-            "mean": _figure(ranking.figure),
+            "mean": _convert_estimate(ranking.figure),
             "images": ranking.count,
-            "best": [_image(one) for one in ranking.best],
-            "worst": [_image(one) for one in ranking.worst],
+            "best": [_convert_image(image) for image in ranking.best],
+            "worst": [_convert_image(image) for image in ranking.worst],
         },
     }
 
 
-def _image(one: RankedImage) -> dict[str, Any]:
-    return {"key": one.key, "sketch": one.sketch, "error": _rounded(one.value)}
+def _convert_image(image: RankedImage) -> dict[str, Any]:
+    return {"key": image.key, "sketch": image.sketch, "error": _round(image.value)}
 
 
-def _figure(figure: Estimate) -> dict[str, Any]:
-    interval = {name: getattr(figure, name) for name in ("value", "low", "high")}
-    return {name: None if end is None else _rounded(end) for name, end in interval.items()} | {
+def _convert_estimate(figure: Estimate) -> dict[str, Any]:
+    values = {name: getattr(figure, name) for name in ("value", "low", "high")}
+    return {name: None if value is None else _round(value) for name, value in values.items()} | {
         "images": figure.images
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
+def _convert_table(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "columns": [heading.title for heading in table.headings],
@@ -101,9 +101,9 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
-def _told(gap: MissingMetric) -> dict[str, str]:
+def _convert_gap(gap: MissingMetric) -> dict[str, str]:
     return {"row": gap.row, "figure": gap.block, "reason": gap.reason}
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{value:.6g}")

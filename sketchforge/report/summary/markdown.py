@@ -1,4 +1,4 @@
-"""A report as Markdown: its tables and words, and images that lie in a folder beside it."""
+"""A report as Markdown: tables and text, and images in a folder beside it."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ SHEET_CELL = 128  # pixels
 
 @dataclass(frozen=True)
 class _Images:
-    """The images that the document shows so far."""
+    """The image files that the document shows so far."""
 
     folder: str
     files: dict[str, bytes] = field(default_factory=dict)  # name -> contents
 
-    def shown(self, name: str, data: bytes, alt: str) -> str:
-        """The Markdown of an image, which is `data` in a file of this name."""
+    def add(self, name: str, data: bytes, alt: str) -> str:
+        """Add a file of this name with the bytes `data`; return the Markdown that shows it."""
         self.files[name] = data
         return f"![{escape(alt)}]({quote(os.fsencode(self.folder))}/{name})"
 
 
 def report_markdown(report: Report, folder: str) -> tuple[str, dict[str, bytes]]:
-    """The whole document, and the files that it expects in `folder`, beside itself, by their names.
+    """(the document, its image files: name -> bytes); it expects the files in `folder`, beside itself.
 
     Equal reports give equal text and files. Raises SketchforgeError on damaged shards.
     """
     images = _Images(folder)
-    return "\n".join(_lines(report, images)) + "\n", images.files
+    return "\n".join(_render_lines(report, images)) + "\n", images.files
 
 
-def _lines(report: Report, images: _Images) -> Iterator[str]:
+def _render_lines(report: Report, images: _Images) -> Iterator[str]:
     yield "# sketchforge report"
     yield ""
     yield escape(" · ".join(facts(report)))
@@ -64,23 +64,23 @@ def _lines(report: Report, images: _Images) -> Iterator[str]:
         yield from ["", "## What the models make", "", GRID_EXPLAINED]
     for number, model in enumerate(report.models, start=1):
         yield from ["", f"**{escape(model.name)}**: {escape(describe_model(model))}", ""]
-        yield images.shown(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name))
-    yield from _section("Beside the paper", paper_tables(report.models))
-    yield from _section("Best and worst", filter(None, [ranking_table(report)]))
+        yield images.add(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name))
+    yield from _render_section("Beside the paper", paper_tables(report.models))
+    yield from _render_section("Best and worst", filter(None, [ranking_table(report)]))
     if report.models:
         yield from ["", RANKED_EXPLAINED]
     for number, model in enumerate(report.models, start=1):
         yield from ["", f"**{escape(model.name)}** {escape(describe_ranking(model.ranking))}", ""]
-        yield from _strips(number, model, images)
-    yield from _section("Trainings", filter(None, [runs_table(report.models)]))
+        yield from _render_strips(number, model, images)
+    yield from _render_section("Trainings", filter(None, [runs_table(report.models)]))
     if report.curves:
         yield from ["", "Where the curves end:", ""]
         for curves in report.curves:
-            interval = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves.lines.items())
-            yield escape(f"- {curves.title}: {interval}")
+            last_values = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in curves.lines.items())
+            yield escape(f"- {curves.title}: {last_values}")
         yield ""
     for number, curves in enumerate(report.curves, start=1):
-        yield images.shown(f"curve-{number}.svg", curves.svg().encode(errors="replace"), curves.title)
+        yield images.add(f"curve-{number}.svg", curves.svg().encode(errors="replace"), curves.title)
     if report.sketches:
         yield from ["", "## Sketches"]
     for number, evaluation in enumerate(report.sketches):
@@ -92,15 +92,15 @@ def _lines(report: Report, images: _Images) -> Iterator[str]:
         )
         alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows"
         yield from ["", escape(folders_of(evaluation)), ""]
-        yield images.shown(f"sketches-{number + 1}.jpg", encode_jpeg(sheet), alt)
+        yield images.add(f"sketches-{number + 1}.jpg", encode_jpeg(sheet), alt)
         for table in sketch_tables(evaluation, explained=not number):
-            yield from _table(table)
-    yield from _section("Every figure", all_figures(report.models))
+            yield from _render_table(table)
+    yield from _render_section("Every figure", all_figures(report.models))
     for title, remarks in (("To be read with care", report.warnings), ("What is missing", report.gaps)):
         if remarks:
             yield from ["", f"## {title}", ""]
-        for whose, what, why in merge_missing(remarks):
-            yield f"- **{escape(': '.join(filter(None, (whose, what))))}**: {escape(why)}"
+        for row, block, reason in merge_missing(remarks):
+            yield f"- **{escape(': '.join(filter(None, (row, block))))}**: {escape(reason)}"
     yield from ["", "## How this was made"]
     for title, values in settings(report):
         yield from ["", f"### {title}", ""]
@@ -110,34 +110,34 @@ def _lines(report: Report, images: _Images) -> Iterator[str]:
     yield from ["", escape(MEASURES)]
 
 
-def _strips(number: int, model: ModelFindings, images: _Images) -> Iterator[str]:
-    for what, ranked in (("best", model.ranking.best), ("worst", model.ranking.worst)):
-        for place, one in enumerate(ranked, start=1):
-            alt = strip_alt(model.name, f"{what} {place}", one)
-            yield images.shown(f"{what}-{number}-{place}.jpg", encode_jpeg(one.strip), alt)
+def _render_strips(number: int, model: ModelFindings, images: _Images) -> Iterator[str]:
+    for end, ranked in (("best", model.ranking.best), ("worst", model.ranking.worst)):
+        for rank, image in enumerate(ranked, start=1):
+            alt = strip_alt(model.name, f"{end} {rank}", image)
+            yield images.add(f"{end}-{number}-{rank}.jpg", encode_jpeg(image.strip), alt)
 
 
-def _section(title: str, tables: Iterable[Table]) -> Iterator[str]:
+def _render_section(title: str, tables: Iterable[Table]) -> Iterator[str]:
     for number, table in enumerate(tables):
         if not number:
             yield from ["", f"## {title}"]
-        yield from _table(table)
+        yield from _render_table(table)
 
 
-def _table(table: Table) -> Iterator[str]:
+def _render_table(table: Table) -> Iterator[str]:
     yield from ["", f"### {escape(table.title)}", ""]
-    yield _line([table.corner, *(heading.title for heading in table.headings)])
+    yield _join_cells([table.corner, *(heading.title for heading in table.headings)])
     yield "|---" * (1 + len(table.headings)) + "|"
     for row in table.rows:
         name = f"{row.name} ({row.detail})" if row.detail else row.name
-        yield _line([name, *map(_shown, row.cells)])
+        yield _join_cells([name, *map(_format_cell, row.cells)])
     for note in table.notes:
         yield from ["", escape(note)]
 
 
-def _shown(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     return f"{cell.value} ({cell.interval})" if cell.interval else cell.value
 
 
-def _line(cells: list[str]) -> str:
+def _join_cells(cells: list[str]) -> str:
     return "| " + " | ".join(map(escape, cells)) + " |"

@@ -1,4 +1,4 @@
-"""A report as a web page: one file that needs nothing beside it."""
+"""A report as a web page: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sketchforge.report.summary.text import describe_model, facts, folders_of, s
 from sketchforge.report.svg import COLOURS
 
 TITLE = "sketchforge report"
-XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # of an SVG file; within a page nothing needs it
+XMLNS = ' xmlns="http://www.w3.org/2000/svg"'  # SVG files need it, inline SVG does not
 
 
 def write_report_page(path: Path, report: Report) -> None:
@@ -37,21 +37,21 @@ def write_report_page(path: Path, report: Report) -> None:
 
 
 def report_page(report: Report) -> Iterator[str]:
-    """The page in pieces; equal reports give equal bytes."""
+    """Yield the page in pieces; equal reports give equal bytes."""
     sections = [
-        Section("images", "What the models make", _images(report.models)),
+        Section("images", "What the models make", _render_images(report.models)),
         Section("tables", "Beside the paper", tables_html(paper_tables(report.models))),
-        Section("samples", "Best and worst", _samples(report.models)),
-        Section("curves", "Trainings", _trainings(report)),
-        Section("sketches", "Sketches", _sketches(report.sketches)),
-        Section("figures", "Every figure", _every_figure(report)),
+        Section("samples", "Best and worst", _render_samples(report.models)),
+        Section("curves", "Trainings", _render_trainings(report)),
+        Section("sketches", "Sketches", _render_sketches(report.sketches)),
+        Section("figures", "Every figure", _render_every_figure(report)),
         Section("missing", "What is missing", notes_html(report.gaps), len(merge_missing(report.gaps))),
-        Section("made", "How this was made", _made(report)),
+        Section("made", "How this was made", _render_provenance(report)),
     ]
     return sections_page(TITLE, facts(report), sections)
 
 
-def _images(models: Sequence[ModelFindings]) -> Iterator[str]:
+def _render_images(models: Sequence[ModelFindings]) -> Iterator[str]:
     if not models:
         return
     yield f'<p class="faint">{GRID_EXPLAINED}</p>\n<div class="grids">\n'
@@ -60,7 +60,7 @@ def _images(models: Sequence[ModelFindings]) -> Iterator[str]:
     yield "</div>\n"
 
 
-def _samples(models: Sequence[ModelFindings]) -> Iterator[str]:
+def _render_samples(models: Sequence[ModelFindings]) -> Iterator[str]:
     if not models:
         return
     yield f'<p class="faint">{RANKED_EXPLAINED}</p>\n'
@@ -68,20 +68,20 @@ def _samples(models: Sequence[ModelFindings]) -> Iterator[str]:
         yield from ranking_html(model.name, model.ranking)
 
 
-def _trainings(report: Report) -> Iterator[str]:
+def _render_trainings(report: Report) -> Iterator[str]:
     table = runs_table(report.models)
     if table:
         yield from table_html(table)
     if report.curves:
-        yield from _legend(report.curves[0].runs)
+        yield from _render_legend(report.curves[0].runs)
         yield '<div class="curves">\n'
         for curves in report.curves:
-            yield from _curve(curves)
+            yield from _render_curve(curves)
         yield f"</div>\n{note_html('A point is the mean of the steps since the one before.')}"
 
 
-def _legend(runs: Sequence[str]) -> Iterator[str]:
-    """Whose colour is whose, once for all curves: beside them there may be no room for it."""
+def _render_legend(runs: Sequence[str]) -> Iterator[str]:
+    """Yield the colour of every run, once for all curves: beside the curves long names are shortened."""
     yield '<ul class="legend">\n'
     for number, name in enumerate(runs):
         colour = COLOURS[number % len(COLOURS)]
@@ -90,26 +90,26 @@ def _legend(runs: Sequence[str]) -> Iterator[str]:
     yield "</ul>\n"
 
 
-def _curve(curves: Curves) -> Iterator[str]:
+def _render_curve(curves: Curves) -> Iterator[str]:
     yield f'<div class="wide" tabindex="0" role="region" aria-label="{text(curves.title)}">'
     yield curves.svg().replace(XMLNS, "").rstrip()
     yield "</div>\n"
 
 
-def _sketches(evaluations: Sequence[SketchEvaluation]) -> Iterator[str]:
+def _render_sketches(evaluations: Sequence[SketchEvaluation]) -> Iterator[str]:
     for number, evaluation in enumerate(evaluations):
         yield f"<h3>{text(folders_of(evaluation))}</h3>\n"
         yield from describe_shown(image_rows(evaluation))
         yield from tables_html(sketch_tables(evaluation, explained=not number))
 
 
-def _every_figure(report: Report) -> Iterator[str]:
+def _render_every_figure(report: Report) -> Iterator[str]:
     yield from tables_html(all_figures(report.models))
-    for whose, what, why in merge_missing(report.warnings):
-        where = text(": ".join(filter(None, (whose, what))))
-        yield f'<p class="note-below"><b>{where}</b>: {text(why)}</p>\n'
+    for row, block, reason in merge_missing(report.warnings):
+        subject = text(": ".join(filter(None, (row, block))))
+        yield f'<p class="note-below"><b>{subject}</b>: {text(reason)}</p>\n'
 
 
-def _made(report: Report) -> Iterator[str]:
+def _render_provenance(report: Report) -> Iterator[str]:
     yield from provenance_html(settings(report), report.commands)
     yield note_html(MEASURES)

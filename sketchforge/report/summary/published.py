@@ -1,7 +1,7 @@
-"""The figures that the paper prints in its Tables 1 to 4, and which of its rows a run of ours corresponds to.
+"""The figures that the paper prints in its Tables 1 to 4, and the row that a run corresponds to.
 
-They are of images of 1024 pixels, CelebA-HQ and WikiArt, and five days of training (section 5): beside ours
-they say in which order variants come, not how large a figure ought to be.
+They are of images of 1024 pixels, CelebA-HQ and WikiArt, and five days of training (section 5). Beside the
+figures of a run they give the order of the variants, not the size that a figure ought to have.
 """
 
 from __future__ import annotations
@@ -56,15 +56,17 @@ _STYLE = {"none": "AE", "adain": "AdaIN", "add": "addition", "multiply": "multip
 
 
 def in_table_1(command: str, recipe: Mapping[str, Any]) -> str | None:
-    """The row of a run by what trained it and its recipe; None: the paper has none like it."""
+    """The row of a run, by its command and recipe; None: the paper has no such row."""
     if command == "gan-train":
         return "AE + GAN"
     return "AE" if in_table_2(recipe) == "all" else None
 
 
 def in_table_2(recipe: Mapping[str, Any]) -> str | None:
-    """The row with the auto-encoder's objectives, for the model that the paper ends with: other DMI and other
-    ways of joining style are Tables 3 and 4."""
+    """The row of the auto-encoder's objectives; None: the paper has no such row.
+
+    Only the paper's final model has rows: other DMI and other ways of joining style are in Tables 3 and 4.
+    """
     if (recipe.get("dmi"), recipe.get("style")) != ("feature", "multiply"):
         return None
     return _OBJECTIVES.get(frozenset(name for name in SELF_SUPERVISED if recipe.get(name)))

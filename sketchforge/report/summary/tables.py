@@ -1,4 +1,4 @@
-"""The tables of a report: the paper's with its figures beside ours, all figures, runs, sketches."""
+"""The tables of a report: the paper's with the runs' figures beside its own, all figures, runs, sketches."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Esti
 
 
 def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
-    """Tables 1 to 4; without a model there are none."""
+    """The paper's Tables 1 to 4; none without a model, and only Table 1 without an auto-encoder."""
     if not models:
         return []
     autoencoders = [model for model in models if model.run.command == "ae-train"]
 
-    def told(*names: str) -> Told:
-        return lambda model: ", ".join(f"{name} {_settings(model)[name]}" for name in names)
+    def describe_settings(*names: str) -> Told:
+        return lambda model: ", ".join(f"{name} {_read_settings(model)[name]}" for name in names)
 
     distances = [
         ("↓", 1.0, lambda model: model.figures("frechet")),
@@ -46,10 +46,10 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
     ]
     relevance = ("↑", 1.0, lambda model: model.figures("sr_colour", "sr_texture", "sr"))
     matched = ("↓", 100.0, lambda model: model.matched)
-    redrawn = ("↓", 1.0, lambda model: model.figures("skt_rec", "skt_rec_relative"))
-    style = ("↑", 1.0, lambda model: model.figures("sty_rec"))
-    found = [
-        _paper_table(
+    skt_rec = ("↓", 1.0, lambda model: model.figures("skt_rec", "skt_rec_relative"))
+    sty_rec = ("↑", 1.0, lambda model: model.figures("sty_rec"))
+    tables = [
+        _build_paper_table(
             "Table 1: all methods",
             models,
             [*distances, relevance],
@@ -57,7 +57,9 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             TABLE_1,
             lambda model: in_table_1(model.run.command, model.recipe),
             lambda model: (
-                "" if model.run.command == "gan-train" else told("objectives", "DMI", "style")(model)
+                ""
+                if model.run.command == "gan-train"
+                else describe_settings("objectives", "DMI", "style")(model)
             ),
             (
                 BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),
@@ -67,30 +69,30 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
         )
     ]
     if not autoencoders:
-        return found
-    found += [
-        _paper_table(
+        return tables
+    tables += [
+        _build_paper_table(
             "Table 2: the auto-encoder's objectives",
             autoencoders,
             [*distances, matched],
             ("FID ↓", "LPIPS × 100 ↓"),
             TABLE_2,
             lambda model: in_table_2(model.recipe),
-            told("objectives", "DMI", "style"),
+            describe_settings("objectives", "DMI", "style"),
             (
                 BESIDE.format(2, "CelebA-HQ"),
                 "What a row is follows from the objectives that are on in the run's recipe, whatever "
                 "their weights.",
             ),
         ),
-        _paper_table(
+        _build_paper_table(
             "Table 3: dual mask injection",
             autoencoders,
-            [matched, redrawn],
+            [matched, skt_rec],
             ("LPIPS × 100 ↓", "Skt-Rec ↓"),
             TABLE_3,
             lambda model: in_table_3(model.recipe),
-            told("objectives", "style"),
+            describe_settings("objectives", "style"),
             (
                 BESIDE.format(3, "WikiArt"),
                 "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins "
@@ -98,61 +100,75 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
                 "matter (Table 4), and is told below the name of a run.",
             ),
         ),
-        _paper_table(
+        _build_paper_table(
             "Table 4: how style joins in",
             autoencoders,
-            [matched, style],
+            [matched, sty_rec],
             ("LPIPS × 100 ↓", "Sty-Rec ↑"),
             TABLE_4,
             lambda model: in_table_4(model.recipe),
-            told("objectives", "DMI"),
+            describe_settings("objectives", "DMI"),
             (BESIDE.format(4, "WikiArt"), "Sty-Rec asks each model's own style encoder: compare with care."),
         ),
     ]
-    return found
+    return tables
 
 
-def _paper_table(
+def _build_paper_table(
     title: str,
     models: Sequence[ModelFindings],
     columns: Columns,
-    of_paper: Sequence[str],
+    published_headings: Sequence[str],
     published: Mapping[str, tuple[str, ...]],
-    place: Callable[[ModelFindings], str | None],
-    told: Told,
+    find_row: Callable[[ModelFindings], str | None],
+    describe: Told,
     notes: tuple[str, ...],
 ) -> Table:
-    """The paper's rows in its order, runs of ours in the place of those they correspond to, others below."""
-    titles = [
+    """The paper's rows in its order; a run stands in place of the row that it corresponds to, others below.
+
+    columns: (arrow, factor, figures by title) of each measured column. find_row: a run's row, None: none.
+    describe: the small print of a run.
+    """
+    measured_columns = [
         (name, factor, arrow, figures)
         for arrow, factor, figures in columns
         for name in dict.fromkeys(name for model in models for name in figures(model))
     ]
-    where = _common_ground(models)
+    common_set = _find_common_set(models)
     headings = [
-        Heading(f"{name}{' × 100' if factor == 100 else ''} {arrow}") for name, factor, arrow, _ in titles
+        Heading(f"{name}{' × 100' if factor == 100 else ''} {arrow}")
+        for name, factor, arrow, _ in measured_columns
     ]
-    headings += [Heading(f"paper: {name}", published=True) for name in of_paper]
+    headings += [Heading(f"paper: {name}", published=True) for name in published_headings]
     rows = []
     for name in (*published, None):
-        of_paper_here = tuple(Cell(value) for value in published[name]) if name else (Cell(),) * len(of_paper)
-        here = [model for model in models if place(model) == name]
-        for model in here:
-            ours = tuple(
-                figure_cell(figures(model).get(title), factor) for title, factor, _, figures in titles
+        published_cells = (
+            tuple(Cell(value) for value in published[name]) if name else (Cell(),) * len(published_headings)
+        )
+        row_models = [model for model in models if find_row(model) == name]
+        for model in row_models:
+            cells = tuple(
+                figure_cell(figures(model).get(title), factor)
+                for title, factor, _, figures in measured_columns
             )
-            detail = [f"beside {name}" if name else "", told(model), "" if where else model.ground.described]
-            rows.append(TableRow(model.name, ours + of_paper_here, "; ".join(filter(None, detail))))
-        if name and not here:
-            rows.append(TableRow(name, (Cell(),) * len(titles) + of_paper_here, published=True))
+            detail = [
+                f"beside {name}" if name else "",
+                describe(model),
+                "" if common_set else model.ground.described,
+            ]
+            rows.append(TableRow(model.name, cells + published_cells, "; ".join(filter(None, detail))))
+        if name and not row_models:
+            rows.append(TableRow(name, (Cell(),) * len(measured_columns) + published_cells, published=True))
     counts = sorted({row.count for model in models for row in model.rows() if row.pairs == "mismatched"})
-    several = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "no"
-    ours = f"Ours: {several} mismatched pairs a model{where and f', of {where}'}."
-    return Table(title, "run", tuple(headings), tuple(rows), (ours, *notes))
+    num_pairs = (
+        f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "no"
+    )
+    note = f"Ours: {num_pairs} mismatched pairs a model{common_set and f', of {common_set}'}."
+    return Table(title, "run", tuple(headings), tuple(rows), (note, *notes))
 
 
-def _settings(model: ModelFindings) -> dict[str, str]:
-    """What the auto-encoder was trained with, in the words of tables."""
+def _read_settings(model: ModelFindings) -> dict[str, str]:
+    """The auto-encoder's settings by the names that tables show."""
     recipe = model.recipe
     return {
         "objectives": objectives_of(recipe) if recipe else "unknown",
@@ -161,24 +177,24 @@ def _settings(model: ModelFindings) -> dict[str, str]:
     }
 
 
-def _common_ground(models: Sequence[ModelFindings]) -> str:
-    """What all of them were measured on; empty where that differs."""
+def _find_common_set(models: Sequence[ModelFindings]) -> str:
+    """The evaluation set that all models share; empty where they differ."""
     grounds = {model.ground.described for model in models}
     return grounds.pop() if len(grounds) == 1 else ""
 
 
 def all_figures(models: Sequence[ModelFindings]) -> list[Table]:
-    """Of each model every figure, with what chance has and what it was computed with."""
-    found: list[Table] = []
+    """A table for each model: every figure, chance's figure, and what both were computed with."""
+    tables: list[Table] = []
     for model in models:
-        more = [] if model.figures("lpips") else [_ranking_row(model)]
+        more = [] if model.figures("lpips") else [_build_ranking_row(model)]
         title = f"{model.name}: {model.ground.described}"
-        found.append(model_figures(model.evaluation, title, more, explained=not found))
-    return found
+        tables.append(model_figures(model.evaluation, title, more, explained=not tables))
+    return tables
 
 
-def _ranking_row(model: ModelFindings) -> TableRow:
-    """Of the error that stands in for LPIPS."""
+def _build_ranking_row(model: ModelFindings) -> TableRow:
+    """The row of the error that replaces LPIPS where that was not measured."""
     ranking = model.ranking
     count, preprocessing = f"{ranking.count:,}", "outputs and images at the model's size"
     words = ("lower", "matched", count, "builtin", "", preprocessing)
@@ -186,11 +202,11 @@ def _ranking_row(model: ModelFindings) -> TableRow:
 
 
 def runs_table(models: Sequence[ModelFindings]) -> Table | None:
-    """What was trained, and what the training itself measured at its end."""
+    """The settings of every training, and the figures that it measured at its end."""
     if not models:
         return None
-    last = list(dict.fromkeys(name for model in models for name in _last_figures(model)))
-    named = ("command", "size", "steps", "objectives", "DMI", "style", "shards", "seed")
+    figure_names = list(dict.fromkeys(name for model in models for name in _read_last_figures(model)))
+    setting_names = ("command", "size", "steps", "objectives", "DMI", "style", "shards", "seed")
     rows = []
     for model in models:
         options = model.recorded("options")
@@ -199,15 +215,17 @@ def runs_table(models: Sequence[ModelFindings]) -> Table | None:
             model.run.command,
             str(model.evaluation.models[0]["size"]),
             model.steps,
-            *(_settings(model).values() if autoencoder else ("", "", "")),
+            *(_read_settings(model).values() if autoencoder else ("", "", "")),
             str(model.recorded("shards").get("count", "")),
             str(options.get("seed", "")),
         )
-        figures = _last_figures(model)
-        ours = [Cell(f"{figures[name]:.4f}") if name in figures else Cell() for name in last]
-        rows.append(TableRow(model.name, (*map(Cell, words), *ours), f"{options.get('recipe', 'no')} recipe"))
-    headings = [Heading(name, words=True) for name in named]
-    headings += [Heading(name.replace("_", " ") + " ↓") for name in last]
+        figures = _read_last_figures(model)
+        last_cells = [Cell(f"{figures[name]:.4f}") if name in figures else Cell() for name in figure_names]
+        rows.append(
+            TableRow(model.name, (*map(Cell, words), *last_cells), f"{options.get('recipe', 'no')} recipe")
+        )
+    headings = [Heading(name, words=True) for name in setting_names]
+    headings += [Heading(name.replace("_", " ") + " ↓") for name in figure_names]
     return Table(
         "What was trained",
         "run",
@@ -220,18 +238,18 @@ def runs_table(models: Sequence[ModelFindings]) -> Table | None:
     )
 
 
-def _last_figures(model: ModelFindings) -> dict[str, float]:
-    found = model.recorded("figures").items()
-    return {str(name): float(value) for name, value in found if isinstance(value, int | float)}
+def _read_last_figures(model: ModelFindings) -> dict[str, float]:
+    figures = model.recorded("figures").items()
+    return {str(name): float(value) for name, value in figures if isinstance(value, int | float)}
 
 
 def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[Table]:
-    """One of every style's figures, one of every folder's variety, where there are such.
+    """The table of every style's figures and that of every folder's variety, where they were measured.
 
-    explained: whether notes say what each column is.
+    explained: whether notes explain each column.
     """
-    methods = {str(one.path): one.shards.method for one in evaluation.shards}
-    found = []
+    methods = {str(sketch_input.path): sketch_input.shards.method for sketch_input in evaluation.shards}
+    tables = []
     for title, corner, blocks, kinds in (
         ("Lines", "style", (CONTENT, REALISM, STROKES), ("style", "people", "reference")),
         ("Variety", "folder", (VARIETY,), ("folder",)),
@@ -246,10 +264,10 @@ def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[
             continue
         headings = (
             Heading("drawn by", words=True),
-            *(Heading(_with_arrow(column)) for column in columns),
+            *(Heading(_add_arrow(column)) for column in columns),
             Heading("images"),
         )
-        shown = []
+        table_rows = []
         for row in rows:
             figures = [row.figure(column.block, column.name) for column in columns]
             cells = [
@@ -258,28 +276,28 @@ def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[
             ]
             images = max((figure.images for figure in figures if figure), default=0)
             drawn_by = "people" if row.kind in ("people", "reference") else methods.get(row.source, "")
-            shown.append(TableRow(row.name, (Cell(drawn_by), *cells, Cell(f"{images:,}"))))
+            table_rows.append(TableRow(row.name, (Cell(drawn_by), *cells, Cell(f"{images:,}"))))
         notes = tuple(f"{column.heading}: {column.explained}" for column in columns if explained)
-        found.append(Table(title, corner, headings, tuple(shown), notes))
-    return found
+        tables.append(Table(title, corner, headings, tuple(table_rows), notes))
+    return tables
 
 
-def _with_arrow(column: Column) -> str:
+def _add_arrow(column: Column) -> str:
     if column.block == STROKES:
         return column.heading  # neither high nor low is better
     return f"{column.heading} {'↓' if column.block == REALISM else '↑'}"
 
 
 def ranking_table(report: Report) -> Table | None:
-    """Best and worst images by their keys."""
+    """The best and worst images of every model, by their keys."""
     rows = [
         TableRow(
-            one.key,
-            (Cell(model.name), Cell(f"{what} {place}"), Cell(f"{one.value:.4f}"), Cell(one.sketch)),
+            image.key,
+            (Cell(model.name), Cell(f"{end} {rank}"), Cell(f"{image.value:.4f}"), Cell(image.sketch)),
         )
         for model in report.models
-        for what, images in (("best", model.ranking.best), ("worst", model.ranking.worst))
-        for place, one in enumerate(images, start=1)
+        for end, images in (("best", model.ranking.best), ("worst", model.ranking.worst))
+        for rank, image in enumerate(images, start=1)
     ]
     if not rows:
         return None

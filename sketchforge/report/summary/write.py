@@ -17,7 +17,7 @@ from sketchforge.report.summary.page import write_report_page
 from sketchforge.utils.files import disk_errors, write_bytes, write_json
 from sketchforge.utils.outputs import check_output
 
-# Of the images beside a Markdown report: what a report before it may have left there, and nobody else.
+# Names of the image files beside a Markdown report; files of these names are replaced and removed.
 OURS = re.compile(r"(made|sketches|curve)-\d+\.(jpg|svg)|(best|worst)-\d+-\d+\.jpg")
 
 
@@ -38,7 +38,7 @@ def write_report(report: Report) -> list[Path]:
 
 
 def check_outputs(options: EvalReportOptions) -> None:
-    """Raise UsageError where `write_report` would write over something that is not a report of ours."""
+    """Raise UsageError where `write_report` would overwrite a file that is not a report of sketchforge."""
     for path, option in (
         (options.html, "--html"),
         (options.markdown, "--markdown"),
@@ -50,37 +50,41 @@ def check_outputs(options: EvalReportOptions) -> None:
     folder = images_folder(options.markdown)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, where the images of --markdown go; name another file")
-    # Without its document nothing tells whose they are.
-    if folder.is_dir() and (found := sorted(filter(OURS.fullmatch, os.listdir(folder)))):
+    # Without their document nothing says that the images are of a report.
+    if folder.is_dir() and (image_names := sorted(filter(OURS.fullmatch, os.listdir(folder)))):
         raise UsageError(
-            f"{folder / found[0]}: is there already, but no {options.markdown.name} that shows it; name another --markdown"
+            f"{folder / image_names[0]}: is there already, but no {options.markdown.name} that shows it; "
+            "name another --markdown"
         )
 
 
 def images_folder(markdown: Path) -> Path:
-    """Where the images of a Markdown report lie: report.files/ beside report.md."""
+    """The folder of a Markdown report's images: report.files/ beside report.md."""
     return markdown.with_name(f"{markdown.stem}.files")
 
 
 def _write_markdown(path: Path, report: Report) -> None:
-    """First the images, and last removes what an earlier report has left: no document ever lacks its own."""
+    """Write the images, then the document, then remove an earlier report's images.
+
+    In this order no document ever lacks its images.
+    """
     folder = images_folder(path)
-    words, images = report_markdown(report, folder.name)
+    document, images = report_markdown(report, folder.name)
     with disk_errors(folder):
         for name, data in images.items():
             write_bytes(folder / name, data)
     with disk_errors(path):
-        # A file name that is no valid text shows as question marks; it does not stop the report.
-        write_bytes(path, words.encode("utf-8", errors="replace"))
+        # A file name that is not valid text shows as question marks; it does not stop the report.
+        write_bytes(path, document.encode("utf-8", errors="replace"))
     with disk_errors(folder):
-        _remove_others(folder, images)
+        _remove_stale_images(folder, images)
 
 
-def _remove_others(folder: Path, kept: Collection[str]) -> None:
+def _remove_stale_images(folder: Path, names: Collection[str]) -> None:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        if path.name not in kept and OURS.fullmatch(path.name):
+        if path.name not in names and OURS.fullmatch(path.name):
             path.unlink()
-    with suppress(OSError):  # there are images, or other things
+    with suppress(OSError):  # the folder is not empty
         folder.rmdir()
