@@ -141,13 +141,13 @@ class Targets:
 
     def __init__(self, folder: Path, shards: Path, images: Path) -> None:
         self.folder, self.shards, self.images = folder, shards, images
-        self.images = random_images()
-        small = [(f"{'d/' * n}k{n}.{end}", data) for n, data in enumerate(self.images[:4])
+        self.encoded_images = random_images()
+        small = [(f"{'d/' * n}k{n}.{end}", data) for n, data in enumerate(self.encoded_images[:4])
                  for end in ("jpg", "txt", "json")]  # fmt: skip
         self.tars = [
             tar_of(small, form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
         ]
-        self.tars.append(tar_of([("n" * 150 + ".jpg", self.images[1])], tarfile.GNU_FORMAT))
+        self.tars.append(tar_of([("n" * 150 + ".jpg", self.encoded_images[1])], tarfile.GNU_FORMAT))
         self.weights = self._weights()
 
     def _weights(self) -> list[tuple[str, bytes, Callable[[Path], object]]]:
@@ -175,7 +175,7 @@ class Targets:
 
     def image(self, rng: random.Random) -> str:
         try:
-            decode_image(damaged(rng.choice(self.images), rng, rng.choice(self.images)))
+            decode_image(damaged(rng.choice(self.encoded_images), rng, rng.choice(self.encoded_images)))
         except ImageError as error:
             assert error.reason in REASONS
             return error.reason
