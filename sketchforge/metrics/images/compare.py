@@ -1,4 +1,4 @@
-"""Sets of images against a reference: folders, tars, shards, and what models make of sketches."""
+"""Compares sets of images with a reference: folders, tars, shards, and the outputs of models."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from sketchforge.utils.progress import Progress
 
 
 def compare_images(options: EvalCompareOptions, progress: Progress | None = None) -> ImageEvaluation:
-    """The distances of every set from the reference; `progress` counts the images that are looked at.
+    """Measure the distance of every set from the reference; `progress` counts the images that are processed.
 
-    Images are compared as they are, each brought to the network's input. Raises UsageError for what cannot
-    be compared at all, SketchforgeError for damaged data and weights.
+    Images are compared at their own sizes, each resized to the network's input only. Raises UsageError for
+    what cannot be compared at all, SketchforgeError for damaged data and weights.
     """
     progress = progress or Progress()
     device = choose_device(options.device)
@@ -61,36 +61,42 @@ def compare_images(options: EvalCompareOptions, progress: Progress | None = None
     inventory = take_inventory(images)
     new_gaps, warnings = data_warnings(images, inventory)
     gaps += new_gaps
-    sets: list[_Images | _Model] = []
+    sets: list[_StoredSet | _ModelSet] = []
     for source, name in zip(options.sets, names, strict=True):
-        opened = _Model(options, source, name, device) if is_model(source) else _Images(options, source, name)
+        opened = (
+            _ModelSet(options, source, name, device)
+            if is_model(source)
+            else _StoredSet(options, source, name)
+        )
         sets.append(opened)
     rows: list[ImageRow] = []
-    with progress.track("image", (inventory.count + sum(one.count for one in sets)) * len(networks)):
+    with progress.track(
+        "image", (inventory.count + sum(image_set.count for image_set in sets)) * len(networks)
+    ):
         reference = describe_reference(images, inventory, networks, options.cache, progress)
-        for one in sets:
-            metadata = {"name": one.name, "source": one.source, "pairs": one.pairing}
-            features = one.features(networks, progress)
-            rows += distance_rows(metadata, one.groups, features, networks, reference, options.seed)
-            new_gaps, new_warnings = one.data_warnings(reference)
+        for image_set in sets:
+            metadata = {"name": image_set.name, "source": image_set.source, "pairs": image_set.pairing}
+            features = image_set.features(networks, progress)
+            rows += distance_rows(metadata, image_set.groups, features, networks, reference, options.seed)
+            new_gaps, new_warnings = image_set.data_warnings(reference)
             gaps += new_gaps
             warnings += new_warnings + (
-                small_sample_warning(one.name, one.count, reference) if networks else []
+                small_sample_warning(image_set.name, image_set.count, reference) if networks else []
             )
     return ImageEvaluation(
-        "compare",
-        _record(options),
-        reference.record(),
-        tuple(one.record() for one in sets if isinstance(one, _Model)),
-        tuple(rows),
-        tuple(gaps),
-        tuple(warnings),
-        library_versions(),
+        command="compare",
+        options=_record_options(options),
+        reference=reference.record(),
+        models=tuple(image_set.record() for image_set in sets if isinstance(image_set, _ModelSet)),
+        rows=tuple(rows),
+        gaps=tuple(gaps),
+        warnings=tuple(warnings),
+        libraries=library_versions(),
     )
 
 
-class _Images:
-    """A set that is there already."""
+class _StoredSet:
+    """A set of stored images."""
 
     pairing = ""
 
@@ -108,21 +114,23 @@ class _Images:
         gaps, warnings = data_warnings(self._images, self._inventory)
         gaps = [MissingMetric(self.name, gap.block, gap.reason) for gap in gaps]
         warnings = [MissingMetric(self.name, warning.block, warning.reason) for warning in warnings]
-        shared = len(set(self._inventory.digests) & set(reference.inventory.digests))
-        if shared:
-            whole = shared == len(set(self._inventory.digests)) == len(set(reference.inventory.digests))
-            told = "the very images of the reference"
-            told = told if whole else f"{shared} images are in the reference, too"
+        num_shared = len(set(self._inventory.digests) & set(reference.inventory.digests))
+        if num_shared:
+            is_same_set = (
+                num_shared == len(set(self._inventory.digests)) == len(set(reference.inventory.digests))
+            )
+            overlap = "the very images of the reference"
+            overlap = overlap if is_same_set else f"{num_shared} images are in the reference, too"
             warnings.append(
-                MissingMetric(self.name, "images", f"{told}: distances are smaller than of others")
+                MissingMetric(self.name, "images", f"{overlap}: distances are smaller than of others")
             )
         if len(self._inventory.sizes) == 1:
-            warnings += _unlike(self.name, sizes_text(self._inventory), reference)
+            warnings += _warn_of_other_size(self.name, sizes_text(self._inventory), reference)
         return gaps, warnings
 
 
-class _Model:
-    """What a model makes of mismatched pairs of shards."""
+class _ModelSet:
+    """The outputs of a model for mismatched pairs of shards."""
 
     pairing = MISMATCHED
 
@@ -137,18 +145,18 @@ class _Model:
         self.groups = [pair.content for pair in self._pairs]
 
     def features(self, networks: list[FeatureNetwork], progress: Progress) -> list[np.ndarray]:
-        found: list[list[np.ndarray]] = [[] for _ in networks]
+        features: list[list[np.ndarray]] = [[] for _ in networks]
         reader = SampleReader(self._shards)
         try:
-            for made in generate_images(self._model, reader, self._pairs, self.name):
-                for network, parts in zip(networks, found, strict=True):
-                    parts.append(features_of(made.images, network, progress))
+            for batch in generate_images(self._model, reader, self._pairs, self.name):
+                for network, rows in zip(networks, features, strict=True):
+                    rows.append(features_of(batch.images, network, progress))
         finally:
             reader.close()
-        return [np.concatenate(parts) for parts in found]
+        return [np.concatenate(rows) for rows in features]
 
     def data_warnings(self, reference: Reference) -> tuple[list[MissingMetric], list[MissingMetric]]:
-        return [], _unlike(self.name, f"{self._model.size} x {self._model.size}", reference)
+        return [], _warn_of_other_size(self.name, f"{self._model.size} x {self._model.size}", reference)
 
     def record(self) -> dict[str, Any]:
         model = self._model
@@ -162,34 +170,36 @@ class _Model:
         }
 
 
-def _unlike(name: str, size: str, reference: Reference) -> list[MissingMetric]:
-    other = sizes_text(reference.inventory)
-    if size == other:
+def _warn_of_other_size(name: str, size: str, reference: Reference) -> list[MissingMetric]:
+    reference_size = sizes_text(reference.inventory)
+    if size == reference_size:
         return []
     return [
         MissingMetric(
-            name, "images", f"{size}, the reference {other}: larger ones are sharper, and that counts"
+            name,
+            "images",
+            f"{size}, the reference {reference_size}: larger ones are sharper, and that counts",
         )
     ]
 
 
 def shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
-    """The shards that the model at `source` draws out; UsageError where there are none."""
-    named = options.shards or (options.reference if is_shards(options.reference) else None)
-    if named is None:
+    """Open the shards whose sketches the model at `source` gets; UsageError where none are named."""
+    shards = options.shards or (options.reference if is_shards(options.reference) else None)
+    if shards is None:
         raise UsageError(
             f"{source}: a model, which needs sketches; name shards for it to draw out with --shards"
         )
-    return open_shards(named).require(sketches=1)
+    return open_shards(shards).require(sketches=1)
 
 
 def set_names(sources: Sequence[str]) -> list[str]:
-    """Each set's own name, or the whole of its source where two have the same."""
+    """The name of each set, or its whole source where two have the same name."""
     names = [name_of(source) for source in sources]
     return [name if names.count(name) == 1 else source for name, source in zip(names, sources, strict=True)]
 
 
-def _record(options: EvalCompareOptions) -> dict[str, Any]:
+def _record_options(options: EvalCompareOptions) -> dict[str, Any]:
     return {
         "reference": options.reference,
         "sets": list(options.sets),

@@ -1,7 +1,7 @@
 """The measurement of a model's images: FID and KID, SR, LPIPS, Skt-Rec and Sty-Rec (paper section 5.2).
 
-Of matched pairs the image ought to be the image: LPIPS. Of mismatched pairs it ought to look like one of
-the reference (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec).
+Matched pairs: the output should equal the image (LPIPS). Mismatched pairs: the output should look like the
+reference's images (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec).
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
 
 
 def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None) -> ImageEvaluation:
-    """Measure a model on shards; `progress` counts the images that are looked at.
+    """Measure a model on shards; `progress` counts the images that are processed.
 
-    Raises UsageError for what cannot be measured at all, SketchforgeError for damaged data and weights. What
-    merely lacks weights becomes a gap.
+    Raises UsageError for what cannot be measured at all, SketchforgeError for damaged data and weights. A
+    figure that only lacks weights becomes a gap.
     """
     progress = progress or Progress()
     device = choose_device(options.device)
@@ -76,69 +76,81 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     }
     gaps: list[MissingMetric] = []
     networks = open_networks(options.features, device, gaps)
-    encoders = _encoders(options.encoders, device, gaps)
-    similarities = _similarities(options, device, gaps)
-    redrawing = _redrawing(options, shards, device, gaps)
+    encoders = _open_encoders(options.encoders, device, gaps)
+    similarities = _open_similarities(options, device, gaps)
+    redrawing = _open_redrawing(options, shards, device, gaps)
 
-    given = options.reference is not None
+    has_reference = options.reference is not None
     samples = options.samples
-    images = open_image_set(options.reference, samples) if given else shard_images(shards, samples)
-    gaps_of_it, warnings = data_warnings(images, take_inventory(images))
-    gaps += gaps_of_it
-    # A model cannot make more pixels than it has: the reference is shown as the model's training saw images.
+    images = open_image_set(options.reference, samples) if has_reference else shard_images(shards, samples)
+    data_gaps, warnings = data_warnings(images, take_inventory(images))
+    gaps += data_gaps
+    # A model cannot exceed its own resolution, so the reference is cropped and resized as in the model's
+    # training.
     images = images.at(model.size)
     inventory = take_inventory(images)
 
-    making = sum(len(found) for kind, found in pairs.items() if kind == MISMATCHED or similarities)
+    num_generated = sum(len(chosen) for kind, chosen in pairs.items() if kind == MISMATCHED or similarities)
     name = name_of(options.model)
     metadata = {"name": name, "source": str(options.model)}
-    with progress.track("image", making + inventory.count * len(networks)):
+    with progress.track("image", num_generated + inventory.count * len(networks)):
         reference = describe_reference(images, inventory, networks, options.cache, progress)
         with closing(SampleReader(shards)) as reader:
-            made = generate_images(model, reader, pairs[MISMATCHED], name)
-            measured, chance = _mismatched(model, made, networks, encoders, redrawing, progress)
-            matched = _matched(model, reader, pairs[MATCHED], name, similarities, progress)
-    groups = [pair.content for pair in pairs[MISMATCHED]]
-    mixed = metadata | {"pairs": MISMATCHED}
-    rows = distance_rows(mixed, groups, measured.features, networks, reference, options.seed)
-    alike = [pair.content for pair in pairs[MATCHED]]
-    rows += similarity_rows(metadata | {"pairs": MATCHED}, alike, matched, similarities, options.seed)
-    by_chance = {"name": CHANCE, "source": str(options.shards), "pairs": MISMATCHED}
-    for whose, values in ((mixed, measured.values), (by_chance, chance.values)):
-        rows += relevance_rows(whose, groups, values, encoders, options.seed)
+            batches = generate_images(model, reader, pairs[MISMATCHED], name)
+            measurements, chance = _measure_mismatched(
+                model, batches, networks, encoders, redrawing, progress
+            )
+            lpips_values = _measure_matched(model, reader, pairs[MATCHED], name, similarities, progress)
+    mismatched_groups = [pair.content for pair in pairs[MISMATCHED]]
+    mismatched_metadata = metadata | {"pairs": MISMATCHED}
+    rows = distance_rows(
+        mismatched_metadata, mismatched_groups, measurements.features, networks, reference, options.seed
+    )
+    matched_groups = [pair.content for pair in pairs[MATCHED]]
+    rows += similarity_rows(
+        metadata | {"pairs": MATCHED}, matched_groups, lpips_values, similarities, options.seed
+    )
+    chance_metadata = {"name": CHANCE, "source": str(options.shards), "pairs": MISMATCHED}
+    for row_metadata, values in (
+        (mismatched_metadata, measurements.values),
+        (chance_metadata, chance.values),
+    ):
+        rows += relevance_rows(row_metadata, mismatched_groups, values, encoders, options.seed)
         if redrawing:
-            rows.append(redrawn_row(whose, groups, values, redrawing, options.seed))
-        rows.append(style_row(whose, groups, values, model, options.seed))
+            rows.append(redrawn_row(row_metadata, mismatched_groups, values, redrawing, options.seed))
+        rows.append(style_row(row_metadata, mismatched_groups, values, model, options.seed))
     if networks:
-        warnings += small_sample_warning(name, len(groups), reference)
-    if len(groups) < options.samples:
-        found = f"{len(groups)} pairs of {shards.num_samples} images, asked for were {options.samples}"
-        warnings.append(MissingMetric(name, "pairs", f"{found}; there are no more"))
+        warnings += small_sample_warning(name, len(mismatched_groups), reference)
+    if len(mismatched_groups) < options.samples:
+        reason = (
+            f"{len(mismatched_groups)} pairs of {shards.num_samples} images, asked for were {options.samples}"
+        )
+        warnings.append(MissingMetric(name, "pairs", f"{reason}; there are no more"))
     return ImageEvaluation(
-        "images",
-        _record(options),
-        reference.record(),
-        (metadata | {"size": model.size, "digest": model.digest, "refined": model.refines},),
-        tuple(rows),
-        tuple(gaps),
-        tuple(warnings),
-        library_versions(),
+        command="images",
+        options=_record_options(options),
+        reference=reference.record(),
+        models=(metadata | {"size": model.size, "digest": model.digest, "refined": model.refines},),
+        rows=tuple(rows),
+        gaps=tuple(gaps),
+        warnings=tuple(warnings),
+        libraries=library_versions(),
     )
 
 
-class _Measured:
-    """What is kept of images: features by network, and values by name, an entry per image."""
+class _Measurements:
+    """The measurements of images: features by network, and values by name, an entry per image."""
 
-    def __init__(self, networks: int) -> None:
-        self._features: list[list[np.ndarray]] = [[] for _ in range(networks)]
+    def __init__(self, num_networks: int) -> None:
+        self._features: list[list[np.ndarray]] = [[] for _ in range(num_networks)]
         self._values: dict[str, list[np.ndarray]] = defaultdict(list)
 
-    def add_features(self, network: int, found: np.ndarray) -> None:
-        self._features[network].append(found)
+    def add_features(self, network_index: int, features: np.ndarray) -> None:
+        self._features[network_index].append(features)
 
-    def add(self, name: str, found: Tensor | np.ndarray) -> None:
-        found = found.cpu().numpy() if isinstance(found, Tensor) else found
-        self._values[name].append(found.astype(np.float64))
+    def add(self, name: str, values: Tensor | np.ndarray) -> None:
+        values = values.cpu().numpy() if isinstance(values, Tensor) else values
+        self._values[name].append(values.astype(np.float64))
 
     @property
     def features(self) -> list[np.ndarray]:
@@ -149,41 +161,41 @@ class _Measured:
         return {name: np.concatenate(parts) for name, parts in self._values.items()}
 
 
-def _mismatched(
+def _measure_mismatched(
     model: Synthesizer,
     batches: Iterable[GeneratedImages],
     networks: Sequence[FeatureNetwork],
     encoders: Mapping[str, tuple[Encoder, str]],
     redrawing: Redrawing | None,
     progress: Progress,
-) -> tuple[_Measured, _Measured]:
-    """What the model's images are like, and what they would be like by chance."""
-    measured, chance = _Measured(len(networks)), _Measured(0)
-    for made in batches:
-        for number, network in enumerate(networks):
-            measured.add_features(number, features_of(made.images, network))
-        styles = to_tensor(made.styles)
-        for kept, images in ((measured, to_tensor(made.images)), (chance, to_tensor(made.contents))):
+) -> tuple[_Measurements, _Measurements]:
+    """The measurements of the model's images, and those of the CHANCE row."""
+    measurements, chance = _Measurements(len(networks)), _Measurements(0)
+    for batch in batches:
+        for index, network in enumerate(networks):
+            measurements.add_features(index, features_of(batch.images, network))
+        styles = to_tensor(batch.styles)
+        for target, images in ((measurements, to_tensor(batch.images)), (chance, to_tensor(batch.contents))):
             for title, (encoder, _) in encoders.items():
-                here = next(encoder.parameters()).device
-                for part, found in style_relevance(encoder, images.to(here), styles.to(here)).items():
-                    kept.add(f"{title} {part}", found)
+                device = next(encoder.parameters()).device
+                for part, values in style_relevance(encoder, images.to(device), styles.to(device)).items():
+                    target.add(f"{title} {part}", values)
             cosine = torch.nn.functional.cosine_similarity(
                 model.style_vectors(images), model.style_vectors(styles), dim=1
             )
-            kept.add("sty_rec", cosine)
+            target.add("sty_rec", cosine)
         if redrawing:
-            drawn = redrawing.drawn(made.images, [pair.sketch for pair in made.pairs])
-            for kept, sketches in ((measured, drawn), (chance, made.other_sketches)):
-                distances = sketch_distances(made.sketches, sketches)
-                kept.add("skt_rec", distances["absolute"])
-                kept.add("skt_rec_relative", distances["relative"])
-        for _ in made.pairs:
+            redrawn = redrawing.drawn(batch.images, [pair.sketch for pair in batch.pairs])
+            for target, sketches in ((measurements, redrawn), (chance, batch.other_sketches)):
+                distances = sketch_distances(batch.sketches, sketches)
+                target.add("skt_rec", distances["absolute"])
+                target.add("skt_rec_relative", distances["relative"])
+        for _ in batch.pairs:
             progress.advance()
-    return measured, chance
+    return measurements, chance
 
 
-def _matched(
+def _measure_matched(
     model: Synthesizer,
     reader: SampleReader,
     pairs: Sequence[Pair],
@@ -192,27 +204,29 @@ def _matched(
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """LPIPS between output and image, by its title."""
-    measured = _Measured(0)
-    for made in generate_images(model, reader, pairs, name) if similarities else ():
-        for one in similarities:
-            # Of a matched pair the style image is the image itself.
-            measured.add(one.title, one.distance(to_tensor(made.images), to_tensor(made.styles)))
-        for _ in made.pairs:
+    measurements = _Measurements(0)
+    for batch in generate_images(model, reader, pairs, name) if similarities else ():
+        for similarity in similarities:
+            # In a matched pair the style image is the image itself.
+            measurements.add(
+                similarity.title, similarity.distance(to_tensor(batch.images), to_tensor(batch.styles))
+            )
+        for _ in batch.pairs:
             progress.advance()
-    return measured.values
+    return measurements.values
 
 
-def _encoders(
+def _open_encoders(
     names: Sequence[str], device: torch.device, gaps: list[MissingMetric]
 ) -> dict[str, tuple[Encoder, str]]:
-    """Encoders for SR by what they are called, each with the note that its figures need.
+    """Open the encoders for SR, by title, each with the note of its figures ("" for none).
 
     Raises UsageError for an unknown name, SketchforgeError for unfit weights.
     """
-    found = {}
+    encoders = {}
     for name in dict.fromkeys(names):
         try:
-            # Known weights by their file: `load_encoder` would have torchvision download them.
+            # The file, not the name: for a name `load_encoder` would let torchvision download the weights.
             path = str(find_weights(name, None, "--encoder FILE")) if name in ENCODERS else name
             encoder = load_encoder(path)
         except AbsentError as error:
@@ -224,23 +238,23 @@ def _encoders(
         title = name if name in ENCODERS else Path(name).stem
         published = name in ("vgg16", "vgg19") and is_published(name, Path(path))
         note = "" if published else "not torchvision's VGG: compares within one report only"
-        found[title] = encoder.to(device), note
-    return found
+        encoders[title] = encoder.to(device), note
+    return encoders
 
 
-def _similarities(
+def _open_similarities(
     options: EvalImagesOptions, device: torch.device, gaps: list[MissingMetric]
 ) -> list[PerceptualSimilarity]:
-    found = []
-    for backbone, given in dict.fromkeys(options.lpips):
+    similarities = []
+    for backbone, path in dict.fromkeys(options.lpips):
         try:
-            found.append(open_lpips(backbone, given, device))
+            similarities.append(open_lpips(backbone, path, device))
         except AbsentError as error:
             gaps.append(MissingMetric("", f"LPIPS ({backbone})", str(error)))
-    return found
+    return similarities
 
 
-def _redrawing(
+def _open_redrawing(
     options: EvalImagesOptions, shards: ShardSet, device: torch.device, gaps: list[MissingMetric]
 ) -> Redrawing | None:
     try:
@@ -250,14 +264,14 @@ def _redrawing(
         return None
 
 
-def _record(options: EvalImagesOptions) -> dict[str, Any]:
+def _record_options(options: EvalImagesOptions) -> dict[str, Any]:
     return {
         "model": str(options.model),
         "shards": str(options.shards),
         "reference": options.reference and str(options.reference),
         "samples": options.samples,
-        "features": [_named(*one) for one in options.features],
-        "lpips": [_named(*one) for one in options.lpips],
+        "features": [_format_path(*choice) for choice in options.features],
+        "lpips": [_format_path(*choice) for choice in options.lpips],
         "encoders": list(options.encoders),
         "tom": options.tom and str(options.tom),
         "seed": options.seed,
@@ -266,5 +280,5 @@ def _record(options: EvalImagesOptions) -> dict[str, Any]:
     }
 
 
-def _named(name: str, path: Any) -> str:
+def _format_path(name: str, path: Any) -> str:
     return name if path is None else f"{name}={path}"

@@ -1,7 +1,7 @@
-"""Features of references, kept: they are the same every time, and Inception takes its time.
+"""Caches the features of references, because they do not change and Inception is slow.
 
-A file is named by a digest of all that determines what is in it: every image's pixels, in order, the
-weights, what is done to images, and the libraries. So nothing has to be told when something has changed.
+The name of a file is a digest of all that determines its content: every image's pixels, in order, the
+weights, the preprocessing and the libraries. So the cache needs no invalidation when any of these changes.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def cached_features(
     folder: Path | None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """`features_of` a set, (N, D), out of `folder` (None: `features_folder`) or computed and left there.
+    """`features_of` a set, (N, D), read from `folder` (None: `features_folder`), or computed and saved there.
 
-    A damaged file is written anew. Where the folder cannot be written to, nothing is kept.
+    A damaged file is replaced. Where the folder cannot be written to, nothing is saved.
     """
     progress = progress or Progress()
     path = (folder or features_folder()) / f"{features_digest(inventory, network)}.safetensors"
     if path.is_file():
         with suppress(SketchforgeError, KeyError):
-            found = load_tensors(path, FORMAT, VERSION)[0]["features"].numpy()
-            if len(found) == inventory.count and np.isfinite(found).all():
-                for _ in found:
+            features = load_tensors(path, FORMAT, VERSION)[0]["features"].numpy()
+            if len(features) == inventory.count and np.isfinite(features).all():
+                for _ in features:
                     progress.advance()
-                return found
-    found = features_of(images.readable(), network, progress)
+                return features
+    features = features_of(images.readable(), network, progress)
     with suppress(OSError):
         import torch
 
@@ -58,8 +58,8 @@ def cached_features(
             "preprocessing": network.preprocessing,
             "weights": network.weights,
         }
-        save_tensors(path, FORMAT, VERSION, {"features": torch.from_numpy(found)}, metadata)
-    return found
+        save_tensors(path, FORMAT, VERSION, {"features": torch.from_numpy(features)}, metadata)
+    return features
 
 
 def features_digest(inventory: Inventory, network: FeatureNetwork) -> str:

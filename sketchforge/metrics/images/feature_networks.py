@@ -1,7 +1,7 @@
 """The networks in whose features sets of images are compared: Inception, for FID and KID, and others.
 
-Figures in features other than Inception's go by their network's name: they are good for ranks within one
-report and stand beside no published FID.
+Figures in features other than Inception's bear their network's name. They rank sets within one report and are
+not comparable to any published FID.
 
 Shape letters: B batch, D features, S side of the input.
 """
@@ -54,39 +54,39 @@ def open_features(name: str, given: Path | None, device: torch.device = CPU) -> 
 def inception(given: Path | None, device: torch.device) -> FeatureNetwork:
     """The 2048 pooled features of FID's InceptionV3, by torch-fidelity's port of the TensorFlow graph.
 
-    Images come at the network's own 299 pixels, so that the port's resizing, which aliases, does nothing.
+    Images come at the network's own 299 pixels, so the port's resizing, which aliases, changes nothing.
     """
-    path = _find("inception", given)
+    path = _find_weights("inception", given)
     if importlib.util.find_spec("torch_fidelity") is None:
         raise AbsentError("inception needs torch-fidelity: pip install 'sketchforge[eval]'")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     state, _ = read_state(path, f"FID's Inception weights ({KNOWN['inception'].file_names[0]})")
-    # The port would unpickle whatever the file holds. It gets what `read_state` found to be plain tensors.
-    plain = io.BytesIO()
-    torch.save(state, plain)
-    plain.seek(0)
+    # The port would unpickle the file. So it gets the tensors that `read_state` has read safely.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
     try:
-        network = FeatureExtractorInceptionV3("inception", ["2048"], plain)
+        network = FeatureExtractorInceptionV3("inception", ["2048"], buffer)
     except Exception as error:
-        raise _misfit(path, "FID's InceptionV3", "Conv2d_1a_3x3.conv.weight", state) from error
+        raise _build_misfit_error(path, "FID's InceptionV3", "Conv2d_1a_3x3.conv.weight", state) from error
     network.to(device)
     published = is_published("inception", path)
-    other = "" if published else " (other weights)"
+    suffix = "" if published else " (other weights)"
     return FeatureNetwork(
-        "inception pool3",
-        f"FID{other}",
-        f"KID{other}",
-        network.INPUT_IMAGE_SIZE,
-        "(level - 128) / 128",
-        tensors_digest(network.state_dict()),
-        "" if published else FOREIGN,
-        lambda squares: network(squares.to(device))[0],
+        features="inception pool3",
+        frechet=f"FID{suffix}",
+        kernel=f"KID{suffix}",
+        side=network.INPUT_IMAGE_SIZE,
+        recipe="(level - 128) / 128",
+        weights=tensors_digest(network.state_dict()),
+        note="" if published else FOREIGN,
+        describe=lambda squares: network(squares.to(device))[0],
     )
 
 
 def builtin(given: Path | None, device: torch.device) -> FeatureNetwork:
-    """Channel means of the built-in encoder's BUILTIN_TAPS, which have deviation 1 each over photos."""
+    """Channel means of the built-in encoder's BUILTIN_TAPS, each with standard deviation 1 over photos."""
     from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
 
     encoder = load_encoder("builtin").to(device)
@@ -95,30 +95,32 @@ def builtin(given: Path | None, device: torch.device) -> FeatureNetwork:
         taps = encoder(normalize_pixels(squares.to(device)), BUILTIN_TAPS)
         return torch.cat([taps[tap].mean((2, 3)) for tap in BUILTIN_TAPS], dim=1)
 
-    features = f"builtin {'+'.join(BUILTIN_TAPS)}"
-    return _named(features, BUILTIN_SIDE, SYMMETRIC, encoder_digest(encoder), describe)
+    title = f"builtin {'+'.join(BUILTIN_TAPS)}"
+    return _build_network(title, BUILTIN_SIDE, SYMMETRIC, encoder_digest(encoder), describe)
 
 
 def mobilenet_v2(given: Path | None, device: torch.device) -> FeatureNetwork:
     """The 1280 pooled features of MobileNetV2, with torchvision's key layout.
 
-    torchvision's own weights want ImageNet's mean and deviation, the authors' converted ones [-1, 1]: nothing
-    in a file says so, but torchvision's files are known by their digests.
+    torchvision's weights need inputs by ImageNet's mean and standard deviation, the authors' converted ones
+    need [-1, 1]. A file does not say which, but torchvision's files are known by their digests.
     """
     from torchvision.models import mobilenet_v2 as build
 
-    path = _find("mobilenet_v2", given)
-    network = _loaded(build().features, path, "torchvision's mobilenet_v2", device)
+    path = _find_weights("mobilenet_v2", given)
+    network = _load_network(build().features, path, "torchvision's mobilenet_v2", device)
     recipe = IMAGENET if is_published("mobilenet_v2", path) else SYMMETRIC
-    return _pooled("mobilenet_v2", network, recipe, device)
+    return _build_pooled_network("mobilenet_v2", network, recipe, device)
 
 
 def squeezenet(given: Path | None, device: torch.device) -> FeatureNetwork:
     """The 512 pooled features of SqueezeNet 1.1, with torchvision's key layout."""
     from torchvision.models import squeezenet1_1 as build
 
-    path = _find("squeezenet", given)
-    return _pooled("squeezenet", _loaded(build().features, path, "squeezenet1_1", device), IMAGENET, device)
+    path = _find_weights("squeezenet", given)
+    return _build_pooled_network(
+        "squeezenet", _load_network(build().features, path, "squeezenet1_1", device), IMAGENET, device
+    )
 
 
 NETWORKS: Mapping[str, Callable[[Path | None, torch.device], FeatureNetwork]] = {
@@ -129,60 +131,75 @@ NETWORKS: Mapping[str, Callable[[Path | None, torch.device], FeatureNetwork]] = 
 }
 
 
-def _find(name: str, given: Path | None) -> Path:
-    return find_weights(name, given, f"{OPTION} {name}=FILE")
+def _find_weights(name: str, path: Path | None) -> Path:
+    return find_weights(name, path, f"{OPTION} {name}=FILE")
 
 
-def _pooled(features: str, network: nn.Module, recipe: str, device: torch.device) -> FeatureNetwork:
-    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+def _build_pooled_network(
+    features: str, network: nn.Module, recipe: str, device: torch.device
+) -> FeatureNetwork:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def describe(squares: Tensor) -> Tensor:
         levels = (to_unit(squares) - mean) / std if recipe == IMAGENET else normalize_pixels(squares)
         return network(levels.to(device)).mean((2, 3))
 
-    return _named(features, POOLED_SIDE, recipe, tensors_digest(network.state_dict()), describe)
+    return _build_network(features, POOLED_SIDE, recipe, tensors_digest(network.state_dict()), describe)
 
 
-def _named(
+def _build_network(
     features: str, side: int, recipe: str, digest: str, describe: Callable[[Tensor], Tensor]
 ) -> FeatureNetwork:
     kernel = f"KID ({features})"
-    return FeatureNetwork(features, f"Fréchet ({features})", kernel, side, recipe, digest, NOT_FID, describe)
+    return FeatureNetwork(
+        features=features,
+        frechet=f"Fréchet ({features})",
+        kernel=kernel,
+        side=side,
+        recipe=recipe,
+        weights=digest,
+        note=NOT_FID,
+        describe=describe,
+    )
 
 
-def _loaded(network: nn.Module, path: Path, what: str, device: torch.device) -> nn.Module:
-    """A torchvision `features` with the weights `features.*` of a file, cast up; the rest is passed over."""
-    state, _ = read_state(path, f"{what} weights (.safetensors, .npz or a PyTorch state dict)")
-    network.load_state_dict(features_state(path, what, network, state))
+def _load_network(network: nn.Module, path: Path, description: str, device: torch.device) -> nn.Module:
+    """Load the weights `features.*` of a file into a torchvision `features`; other tensors are ignored."""
+    state, _ = read_state(path, f"{description} weights (.safetensors, .npz or a PyTorch state dict)")
+    network.load_state_dict(features_state(path, description, network, state))
     return network.to(device).eval().requires_grad_(False)
 
 
 def features_state(
     path: Path, what: str, network: nn.Module, state: Mapping[str, Any], prefix: str = "features."
 ) -> dict[str, Tensor]:
-    """What `network` loads out of a file's `features.*`; counters, which only training needs, may be missing.
+    """The state of `network` from a file's `features.*`; counters, which only training needs, may be missing.
 
     Raises SketchforgeError where a tensor is missing, of another shape or not finite.
     """
     loaded = {}
-    for name, own in network.state_dict().items():
-        found = state.get(prefix + name)
-        if found is None and name.endswith("num_batches_tracked"):
-            loaded[name] = own
+    for name, expected in network.state_dict().items():
+        tensor = state.get(prefix + name)
+        if tensor is None and name.endswith("num_batches_tracked"):
+            loaded[name] = expected
             continue
-        if not isinstance(found, Tensor) or found.shape != own.shape:
-            raise _misfit(path, what, prefix + name, state)
-        if found.is_floating_point() and not bool(found.isfinite().all()):
+        if not isinstance(tensor, Tensor) or tensor.shape != expected.shape:
+            raise _build_misfit_error(path, what, prefix + name, state)
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise SketchforgeError(
                 f"{path}: {prefix + name} holds values that are not numbers; get an intact copy"
             )
-        loaded[name] = found.to(own.dtype)
+        loaded[name] = tensor.to(expected.dtype)
     return loaded
 
 
-def _misfit(path: Path, what: str, name: str, state: Mapping[str, Any]) -> SketchforgeError:
-    found = state.get(name)
-    if isinstance(found, Tensor):
-        return SketchforgeError(f"{path}: not the weights of {what}: shapes differ, such as of {name}")
-    some = ", ".join(sorted(state)[:3]) or "nothing"
-    return SketchforgeError(f"{path}: not the weights of {what}: expected {name} and so on, found {some}")
+def _build_misfit_error(
+    path: Path, description: str, name: str, state: Mapping[str, Any]
+) -> SketchforgeError:
+    tensor = state.get(name)
+    if isinstance(tensor, Tensor):
+        return SketchforgeError(f"{path}: not the weights of {description}: shapes differ, such as of {name}")
+    examples = ", ".join(sorted(state)[:3]) or "nothing"
+    return SketchforgeError(
+        f"{path}: not the weights of {description}: expected {name} and so on, found {examples}"
+    )

@@ -1,4 +1,4 @@
-"""Images to features: how an image becomes a network's input, and sets become matrices.
+"""Computes the features of images: preprocessing of an image to a network's input, sets to matrices.
 
 Shape letters: B batch, N images, D features, S side of a square.
 """
@@ -25,15 +25,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """A network whose features sets are compared in."""
+    """A network in whose features sets are compared."""
 
-    features: str  # as rows name it, such as "builtin relu3_1+relu4_1"
-    frechet: str  # what the Fréchet distance in its features is called
-    kernel: str  # what the kernel distance is called
+    features: str  # the name in rows, such as "builtin relu3_1+relu4_1"
+    frechet: str  # the title of the Fréchet distance in its features
+    kernel: str  # the title of the kernel distance
     side: int  # of its input, in pixels
-    recipe: str  # what becomes of images, in words
+    recipe: str  # the preprocessing of pixel values, in words
     weights: str  # digest
-    note: str  # what has to be said beside its figures; "" for nothing
+    note: str  # the note beside its figures; "" for none
     describe: Callable[[Tensor], Tensor]  # uint8 (B,3,side,side) RGB -> (B,D)
 
     @property
@@ -42,10 +42,10 @@ class FeatureNetwork:
 
 
 def squared(image: np.ndarray, side: int) -> np.ndarray:
-    """uint8 HxWx3 of any size -> uint8 (side, side, 3): CROPPED, and untouched where the size is right.
+    """uint8 HxWx3 of any size -> uint8 (side, side, 3): CROPPED; no resize where the size is right.
 
-    Bicubic with antialiasing is what Parmar et al. (CVPR 2022) found not to alias; without it shrunk images
-    differ by the library that shrank them. Raises ValueError for another dtype or shape.
+    Parmar et al. (CVPR 2022) found bicubic resizing with antialiasing not to alias. Without it, shrunk images
+    differ between libraries. Raises ValueError for another dtype or shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an image uint8 HxWx3, found {image.dtype} of shape {image.shape}")
@@ -75,22 +75,22 @@ def features_of(
     Raises SketchforgeError where features are not finite.
     """
     progress = progress or Progress()
-    found = []
-    for part in iterate_batches(images, batch):
-        squares = np.stack([squared(image, network.side) for image in part])
+    rows = []
+    for batch_images in iterate_batches(images, batch):
+        squares = np.stack([squared(image, network.side) for image in batch_images])
         features = network.describe(torch.from_numpy(squares).permute(0, 3, 1, 2)).float().cpu()
         if not bool(torch.isfinite(features).all()):
             raise SketchforgeError(
                 f"{network.features}: gives features that are not numbers; get intact weights"
             )
-        found.append(features.numpy())
-        for _ in part:
+        rows.append(features.numpy())
+        for _ in batch_images:
             progress.advance()
-    return np.concatenate(found) if found else np.empty((0, 0), np.float32)
+    return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 
 def iterate_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Consecutive lists of `size`, the last one perhaps shorter."""
     iterator = iter(items)
-    while part := list(islice(iterator, size)):
-        yield part
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -27,12 +27,12 @@ OPEN_SHARDS = 16  # files that are kept open
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one source. `images()` begins anew with every call."""
+    """Images of one source. Every call of `images()` starts at the first image."""
 
     name: str
     source: str
     num_found: int
-    count: int  # of those that are looked at
+    count: int  # of the chosen images
     images: Callable[[], Iterator[tuple[str, np.ndarray | None]]]  # (key, uint8 HxWx3); None: unreadable
 
     def readable(self) -> Iterator[np.ndarray]:
@@ -40,7 +40,7 @@ class ImageSet:
         return (image for _, image in self.images() if image is not None)
 
     def at(self, size: int) -> ImageSet:
-        """The same images as a model of this size would be given them: the centred square, size x size."""
+        """The same images as a model of this size gets them: the centred square, size x size."""
 
         def images() -> Iterator[tuple[str, np.ndarray | None]]:
             for key, image in self.images():
@@ -51,7 +51,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a set turned out to hold."""
+    """The contents of a set: digests, sizes and the number of unreadable images."""
 
     digests: tuple[str, ...]  # SHA-256 of every readable image's pixels, in order
     unreadable: int
@@ -63,7 +63,7 @@ class Inventory:
 
 
 class SampleReader:
-    """The samples of a shard set by their number."""
+    """Reads the samples of a shard set by their index."""
 
     def __init__(self, shards: ShardSet) -> None:
         self.shards = shards
@@ -71,39 +71,39 @@ class SampleReader:
         self._open: dict[int, OpenShard] = {}
 
     def read(self, index: int, sketches: Sequence[int]) -> StoredSample:
-        """The sample with these of its sketches. Raises DamagedError."""
-        shard, place = self._order.place_of(index)
-        opened = self._open.pop(shard, None) or OpenShard(self.shards, shard)
+        """The sample at `index` with the sketches of these styles. Raises DamagedError."""
+        shard, position = self._order.place_of(index)
+        open_shard = self._open.pop(shard, None) or OpenShard(self.shards, shard)
         while len(self._open) >= OPEN_SHARDS:
-            self._open.pop(next(iter(self._open))).close()  # the one longest unused
-        self._open[shard] = opened
-        return opened.read(place, sketches)
+            self._open.pop(next(iter(self._open))).close()  # the least recently used
+        self._open[shard] = open_shard
+        return open_shard.read(position, sketches)
 
     def close(self) -> None:
-        for opened in self._open.values():
-            opened.close()
+        for open_shard in self._open.values():
+            open_shard.close()
         self._open.clear()
 
 
 def open_image_set(source: str | Path, samples: int) -> ImageSet:
-    """At most `samples` (0: all) images of a source, spread evenly.
+    """Open a source and choose at most `samples` (0: all) of its images, spread evenly.
 
     source: shards, by their folder or URL; or images as `render --images` takes them. Raises UsageError where
     there are none, SketchforgeError for damaged shards.
     """
     if is_shards(source):
         return shard_images(open_shards(source), samples)
-    found = find_images(source)
-    chosen = spread_evenly(found, samples or len(found))
+    image_sources = find_images(source)
+    chosen = spread_evenly(image_sources, samples or len(image_sources))
 
     def images() -> Iterator[tuple[str, np.ndarray | None]]:
-        for image in chosen:
+        for image_source in chosen:
             try:
-                yield image.key, read_image(image.read())
+                yield image_source.key, read_image(image_source.read())
             except ImageError:
-                yield image.key, None
+                yield image_source.key, None
 
-    return ImageSet(name_of(source), str(source), len(found), len(chosen), images)
+    return ImageSet(name_of(source), str(source), len(image_sources), len(chosen), images)
 
 
 def is_shards(source: str | Path) -> bool:
@@ -112,7 +112,7 @@ def is_shards(source: str | Path) -> bool:
 
 
 def shard_images(shards: ShardSet, samples: int) -> ImageSet:
-    """The images of a shard set, its sketches left aside."""
+    """The images of a shard set, without its sketches: at most `samples` (0: all), spread evenly."""
     total = shards.num_samples
     chosen = spread_evenly(range(total), samples or total)
 
@@ -120,8 +120,8 @@ def shard_images(shards: ShardSet, samples: int) -> ImageSet:
         reader = SampleReader(shards)
         try:
             for index in chosen:
-                stored = reader.read(index, [])
-                yield stored.key, stored.image
+                sample = reader.read(index, [])
+                yield sample.key, sample.image
         finally:
             reader.close()
 
@@ -129,7 +129,10 @@ def shard_images(shards: ShardSet, samples: int) -> ImageSet:
 
 
 def take_inventory(images: ImageSet) -> Inventory:
-    """Read all of a set once. Raises SketchforgeError where none of its images can be read."""
+    """Read all images of a set once.
+
+    Raises SketchforgeError where none can be read, UsageError where only one can.
+    """
     digests, unreadable, sizes = [], 0, Counter[tuple[int, int]]()
     for _, image in images.images():
         if image is None:
@@ -145,7 +148,7 @@ def take_inventory(images: ImageSet) -> Inventory:
 
 
 def name_of(source: str | Path) -> str:
-    """The last part of a path, of a model's file that of its folder."""
+    """The last part of a path; for a model file, the name of its folder."""
     path = Path(source)
-    named = path.parent if path.name == "model.safetensors" else path
-    return named.resolve().name or str(source)
+    folder = path.parent if path.name == "model.safetensors" else path
+    return folder.resolve().name or str(source)

@@ -18,7 +18,7 @@ from sketchforge.metrics.images.feature_networks import features_state
 
 OPTION = "--lpips"
 CPU = torch.device("cpu")
-# lpips's names of its backbones -> ours of their files
+# the lpips package's name of a backbone -> the catalogue's name of its weights
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet"}
 PREPROCESSING = "at the images' own size, levels to [-1, 1]"
 
@@ -36,8 +36,8 @@ class PerceptualSimilarity:
 def open_lpips(backbone: str, given: Path | None, device: torch.device = CPU) -> PerceptualSimilarity:
     """LPIPS (v0.1) on alex, vgg or squeeze, with the weights in `given`, else where torchvision keeps them.
 
-    The linear heads, which the package brings, were fitted to torchvision's weights. With others the figure
-    is named so. Raises UsageError for another backbone and a file that does not exist, AbsentError where
+    The package's linear heads were fitted to torchvision's weights. With other weights the title says so.
+    Raises UsageError for another backbone and a file that does not exist, AbsentError where
     there are no weights, SketchforgeError for a file that is damaged or of another network.
     """
     if backbone not in BACKBONES:
@@ -45,12 +45,16 @@ def open_lpips(backbone: str, given: Path | None, device: torch.device = CPU) ->
     name = BACKBONES[backbone]
     path = find_weights(name, given, f"{OPTION} {backbone}=FILE")
     state, _ = read_state(path, f"torchvision's {name} (.pth, .safetensors or .npz)")
-    network = _without_backbone(backbone)
+    network = _build_without_backbone(backbone)
     # The package cuts the network into slices: slice1.0.weight is torchvision's features.0.weight.
-    parts = torch.nn.ModuleDict(
-        {layer: module for part in network.net.children() for layer, module in part.named_children()}
+    layers = torch.nn.ModuleDict(
+        {
+            layer_name: module
+            for block in network.net.children()
+            for layer_name, module in block.named_children()
+        }
     )
-    parts.load_state_dict(features_state(path, name, parts, state))
+    layers.load_state_dict(features_state(path, name, layers, state))
     network.to(device).eval().requires_grad_(False)
     published = is_published(name, path)
     note = "" if published else "its heads were fitted to torchvision's weights, and these are others"
@@ -66,9 +70,9 @@ def open_lpips(backbone: str, given: Path | None, device: torch.device = CPU) ->
     return PerceptualSimilarity(title, tensors_digest(network.state_dict()), note, distance)
 
 
-def _without_backbone(backbone: str) -> torch.nn.Module:
+def _build_without_backbone(backbone: str) -> torch.nn.Module:
     import lpips
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # torchvision's remarks on how the package calls it
+        warnings.simplefilter("ignore")  # torchvision warns of arguments that the package passes
         return lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False)

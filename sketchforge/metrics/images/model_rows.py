@@ -1,4 +1,4 @@
-"""The rows of a model's evaluation beside its distances: SR, LPIPS, Skt-Rec and Sty-Rec, with their intervals."""
+"""Builds a model's rows other than its distances: SR, LPIPS, Skt-Rec and Sty-Rec, with intervals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def relevance_rows(
         figures = estimate_means(
             {key: values[f"{title} {part}"] for key, part in parts.items()}, groups, seed
         )
-        titles = {key: f"{what} ({title})" for key, what in RELEVANCE.items()}
+        titles = {key: f"{label} ({title})" for key, label in RELEVANCE.items()}
         rows.append(
             ImageRow(
                 **metadata,
@@ -60,14 +60,14 @@ def similarity_rows(
         ImageRow(
             **metadata,
             count=len(groups),
-            features=one.title,
-            weights=one.weights,
+            features=similarity.title,
+            weights=similarity.weights,
             preprocessing=PREPROCESSING,
-            figures=estimate_means({"lpips": values[one.title]}, groups, seed),
-            titles={"lpips": one.title},
-            note=one.note,
+            figures=estimate_means({"lpips": values[similarity.title]}, groups, seed),
+            titles={"lpips": similarity.title},
+            note=similarity.note,
         )
-        for one in similarities
+        for similarity in similarities
     ]
 
 

@@ -1,4 +1,4 @@
-"""The images that others are compared with, in every network's features; and what is odd about sets."""
+"""The reference set in every network's features, the distances from it, and warnings about sets of images."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Reference:
 def open_networks(
     asked: Sequence[tuple[str, Path | None]], device: torch.device, gaps: list[MissingMetric]
 ) -> list[FeatureNetwork]:
-    """The networks asked for, by name and file; those that are not there become gaps.
+    """Open networks by name and file; those without weights or library become gaps.
 
     Raises what `open_features` raises, but for AbsentError.
     """
     networks = []
-    for name, given in dict.fromkeys(asked):
+    for name, path in dict.fromkeys(asked):
         try:
-            networks.append(open_features(name, given, device))
+            networks.append(open_features(name, path, device))
         except AbsentError as error:
             gaps.append(
                 MissingMetric("", "FID, KID" if name == "inception" else f"Fréchet, KID ({name})", str(error))
@@ -75,9 +75,9 @@ def describe_reference(
     cache: Path | None,
     progress: Progress,
 ) -> Reference:
-    """The reference's features, out of the cache where they are there."""
-    found = [cached_features(images, inventory, network, cache, progress) for network in networks]
-    return Reference(images, inventory, tuple(found))
+    """The reference with its features, from the cache where possible."""
+    features = [cached_features(images, inventory, network, cache, progress) for network in networks]
+    return Reference(images, inventory, tuple(features))
 
 
 def distance_rows(
@@ -88,15 +88,15 @@ def distance_rows(
     reference: Reference,
     seed: int,
 ) -> list[ImageRow]:
-    """A row per network; `about` holds its name, source and pairs, `features` (N, D) of each network."""
+    """A row per network; `metadata` holds name, source and pairs, `features` (N, D) of each network."""
     rows = []
-    for own, network, other in zip(features, networks, reference.features, strict=True):
-        figures = estimate_distances(own, groups, other, seed)
+    for set_features, network, reference_features in zip(features, networks, reference.features, strict=True):
+        figures = estimate_distances(set_features, groups, reference_features, seed)
         titles = {"frechet": network.frechet, "kid": network.kernel}
         rows.append(
             ImageRow(
                 **metadata,
-                count=len(own),
+                count=len(set_features),
                 features=network.features,
                 weights=network.weights,
                 preprocessing=network.preprocessing,
@@ -109,7 +109,7 @@ def distance_rows(
 
 
 def small_sample_warning(name: str, count: int, reference: Reference) -> list[MissingMetric]:
-    """The warning that a Fréchet distance of so few images needs."""
+    """The warning for a Fréchet distance of fewer than ENOUGH images; empty for more."""
     if min(count, reference.inventory.count) >= ENOUGH:
         return []
     side = "the reference has" if reference.inventory.count < ENOUGH else "it has"
@@ -121,7 +121,7 @@ def small_sample_warning(name: str, count: int, reference: Reference) -> list[Mi
 
 
 def data_warnings(images: ImageSet, inventory: Inventory) -> tuple[list[MissingMetric], list[MissingMetric]]:
-    """(gaps, warnings) about what a set holds."""
+    """(gaps, warnings) about a set: unreadable images, and images of several sizes."""
     gaps, warnings = [], []
     if inventory.unreadable:
         gaps.append(
@@ -138,10 +138,10 @@ def data_warnings(images: ImageSet, inventory: Inventory) -> tuple[list[MissingM
 def sizes_text(inventory: Inventory) -> str:
     """The sizes of a set's images, or their range."""
     small, large = min(inventory.sizes, key=np.prod), max(inventory.sizes, key=np.prod)
-    shown = " x ".join(map(str, small))
-    return shown if small == large else f"{shown} to {' x '.join(map(str, large))}"
+    small_text = " x ".join(map(str, small))
+    return small_text if small == large else f"{small_text} to {' x '.join(map(str, large))}"
 
 
 def library_versions() -> dict[str, str]:
-    """What this was computed with."""
+    """The versions of LIBRARIES; "none" for one that is not installed."""
     return {name: installed_version(name, missing="none") for name in LIBRARIES}

@@ -1,4 +1,4 @@
-"""What a measurement of images comes to: rows of figures, gaps and warnings; its JSON form."""
+"""The result of a measurement of images: rows of estimates, missing metrics, warnings; its JSON form."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sketchforge.metrics.estimates import LEVEL, RESAMPLINGS, Estimate, MissingM
 from sketchforge.metrics.images.statistics import DISTANCE_RESAMPLINGS
 
 FORMAT, VERSION = "sketchforge-image-evaluation", 2
-ENOUGH = 2048  # images, below which a Fréchet distance says more about the number than about the images
+ENOUGH = 2048  # images; with fewer, the Fréchet distance depends more on their number than on the images
 
 MATCHED, MISMATCHED = "matched", "mismatched"  # how sketches and styles were paired
-# The row of what mismatched pairs have without any model: the sketch's own image in place of an image (SR,
-# Sty-Rec), the style image's sketch in place of its drawing (Skt-Rec).
+# The row of mismatched pairs without a model: the sketch's own image takes the place of the model's image
+# (SR, Sty-Rec), the style image's sketch that of its redrawing (Skt-Rec).
 CHANCE = "chance"
-# Every figure that a row may have, and which way is better.
+# Every figure that a row may have, and whether lower or higher is better.
 BETTER = {
     "frechet": "lower",
     "kid": "lower",
@@ -32,23 +32,23 @@ BETTER = {
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Figures of one set of images that rest on the same features."""
+    """The estimates of one set of images in the same features."""
 
     name: str  # of the set
     source: str
-    pairs: str  # MATCHED | MISMATCHED; "" for images that were not made here
-    count: int  # images; a figure's `images` says how many different ones were resampled
+    pairs: str  # MATCHED | MISMATCHED; "" for stored images
+    count: int  # images; an estimate's `images` is the number of groups that were resampled
     features: str
     weights: str  # digest of what computes the features
     preprocessing: str
     figures: Mapping[str, Estimate]  # by the names of BETTER
-    titles: Mapping[str, str]  # what each figure is called
+    titles: Mapping[str, str]  # the title of each figure
     note: str = ""
 
 
 @dataclass(frozen=True)
 class ImageEvaluation:
-    """All that was measured, and what it was measured with."""
+    """All rows, and the options, models and libraries they were measured with."""
 
     command: str  # images | compare
     options: Mapping[str, Any]
@@ -56,7 +56,7 @@ class ImageEvaluation:
     models: tuple[Mapping[str, Any], ...]  # name, source, size, digest
     rows: tuple[ImageRow, ...]
     gaps: tuple[MissingMetric, ...]
-    warnings: tuple[MissingMetric, ...]  # what was measured, but has to be read with care
+    warnings: tuple[MissingMetric, ...]  # figures that were measured but need care
     libraries: Mapping[str, str]
 
 
@@ -71,13 +71,13 @@ def image_json(found: ImageEvaluation) -> dict[str, Any]:
         "models": [dict(model) for model in found.models],
         "methods": {"resamplings": RESAMPLINGS, "distance_resamplings": DISTANCE_RESAMPLINGS, "level": LEVEL},
         "libraries": dict(found.libraries),
-        "rows": [_row_json(row) for row in found.rows],
-        "gaps": [_told(gap) for gap in found.gaps],
-        "warnings": [_told(warning) for warning in found.warnings],
+        "rows": [_encode_row(row) for row in found.rows],
+        "gaps": [_encode_missing(gap) for gap in found.gaps],
+        "warnings": [_encode_missing(warning) for warning in found.warnings],
     }
 
 
-def _row_json(row: ImageRow) -> dict[str, Any]:
+def _encode_row(row: ImageRow) -> dict[str, Any]:
     metadata = {
         "name": row.name,
         "source": row.source,
@@ -89,14 +89,14 @@ def _row_json(row: ImageRow) -> dict[str, Any]:
         "titles": dict(row.titles),
         "note": row.note or None,
     }
-    return metadata | {name: _figure_json(figure) for name, figure in row.figures.items()}
+    return metadata | {name: _encode_estimate(figure) for name, figure in row.figures.items()}
 
 
-def _figure_json(figure: Estimate) -> dict[str, float | int | None]:
-    interval = {name: getattr(figure, name) for name in ("value", "low", "high")}
-    rounded = {name: None if end is None else float(f"{end:.6g}") for name, end in interval.items()}
+def _encode_estimate(figure: Estimate) -> dict[str, float | int | None]:
+    numbers = {name: getattr(figure, name) for name in ("value", "low", "high")}
+    rounded = {name: None if number is None else float(f"{number:.6g}") for name, number in numbers.items()}
     return {**rounded, "images": figure.images}
 
 
-def _told(gap: MissingMetric) -> dict[str, str]:
-    return {"row": gap.row, "figure": gap.block, "reason": gap.reason}
+def _encode_missing(missing: MissingMetric) -> dict[str, str]:
+    return {"row": missing.row, "figure": missing.block, "reason": missing.reason}

@@ -1,7 +1,7 @@
-"""Figures of images with their intervals: means over images, and distances between sets.
+"""Estimates over images with their intervals: means over images, and distances between sets.
 
-Images made from one sketch belong together, so sketches are what is resampled, each with all its images.
-The reference stays as it is.
+Images made from one sketch belong together, so sketches are resampled, each with all its images. The
+reference is not resampled.
 
 Shape letters: N images, D features, K resamplings.
 """
@@ -18,52 +18,57 @@ from sketchforge.metrics.kid import kernel_distances
 from sketchforge.utils.seeding import numpy_generator
 
 DISTANCE_RESAMPLINGS = 100
-DEVIATIONS = 1.96  # either way, of a normal distribution's middle 95 %
+DEVIATIONS = 1.96  # standard deviations to either side: the middle 95 % of a normal distribution
 
 
 def estimate_means(values: Mapping[str, np.ndarray], groups: Sequence[int], seed: int) -> dict[str, Estimate]:
     """The mean of each of `values`, (N,), with its percentile-bootstrap interval over `groups`, N numbers."""
-    place, count = _places(groups)
-    sizes = np.bincount(place, minlength=count)
-    sums = {name: np.bincount(place, found, count) for name, found in values.items()}
+    group_index, num_groups = _index_groups(groups)
+    sizes = np.bincount(group_index, minlength=num_groups)
+    sums = {name: np.bincount(group_index, column, num_groups) for name, column in values.items()}
 
-    def means(drawn: np.ndarray) -> dict[str, float]:
-        return {name: float(total[drawn].sum() / sizes[drawn].sum()) for name, total in sums.items()}
+    def means(indices: np.ndarray) -> dict[str, float]:
+        return {
+            name: float(sums_by_group[indices].sum() / sizes[indices].sum())
+            for name, sums_by_group in sums.items()
+        }
 
-    return estimate_all(count, means, seed)
+    return estimate_all(num_groups, means, seed)
 
 
 def estimate_distances(
     features: np.ndarray, groups: Sequence[int], reference: np.ndarray, seed: int
 ) -> dict[str, Estimate]:
-    """ "frechet" and "kid" between features (N, D) of `groups` (N numbers) and those of a reference (M, D).
+    """The "frechet" and "kid" distances of features (N, D) from those of a reference (M, D).
 
-    The interval is the figure ± DEVIATIONS standard deviations over DISTANCE_RESAMPLINGS, not percentiles: a
-    set drawn with repetition has fewer different images, and with fewer the Fréchet distance grows, so that
-    its replicates lie all above it. Their spread is what says how sure the figure is.
+    groups: N numbers, the group of each image.
+
+    The interval is the figure ± DEVIATIONS standard deviations over DISTANCE_RESAMPLINGS, not percentiles. A
+    set sampled with replacement has fewer different images, and the Fréchet distance grows with fewer, so all
+    replicates lie above the figure. Only their standard deviation measures the uncertainty.
     """
     gaussian = fit_gaussian(reference)
     values = {
         "frechet": frechet_distance(fit_gaussian(features), gaussian),
         "kid": float(kernel_distances(features, reference)[0]),
     }
-    place, count = _places(groups)
-    if count < 2:
-        return {name: Estimate(value, None, None, count) for name, value in values.items()}
-    generator = numpy_generator(seed, "images")
-    draws = generator.integers(count, size=(DISTANCE_RESAMPLINGS, count))
-    counts = np.stack([np.bincount(drawn, minlength=count) for drawn in draws])[:, place]
-    spreads = {
+    group_index, num_groups = _index_groups(groups)
+    if num_groups < 2:
+        return {name: Estimate(value, None, None, num_groups) for name, value in values.items()}
+    rng = numpy_generator(seed, "images")
+    resamplings = rng.integers(num_groups, size=(DISTANCE_RESAMPLINGS, num_groups))
+    counts = np.stack([np.bincount(indices, minlength=num_groups) for indices in resamplings])[:, group_index]
+    stds = {
         "frechet": float(resampled_distances(features, counts, gaussian).std(ddof=1)),
         "kid": float(kernel_distances(features, reference, counts).std(ddof=1)),
     }
     return {
-        name: Estimate(value, value - DEVIATIONS * spreads[name], value + DEVIATIONS * spreads[name], count)
+        name: Estimate(value, value - DEVIATIONS * stds[name], value + DEVIATIONS * stds[name], num_groups)
         for name, value in values.items()
     }
 
 
-def _places(groups: Sequence[int]) -> tuple[np.ndarray, int]:
-    """The number of each image's group among the groups there are, and how many these are."""
-    different, place = np.unique(np.asarray(groups), return_inverse=True)
-    return place, len(different)
+def _index_groups(groups: Sequence[int]) -> tuple[np.ndarray, int]:
+    """The index of each image's group among the distinct groups, int (N,), and the number of these."""
+    distinct, group_index = np.unique(np.asarray(groups), return_inverse=True)
+    return group_index, len(distinct)

@@ -1,8 +1,8 @@
-"""Style relevance (SR): has an image the colours and textures of its style image? (Zhang et al., CVPR 2020)
+"""Style relevance (SR): the similarity of an image to its style image in colour and texture.
 
-Zhang et al. (CoCosNet) compare low-level VGG features, relu1_2 and relu2_2, by their cosine. Taken as public
-practice has it: of each tap the channels' means stand for colour, their variances for texture. The single
-figure of the paper's tables is taken to be the mean of both, and all three are given.
+Zhang et al. (CoCosNet, CVPR 2020) compare low-level VGG features, relu1_2 and relu2_2, by their cosine. As in
+public practice, the channels' means of each tap stand for colour, their variances for texture. The single
+figure of the paper's tables is taken to be the mean of both. All three are returned.
 
 Shape letters: B batch, C channels, H, W height and width.
 """
@@ -22,24 +22,31 @@ TAPS = ("relu1_2", "relu2_2")
 def style_relevance(encoder: Encoder, output: Tensor, style: Tensor) -> dict[str, Tensor]:
     """output, style (B,3,H,W) float in [-1, 1] -> "colour", "texture" and their mean "relevance", (B,) each.
 
-    Cosines, averaged over TAPS; 1 for equal images, and never below 0, as features are not. The two may
-    differ in height and width. Raises ValueError for batches that differ in size and for an encoder without
-    these taps.
+    Cosines, averaged over TAPS: 1 for equal images, never below 0, since features are not negative. Output
+    and style may differ in height and width. Raises ValueError for batches that differ in size and for an
+    encoder without these taps.
     """
     if len(output) != len(style):
         raise ValueError(f"{len(output)} outputs and {len(style)} style images, expected one for each")
-    made, wanted = encoder(output, TAPS), encoder(style, TAPS)
-    colour = torch.stack([_cosine(made[tap].mean((2, 3)), wanted[tap].mean((2, 3))) for tap in TAPS]).mean(0)
-    texture = torch.stack([_cosine(_variance(made[tap]), _variance(wanted[tap])) for tap in TAPS]).mean(0)
+    output_taps, style_taps = encoder(output, TAPS), encoder(style, TAPS)
+    colour = torch.stack(
+        [_compute_cosine(output_taps[tap].mean((2, 3)), style_taps[tap].mean((2, 3))) for tap in TAPS]
+    ).mean(0)
+    texture = torch.stack(
+        [
+            _compute_cosine(_compute_variance(output_taps[tap]), _compute_variance(style_taps[tap]))
+            for tap in TAPS
+        ]
+    ).mean(0)
     return {"colour": colour, "texture": texture, "relevance": (colour + texture) / 2}
 
 
-def _variance(x: Tensor) -> Tensor:
+def _compute_variance(x: Tensor) -> Tensor:
     """(B,C,H,W) -> (B,C), over positions."""
     return x.var(dim=(2, 3), unbiased=False)
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """(B,C) twice -> (B,); two vectors of zeros agree: flat images have no texture, and the same one."""
+def _compute_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """(B,C) twice -> (B,); 1 for two vectors of zeros: two flat images have equal texture."""
     both_empty = (a.norm(dim=1) < 1e-12) & (b.norm(dim=1) < 1e-12)
     return torch.where(both_empty, 1.0, F.cosine_similarity(a, b, dim=1, eps=1e-12))

@@ -1,9 +1,9 @@
 """The measurement of sketches: content, realism, variety and strokes of every style, beside those of people.
 
-Each sketch is measured by itself (`one_sketch`, `measuring`), only small results are kept, and these are
-summarised (`rows`). Every figure comes with its percentile-bootstrap interval over images and the number of
-images that it rests on; the set that others are compared with stays as it is. The floor is people against
-people. What could not be measured is a gap, with the reason.
+`measure_sketch` measures each sketch, `measure_sets` collects the small results of a set, and `summary` makes
+rows of them. Every figure comes with its percentile-bootstrap interval over images and the number of images
+that it rests on. The reference set is not resampled. The human baseline is people against people. What could
+not be measured becomes a MissingMetric with the reason.
 """
 
 from __future__ import annotations
@@ -48,27 +48,27 @@ def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = 
     shards = find_shards(options.shards, options.samples)
     annotations = find_annotations(options.boundaries, shards) if options.boundaries else [{} for _ in shards]
     drawings = [find_drawings(folder, options.samples) for folder in options.references]
-    sketches = sum(len(one.chosen) * len(one.styles) for one in shards) + sum(
-        len(one.drawings) for one in drawings
+    num_sketches = sum(len(sketch_input.chosen) * len(sketch_input.styles) for sketch_input in shards) + sum(
+        len(drawing_set.drawings) for drawing_set in drawings
     )
-    workers = options.workers or min(usable_cores(), 1 + sketches // WORTH_A_PROCESS)
-    with progress.track("sketch", sketches), processes(workers) as pool:
+    workers = options.workers or min(usable_cores(), 1 + num_sketches // WORTH_A_PROCESS)
+    with progress.track("sketch", num_sketches), processes(workers) as pool:
         measuring = Measuring(options.seed, bool(drawings), pool, progress)
-        references = [measuring.drawings(one) for one in drawings]
+        references = [measuring.drawings(drawing_set) for drawing_set in drawings]
         folders = [
-            measuring.shards(one, found, people=index == 0)
-            for index, (one, found) in enumerate(zip(shards, annotations, strict=True))
+            measuring.shards(sketch_input, files, people=index == 0)
+            for index, (sketch_input, files) in enumerate(zip(shards, annotations, strict=True))
         ]
     rows, gaps = summarize(options, shards, folders, drawings, references)
     return SketchEvaluation(
-        options,
-        tuple(rows),
-        tuple(gaps),
-        encoder_digest(builtin_encoder()),
-        {name: installed_version(name) for name in LIBRARIES},
-        tuple(shards),
-        tuple(annotations),
-        tuple(drawings),
+        options=options,
+        rows=tuple(rows),
+        gaps=tuple(gaps),
+        encoder=encoder_digest(builtin_encoder()),
+        libraries={name: installed_version(name) for name in LIBRARIES},
+        shards=tuple(shards),
+        annotations=tuple(annotations),
+        drawings=tuple(drawings),
     )
 
 

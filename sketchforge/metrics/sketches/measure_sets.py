@@ -1,4 +1,4 @@
-"""Sets of sketches measured sketch by sketch, by as many processes as there are; small results are kept."""
+"""Measures sets of sketches, sketch by sketch, in worker processes, and keeps the small results only."""
 
 from __future__ import annotations
 
@@ -27,49 +27,51 @@ if TYPE_CHECKING:
     from sketchforge.models.encoder import Encoder
 
 TIMEOUT = 1800.0  # seconds a process may take for one sketch; matching a large grey one takes minutes
-AHEAD = 32  # sketches given to the processes before the first of them is waited for
+AHEAD = 32  # sketches submitted to the processes before the oldest result is waited for
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A set of sketches; lists have an entry per sketch, but for `counts`: one per annotated sketch."""
+    """The measurements of a set: lists with an entry per sketch, `counts` one per annotated sketch."""
 
     photos: list[str] = field(default_factory=list)
     strokes: list[Strokes] = field(default_factory=list)
     patches: list[np.ndarray] = field(default_factory=list)  # empty without references, as are features
     features: list[np.ndarray] = field(default_factory=list)  # (D,) for the kernel distance
-    styles: list[np.ndarray] = field(default_factory=list)  # (K,) for variety; empty for a lone style
+    styles: list[np.ndarray] = field(
+        default_factory=list
+    )  # (K,) for variety; empty where the folder has one style
     counts: list[BoundaryCounts] = field(default_factory=list)
 
     def part(self, indices: Sequence[int]) -> Measured:
-        """Some of the sketches, without content and variety."""
+        """The sketches at `indices`, without content and variety."""
         columns = (self.photos, self.strokes, self.patches, self.features)
         return Measured(*([column[index] for index in indices] for column in columns))
 
     @property
     def members(self) -> list[np.ndarray]:
-        """Of each photo, in order of their names, the indices of its sketches."""
-        found = defaultdict(list)
+        """The indices of the sketches of each photo, photos in order of their names."""
+        indices_by_photo = defaultdict(list)
         for index, photo in enumerate(self.photos):
-            found[photo].append(index)
-        return [np.array(found[photo]) for photo in sorted(found)]
+            indices_by_photo[photo].append(index)
+        return [np.array(indices_by_photo[photo]) for photo in sorted(indices_by_photo)]
 
 
 @dataclass(frozen=True)
 class MeasuredFolder:
     styles: list[Measured]
     people: list[BoundaryCounts]  # one per image with two annotators or more
-    lone: int  # images with one
+    lone: int  # images with one annotator
 
 
 class Measuring:
-    """Sketch by sketch: worker processes measure lines, this process asks the encoder."""
+    """Measures sketch by sketch: lines in worker processes, features of the encoder in this process."""
 
     def __init__(self, seed: int, realism: bool, pool: WorkerPool | None, progress: Progress) -> None:
         self._seed, self._realism, self._pool, self._progress = seed, realism, pool, progress
 
     def drawings(self, one: DrawingSet) -> Measured:
-        """Drawings that cannot be read are left out."""
+        """Measure the drawings of a set; those that cannot be read are left out."""
         from sketchforge.metrics.sketches.measure_sketch import SketchTask
 
         def tasks() -> Iterator[SketchTask]:
@@ -77,8 +79,15 @@ class Measuring:
                 try:
                     data = image.read()
                 except ImageError:
-                    data = b""  # no image, either
-                yield SketchTask(image.key, str(one.path), data, None, self._realism, self._seed)
+                    data = b""  # as unreadable as a damaged file
+                yield SketchTask(
+                    name=image.key,
+                    where=str(one.path),
+                    image=data,
+                    thresholds=None,
+                    patches=self._realism,
+                    seed=self._seed,
+                )
 
         result = Measured()
         for photo, (task, measured) in zip(one.photos, _measure(tasks(), self._pool), strict=True):
@@ -108,25 +117,25 @@ class Measuring:
         return MeasuredFolder(styles, agreement, lone)
 
     def _shard_tasks(
-        self, one: SketchInput, annotations: Mapping[str, Path], people: bool
+        self, sketch_input: SketchInput, annotations: Mapping[str, Path], people: bool
     ) -> Iterator[SketchTask]:
-        """Sample by sample, each with all its styles."""
+        """The tasks of a set, sample by sample, a sketch per style."""
         from sketchforge.metrics.sketches.measure_sketch import SketchTask
 
-        for sample in raw_samples(one.shards, one.chosen):
-            sides = sample.metadata.get("original_width"), sample.metadata.get("original_height")
+        for sample in raw_samples(sketch_input.shards, sketch_input.chosen):
+            sizes = sample.metadata.get("original_width"), sample.metadata.get("original_height")
             for index, sketch in enumerate(sample.sketches):
                 yield SketchTask(
-                    sample.key,
-                    str(one.path),
-                    sketch,
-                    one.thresholds,
-                    self._realism,
-                    self._seed,
-                    annotations.get(sample.key),
-                    one.frame,
-                    sides if all(isinstance(side, int) for side in sides) else None,
-                    people and index == 0,
+                    name=sample.key,
+                    where=str(sketch_input.path),
+                    image=sketch,
+                    thresholds=sketch_input.thresholds,
+                    patches=self._realism,
+                    seed=self._seed,
+                    annotation=annotations.get(sample.key),
+                    frame=sketch_input.frame,
+                    original_size=sizes if all(isinstance(size, int) for size in sizes) else None,
+                    people=people and index == 0,
                 )
 
     def _add(
@@ -159,28 +168,28 @@ def processes(workers: int) -> AbstractContextManager[WorkerPool | None]:
 def _measure(
     tasks: Iterator[SketchTask], pool: WorkerPool | None
 ) -> Iterator[tuple[SketchTask, SketchMeasurement | ImageError]]:
-    """Every task with what was measured, in order; processes work a few sketches ahead."""
+    """Every task with its measurement, in order; processes work up to AHEAD sketches ahead."""
     from sketchforge.metrics.sketches.measure_sketch import measure_sketch
 
-    def outcome(task: SketchTask, call: Callable[[], SketchMeasurement]) -> SketchMeasurement | ImageError:
+    def resolve(task: SketchTask, call: Callable[[], SketchMeasurement]) -> SketchMeasurement | ImageError:
         try:
             return call()
         except ImageError as error:
             return error
-        except WorkerLost as lost:
+        except WorkerLost as loss:
             raise SketchforgeError(
-                f"{task.where}: {task.name}: {lost.reason}, twice; try fewer --workers if memory was short"
+                f"{task.where}: {task.name}: {loss.reason}, twice; try fewer --workers if memory was short"
             ) from None
 
     if pool is None:
         for task in tasks:
-            yield task, outcome(task, partial(measure_sketch, task))
+            yield task, resolve(task, partial(measure_sketch, task))
         return
     waiting: deque[tuple[SketchTask, Task]] = deque()
     for task in tasks:
         waiting.append((task, pool.submit(measure_sketch, task)))
         if len(waiting) > AHEAD:
-            first, under_way = waiting.popleft()
-            yield first, outcome(first, partial(pool.result, under_way))
-    for first, under_way in waiting:
-        yield first, outcome(first, partial(pool.result, under_way))
+            oldest, pending = waiting.popleft()
+            yield oldest, resolve(oldest, partial(pool.result, pending))
+    for oldest, pending in waiting:
+        yield oldest, resolve(oldest, partial(pool.result, pending))

@@ -1,4 +1,4 @@
-"""What is measured of one sketch, in a worker process. Free of torch."""
+"""Measures one sketch, in a worker process. Does not import torch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ PATCHES = 20  # of a sketch, at most
 
 @dataclass(frozen=True)
 class SketchTask:
-    """One sketch as it is stored, or one drawing, and what is to be measured of it."""
+    """One sketch as it is stored, or one drawing, and what to measure of it."""
 
     name: str  # key of its sample, or of the drawing
     where: str  # the folder it comes from, for errors
     image: bytes
-    thresholds: tuple[float, float] | None  # sketches of 8 bits: of `bilevel`; None: paper is INK and above
+    thresholds: (
+        tuple[float, float] | None
+    )  # of `binarize`, for sketches of 8 bits; None: paper is INK and above
     patches: bool
     seed: int
     annotation: Path | None = None
@@ -42,7 +44,7 @@ class SketchTask:
 
 @dataclass(frozen=True)
 class SketchMeasurement:
-    """What is left of a sketch; None for what was not asked for."""
+    """The measurements of one sketch; None for what the task does not include."""
 
     strokes: Strokes
     patches: np.ndarray | None  # float64 (K, F) from `describe_patches`
@@ -60,7 +62,7 @@ def measure_sketch(task: SketchTask) -> SketchMeasurement:
     sketch = two_tone(image, task.thresholds)
     counts = people = None
     if task.annotation:
-        annotations = _annotations(task, task.annotation)
+        annotations = _read_annotations(task, task.annotation)
         try:
             counts = boundary_counts(image, annotations)
         except SketchforgeError as error:
@@ -89,7 +91,7 @@ def two_tone(image: np.ndarray, thresholds: tuple[float, float] | None) -> np.nd
     return binarize(image, *thresholds)
 
 
-def _annotations(task: SketchTask, path: Path) -> list[np.ndarray]:
+def _read_annotations(task: SketchTask, path: Path) -> list[np.ndarray]:
     annotations = read_boundaries(path)
     height, width = annotations[0].shape
     if task.original_size is not None and (width, height) != task.original_size:

@@ -1,8 +1,8 @@
 """Stroke patches: small windows around the lines of a sketch, all at one scale and drawn with one pen.
 
-How broad a line is and how many pixels a sketch is stored at say nothing about whether a person drew it, yet
-would tell any two sets apart. So every sketch is thinned, redrawn at one working size with one pen and
-thinned again; what is left is how the lines run. The windows are too small to show what is depicted.
+Line width and stored size do not depend on whether a person drew a sketch, yet they would separate any two
+sets. So every sketch is thinned, redrawn at one working size with one pen, and thinned again: only the course
+of the lines is left. The windows are too small to show what is depicted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> n
     """Up to `count` windows of a sketch, each centred on a point of a line chosen at random.
 
     sketch: uint8 HxW, 255 paper, 0 ink. Returns uint8 (K, PATCH_SIDE, PATCH_SIDE) of 0 and 255, lines one
-    pixel wide; blank windows and windows that reach over the sketch's edge are left out, so K is below
+    pixel wide. Blank windows and windows that reach over the sketch's edge are left out. So K is below
     `count` where there are fewer line points, and 0 for a blank sketch or one over five times as long as
     wide. The choice depends on (seed, key) only. Raises ValueError for another dtype or shape, or a negative
     count.
@@ -57,29 +57,29 @@ def normalized_lines(sketch: np.ndarray) -> np.ndarray:
     scale = WORKING_SIDE / max(height, width)
     size = tuple(max(1, round(side * scale)) for side in (height, width))
     canvas = np.zeros(size, np.uint8)
-    links = (_links(skeletonize(sketch < INK_BELOW)) + 0.5) * scale - 0.5  # pixel centres, not corners
+    links = (_find_links(skeletonize(sketch < INK_BELOW)) + 0.5) * scale - 0.5  # pixel centres, not corners
     fixed = np.round(links * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.polylines(canvas, list(fixed), False, 255, PEN_WIDTH, cv2.LINE_AA, _SUBPIXEL_BITS)
     return skeletonize(canvas >= INK_BELOW)
 
 
-def _links(lines: np.ndarray) -> np.ndarray:
+def _find_links(lines: np.ndarray) -> np.ndarray:
     """bool HxW -> int (N, 2, 2): pairs (x, y) of neighbouring pixels, and every pixel paired with itself."""
     height, width = lines.shape
-    found = []
+    links = []
     for down, right in ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1)):
         first = lines[: height - down, max(0, -right) : width - max(0, right)]
         second = lines[down:, max(0, right) : width - max(0, -right)]
         y, x = np.nonzero(first & second)
         x = x + max(0, -right)
-        found.append(np.stack([np.stack([x, y], 1), np.stack([x + right, y + down], 1)], 1))
-    return np.concatenate(found)
+        links.append(np.stack([np.stack([x, y], 1), np.stack([x + right, y + down], 1)], 1))
+    return np.concatenate(links)
 
 
-# What the two-sample test sees of a stroke patch: a dozen figures about how its lines run.
+# The features of a stroke patch for the two-sample test: a dozen figures about the course of its lines.
 #
-# None depends on how a patch is turned by quarters or mirrored, and all but the first are relative to the
-# length of line in it.
+# None changes where a patch is rotated by quarter turns or mirrored. All but the first are relative to the
+# length of the lines in it.
 
 # Standard deviations in pixels: of the smoothing before gradients are taken, and of the neighbourhood over
 # which they are compared.
@@ -95,24 +95,25 @@ FEATURES = (
     *(f"{name} {scale:g}" for _, scale in SCALES for name in ("coherence", "coherence spread")),
 )
 
-_NEIGHBOURS = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], np.float32)
+_NEIGHBOUR_KERNEL = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], np.float32)
 
 
-_WITHIN_A_PATCH = np.zeros((3, 3, 3), bool)
+_PATCH_CONNECTIVITY = np.zeros((3, 3, 3), bool)
 
 
-_WITHIN_A_PATCH[1] = True
+_PATCH_CONNECTIVITY[1] = True
 
 
 def describe_patches(patches: np.ndarray) -> np.ndarray:
     """uint8 (K,P,P) from `stroke_patches` -> float64 (K, len(FEATURES)).
 
-    ink: the number of line pixels. ends, junctions: pixels with at most one and with at least three
-    neighbours of eight, the patch's border left out, pieces: 8-connected components, and holes: background
-    enclosed by them, each per line pixel. coherence s: (l1 - l2) / (l1 + l2) of the structure tensor's
-    eigenvalues (Förstner & Gülch 1987; Weickert 1999), averaged over the line pixels, 1 where the line keeps
-    its direction within s pixels and 0 where directions are mixed; its spread is the standard deviation over
-    the line pixels. Raises ValueError for another dtype or shape, or a patch without ink.
+    ink: the number of line pixels.
+    Each per line pixel: ends and junctions, pixels with at most one and with at least three neighbours of
+    eight, the patch's border left out; pieces, 8-connected components; holes, background enclosed by them.
+    coherence s: (l1 - l2) / (l1 + l2) of the structure tensor's eigenvalues (Förstner & Gülch 1987; Weickert
+    1999), averaged over the line pixels: 1 where the line keeps its direction within s pixels, 0 where
+    directions are mixed. Its spread is the standard deviation over the line pixels.
+    Raises ValueError for another dtype or shape, or a patch without ink.
     """
     if patches.dtype != np.uint8 or patches.ndim != 3:
         raise ValueError(f"expected patches as uint8 KxPxP, found {patches.dtype} of shape {patches.shape}")
@@ -123,35 +124,35 @@ def describe_patches(patches: np.ndarray) -> np.ndarray:
     if not ink.all():
         raise ValueError(f"patch {int(np.argmin(ink))} is blank, which stroke_patches leaves out")
     weights = lines.astype(np.float32)
-    neighbours = ndimage.convolve(weights, _NEIGHBOURS, mode="constant")
-    # Every line that leaves the patch ends at its border, drawn by whomever.
+    neighbours = ndimage.convolve(weights, _NEIGHBOUR_KERNEL, mode="constant")
+    # Every line that leaves the patch ends at its border, whoever drew it.
     inside = np.zeros(patches.shape[1:], bool)
     inside[1:-1, 1:-1] = True
-    pieces = _pieces(lines)
+    pieces = _count_pieces(lines)
     counts = (
         (lines & inside & (neighbours <= 1)).sum(axis=(1, 2)),
         (lines & inside & (neighbours >= 3)).sum(axis=(1, 2)),
         pieces,
-        pieces - _euler_number(lines),
+        pieces - _compute_euler_number(lines),
     )
     columns = [ink, *(count / ink for count in counts)]
     for smoothing, scale in SCALES:
-        coherence = _coherence(weights, smoothing, scale) * weights
+        coherence = _compute_coherence(weights, smoothing, scale) * weights
         mean = coherence.sum(axis=(1, 2), dtype=np.float64) / ink
         square = np.square(coherence, dtype=np.float64).sum(axis=(1, 2)) / ink
         columns += [mean, np.sqrt(np.maximum(square - mean**2, 0))]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _pieces(lines: np.ndarray) -> np.ndarray:
+def _count_pieces(lines: np.ndarray) -> np.ndarray:
     """(K,): 8-connected components of each of K masks."""
-    labels, found = ndimage.label(lines, _WITHIN_A_PATCH)
-    patch_of = np.zeros(found + 1, int)
+    labels, num_pieces = ndimage.label(lines, _PATCH_CONNECTIVITY)
+    patch_of = np.zeros(num_pieces + 1, int)
     patch_of[labels.ravel()] = np.repeat(np.arange(len(lines)), lines[0].size)
     return np.bincount(patch_of[1:], minlength=len(lines))
 
 
-def _euler_number(lines: np.ndarray) -> np.ndarray:
+def _compute_euler_number(lines: np.ndarray) -> np.ndarray:
     """(K,): 8-connected components minus holes, counted from 2x2 windows (Gray 1971)."""
     padded = np.pad(lines, ((0, 0), (1, 1), (1, 1))).astype(np.int8)
     a, b = padded[:, :-1, :-1], padded[:, :-1, 1:]
@@ -163,7 +164,7 @@ def _euler_number(lines: np.ndarray) -> np.ndarray:
     return (ones - threes - 2 * diagonals) // 4
 
 
-def _coherence(images: np.ndarray, smoothing: float, scale: float) -> np.ndarray:
+def _compute_coherence(images: np.ndarray, smoothing: float, scale: float) -> np.ndarray:
     """float32 (K,P,P) -> (K,P,P) in [0, 1]."""
     sigma = (0, smoothing, smoothing)
     dx, dy = (ndimage.gaussian_filter(images, sigma, order) for order in ((0, 0, 1), (0, 1, 0)))

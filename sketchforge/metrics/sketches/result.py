@@ -1,4 +1,4 @@
-"""What a measurement of sketches comes to: rows of figures with their intervals, and gaps; its JSON form."""
+"""The result of a measurement of sketches: rows of estimates, and missing metrics; its JSON form."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sketchforge.options import EvalSketchesOptions
 FORMAT = "sketchforge-sketch-evaluation"
 VERSION = 2
 ENCODER = "builtin"
-HALVINGS = 20  # of the references, for the floor
-AUC_RUNS = 5  # of the two-sample test, each with a seed of its own; an AUC is their mean
+HALVINGS = 20  # of the references, for the human baseline
+AUC_RUNS = 5  # of the two-sample test, each with its own seed; the AUC is their mean
 PEOPLE = "people (each against the others)"  # the name of their row
 
 CONTENT, REALISM, VARIETY, STROKES = "content", "realism", "variety", "strokes"  # the blocks
-# Of Strokes, those that are summarised; those whose distribution is compared with the references'.
+# The fields of Strokes that are summarised, and those whose distribution is compared with the references'.
 SUMMARISED = ("ink", "width", "relative_width", "straightness", "fragments", "short_share")
 COMPARED = ("ink", "relative_width", "straightness", "fragments", "short_share")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One style, one shard folder (variety), one set of drawings, or the annotators."""
+    """The estimates of one style, one shard folder (variety), one set of drawings, or the annotators."""
 
     kind: str  # style | folder | reference | people
     name: str
     source: str  # the folder
-    images: int  # looked at
-    figures: Mapping[str, Mapping[str, Estimate]]  # block -> name -> figure
+    images: int  # that were measured
+    figures: Mapping[str, Mapping[str, Estimate]]  # block -> name -> estimate
     threshold: float | None = None  # of darkness, at which content's precision, recall and F (ODS) were taken
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)  # SUMMARISED -> of every sketch
 
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class SketchEvaluation:
-    """All that was measured, and what it was measured with."""
+    """All rows, and the inputs, encoder and libraries they were measured with."""
 
     options: EvalSketchesOptions
     rows: tuple[Row, ...]
@@ -63,8 +63,8 @@ def as_json(evaluation: SketchEvaluation) -> dict[str, Any]:
     rows = []
     for row in evaluation.rows:
         figures = {
-            block: {name: _figure_json(figure) for name, figure in found.items()}
-            for block, found in row.figures.items()
+            block: {name: _encode_estimate(figure) for name, figure in estimates.items()}
+            for block, estimates in row.figures.items()
         }
         rows.append(
             {"kind": row.kind, "name": row.name, "source": row.source, "images": row.images, **figures}
@@ -88,22 +88,29 @@ def as_json(evaluation: SketchEvaluation) -> dict[str, Any]:
         "counts": {
             "shards": [
                 {
-                    "source": str(one.path),
-                    "samples": len(one.shards.keys),
-                    "measured": len(one.chosen),
-                    "annotated": len(found),
+                    "source": str(sketch_input.path),
+                    "samples": len(sketch_input.shards.keys),
+                    "measured": len(sketch_input.chosen),
+                    "annotated": len(annotations),
                 }
-                for one, found in zip(evaluation.shards, evaluation.annotations, strict=True)
+                for sketch_input, annotations in zip(evaluation.shards, evaluation.annotations, strict=True)
             ],
             "references": [
-                {"source": str(one.path), "drawings": one.num_found, "measured": len(one.drawings)}
-                for one in evaluation.drawings
+                {
+                    "source": str(drawing_set.path),
+                    "drawings": drawing_set.num_found,
+                    "measured": len(drawing_set.drawings),
+                }
+                for drawing_set in evaluation.drawings
             ],
         },
         "thresholds": {
             "darkness": list(THRESHOLDS),
             "tolerance": TOLERANCE,
-            "binarised": {str(one.path): _binarised(one) for one in evaluation.shards},
+            "binarised": {
+                str(sketch_input.path): _describe_thresholds(sketch_input)
+                for sketch_input in evaluation.shards
+            },
         },
         "methods": {
             "kid": kernel_distance_name(ENCODER),
@@ -121,16 +128,20 @@ def as_json(evaluation: SketchEvaluation) -> dict[str, Any]:
     }
 
 
-def _figure_json(figure: Estimate) -> dict[str, float | int | None]:
-    found = {name: _rounded(getattr(figure, name)) for name in ("value", "low", "high")}
+def _encode_estimate(figure: Estimate) -> dict[str, float | int | None]:
+    numbers = {name: _round_value(getattr(figure, name)) for name in ("value", "low", "high")}
     if figure.p10 is not None:
-        found |= {name: _rounded(getattr(figure, name)) for name in ("p10", "p90")}
-    return {**found, "images": figure.images}
+        numbers |= {name: _round_value(getattr(figure, name)) for name in ("p10", "p90")}
+    return {**numbers, "images": figure.images}
 
 
-def _binarised(one: SketchInput) -> dict[str, float] | None:
-    return dict(zip(("threshold", "low_threshold"), one.thresholds, strict=True)) if one.thresholds else None
+def _describe_thresholds(sketch_input: SketchInput) -> dict[str, float] | None:
+    return (
+        dict(zip(("threshold", "low_threshold"), sketch_input.thresholds, strict=True))
+        if sketch_input.thresholds
+        else None
+    )
 
 
-def _rounded(value: float | None) -> float | None:
+def _round_value(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")

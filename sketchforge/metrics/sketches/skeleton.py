@@ -1,6 +1,6 @@
-"""The skeleton of a sketch, without what thinning adds of its own, and the fragments it falls into.
+"""The skeleton of a sketch, without artefacts of thinning, and the fragments that it consists of.
 
-A skeleton is a bool array HxW, true on lines one pixel broad, with a border of one pixel that is empty.
+A skeleton is a bool array HxW, true on lines one pixel wide, with an empty border of one pixel.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def skeleton_of(ink: np.ndarray, widths: np.ndarray) -> np.ndarray:
 
 
 def without_corners(skeleton: np.ndarray) -> np.ndarray:
-    """The skeleton without the pixels at whose corner the line could as well go diagonally.
+    """The skeleton without the corner pixels of staircases, where the line can go diagonally instead.
 
-    What hangs together still does: the two neighbours that stay touch each other diagonally.
+    Connected lines stay connected: the two neighbours of a removed pixel touch each other diagonally.
     """
     thin = skeleton.copy()
     for turns in range(4):
@@ -51,11 +51,11 @@ def without_corners(skeleton: np.ndarray) -> np.ndarray:
 
 
 def without_twigs(skeleton: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """The skeleton without those loose ends that stick out of the stroke they branch off by a pixel or so.
+    """The skeleton without twigs: loose ends that reach beyond the stroke they branch off by a pixel at most.
 
-    They are its ragged edge or blunt end, not strokes. widths: `line_widths` of the ink.
+    They come from the stroke's ragged edge or blunt end and are no strokes. widths: `line_widths` of the ink.
     """
-    pieces = _pieces(skeleton)
+    pieces = _split_pieces(skeleton)
     label, branches = pieces.label, pieces.degree >= 3
     size = np.bincount(label, minlength=pieces.number)
     loose = np.bincount(label[pieces.degree[pieces.pixels] == 1], minlength=pieces.number) > 0
@@ -72,75 +72,76 @@ def without_twigs(skeleton: np.ndarray, widths: np.ndarray) -> np.ndarray:
 
 
 def fragments(skeleton: np.ndarray) -> Fragments:
-    """Cut the skeleton at its branch points, which belong to no fragment, and measure what is left.
+    """Cut the skeleton at its branch points, which belong to no fragment, and measure the fragments.
 
     Arc length is that of the polygon through every fifth pixel (KNOT) and both ends: within 1 % for lines of
     any direction. Adding up steps of 1 and sqrt 2 instead makes lines at 22.5 degrees 8 % longer than at 0 or
     45.
     """
-    pieces = _pieces(skeleton)
+    pieces = _split_pieces(skeleton)
     if not pieces.number:
         return Fragments(np.zeros(0), np.zeros(0), np.zeros(0, bool))
-    walk, closed = _in_order(pieces)
-    at = np.stack(np.unravel_index(pieces.pixels[walk], skeleton.shape), axis=1).astype(float)
+    walk, closed = _order_pixels(pieces)
+    points = np.stack(np.unravel_index(pieces.pixels[walk], skeleton.shape), axis=1).astype(float)
     label = pieces.label[walk]
     first = np.flatnonzero(np.diff(label, prepend=-1))
     last = np.append(first[1:], len(walk)) - 1
-    place = np.arange(len(walk)) - np.repeat(first, last - first + 1)
-    knot = place % KNOT == 0
-    knot[last] = True
-    inside = np.diff(label[knot]) == 0  # not from the end of one fragment to the beginning of the next
-    steps = _norm(np.diff(at[knot], axis=0)[inside])
-    # As a float also where there are no steps at all.
-    arcs = np.bincount(label[knot][1:][inside], steps, minlength=pieces.number).astype(float)
-    chords = _norm(at[last] - at[first])
+    position = np.arange(len(walk)) - np.repeat(first, last - first + 1)
+    is_knot = position % KNOT == 0
+    is_knot[last] = True
+    # No step goes from the end of one fragment to the beginning of the next.
+    same_fragment = np.diff(label[is_knot]) == 0
+    steps = _compute_norms(np.diff(points[is_knot], axis=0)[same_fragment])
+    # bincount gives integers where there are no steps at all.
+    arcs = np.bincount(label[is_knot][1:][same_fragment], steps, minlength=pieces.number).astype(float)
+    chords = _compute_norms(points[last] - points[first])
     arcs[closed] += chords[closed]  # from the last pixel back to the first
     return Fragments(arcs, chords, closed)
 
 
 @dataclass(frozen=True)
 class _Pieces:
-    """A skeleton as a graph of pixels, and what is left of it without the branch points: paths and loops."""
+    """A skeleton as a graph of pixels, and its pieces, the paths and loops between its branch points."""
 
     all_links: np.ndarray  # (E,2) flat indices of pixels that follow each other
     degree: np.ndarray  # (H*W,) in how many links a pixel is; 3 or more at branch points
-    pixels: np.ndarray  # (P,) flat indices of the pixels that are no branch points, rising
+    pixels: np.ndarray  # (P,) flat indices of the pixels that are no branch points, ascending
     links: np.ndarray  # (L,2) the links between these, as positions in `pixels`
     label: np.ndarray  # (P,) the piece that each belongs to
     number: int  # of pieces
 
 
-def _pieces(skeleton: np.ndarray) -> _Pieces:
+def _split_pieces(skeleton: np.ndarray) -> _Pieces:
     from scipy.sparse.csgraph import connected_components
 
-    all_links = _links(skeleton)
+    all_links = _find_links(skeleton)
     degree = np.bincount(all_links.ravel(), minlength=skeleton.size)
     pixels = np.flatnonzero(skeleton)
     pixels = pixels[degree[pixels] < 3]
     links = np.searchsorted(pixels, all_links[(degree[all_links] < 3).all(axis=1)])
     if not len(pixels):
         return _Pieces(all_links, degree, pixels, links, pixels, 0)
-    number, label = connected_components(_graph(links, len(pixels)), directed=False)
+    number, label = connected_components(_build_graph(links, len(pixels)), directed=False)
     return _Pieces(all_links, degree, pixels, links, label, number)
 
 
-def _links(skeleton: np.ndarray) -> np.ndarray:
-    """(E,2) flat indices of pixels side by side, or diagonal to each other where no third one links them."""
+def _find_links(skeleton: np.ndarray) -> np.ndarray:
+    """(E,2) flat indices of pixels side by side, or diagonal where no third pixel links them."""
     flat, width = np.flatnonzero(skeleton), skeleton.shape[1]
     present = skeleton.ravel()
-    found = []
+    links = []
     for step, between in ((1, ()), (width, ()), (width + 1, (1, width)), (width - 1, (-1, width))):
         linked = present[flat + step]
-        for other in between:
-            linked = linked & ~present[flat + other]
-        found.append(np.stack([flat[linked], flat[linked] + step], axis=1))
-    return np.concatenate(found)
+        for neighbour in between:
+            linked = linked & ~present[flat + neighbour]
+        links.append(np.stack([flat[linked], flat[linked] + step], axis=1))
+    return np.concatenate(links)
 
 
-def _in_order(pieces: _Pieces) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in `pieces.pixels`, each piece from end to end, by label, (P,); which pieces are loops.
+def _order_pixels(pieces: _Pieces) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in `pieces.pixels`, each piece from end to end, by label, (P,); and which pieces are loops.
 
-    The pieces are tied end to end to one long path, for which one walk by scipy will do.
+    The pieces are joined end to end into one long path, so that a single traversal by scipy orders them all.
     """
     from scipy.sparse.csgraph import breadth_first_order
 
@@ -152,21 +153,19 @@ def _in_order(pieces: _Pieces) -> tuple[np.ndarray, np.ndarray]:
     candidates = np.flatnonzero(closed[label[links[:, 0]]] & (links == first[label[links]]).any(axis=1))
     cut = candidates[np.unique(label[links[candidates, 0]], return_index=True)[1]]
     degree -= np.bincount(links[cut].ravel(), minlength=count)
-    interval = np.flatnonzero(degree < 2)
-    interval = interval[np.argsort(label[interval], kind="stable")]
-    interval = np.repeat(interval, 2 - degree[interval]).reshape(
-        -1, 2
-    )  # a piece of one pixel begins and ends with it
-    ties = np.stack([interval[:-1, 1], interval[1:, 0]], axis=1)
-    path = _graph(np.concatenate([np.delete(links, cut, axis=0), ties]), count)
-    return breadth_first_order(path, interval[0, 0], directed=False, return_predecessors=False), closed
+    ends = np.flatnonzero(degree < 2)
+    ends = ends[np.argsort(label[ends], kind="stable")]
+    ends = np.repeat(ends, 2 - degree[ends]).reshape(-1, 2)  # a piece of one pixel begins and ends with it
+    ties = np.stack([ends[:-1, 1], ends[1:, 0]], axis=1)
+    path = _build_graph(np.concatenate([np.delete(links, cut, axis=0), ties]), count)
+    return breadth_first_order(path, ends[0, 0], directed=False, return_predecessors=False), closed
 
 
-def _graph(links: np.ndarray, count: int) -> csr_array:
+def _build_graph(links: np.ndarray, count: int) -> csr_array:
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(count, count))
 
 
-def _norm(vectors: np.ndarray) -> np.ndarray:
+def _compute_norms(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(vectors).sum(axis=1))

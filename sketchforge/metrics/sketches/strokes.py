@@ -1,9 +1,9 @@
-"""How a sketch is drawn, stroke by stroke: how much ink, how broad, how long, how straight, how broken.
+"""Stroke statistics of a sketch: its amount of ink, and the width, length and straightness of its fragments.
 
 Lines are reduced to their skeleton, and the skeleton is cut at its branch points into fragments. A fragment
-is what can be seen of a stroke, not what the hand did: two strokes that meet end to end are one, and a stroke
-that another crosses is two. The numbers mean something beside those of human drawings, where `compare` puts
-them.
+is the visible part of a stroke, not the movement of the hand: two strokes that meet end to end are one
+fragment, and a stroke that another crosses is two. The numbers have to be read beside those of human
+drawings: `compare_strokes` measures the distance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sketchforge.metrics.sketches.skeleton import fragments, skeleton_of
 INK = 128  # grey levels below it are ink
 SHORT = 0.02  # of the diagonal: shorter fragments are dashes and specks
 
-# What `compare` compares, all of them floats of Strokes.
+# The fields of Strokes that `compare_strokes` compares, all of them floats.
 MEASURES = (
     "ink",
     "width",
@@ -51,22 +51,33 @@ class Strokes:
 def measure_strokes(sketch: np.ndarray) -> Strokes:
     """Measure a sketch, uint8 HxW, 255 = paper; what is darker than INK is ink. ValueError for other arrays.
 
-    Width: twice the distance of a skeleton pixel from the edge of the ink, whatever lies outside the image
-    being paper; exact for upright lines of any whole width. Length: the arc length of a fragment plus one
-    pixel, for half a pixel at either end, so that n pixels in a row are n long and a dot is 1.
+    Width: twice the distance of a skeleton pixel from the edge of the ink. Outside the image all is paper.
+    The width is exact for upright lines of any whole width. Length: the arc length of a fragment plus one
+    pixel, for half a pixel at either end, so n pixels in a row have length n and a dot has length 1.
     """
     if sketch.dtype != np.uint8 or sketch.ndim != 2 or 0 in sketch.shape:
         raise ValueError(f"expected uint8 HxW, found {sketch.dtype} of shape {sketch.shape}")
     ink = np.pad(sketch < INK, 1)
     if not ink.any():
-        return Strokes(0.0, None, None, None, None, 0.0, None, None, None, None)
+        return Strokes(
+            ink=0.0,
+            width=None,
+            narrow=None,
+            broad=None,
+            relative_width=None,
+            fragments=0.0,
+            median_length=None,
+            mean_length=None,
+            short_share=None,
+            straightness=None,
+        )
     diagonal = float(np.hypot(*sketch.shape))
     widths = line_widths(ink)
     skeleton = skeleton_of(ink, widths)
     narrow, width, broad = (float(value) for value in np.percentile(widths[skeleton], (10, 50, 90)))
     pieces = fragments(skeleton)
     lengths = (pieces.arcs + ~pieces.closed) / diagonal
-    found = len(lengths) > 0  # a few pixels may be nothing but branch points
+    has_fragments = len(lengths) > 0  # a few pixels may be nothing but branch points
     return Strokes(
         ink=float(ink.sum() / sketch.size),
         width=width,
@@ -74,15 +85,15 @@ def measure_strokes(sketch: np.ndarray) -> Strokes:
         broad=broad,
         relative_width=width / diagonal,
         fragments=float(len(lengths)),
-        median_length=float(np.median(lengths)) if found else None,
-        mean_length=float(lengths.mean()) if found else None,
-        short_share=float(lengths[lengths < SHORT].sum() / lengths.sum()) if found else None,
-        straightness=_straightness(pieces.arcs, pieces.chords, pieces.closed),
+        median_length=float(np.median(lengths)) if has_fragments else None,
+        mean_length=float(lengths.mean()) if has_fragments else None,
+        short_share=float(lengths[lengths < SHORT].sum() / lengths.sum()) if has_fragments else None,
+        straightness=_measure_straightness(pieces.arcs, pieces.chords, pieces.closed),
     )
 
 
-def _straightness(arcs: np.ndarray, chords: np.ndarray, closed: np.ndarray) -> float | None:
-    """A single pixel has no arc length, hence no weight: there is no saying whether it is straight."""
+def _measure_straightness(arcs: np.ndarray, chords: np.ndarray, closed: np.ndarray) -> float | None:
+    """The sum of the chords over that of the arcs; None where all fragments are dots, without length."""
     if not arcs.any():
         return None
     # Weighted by arc length, arc lengths cancel. A chord is never longer than its arc but for rounding.
@@ -90,32 +101,31 @@ def _straightness(arcs: np.ndarray, chords: np.ndarray, closed: np.ndarray) -> f
 
 
 def compare_strokes(sketches: Sequence[Strokes], reference: Sequence[Strokes]) -> dict[str, float | None]:
-    """How far the sketches are from the reference in each of MEASURES: 0 is equally distributed.
+    """The distance of the sketches from the reference in each of MEASURES; 0 for equal distributions.
 
     The 1-Wasserstein distance between the two distributions over sketches, divided by the reference's
-    inter-quartile range: 1 says that sketches would have to move, on average, as far as the middle half of
-    the reference reaches to be distributed like it. (A standard deviation would be made by a few: the
-    fragments of a drawing that is one long line are twenty times as long as the median.) Where half the
-    reference has one value and the range is 0, the standard deviation stands in. Sketches without a
-    value, blank ones above all, are left out of that measure. None where none is left on a side, or all the
-    reference's are equal.
+    inter-quartile range. At 1 a sketch's value would have to move by that range, on average, to follow the
+    reference's distribution. (A standard deviation would depend on a few drawings: the fragments of a drawing
+    that is one long line are twenty times as long as the median.) Where half the reference has one value and
+    the range is 0, the standard deviation takes its place. Sketches without a value, such as blank ones, are
+    left out of that measure. None where no value is left on a side, or where all the reference's are equal.
 
-    Two samples of one distribution are not at 0, and the farther from it the smaller they are: read the
-    figure beside the distance between two halves of the reference.
+    Two finite samples of one distribution have a distance above 0, which grows as they get smaller. So read
+    the figure beside the distance between two halves of the reference.
     """
     from scipy.stats import wasserstein_distance
 
     result: dict[str, float | None] = {}
     for measure in MEASURES:
-        ours, theirs = (values_of(strokes, measure) for strokes in (sketches, reference))
-        spread = distribution_of(theirs)
-        usable = len(ours) and spread
-        result[measure] = float(wasserstein_distance(ours, theirs)) / spread if usable else None
+        values, reference_values = (values_of(strokes, measure) for strokes in (sketches, reference))
+        spread = distribution_of(reference_values)
+        usable = len(values) and spread
+        result[measure] = float(wasserstein_distance(values, reference_values)) / spread if usable else None
     return result
 
 
 def distribution_of(values: np.ndarray) -> float:
-    """The unit of `compare`, of float (N,): inter-quartile range, else standard deviation, else 0."""
+    """The unit of `compare_strokes`, of float (N,): inter-quartile range, else standard deviation, else 0."""
     if not len(values):
         return 0.0
     rounding = 1e-9 * float(np.abs(values).max())  # equal values may differ from their mean by that
@@ -125,6 +135,6 @@ def distribution_of(values: np.ndarray) -> float:
 
 
 def values_of(strokes: Sequence[Strokes], measure: str) -> np.ndarray:
-    """One of MEASURES over sketches: float64 of those that have a value."""
-    found = [getattr(one, measure) for one in strokes]
-    return np.array([value for value in found if value is not None], float)
+    """One of MEASURES over the sketches that have a value, float64 (N,)."""
+    values = [getattr(sketch, measure) for sketch in strokes]
+    return np.array([value for value in values if value is not None], float)
