@@ -1,8 +1,8 @@
-"""The errors that users are meant to read: one line saying what, where, found versus expected, and what to do next."""
+"""Errors for users to read: one line that says what, where, found versus expected, and what to do next."""
 
 
 class SketchforgeError(Exception):
-    """Something went wrong that the user can understand and act on; the command line exits with `exit_code`."""
+    """An error that the user can understand and act on; the command line exits with `exit_code`."""
 
     exit_code = 1
 

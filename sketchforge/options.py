@@ -1,4 +1,4 @@
-"""One frozen dataclass per command: its fields are the command's options, its values their defaults.
+"""One frozen dataclass per command: its fields are the options, its values their defaults.
 
 Free of torch, so that `--help` stays quick. Paths are None where the built-in samples or weights serve.
 """
@@ -29,7 +29,7 @@ class TomTrainOptions:
     overwrite: bool = False  # discard what `run` already holds
 
 
-# TOM knows what it means: its lines are black somewhere. Edge detectors give probabilities, which need not be.
+# TOM's lines are black somewhere. Edge detectors give probabilities, which need not reach black.
 TOM_LOW_THRESHOLD = 0.15
 
 
@@ -38,53 +38,44 @@ class RenderOptions:
     """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
 
     shards: Path  # output folder
-    images: str | Path | None = (
-        None  # folder, tars, images or a list (sources/find.py); None: the built-in photos
-    )
+    images: str | Path | None = None  # folder, tars, images or list (sources/find.py); None: built-in photos
     prefix_keys: bool = False  # put a tar's name before the keys of its images
     shuffle_seed: int | None = None  # order of the inputs; None: as found
-    limit: int | None = None  # take only the first so many, after shuffling
+    limit: int | None = None  # take only the first `limit` images, after shuffling
     method: str = "tom"  # tom | canny | hed | pidinet | teed
-    tom: Path | None = (
-        None  # run of `tom-train`, or "builtin"; None: runs/tom where there is one, else built-in
-    )
-    checkpoints: int = 10  # how many snapshots of the run draw, the most diverse first
+    tom: Path | None = None  # run of `tom-train`, or "builtin"; None: runs/tom if there is one, else built-in
+    checkpoints: int = 10  # number of the run's snapshots that draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
     threshold: float = 0.65  # png1: paper where the sketch is above it
-    low_threshold: float | None = (
-        None  # png1: lines nowhere as dark as this are left out; None: TOM_CORE for tom, else none
-    )
+    # png1: lines that are nowhere as dark as this are left out; None: TOM_LOW_THRESHOLD for tom, else none
+    low_threshold: float | None = None
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
-    edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in our cache folder
+    edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in sketchforge's cache folder
     samples_per_shard: int = 1000
     batch_size: int = 8
-    workers: int = (
-        0  # decode/encode processes; 0: one per core, half of that where a network draws on the CPU
-    )
+    workers: int = 0  # decode/encode processes; 0: one per core, half as many if a network draws on the CPU
     threads: int = 0  # torch's CPU threads; 0: all cores
     device: str = "auto"
     precision: str = "float32"  # float32 | bfloat16: what tom and edge networks compute in
     max_failures: int | None = None  # images that may fail before the run counts as failed; None: any number
     timeout: float = 300.0  # seconds a worker may take for one image before it is given up
-    task_id: int = 0  # which of num_tasks pieces of the work to do
+    task_id: int = 0  # which of `num_tasks` pieces of the work to do, from 0
     num_tasks: int = 1
-    check_digests: bool = (
-        False  # tell changed inputs of finished shards by their contents, not only their sizes
-    )
-    retry_failed: bool = False  # draw shards anew in which images failed
+    check_digests: bool = False  # detect changed inputs of finished shards by content, not only by size
+    retry_failed: bool = False  # render again the shards in which images failed
     overwrite: bool = False
 
     @property
     def thresholds(self) -> tuple[float, float] | None:
-        """(threshold, core) that make black and white of sketches; None where they stay grey."""
+        """(threshold, low_threshold) that binarize sketches; None where sketches stay grey."""
         if self.sketch_format != "png1":
             return None
-        usual = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
-        return self.threshold, usual if self.low_threshold is None else self.low_threshold
+        default_low = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
+        return self.threshold, default_low if self.low_threshold is None else self.low_threshold
 
 
 @dataclass(frozen=True)
@@ -94,9 +85,9 @@ class GalleryOptions:
     shards: Path
     png: Path | None = None  # the contact sheet to write
     html: Path | None = None  # the page to write
-    compare: Path | None = None  # another folder of the same images, its sketches shown beside
+    compare: Path | None = None  # another folder of the same images, its sketches shown alongside
     rows: int | None = None  # images to show; None: 8 on the sheet, 200 on the page
-    overwrite: bool = False  # replace files that are not ours
+    overwrite: bool = False  # replace files that sketchforge did not write
 
 
 @dataclass(frozen=True)
@@ -104,25 +95,25 @@ class InspectOptions:
     """`sketchforge inspect`: what a shard folder holds, and how much ink its sketches have."""
 
     shards: Path
-    samples: int = 500  # how many to read, spread evenly over all; 0: every one
+    samples: int = 500  # number of samples to read, spread evenly over all; 0: every one
 
 
 @dataclass(frozen=True)
 class EvalSketchesOptions:
-    """`sketchforge eval sketches`: how good the sketches of shard folders are, beside people's."""
+    """`sketchforge eval sketches`: how good the sketches of shard folders are, beside human drawings."""
 
     shards: tuple[Path, ...]
     boundaries: Path | None = None  # folder of annotations, KEY.mat; None: content is not measured
-    references: tuple[Path, ...] = ()  # folders of human drawings, the first is what others are compared with
+    references: tuple[Path, ...] = ()  # folders of human drawings; the first is the baseline
     samples: int = 100  # images per folder, spread evenly; 0: every one
     seed: int = 0
-    workers: int = 0  # processes; 0: as many as pay, one per core at most
+    workers: int = 0  # processes; 0: as many as speed it up, at most one per core
     json: Path | None = None  # files to write
     html: Path | None = None
     overwrite: bool = False
 
 
-# Networks whose features sets of images are compared in, each with its weights file or None.
+# Networks whose features compare sets of images, each with its weights file or None.
 FEATURES: tuple[tuple[str, Path | None], ...] = (("inception", None), ("builtin", None))
 
 
@@ -131,14 +122,14 @@ class EvalImagesOptions:
     """`sketchforge eval images`: how good a model's images are (paper section 5.2)."""
 
     model: Path  # a run of ae-train or gan-train, or a model's file
-    shards: str  # sketches to draw out and style images, as for ImageTrainOptions
+    shards: str  # sketches and style images to synthesize from, as for ImageTrainOptions
     reference: str | None = None  # images to compare with, a folder, tars or shards; None: the shards' own
-    samples: int = 1000  # mismatched pairs, and images of the reference at most (paper: 40,000)
+    samples: int = 1000  # number of mismatched pairs, and of reference images at most (paper: 40,000)
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
     encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path
     tom: Path | None = None  # the run that drew the shards, or "builtin"; None: runs/tom or the built-in one
-    cache: Path | None = None  # where features of references are kept; None: in the user's cache folder
+    cache: Path | None = None  # folder for features of references; None: the user's cache folder
     seed: int = 0
     device: str = "auto"
     threads: int = 0
@@ -152,8 +143,8 @@ class EvalCompareOptions:
     """`sketchforge eval compare`: how far sets of images are from a reference."""
 
     reference: str  # a folder, tars, a list, or shards
-    sets: tuple[str, ...]  # the like, and models
-    shards: str | None = None  # what models draw out; None: the reference, where it is shards
+    sets: tuple[str, ...]  # as `reference`, or models
+    shards: str | None = None  # sketches and styles for models; None: the reference, where it is shards
     samples: int = 2048  # images of each set, spread evenly, and mismatched pairs of models; 0: all
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     cache: Path | None = None
@@ -167,15 +158,15 @@ class EvalCompareOptions:
 
 @dataclass(frozen=True)
 class EvalReportOptions:
-    """`sketchforge eval report`: all that has been made, measured and shown in one file."""
+    """`sketchforge eval report`: shards, models and their measurements in one file."""
 
     shards: tuple[Path, ...] = ()  # (): out/ and out-*/
     models: tuple[Path, ...] = ()  # run folders; (): those in runs/
-    held_out: Path | None = None  # shards to measure models on; None: of `shards` those they have not seen
+    held_out: Path | None = None  # shards to measure models on; None: those of `shards` not trained on
     reference: str | None = None  # as for EvalImagesOptions
     boundaries: Path | None = None  # as for EvalSketchesOptions
-    drawings: tuple[Path, ...] = ()  # its `references`
-    samples: int = 200  # mismatched pairs of each model, and images of the reference at most
+    drawings: tuple[Path, ...] = ()  # as EvalSketchesOptions.references
+    samples: int = 200  # number of mismatched pairs of each model, and of reference images at most
     sketches: int = 20  # images of each shard folder whose sketches are measured; 0: every one
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)
@@ -185,8 +176,8 @@ class EvalReportOptions:
     seed: int = 0
     device: str = "auto"
     threads: int = 0
-    workers: int = 0  # processes that measure sketches; 0: as many as pay
-    html: Path | None = None  # files to write; none of the three: all of them, report.* in eval/
+    workers: int = 0  # processes that measure sketches; 0: as many as speed it up
+    html: Path | None = None  # files to write; without html, markdown and json: all three, eval/report.*
     markdown: Path | None = None
     json: Path | None = None
     overwrite: bool = False
@@ -210,7 +201,7 @@ class EncoderTrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTrainOptions:
-    """What the trainings of image models share. None: what the recipe says."""
+    """Options that all trainings of image models share. None: the recipe's value."""
 
     shards: str = "out"  # a folder, its URL, or a text in which {} stands for the file name
     validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
@@ -219,17 +210,15 @@ class ImageTrainOptions:
     size: int | None = None  # side of the images, in pixels: a power of two, 64 to 1024
     steps: int | None = None
     batch_size: int | None = None  # images a step
-    encoder: str = "builtin"  # of the perceptual objective, as for TomTrainOptions
-    accumulate: int = 1  # parts in which the batch of a step is gone through
+    encoder: str = "builtin"  # of the perceptual loss, as for TomTrainOptions
+    accumulate: int = 1  # gradient accumulation steps: micro-batches that a step's batch is split into
     precision: str = "auto"  # float32 | bfloat16 | auto: bfloat16 on CUDA, else float32
     compile: bool = False  # torch.compile
     workers: int | None = None  # processes that prepare data; None: one on a CPU, up to eight for a GPU
-    cache: Path | None = None  # where shards of a URL are kept; None: a folder that goes with the run
-    eval_every: int | None = (
-        None  # steps; also measure the Fréchet distance, and keep the best model; None: neither
-    )
-    best_by: str = "frechet"  # reconstruction | perceptual | frechet: which figure is to be lowest
-    skip_bad_shards: bool = False  # pass over what cannot be read, and count it
+    cache: Path | None = None  # folder for downloaded shards; None: a temporary one for this run
+    eval_every: int | None = None  # steps; measure the Fréchet distance, keep the best model; None: neither
+    best_by: str = "frechet"  # reconstruction | perceptual | frechet: the metric whose lowest value is best
+    skip_bad_shards: bool = False  # skip and count shards that cannot be read
     overwrite: bool = False  # discard what `run` already holds
     seed: int = 0
     device: str = "auto"
@@ -241,7 +230,7 @@ class AeTrainOptions(ImageTrainOptions):
     """`sketchforge ae-train`: train the auto-encoder on shards; recipes in trainers/autoencoder/recipe.py."""
 
     run: Path = Path("runs/ae")
-    losses: tuple[tuple[str, float], ...] = ()  # (objective, weight) where it differs from the recipe
+    losses: tuple[tuple[str, float], ...] = ()  # (loss, weight) where the weight differs from the recipe's
     dmi: str | None = None  # none | sketch | feature
     style: str | None = None  # none | adain | add | multiply
 
@@ -259,25 +248,25 @@ class GanTrainOptions(ImageTrainOptions):
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """`sketchforge export`: a finished run -> one file with all that drawing needs, and its model card."""
+    """`sketchforge export`: a finished run -> one file with all that synthesis needs, and its model card."""
 
     run: Path = Path("runs/gan")  # of gan-train or ae-train
     out: Path = Path("model.safetensors")
-    tom: Path | None = None  # a run of tom-train, or "builtin": a snapshot of it comes along; None: none does
+    tom: Path | None = None  # a run of tom-train, or "builtin", of which to include a snapshot; None: none
     snapshot: str | None = None  # its name or number; None: the first
-    overwrite: bool = False  # replace what is there
+    overwrite: bool = False  # replace an existing file
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisOptions:
-    """What the commands share that make images with a trained model."""
+    """Options that all commands share that synthesize images with a trained model."""
 
     model: Path | None = None  # an exported file or a run folder; None: runs/gan, else runs/ae
     style: tuple[str, ...] = ()  # images as `find_images` takes them; none: built-in photos
     out: Path
     noise: bool = False
     seed: int = 0  # of the noise
-    batch_size: int | None = None  # images made at once; None: one on a CPU, else 16
+    batch_size: int | None = None  # images per batch; None: one on a CPU, else 16
     overwrite: bool = False
     device: str = "auto"
     threads: int = 0
@@ -289,7 +278,7 @@ class SynthesizeOptions(SynthesisOptions):
 
     sketch: tuple[str, ...] = ()  # as style; none: built-in drawings
     pairs: bool = False  # sketch and style of one name, not every sketch with every style
-    raw: bool = False  # sketches as they are, not made black on white first
+    raw: bool = False  # take sketches as they are; do not turn them into black on white first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +294,5 @@ class TransferOptions(SynthesisOptions):
     """`sketchforge transfer`: images, sketched by TOM, drawn out in the style of style images (Fig. 9)."""
 
     content: tuple[str, ...] = ()  # as style; none: built-in photos
-    tom: Path | None = (
-        None  # a run of tom-train, or "builtin"; None: the model's own snapshot, else as `render`
-    )
+    tom: Path | None = None  # a run of tom-train, or "builtin"; None: the model's snapshot, else as `render`
     checkpoint: int | None = None  # which snapshot draws, counted from 0 in the run's order

@@ -1,5 +1,4 @@
-"""The image of sketches × styles: what each column and each row was made of stands at its head, with its
-name."""
+"""Grids of images with an image and a label at the head of each row and column, and contact sheets."""
 
 from __future__ import annotations
 
@@ -14,12 +13,12 @@ if TYPE_CHECKING:
     from PIL import ImageFont
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-    Head = tuple[str, np.ndarray | None]  # a label, and the image that it names
+    Head = tuple[str, np.ndarray | None]  # a label, and its image
 
 
 TYPE_COLOUR = 20  # grey of the labels
-LEAST_TYPE, MOST_TYPE = 10, 16  # pixels; names are to be readable at cells of 64 pixels, too
-WIDEST_NAME = 2  # cells; the room that rows' names may take at the left
+LEAST_TYPE, MOST_TYPE = 10, 16  # pixels; labels stay readable at cells of 64 pixels, too
+WIDEST_NAME = 2  # cells; the greatest width of the rows' labels at the left
 
 
 def labelled_grid(
@@ -29,18 +28,16 @@ def labelled_grid(
     cells: Iterable[Sequence[np.ndarray | None]],
     cell: int | None = None,
 ) -> np.ndarray:
-    """Images in rows and columns under labelled heads, uint8 H×W×3 RGB: `sheet.write_png` writes it.
+    """Lay out images in rows and columns under labelled heads: uint8 H×W×3 RGB, for `encode.write_png`.
 
-    columns, rows: (label, image) of each. Columns have their label above them, rows at the left; one too
-    long for its place loses its middle, for names differ at either end. corner: label above the images of
-    the rows.
-    cells: for each row an image for each column. Rows are taken one after another, so a generator need not
-    hold more than one, and beside the grid itself there is never more than one cell in memory.
+    columns, rows: (label, image) of each head. Columns have their label above, rows at the left. A label that
+    is too long loses its middle, for names differ at either end. corner: label above the images of the rows.
+    cells: for each row one image per column. Rows are consumed one after another, so a generator need not
+    hold more than one, and beside the grid itself there is never more than one fitted cell in memory.
 
-    Images are uint8 H×W×3 RGB or H×W grey, None leaves a gap. All are shown `cell` pixels square, with
-    white borders where an image is not square; by default as large as the largest at the heads, at most
-    MAX_CELL. The first column's image lies MARGIN + cell to the right of the first row's, which lies as
-    much below it.
+    Images are uint8 H×W×3 RGB or H×W grey; None leaves a gap. All are shown `cell` pixels square, with white
+    borders where an image is not square; by default as large as the largest head image, at most MAX_CELL.
+    The first column's image lies MARGIN + cell to the right of the first row's, which lies as far below it.
 
     Raises ValueError where there is no column or row, the cells are too few or too many, or an image has
     another dtype or shape.
@@ -54,23 +51,23 @@ def labelled_grid(
         cell = min(MAX_CELL, max((max(image.shape[:2]) for image in heads), default=MAX_CELL))
     if cell < 1:
         raise ValueError(f"cell={cell}: expected at least 1 pixel")
-    font = _font(cell)
+    font = _load_font(cell)
     pitch = cell + MARGIN
-    names = min(WIDEST_NAME * cell, max(_length(label, font) for label, _ in rows))
-    left = MARGIN + (names + MARGIN if names else 0)
-    top = _line_height(font) + 2 * MARGIN
+    name_width = min(WIDEST_NAME * cell, max(_measure_length(label, font) for label, _ in rows))
+    left = MARGIN + (name_width + MARGIN if name_width else 0)
+    top = _measure_line_height(font) + 2 * MARGIN
     height, width = top + (1 + len(rows)) * pitch, left + (1 + len(columns)) * pitch
     grid = np.full((height, width, 3), BACKGROUND, np.uint8)
 
     def show(row: int, column: int, image: np.ndarray | None) -> None:
         if image is not None:
             y, x = top + row * pitch, left + column * pitch
-            grid[y : y + cell, x : x + cell] = _shown(image, cell)
+            grid[y : y + cell, x : x + cell] = _fit_cell(image, cell)
 
-    _write(grid[MARGIN : top - MARGIN, MARGIN : left + cell], corner, font, "right")
+    _write_label(grid[MARGIN : top - MARGIN, MARGIN : left + cell], corner, font, "right")
     for column, (label, image) in enumerate(columns, start=1):
         x = left + column * pitch
-        _write(grid[MARGIN : top - MARGIN, x : x + cell], label, font, "middle")
+        _write_label(grid[MARGIN : top - MARGIN, x : x + cell], label, font, "middle")
         show(0, column, image)
     for row, (head, images) in enumerate(zip_longest(rows, cells), start=1):
         if head is None or images is None:
@@ -79,14 +76,14 @@ def labelled_grid(
         if len(images) != len(columns):
             raise ValueError(f"row {row} ({label}): found {len(images)} cells, expected {len(columns)}")
         y = top + row * pitch
-        _write(grid[y : y + cell, MARGIN : left - MARGIN], label, font, "right")
-        for column, one in enumerate((image, *images)):
-            show(row, column, one)
+        _write_label(grid[y : y + cell, MARGIN : left - MARGIN], label, font, "right")
+        for column, cell_image in enumerate((image, *images)):
+            show(row, column, cell_image)
     return grid
 
 
-def _shown(image: np.ndarray, cell: int) -> np.ndarray:
-    """uint8 H×W×3 or H×W -> uint8, broadcastable to cell×cell×3."""
+def _fit_cell(image: np.ndarray, cell: int) -> np.ndarray:
+    """Fit uint8 H×W×3 or H×W to uint8 that is broadcastable to cell×cell×3."""
     import numpy as np
 
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
@@ -95,8 +92,8 @@ def _shown(image: np.ndarray, cell: int) -> np.ndarray:
     return fitted if fitted.ndim == 3 else fitted[..., None]
 
 
-def _write(area: np.ndarray, label: str, font: Font, align: str) -> None:
-    """Write a line of text into uint8 h×w×3, in place, and nowhere outside it."""
+def _write_label(area: np.ndarray, label: str, font: Font, align: str) -> None:
+    """Write a line of text into uint8 h×w×3, in place and clipped to it."""
     import numpy as np
     from PIL import Image, ImageDraw
 
@@ -104,34 +101,34 @@ def _write(area: np.ndarray, label: str, font: Font, align: str) -> None:
     if not label or not height or not width:
         return
     strip = Image.new("L", (width, height), BACKGROUND)
-    where, anchor = (width, "rm") if align == "right" else (width / 2, "mm")
-    ImageDraw.Draw(strip).text((where, height / 2), _shortened(label, width, font), TYPE_COLOUR, font, anchor)
+    x, anchor = (width, "rm") if align == "right" else (width / 2, "mm")
+    ImageDraw.Draw(strip).text((x, height / 2), _shorten_label(label, width, font), TYPE_COLOUR, font, anchor)
     area[:] = np.asarray(strip)[..., None]
 
 
-def _shortened(label: str, width: int, font: Font) -> str:
-    """As much of both ends of the label as fits, an ellipsis between them."""
-    if _length(label, font) <= width:
+def _shorten_label(label: str, width: int, font: Font) -> str:
+    """Keep as much of both ends of the label as fits, with an ellipsis between them."""
+    if _measure_length(label, font) <= width:
         return label
-    for kept in range(len(label) - 1, 0, -1):
-        start = (kept + 1) // 2
-        short = f"{label[:start]}…{label[len(label) - kept + start :]}"
-        if _length(short, font) <= width:
+    for num_kept in range(len(label) - 1, 0, -1):
+        start = (num_kept + 1) // 2
+        short = f"{label[:start]}…{label[len(label) - num_kept + start :]}"
+        if _measure_length(short, font) <= width:
             return short
     return "…"
 
 
-def _font(cell: int) -> Font:
+def _load_font(cell: int) -> Font:
     from PIL import ImageFont
 
     return ImageFont.load_default(min(MOST_TYPE, max(LEAST_TYPE, cell // 10)))
 
 
-def _length(text: str, font: Font) -> int:
+def _measure_length(text: str, font: Font) -> int:
     return -int(-font.getlength(text) // 1)
 
 
-def _line_height(font: Font) -> int:
+def _measure_line_height(font: Font) -> int:
     box = font.getbbox("Ágjß")
     return int(box[3] - box[1]) + 2
 
@@ -154,8 +151,8 @@ def contact_sheet(
 
     Cells are uint8 HxWx3 RGB or HxW grey; None leaves a gap. All are shown `cell` pixels square, with white
     borders where an image is not square; by default as large as the largest image, at most MAX_CELL.
-    `labels` has one text per column. Raises ValueError when a row has not as many cells as there are labels,
-    or there is no cell at all.
+    `labels` has one text per column. Raises ValueError when a row has another number of cells than there are
+    labels, or when there is no cell at all.
     """
     import numpy as np
     from PIL import Image, ImageDraw
@@ -173,19 +170,23 @@ def contact_sheet(
         for column, pixels in enumerate(row):
             if pixels is not None:
                 top, left = header + row_number * pitch, MARGIN + column * pitch
-                shown = fit_square(pixels, cell, "pad")
-                sheet[top : top + cell, left : left + cell] = shown if shown.ndim == 3 else shown[..., None]
-    image = Image.fromarray(sheet)
-    canvas = ImageDraw.Draw(image)
+                fitted = fit_square(pixels, cell, "pad")
+                sheet[top : top + cell, left : left + cell] = (
+                    fitted if fitted.ndim == 3 else fitted[..., None]
+                )
+    canvas_image = Image.fromarray(sheet)
+    canvas = ImageDraw.Draw(canvas_image)
     for column, label in enumerate(labels):
-        text, font = _fitting(label, cell, header - MARGIN)
+        text, font = _fit_label(label, cell, header - MARGIN)
         middle = (MARGIN + column * pitch + cell / 2, header / 2)
         canvas.text(middle, text, fill=(20, 20, 20), font=font, anchor="mm")
-    return np.asarray(image).copy()
+    return np.asarray(canvas_image).copy()
 
 
-def _fitting(label: str, width: int, height: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
-    """The label in the largest type that fits, cut short where even the smallest does not."""
+def _fit_label(
+    label: str, width: int, height: int
+) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """Choose the largest type in which the label fits; cut the label where even the smallest does not."""
     from PIL import ImageFont
 
     smallest = 9

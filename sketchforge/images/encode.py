@@ -1,4 +1,4 @@
-"""Pixels -> JPEG and PNG files, in memory or by rename."""
+"""Pixels -> JPEG and PNG, in memory or as atomically written files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def encode_png(grey: np.ndarray, binary: bool) -> bytes:
     import cv2
 
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION, cv2.IMWRITE_PNG_BILEVEL, int(binary)]
-    done, data = cv2.imencode(".png", grey, parameters)
-    if not done:
+    succeeded, data = cv2.imencode(".png", grey, parameters)
+    if not succeeded:
         raise ValueError(f"PNG encoding failed for {grey.dtype} of shape {grey.shape}")
     return data.tobytes()
 
@@ -37,13 +37,13 @@ JPEG_QUALITY = 95
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 HxWx3 or HxW as a PNG file that names us, by rename."""
+    """Write uint8 HxWx3 or HxW atomically as a PNG file whose Software entry is GENERATOR."""
     from PIL import Image, PngImagePlugin
 
     from sketchforge.utils import files
     from sketchforge.utils.outputs import GENERATOR
 
-    made_by = PngImagePlugin.PngInfo()
-    made_by.add_text("Software", GENERATOR)
+    text_chunks = PngImagePlugin.PngInfo()
+    text_chunks.add_text("Software", GENERATOR)
     with files.atomic_write(path) as file:
-        Image.fromarray(image).save(file, "PNG", pnginfo=made_by)
+        Image.fromarray(image).save(file, "PNG", pnginfo=text_chunks)

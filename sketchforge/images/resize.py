@@ -1,37 +1,38 @@
-"""Sizes: one image fitted to a square by OpenCV, or the same as a product with a matrix, for batches on any device.
+"""Resizing: one image fitted to a square by OpenCV, or by a matrix product for batches on any device.
 
-Both average areas where an image becomes smaller, so nothing aliases, and interpolate cubically where it grows.
+Both average over areas where an image becomes smaller, so that nothing aliases. Both interpolate cubically
+where it becomes larger.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_CUBIC = -0.75  # Keys' parameter, as cv2 and torch have it
+_CUBIC_PARAMETER = -0.75  # Keys' parameter, as cv2 and torch have it
 
 
 def resize_weights(length: int, target: int) -> np.ndarray:
     """float64 (target, length): the weights of `length` pixels in each of `target`; rows add up to 1.
 
-    Averages over areas where it becomes shorter, cubic interpolation where it becomes longer, as
-    `images.fit_square` does it; W @ image @ W.T is cv2's result but for rounding.
+    Averages over areas where it becomes shorter, cubic interpolation where it becomes longer, as `fit_square`
+    does: W @ image @ W.T equals cv2's result except for rounding.
     """
     if target <= length:
         edges = np.arange(target + 1) * (length / target)
         pixels = np.arange(length)
-        covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-        return np.maximum(covered, 0) * (target / length)
+        overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+        return np.maximum(overlap, 0) * (target / length)
     weights = np.zeros((target, length))
-    at = (np.arange(target) + 0.5) * (length / target) - 0.5
-    first = np.floor(at).astype(int)
+    position = (np.arange(target) + 0.5) * (length / target) - 0.5
+    first = np.floor(position).astype(int)
     for tap in range(-1, 3):
-        pixel = np.clip(first + tap, 0, length - 1)  # beyond the border: its own level
-        np.add.at(weights, (np.arange(target), pixel), _cubic(abs(at - first - tap)))
+        pixel = np.clip(first + tap, 0, length - 1)  # pixels beyond the border repeat it
+        np.add.at(weights, (np.arange(target), pixel), _weigh_cubic(abs(position - first - tap)))
     return weights
 
 
-def _cubic(distance: np.ndarray) -> np.ndarray:
-    a, x = _CUBIC, distance
+def _weigh_cubic(distance: np.ndarray) -> np.ndarray:
+    a, x = _CUBIC_PARAMETER, distance
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return np.where(x <= 1, near, far)
@@ -40,8 +41,8 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
 def fit_square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     """Fit uint8 HxWxC or HxW to size x size pixels.
 
-    "crop": the largest centred square, resized. "pad": resized to the longer side, white borders around.
-    "keep": returned as it is, whatever its size.
+    "crop": the largest centred square, resized. "pad": the longer side resized to `size`, with white borders.
+    "keep": the image as it is, whatever its size.
     """
     if fit == "keep":
         return image
@@ -61,7 +62,7 @@ def fit_square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Area averaging down (no aliasing), cubic up; untouched where the size is right already."""
+    """Average over areas to shrink (no aliasing), interpolate cubically to enlarge, else keep the image."""
     import cv2
 
     if image.shape[:2] == (height, width):

@@ -1,6 +1,7 @@
-"""Between images as they are stored, uint8 in 0..255, and as networks take them, float32: here alone.
+"""The only conversions between stored images, uint8 in 0..255, and inputs of networks, float32.
 
-Networks of ours take [-1, 1]; sketches on their way out, and networks of others, have [0, 1].
+sketchforge's networks take images in [-1, 1]. Sketches that they return, and other projects' networks, use
+[0, 1].
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_LEVELS = torch.arange(256).float().div_(127.5).sub_(1).numpy()  # float32 in [-1, 1] of each level
+_LEVELS = (
+    torch.arange(256).float().div_(127.5).sub_(1).numpy()
+)  # float32 (256,): the value in [-1, 1] of each level
 
 
 def normalize_pixels(pixels: Tensor) -> Tensor:
-    """Levels in 0..255, uint8 or float32 that need not be whole -> float32 in [-1, 1]; any shape, any device."""
+    """Levels in 0..255, uint8 or (fractional) float32 -> float32 in [-1, 1]; any shape, any device."""
     if pixels.dtype == torch.float32:
         return pixels.div(127.5).sub_(1)
     if pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.numel():
-        # The same numbers from a table: memory is gone through once, not three times.
+        # The same numbers from a table: one pass over memory instead of three.
         levels = torch.empty_like(pixels, dtype=torch.float32)
         cv2.LUT(pixels.view(1, -1).numpy(), _LEVELS, levels.view(1, -1).numpy())
         return levels
@@ -31,7 +34,7 @@ def to_unit(pixels: Tensor) -> Tensor:
 
 
 def from_unit(sketches: Tensor) -> Tensor:
-    """float in [0, 1] -> uint8 in 0..255, rounded, values outside the range clipped; any shape, any device."""
+    """float in [0, 1] -> uint8 in 0..255, rounded and clipped to the range; any shape, any device."""
     return sketches.float().mul(255).round().clamp(0, 255).byte()
 
 

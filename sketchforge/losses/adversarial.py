@@ -1,4 +1,4 @@
-"""Adversarial losses of all our GANs, on logits of any shape: TOM (Eqs. 5 and 6), the refiner (Eq. 13), and R1."""
+"""Adversarial losses of all GANs on logits of any shape: TOM (Eqs. 5 and 6), the refiner (Eq. 13), and R1."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from torch import Tensor
 
 
 def r1_weight(size: int, batch_size: int) -> float:
-    """γ for images of size² pixels: 2e-4·size²/batch (Karras et al. 2020b, "auto" setting of StyleGAN2-ADA)."""
+    """γ for images of size² pixels: 2e-4·size²/batch (Karras et al. 2020b, "auto" of StyleGAN2-ADA)."""
     return 2e-4 * size**2 / batch_size
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """R1 (Mescheder et al. 2018, eq. 9, without its γ/2): mean of ‖∇D(x)‖² at real images, a scalar.
 
-    real (B,C,H,W). Of logits (B,1,h,w), D(x) is the mean, which is also what the hinge losses look at. An
-    image's gradient is its own only where its logits do not depend on the rest of the batch: no BatchNorm in
-    D. Computed in float32 under autocast, too, for small squares are lost in bfloat16. The result has a graph
-    to back-propagate through; nothing of it reaches `real`.
+    real: (B,C,H,W). D(x) is the mean of its logits (B,1,h,w), as in the hinge losses. The logits of an image
+    must not depend on the rest of the batch (no BatchNorm in D), or its gradient would mix images. Computed
+    in float32 under autocast, too, for small squares are lost in bfloat16. The result can be back-propagated
+    through; no gradient reaches `real`.
 
-    Departure: not in the paper; it stands where the authors' D has spectral norm (see `Discriminator`).
+    Departure: not in the paper; it replaces the spectral norm of the authors' D (see `Discriminator`).
     """
     with torch.enable_grad(), torch.autocast(real.device.type, enabled=False):
         real = real.detach()
         images = (real if real.dtype == torch.float64 else real.float()).requires_grad_()
         score = discriminator(images).flatten(1).mean(1).sum()
-        (slope,) = torch.autograd.grad(score, images, create_graph=True)
-        return slope.square().sum(dim=(1, 2, 3)).mean()
+        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
+        return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """mean max(0, 1 − D(real)) + mean max(0, 1 + D(fake)); logits of any shape.
 
-    Departure from Eq. 5, which prints log losses: the authors trained with the hinge, and so do we by default.
+    Departure from Eq. 5, which prints log losses: the authors trained with the hinge loss, which is the
+    default here, too.
     """
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
@@ -53,7 +54,7 @@ def log_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 def log_generator(fake: Tensor) -> Tensor:
     """The adversarial part of Eq. 6 on logits in its non-saturating form, −E log D(G).
 
-    Departure: printed is E log(1 − D(G)), whose gradient vanishes just when the discriminator wins
+    Departure: Eq. 6 prints E log(1 − D(G)), whose gradient vanishes just when the discriminator wins
     (Goodfellow et al. 2014, section 3).
     """
     return F.softplus(-fake).mean()

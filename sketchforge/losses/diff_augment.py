@@ -1,11 +1,11 @@
 """DiffAugment (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training").
 
-Not in the paper, whose sets have 11,000 images and more: of a few hundred a discriminator soon knows every
-one by heart. Shown real and made images only through changes that it cannot undo, it has to judge what
-remains, and the generator learns through the same changes, for they have gradients.
+Departure: not in the paper, whose data sets have 11,000 images and more. A discriminator soon memorises a few
+hundred images. Here it sees real and generated images only after random augmentations that it cannot undo.
+They are differentiable, so the generator learns through them.
 
-torchvision's transforms change all images of a batch alike and kornia's draw from torch's global generator,
-so these few lines are ours. Shape letters: B batch, C channels, H, W height and width.
+torchvision's transforms change all images of a batch alike and kornia's use torch's global generator, hence
+this implementation. Shape letters: B batch, C channels, H, W height and width.
 """
 
 from __future__ import annotations
@@ -23,69 +23,71 @@ CUTOUT = 0.5  # of the side
 
 
 def diff_augment(images: Tensor, policy: str, generator: torch.Generator) -> Tensor:
-    """images (B,C,H,W) float -> the same shape and dtype, each image changed in its own way.
+    """images (B,C,H,W) float -> the same shape and dtype, each image augmented with its own parameters.
 
-    policy: any of "color", "translation" and "cutout", with commas between, applied in the order given; ""
-    leaves the images as they are and draws nothing. generator: of the CPU, whatever device the images are on,
-    so that the same numbers are drawn everywhere. What leaves the frame or is cut out becomes 0, which is
+    policy: any of "color", "translation" and "cutout", separated by commas, applied in that order; "" returns
+    the images as they are and samples nothing. generator: of the CPU, whatever device the images are on, so
+    that every device gets the same numbers. Pixels that are cut out or moved in from outside are 0, which is
     grey in [-1, 1]; colours may leave that range. Raises ValueError for an unknown name, before anything is
-    drawn.
+    sampled.
     """
     names = policy.split(",") if policy else []
-    if unknown := [name for name in names if name not in _CHANGES]:
-        raise ValueError(f"policy {policy!r}: no {unknown[0]!r}, expected some of {', '.join(_CHANGES)}")
+    if unknown := [name for name in names if name not in _AUGMENTATIONS]:
+        raise ValueError(
+            f"policy {policy!r}: no {unknown[0]!r}, expected some of {', '.join(_AUGMENTATIONS)}"
+        )
     for name in names:
-        images = _CHANGES[name](images, generator)
+        images = _AUGMENTATIONS[name](images, generator)
     return images
 
 
-def _color(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, then saturation, then contrast."""
-    images = images + _uniform(images, -BRIGHTNESS, BRIGHTNESS, generator)
+def _jitter_color(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness, then saturation, then contrast."""
+    images = images + _sample_uniform(images, -BRIGHTNESS, BRIGHTNESS, generator)
     grey = images.mean(dim=1, keepdim=True)
-    images = grey + (images - grey) * _uniform(images, *SATURATION, generator)
+    images = grey + (images - grey) * _sample_uniform(images, *SATURATION, generator)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + (images - mean) * _uniform(images, *CONTRAST, generator)
+    return mean + (images - mean) * _sample_uniform(images, *CONTRAST, generator)
 
 
-def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Moved by whole pixels down or up and right or left."""
+def _translate(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Move each image by whole pixels down or up and right or left."""
     height, width = images.shape[2:]
     down, right = (round(side * TRANSLATION) for side in (height, width))
-    tops = _integers(images, 2 * down + 1, generator).tolist()
-    lefts = _integers(images, 2 * right + 1, generator).tolist()
+    tops = _sample_integers(images, 2 * down + 1, generator).tolist()
+    lefts = _sample_integers(images, 2 * right + 1, generator).tolist()
     padded = F.pad(images, (right, right, down, down))
-    moved = [
+    translated = [
         image[:, top : top + height, left : left + width] for image, top, left in zip(padded, tops, lefts)
     ]
-    return torch.stack(moved)
+    return torch.stack(translated)
 
 
-def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A square, its centre anywhere in the image: at the border less than all of it is cut."""
-    rows, columns = (_strip(images, side, generator) for side in images.shape[2:])
+def _cut_out(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Cut out a square whose centre is anywhere in the image; at the border only a part of it is cut."""
+    rows, columns = (_sample_strip(images, side, generator) for side in images.shape[2:])
     hole = rows[:, None, :, None] & columns[:, None, None, :]
     return images.masked_fill(hole.to(images.device), 0)
 
 
-def _strip(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """bool (B,side): which of an image's rows, or columns, the square meets."""
+def _sample_strip(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """bool (B,side): True for the rows, or columns, of each image that the square covers."""
     length = round(side * CUTOUT)
-    first = _integers(images, side + 1 - length % 2, generator) - length // 2
-    place = torch.arange(side)
-    return (place >= first[:, None]) & (place < first[:, None] + length)
+    first = _sample_integers(images, side + 1 - length % 2, generator) - length // 2
+    position = torch.arange(side)
+    return (position >= first[:, None]) & (position < first[:, None] + length)
 
 
-_CHANGES = {"color": _color, "translation": _translation, "cutout": _cutout}
-POLICIES = tuple(_CHANGES)  # the names that a policy is made of
+_AUGMENTATIONS = {"color": _jitter_color, "translation": _translate, "cutout": _cut_out}
+POLICIES = tuple(_AUGMENTATIONS)  # the names that a policy may hold
 
 
-def _uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """(B,1,1,1), of the images' device and dtype."""
-    drawn = torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
-    return drawn.to(images)
+def _sample_uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """(B,1,1,1) in [low, high), of the images' device and dtype."""
+    samples = torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
+    return samples.to(images)
 
 
-def _integers(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """(B,) of 0..count-1, on the CPU."""
+def _sample_integers(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """int64 (B,) in 0..count-1, on the CPU."""
     return torch.randint(count, (len(images),), generator=generator)

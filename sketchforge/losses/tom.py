@@ -1,4 +1,4 @@
-"""What TOM learns from beside its discriminator (paper section 3): Eqs. 4 and 6."""
+"""Losses of TOM beside the adversarial ones (paper section 3): Eqs. 4 and 6."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def content_loss(sketch: Tensor, photo: Tensor, drawing: Tensor) -> Tensor:
 
 
 def gram_loss(sketches: Mapping[str, Tensor], drawings: Mapping[str, Tensor]) -> Tensor:
-    """Squared difference between the batches' mean Gram matrices, relative to the drawings', averaged over taps.
+    """Squared difference of the batches' mean Gram matrices, relative to the drawings', averaged over taps.
 
     {tap: (B,C,H,W)}. Departure: not in the paper; the authors' code adds a Gram term (weight 2000 on matrices
-    normalised by the element count). Dividing by the drawings' own size makes one weight fit every tap and encoder,
-    and comparing batch means leaves each drawing its own style.
+    normalised by the element count). Dividing by the drawings' own size makes one weight fit every tap and
+    encoder, and comparing batch means leaves each drawing its own style.
     """
     total = 0.0
     for tap, features in sketches.items():

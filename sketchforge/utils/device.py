@@ -1,4 +1,4 @@
-"""Which device and how many CPU threads: chosen once, recorded, and never guessed again."""
+"""The device and the number of CPU threads: chosen once, recorded, and never guessed again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def usable_cores() -> int:
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" (CUDA, then Apple's MPS, then CPU) or any torch device name that exists here.
+    """The device named "auto" (CUDA, then Apple's MPS, then CPU) or by any existing torch device name.
 
     Raises UsageError when the named device is unknown or absent.
     """
@@ -49,7 +49,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """ "float32", "bfloat16", or "auto": bfloat16 on CUDA, else float32. Raises UsageError for another name."""
+    """The dtype named "float32", "bfloat16", or "auto": bfloat16 on CUDA, else float32.
+
+    Raises UsageError for another name.
+    """
     import torch
 
     if name == "auto":
@@ -62,20 +65,22 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def set_threads(threads: int) -> int:
     """Fix torch's CPU thread count (0: all usable cores) and return it.
 
-    Sums are split by thread, so the count belongs to what makes results repeatable. Subnormals are flushed to zero:
-    they change nothing that can be seen and slow training several times over.
+    Sums are split by thread, so results repeat only with the same count. Subnormals are flushed to zero: they
+    change nothing that can be seen and slow training several times over.
     """
     import torch
 
-    count = threads or usable_cores()
-    torch.set_num_threads(count)
+    num_threads = threads or usable_cores()
+    torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
-    return count
+    return num_threads
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """A tensor of the CPU on the device, for a GPU by way of pinned memory and without waiting; other things as
-    they are."""
+    """Copy a CPU tensor to the device; values that are no tensors are returned as they are.
+
+    The copy to a GPU goes through pinned memory and does not block.
+    """
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -87,26 +92,26 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 # Many small computations side by side, each on one thread of torch.
 #
-# Parting every convolution among threads makes them wait for each other some hundred times an image, and for whatever
-# else runs on the machine each time; and how sums are parted decides their last bits. Parting the work among threads
-# waits once, and gives the same numbers for any number of threads.
+# Splitting every convolution among threads makes them wait for each other some hundred times an image, and
+# each time for whatever else runs on the machine. How sums are split also decides their last bits. Splitting
+# the images among threads waits once, and gives the same numbers for any number of threads.
 
 
 def thread_pool(threads: int) -> Executor:
-    """Calls in the order of their submission, on so many threads; on each of them torch computes with one thread."""
+    """An executor of `threads` threads that runs calls in order of submission, each with one torch thread."""
     import torch
 
     ready = Barrier(threads + 1)
 
-    def begin() -> None:
+    def set_up_thread() -> None:
         torch.set_flush_denormal(True)  # a setting of each thread
-        torch.get_num_threads()  # the first time a thread uses the number it takes over the process's
+        torch.get_num_threads()  # at its first use a thread takes over the process's number
         torch.set_num_threads(1)
         ready.wait()
 
     pool = ThreadPoolExecutor(threads, "torch")
     for _ in range(threads):
-        pool.submit(begin)
+        pool.submit(set_up_thread)
     ready.wait()
-    torch.set_num_threads(threads)  # of this thread, and of libraries that know one number only
+    torch.set_num_threads(threads)  # for this thread, and for libraries that know one number only
     return pool

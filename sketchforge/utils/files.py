@@ -25,19 +25,19 @@ _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
 def atomic_write(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
     """Give an open file to write; on success flush it to disk and rename it to `path`, else remove it.
 
-    It is written beside `path`, under a name that nobody can foresee and nothing is followed from: a link that
-    somebody has planted leads nowhere. A lock on it says that its writer is alive; what a killed one has left of
-    `path` is removed first, unless `sweep` is False (in large folders: see `remove_abandoned`).
+    The partial file lies beside `path` under an unpredictable name and is opened without following links, so
+    a planted link has no effect. A lock on it says that its writer is alive. Partial files of `path` that
+    killed writers have left are removed first, unless `sweep` is False (for large folders: see
+    `remove_abandoned`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if sweep:
         remove_abandoned(path.parent, path.name)
     partial, file = None, None
     try:
-        with deferred_signals(
-            signal.SIGINT, signal.SIGTERM
-        ):  # else one between the two would leave the file behind
-            partial, file = _new_partial(path)
+        # Else a signal between creation and assignment would leave the file behind.
+        with deferred_signals(signal.SIGINT, signal.SIGTERM):
+            partial, file = _create_partial(path)
         yield file
         file.flush()
         os.fsync(file.fileno())
@@ -54,17 +54,17 @@ def atomic_write(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes have left half written in `folder`, of the file `name` or of any.
+    """Remove partial files that killed processes have left in `folder`: those of the file `name`, or all.
 
-    Files that their writers still hold stay, and all of them where the file system has no locks.
+    Files that their writers still lock stay. All of them stay where the file system has no locks.
     """
     try:
-        found = [(entry, _PARTIAL.fullmatch(entry)) for entry in os.listdir(folder)]
+        entries = [(entry, _PARTIAL.fullmatch(entry)) for entry in os.listdir(folder)]
     except OSError:
         return
-    kept = None if name is None else _short(name)
-    for entry, match in found:
-        if match is not None and kept in (None, match[1]):
+    short_name = None if name is None else _shorten(name)
+    for entry, match in entries:
+        if match is not None and short_name in (None, match[1]):
             with suppress(OSError):
                 descriptor = os.open(folder / entry, os.O_RDONLY | _NO_LINK)
                 try:
@@ -77,24 +77,24 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def _new_partial(path: Path) -> tuple[Path, BinaryIO]:
+def _create_partial(path: Path) -> tuple[Path, BinaryIO]:
     while True:
-        partial = path.with_name(f".{_short(path.name)}.{secrets.token_hex(8)}.part")
+        partial = path.with_name(f".{_shorten(path.name)}.{secrets.token_hex(8)}.part")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
         descriptor = os.open(partial, flags, 0o666)
         _lock(descriptor)
-        if os.fstat(descriptor).st_nlink:  # else another process has swept it away before it was locked
+        if os.fstat(descriptor).st_nlink:  # else another process removed it before it was locked
             return partial, open(descriptor, "wb", buffering=1 << 20)
         os.close(descriptor)
 
 
-def _short(name: str) -> str:
-    """A file's name with room for what is put around it."""
+def _shorten(name: str) -> str:
+    """Cut a file's name to 200 bytes, which leaves room for the prefix and suffix of a partial file."""
     return os.fsdecode(os.fsencode(name)[:200])
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file against other processes, as long as it is open; whether that could be done."""
+    """Lock a file against other processes, as long as it is open; return whether it succeeded."""
     try:
         import fcntl
 
@@ -123,14 +123,17 @@ def write_bytes(path: Path, data: bytes, sweep: bool = True) -> None:
 
 def write_json(path: Path, value: object, sweep: bool = True) -> None:
     """Write JSON with sorted keys and a final newline, so that equal values are equal bytes."""
-    write_bytes(path, _json_text(value), sweep)
+    write_bytes(path, _encode_json(value), sweep)
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; OSError, and ValueError as `parse_json` has it and for files that are too large."""
+    """The value in a JSON file.
+
+    Raises OSError, and ValueError for what `parse_json` refuses and for more than MAX_JSON_BYTES.
+    """
     data = bytearray()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):  # as it comes: a buffer of the limit's size would be made at once
+        while chunk := file.read(1 << 20):  # in chunks: read(limit) would allocate the limit at once
             data += chunk
             if len(data) > MAX_JSON_BYTES:
                 raise ValueError(f"more than {MAX_JSON_BYTES:,} bytes")
@@ -138,17 +141,17 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """The value of a JSON text; ValueError for whatever is wrong with it.
+    """The value of a JSON text. Raises ValueError for whatever is wrong with it.
 
-    That includes nesting without end, and numbers that are none or infinite, which Python alone lets pass.
+    That includes too deep nesting, and NaN and infinity, which Python's own parser accepts.
     """
     try:
-        return json.loads(data, parse_constant=_finite, parse_float=_finite)
+        return json.loads(data, parse_constant=_parse_finite, parse_float=_parse_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a number that JSON has")
@@ -156,9 +159,10 @@ def _finite(text: str) -> float:
 
 
 def has_shape(value: object, shape: object) -> bool:
-    """Whether JSON has a shape: a type, [shape of every item], or {key: shape}, with ... for any key.
+    """Whether a JSON value has a shape: a type, [shape of every item], or {key: shape}, with ... for any key.
 
-    Integers are not negative and have 64 bits, `float` is any number; objects may hold more than they must.
+    `int` is a non-negative integer below 2^63, `float` is any number. Objects may hold further keys.
+    Examples: `str`, `[int]`, `{"name": str, "sizes": {...: int}}`.
     """
     if isinstance(shape, list):
         return isinstance(value, list) and all(has_shape(item, shape[0]) for item in value)
@@ -170,34 +174,34 @@ def has_shape(value: object, shape: object) -> bool:
         return False
     if ... in shape:
         return all(has_shape(item, shape[...]) for item in value.values())
-    return all(key in value and has_shape(value[key], part) for key, part in shape.items())
+    return all(key in value and has_shape(value[key], item_shape) for key, item_shape in shape.items())
 
 
 def write_checksummed_json(path: Path, value: Mapping[str, object], sweep: bool = True) -> None:
     """Write a JSON object with a digest of the rest of it under "checksum"."""
-    write_json(path, {**value, "checksum": _checksum_of(value)}, sweep)
+    write_json(path, {**value, "checksum": _compute_checksum(value)}, sweep)
 
 
 def checksum_holds(data: bytes) -> bool:
-    """Whether bytes are just what `write_sealed_json` wrote."""
+    """Whether `data` is exactly what `write_checksummed_json` wrote."""
     try:
         value = parse_json(data)
         return (
             isinstance(value, dict)
-            and value.get("checksum") == _checksum_of(value)
-            and data == _json_text(value)
+            and value.get("checksum") == _compute_checksum(value)
+            and data == _encode_json(value)
         )
     except ValueError:
         return False
 
 
-def _checksum_of(value: Mapping[str, object]) -> str:
+def _compute_checksum(value: Mapping[str, object]) -> str:
     return hashlib.sha256(
-        _json_text({key: part for key, part in value.items() if key != "checksum"})
+        _encode_json({key: item for key, item in value.items() if key != "checksum"})
     ).hexdigest()
 
 
-def _json_text(value: object) -> bytes:
+def _encode_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
@@ -208,18 +212,25 @@ def sha256_of(path: Path) -> str:
 
 
 def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
-    """Refuse foreign formats and other versions, naming what was found and what was expected."""
-    found = header.get("format")
-    if found != format_name:
-        shown = found[:80] if isinstance(found, str) else None if found is None else type(found).__name__
-        raise SketchforgeError(f"{where}: found format {shown!r}, expected {format_name!r}")
+    """Raise SketchforgeError for another format or version, naming what was found and what was expected."""
+    found_format = header.get("format")
+    if found_format != format_name:
+        description = (
+            found_format[:80]
+            if isinstance(found_format, str)
+            else None
+            if found_format is None
+            else type(found_format).__name__
+        )
+        raise SketchforgeError(f"{where}: found format {description!r}, expected {format_name!r}")
     try:
         found_version = int(header.get("version"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
     if found_version < version:
         raise SketchforgeError(
-            f"{where}: {format_name} version {found_version}, but this sketchforge reads version {version}; make it anew"
+            f"{where}: {format_name} version {found_version}, but this sketchforge reads version {version}; "
+            "make it anew"
         )
     if found_version > version:
         raise SketchforgeError(

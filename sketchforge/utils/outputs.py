@@ -1,4 +1,4 @@
-"""Files that commands write where the user says: nothing there that is not ours is lost, and a URL is no folder."""
+"""Checks of output paths that users name: other files are not overwritten unasked, URLs are refused."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from pathlib import Path
 from sketchforge.errors import UsageError
 from sketchforge.utils.files import read_json
 
-GENERATOR = "sketchforge"  # in every page as its generator, in every PNG as its Software
-# What the files hold that we write again and again, by their endings: those are replaced without a word.
-_OURS = {
+GENERATOR = "sketchforge"  # the generator of every page, the Software of every PNG
+# Bytes that mark a file as written by sketchforge, by its ending: such files are replaced without asking.
+_SIGNATURES = {
     ".html": b'<meta name="generator" content="sketchforge">',
     ".png": b"tEXtSoftware\0sketchforge",
     ".md": b"# sketchforge report\n",
 }
-_OUR_FIGURES = ("sketchforge-report", "sketchforge-sketch-evaluation", "sketchforge-image-evaluation")
-_ENDINGS = {".htm": ".html", ".markdown": ".md"}
+_JSON_FORMATS = ("sketchforge-report", "sketchforge-sketch-evaluation", "sketchforge-image-evaluation")
+_ENDING_ALIASES = {".htm": ".html", ".markdown": ".md"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two
 
 
 def check_local(path: str | Path, option: str) -> None:
-    """Raise UsageError for a URL, which as a path would become folders called `s3:` and so on."""
+    """Raise UsageError for a URL, which as a path would create a folder called `s3:` or the like."""
     if _URL.match(str(path)):
         raise UsageError(f"{option} {path}: URLs are neither read nor written here; name a local path")
 
 
 def check_output(path: Path | None, option: str, overwrite: bool) -> None:
-    """Raise UsageError where a page, sheet or table of figures must not be written to `path`.
+    """Raise UsageError where a page, sheet or JSON file must not be written to `path`.
 
-    Its ending has to fit, and what is there has to be one of ours unless `overwrite`. None: nothing is asked for.
+    The ending must fit the option. An existing file must be one that sketchforge wrote, unless `overwrite`.
+    A path of None is not checked.
     """
     if path is None:
         return
     check_local(path, option)
     expected = ".md" if option == "--markdown" else f".{option.removeprefix('--')}"
     ending = path.suffix.lower()
-    if _ENDINGS.get(ending, ending) != expected:
+    if _ENDING_ALIASES.get(ending, ending) != expected:
         raise UsageError(f"{option} {path}: expected a name that ends in {expected}")
     if path.is_dir():
         raise UsageError(f"{option} {path}: is a folder; name a file")
@@ -45,7 +46,7 @@ def check_output(path: Path | None, option: str, overwrite: bool) -> None:
 
 
 def check_new_file(path: Path, option: str, overwrite: bool) -> None:
-    """Raise UsageError for a file that is there, whoever made it: trained models are nothing to write over."""
+    """Raise UsageError for any existing file unless `overwrite`: trained models are not replaced unasked."""
     check_local(path, option)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file as {option}")
@@ -54,15 +55,15 @@ def check_new_file(path: Path, option: str, overwrite: bool) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a page, an image or figures that a command of ours has written."""
-    ending = _ENDINGS.get(path.suffix.lower(), path.suffix.lower())
+    """Whether a file is a page, an image or JSON that a sketchforge command has written."""
+    ending = _ENDING_ALIASES.get(path.suffix.lower(), path.suffix.lower())
     if not path.is_file():
         return False  # a device, a pipe
     try:
         if ending == ".json":
-            found = read_json(path)
-            return isinstance(found, dict) and found.get("format") in _OUR_FIGURES
+            document = read_json(path)
+            return isinstance(document, dict) and document.get("format") in _JSON_FORMATS
         with open(path, "rb") as file:
-            return _OURS[ending] in file.read(1024)
+            return _SIGNATURES[ending] in file.read(1024)
     except (OSError, ValueError, TypeError, KeyError):
         return False

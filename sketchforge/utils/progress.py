@@ -1,4 +1,4 @@
-"""What a long job tells on its way, whatever it is: one protocol for rendering, training, measuring and synthesis."""
+"""Progress of a long job: one protocol for rendering, training, measuring and synthesis."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from contextlib import contextmanager
 
 
 class Progress:
-    """Tells nobody; the command line overrides it to show a bar.
+    """Shows nothing; the command line overrides it to show a bar.
 
-    A job may begin several times, one stage after another (inputs, then images); every `begin` has its `end`.
+    A job may have several stages, one after another (inputs, then images); every `begin` has its `end`.
     """
 
     def begin(self, unit: str, total: int, done: int = 0) -> None:
-        """`total` units ("image", "step", "sample", …) are to be done, `done` of them are already."""
+        """Start a stage of `total` units ("image", "step", …), of which `done` are finished already."""
 
     def advance(self, **figures: float | str) -> None:
-        """One more unit is done; `figures` are worth showing beside the bar: a loss, the slowest stage."""
+        """Count one more unit; `figures` are shown beside the bar: a loss, the slowest stage."""
 
     def note(self, text: str) -> None:
-        """Something worth a line of its own."""
+        """Show a line of text."""
 
     def end(self) -> None:
-        """No more units come, be it for success, failure or an interruption."""
+        """End the stage, be it by success, failure or an interruption."""
 
     @contextmanager
     def track(self, unit: str, total: int, done: int = 0) -> Iterator[None]:
-        """`begin`, and `end` however the block ends."""
+        """Call `begin`, and `end` however the block ends."""
         self.begin(unit, total, done)
         try:
             yield

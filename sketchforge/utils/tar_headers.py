@@ -1,12 +1,13 @@
-"""The members of a tar, by their headers alone, and with no more memory than headers are worth.
+"""The members of a tar, read from their headers alone and in bounded memory.
 
-What a header says comes from a stranger: `tarfile` reads an extended header (pax, GNU's long names, sparse maps) of
-whatever size into memory, a few megabytes of .tgz become gigabytes of it, and a chain of them ends in a traceback.
-Here a member's headers have a limit.
+Headers are not trusted: `tarfile` reads an extended header (pax, GNU's long names, sparse maps) of any size
+into memory, a few megabytes of .tgz become gigabytes of it, and a chain of them ends in a traceback. This
+module limits the size of a member's headers.
 
-Before the first sample of a shard is read, the headers of all its members are, a dozen a sample; the standard library
-takes as long for them as decoding takes for a quarter of the samples. Headers as `render` writes them (USTAR, regular
-files) are read here, a few times as fast; from the first one that is anything else, tarfile goes on.
+A reader parses the headers of all members of a shard, a dozen a sample, before it reads the first sample. The
+standard library takes as long for them as decoding takes for a quarter of the samples. This module parses
+headers as `render` writes them (USTAR, regular files), a few times as fast; from the first other header on,
+tarfile parses.
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_HEADERS = (
-    1 << 20
-)  # bytes, of one member's headers; a path and everything that backups note take some thousands
-_CHECKSUM = slice(148, 156)
+MAX_HEADERS = 1 << 20  # bytes of one member's headers; a path and all metadata of backups take some thousands
+_CHECKSUM_FIELD = slice(148, 156)
 _DIGITS = frozenset(b"01234567")
 
 
@@ -33,20 +32,19 @@ class Member(NamedTuple):
 
 
 def members(file: BinaryIO) -> Iterator[Member]:
-    """Every member of a tar that begins at 0, in order; nothing is read but headers.
+    """Yield every member of a tar that begins at 0, in order; only headers are read.
 
-    At a header that makes no sense the tar is taken to end, as tarfile has it. Raises
-    tarfile.TarError where the file is no tar, ends within a member or has headers beyond MAX_HEADERS, OSError when it
-    cannot be read.
+    The tar ends at the first invalid header, as it does for tarfile. Raises tarfile.TarError where the file
+    is no tar, ends within a member or has headers beyond MAX_HEADERS, and OSError when it cannot be read.
     """
     position = 0
     while True:
         file.seek(position)
         header = file.read(BLOCK)
-        found = _plain(header)
-        if found is None:
+        name_and_size = _parse_plain_header(header)
+        if name_and_size is None:
             break
-        name, size = found
+        name, size = name_and_size
         yield Member(name, position + BLOCK, size, True)
         position += BLOCK + -(-size // BLOCK) * BLOCK
     if position > file.seek(0, 2):
@@ -56,19 +54,19 @@ def members(file: BinaryIO) -> Iterator[Member]:
 
 
 def any_members(file: BinaryIO) -> Iterator[Member]:
-    """As `members`, by tarfile alone, for a file that need not know its own length, such as one being unpacked.
+    """As `members`, by tarfile alone, for a file of unknown length, such as a gzip stream.
 
-    Afterwards the file stands where the next header would be.
+    Afterwards the file's position is where the next header would be.
     """
     reader = _HeaderReader(file)
     try:
         with tarfile.open(fileobj=reader, mode="r:") as tar:
-            position = -1
+            last_offset = -1
             while (info := tar.next()) is not None:
                 tar.members.clear()  # tarfile would keep every header
-                if info.size < 0 or tar.offset <= position:
+                if info.size < 0 or tar.offset <= last_offset:
                     raise tarfile.ReadError(f"{info.size} bytes in {info.name[:80]}: it would never end")
-                position = tar.offset
+                last_offset = tar.offset
                 if sum(len(key) + len(value) for key, value in tar.pax_headers.items()) > MAX_HEADERS:
                     raise tarfile.ReadError(f"global headers of more than {MAX_HEADERS:,} bytes")
                 is_plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.sparse
@@ -80,7 +78,7 @@ def any_members(file: BinaryIO) -> Iterator[Member]:
 
 
 class _HeaderReader:
-    """What tarfile needs of a file, with a limit on what it reads, which is headers only, between two members."""
+    """The part of a file that tarfile uses; it limits the bytes read (headers only) between two members."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -98,14 +96,14 @@ class _HeaderReader:
         return data
 
 
-def _plain(header: bytes) -> tuple[str, int] | None:
-    """(name, bytes) of a regular file's USTAR header; None for the end, whatever is damaged, and all else."""
+def _parse_plain_header(header: bytes) -> tuple[str, int] | None:
+    """(name, bytes) of a regular file's USTAR header; None for the end, a damaged header or another kind."""
     if len(header) != BLOCK or header[257:265] != b"ustar\x0000" or header[156:157] != b"0" or header[345]:
         return None
     size, checksum = header[124:135], header[148:154]
     if not (_DIGITS.issuperset(size) and _DIGITS.issuperset(checksum)):
         return None
-    if int(checksum, 8) != sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" "):
+    if int(checksum, 8) != sum(header) - sum(header[_CHECKSUM_FIELD]) + 8 * ord(" "):
         return None
     name = header[: header.find(b"\0", 0, 101) if b"\0" in header[:100] else 100]
     return (name.decode("ascii"), int(size, 8)) if name.isascii() else None

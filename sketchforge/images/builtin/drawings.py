@@ -93,13 +93,13 @@ _DEFAULT_PENS: dict[str, str] = {
 def draw(subject: str, pen: str, size: int = 256, seed: int = 0) -> np.ndarray:
     """Draw one of SUBJECTS with one of PENS.
 
-    Returns uint8 (size, size), 0 = ink, 255 = paper.  The result depends only on the arguments; the seed
-    varies the hand: a slight turn and scale of the whole, and the pen's own irregularities.
+    Returns uint8 (size, size), 0 = ink, 255 = paper.  The result depends only on the arguments.  The seed
+    varies the hand: a slight turn and scale of the whole drawing, and the pen's irregularities.
     """
     digest = hashlib.sha256(f"{seed}/{subject}/{pen}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     turn = rotation_matrix(rng.uniform(-1.5, 1.5)) * rng.uniform(0.96, 1.0)
-    strokes = [_placed(stroke, turn) for stroke in _strokes(subject)]
+    strokes = [_turn_stroke(stroke, turn) for stroke in _author_strokes(subject)]
     return draw_strokes(strokes, PEN_TABLE[pen], size, rng)
 
 
@@ -116,13 +116,13 @@ def load_drawings(size: int = 256, seed: int = 0) -> list[tuple[str, np.ndarray]
 
 
 @lru_cache(maxsize=None)
-def _strokes(subject: str) -> tuple[Stroke, ...]:
+def _author_strokes(subject: str) -> tuple[Stroke, ...]:
     sketch = Sketch()
     _AUTHORS[subject](sketch)
     return tuple(sketch.strokes)
 
 
-def _placed(stroke: Stroke, turn: np.ndarray) -> Stroke:
+def _turn_stroke(stroke: Stroke, turn: np.ndarray) -> Stroke:
     def about_centre(points: np.ndarray | None) -> np.ndarray | None:
         return None if points is None else (points - 0.5) @ turn.T + 0.5
 

@@ -15,7 +15,7 @@ from .strokes import Stroke, arc_length
 FINE_SIDE = 2048  # least side of the canvas on which lines are painted; at least 4 times the result
 STEP = 1.4  # spacing of width samples along a stroke, 1/256 of the side
 MIN_WIDTH = 0.5  # thinner lines would fade to grey at 256 pixels
-MAX_SIDE = 8192  # greatest side of that canvas, to bound memory
+MAX_SIDE = 8192  # greatest side of that canvas; bounds memory
 
 
 @dataclass(frozen=True)
@@ -99,37 +99,39 @@ def draw_strokes(strokes: list[Stroke], pen: Pen, size: int, rng: np.random.Gene
     ink = round(255 * (1 - pen.ink))
     for stroke in strokes:
         if stroke.area is not None:
-            cv2.fillPoly(canvas, [_fixed(stroke.area * side)], ink if stroke.ink else 255, shift=4)
+            cv2.fillPoly(canvas, [_to_fixed_point(stroke.area * side)], ink if stroke.ink else 255, shift=4)
         if len(stroke.points) < 2:
             continue
         for repeat in range(1 + pen.redraws):
-            path = _sampled(stroke.points * 256)
+            path = _resample_path(stroke.points * 256)
             if path is None:
                 break
-            path = _moved(path, pen, rng, repeat > 0)
-            width = _widths(path, stroke.weight, pen, rng) * unit
-            for part in _kept_parts(len(path), pen, rng):
+            path = _distort_path(path, pen, rng, repeat > 0)
+            width = _compute_widths(path, stroke.weight, pen, rng) * unit
+            for part in _split_at_gaps(len(path), pen, rng):
                 _paint(canvas, path[part] * unit, width[part], ink)
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
+def _to_fixed_point(points: np.ndarray) -> np.ndarray:
     """Pixel coordinates with four fractional bits, as OpenCV's `shift=4` expects."""
     return np.round(points * 16).astype(np.int32)
 
 
-def _sampled(points: np.ndarray) -> np.ndarray | None:
+def _resample_path(points: np.ndarray) -> np.ndarray | None:
     length = arc_length(points)
     if length[-1] < 0.3:
         return None
-    where = np.linspace(0, length[-1], max(3, int(length[-1] / STEP) + 2))
-    return np.stack([np.interp(where, length, points[:, 0]), np.interp(where, length, points[:, 1])], axis=1)
+    distances = np.linspace(0, length[-1], max(3, int(length[-1] / STEP) + 2))
+    return np.stack(
+        [np.interp(distances, length, points[:, 0]), np.interp(distances, length, points[:, 1])], axis=1
+    )
 
 
-def _moved(path: np.ndarray, pen: Pen, rng: np.random.Generator, repeated: bool) -> np.ndarray:
-    """The path as the hand really draws it: overshot, wobbling, and off the first line when repeated."""
+def _distort_path(path: np.ndarray, pen: Pen, rng: np.random.Generator, repeated: bool) -> np.ndarray:
+    """Distort the path as a hand does: overshoot, wobble, and an offset from the first line when repeated."""
     closed = np.hypot(*(path[0] - path[-1])) < 1e-6
-    # A hand overshoots long strokes; on short ones it would read as a mistake.
+    # A hand overshoots long strokes; on short ones it would look like a mistake.
     reach = min(pen.overshoot, 0.09 * len(path) * STEP) * rng.uniform(0.5, 1.2)
     if reach > 0.2 and not closed:
         ends = path[[0, -1]] - path[[2, -3]]
@@ -137,14 +139,14 @@ def _moved(path: np.ndarray, pen: Pen, rng: np.random.Generator, repeated: bool)
         path = np.concatenate([path[:1] + ends[:1], path, path[-1:] + ends[1:]])
     amplitude = pen.wobble + (pen.redraw_offset * 0.7 if repeated else 0.0)
     if amplitude:
-        path = path + amplitude * np.stack([_slow_noise(len(path), rng, closed) for _ in "xy"], axis=1)
+        path = path + amplitude * np.stack([_sample_slow_noise(len(path), rng, closed) for _ in "xy"], axis=1)
     if repeated:
         path = path + rng.normal(0, pen.redraw_offset * 0.6, 2)
     return path
 
 
-def _slow_noise(count: int, rng: np.random.Generator, closed: bool = False) -> np.ndarray:
-    """Smooth noise of unit order along a stroke; a wave is about 40/256 of the side long."""
+def _sample_slow_noise(count: int, rng: np.random.Generator, closed: bool = False) -> np.ndarray:
+    """Sample smooth noise of unit order, float64 (count,); a wave is about 40/256 of the side long."""
     waves = max(1.0, count * STEP / 40)
     if closed:
         waves = round(waves)
@@ -156,11 +158,11 @@ def _slow_noise(count: int, rng: np.random.Generator, closed: bool = False) -> n
     )
 
 
-def _widths(path: np.ndarray, weight: float, pen: Pen, rng: np.random.Generator) -> np.ndarray:
+def _compute_widths(path: np.ndarray, weight: float, pen: Pen, rng: np.random.Generator) -> np.ndarray:
     count = len(path)
     width = np.full(count, pen.width * weight**pen.contrast)
     if pen.pressure:
-        width *= 1 + pen.pressure * 0.75 * _slow_noise(count, rng)
+        width *= 1 + pen.pressure * 0.75 * _sample_slow_noise(count, rng)
     if pen.nib:
         along = np.gradient(path, axis=0)
         angle = np.arctan2(along[:, 1], along[:, 0]) - np.radians(pen.nib_angle)
@@ -172,8 +174,8 @@ def _widths(path: np.ndarray, weight: float, pen: Pen, rng: np.random.Generator)
     return np.maximum(width, MIN_WIDTH)
 
 
-def _kept_parts(count: int, pen: Pen, rng: np.random.Generator) -> list[slice]:
-    """Ranges of samples that are drawn; all of them unless the pen leaves gaps."""
+def _split_at_gaps(count: int, pen: Pen, rng: np.random.Generator) -> list[slice]:
+    """Split the samples into ranges that are drawn; one range of all unless the pen leaves gaps."""
     if not pen.gaps or count * STEP < 14:
         return [slice(0, count)]
     parts, start = [], 0
@@ -186,7 +188,7 @@ def _kept_parts(count: int, pen: Pen, rng: np.random.Generator) -> list[slice]:
 
 def _paint(canvas: np.ndarray, path: np.ndarray, width: np.ndarray, ink: int) -> None:
     """Draw a line whose width changes, as runs of equal width on the fine canvas."""
-    fixed = _fixed(path)
+    fixed = _to_fixed_point(path)
     # With fractional coordinates OpenCV paints only odd widths: 1, 3, 5, 7 pixels for thickness 1, 2, 3, 5.
     half = np.maximum(0, np.round((width - 1) / 2)).astype(int)
     thick = np.where(half < 2, half + 1, 2 * half - 1)

@@ -26,7 +26,7 @@ def load_photos() -> list[tuple[str, np.ndarray]]:
             cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
         )
         for scale, (share, across_short, across_long) in enumerate(SCALES):
-            for position, crop in enumerate(_squares(photo, share, across_short, across_long)):
+            for position, crop in enumerate(_cut_squares(photo, share, across_short, across_long)):
                 if edge_coverage(crop) >= MIN_COVERAGE:
                     crops.append((f"{path.stem}-s{scale}-{position:02d}", crop))
     return crops
@@ -36,8 +36,8 @@ def edge_coverage(image: np.ndarray, cells: int = 8, threshold: float = 8.0) -> 
     """Share of the `cells` x `cells` tiles of an RGB image that hold an edge, 0 to 1.
 
     An edge is a luminance gradient of at least `threshold` grey levels per pixel after smoothing, which
-    keeps film grain and sensor noise from passing for content.  Counting tiles rather than averaging the
-    gradient does not punish dark photographs.
+    keeps film grain and sensor noise from counting as content.  Counting tiles rather than averaging the
+    gradient does not penalise dark photographs.
     """
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.5).astype(np.float32)
     gradient = np.hypot(np.gradient(grey, axis=0), np.gradient(grey, axis=1))
@@ -45,13 +45,13 @@ def edge_coverage(image: np.ndarray, cells: int = 8, threshold: float = 8.0) -> 
     return sum(float(tile.max()) >= threshold for tile in tiles) / len(tiles)
 
 
-def _squares(photo: np.ndarray, share: float, across_short: int, across_long: int) -> list[np.ndarray]:
+def _cut_squares(photo: np.ndarray, share: float, across_short: int, across_long: int) -> list[np.ndarray]:
     height, width = photo.shape[:2]
     side = int(min(height, width) * share)
     rows, columns = (across_long, across_short) if height > width else (across_short, across_long)
     squares = []
-    for y in _starts(height - side, rows, side):
-        for x in _starts(width - side, columns, side):
+    for y in _spread_starts(height - side, rows, side):
+        for x in _spread_starts(width - side, columns, side):
             square = photo[y : y + side, x : x + side]
             squares.append(
                 cv2.resize(
@@ -63,7 +63,7 @@ def _squares(photo: np.ndarray, share: float, across_short: int, across_long: in
     return squares
 
 
-def _starts(room: int, count: int, side: int) -> list[int]:
-    """Up to `count` crop starts over the free `room`, fewer where crops would be near duplicates."""
+def _spread_starts(room: int, count: int, side: int) -> list[int]:
+    """Spread up to `count` crop starts over `room` pixels, fewer where crops would be near duplicates."""
     count = min(count, 1 + int(room / (0.2 * side)))
     return [room // 2] if count == 1 else [round(room * k / (count - 1)) for k in range(count)]

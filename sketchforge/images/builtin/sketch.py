@@ -25,7 +25,7 @@ PAPER, INK, NONE = "paper", "ink", "none"
 class Sketch:
     """Collects strokes on a 100 x 100 square (y down), painted in order.
 
-    Closed curves hide what was drawn before them (fill PAPER) unless told otherwise; open curves do not.
+    Closed curves hide what was drawn before them (fill PAPER) unless `fill` differs; open curves do not.
     A weight `w` of 0 fills without an outline.
     """
 
@@ -114,7 +114,7 @@ class Sketch:
     def bricks(
         self, x0: float, y0: float, x1: float, y1: float, row: float = 3.0, w: float = 0.5, keep: int = 1
     ) -> None:
-        """Patch of brick joints; every `keep`-th joint only, so that a wall is hinted at, not tiled."""
+        """Patch of brick joints; every `keep`-th joint only, so that a wall is suggested, not tiled."""
         for r, y in enumerate(np.arange(y0, y1, row)):
             for c, x in enumerate(np.arange(x0 + (r % 2) * row, x1 - row, 2 * row)):
                 if (r * 3 + c * 2) % keep == 0:
@@ -140,11 +140,11 @@ class Sketch:
         self._matrix, self._shift = saved
 
     def _add(self, pieces: list[np.ndarray], w: float, fill: str) -> None:
-        placed = [piece @ self._matrix.T + self._shift for piece in pieces]
-        self._append(placed, w, fill)
+        transformed = [piece @ self._matrix.T + self._shift for piece in pieces]
+        self._append(transformed, w, fill)
         if self._mirror_x is not None:
             axis = 2 * self._mirror_x
-            self._append([np.stack([axis - p[:, 0], p[:, 1]], axis=1) for p in placed], w, fill)
+            self._append([np.stack([axis - p[:, 0], p[:, 1]], axis=1) for p in transformed], w, fill)
 
     def _append(self, pieces: list[np.ndarray], w: float, fill: str) -> None:
         if fill != NONE:

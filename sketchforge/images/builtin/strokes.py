@@ -99,15 +99,15 @@ def rotation_matrix(degrees: float) -> np.ndarray:
 
 
 def arc_length(points: np.ndarray) -> np.ndarray:
-    """Distance travelled along a polyline at each of its points, shape (N,)."""
+    """Distance along a polyline at each of its points, shape (N,)."""
     return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
 
 
 def resample(points: np.ndarray, count: int) -> np.ndarray:
     """`count` points at equal distances along a polyline."""
     length = arc_length(points)
-    where = np.linspace(0, length[-1], count)
-    return np.stack([np.interp(where, length, points[:, k]) for k in (0, 1)], axis=1)
+    distances = np.linspace(0, length[-1], count)
+    return np.stack([np.interp(distances, length, points[:, k]) for k in (0, 1)], axis=1)
 
 
 def bumpy(points: np.ndarray, size: float, height: float) -> np.ndarray:
@@ -128,11 +128,11 @@ def hatch_lines(area: np.ndarray, angle: float, gap: float) -> list[np.ndarray]:
     """Parallel lines `gap` apart at `angle` degrees, cut to the inside of the polygon `area` (M, 2)."""
     turn = rotation_matrix(-angle)
     local = area @ turn.T
-    nxt = np.roll(local, -1, axis=0)
+    following = np.roll(local, -1, axis=0)
     lines = []
     for y in np.arange(local[:, 1].min() + gap / 2, local[:, 1].max(), gap):
-        crosses = (local[:, 1] > y) != (nxt[:, 1] > y)
-        a, b = local[crosses], nxt[crosses]
+        crosses = (local[:, 1] > y) != (following[:, 1] > y)
+        a, b = local[crosses], following[crosses]
         xs = np.sort(a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1]))
         lines += [np.array([[x0, y], [x1, y]]) @ turn for x0, x1 in zip(xs[::2], xs[1::2])]
     return lines

@@ -1,4 +1,4 @@
-"""Where images come from: folder trees, tar shards, lists of files, or the photos built in."""
+"""Where images come from: folder trees, tar shards, lists of files, or the built-in photos."""
 
 from sketchforge.images.sources.find import arrange, builtin_images, find_images
 from sketchforge.images.sources.keys import EXTENSIONS, MAX_KEY, image_key

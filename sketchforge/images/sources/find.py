@@ -1,4 +1,4 @@
-"""From what the user names as `--images` to the images meant."""
+"""Find the images that a user names by `--images`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSour
     """The images of a folder tree, tar shards, image files or a list of files.
 
     source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); an image or a
-    pattern of images; or a text file (.txt, .lst) with a path a line, relative to its own folder. Order: of the
-    list, of the patterns' expansion (globs sorted), of the tars' members; folders by path. prefix_keys: put the
-    tar's name before the keys, for tars whose keys repeat.
-    Raises UsageError where there is nothing or two images have one key, SketchforgeError where something cannot
-    be read.
+    pattern of images; or a text file (.txt, .lst) with one path a line, relative to the file's folder.
+    Order: as listed, as patterns expand (globs sorted), as tars hold them; folders by path.
+    prefix_keys: put the tar's name before the keys, for tars whose keys repeat.
+    Raises UsageError where no image is found or two images share a key, SketchforgeError where something
+    cannot be read.
     """
     name = os.fspath(source)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) and not os.path.exists(name):
@@ -36,8 +36,8 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSour
     if os.path.isdir(name):
         images = images_in_folder(Path(name))
     else:
-        files = _listed(name) if extension_of(name) in LIST_EXTENSIONS else _expanded(name)
-        images = _of_files(name, files, prefix_keys)
+        files = _read_list(name) if extension_of(name) in LIST_EXTENSIONS else _expand_pattern(name)
+        images = _list_images(name, files, prefix_keys)
     check_keys(images)
     return images
 
@@ -53,7 +53,7 @@ def arrange(
 
 
 def builtin_images() -> list[ImageSource]:
-    """The photos built in, as uncompressed PPM: the same bytes whatever library encodes or decodes."""
+    """The built-in photos as uncompressed PPM: their bytes do not depend on the version of a codec."""
     from sketchforge.images.builtin.photos import load_photos
 
     images = []
@@ -64,36 +64,37 @@ def builtin_images() -> list[ImageSource]:
     return images
 
 
-def _of_files(named: str, files: Mapping[str, str], prefix_keys: bool) -> list[ImageSource]:
-    """The images of files, given as path -> name relative to the input."""
+def _list_images(source: str, files: Mapping[str, str], prefix_keys: bool) -> list[ImageSource]:
+    """List the images of `files`, path -> name relative to the input; `source` is what the user named."""
     tars = {path: name for path, name in files.items() if is_tar(path)}
-    pixel_arrays = {path: name for path, name in files.items() if extension_of(path) in EXTENSIONS}
-    odd = next((path for path in files if path not in tars and path not in pixel_arrays), None)
-    if odd is not None or not files:
+    image_files = {path: name for path, name in files.items() if extension_of(path) in EXTENSIONS}
+    unknown = next((path for path in files if path not in tars and path not in image_files), None)
+    if unknown is not None or not files:
         raise UsageError(
-            f"{odd or named}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of files "
-            f"({', '.join('.' + ending for ending in LIST_EXTENSIONS)})"
+            f"{unknown or source}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of "
+            f"files ({', '.join('.' + ending for ending in LIST_EXTENSIONS)})"
         )
-    if tars and pixel_arrays:
+    if tars and image_files:
         raise UsageError(
-            f"{named}: means tars and images ({next(iter(tars))}, {next(iter(pixel_arrays))}); name one kind only"
+            f"{source}: means tars and images ({next(iter(tars))}, {next(iter(image_files))}); "
+            "name one kind only"
         )
-    if pixel_arrays:
+    if image_files:
         return [
             ImageSource(image_key(name), as_text(name), ByteSource.of_file(FileState.now(path)))
-            for path, name in pixel_arrays.items()
+            for path, name in image_files.items()
         ]
     images = [image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys)]
     if not any(image.image.reason is None for image in images):
         damaged = f", {len(images)} of them damaged" if images else ""
         raise UsageError(
-            f"{named}: no images found in {len(tars)} tars{damaged}; expected members such as KEY.jpg"
+            f"{source}: no images found in {len(tars)} tars{damaged}; expected members such as KEY.jpg"
         )
     return images
 
 
-def _expanded(pattern: str) -> dict[str, str]:
-    """The files that a path with braces and wildcards means, with their names relative to its fixed beginning."""
+def _expand_pattern(pattern: str) -> dict[str, str]:
+    """Expand braces and wildcards to files, path -> name relative to the part before the first wildcard."""
     from braceexpand import UnbalancedBracesError, braceexpand
 
     try:
@@ -103,20 +104,20 @@ def _expanded(pattern: str) -> dict[str, str]:
     base = os.path.dirname(pattern if os.path.exists(pattern) else re.split(r"[*?\[{]", pattern)[0])
     files = {}
     for alternative in alternatives:
-        found = (
+        paths = (
             [alternative] if os.path.exists(alternative) else sorted(glob.glob(alternative, recursive=True))
         )
-        if not found:
-            of = "" if alternative == pattern else f", from {pattern}"
-            raise UsageError(f"{alternative}: no such folder or file{of}; expected images there")
-        for path in found:
+        if not paths:
+            origin = "" if alternative == pattern else f", from {pattern}"
+            raise UsageError(f"{alternative}: no such folder or file{origin}; expected images there")
+        for path in paths:
             if not os.path.isdir(path):
                 files[path] = os.path.relpath(path, base or ".").replace(os.sep, "/")
     return files
 
 
-def _listed(path: str) -> dict[str, str]:
-    """The files of a list: one path a line, relative to the list's folder; empty lines are passed over."""
+def _read_list(path: str) -> dict[str, str]:
+    """Read a list of files: one path a line, relative to the list's folder; empty lines are skipped."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:

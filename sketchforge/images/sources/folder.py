@@ -10,31 +10,31 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 
-_OUR_FORMAT = b'"format": "sketchforge-'
+_SHARD_FORMAT = b'"format": "sketchforge-'
 
 
 def images_in_folder(folder: Path) -> list[ImageSource]:
     """All images under `folder`, at any depth, in byte order of their relative paths.
 
-    Known by extension (EXTENSIONS, any case); `NAME.txt` and `NAME.json` beside `NAME.jpg` are its caption and
-    metadata. Hidden files and folders are passed over, and so are folders that sketchforge wrote. Symbolic links
-    are followed, save those that lead back to a folder they lie in. Raises UsageError when there is no image,
-    SketchforgeError when a part of the tree cannot be listed.
+    Images are known by extension (EXTENSIONS, any case); `NAME.txt` and `NAME.json` beside `NAME.jpg` are its
+    caption and metadata. Hidden files and folders are skipped, and so are folders that sketchforge wrote.
+    Symbolic links are followed, except those to a folder that contains them. Raises UsageError when there is
+    no image, SketchforgeError when a part of the tree cannot be listed.
     """
-    found = dict(_walk(str(folder), "", ()))
+    files = dict(_walk(str(folder), "", ()))
     images = []
-    for name in sorted((name for name in found if extension_of(name) in EXTENSIONS), key=os.fsencode):
+    for name in sorted((name for name in files if extension_of(name) in EXTENSIONS), key=os.fsencode):
         stem = name[: name.rindex(".")]
-        byte_sources = [_byte_source(found.get(f"{stem}.{ending}")) for ending in ("txt", "json")]
+        byte_sources = [_create_byte_source(files.get(f"{stem}.{ending}")) for ending in ("txt", "json")]
         images.append(
-            ImageSource(image_key(name), as_text(name), ByteSource.of_file(found[name]), *byte_sources)
+            ImageSource(image_key(name), as_text(name), ByteSource.of_file(files[name]), *byte_sources)
         )
     if not images:
         hint = ""
-        if any(name.endswith((".tar", ".tar.gz", ".tgz")) for name in found):
+        if any(name.endswith((".tar", ".tar.gz", ".tgz")) for name in files):
             hint = f"; there are tars: name them as --images '{folder}/*.tar'"
-        kinds = ", ".join("." + name for name in EXTENSIONS)
-        raise UsageError(f"{folder}: no images found, looked for {kinds}{hint}")
+        extensions = ", ".join("." + name for name in EXTENSIONS)
+        raise UsageError(f"{folder}: no images found, looked for {extensions}{hint}")
     return images
 
 
@@ -42,12 +42,17 @@ def extension_of(name: str) -> str:
     return os.path.splitext(name)[1][1:].lower()
 
 
-def _byte_source(file: FileState | None) -> ByteSource | None:
+def _create_byte_source(file: FileState | None) -> ByteSource | None:
     return None if file is None else ByteSource.of_file(file)
 
 
-def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, FileState]]:
-    """(relative path, state) of every file; `above` identifies the folders being walked."""
+def _walk(
+    folder: str, prefix: str, ancestors: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, FileState]]:
+    """Yield (relative path, state) of every file.
+
+    `ancestors`: (device, inode) of the folders above, so that cycles of links end.
+    """
     try:
         with os.scandir(folder) as listing:
             entries = [
@@ -56,20 +61,22 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Itera
         status = os.stat(folder)
     except OSError as error:
         raise SketchforgeError(f"{folder}: cannot be listed ({error.strerror or error})") from error
-    here = (status.st_dev, status.st_ino)
-    if here in above or any(entry.name == "manifest.json" and _is_ours(entry.path) for entry in entries):
+    folder_id = (status.st_dev, status.st_ino)
+    if folder_id in ancestors or any(
+        entry.name == "manifest.json" and _is_shard_manifest(entry.path) for entry in entries
+    ):
         return
     for entry in entries:
         if entry.is_dir():
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, here))
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, folder_id))
         elif entry.is_file() or entry.is_symlink():
-            # A dangling link counts, too: it is reported as unreadable, not dropped unseen.
+            # A dangling link counts, too: it is reported as unreadable, not silently dropped.
             yield prefix + entry.name, FileState.now(entry.path)
 
 
-def _is_ours(manifest: str) -> bool:
+def _is_shard_manifest(manifest: str) -> bool:
     try:
         with open(manifest, "rb") as file:
-            return _OUR_FORMAT in file.read(1 << 20)
+            return _SHARD_FORMAT in file.read(1 << 20)
     except OSError:
         return False

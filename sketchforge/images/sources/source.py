@@ -1,4 +1,4 @@
-"""Bytes to be read later: a file, a stretch of a tar, or memory; with a watch on whether they have changed since."""
+"""Bytes to be read later: a file, a range of a tar, or memory; reading detects changed files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sketchforge.images.decode import CHANGED, GONE, MAX_BYTES, TOO_LARGE, TRUNC
 
 
 class FileState(NamedTuple):
-    """A file as it was when it was found; size -1 where it could not be looked at."""
+    """Path, size and time of a file when it was found; size -1 where `os.stat` failed."""
 
     path: str
     size: int
@@ -31,9 +31,9 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ByteSource:
-    """`num_bytes` from `offset` on in `file` (in what it unpacks to, if `gzipped`); or `data`.
+    """`num_bytes` from `offset` on in `file` (in its unpacked contents, if `gzipped`); or `data`.
 
-    `reason`: known beforehand to be of no use, and why.
+    `reason`: why the bytes are known to be unusable (one of `decode.REASONS`), or None.
     """
 
     num_bytes: int
@@ -48,7 +48,7 @@ class ByteSource:
         return cls(file.size, file)
 
     def read(self) -> bytes:
-        """The bytes; ImageError `too large`, `unreadable`, `truncated`, `gone` or `changed`."""
+        """The bytes. Raises ImageError `too large`, `unreadable`, `truncated`, `gone` or `changed`."""
         if self.data is not None:
             return self.data
         if self.reason is not None:
@@ -75,32 +75,35 @@ class ByteSource:
             return file.read(self.num_bytes)
 
     def _read_gzipped(self, state: FileState) -> bytes:
-        file, stream = _unpacking(state)
+        file, stream = _open_gzip(state)
         _check_unchanged(file, state)
         stream.seek(self.offset)
         return stream.read(self.num_bytes)
 
 
-def _check_unchanged(file: BinaryIO, then: FileState) -> None:
-    """By size and time of the open file: what the plan said of it would no longer be true."""
+def _check_unchanged(file: BinaryIO, state: FileState) -> None:
+    """Raise ImageError `changed` if the open file's size or time differ from those that were planned with."""
     status = os.fstat(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (then.size, then.modified):
-        raise ImageError(CHANGED, then.path)
+    if (status.st_size, status.st_mtime_ns) != (state.size, state.modified):
+        raise ImageError(CHANGED, state.path)
 
 
 @lru_cache(maxsize=2)  # a shard may end in one tar and begin in the next
-def _unpacking(state: FileState) -> tuple[BinaryIO, gzip.GzipFile]:
-    """A gzip stream that stays open: going forward in it, as plans without shuffling do, unpacks it only once."""
+def _open_gzip(state: FileState) -> tuple[BinaryIO, gzip.GzipFile]:
+    """Open a gzip stream and keep it open: reading forward (without shuffling) unpacks the file only once."""
     file = open(state.path, "rb")
     return file, gzip.GzipFile(fileobj=file)
 
 
-# One image to be read, and what came along with it.
+# One image to be read, and its caption and metadata.
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """`source` is the path relative to the input, with forward slashes; for a tar: `NAME.tar/MEMBER`."""
+    """One image of the input.
+
+    `source` is the path relative to the input, with forward slashes; for a tar: `NAME.tar/MEMBER`.
+    """
 
     key: str
     source: str
@@ -113,6 +116,6 @@ class ImageSource:
         return self.image.read()
 
     def sizes(self) -> Iterator[int]:
-        """Bytes of image, caption and metadata, -1 for what is not there: a cheap sign of change."""
+        """Bytes of image, caption and metadata, -1 for what is missing: a cheap test for changes."""
         for byte_source in (self.image, self.caption, self.metadata):
             yield -1 if byte_source is None else byte_source.num_bytes

@@ -1,10 +1,10 @@
-"""Images in tar shards: WebDataset's convention, as img2dataset writes it and as `render` does itself.
+"""Images in tar shards: WebDataset's convention, as img2dataset and `render` write it.
 
 The members of a sample follow one another and share a key: the path up to the first dot of the file name. The
-image is the member whose whole ending is an image's (`KEY.jpg`; not `KEY.sketch0.png`), the first of EXTENSIONS
-where there are several; `KEY.txt` is its caption, `KEY.json` its metadata. Samples without an image are passed
-over. Nothing is ever unpacked to disk, so it does not matter where a member's path would lead; links and sparse
-members are passed over.
+image is the member whose whole ending is one of EXTENSIONS (`KEY.jpg`; not `KEY.sketch0.png`), the first of
+them where there are several. `KEY.txt` is its caption, `KEY.json` its metadata. Samples without an image are
+skipped, and so are links and sparse members. Nothing is ever unpacked to disk, so a member's path cannot do
+harm.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def is_tar(path: str) -> bool:
 def images_in_tar(path: str, name: str, prefix_keys: bool) -> Iterator[ImageSource]:
     """The images of a tar, in its own order; `name` is its path relative to the input.
 
-    A tar that is damaged gives what can be read of it and one more image, named like the tar, that cannot: so
-    it is counted and listed. `prefix_keys`: the tar's name is part of the key. Raises SketchforgeError when the
-    file cannot be read at all.
+    A damaged tar gives the images that can be read and an unreadable one, named like the tar, so that the
+    damage is counted and listed. `prefix_keys`: the tar's name is part of the key. Raises SketchforgeError
+    when the file cannot be read at all.
     """
     state = FileState.now(path)
     gzipped = not path.lower().endswith(".tar")
@@ -43,44 +43,49 @@ def images_in_tar(path: str, name: str, prefix_keys: bool) -> Iterator[ImageSour
     stem = next(name[: -len(ending)] for ending in TAR_ENDINGS if name.lower().endswith(ending))
     regular = [member for member in members if member.is_plain]
     for key, sample in groupby(regular, key=lambda member: sample_key(member.name)):
-        parts = {member.name[len(key) + 1 :].lower(): member for member in sample}
-        ending = next((ending for ending in EXTENSIONS if ending in parts), None)
+        members_by_ending = {member.name[len(key) + 1 :].lower(): member for member in sample}
+        ending = next((ending for ending in EXTENSIONS if ending in members_by_ending), None)
         if not key or ending is None:
             continue
-        byte_sources = [_byte_source(parts.get(part), state, gzipped) for part in (ending, "txt", "json")]
-        own_key = image_key(f"{stem}/{key}.jpg") if prefix_keys else sanitize_key(key)
+        byte_sources = [
+            _create_byte_source(members_by_ending.get(suffix), state, gzipped)
+            for suffix in (ending, "txt", "json")
+        ]
+        full_key = image_key(f"{stem}/{key}.jpg") if prefix_keys else sanitize_key(key)
         assert byte_sources[0] is not None
-        yield ImageSource(own_key, f"{as_text(name)}/{as_text(parts[ending].name)}", *byte_sources)
+        yield ImageSource(
+            full_key, f"{as_text(name)}/{as_text(members_by_ending[ending].name)}", *byte_sources
+        )
     if reason is not None:
         yield ImageSource(image_key(f"{name}.damaged"), as_text(name), ByteSource(state.size, reason=reason))
 
 
 def sample_key(member: str) -> str:
-    """All before the first dot of the file name, folders included; empty where there is no such thing."""
+    """All before the first dot of the file name, folders included; empty without a dot or a stem."""
     folder, slash, file = member.rpartition("/")
     stem, dot, _ = file.partition(".")
     return f"{folder}{slash}{stem}" if stem and dot else ""
 
 
-def _byte_source(member: Member | None, state: FileState, gzipped: bool) -> ByteSource | None:
+def _create_byte_source(member: Member | None, state: FileState, gzipped: bool) -> ByteSource | None:
     return None if member is None else ByteSource(member.size, state, member.offset, gzipped)
 
 
 def _read_headers(state: FileState, gzipped: bool, members: list[Member]) -> str | None:
-    """Append what the tar holds to `members`; the reason if it does not end as a tar should."""
+    """Append the tar's members to `members`; return the reason if the tar is incomplete, else None."""
     try:
         with ExitStack() as files:
             file = files.enter_context(open(state.path, "rb"))
             stream = files.enter_context(gzip.GzipFile(fileobj=file)) if gzipped else file
             for member in any_members(stream):
-                members.append(member)  # one by one: those before a damaged one count
-            # At a header it does not understand, tarfile ends as if it were the end.
+                members.append(member)  # one by one: the members before a damaged one count
+            # tarfile takes an invalid header for the end of the tar.
             rest = stream.read(BLOCK)
             complete = not rest.strip(b"\0") and (not members or _ends_within(members[-1], state, gzipped))
     except (tarfile.TarError, EOFError, zlib.error):
         complete = False
         del members[-1:]  # its data may end early
-    except gzip.BadGzipFile:  # not packed, or a checksum that does not hold
+    except gzip.BadGzipFile:  # not gzip, or a wrong checksum
         return UNREADABLE
     except OSError as error:
         raise SketchforgeError(f"{state.path}: cannot be read ({error.strerror or error})") from error
