@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def align(table: Sequence[Sequence[str]]) -> list[str]:
     """Format a line per row: the first column left-aligned, the others right-aligned, two spaces between them."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [

@@ -280,7 +280,7 @@ def test_whitened_coordinates_are_folded_away_exactly():
     covariance = torch.einsum("bpn,bqn->pq", white, white) / (white.shape[0] * white.shape[2])
     values = torch.linalg.eigvalsh(covariance)
     assert values.max() < 1.01 and values[-5:].min() > 0.9  # at most 1: the floor keeps faint directions down
-    weight, bias = conv.folded()
+    weight, bias = conv.fold()
     by_coordinates = (conv.v @ white + conv.b[:, None]).view(2, 4, 12, 14)
     plain = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
     torch.testing.assert_close(plain, by_coordinates, atol=1e-3, rtol=1e-3)

@@ -9,7 +9,7 @@ from sketchforge.models.features import (
     channel_mean_std,
     content_correlation,
     gram,
-    instance_normalized,
+    instance_norm,
     upper_triangle,
 )
 
@@ -30,13 +30,13 @@ def test_channel_mean_std_by_hand():
 
 
 def test_instance_normalization_leaves_mean_0_and_deviation_1():
-    y = instance_normalized(maps(2, 3, 5, 7))
+    y = instance_norm(maps(2, 3, 5, 7))
     assert y.mean(dim=(2, 3)).abs().max() < 1e-12
     assert (y.std(dim=(2, 3)) - 1).abs().max() < 1e-5  # EPSILON
 
 
 def test_instance_normalization_of_a_constant_is_zero():
-    assert instance_normalized(torch.full((1, 2, 4, 4), 3.0)).abs().max() == 0
+    assert instance_norm(torch.full((1, 2, 4, 4), 3.0)).abs().max() == 0
 
 
 def test_adain_has_the_statistics_of_the_style():
@@ -117,7 +117,7 @@ def test_content_correlation_is_one_number_per_image():
 
 @pytest.mark.parametrize(
     "function",
-    [instance_normalized, gram, lambda x: upper_triangle(gram(x)), lambda x: channel_mean_std(x)[1]],
+    [instance_norm, gram, lambda x: upper_triangle(gram(x)), lambda x: channel_mean_std(x)[1]],
 )
 def test_gradients(function):
     assert torch.autograd.gradcheck(function, maps(2, 2, 3, 3).requires_grad_())

@@ -16,7 +16,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images import feature_networks
 from sketchforge.metrics.images.feature_networks import NETWORKS, open_features
-from sketchforge.metrics.images.features import features_of, squared
+from sketchforge.metrics.images.features import features_of, crop_square
 from sketchforge.metrics.kid import kernel_distances
 
 CPU = torch.device("cpu")
@@ -43,8 +43,8 @@ def clean(builtin, photos):
 
 def test_images_of_the_right_size_are_left_alone():
     image = scene(0, 40, 40)
-    assert np.array_equal(squared(image, 40), image)
-    assert np.array_equal(squared(scene(0, 40, 60), 40), scene(0, 40, 60)[:, 10:50])
+    assert np.array_equal(crop_square(image, 40), image)
+    assert np.array_equal(crop_square(scene(0, 40, 60), 40), scene(0, 40, 60)[:, 10:50])
 
 
 @pytest.mark.parametrize("side", [20, 33, 150])
@@ -54,21 +54,21 @@ def test_resizing_is_pillows_antialiased_bicubic(side):
         # In floating point: with 8 bits Pillow would round and clip between rows and columns, too.
         levels = Image.fromarray(image[..., channel].astype(np.float32))
         wanted = np.asarray(levels.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 255)
-        assert np.abs(squared(image, side)[..., channel] - wanted).max() <= 0.51
+        assert np.abs(crop_square(image, side)[..., channel] - wanted).max() <= 0.51
 
 
 def test_shrinking_does_not_alias():
     """Stripes of one pixel become grey, not stripes."""
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    inner = squared(stripes, 24)[4:-4, 4:-4].astype(int)
+    inner = crop_square(stripes, 24)[4:-4, 4:-4].astype(int)
     assert np.abs(inner - 127).max() < 20
 
 
 def test_other_arrays_are_refused(builtin):
     for wrong in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))):
         with pytest.raises(ValueError, match="expected an image uint8 HxWx3"):
-            squared(wrong, 8)
+            crop_square(wrong, 8)
 
 
 def test_features_do_not_depend_on_batches(builtin, photos, clean):
@@ -144,7 +144,7 @@ def test_pooled_features_are_those_of_torchvisions_network(weights, photos, name
     network = {"mobilenet_v2": mobilenet_v2, "squeezenet": squeezenet1_1}[name]().eval()
     network.load_state_dict({key: value.float() for key, value in load_file(path).items()}, strict=False)
     squares = (
-        torch.from_numpy(np.stack([squared(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2) / 255
+        torch.from_numpy(np.stack([crop_square(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2) / 255
     )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     levels = (squares - mean.view(3, 1, 1)) / std.view(3, 1, 1) if norm else squares * 2 - 1

@@ -10,7 +10,7 @@ from sketchforge.errors import UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.kid import kernel_matrices
 from sketchforge.metrics.sketches.features import BATCH, TAPS, kernel_distance_name, sketch_features
-from sketchforge.metrics.sketches.patches import normalized_lines
+from sketchforge.metrics.sketches.patches import normalize_lines
 
 
 def points(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_features_are_channel_means_of_the_taps_at_one_length(encoder):
     sketch = np.full((160, 160), 255, np.uint8)
     sketch[50, 20:140] = 0  # the lines that thinning leaves alone
     redrawn = np.full((160, 160), 255, np.uint8)
-    redrawn[normalized_lines(sketch)] = 0
+    redrawn[normalize_lines(sketch)] = 0
     redrawn = cv2.erode(redrawn, np.ones((2, 2), np.uint8))
     maps = encoder(to_tensor(np.repeat(redrawn[..., None], 3, axis=2)), TAPS)
     means = np.concatenate([maps[tap][0].mean(dim=(1, 2)).numpy() for tap in TAPS])

@@ -12,13 +12,13 @@ from sketchforge.metrics.sketches.patches import (
     PATCH_SIDE,
     WORKING_SIDE,
     describe_patches,
-    normalized_lines,
+    normalize_lines,
     stroke_patches,
 )
 from sketchforge.metrics.sketches.two_sample_test import (
     INK_STRATA,
     TwoSampleResult,
-    matched_by_ink,
+    match_by_ink,
     two_sample_test,
 )
 
@@ -92,7 +92,7 @@ def test_no_point_is_drawn_twice():
 def test_lines_do_not_depend_on_pen_or_size(other):
     """All lines of either are within 2 px of the other's, but for 6 % where strokes meet."""
     for seed in range(3):
-        pair = normalized_lines(arcs(seed)), normalized_lines(arcs(seed, **other))
+        pair = normalize_lines(arcs(seed)), normalize_lines(arcs(seed, **other))
         assert max(pair[0].shape) == max(pair[1].shape) == WORKING_SIDE
         for a, b in (pair, pair[::-1]):
             assert (distance_transform_edt(~b)[a] <= 2).mean() > 0.94
@@ -104,7 +104,7 @@ def test_lines_keep_their_place():
     for at in range(60, 90):
         sketch = np.full((400, 150), 255, np.uint8)
         sketch[at - 1 : at + 2, 30:120] = 0
-        rows, columns = np.nonzero(normalized_lines(sketch))
+        rows, columns = np.nonzero(normalize_lines(sketch))
         assert abs(np.median(rows) + 0.5 - (at + 0.5) * scale) <= 1
         assert abs(columns.min() - 30 * scale) <= 3 and abs(columns.max() + 1 - 120 * scale) <= 3
 
@@ -114,7 +114,7 @@ def test_diagonals_keep_their_place(slope):
     sketch = np.full((WORKING_SIDE, WORKING_SIDE), 255, np.uint8)
     steps = np.arange(-50, 51)
     sketch[80 + steps, 80 + slope * steps] = 0
-    rows, columns = np.nonzero(normalized_lines(sketch))
+    rows, columns = np.nonzero(normalize_lines(sketch))
     assert abs((rows - 80 - slope * (columns - 80)).mean()) < 0.1
 
 
@@ -196,15 +196,15 @@ def test_blank_patches_are_refused_and_no_patches_are_no_rows():
 def test_matched_sides_are_equally_large_and_equally_inky():
     rng = np.random.default_rng(0)
     a, b = rng.normal(50, 15, 3000).round(), rng.normal(65, 15, 2000).round()
-    rows_a, rows_b = matched_by_ink(a, b, seed=0)
+    rows_a, rows_b = match_by_ink(a, b, seed=0)
     assert len(rows_a) == len(rows_b) == len(set(rows_a)) == len(set(rows_b)) > 700
     assert abs(a[rows_a].mean() - b[rows_b].mean()) < 1.0 < abs(a.mean() - b.mean())
 
 
 def test_sides_without_ink_in_common_do_not_match():
-    a, b = matched_by_ink(np.arange(50), np.arange(100, 150), seed=0)
+    a, b = match_by_ink(np.arange(50), np.arange(100, 150), seed=0)
     assert len(a) == len(b) <= 50 // (INK_STRATA // 2)  # the stratum at the border may hold both
-    assert [len(side) for side in matched_by_ink(np.empty(0), np.arange(3), seed=0)] == [0, 0]
+    assert [len(side) for side in match_by_ink(np.empty(0), np.arange(3), seed=0)] == [0, 0]
 
 
 # --- the test

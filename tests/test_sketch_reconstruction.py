@@ -92,17 +92,17 @@ def test_the_image_itself_drawn_again_is_its_sketch(drawn):
     redrawing = redrawing_of(shards, Path("builtin"), CPU)
     images = np.stack([one.image for one in found])
     sketches = np.stack([one.sketches[0] for one in found])
-    same = sketch_distances(sketches, redrawing.drawn(images, [0] * 4))["relative"]
-    other = sketch_distances(sketches, redrawing.drawn(images, [1] * 4))["relative"]
+    same = sketch_distances(sketches, redrawing.draw(images, [0] * 4))["relative"]
+    other = sketch_distances(sketches, redrawing.draw(images, [1] * 4))["relative"]
     assert same.max() < 0.15 and same.mean() < other.mean() / 2
-    mixed = redrawing.drawn(images, [0, 1, 0, 1])
-    assert np.array_equal(mixed[::2], redrawing.drawn(images[::2], [0, 0]))
-    assert np.array_equal(mixed[1::2], redrawing.drawn(images[1::2], [1, 1]))
+    mixed = redrawing.draw(images, [0, 1, 0, 1])
+    assert np.array_equal(mixed[::2], redrawing.draw(images[::2], [0, 0]))
+    assert np.array_equal(mixed[1::2], redrawing.draw(images[1::2], [1, 1]))
 
 
 def test_images_of_other_sizes_are_drawn_at_the_sketchs(drawn):
     redrawing = redrawing_of(open_shards(drawn), None, CPU)
-    assert redrawing.drawn(np.zeros((2, 32, 32, 3), np.uint8), [0, 1]).shape == (2, 64, 64)
+    assert redrawing.draw(np.zeros((2, 32, 32, 3), np.uint8), [0, 1]).shape == (2, 64, 64)
 
 
 def test_what_was_drawn_otherwise_is_a_gap(drawn, ten_sketches, tmp_path, monkeypatch):

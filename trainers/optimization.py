@@ -20,7 +20,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @contextmanager
-def seeded(seed: int, purpose: str) -> Iterator[None]:
+def seed_torch(seed: int, purpose: str) -> Iterator[None]:
     """Seed torch's global generator, from which layers sample initial weights, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, purpose))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cli.tables import aligned
+from cli.tables import align
 
 
 def model_table(evaluation: Any) -> Iterator[str]:
@@ -26,8 +26,8 @@ def model_table(evaluation: Any) -> Iterator[str]:
         for name, figure in row.figures.items() if row.name != CHANCE else ():
             title = row.titles[name]
             at_chance = f"{chance[title]:.{digits(figure.value)}f}" if title in chance else "-"
-            table.append([title, shown(figure), at_chance, BETTER[name], row.pairs, str(row.count)])
-    yield from aligned(table)
+            table.append([title, format_cell(figure), at_chance, BETTER[name], row.pairs, str(row.count)])
+    yield from align(table)
     yield ""
     yield "mismatched: the style is another image's; matched: the image's own"
     yield "chance: the sketch's own image in place of the generated one, or another sketch in place of its drawing"
@@ -42,13 +42,13 @@ def comparison_tables(evaluation: Any) -> Iterator[str]:
         titles = rows[0].titles
         table = [["", *titles.values(), "n"]]
         for row in rows:
-            table.append([row.name, *(shown(row.figures[name]) for name in titles), str(row.count)])
-        yield from aligned(table)
+            table.append([row.name, *(format_cell(row.figures[name]) for name in titles), str(row.count)])
+        yield from align(table)
         yield ""
     yield from _list_remarks(evaluation)
 
 
-def shown(figure: Any) -> str:
+def format_cell(figure: Any) -> str:
     """Format a figure with three significant digits, its interval with as many decimals."""
     from sketchforge.report.tables import digits
 

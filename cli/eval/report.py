@@ -128,6 +128,6 @@ def _summarize(report: Any) -> Iterator[str]:
     for model in report.models:
         figures = model.figures("frechet", "sr", "skt_rec_relative") | model.matched
         text = ", ".join(f"{title} {figure.value:.3g}" for title, figure in figures.items())
-        yield f"{model.name} ({model.ground.described}): {text}"
+        yield f"{model.name} ({model.evaluation_set.description}): {text}"
     for row, figures, reason in merge_missing(report.gaps):
         yield ": ".join(filter(None, ("missing", row, figures, reason)))

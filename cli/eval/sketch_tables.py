@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cli.tables import aligned
+from cli.tables import align
 
 # By block: (name of the figure, heading, factor, decimals).
 COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
@@ -95,7 +95,7 @@ def _format_table(
         ]
         counts = [figure.images for figure in figures if figure]
         table.append(["people" if row.kind == "people" else row.name, *cells, str(max(counts))])
-    return aligned(table)
+    return align(table)
 
 
 def _format_interval(figure: Any, factor: float, decimals: int) -> str:

@@ -9,7 +9,7 @@ import click
 
 from cli.options import FOLDER, defaults_of
 from cli.progress import Bar
-from cli.tables import aligned, fact
+from cli.tables import align, fact
 from sketchforge.options import InspectOptions
 
 DEFAULTS = defaults_of(InspectOptions)
@@ -98,4 +98,4 @@ def _list_ink(contents: Any) -> list[str]:
         shares = (f"{100 * share:.2f}" for share in (style.mean, style.low, style.high))
         table.append((style.style, *shares, f"{style.num_blank:,}", f"{style.mean_bytes:,.0f}"))
     explanation = f"ink: {kind}; mean, 10th and 90th percentile over images; blank: below 0.1 %"
-    return [*aligned(table), explanation]
+    return [*align(table), explanation]

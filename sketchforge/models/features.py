@@ -26,7 +26,7 @@ def _compute_std(centred: Tensor, epsilon: float) -> Tensor:
     return (centred.square().sum(dim=(2, 3), keepdim=True) / degrees_of_freedom + epsilon).sqrt()
 
 
-def instance_normalized(features: Tensor, epsilon: float = EPSILON) -> Tensor:
+def instance_norm(features: Tensor, epsilon: float = EPSILON) -> Tensor:
     """IN of Eq. 4: every channel of every image with mean 0 and standard deviation 1 over H, W.
 
     epsilon is added to the variance: channels whose std is below its square root stay weak.
@@ -38,7 +38,7 @@ def instance_normalized(features: Tensor, epsilon: float = EPSILON) -> Tensor:
 def adain(content: Tensor, style: Tensor) -> Tensor:
     """Eq. 4, f_target = σ(style)·IN(content) + μ(style) (Huang & Belongie 2017); (B,C,H,W) and (B,C,h,w)."""
     mean, std = channel_mean_std(style)
-    return std * instance_normalized(content) + mean
+    return std * instance_norm(content) + mean
 
 
 def gram(features: Tensor) -> Tensor:
@@ -61,6 +61,6 @@ def content_correlation(features: Tensor, reference: Tensor) -> Tensor:
     Pearson correlation over H, W per channel, averaged over channels: 1 for the same layout, 0 for an
     unrelated one.
     """
-    normalized, normalized_reference = instance_normalized(features), instance_normalized(reference)
+    normalized, normalized_reference = instance_norm(features), instance_norm(reference)
     num_positions = normalized.shape[2] * normalized.shape[3]
     return (normalized * normalized_reference).sum(dim=(2, 3)).div(num_positions - 1).mean(dim=1)

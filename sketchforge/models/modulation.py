@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sketchforge.models.features import instance_normalized
+from sketchforge.models.features import instance_norm
 from sketchforge.models.layers import SLOPE
 
 
@@ -74,7 +74,7 @@ class AdaptiveNormalization(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B,C,H,W), style (B,D) -> (B,C,H,W)."""
         scale, shift = self.mlp(style)[:, :, None, None].chunk(2, dim=1)
-        return (1 + scale) * instance_normalized(x) + shift
+        return (1 + scale) * instance_norm(x) + shift
 
 
 STYLES: dict[str, type[nn.Module] | None] = {

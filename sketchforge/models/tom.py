@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sketchforge.models.features import gram, instance_normalized, upper_triangle
+from sketchforge.models.features import gram, instance_norm, upper_triangle
 
 # Variance below which a tap counts as flat and not as a faint drawing; the usual std of a tap is 1.
 CONTRAST_FLOOR = 0.01
@@ -39,7 +39,7 @@ class LeanGenerator(nn.Module):
         contrast, so a G with contrast in its input has to learn to ignore it, and until then it misses faint
         outlines.
         """
-        return {tap: instance_normalized(x, CONTRAST_FLOOR) for tap, x in features.items()}
+        return {tap: instance_norm(x, CONTRAST_FLOOR) for tap, x in features.items()}
 
     def __init__(
         self, taps: Sequence[str], tap_channels: Sequence[int], widths: Sequence[int] = (48, 32, 16)

@@ -45,7 +45,7 @@ class ImageInput:
         """uint8 H×W×3 RGB. Raises ImageError, which names `source`."""
         return self._decode()[1]
 
-    def checked(self) -> ImageInput:
+    def check(self) -> ImageInput:
         """The same input with its digest. Raises ImageError where the image cannot be read."""
         return replace(self, sha256=hashlib.sha256(self._decode()[0]).hexdigest())
 
@@ -109,7 +109,7 @@ def check_images(images: Sequence[ImageInput], progress: Progress) -> list[Image
     """
     checked = []
     for image in images:
-        checked.append(image.checked())
+        checked.append(image.check())
         progress.advance()
     return checked
 

@@ -49,7 +49,7 @@ def run_job(options: SynthesisOptions, progress: Progress | None = None) -> Summ
         raise UsageError(f"--out {options.out}: is a file; name a folder")
     set_threads(options.threads)
     plan = plan_job(options, progress)
-    record, done = records.begin_record(options.out, plan.by, plan.described(), options.overwrite)
+    record, done = records.begin_record(options.out, plan.by, plan.describe_files(), options.overwrite)
     if stale := records.remove_stale(options.out, record, done):
         progress.note(f"{stale} files of an earlier run are replaced")
     record.write()

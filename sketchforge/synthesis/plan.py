@@ -63,7 +63,7 @@ class Plan:
     def name_of(self, cell: tuple[int, int]) -> str:
         return f"{self.key_of(cell)}.png"
 
-    def described(self) -> dict[str, dict[str, Any]]:
+    def describe_files(self) -> dict[str, dict[str, Any]]:
         """Every file that the job writes -> what it is made of."""
         subject = "content" if self.drawn else "sketch"
         files: dict[str, dict[str, Any]] = {}

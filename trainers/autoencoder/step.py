@@ -37,7 +37,7 @@ from trainers.autoencoder.recipe import AeRecipe
 from trainers.distributed import Ranks
 from trainers.ema import ema_update
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite, seeded, set_learning_rate, total_of
+from trainers.optimization import accumulate, channels_last, check_finite, seed_torch, set_learning_rate, total_of
 from trainers.state import Stateful
 
 LATER = ("style_encoder", "decoder")  # these learn at the recipe's later learning rate
@@ -86,7 +86,7 @@ class AutoEncoderTrainer:
 
     def _build_networks(self) -> AeNetworks:
         recipe = self.recipe
-        with seeded(self.seed, "auto-encoder"):
+        with seed_torch(self.seed, "auto-encoder"):
             model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
             head = StyleHead(recipe.style_dim, self.num_classes)
         channels_last(model, self.device)

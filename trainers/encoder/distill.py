@@ -153,7 +153,7 @@ def train_encoder(
     finally:
         batches.close()
 
-    encoder = student.folded()
+    encoder = student.fold()
     if not all(tensor.isfinite().all() for tensor in encoder.state_dict().values()):
         raise SketchforgeError(
             "encoder-train: a weight exceeds what float16 holds; nothing was written; try another --seed"
@@ -214,11 +214,11 @@ class _Student(nn.Module):
         raise ValueError(f"no convolution {name!r}")
 
     @torch.no_grad()
-    def folded(self) -> Encoder:
+    def fold(self) -> Encoder:
         """The plain encoder, rounded to float16 values, so that the measured and written weights agree."""
         encoder = Encoder(COMPACT_BLOCKS)
         for name, conv in encoder.convs.items():
-            weight, bias = self.convs[name].folded()
+            weight, bias = self.convs[name].fold()
             conv.weight.copy_(weight.half())
             conv.bias.copy_(bias.half())
         return freeze(encoder)

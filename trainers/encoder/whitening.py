@@ -34,13 +34,13 @@ class WhitenedConv(nn.Module):
         self.register_buffer("whitener", torch.eye(patch_size))
         self.register_buffer("centre", torch.zeros(patch_size))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
+    def fold(self) -> tuple[Tensor, Tensor]:
         """The plain convolution's weight (K,C,3,3) and bias (K)."""
         weight = self.gain * (self.v @ self.whitener)
         return weight.view(-1, self.in_channels, 3, 3), self.gain[:, 0] * self.b - weight @ self.centre
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.folded()
+        weight, bias = self.fold()
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
 
     @torch.no_grad()

@@ -32,7 +32,7 @@ from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.gan.recipe import GanRecipe
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite, seeded
+from trainers.optimization import accumulate, channels_last, check_finite, seed_torch
 from trainers.state import Stateful
 
 R1_EVERY = 4  # steps; the penalty is 4 times as large there (lazy regularisation, Karras et al. 2020)
@@ -71,9 +71,9 @@ class GanTrainer:
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
         self.autoencoder = channels_last(autoencoder, device).eval().requires_grad_(False)
         self.encoder = None if encoder is None else channels_last(encoder, device)
-        with seeded(seed, "refiner"):
+        with seed_torch(seed, "refiner"):
             refiner = Refiner(recipe.size, recipe.width, autoencoder.style_dim, recipe.noise)
-        with seeded(seed, "discriminator"):
+        with seed_torch(seed, "discriminator"):
             discriminator = Discriminator(recipe.size, recipe.width)
         refiner, discriminator = channels_last(refiner, device), channels_last(discriminator, device)
         ema = copy.deepcopy(refiner).requires_grad_(False).eval()

@@ -32,7 +32,7 @@ from sketchforge.utils.device import choose_device
 from sketchforge.utils.seeding import numpy_generator
 from trainers.crops import CropSampler, Prefetch
 from trainers.ema import ema_update
-from trainers.optimization import channels_last, check_finite, seeded, total_of
+from trainers.optimization import channels_last, check_finite, seed_torch, total_of
 from trainers.state import Stateful
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.style_windows import neighbourhoods, style_vectors
@@ -110,11 +110,11 @@ class TomTrainer:
     def _build_networks(self) -> Networks:
         options, recipe, channels = self.options, self.recipe, self.encoder.tap_channels
         taps = recipe.generator_taps
-        with seeded(options.seed, "tom generator"):
+        with seed_torch(options.seed, "tom generator"):
             generator = GENERATORS[recipe.generator](taps, [channels(tap) for tap in taps], recipe.widths)
         channels_last(generator, self.device)
         ema = copy.deepcopy(generator).requires_grad_(False)
-        with seeded(options.seed, "tom discriminator"):
+        with seed_torch(options.seed, "tom discriminator"):
             discriminator = GramDiscriminator({tap: channels(tap) for tap in recipe.style_taps}).to(
                 self.device
             )

@@ -185,7 +185,7 @@ def _measure_mismatched(
             )
             target.add("sty_rec", cosine)
         if redrawing:
-            redrawn = redrawing.drawn(batch.images, [pair.sketch for pair in batch.pairs])
+            redrawn = redrawing.draw(batch.images, [pair.sketch for pair in batch.pairs])
             for target, sketches in ((measurements, redrawn), (chance, batch.other_sketches)):
                 distances = sketch_distances(batch.sketches, sketches)
                 target.add("skt_rec", distances["absolute"])

@@ -41,7 +41,7 @@ class FeatureNetwork:
         return f"{CROPPED.format(side=self.side)}; {self.recipe}"
 
 
-def squared(image: np.ndarray, side: int) -> np.ndarray:
+def crop_square(image: np.ndarray, side: int) -> np.ndarray:
     """uint8 HxWx3 of any size -> uint8 (side, side, 3): CROPPED; no resize where the size is right.
 
     Parmar et al. (CVPR 2022) found bicubic resizing with antialiasing not to alias. Without it, shrunk images
@@ -77,7 +77,7 @@ def features_of(
     progress = progress or Progress()
     rows = []
     for batch_images in iterate_batches(images, batch):
-        squares = np.stack([squared(image, network.side) for image in batch_images])
+        squares = np.stack([crop_square(image, network.side) for image in batch_images])
         features = network.describe(torch.from_numpy(squares).permute(0, 3, 1, 2)).float().cpu()
         if not bool(torch.isfinite(features).all()):
             raise SketchforgeError(

@@ -20,7 +20,7 @@ from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.tom import OWN_RUN, builtin_run, find_tom_run, read_tom_run, tom_run_name
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.line_art import binarize
-from sketchforge.metrics.images.features import squared
+from sketchforge.metrics.images.features import crop_square
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.tom import TomSketcher
 
@@ -64,9 +64,9 @@ class Redrawing:
     thresholds: tuple[float, float] | None  # as `binarize` takes them; None for grey sketches
     digest: str  # of the encoder and the snapshots
 
-    def drawn(self, images: np.ndarray, styles: Sequence[int]) -> np.ndarray:
+    def draw(self, images: np.ndarray, styles: Sequence[int]) -> np.ndarray:
         """uint8 (B,S,S,3) and the index of a style for each -> uint8 (B,size,size), 255 = paper."""
-        large = np.stack([squared(image, self.size) for image in images])
+        large = np.stack([crop_square(image, self.size) for image in images])
         result = np.empty((len(images), self.size, self.size), np.uint8)
         for style in sorted(set(styles)):
             indices = [index for index, image_style in enumerate(styles) if image_style == style]

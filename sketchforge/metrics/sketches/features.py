@@ -18,7 +18,7 @@ import torch
 
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor
-from sketchforge.metrics.sketches.patches import WORKING_SIDE, normalized_lines
+from sketchforge.metrics.sketches.patches import WORKING_SIDE, normalize_lines
 from sketchforge.models.encoder import Encoder
 
 PEN_WIDTH = 2  # pixels at WORKING_SIDE; the encoder hardly responds to hairlines
@@ -50,5 +50,5 @@ def sketch_features(sketches: Sequence[np.ndarray], encoder: Encoder) -> np.ndar
 
 def _redraw(sketch: np.ndarray) -> np.ndarray:
     """uint8 HxW -> uint8 (WORKING_SIDE, WORKING_SIDE)."""
-    lines = cv2.dilate(normalized_lines(sketch).astype(np.uint8), np.ones((PEN_WIDTH, PEN_WIDTH), np.uint8))
+    lines = cv2.dilate(normalize_lines(sketch).astype(np.uint8), np.ones((PEN_WIDTH, PEN_WIDTH), np.uint8))
     return fit_square(np.where(lines, 0, 255).astype(np.uint8), WORKING_SIDE, "pad")

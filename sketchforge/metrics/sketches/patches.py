@@ -32,7 +32,7 @@ def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> n
     """
     if count < 0:
         raise ValueError(f"count is {count}, expected 0 or more")
-    lines = normalized_lines(sketch)
+    lines = normalize_lines(sketch)
     half = PATCH_SIDE // 2
     rows, columns = np.nonzero(lines[half : lines.shape[0] - half, half : lines.shape[1] - half])
     rng = numpy_generator(seed, "stroke patches", *key)
@@ -43,7 +43,7 @@ def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> n
     return patches
 
 
-def normalized_lines(sketch: np.ndarray) -> np.ndarray:
+def normalize_lines(sketch: np.ndarray) -> np.ndarray:
     """The lines of a sketch, one pixel wide, at the working size.
 
     uint8 HxW, 255 paper -> bool (h, w), its longer side WORKING_SIDE. Ink is thinned (Zhang & Suen 1984), its

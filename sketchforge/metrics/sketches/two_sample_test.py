@@ -97,7 +97,7 @@ def two_sample_test(
                 f"expected features ({len(groups)}, {features_a.shape[-1]}), found {features.shape}"
             )
     _count_groups(groups_a, groups_b)
-    rows_a, rows_b = matched_by_ink(features_a[:, 0], features_b[:, 0], seed)
+    rows_a, rows_b = match_by_ink(features_a[:, 0], features_b[:, 0], seed)
     groups = np.concatenate([np.asarray(groups_a, str)[rows_a], np.asarray(groups_b, str)[rows_b]])
     labels = np.repeat([True, False], [len(rows_a), len(rows_b)])
     num_groups = _count_groups(groups[labels], groups[~labels])
@@ -115,7 +115,7 @@ def two_sample_test(
     return TwoSampleResult(scores, labels, groups, folds)
 
 
-def matched_by_ink(ink_a: np.ndarray, ink_b: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def match_by_ink(ink_a: np.ndarray, ink_b: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of a and rows of b, equally many in each of INK_STRATA strata of ink, chosen at random.
 
     ink_a, ink_b: (K,), (L,) line pixels per patch. The strata are quantiles of both sides together, each side

@@ -25,7 +25,7 @@ class ModelFindings:
 
     name: str
     run: TrainedRun
-    ground: EvaluationSet
+    evaluation_set: EvaluationSet
     evaluation: ImageEvaluation
     ranking: Ranking
     grid: np.ndarray  # uint8 H×W×3, from `styles_grid`

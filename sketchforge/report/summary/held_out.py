@@ -20,7 +20,7 @@ class EvaluationSet:
     images: str  # HELD_OUT | SEEN | UNKNOWN
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         return f"{self.folder.name}, {self.images}"
 
 

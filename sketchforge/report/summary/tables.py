@@ -154,7 +154,7 @@ def _build_paper_table(
             detail = [
                 f"beside {name}" if name else "",
                 describe(model),
-                "" if common_set else model.ground.described,
+                "" if common_set else model.evaluation_set.description,
             ]
             rows.append(TableRow(model.name, cells + published_cells, "; ".join(filter(None, detail))))
         if name and not row_models:
@@ -179,7 +179,7 @@ def _read_settings(model: ModelFindings) -> dict[str, str]:
 
 def _find_common_set(models: Sequence[ModelFindings]) -> str:
     """The evaluation set that all models share; empty where they differ."""
-    grounds = {model.ground.described for model in models}
+    grounds = {model.evaluation_set.description for model in models}
     return grounds.pop() if len(grounds) == 1 else ""
 
 
@@ -188,7 +188,7 @@ def all_figures(models: Sequence[ModelFindings]) -> list[Table]:
     tables: list[Table] = []
     for model in models:
         more = [] if model.figures("lpips") else [_build_ranking_row(model)]
-        title = f"{model.name}: {model.ground.described}"
+        title = f"{model.name}: {model.evaluation_set.description}"
         tables.append(model_figures(model.evaluation, title, more, explained=not tables))
     return tables
 

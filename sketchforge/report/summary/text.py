@@ -18,7 +18,7 @@ def facts(report: Report) -> list[str]:
 def describe_model(model: ModelFindings) -> str:
     """A model's command, size, steps and evaluation set, to stand beside its name."""
     size = model.evaluation.models[0]["size"]
-    return f"{model.run.command}, {size} pixels, {model.steps} steps; {model.ground.described}"
+    return f"{model.run.command}, {size} pixels, {model.steps} steps; {model.evaluation_set.description}"
 
 
 def folders_of(evaluation: SketchEvaluation) -> str:
