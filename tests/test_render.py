@@ -229,9 +229,9 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     ticks = iter(range(1_000_000))
     monkeypatch.setattr(pipeline.time, "perf_counter", lambda: float(next(ticks)))
     drawing = Drawing(lambda: np.zeros((3, 1, 8, 8), np.uint8))
-    monkeypatch.setattr(pipeline, "_record", lambda image, prepared: SimpleNamespace())
+    monkeypatch.setattr(pipeline, "_start_record", lambda image, prepared: SimpleNamespace())
     monkeypatch.setattr(pipeline, "replace", lambda record, **values: values["seconds"]["draw"])
-    monkeypatch.setattr(pipeline, "_metadata", lambda *_: {})
+    monkeypatch.setattr(pipeline, "_build_metadata", lambda *_: {})
     pool, prepared = (
         SimpleNamespace(submit=lambda *_: None),
         SimpleNamespace(jpeg=b"", caption=None, seconds=0.0),

@@ -1,7 +1,7 @@
-"""One stored sample -> what the auto-encoder trains on (section 4.1): image, two sketches, a view for style.
+"""One stored sample -> the auto-encoder's training pair (section 4.1): image, two sketches, a style view.
 
-The image and its sketch stay aligned; the variant of the sketch and the style view are what the
-self-supervised losses compare them with (Eqs. 7-10). Everything random derives from (seed, purpose, key).
+The image and its sketch stay aligned. The self-supervised losses compare them with the variant of the sketch
+and with the style view (Eqs. 7-10). Everything random derives from (seed, purpose, key).
 
 Shape letters: B batch, S side of the square training image, H, W of the stored one.
 """
@@ -35,15 +35,17 @@ def training_pair(
 ) -> dict[str, Tensor]:
     """The tensors of one sample, float32 in [-1, 1], S = size, 1 = paper in sketches.
 
-    image: uint8 H×W×3 RGB; sketches: uint8 H×W, the sketch and another one to make the variant of; where
-    there is one only, it serves for both. Raises ValueError for other dtypes and shapes.
+    image: uint8 H×W×3 RGB.
+    sketches: uint8 H×W, the sketch and a second one to make the variant from; a single one serves for both.
+    Raises ValueError for other dtypes and shapes.
 
     "image" (3,S,S) and "sketch" (1,S,S): the same random crop and flip of both.
-    "variant" (1,S,S): the other sketch, same crop and flip, in random boldness and with regions erased
+    "variant" (1,S,S): the second sketch, same crop and flip, with random line width and random regions erased
     (Eqs. 9-10).
     "style_view" (3,S,S): another square of the image, flipped, rotated and scaled at random (Eqs. 7-8).
 
-    With augment None nothing is left to chance: all show the centred square, the variant is the other sketch.
+    With augment None nothing is random: all tensors show the centred square, the variant is the second
+    sketch.
     """
     pixels = pair_pixels(image, sketches, size, seed, key, augment)
     return {name: normalize_pixels(source_pixels) for name, source_pixels in pixels.items()}
@@ -57,29 +59,29 @@ def pair_pixels(
     key: object,
     augment: PairAugmentation | None = PairAugmentation(),
 ) -> dict[str, Tensor]:
-    """`training_pair` before normalisation, uint8 (C,S,S): a quarter of the bytes on the way to a device."""
-    _check(image, sketches)
+    """`training_pair` before normalisation, uint8 (C,S,S): a quarter of the bytes to move to a device."""
+    _check_pair(image, sketches)
     if augment is None:
-        square, drawn = fit_square(image, size, "crop"), _squares(sketches, size)
-        return _as_tensors(square, drawn[0], drawn[-1], style_view=square)
+        square, sketch_crops = fit_square(image, size, "crop"), _fit_squares(sketches, size)
+        return _to_tensors(square, sketch_crops[0], sketch_crops[-1], style_view=square)
     params = sample_pairs(seed, [key], *image.shape[:2], size, augment)
-    zoomed = augment.zoomed(size)
+    zoomed_side = augment.zoomed(size)
     top, left = (int(offset) for offset in params.corner[0])
 
     def crop(square: np.ndarray) -> np.ndarray:
-        cut = square[top : top + size, left : left + size]
-        return cv2.flip(cut, 1) if params.flip[0] else cut
+        window = square[top : top + size, left : left + size]
+        return cv2.flip(window, 1) if params.flip[0] else window
 
-    drawn = [crop(square) for square in _squares(sketches, zoomed)]
-    variant = sketch_variant(drawn[-1], int(params.line_width[0]), params.erased[0])
+    sketch_crops = [crop(square) for square in _fit_squares(sketches, zoomed_side)]
+    variant = sketch_variant(sketch_crops[-1], int(params.line_width[0]), params.erased[0])
     view = style_view(image, size, params.shrunk[0], params.view[0])
-    return _as_tensors(crop(fit_square(image, zoomed, "crop")), drawn[0], variant, view)
+    return _to_tensors(crop(fit_square(image, zoomed_side, "crop")), sketch_crops[0], variant, view)
 
 
 def stored_pair(image: np.ndarray, sketches: Sequence[np.ndarray], key: object) -> dict[str, np.ndarray]:
-    """The same sample as it is stored, for `on_device.PairBatches` to make the rest of: nothing is computed.
+    """The sample as stored, from which `augment_gpu.PairBatches` makes the pair: nothing is computed here.
 
-    uint8 "image" (H,W,3), "sketch" and "variant" (H,W); arguments as for `training_pair`, taken as they are.
+    uint8 "image" (H,W,3), "sketch" and "variant" (H,W); arguments as for `training_pair`, not checked.
     """
     return {"image": image, "sketch": sketches[0], "variant": sketches[-1]}
 
@@ -87,16 +89,17 @@ def stored_pair(image: np.ndarray, sketches: Sequence[np.ndarray], key: object) 
 def sketch_variant(sketch: np.ndarray, line_width: int, erased: np.ndarray) -> np.ndarray:
     """uint8 H×W -> the same drawing with lines thinner or bolder, and small regions erased to paper.
 
-    boldness, erased (E,4): a sample's of `PairDraws`.
+    line_width, erased (E,4): one sample's values from `PairParams`.
     """
-    variant = _BOLDNESS[line_width](np.ascontiguousarray(sketch)).copy()
-    for top, left, tall, wide in erased:
-        variant[top : top + tall, left : left + wide] = PAPER
+    variant = _LINE_WIDTH_FILTERS[line_width](np.ascontiguousarray(sketch)).copy()
+    for top, left, height, width in erased:
+        variant[top : top + height, left : left + width] = PAPER
     return variant
 
 
-# Lines are dark, so a minimum widens them. A maximum would lose those of one pixel: thinner is half-way.
-_BOLDNESS = (
+# Lines are dark, so a minimum widens them. A maximum would lose lines of one pixel, so "thinner" averages
+# with it.
+_LINE_WIDTH_FILTERS = (
     lambda sketch: sketch,
     lambda sketch: cv2.erode(sketch, _SQUARE),  # the authors' minimum filter of 3
     lambda sketch: cv2.erode(sketch, _CROSS),
@@ -107,52 +110,52 @@ _BOLDNESS = (
 def style_view(image: np.ndarray, size: int, shrunk: np.ndarray, view: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> S×S×3: crop, flip, rotation and scale in one warp with one interpolation.
 
-    shrunk (2,), view (2,3): a sample's of `PairDraws`.
+    shrunk (2,), view (2,3): one sample's values from `PairParams`.
     """
     height, width = (int(side) for side in shrunk)
     if (height, width) != image.shape[:2]:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    # The interpolation's own margin is all that can fall outside: a reflection, never black. Of floats, for
-    # cv2 takes nearly twice as long to warp bytes.
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    levels = cv2.warpAffine(
-        image.astype(np.float32), view, (size, size), flags=how, borderMode=cv2.BORDER_REFLECT_101
+    # Only the interpolation's margin can fall outside the image: it is reflected, never black. The warp is of
+    # floats, because cv2 takes nearly twice as long to warp bytes.
+    warp_flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    values = cv2.warpAffine(
+        image.astype(np.float32), view, (size, size), flags=warp_flags, borderMode=cv2.BORDER_REFLECT_101
     )
-    return cv2.convertScaleAbs(cv2.max(levels, 0))  # rounded, and 255 at most
+    return cv2.convertScaleAbs(cv2.max(values, 0))  # rounded, and 255 at most
 
 
-def _check(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:
+def _check_pair(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: expected uint8 H×W×3, found {image.dtype} of shape {image.shape}")
     if len(sketches) not in (1, 2):
         raise ValueError(f"{len(sketches)} sketches: expected two, or one that serves for both")
     for sketch in sketches:
         if sketch.dtype != np.uint8 or sketch.shape != image.shape[:2]:
-            found = f"{sketch.dtype} of shape {sketch.shape}"
-            raise ValueError(f"sketch: expected uint8 of the image's {image.shape[:2]}, found {found}")
+            actual = f"{sketch.dtype} of shape {sketch.shape}"
+            raise ValueError(f"sketch: expected uint8 of the image's {image.shape[:2]}, found {actual}")
 
 
-def _squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
-    """`fit_square` of one sketch or two; averaging over areas is quicker of two channels than twice."""
+def _fit_squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
+    """`fit_square` of one sketch or two; averaging over areas is faster for two channels at once."""
     if len(sketches) == 2 and side < min(sketches[0].shape):
         return list(cv2.split(fit_square(cv2.merge(sketches), side, "crop")))
     return [fit_square(sketch, side, "crop") for sketch in sketches]
 
 
-def _as_tensors(
+def _to_tensors(
     image: np.ndarray, sketch: np.ndarray, variant: np.ndarray, style_view: np.ndarray
 ) -> dict[str, Tensor]:
-    def colour(pixels: np.ndarray) -> Tensor:
+    def to_planes(pixels: np.ndarray) -> Tensor:
         planes = torch.empty((3, *pixels.shape[:2]), dtype=torch.uint8)
-        cv2.split(pixels, list(planes.numpy()))  # into them: quicker than a transposing copy
+        cv2.split(pixels, list(planes.numpy()))  # into `planes`: faster than a transposing copy
         return planes
 
-    def grey(pixels: np.ndarray) -> Tensor:
+    def to_plane(pixels: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(pixels[None], order="C"))  # a copy: crops are views
 
     return {
-        "image": colour(image),
-        "sketch": grey(sketch),
-        "variant": grey(variant),
-        "style_view": colour(style_view),
+        "image": to_planes(image),
+        "sketch": to_plane(sketch),
+        "variant": to_plane(variant),
+        "style_view": to_planes(style_view),
     }

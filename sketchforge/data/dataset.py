@@ -1,6 +1,6 @@
 """Training samples by their position in the order of `order.py`.
 
-The same order, seed and options give the same samples bit for bit, whoever asks for them.
+The same order, seed and options give the same samples bit for bit, in whichever process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, ShardSet
 from sketchforge.utils.seeding import choose
 
-OPEN_SHARDS = 64  # files that a process keeps open, with where their members lie
+OPEN_SHARDS = 64  # files that a process keeps open, with the spans of their members
 
 Make = Callable[..., Mapping[str, Any]]
 
@@ -27,17 +27,20 @@ class ShardDataset(Dataset):
     """Training samples by their position in the order: dataset[position] -> dict.
 
     make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into
-    tensors or arrays. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`, which
-    white images are given to as well, and can be pickled where there are workers.
-    num_sketches: how many of a sample's sketches it gets, drawn at random without repetition.
+    tensors or arrays. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`. It
+    must accept white images (see `blank`), and be picklable where there are workers.
+    num_sketches: how many of a sample's sketches `make` gets, chosen at random without repetition.
+    skip_bad: where a sample cannot be used, take the next good one in the order; otherwise DamagedError names
+    shard, key and problem. A shard that could not be opened once counts as missing for the rest of this
+    process.
 
-    A sample is what `make` returns and, as int, "index" (number of the image in the set), "label" and "group"
-    (class label within the running number of the group, see SampleOrder), "position", and "skipped": 1 where
-    the sample of this position could not be used and the next good one in the order stands in for it, else 0.
+    A sample is the dict that `make` returns, with these ints added:
+    "index": the number of the image in the set.
+    "group", "label": the running number of the group and the class label within it, see SampleOrder.
+    "position": the position in the order.
+    "skipped": 1 where the next good sample replaces the one of this position (skip_bad), else 0.
 
-    skip_bad: do so; otherwise DamagedError names shard, key and what is wrong. A shard that could not be
-    opened once counts as missing for the rest of this process. UsageError when the set has too few sketches,
-    SketchforgeError when no sample is good.
+    Raises UsageError when the set has too few sketches, SketchforgeError when no sample is good.
     """
 
     def __init__(
@@ -54,74 +57,77 @@ class ShardDataset(Dataset):
             )
         self.order, self.make, self.num_sketches, self.skip_bad = order, make, num_sketches, skip_bad
         self._open: dict[int, OpenShard] = {}
-        self._damaged: dict[int, str] = {}  # shards that cannot be used at all, and why
+        self._damage: dict[int, str] = {}  # shards that cannot be used at all, and why
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         return next(self.samples([position]))
 
     def samples(self, positions: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """The samples of these positions, in turn, each read when it is asked for."""
-        # What is drawn is drawn of all of them first: between two images it would take twice as long, the
-        # processor's cache being full of pixels.
-        drawn = [(position, self.sketches_of(position), self._at(position)) for position in positions]
-        for position, sketches, found in drawn:
-            stored, found = self._read(found, sketches)
-            yield {**self.make(stored.image, stored.sketches, key=position), **_metadata(position, found)}
+        """Yield the samples of these positions in turn, each read when it is requested."""
+        # Random choices are made for all positions first: between two images they would take twice as long,
+        # because the processor's cache is full of pixels.
+        planned = [(position, self.sketches_of(position), self._locate(position)) for position in positions]
+        for position, sketches, location in planned:
+            stored, location = self._read(location, sketches)
+            yield {
+                **self.make(stored.image, stored.sketches, key=position),
+                **_build_metadata(position, location),
+            }
 
-    def _at(self, position: int) -> _Found:
+    def _locate(self, position: int) -> _Location:
         index = self.order.index_of(position)
-        return _Found(position, index, *self.order.place_of(index), *self.order.group_of(position))
+        return _Location(position, index, *self.order.place_of(index), *self.order.group_of(position))
 
-    def _read(self, found: _Found, sketches: list[int]) -> tuple[StoredSample, _Found]:
-        """The sample there, or the next good one in the order, and where it was found."""
-        bad = set[int]()
+    def _read(self, location: _Location, sketches: list[int]) -> tuple[StoredSample, _Location]:
+        """Read the sample there, or with skip_bad the next good one; returns it and its location."""
+        bad_indices = set[int]()
         while True:
             try:
-                return self._opened(found.shard).read(found.place, sketches), found
+                return self._open_shard(location.shard).read(location.place, sketches), location
             except DamagedError as error:
                 if not self.skip_bad:
                     raise
-                # Nothing is remembered of samples: with other sketches drawn, this one may do.
-                bad.add(found.index)
-                if len(bad) == self.order.num_samples:
+                # Bad samples are not remembered: with other sketches chosen, the same sample may be good.
+                bad_indices.add(location.index)
+                if len(bad_indices) == self.order.num_samples:
                     raise SketchforgeError(
-                        f"{self.shards.source}: none of its {len(bad)} samples can be used; {error}"
+                        f"{self.shards.source}: none of its {len(bad_indices)} samples can be used; {error}"
                     ) from error
-            found = self._at(found.position + 1)
+            location = self._locate(location.position + 1)
 
     def sketches_of(self, position: int) -> list[int]:
-        """The numbers of the sketches drawn for a position: only these are read, the others stay on the disk."""
+        """The numbers of the sketches chosen at random for a position; only these are read from the disk."""
         return choose(
             self.num_sketches, len(self.shards.styles), self.order.seed, "sample sketches", position
         )
 
     def blank(self) -> Mapping[str, Any] | None:
-        """A sample of an image of nothing, to know shapes by; None where images have many sizes."""
+        """A sample made from a white image, to learn shapes from; None where images have many sizes."""
         if (size := self.shards.side) is None:
             return None
         sketches = [np.full((size, size), 255, np.uint8) for _ in range(self.num_sketches)]
-        made = self.make(np.full((size, size, 3), 255, np.uint8), sketches, key=0)
-        return {**made, **_metadata(0, self._at(0))}
+        sample = self.make(np.full((size, size, 3), 255, np.uint8), sketches, key=0)
+        return {**sample, **_build_metadata(0, self._locate(0))}
 
-    def _opened(self, shard: int) -> OpenShard:
-        if (damage := self._damaged.get(shard)) is not None:
+    def _open_shard(self, shard: int) -> OpenShard:
+        if (damage := self._damage.get(shard)) is not None:
             raise DamagedError(damage)
         try:
-            opened = self._open.pop(shard, None) or OpenShard(self.shards, shard)
+            open_shard = self._open.pop(shard, None) or OpenShard(self.shards, shard)
         except DamagedError as error:
-            self._damaged[shard] = str(error)  # not fetched again for every sample of it
+            self._damage[shard] = str(error)  # not fetched again for every sample of it
             raise
         while len(self._open) >= OPEN_SHARDS:
             self._open.pop(next(iter(self._open))).close()  # the one longest unused
-        self._open[shard] = opened
-        return opened
+        self._open[shard] = open_shard
+        return open_shard
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_open": {}}  # files stay with their process
 
 
-class _Found(NamedTuple):
-    """A sample by its position in the order."""
+class _Location(NamedTuple):
+    """The location of a sample: its position in the order, and what the order says of it."""
 
     position: int
     index: int
@@ -131,9 +137,10 @@ class _Found(NamedTuple):
     label: int
 
 
-def _metadata(position: int, found: _Found) -> dict[str, int]:
-    """The numbers of a sample; it may have been found further on in the order."""
-    skipped = int(found.position != position)
+def _build_metadata(position: int, location: _Location) -> dict[str, int]:
+    """Build the ints of a sample; its location may be further on in the order than the position."""
+    skipped = int(location.position != position)
     return {
-        "index": found.index, "label": found.label, "group": found.group, "position": position, "skipped": skipped
+        "index": location.index, "label": location.label, "group": location.group,
+        "position": position, "skipped": skipped,
     }  # fmt: skip

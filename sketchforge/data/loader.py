@@ -1,6 +1,6 @@
-"""Batches of training samples, prepared by other processes.
+"""Batches of training samples, prepared by worker processes.
 
-The batches are the same whatever the number of processes, and from any step on.
+A step's batch is the same whatever the number of processes and whatever step the training starts from.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.utils.seeding import torch_generator
 from sketchforge.utils.signals import deferred_signals
 
-PREFETCHED = 4  # batches per worker that are under way: with two, one that is late has the others wait
-HELD = 3  # and those that the process that trains has at most: one on its way, one in use, one just read
+PREFETCHED = 4  # batches in preparation per worker: with two, a late one makes the others wait
+HELD = 3  # batches that the training process holds at most: one in transfer, one in use, one just read
 
 
 def batches(
@@ -39,13 +39,13 @@ def batches(
 ) -> Batches:
     """The batches of steps start_step … start_step + num_steps - 1 for one rank, as dicts of stacked tensors.
 
-    A position's sample is the same whatever `workers` is (processes; 0: none, read when asked for), and so
-    are the batches. Workers do not see Ctrl-C, which is the main process's to handle, and what goes wrong in
-    one is raised as the SketchforgeError it is, one line. ValueError for numbers that make no sense.
+    workers: processes that read; 0: none, each batch is read when it is requested. The batches are the same
+    for any number. Workers ignore Ctrl-C, which the main process handles. A SketchforgeError in a worker is
+    raised here as the same error, one line. Raises ValueError for numbers out of range.
     """
     if batch_size < 1 or start_step < 0 or num_steps < 0 or workers < 0:
-        found = f"{batch_size=}, {start_step=}, {num_steps=}, {workers=}"
-        raise ValueError(f"{found}: expected none below 0, and batches of 1 or more")
+        numbers = f"{batch_size=}, {start_step=}, {num_steps=}, {workers=}"
+        raise ValueError(f"{numbers}: expected none below 0, and batches of 1 or more")
     if not 0 <= rank < world:
         raise ValueError(f"rank={rank}: expected 0 to {world - 1}, for there are {world}")
     return Batches(
@@ -55,7 +55,7 @@ def batches(
 
 @dataclass(frozen=True)
 class Batches:
-    """What `batches` returns: may be gone through any number of times."""
+    """The iterable that `batches` returns; it can be iterated any number of times."""
 
     dataset: ShardDataset
     order: OrderedBatches
@@ -66,55 +66,59 @@ class Batches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        pool = self._pool()
-        packing, tasks = _Packing(self.dataset, pool.memory if pool else None), _Tasks(self.order, pool)
-        for packed in self._by_workers(packing, tasks) if self.workers else map(packing.received, tasks):
+        pool = self._create_pool()
+        packer, tasks = (
+            _BatchPacker(self.dataset, pool.memory if pool else None),
+            _BatchTasks(self.order, pool),
+        )
+        for packed in self._read_by_workers(packer, tasks) if self.workers else map(packer.received, tasks):
             if isinstance(packed, _Failure):
                 raise packed.error
             if self.pin_memory and not packed.contents.is_pinned():
                 packed = packed.pin_memory()
             yield packed.batch()
 
-    def _by_workers(self, packing: _Packing, tasks: _Tasks) -> Iterator[PackedBatch | _Failure]:
+    def _read_by_workers(self, packer: _BatchPacker, tasks: _BatchTasks) -> Iterator[PackedBatch | _Failure]:
         loader = DataLoader(
-            packing,
+            packer,
             batch_sampler=tasks,
-            collate_fn=_as_it_is,
+            collate_fn=_return_as_is,
             num_workers=self.workers,
             prefetch_factor=PREFETCHED,
             pin_memory=self.pin_memory,
-            multiprocessing_context=_worker_context(),
+            multiprocessing_context=_get_worker_context(),
             worker_init_fn=_start_worker,
-            generator=torch_generator(0, "loader"),  # nobody uses what is drawn from it
+            generator=torch_generator(0, "loader"),  # its numbers are never used
         )
-        # It lets signals through when it starts, which must not happen in the block below.
+        # The tracker unblocks signals when it starts, which must not happen in the block below.
         resource_tracker.ensure_running()
-        with deferred_signals(signal.SIGINT):  # workers inherit that it is held, until they ignore it
+        with deferred_signals(signal.SIGINT):  # workers inherit the deferral, until they ignore the signal
             packed = iter(loader)
         try:
             yield from packed
         except (RuntimeError, ConnectionError, EOFError) as error:
-            # The loader's own word for it, or a broken line to the process that has the tensors.
+            # The loader's own message for a dead worker, or a broken connection to the process with the
+            # tensors.
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker (pid"):
                 raise
             raise SketchforgeError(
                 "a process that reads samples died, out of memory as a rule; try fewer --workers, or 0"
             ) from error
 
-    def _pool(self) -> BatchPool | None:
-        """Places for as many batches as there can be at a time."""
+    def _create_pool(self) -> BatchPool | None:
+        """Create a pool with a slot for every batch that can exist at a time; None if there can be none."""
         if not BatchPool.possible() or (blank := self.dataset.blank()) is None:
             return None
         num_bytes = packed_bytes(blank, self.order.batch_size)
         try:
             return BatchPool(self.workers * PREFETCHED + HELD, num_bytes) if num_bytes else None
         except OSError:
-            return None  # no such memory, or not as much: batches come in memory of their own
+            return None  # no such memory, or not enough: each batch gets new memory
 
 
 @dataclass(frozen=True)
-class _Tasks:
-    """Every batch's positions, and the place in the pool where it is to lie."""
+class _BatchTasks:
+    """A task per batch: the slot of the pool to fill (None: new memory), and the batch's positions."""
 
     order: OrderedBatches
     pool: BatchPool | None
@@ -129,13 +133,13 @@ class _Tasks:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way out of a worker: torch would make a page of it."""
+    """An error returned by a worker: raised there, torch would turn it into a page of text."""
 
     error: SketchforgeError
 
 
-class _Packing(Dataset):
-    """Batches by task, for torch's loader."""
+class _BatchPacker(Dataset):
+    """The dataset for torch's loader: reads and packs the batch of a task."""
 
     def __init__(self, dataset: ShardDataset, memory: PoolMemory | None) -> None:
         self.dataset, self.memory = dataset, memory
@@ -149,18 +153,20 @@ class _Packing(Dataset):
             return _Failure(error)
 
     def received(self, task: tuple[int | None, list[int]]) -> PackedBatch | _Failure:
-        """The same without another process."""
+        """The batch of a task, read and received in this process."""
         packed = self.__getitems__(task)
         return packed if isinstance(packed, _Failure) else packed.received()
 
 
-def _as_it_is(batch: Any) -> Any:
+def _return_as_is(batch: Any) -> Any:
     return batch
 
 
-def _worker_context() -> multiprocessing.context.BaseContext:
-    """Never fork this process: threads of torch or cv2 may hold locks. A fork server imports them once and
-    uses them not; where there is none, every worker imports them for itself."""
+def _get_worker_context() -> multiprocessing.context.BaseContext:
+    """Choose how workers start, never by a fork of this process, whose torch or cv2 threads may hold locks.
+
+    A fork server imports both once and uses neither; where there is none, every worker imports them itself.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -1,4 +1,4 @@
-"""A plan with the sketcher that draws it and the folder it goes into, each looked at once."""
+"""A render job: a plan, its sketcher and the state of its output folder, each loaded once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sketchforge.utils.device import usable_cores
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What a run will do, known before anything is written."""
+    """Everything that a run will do, known before anything is written."""
 
     plan: RenderPlan
     ready: ReadySketcher
     manifest: Mapping[str, Any]  # as it stands at the beginning of the run
-    state: FolderState  # what the output folder holds already
+    state: FolderState  # of the output folder before the run
 
     @property
     def options(self) -> RenderOptions:
@@ -33,18 +33,20 @@ class RenderJob:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder is complete and stays as it is."""
-        found = self.state.manifest
-        return not (self.todo or self.options.overwrite) and found is not None and bool(found["complete"])
+        """Whether the folder is complete and the run will change nothing."""
+        manifest = self.state.manifest
+        return (
+            not (self.todo or self.options.overwrite) and manifest is not None and bool(manifest["complete"])
+        )
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over all that decides the bytes of the shards."""
+        """Hex SHA-256 over everything that determines the bytes of the shards."""
         return manifests.fingerprint_of(self.manifest)
 
     @property
     def num_images(self) -> int:
-        """Images to be drawn."""
+        """Images still to be drawn."""
         return sum(len(shard.inputs) for shard in self.todo)
 
     @property
@@ -55,45 +57,47 @@ class RenderJob:
     @property
     def num_workers(self) -> int:
         # A network that draws on these same cores needs most of them; each process takes a second to start.
-        shared = self.options.method != "canny" and self.ready.device == "cpu"
-        usual = usable_cores() // 2 if shared else usable_cores()
-        return max(1, min(self.options.workers or usual, self.num_images))
+        shares_cores = self.options.method != "canny" and self.ready.device == "cpu"
+        default_workers = usable_cores() // 2 if shares_cores else usable_cores()
+        return max(1, min(self.options.workers or default_workers, self.num_images))
 
     def estimated_bytes(self) -> int:
-        """Roughly what the whole folder will take, from averages over photos."""
+        """Estimate the bytes of the whole finished folder, from averages over photos."""
         options, images = self.options, self.plan.images
-        pixels = options.size**2
-        source_pixels = 0.55 * pixels  # JPEG quality 95, 4:4:4
-        sketch = (0.05 if options.sketch_format == "png1" else 0.5) * pixels
-        members = self.num_sketches + 2
+        num_pixels = options.size**2
+        image_bytes = 0.55 * num_pixels  # JPEG quality 95, 4:4:4
+        sketch_bytes = (0.05 if options.sketch_format == "png1" else 0.5) * num_pixels
+        num_members = self.num_sketches + 2
         if options.fit == "keep":
-            stored = sum(max(image.image.num_bytes, 0) for image in images)
-            # About a byte for two pixels is what photos come in.
+            source_bytes = sum(max(image.image.num_bytes, 0) for image in images)
+            # Photos take about a byte for two pixels.
             return round(
-                stored + 2 * stored * self.num_sketches * sketch / pixels + len(images) * members * 800
+                source_bytes
+                + 2 * source_bytes * self.num_sketches * sketch_bytes / num_pixels
+                + len(images) * num_members * 800
             )
-        return round(len(images) * (source_pixels + self.num_sketches * sketch + members * 800))
+        return round(len(images) * (image_bytes + self.num_sketches * sketch_bytes + num_members * 800))
 
 
 def open_job(plan: RenderPlan) -> RenderJob:
-    """Open the sketcher and look at the output folder. Writes nothing.
+    """Open the sketcher and read the state of the output folder. Writes nothing.
 
     Raises UsageError and SketchforgeError as `open_sketcher` and `refresh_state` do.
     """
     ready = open_sketcher(plan.options)
     manifest = manifests.new_manifest(
-        options=_recorded_options(plan.options, ready),
+        options=_collect_options(plan.options, ready),
         styles=ready.sketcher.styles,
         digests=ready.sketcher.digests,
         inputs=manifests.describe_inputs(plan.images),
         num_shards=len(plan.shards),
-        libraries=_libraries(plan.options),
+        libraries=_list_libraries(plan.options),
     )
     return RenderJob(plan, ready, manifest, refresh_state(plan, manifest))
 
 
-def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, object]:
-    """The options that decide the shards' bytes."""
+def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, object]:
+    """Collect the options that determine the shards' bytes."""
     recorded: dict[str, object] = {
         "method": options.method,
         "fit": options.fit,
@@ -114,7 +118,7 @@ def _recorded_options(options: RenderOptions, ready: ReadySketcher) -> dict[str,
     return {**recorded, **ready.options}
 
 
-def _libraries(options: RenderOptions) -> list[str]:
-    """The distributions whose versions can change a shard's bytes."""
-    drawn_by = [] if options.method == "canny" else ["torch"]
-    return ["sketchforge", "numpy", "pillow", "opencv-python-headless", *drawn_by]
+def _list_libraries(options: RenderOptions) -> list[str]:
+    """List the distributions whose versions can change a shard's bytes."""
+    sketcher_libraries = [] if options.method == "canny" else ["torch"]
+    return ["sketchforge", "numpy", "pillow", "opencv-python-headless", *sketcher_libraries]

@@ -1,7 +1,7 @@
-"""The moving parts of a rendering: decode -> draw -> encode, overlapping, few images in flight.
+"""The render pipeline: decode -> draw -> encode, overlapping, with few images in memory.
 
-Worker processes decode and encode while this process draws, one batch ahead of what it hands on. Records come out in
-plan order, so nothing about them depends on how many workers there are or how fast each is.
+Worker processes decode and encode while this process draws, one batch ahead of the records that it yields.
+Records come in plan order, so they do not depend on the number of workers or their speed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 
-# One input on its way: its record so far, and its sketches where they are still being encoded.
+# One input in flight: its record so far, and the task that encodes its sketches, None where there are none.
 _Pending = tuple[Record, Task | None]
-# Images that are drawn together, their drawing (None where they could not be read), and the seconds to begin it.
+# Images drawn together, their drawing (None where they could not be read), and the seconds it took to start
+# it.
 _MicroBatch = tuple[Sequence[tuple[ImageSource, Prepared]], Drawing | None, float]
 
 
@@ -38,15 +39,15 @@ def records(
     pool: WorkerPool,
     num_workers: int,
 ) -> Iterator[Record]:
-    """One record for every input of `shards`, in order. Raises SketchforgeError where drawing fails."""
-    # Enough to keep every worker busy through a batch's drawing; more would only cost memory.
+    """Yield one record for every input of `shards`, in order. Raises SketchforgeError when drawing fails."""
+    # Enough inputs to keep every worker busy while a batch is drawn; more would only cost memory.
     window = 2 * options.batch_size + 2 * num_workers
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
     pending: deque[_Pending] = deque()
     prepared = _prepare_ahead(batches, options, pool, max(1, window // options.batch_size))
-    with closing(_draw_batches(prepared, ready, options, pool)) as drawn:
-        for one in drawn:
-            pending.append(one)
+    with closing(_draw_batches(prepared, ready, options, pool)) as dispatched:
+        for item in dispatched:
+            pending.append(item)
             while pending and (len(pending) > window or _is_done(pending[0])):
                 yield _finish(pending.popleft(), pool)
     while pending:
@@ -56,7 +57,7 @@ def records(
 def _prepare_ahead(
     batches: Iterator[Sequence[ImageSource]], options: RenderOptions, pool: WorkerPool, num_ahead: int
 ) -> Iterator[list[tuple[ImageSource, Task]]]:
-    """Batches in order, `num_ahead` of them being decoded ahead, into the next shard where this one ends."""
+    """Yield batches in order while the next `num_ahead`, across the ends of shards, are being decoded."""
     ahead: deque[list[tuple[ImageSource, Task]]] = deque()
     for batch in batches:
         ahead.append([(image, pool.submit(prepare, image, options.size, options.fit)) for image in batch])
@@ -71,27 +72,29 @@ def _draw_batches(
     options: RenderOptions,
     pool: WorkerPool,
 ) -> Iterator[_Pending]:
-    """Images in order, drawn, their sketches dispatched. While one micro-batch is encoded, the next is being drawn.
+    """Draw the images in order and dispatch their sketches.
 
-    A micro-batch are images of a batch that follow one another and are of equal size.
+    While one micro-batch is encoded, the next one is drawn.
+
+    A micro-batch is a run of consecutive images of a batch that have equal size.
     """
-    begun: deque[_MicroBatch] = deque()
+    in_progress: deque[_MicroBatch] = deque()
     try:
         for images in _micro_batches(batches, pool):
-            size = _size(images[0][1])
+            shape = _get_shape(images[0][1])
             drawing = None
             start = time.perf_counter()
-            if size is not None:
+            if shape is not None:
                 drawing = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in images]))
-            begun.append((images, drawing, time.perf_counter() - start))
-            if len(begun) > 1:
-                yield from dispatch_encode(begun[0], ready, options, pool)
-                begun.popleft()
-        while begun:
-            yield from dispatch_encode(begun[0], ready, options, pool)
-            begun.popleft()
+            in_progress.append((images, drawing, time.perf_counter() - start))
+            if len(in_progress) > 1:
+                yield from dispatch_encode(in_progress[0], ready, options, pool)
+                in_progress.popleft()
+        while in_progress:
+            yield from dispatch_encode(in_progress[0], ready, options, pool)
+            in_progress.popleft()
     finally:
-        for _, drawing, _ in begun:
+        for _, drawing, _ in in_progress:
             if drawing is not None:
                 drawing.cancel()
 
@@ -101,55 +104,64 @@ def _micro_batches(
 ) -> Iterator[list[tuple[ImageSource, Prepared]]]:
     for batch in batches:
         images = [(image, _wait_prepared(task, pool)) for image, task in batch]
-        for _, equal in itertools.groupby(images, key=lambda item: _size(item[1])):
-            yield list(equal)
+        for _, group in itertools.groupby(images, key=lambda item: _get_shape(item[1])):
+            yield list(group)
 
 
 def dispatch_encode(
     micro_batch: _MicroBatch, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
 ) -> Iterator[_Pending]:
-    """The images of a micro-batch as they are drawn, their sketches on their way to be encoded.
+    """Yield the images of a micro-batch as they are drawn, and send their sketches to be encoded.
 
-    Their seconds are those that nothing but drawing was waited for.
+    An image's "draw" seconds are the time that this process waited for its drawing, and an equal share of the
+    time that it took to start the micro-batch. The time between two images, spent by the consumer, does not
+    count.
     """
-    images, drawing, beginning = micro_batch
+    images, drawing, begin_seconds = micro_batch
     if drawing is None:
         for image, prepared in images:
-            yield _record(image, prepared), None
+            yield _start_record(image, prepared), None
         return
     start = time.perf_counter()
-    for (image, prepared), drawn in zip(images, drawing.images(), strict=True):
-        spent = time.perf_counter() - start + beginning / len(images)
+    for (image, prepared), sketches in zip(images, drawing.images(), strict=True):
+        draw_seconds = time.perf_counter() - start + begin_seconds / len(images)
         record = replace(
-            _record(image, prepared),
+            _start_record(image, prepared),
             image=prepared.jpeg,
             caption=prepared.caption,
-            metadata=_metadata(image, prepared, ready),
-            seconds={"decode": prepared.seconds, "draw": spent},
+            metadata=_build_metadata(image, prepared, ready),
+            seconds={"decode": prepared.seconds, "draw": draw_seconds},
         )
-        yield record, pool.submit(encode_sketches, drawn, options.thresholds)
+        yield record, pool.submit(encode_sketches, sketches, options.thresholds)
         start = time.perf_counter()
 
 
 def _wait_prepared(task: Task, pool: WorkerPool) -> Prepared:
-    """Wait for what a worker makes of the image; one that no worker survives is an image that failed."""
+    """Wait for the image that a worker prepares; an image whose worker dies or hangs counts as failed."""
     try:
         return pool.result(task)
     except WorkerLost as lost:
         return Prepared(lost.reason, 0.0)
 
 
-def _record(image: ImageSource, prepared: Prepared) -> Record:
+def _start_record(image: ImageSource, prepared: Prepared) -> Record:
     seconds = {"decode": prepared.seconds}
-    size = image.image.num_bytes
-    return Record(image.key, image.source, size, prepared.reason, prepared.note, seconds=seconds)
+    num_bytes = image.image.num_bytes
+    return Record(
+        key=image.key,
+        source=image.source,
+        num_bytes=num_bytes,
+        reason=prepared.reason,
+        note=prepared.note,
+        seconds=seconds,
+    )
 
 
-def _size(prepared: Prepared) -> tuple[int, ...] | None:
+def _get_shape(prepared: Prepared) -> tuple[int, ...] | None:
     return None if prepared.pixels is None else prepared.pixels.shape
 
 
-def _metadata(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
+def _build_metadata(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
     assert prepared.pixels is not None
     return {
         "source": image.source,
@@ -173,7 +185,7 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
     if task is None:
         return record
     try:
-        sketches, spent = pool.result(task)
+        sketches, encode_seconds = pool.result(task)
     except WorkerLost as lost:
         return replace(record, reason=lost.reason, seconds={})
-    return replace(record, sketches=sketches, seconds={**record.seconds, "encode": spent})
+    return replace(record, sketches=sketches, seconds={**record.seconds, "encode": encode_seconds})

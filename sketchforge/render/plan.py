@@ -1,6 +1,6 @@
 """The plan of a rendering: which inputs go into which shard and batch. A pure function of inputs and options.
 
-It knows no weights, no threads and no output folder: those are `render.job`'s and `render.resume`'s to look at.
+It knows no weights, no threads and no output folder: `render.job` and `render.resume` handle those.
 """
 
 from __future__ import annotations
@@ -31,31 +31,37 @@ class RenderPlan:
 
     @property
     def mine(self) -> Sequence[PlannedShard]:
-        """The shards that are this task's to make: all of them where there is one task only."""
+        """The shards of this task; with a single task, all of them."""
         numbers = task_range(len(self.shards), self.options.task_id, self.options.num_tasks)
         return self.shards[numbers.start : numbers.stop]
 
 
 def plan_render(options: RenderOptions) -> RenderPlan:
-    """Find the inputs and share them out. Raises UsageError where there are none, or the task is none of the tasks."""
+    """Find the inputs and assign them to shards.
+
+    Raises UsageError for no inputs, or a task number out of range.
+    """
     if not 0 <= options.task_id < options.num_tasks:
         raise UsageError(
-            f"--task-id {options.task_id}: with --num-tasks {options.num_tasks} expected 0 to {options.num_tasks - 1}"
+            f"--task-id {options.task_id}: with --num-tasks {options.num_tasks} expected 0 to "
+            f"{options.num_tasks - 1}"
         )
     if options.overwrite and options.num_tasks > 1:
         raise UsageError(
             "--overwrite would remove what other tasks have made; choose a new folder, or run once without "
             "--num-tasks"
         )
-    found = builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)
-    images = arrange(found, options.shuffle_seed, options.limit)
+    unordered = (
+        builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)
+    )
+    images = arrange(unordered, options.shuffle_seed, options.limit)
     return RenderPlan(options, images, plan_shards(images, options.samples_per_shard))
 
 
 def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[PlannedShard]:
-    """Consecutive runs of `samples_per_shard` inputs, the last one shorter.
+    """Cut the inputs into shards of `samples_per_shard` consecutive ones; the last may be shorter.
 
-    Inputs that fail leave a gap in their shard and shift nothing, so the plan does not depend on outcomes.
+    An input that fails leaves a gap in its shard and shifts nothing, so the plan does not depend on outcomes.
     """
     starts = range(0, len(images), samples_per_shard)
     return [
@@ -64,11 +70,11 @@ def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[P
 
 
 def plan_batches(shard: PlannedShard, batch_size: int) -> Iterator[Sequence[ImageSource]]:
-    """A shard's inputs by the batches they are drawn in; a batch never crosses into the next shard."""
+    """Yield a shard's inputs in the batches that are drawn; a batch never crosses into the next shard."""
     for start in range(0, len(shard.inputs), batch_size):
         yield shard.inputs[start : start + batch_size]
 
 
 def task_range(num_shards: int, task_id: int, num_tasks: int) -> range:
-    """The numbers of the shards that task `task_id` of 0..num_tasks-1 makes: one after another, evenly shared."""
+    """The numbers of the shards that task `task_id` of 0..num_tasks-1 makes: consecutive, evenly shared."""
     return range(task_id * num_shards // num_tasks, (task_id + 1) * num_shards // num_tasks)

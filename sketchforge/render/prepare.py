@@ -1,4 +1,4 @@
-"""What worker processes do with one input: decode and fit the image, encode its sketches. Free of torch."""
+"""The work of worker processes on one input: decode and fit the image, encode its sketches. No torch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def _finite_or_none(text: str) -> float | None:
+def _parse_finite(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None
 
 
-_LENIENT: dict[str, Any] = {"parse_constant": _finite_or_none, "parse_float": _finite_or_none}
+_LENIENT_PARSERS: dict[str, Any] = {"parse_constant": _parse_finite, "parse_float": _parse_finite}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One input, read and fitted; `reason` says why not, and then there are no pixels."""
+    """One input, read and fitted; where that failed, `reason` says why and there are no pixels."""
 
     reason: str | None
     seconds: float
@@ -42,7 +42,7 @@ class Prepared:
     original_height: int = 0
     caption: bytes | None = None  # UTF-8
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    note: str | None = None  # what came along and could not be used
+    note: str | None = None  # why the caption or the metadata could not be used
 
 
 def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
@@ -53,36 +53,39 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
         decoded = decode_image(data)
     except ImageError as error:
         return Prepared(error.reason, time.perf_counter() - start)
-    caption, metadata, note = _what_came_along(image)
+    caption, metadata, note = _read_caption_and_metadata(image)
     pixels = fit_square(decoded.pixels, size, fit)
-    untouched = decoded.is_plain_jpeg and pixels.shape == decoded.pixels.shape
+    is_unchanged = decoded.is_plain_jpeg and pixels.shape == decoded.pixels.shape
     height, width = decoded.pixels.shape[:2]
     return Prepared(
-        None,
-        time.perf_counter() - start,
-        pixels,
-        data if untouched else encode_jpeg(pixels),
-        hashlib.sha256(data).hexdigest(),
-        width,
-        height,
-        caption,
-        metadata,
-        note,
+        reason=None,
+        seconds=time.perf_counter() - start,
+        pixels=pixels,
+        jpeg=data if is_unchanged else encode_jpeg(pixels),
+        sha256=hashlib.sha256(data).hexdigest(),
+        original_width=width,
+        original_height=height,
+        caption=caption,
+        metadata=metadata,
+        note=note,
     )
 
 
 def encode_sketches(
     sketches: np.ndarray, thresholds: tuple[float, float] | None
 ) -> tuple[list[bytes], float]:
-    """uint8 NxHxW -> N PNG files and the seconds spent; one bit a pixel by (threshold, core), grey if None."""
+    """Encode sketches, uint8 NxHxW, as N PNG files; returns them and the seconds spent.
+
+    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey.
+    """
     start = time.perf_counter()
     if thresholds is not None:
         sketches = [binarize(sketch, *thresholds) for sketch in sketches]
     return [encode_png(sketch, thresholds is not None) for sketch in sketches], time.perf_counter() - start
 
 
-def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:
-    """Caption, metadata, and a note where one of them is damaged: no reason to lose the image."""
+def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:
+    """Read an image's caption and metadata, and a note where one is damaged: the image itself is kept."""
     caption, metadata, notes = None, {}, []
     try:
         caption = image.caption.read() if image.caption else None
@@ -93,12 +96,12 @@ def _what_came_along(image: ImageSource) -> tuple[bytes | None, dict[str, Any], 
         )
         caption = None
     try:
-        # Python's own writers put NaN into JSON, which no other reader takes.
-        found = json.loads(image.metadata.read(), **_LENIENT) if image.metadata else {}
-        if not isinstance(found, dict):
+        # Python's json writes NaN, which other readers refuse.
+        parsed = json.loads(image.metadata.read(), **_LENIENT_PARSERS) if image.metadata else {}
+        if not isinstance(parsed, dict):
             raise ValueError
-        json_bytes(found)  # refuses half characters
-        metadata = found
+        json_bytes(parsed)  # raises UnicodeEncodeError, a ValueError, for lone surrogates
+        metadata = parsed
     except (ImageError, ValueError, RecursionError):
         notes.append("metadata left out: not a JSON object")
     return caption, metadata, "; ".join(notes) or None

@@ -1,7 +1,7 @@
 """Render: draw N sketches of every image and write them as shards.
 
-The same command again continues where it stopped: shards that are finished are kept, the others made. What
-decides the bytes is the plan and the options in the manifest, never the number of workers or where a run was
+The same command again continues where it stopped: finished shards are kept, the others are made. The plan and
+the options in the manifest determine the bytes, never the number of workers or the point where a run was
 interrupted.
 """
 
@@ -35,23 +35,24 @@ from sketchforge.utils.progress import Progress
 
 
 def render(options: RenderOptions, progress: Progress | None = None) -> RenderSummary:
-    """Draw what `options` ask for, or what is left of it.
+    """Draw the sketches that `options` request, or those that are still missing.
 
-    Starts worker processes, so a script that calls it needs the usual `if __name__ == "__main__":`. Raises
-    UsageError as `preview` does, and SketchforgeError when another rendering is at work in the folder, when
-    more images failed than `max_failures`, when none came out well, or when the disk refuses; finished shards are
-    kept in every case.
+    Starts worker processes, so a script that calls it needs the usual `if __name__ == "__main__":`.
+
+    Raises UsageError as `preview` does, and SketchforgeError when another `render` is at work in the folder,
+    when more images failed than `max_failures`, when all images failed, or when the disk refuses. Finished
+    shards are kept in every case.
     """
     progress = progress or Progress()
-    manifests.output_state(options.shards)  # somebody else's folder is refused before anything slow
+    manifests.output_state(options.shards)  # a folder of other files is refused before anything slow
     plan = plan_render(options)
     with hold_folder(options.shards, options.task_id, options.num_tasks):
-        job = open_job(plan)  # the sketcher, and what the folder holds now that it is ours
+        job = open_job(plan)  # the sketcher, and the state of the folder now that it is locked
         for line in (describe_rendering(job), *describe_resume(job)):
             progress.note(line)
         summary = start_summary(job)
         if job.is_done:
-            remove_stale_locks(options.shards)  # of a run that was killed in its last moment
+            remove_stale_locks(options.shards)  # left by a run that was killed at its very end
         else:
             prepare_folder(job)
             render_shards(job, summary, progress)
@@ -61,37 +62,37 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
 
 
 def preview(options: RenderOptions) -> RenderJob:
-    """What `render` would do, without a lock and without writing anything.
+    """The job that `render` would carry out, without a lock and without writing anything.
 
-    Raises UsageError where the request cannot be carried out: no images, an output folder that holds something
-    else or was made with other options.
+    Raises UsageError where the request cannot be carried out: no images, or an output folder that holds other
+    files or was made with other options.
     """
     manifests.output_state(options.shards)
     return open_job(plan_render(options))
 
 
 def start_summary(job: RenderJob) -> RenderSummary:
-    """The summary before anything is drawn: what is kept."""
-    kept = job.state.kept
-    summary = RenderSummary(num_shards=len(job.plan.mine), num_kept=len(kept), complete=job.is_done)
-    for stats in kept.values():
+    """The summary before anything is drawn: the counts of the kept shards."""
+    kept_stats = job.state.kept
+    summary = RenderSummary(num_shards=len(job.plan.mine), num_kept=len(kept_stats), complete=job.is_done)
+    for stats in kept_stats.values():
         summary.outcomes.update(stats["outcomes"])
     return summary
 
 
 def prepare_folder(job: RenderJob) -> None:
-    """Remove what killed runs, or a run to be replaced, have left; and write the manifest of an unfinished folder."""
-    folder, found = job.options.shards, job.state.manifest
+    """Remove leftovers of killed runs and shards to overwrite; write an unfinished folder's manifest."""
+    folder, previous = job.options.shards, job.state.manifest
     remove_abandoned(folder)
-    if found is not None and job.options.overwrite:
+    if previous is not None and job.options.overwrite:
         with disk_errors(folder):
-            manifests.remove_shards(folder, found)
-    if job.todo or found is None or job.options.overwrite:
+            manifests.remove_shards(folder, previous)
+    if job.todo or previous is None or job.options.overwrite:
         _write_manifest(job, job.manifest)
 
 
 def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
-    """Draw, encode and write the shards that are to do, one after another; `summary` counts what comes of it."""
+    """Draw, encode and write the shards still to do, one after another; `summary` counts the outcomes."""
     todo, options, num_workers = job.todo, job.options, job.num_workers
     if not todo:
         return
@@ -102,7 +103,7 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     from sketchforge.utils.worker_pool import worker_pool
 
     start = time.perf_counter()
-    spent: Counter[str] = Counter()
+    stage_seconds: Counter[str] = Counter()
     with (
         progress.track("image", job.num_images),
         worker_pool(num_workers, options.timeout) as pool,
@@ -115,29 +116,29 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
                     writer.add(record)
                     summary.add(record.source, record.reason)
                     rate = summary.num_images * job.num_sketches / (time.perf_counter() - start)
-                    stage = slowest(_per_stage(spent + writer.seconds, num_workers))
+                    stage = slowest(_to_clock_seconds(stage_seconds + writer.seconds, num_workers))
                     progress.advance(rate=f"{rate:.0f} sketches/s", stage=f"slowest: {stage}")
                     check_failures(options, summary)
-            spent += writer.seconds
+            stage_seconds += writer.seconds
     summary.seconds = time.perf_counter() - start
-    summary.stage_seconds = _per_stage(spent, num_workers)
+    summary.stage_seconds = _to_clock_seconds(stage_seconds, num_workers)
 
 
 def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
-    """Write the manifest of the finished folder, where it is finished.
+    """Write the final manifest where all shards of the folder are finished.
 
-    Whichever task finishes last completes the manifest: nothing is left to be merged.
+    The task that finishes last does so: nothing is left to be merged.
     """
     folder = job.options.shards
-    stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
-    summary.complete = None not in stats
+    all_stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
+    summary.complete = None not in all_stats
     if summary.complete:
-        _write_manifest(job, manifests.finished_manifest(job.manifest, stats))
+        _write_manifest(job, manifests.finished_manifest(job.manifest, all_stats))
         remove_stale_locks(folder)
 
 
 def finish(job: RenderJob, summary: RenderSummary) -> None:
-    """Raise SketchforgeError where too many images failed, or all of them."""
+    """Raise SketchforgeError if too many images failed, or all of them."""
     check_failures(job.options, summary)
     if job.plan.mine and not summary.outcomes[schema.OK]:
         raise SketchforgeError(
@@ -156,12 +157,12 @@ def check_failures(options: RenderOptions, summary: RenderSummary) -> None:
 def _write_manifest(job: RenderJob, manifest: Mapping[str, Any]) -> None:
     folder = job.options.shards
     with ExitStack() as locks, disk_errors(folder / schema.MANIFEST):
-        if job.options.num_tasks > 1:  # else the folder is ours alone
+        if job.options.num_tasks > 1:  # else this process holds the folder alone
             locks.enter_context(lock(folder / MANIFEST_LOCK, wait=True))
         manifests.write_manifest(folder, manifest)
 
 
-def _per_stage(spent: Mapping[str, float], num_workers: int) -> dict[str, float]:
-    """Stage -> seconds of the clock: decoding and encoding are shared by the workers."""
-    shared = {"decode": num_workers, "encode": num_workers}
-    return {stage: spent.get(stage, 0.0) / shared.get(stage, 1) for stage in STAGES}
+def _to_clock_seconds(stage_seconds: Mapping[str, float], num_workers: int) -> dict[str, float]:
+    """Stage -> seconds of wall-clock time: those of decoding and encoding are divided among the workers."""
+    num_sharing = {"decode": num_workers, "encode": num_workers}
+    return {stage: stage_seconds.get(stage, 0.0) / num_sharing.get(stage, 1) for stage in STAGES}

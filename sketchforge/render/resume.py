@@ -1,7 +1,7 @@
-"""Resuming: what the output folder holds already, and which of its shards are kept or drawn anew.
+"""Resuming: which shards of the output folder are finished, and which of those are kept or drawn again.
 
-A finished shard is kept where the very same options made it of the very same inputs. It is drawn anew where an input
-has changed since, and on request where images failed. A folder made with other options is refused.
+A finished shard is kept if the same options made it from the same inputs. It is drawn again if an input has
+changed since, and on request if images failed. A folder made with other options is refused.
 """
 
 from __future__ import annotations
@@ -25,65 +25,64 @@ from sketchforge.utils.files import parse_json
 
 @dataclass(frozen=True)
 class FolderState:
-    """The output folder as it is found."""
+    """The state of the output folder before the run."""
 
     manifest: Mapping[str, Any] | None = None  # its manifest, None for a new folder
-    kept: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # shard -> its stats: finished, ours
-    changed: Mapping[int, str] = field(
-        default_factory=dict
-    )  # shard to be drawn anew -> the input that changed
+    kept: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # shard of this task -> its stats
+    # Shard to be drawn again -> the input that changed, "" where none can be named.
+    changed: Mapping[int, str] = field(default_factory=dict)
 
 
 def refresh_state(plan: RenderPlan, manifest: Mapping[str, Any]) -> FolderState:
-    """Look at the output folder of a run that begins with `manifest`. Writes nothing.
+    """Read the state of the output folder of a run that begins with `manifest`. Writes nothing.
 
-    Raises UsageError for a folder of somebody else's; for one that was made with other options or, where shards
-    are to be made still, by other libraries; and for files where --overwrite would put shards.
+    Raises UsageError for a folder with other files; for one made with other options; for one made by other
+    libraries, if shards are still to be made; and for files in the places of new shards of --overwrite.
     """
     options = plan.options
-    found = manifests.output_state(options.shards)
-    if found is None:
+    previous = manifests.output_state(options.shards)
+    if previous is None:
         return FolderState()
     if options.overwrite:
-        check_untracked_files(options.shards, plan.shards[found["num_shards"] :])
-        return FolderState(found)
-    manifests.check_same(options.shards, found, manifest, manifests.IDENTITY)
+        check_untracked_files(options.shards, plan.shards[previous["num_shards"] :])
+        return FolderState(previous)
+    manifests.check_same(options.shards, previous, manifest, manifests.IDENTITY)
     fingerprint = manifests.fingerprint_of(manifest)
-    kept: dict[int, Mapping[str, Any]] = {}
-    changed: dict[int, str] = {}
+    kept_stats: dict[int, Mapping[str, Any]] = {}
+    changed_inputs: dict[int, str] = {}
     for shard in plan.mine:
         stats = finished_stats(options.shards, shard.number, fingerprint)
         if stats is None:
             continue
-        differs = stats["inputs"] != manifests.sizes_digest(shard.inputs)
-        which = find_changed_input(options, shard) if differs or options.check_digests else ""
-        if differs or which:
-            changed[shard.number] = which
+        sizes_differ = stats["inputs"] != manifests.sizes_digest(shard.inputs)
+        changed_input = find_changed_input(options, shard) if sizes_differ or options.check_digests else ""
+        if sizes_differ or changed_input:
+            changed_inputs[shard.number] = changed_input
         elif not (options.retry_failed and _count_failed(stats)):
-            kept[shard.number] = stats
-    if len(kept) < len(plan.mine):
-        # Other versions may look at finished shards, not make their neighbours.
-        manifests.check_same(options.shards, found, manifest, ["libraries"])
-    return FolderState(found, kept, changed)
+            kept_stats[shard.number] = stats
+    if len(kept_stats) < len(plan.mine):
+        # Other versions of the libraries may inspect a finished folder, but not add shards to it.
+        manifests.check_same(options.shards, previous, manifest, ["libraries"])
+    return FolderState(previous, kept_stats, changed_inputs)
 
 
 def _count_failed(stats: Mapping[str, Any]) -> int:
-    """How many inputs of a finished shard failed."""
+    """Count the inputs of a finished shard that failed."""
     return sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK)
 
 
 def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:
-    """The first input whose image is not the one its shard was drawn from; "" where there is none to be found.
+    """Find the first input whose image is not the one that its shard was drawn from; "" if there is none.
 
-    By its size; with `check_digests` by its SHA-256, too.
+    Images are compared by size; with `check_digests` by SHA-256, too.
     """
     try:
         lines = schema.shard_files(options.shards, shard.number).sidecar.read_bytes().splitlines()
-        drawn = {line["key"]: (line["bytes"], line.get("sha256")) for line in map(parse_json, lines)}
+        recorded = {line["key"]: (line["bytes"], line.get("sha256")) for line in map(parse_json, lines)}
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     for image in shard.inputs:
-        num_bytes, sha256 = drawn.get(image.key, (None, None))
+        num_bytes, sha256 = recorded.get(image.key, (None, None))
         if num_bytes != image.image.num_bytes:
             return image.source
         if options.check_digests and sha256 is not None and not _has_digest(image, sha256):
@@ -99,7 +98,7 @@ def _has_digest(image: ImageSource, sha256: str) -> bool:
 
 
 def check_untracked_files(folder: Path, added: Sequence[PlannedShard]) -> None:
-    """Refuse to write over files where shards go that the folder's manifest does not speak of."""
+    """Raise UsageError where a file of a new shard exists that the folder's manifest does not list."""
     for shard in added:
         for path in schema.shard_files(folder, shard.number):
             if path.exists():

@@ -1,4 +1,4 @@
-"""What a rendering will do and did: its inputs, counts, stages and failures, and how they are put into words."""
+"""The summary of a rendering: its inputs, counts, stages and failures, and their descriptions as text."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ STAGES = ("decode", "draw", "encode", "write")
 
 @dataclass
 class RenderSummary:
-    """What a rendering did. Counts of outcomes cover all shards of the task, the rest this run only."""
+    """The results of a rendering.
+
+    `outcomes` covers all shards of the task, the other counts this run only.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)  # "ok" or a reason -> images
     num_shards: int = 0  # of this task
-    num_kept: int = 0  # shards that were finished before
-    complete: bool = False  # the whole folder: other tasks have finished, too
-    num_images: int = 0  # processed now
-    some_failed: list[str] = field(default_factory=list)  # the first three that failed now, by source
+    num_kept: int = 0  # shards that an earlier run finished
+    complete: bool = False  # whether the whole folder is finished, the shards of other tasks included
+    num_images: int = 0  # processed in this run
+    some_failed: list[str] = field(
+        default_factory=list
+    )  # the sources of the first three that failed in this run
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
 
     def add(self, source: str, reason: str | None) -> None:
-        """One more input is processed; `reason` says why it failed."""
+        """Count one more processed input; `reason` says why it failed, None for a success."""
         self.num_images += 1
         self.outcomes[reason or schema.OK] += 1
         if reason is not None and len(self.some_failed) < 3:
@@ -45,7 +50,7 @@ class RenderSummary:
 
 
 def slowest(stage_seconds: Mapping[str, float]) -> str | None:
-    """The stage that takes most of the clock: the one to speed up. None before anything was measured."""
+    """The stage that takes most wall-clock time: the one to speed up. None before anything was measured."""
     return max(stage_seconds, key=lambda stage: stage_seconds[stage]) if any(stage_seconds.values()) else None
 
 
@@ -58,9 +63,9 @@ def reasons(outcomes: Mapping[str, int]) -> str:
 
 
 def describe_rendering(job: RenderJob) -> str:
-    """What is drawn by what, one line."""
+    """Describe the inputs, the sketcher and the output in one line."""
     options, plan, sketcher = job.options, job.plan, job.ready.sketcher
-    drawn_by = options.method
+    sketcher_text = options.method
     if options.method == "tom":
         from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 
@@ -68,30 +73,32 @@ def describe_rendering(job: RenderJob) -> str:
         weights = (
             f"{job.num_sketches} snapshots of {tom_run_name(find_tom_run(options.tom))} ({name} {digest[:8]})"
         )
-        drawn_by = f"tom, {weights}, on {job.ready.device}"
+        sketcher_text = f"tom, {weights}, on {job.ready.device}"
     elif sketcher.digests:
-        drawn_by += f", weights {sketcher.digests[options.method][:8]}, on {job.ready.device}"
-    tasks = options.num_tasks
-    of_task = f"; task {options.task_id} of 0..{tasks - 1}: {len(plan.mine)} of them" if tasks > 1 else ""
+        sketcher_text += f", weights {sketcher.digests[options.method][:8]}, on {job.ready.device}"
+    num_tasks = options.num_tasks
+    task_text = (
+        f"; task {options.task_id} of 0..{num_tasks - 1}: {len(plan.mine)} of them" if num_tasks > 1 else ""
+    )
     return (
-        f"{len(plan.images)} images ({options.images or 'built-in'}) x {job.num_sketches} sketches ({drawn_by}) "
-        f"-> {len(plan.shards)} shards in {options.shards}{of_task}"
+        f"{len(plan.images)} images ({options.images or 'built-in'}) x {job.num_sketches} sketches "
+        f"({sketcher_text}) -> {len(plan.shards)} shards in {options.shards}{task_text}"
     )
 
 
 def describe_resume(job: RenderJob) -> list[str]:
-    """Lines on what the folder holds already: what is kept, and what is made again."""
+    """Describe, in lines, which shards of the folder are kept and which are made again."""
     options, state, todo = job.options, job.state, job.todo
     lines = []
     if options.images is None:
         lines.append("no --images given: using the photos built in")
     if state.kept and todo:
         lines.append(f"{len(state.kept)} of {len(job.plan.mine)} shards are finished and kept")
-    lost = len(todo) - len(state.changed)
-    asked_for = options.retry_failed or options.overwrite
-    if state.manifest and state.manifest["complete"] and lost > 0 and not asked_for:
-        lines.append(f"{lost} shards are missing or altered and made again")
+    num_lost = len(todo) - len(state.changed)
+    is_requested = options.retry_failed or options.overwrite
+    if state.manifest and state.manifest["complete"] and num_lost > 0 and not is_requested:
+        lines.append(f"{num_lost} shards are missing or altered and made again")
     if state.changed:
-        which = next(filter(None, state.changed.values()), "an input")
-        lines.append(f"{len(state.changed)} shards are drawn anew: {which} has changed since")
+        changed_input = next(filter(None, state.changed.values()), "an input")
+        lines.append(f"{len(state.changed)} shards are drawn anew: {changed_input} has changed since")
     return lines

@@ -1,8 +1,8 @@
 """Locks on a shard folder: one `render` at a time, or several tasks that share the work.
 
-Kernel locks on files (flock): they end with the process that holds them, however it ends, so nothing left behind
-can block. The file names who holds it and is removed by the last holder. Where the system or the file system has
-no such locks, nothing is locked.
+The locks are kernel locks on files (flock). The kernel releases a lock when its process ends, however it
+ends, so a file left behind never blocks. The file names its holder, and the last holder removes it. Where the
+system or the file system has no such locks, nothing is locked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ except ImportError:  # not a Unix
     fcntl = None  # type: ignore[assignment]
 
 FOLDER_LOCK = ".render.lock"
-MANIFEST_LOCK = ".manifest.lock"  # held while it is written
+MANIFEST_LOCK = ".manifest.lock"  # held while the manifest is written
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -34,7 +34,7 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 def lock(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold the lock file `path`; `shared` admits other shared holders.
 
-    Raises SketchforgeError naming the holder when somebody else has it and `wait` is not set.
+    Raises SketchforgeError naming the holder when another process has it and `wait` is not set.
     """
     descriptor = None
     try:
@@ -50,12 +50,12 @@ def lock(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]
 
 @contextmanager
 def hold_folder(folder: Path, task_id: int = 0, num_tasks: int = 1) -> Iterator[None]:
-    """Hold an output folder for ourselves; or, as one of several tasks, this task's part of it.
+    """Hold an output folder for this process alone; as one of several tasks, hold this task's share of it.
 
-    A folder that is not there is made, and removed again where nothing comes into it. Raises SketchforgeError where
-    another rendering is at work, or the disk refuses.
+    A missing folder is created, and removed at the end if it is still empty. Raises SketchforgeError when
+    another `render` is at work in the folder, or the disk refuses.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with ExitStack() as locks:
             with disk_errors(folder):
@@ -66,13 +66,13 @@ def hold_folder(folder: Path, task_id: int = 0, num_tasks: int = 1) -> Iterator[
                         locks.enter_context(lock(folder / task_lock(task_id, num_tasks)))
             yield
     finally:
-        for path in made:
-            with suppress(OSError):  # it holds something
+        for path in new_folders:
+            with suppress(OSError):  # the folder is not empty
                 path.rmdir()
 
 
 def _is_read_only(folder: Path) -> bool:
-    """Whether it has been rendered into and cannot be written to: it can be looked at only, so nobody is at work."""
+    """Whether the folder has a manifest and cannot be written to: then nothing can be rendering into it."""
     return (folder / schema.MANIFEST).exists() and not os.access(folder, os.W_OK)
 
 
@@ -81,7 +81,7 @@ def task_lock(task_id: int, num_tasks: int) -> str:
 
 
 def remove_stale_locks(folder: Path) -> None:
-    """Remove the lock files that nobody holds: killed processes leave them, to no harm."""
+    """Remove the lock files that no process holds. Killed processes leave them; they block nothing."""
     for path in folder.glob(".*.lock"):
         with suppress(OSError, SketchforgeError), lock(path):
             pass
@@ -90,13 +90,13 @@ def remove_stale_locks(folder: Path) -> None:
 def _acquire(path: Path, shared: bool, wait: bool) -> int | None:
     if fcntl is None:
         return None
-    way = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
-        # What it holds is written over: never through a link that somebody has put there.
+        # The file is written over, so it is never opened through a link that somebody has put there.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(descriptor, way)
-            if _is_still(descriptor, path):
+            fcntl.flock(descriptor, operation)
+            if _is_same_file(descriptor, path):
                 if not shared:
                     os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -113,10 +113,10 @@ def _acquire(path: Path, shared: bool, wait: bool) -> int | None:
             if error.errno in _UNSUPPORTED:
                 return None
             raise
-        os.close(descriptor)  # its last holder removed it meanwhile: try the one that is there now
+        os.close(descriptor)  # its last holder has removed it meanwhile: try the file that is there now
 
 
-def _is_still(descriptor: int, path: Path) -> bool:
+def _is_same_file(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -125,8 +125,8 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 def _release(descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody shares it any more: it can go
-        if _is_still(descriptor, path):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no other holder is left: remove the file
+        if _is_same_file(descriptor, path):
             path.unlink(missing_ok=True)
     except OSError:
         pass

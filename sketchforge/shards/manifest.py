@@ -1,4 +1,4 @@
-"""The manifest: what a shard folder was made from, by which options, and what it should hold."""
+"""The manifest of a shard folder: its inputs, its options, and the shards that it should hold."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from sketchforge.utils.files import check_format
 from sketchforge.utils.outputs import check_local
 from sketchforge.utils.versions import installed_version
 
-# What decides the bytes of the shards: a folder whose manifest differs in one of these is not continued.
+# These entries determine the bytes of the shards: a folder whose manifest differs in one of them is not
+# continued.
 IDENTITY = ("options", "styles", "digests", "inputs")
 MAX_SIDE = 1 << 14  # pixels
 
 
 def describe_inputs(images: Iterable[ImageSource]) -> dict[str, Any]:
-    """How many inputs there are, and a digest over their keys and names, in order: what the plan rests on."""
-    total, count = hashlib.sha256(), 0
+    """Count the inputs and digest their keys and names, in order: together they determine the plan."""
+    digest, count = hashlib.sha256(), 0
     for image in images:
-        total.update(f"{image.key}\0{image.source}\n".encode())
+        digest.update(f"{image.key}\0{image.source}\n".encode())
         count += 1
-    return {"count": count, "sha256": total.hexdigest()}
+    return {"count": count, "sha256": digest.hexdigest()}
 
 
 def sizes_digest(images: Iterable[ImageSource]) -> str:
-    """Digest over the sizes of a shard's inputs: the sign that one has changed (contents would be too slow)."""
-    total = hashlib.sha256()
+    """Digest the sizes of a shard's inputs: it changes when an input does (contents would take too long)."""
+    digest = hashlib.sha256()
     for image in images:
-        total.update(f"{image.key}\0{' '.join(map(str, image.sizes()))}\n".encode())
-    return total.hexdigest()
+        digest.update(f"{image.key}\0{' '.join(map(str, image.sizes()))}\n".encode())
+    return digest.hexdigest()
 
 
 def new_manifest(
@@ -46,7 +47,7 @@ def new_manifest(
     num_shards: int,
     libraries: Iterable[str],
 ) -> dict[str, Any]:
-    """The manifest of a run that has just begun; `libraries` are distributions, to record the versions of."""
+    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`."""
     return {
         "format": schema.FORMAT,
         "version": schema.VERSION,
@@ -81,7 +82,7 @@ def finished_manifest(manifest: Mapping[str, Any], all_stats: Iterable[Mapping[s
 
 
 def fingerprint_of(manifest: Mapping[str, Any]) -> str:
-    """Hex SHA-256 over all that decides the bytes of the shards."""
+    """Hex SHA-256 over everything that determines the bytes of the shards (IDENTITY)."""
     return hashlib.sha256(schema.json_bytes({name: manifest[name] for name in IDENTITY})).hexdigest()
 
 
@@ -103,46 +104,48 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
     check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
-    odd = [
+    bad_entries = [
         name
         for name, shape in schema.MANIFEST_SHAPE.items()
         if not files.has_shape(manifest.get(name), shape)
     ]
-    odd = odd or list(_impossible(manifest))
-    if odd:
+    bad_entries = bad_entries or list(_find_impossible_entries(manifest))
+    if bad_entries:
         raise SketchforgeError(
-            f"{path}: {', '.join(odd)}: missing or not as a manifest has it; restore the file, or make the shards "
-            "anew in another folder"
+            f"{path}: {', '.join(bad_entries)}: missing or not as a manifest has it; restore the file, or "
+            "make the shards anew in another folder"
         )
     return manifest
 
 
-def _impossible(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Entries whose numbers cannot be, however they came about: whoever counts by them would not come to an end."""
+def _find_impossible_entries(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of entries whose numbers are impossible: a loop up to such a number would not end."""
     options, styles, shards = manifest["options"], manifest["styles"], manifest["shards"]
     side = schema.image_side(manifest)
     if side is None and options["fit"] != "keep" or side is not None and not files.has_shape(side, int):
         yield "options"
     elif side is not None and side > MAX_SIDE:
         yield "options"
-    numbers = (options.get(name) for name in ("threshold", "low_threshold"))
-    if any(number is not None and not files.has_shape(number, float) for number in numbers):
+    thresholds = (options.get(name) for name in ("threshold", "low_threshold"))
+    if any(threshold is not None and not files.has_shape(threshold, float) for threshold in thresholds):
         yield "options"
     if not 1 <= len(styles) <= schema.MAX_STYLES:
         yield "styles"
     if manifest["complete"] and len(shards) != manifest["num_shards"]:
         yield "shards"
-    # Every member has a header of 512 bytes, and an image something to show.
-    least = 1024 * (1 + len(styles)) + 512
-    if any(entry["samples"] > min(schema.MAX_SAMPLES, entry["bytes"] // least) for entry in shards):
+    # A member takes at least 512 bytes of header; an image or a sketch has contents, at least 512 more.
+    min_sample_bytes = 1024 * (1 + len(styles)) + 512
+    if any(
+        entry["samples"] > min(schema.MAX_SAMPLES, entry["bytes"] // min_sample_bytes) for entry in shards
+    ):
         yield "shards"
 
 
 def output_state(folder: Path) -> dict[str, Any] | None:
     """The manifest of an output folder, or None for one that is empty or not there yet.
 
-    Raises UsageError for a folder that holds something else: nothing of anybody else's is ever written over.
-    Hidden files do not count.
+    Raises UsageError for a folder that holds other files: those are never written over. Hidden files do not
+    count.
     """
     check_local(folder, "--shards")
     if folder.exists() and not folder.is_dir():
@@ -162,20 +165,21 @@ def output_state(folder: Path) -> dict[str, Any] | None:
 def check_same(
     folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]
 ) -> None:
-    """Raise UsageError if two manifests differ in one of `names`, naming both values of the first."""
+    """Raise UsageError if two manifests differ in one of `names`, with both values of the first."""
     for name in names:
         before, now = found.get(name), wanted[name]
         if before == now:
             continue
         if isinstance(before, Mapping) and name != "inputs":
-            # Some options are there only with others: the method and what both have are the cause, not the rest.
-            order = {
+            # Some options exist only with others, so the cause is the method or an option that both manifests
+            # have.
+            sort_keys = {
                 item: (item != "method", item not in before or item not in now, item)
                 for item in {*before, *now}
             }
             item = next(
                 item
-                for item in sorted(order, key=order.__getitem__)
+                for item in sorted(sort_keys, key=sort_keys.__getitem__)
                 if (item in before, before.get(item)) != (item in now, now.get(item))
             )
             flag = f"--{item.replace('_', '-')}" if name == "options" else f"{name} {item}"
@@ -185,7 +189,9 @@ def check_same(
         remedy = "choose another folder for --shards (only --overwrite replaces what is there)"
         if name == "inputs":
             remedy = "images that were added go into a folder of their own: " + remedy
-        raise UsageError(f"{folder}: was made with {flag} {_shown(before)}, now {_shown(now)}; {remedy}")
+        raise UsageError(
+            f"{folder}: was made with {flag} {_format_value(before)}, now {_format_value(now)}; {remedy}"
+        )
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -193,8 +199,8 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Remove the shards that a manifest speaks of, finished or not; everything else stays."""
-    # Stats go first: a shard without them counts as unfinished, so stopping here is safe.
+    """Remove the shards that a manifest lists, finished or not; everything else stays."""
+    # Stats are removed first: a shard without them counts as unfinished, so an interruption here is safe.
     for number in schema.begun_shards(folder, manifest["num_shards"]):
         schema.shard_files(folder, number).stats.unlink(missing_ok=True)
     for path in list(folder.iterdir()):
@@ -202,8 +208,12 @@ def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _shown(value: object) -> str:
-    """A value for one line: inputs as count and digest, digests shortened, missing ones said to be so."""
+def _format_value(value: object) -> str:
+    """Format a value for one line.
+
+    None -> "none"; inputs -> "12 images (digest 0a1b2c3d)"; a list -> "a, b, c". 60 characters and more are
+    shortened.
+    """
     if value is None:
         return "none"
     if isinstance(value, Mapping):

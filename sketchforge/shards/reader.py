@@ -1,4 +1,4 @@
-"""Reading samples back as they are stored: the members of a tar by their headers, and samples by key."""
+"""Reading samples back as they are stored: members by the headers of their tar, samples by key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StoredSample:
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample as it lies in its tar, no image decoded."""
+    """One sample as its tar stores it, no image decoded."""
 
     key: str
     image: bytes  # JPEG
@@ -42,7 +42,7 @@ class RawSample:
 
 
 def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredSample]:
-    """The samples whose keys are `wanted`; only the shards they lie in are read.
+    """Read and decode the samples whose keys are `wanted`; only the shards that hold them are read.
 
     Raises SketchforgeError when one is missing or damaged.
     """
@@ -55,13 +55,13 @@ def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredS
 
 
 def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:
-    """The samples whose keys are `wanted`, in the order in which they are stored, each with a sketch per style.
+    """Read the samples whose keys are `wanted`, in stored order, each with a sketch per style.
 
-    Only the shards they lie in are opened, and what lies between them is passed over unread. Raises
-    SketchforgeError for the first that is missing or damaged or has another number of sketches.
+    Only the shards that hold them are opened, and the samples between them are skipped unread. Raises
+    SketchforgeError for the first sample that is missing or damaged or has another number of sketches.
     """
     num_styles = len(shards.styles)
-    for sample in _found(shards, wanted):
+    for sample in _read_raw_samples(shards, wanted):
         if len(sample.sketches) != num_styles:
             raise SketchforgeError(
                 f"{shards.tar(sample.key)}: {sample.key} has {len(sample.sketches)} sketches, expected "
@@ -70,17 +70,17 @@ def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample
         yield sample
 
 
-def _found(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:
-    by_shard: defaultdict[int, set[str]] = defaultdict(set)
+def _read_raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:
+    keys_by_shard: defaultdict[int, set[str]] = defaultdict(set)
     for key in wanted:
-        by_shard[shards.keys[key]].add(key)
-    most = schema.most_bytes(shards.side)
-    for number, missing in sorted(by_shard.items()):
+        keys_by_shard[shards.keys[key]].add(key)
+    max_bytes = schema.most_bytes(shards.side)
+    for number, missing in sorted(keys_by_shard.items()):
         path = schema.shard_files(shards.path, number).tar
         with read_errors(shards.path, path):
-            for key, contents in tar_samples(path, most, missing):
+            for key, contents in tar_samples(path, max_bytes, missing):
                 missing.discard(key)
-                yield _raw(key, dict(contents))
+                yield _parse_sample(key, dict(contents))
                 if not missing:
                     break
         if missing:
@@ -91,7 +91,7 @@ def _found(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:
 
 @contextmanager
 def read_errors(folder: Path, path: Path) -> Iterator[None]:
-    """Turn whatever a damaged shard brings about into one line that names the file and the next step."""
+    """Turn the errors of a damaged shard into a SketchforgeError that names the file and the next step."""
     try:
         yield
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, SketchforgeError) as error:
@@ -101,26 +101,26 @@ def read_errors(folder: Path, path: Path) -> Iterator[None]:
 
 
 def keyed_members(file: BinaryIO) -> Iterator[tuple[int, str, Member]]:
-    """(number of the sample, its key, member) for every member of a tar, from its headers alone.
+    """Yield (index of the sample, its key, member) for every member of a tar, from its headers alone.
 
-    A sample is a run of members whose names are the same up to the first dot, as WebDataset has it. Raises as
-    `members` does.
+    A sample is a run of members whose names are equal up to the first dot, as in WebDataset. Raises what
+    `members` raises.
     """
     number, key = -1, None
     for member in members(file):
-        start = member.name.partition(".")[0]
-        if start != key:
-            number, key = number + 1, start
-        yield number, start, member
+        member_key = member.name.partition(".")[0]
+        if member_key != key:
+            number, key = number + 1, member_key
+        yield number, member_key, member
 
 
 def tar_samples(
     path: Path, most: int, wanted: Collection[str] | None = None
 ) -> Iterator[tuple[str, list[tuple[str, bytes | None]]]]:
-    """(key, [(member name, contents), ...]) for every sample of a tar, complete or not.
+    """Yield (key, [(member name, contents), ...]) for every sample of a tar, complete or not.
 
-    Contents of more than `most` bytes are None, unread. With `wanted`, samples of other keys are passed over unread.
-    Raises OSError, and tarfile.TarError where the file is no sound tar.
+    Contents of more than `most` bytes are None, unread. With `wanted`, samples of other keys are skipped
+    unread. Raises OSError, and tarfile.TarError where the file is no valid tar.
     """
     last, last_key = -1, ""
     contents: list[tuple[str, bytes | None]] = []
@@ -132,22 +132,22 @@ def tar_samples(
             if wanted is not None and key not in wanted:
                 continue
             last, last_key = number, key
-            contents.append((member.name, _contents(file, member, most)))
+            contents.append((member.name, _read_contents(file, member, most)))
     if contents:
         yield last_key, contents
 
 
-def _contents(file: BinaryIO, member: Member, most: int) -> bytes | None:
-    """What a member holds; None, unread, where that is more than `most` bytes; b"" of links and the like."""
+def _read_contents(file: BinaryIO, member: Member, max_bytes: int) -> bytes | None:
+    """Read a member: None, unread, for more than `max_bytes` bytes; b"" for links and the like."""
     if not member.is_plain:
         return b""
-    if member.size > most:
+    if member.size > max_bytes:
         return None
     file.seek(member.offset)
     return file.read(member.size)
 
 
-def _raw(key: str, contents: dict[str, bytes | None]) -> RawSample:
+def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
     for name, data in contents.items():
         if data is None:
             raise SketchforgeError(f"{name} is too large")

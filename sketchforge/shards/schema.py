@@ -1,4 +1,4 @@
-"""The words of the shard format: the files of a folder, the members of a sample (docs/shard-format.md)."""
+"""The names of the shard format: the files of a folder, the members of a sample (docs/shard-format.md)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FORMAT = "sketchforge-shards"
 VERSION = 2
 MANIFEST = "manifest.json"
 OK, FAILED = "ok", "failed"
-MAX_STYLES = 1000  # sketches of an image: their numbers have three digits
-MAX_SAMPLES = 1_000_000  # images of a shard
+MAX_STYLES = 1000  # sketches per image: their numbers have three digits
+MAX_SAMPLES = 1_000_000  # images per shard
 
 
-# The shapes of our JSON files; see `files.fits`.
+# The shapes of our JSON files; see `files.has_shape`.
 _FILE_SHAPE = {"bytes": int, "sha256": str}
 STATS_SHAPE = {
     "shard": str,
@@ -42,15 +42,15 @@ MANIFEST_SHAPE = {
 
 
 def image_side(manifest: Mapping[str, Any]) -> int | None:
-    """Side of the square images in pixels; None where every one has a size of its own."""
+    """Side of the square images in pixels; None where each image has a size of its own."""
     options = manifest["options"]
     return None if options.get("fit") == "keep" else options.get("size")
 
 
 def most_bytes(side: int | None) -> int:
-    """More than any member of a sample has, by the side of its images in pixels (None: of any size we read).
+    """An upper bound for the bytes of a sample's member; side: of the images, in pixels (None: any size).
 
-    A JPEG may be stored as it came, with all that cameras hang on to it, so this bounds memory, no more.
+    A JPEG may be stored as it came, with whatever metadata a camera adds, so the bound only limits memory.
     """
     return 512 << 20 if side is None else (64 << 20) + 8 * side**2
 
@@ -86,16 +86,17 @@ def is_shard(name: str, num_shards: int) -> bool:
 
 
 def begun_shards(folder: Path, num_shards: int) -> list[int]:
-    """The numbers below `num_shards` of the shards that have stats, in order; [] where the folder cannot be listed.
+    """List the numbers below `num_shards` of the shards with stats, in order; [] for an unreadable folder.
 
-    By the files that are there, not by counting up to a number that a manifest from elsewhere may have made up.
+    The files of the folder are listed; counting up to `num_shards`, which a foreign manifest may invent, may
+    not end.
     """
     try:
         names = os.listdir(folder)
     except OSError:
         return []
-    begun = (name.removesuffix(".stats.json") for name in names if name.endswith(".stats.json"))
-    return sorted(int(name) for name in begun if is_shard(name, num_shards))
+    shard_names = (name.removesuffix(".stats.json") for name in names if name.endswith(".stats.json"))
+    return sorted(int(name) for name in shard_names if is_shard(name, num_shards))
 
 
 def image_member(key: str) -> str:

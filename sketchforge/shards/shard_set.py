@@ -1,4 +1,4 @@
-"""A set of shards, here or elsewhere: what it holds, and where its files are."""
+"""A set of shards, local or remote: its contents and its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
 
-KEPT_SHARDS = 64  # of a remote set, on the local disk
+KEPT_SHARDS = 64  # cached shards of a remote set, on the local disk
 
 
 class DamagedError(SketchforgeError):
@@ -29,18 +29,18 @@ class DamagedError(SketchforgeError):
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A set of shards: finished where `open_shards` made it, finished or not where `open_folder` did."""
+    """A set of shards: always finished from `open_shards`, finished or not from `open_folder`."""
 
     source: str  # as messages name it
     name: str  # as tables and pages name it
     manifest: Mapping[str, Any]
-    folder: Path | None = None  # where the shards lie; None: elsewhere
+    folder: Path | None = None  # of a local set; None for a remote one
     remote: RemoteFolder | None = None
     cache: ShardCache | None = None
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the shards were rendered with."""
+        """The options that the shards were rendered with."""
         return self.manifest["options"]
 
     @property
@@ -49,50 +49,50 @@ class ShardSet:
 
     @property
     def styles(self) -> list[str]:
-        """What the sketches of every sample are, in order."""
+        """The names of the styles of every sample's sketches, in order."""
         return self.manifest["styles"]
 
     @property
     def side(self) -> int | None:
-        """Side of the square images in pixels; None where every one has a size of its own."""
+        """Side of the square images in pixels; None where each image has a size of its own."""
         return schema.image_side(self.manifest)
 
     @property
     def path(self) -> Path:
-        """The folder of a set that lies here. ValueError for one that lies elsewhere."""
+        """The folder of a local set. Raises ValueError for a remote one."""
         if self.folder is None:
             raise ValueError(f"{self.source}: lies elsewhere; expected a folder here")
         return self.folder
 
     @cached_property
     def finished(self) -> list[int]:
-        """The numbers of the shards that are finished, in order; of a set that lies here."""
+        """The numbers of the finished shards of a local set, in order."""
         return finished_shards(self.path, self.manifest)
 
     @cached_property
     def keys(self) -> dict[str, int]:
-        """Of every sample that lies here, in order: its key and the number of its shard.
+        """The key of every sample of a local set, in order, with the number of its shard.
 
-        Read from the sidecars when first asked for. Raises SketchforgeError when one is missing or damaged.
+        Read from the sidecars on first use. Raises SketchforgeError when one is missing or damaged.
         """
         return sample_keys(self.path, self.finished)
 
     def tar(self, key: str) -> Path:
-        """The file that a sample lies in, by its key."""
+        """The tar that holds a sample, by its key."""
         return schema.shard_files(self.path, self.keys[key]).tar
 
     @property
     def shard_sizes(self) -> list[int]:
-        """Samples per shard of a finished set."""
+        """Samples per shard, of a finished set."""
         return [entry["samples"] for entry in self.manifest["shards"]]
 
     @property
     def num_samples(self) -> int:
-        """Of a finished set."""
+        """Samples of a finished set."""
         return sum(self.shard_sizes)
 
     def require(self, sketches: int = 1, one_size: bool = True) -> ShardSet:
-        """This set; UsageError where it has fewer sketches per image, or images of many sizes."""
+        """Return this set; UsageError for too few sketches per image or, with `one_size`, many sizes."""
         if len(self.styles) < sketches:
             raise UsageError(
                 f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with "
@@ -106,12 +106,12 @@ class ShardSet:
         return self
 
     def address(self, shard: int) -> str:
-        """Where a shard lies, for messages."""
+        """The address of a shard, for messages."""
         name = self.manifest["shards"][shard]["name"]
         return self.remote.address(name) if self.remote else str(self.path / name)
 
     def open(self, shard: int) -> BinaryIO:
-        """A shard's tar, in full size. Raises DamagedError where it is missing or another one."""
+        """Open a shard's tar. Raises DamagedError when it is missing or not of the manifest's size."""
         entry = self.manifest["shards"][shard]
         if self.remote and self.cache:
             try:
@@ -119,23 +119,25 @@ class ShardSet:
             except SketchforgeError as error:
                 raise DamagedError(str(error)) from error
         try:
-            # Unbuffered: members are read in one piece, and headers are all that is read of the others.
+            # Unbuffered: a requested member is read in one piece, of the others only the headers.
             file = open(self.address(shard), "rb", buffering=0)
         except OSError as error:
             raise self.damaged(shard, f"cannot be read ({error.strerror or error})") from error
-        found = os.fstat(file.fileno()).st_size
-        if found != entry["bytes"]:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes != entry["bytes"]:
             file.close()
-            raise self.damaged(shard, f"{found} bytes, but the manifest says {entry['bytes']}")
+            raise self.damaged(shard, f"{num_bytes} bytes, but the manifest says {entry['bytes']}")
         return file
 
     def damaged(self, shard: int, what: str, key: str | None = None) -> DamagedError:
-        place = self.address(shard) if key is None else f"{self.address(shard)}: {key}"
-        return DamagedError(f"{place}: {what}; `sketchforge verify` lists all that is wrong with the folder")
+        location = self.address(shard) if key is None else f"{self.address(shard)}: {key}"
+        return DamagedError(
+            f"{location}: {what}; `sketchforge verify` lists all that is wrong with the folder"
+        )
 
 
 def open_folder(folder: Path, name: str | None = None) -> ShardSet:
-    """The shards in a folder here, finished or not; `name` is its own unless another is given.
+    """Open the shards of a local folder, finished or not; `name` is the folder's unless another is passed.
 
     Raises UsageError when there is no manifest, SketchforgeError when it is damaged or of a newer version.
     """
@@ -143,37 +145,38 @@ def open_folder(folder: Path, name: str | None = None) -> ShardSet:
 
 
 def open_shards(source: str | Path, cache: Path | None = None, keep: int = KEPT_SHARDS) -> ShardSet:
-    """The finished shards that `sketchforge render` left in a folder, here or elsewhere.
+    """Open the finished shards that `sketchforge render` wrote to a folder, local or remote.
 
     source: a folder, the URL of one, or a text with {} for the file name that webdataset's opener reads, such
-    as `pipe:ssh host cat out/{}`. Shards from elsewhere are kept in `cache`, at most `keep` at a time; None:
-    in a temporary folder that goes with the set, at the latest when this process ends.
+    as `pipe:ssh host cat out/{}`.
+    cache: the folder for shards from a remote source, at most `keep` at a time. None: a temporary folder,
+    removed with the set, at the latest when this process ends.
 
-    Raises UsageError when there is no manifest, the set is unfinished or holds no sample, SketchforgeError
-    when the manifest is damaged or of a newer version.
+    Raises UsageError when there is no manifest or the set is unfinished or holds no sample, and
+    SketchforgeError when the manifest is damaged or of a newer version.
     """
     if not is_remote(source):
-        return _checked(open_folder(Path(source)))
+        return _check_finished(open_folder(Path(source)))
     if keep < 1:
         raise ValueError(f"keep={keep}: expected 1 shard or more")
     remote = RemoteFolder(str(source))
     if cache is not None and cache.exists() and not cache.is_dir():
         raise UsageError(f"{cache}: a file; the cache needs a folder")
     name = remote.source.rstrip("/").rpartition("/")[2]
-    shards = _checked(ShardSet(remote.source, name, _remote_manifest(remote), None, remote))
+    shards = _check_finished(ShardSet(remote.source, name, _fetch_manifest(remote), None, remote))
     folder = Path(tempfile.mkdtemp(prefix="sketchforge-")) if cache is None else cache
     shards = replace(shards, cache=ShardCache(folder, keep))
     if cache is None:
-        weakref.finalize(shards, _remove, folder, os.getpid())
+        weakref.finalize(shards, _remove_folder, folder, os.getpid())
     return shards
 
 
-def _remove(folder: Path, owner: int) -> None:
+def _remove_folder(folder: Path, owner: int) -> None:
     if os.getpid() == owner:  # not a forked child of it
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remote_manifest(remote: RemoteFolder) -> dict[str, Any]:
+def _fetch_manifest(remote: RemoteFolder) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sketchforge-") as name:
         path = Path(name) / schema.MANIFEST
         with open(path, "wb") as file:
@@ -187,11 +190,11 @@ def _remote_manifest(remote: RemoteFolder) -> dict[str, Any]:
             raise type(error)(str(error).replace(str(path), remote.address(schema.MANIFEST))) from error
 
 
-def _checked(shards: ShardSet) -> ShardSet:
+def _check_finished(shards: ShardSet) -> ShardSet:
     if not shards.manifest["complete"]:
         raise UsageError(f"{shards.source}: unfinished; continue it by the same `sketchforge render` again")
     for number, entry in enumerate(shards.manifest["shards"]):
-        # Names become parts of paths, URLs and shell commands: a manifest from elsewhere has no say in them.
+        # Names become parts of paths, URLs and shell commands: a foreign manifest must not choose them.
         name = f"{schema.shard_name(number)}.tar"
         if entry["name"] != name or not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
             raise SketchforgeError(
@@ -204,7 +207,7 @@ def _checked(shards: ShardSet) -> ShardSet:
 
 
 def shards_digest(shards: ShardSet) -> str:
-    """As run.json has it: of the manifest's own digests, the same wherever the shards lie."""
+    """The digest of the manifest's digests, which run.json records: the same wherever the shards are."""
     return hashlib.sha256(
         "".join(entry["sha256"] for entry in shards.manifest["shards"]).encode()
     ).hexdigest()

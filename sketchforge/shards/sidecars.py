@@ -1,4 +1,4 @@
-"""What the sidecars of a shard folder say of its samples: keys, sources, and the shard each lies in."""
+"""The sidecars of a shard folder: the keys, sources and shards of its samples."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sketchforge.utils.files import parse_json
 
 
 def finished_shards(folder: Path, manifest: Mapping[str, Any]) -> list[int]:
-    """The numbers of the shards that are finished, in order."""
+    """List the numbers of the finished shards, in order."""
     begun = schema.begun_shards(folder, manifest["num_shards"])
     return [number for number in begun if read_stats(folder, number) is not None]
 
 
 def sample_records(path: Path) -> list[dict[str, Any]]:
-    """A sidecar's records of the inputs that became samples, in order.
+    """Read a sidecar's records of the inputs that became samples, in order.
 
     Raises OSError where it cannot be read; ValueError, KeyError or TypeError where it is damaged.
     """
@@ -28,7 +28,7 @@ def sample_records(path: Path) -> list[dict[str, Any]]:
 
 
 def sample_keys(folder: Path, shards: Collection[int]) -> dict[str, int]:
-    """The keys of all samples of these shards, in order, and the number of the shard each lies in.
+    """Read the keys of all samples of these shards, in order, each with the number of its shard.
 
     Raises SketchforgeError when a sidecar is missing or damaged.
     """
@@ -45,7 +45,7 @@ def sample_keys(folder: Path, shards: Collection[int]) -> dict[str, int]:
 
 
 def sample_sources(folder: Path, shards: Collection[int], wanted: Collection[str]) -> dict[str, str]:
-    """The sources of the samples `wanted`, from sidecars that `sample_keys` has found sound."""
+    """Read the sources of the samples `wanted`, by key, from sidecars that `sample_keys` has found valid."""
     return {
         record["key"]: str(record.get("source", record["key"]))
         for number in shards

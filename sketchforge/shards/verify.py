@@ -1,4 +1,4 @@
-"""Verify: read a shard folder back and list everything in it that is not as the manifest says."""
+"""Verify: read a shard folder back and list everything that differs from its manifest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sketchforge.utils.progress import Progress
 
 @dataclass
 class VerifyReport:
-    """What was read, and one line for everything wrong."""
+    """The counts of what was read, and one line for each problem."""
 
     num_shards: int = 0
     num_samples: int = 0
@@ -46,7 +46,7 @@ def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
         expected = {
             number: entry
             for number in schema.begun_shards(folder, manifest["num_shards"])
-            if (entry := _from_stats(folder, number))
+            if (entry := _read_entry(folder, number))
         }
         report.problems.append(
             f"{folder}: unfinished, {len(expected)} of {manifest['num_shards']} shards; "
@@ -73,8 +73,8 @@ def _check_shards(
     report: VerifyReport,
     progress: Progress,
 ) -> None:
-    """Check the files and samples of all shards, by number in `expected`, and add what is found to `report`."""
-    seen: dict[str, str] = {}
+    """Check the files and samples of `expected`, shard number -> manifest entry, and add to `report`."""
+    tar_of_key: dict[str, str] = {}
     for number, entry in expected.items():
         report.num_shards += 1
         report.num_failed += entry["failed"]
@@ -83,16 +83,16 @@ def _check_shards(
         for key, problems in _check_samples(folder, number, entry, manifest):
             report.problems.extend(problems)
             if key is not None:
-                if key in seen:
-                    report.problems.append(f"{tar}: {key}: in {seen[key]} already, keys must be unique")
-                seen.setdefault(key, tar)
+                if key in tar_of_key:
+                    report.problems.append(f"{tar}: {key}: in {tar_of_key[key]} already, keys must be unique")
+                tar_of_key.setdefault(key, tar)
                 report.num_samples += 1
                 report.num_sketches += len(manifest["styles"])
                 progress.advance()
 
 
-def _from_stats(folder: Path, number: int) -> dict[str, Any] | None:
-    """What the manifest would say of a shard, while the run is not finished."""
+def _read_entry(folder: Path, number: int) -> dict[str, Any] | None:
+    """Build a shard's manifest entry from its stats, for a run that is not finished."""
     stats = read_stats(folder, number)
     if stats is None:
         return None
@@ -103,36 +103,36 @@ def _from_stats(folder: Path, number: int) -> dict[str, Any] | None:
 
 def _check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterator[str]:
     paths = schema.shard_files(folder, number)
-    for path, wanted in ((paths.tar, entry), (paths.sidecar, entry["sidecar"])):
+    for path, file_entry in ((paths.tar, entry), (paths.sidecar, entry["sidecar"])):
         if not path.is_file():
             yield f"{path.name}: missing"
             continue
         size = path.stat().st_size
-        if size != wanted["bytes"]:
-            change = "truncated" if size < wanted["bytes"] else "altered"
-            yield f"{path.name}: {change}, {size} bytes, expected {wanted['bytes']}"
-        elif sha256_of(path) != wanted["sha256"]:
+        if size != file_entry["bytes"]:
+            change = "truncated" if size < file_entry["bytes"] else "altered"
+            yield f"{path.name}: {change}, {size} bytes, expected {file_entry['bytes']}"
+        elif sha256_of(path) != file_entry["sha256"]:
             yield f"{path.name}: altered, its SHA-256 is not the one in the manifest"
     if not paths.stats.is_file():
         yield f"{paths.stats.name}: missing"
     elif (stats := read_stats(folder, number)) is None:
         yield f"{paths.stats.name}: damaged"
-    elif not _tell_of(stats, paths.tar.name, entry):
+    elif not _describes_shard(stats, paths.tar.name, entry):
         yield f"{paths.stats.name}: altered, it tells of another shard than the manifest"
     elif not checksum_holds(paths.stats.read_bytes()):
         yield f"{paths.stats.name}: altered, its digest of itself does not hold"
 
 
-def _tell_of(stats: Mapping[str, Any], tar: str, entry: Mapping[str, Any]) -> bool:
-    described = {"bytes": entry["bytes"], "sha256": entry["sha256"]}
-    same = stats.get("tar") == described and stats.get("sidecar") == entry["sidecar"]
-    return same and f"{stats.get('shard')}.tar" == tar
+def _describes_shard(stats: Mapping[str, Any], tar: str, entry: Mapping[str, Any]) -> bool:
+    tar_entry = {"bytes": entry["bytes"], "sha256": entry["sha256"]}
+    is_same = stats.get("tar") == tar_entry and stats.get("sidecar") == entry["sidecar"]
+    return is_same and f"{stats.get('shard')}.tar" == tar
 
 
 def _check_samples(
     folder: Path, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[tuple[str | None, list[str]]]:
-    """(key, what is wrong with the sample) for each sample of a shard; key None for the shard as a whole."""
+    """Yield (key, problems) for each sample of a shard; key None for problems of the shard as a whole."""
     paths = schema.shard_files(folder, number)
     keys = []
     try:
@@ -146,17 +146,21 @@ def _check_samples(
     if len(keys) != entry["samples"]:
         yield None, [f"{paths.tar.name}: {len(keys)} samples, expected {entry['samples']}"]
     try:
-        listed = [record["key"] for record in sample_records(paths.sidecar)]
+        sidecar_keys = [record["key"] for record in sample_records(paths.sidecar)]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield None, [f"{paths.sidecar.name}: cannot be read ({error})"]
         return
-    if listed != keys:
-        odd = next(
-            (pair for pair in zip(listed, keys, strict=False) if pair[0] != pair[1]), ("its end", "its end")
+    if sidecar_keys != keys:
+        mismatch = next(
+            (pair for pair in zip(sidecar_keys, keys, strict=False) if pair[0] != pair[1]),
+            ("its end", "its end"),
         )
-        yield None, [f"{paths.sidecar.name}: disagrees with {paths.tar.name} at {odd[0]} / {odd[1]}"]
+        yield (
+            None,
+            [f"{paths.sidecar.name}: disagrees with {paths.tar.name} at {mismatch[0]} / {mismatch[1]}"],
+        )
 
 
 def _check_sample(
@@ -164,16 +168,16 @@ def _check_sample(
 ) -> Iterator[str]:
     names = [name for name, _ in members]
     captioned = schema.caption_member(key) in names
-    wanted = schema.sample_members(key, len(manifest["styles"]), captioned)
-    for name in wanted:
+    expected_names = schema.sample_members(key, len(manifest["styles"]), captioned)
+    for name in expected_names:
         if name not in names:
             yield f"{name}: missing"
     for name in names:
-        if name not in wanted or names.count(name) > 1:
+        if name not in expected_names or names.count(name) > 1:
             yield f"{name}: unexpected"
     side = schema.image_side(manifest)
     expected = None if side is None else (side, side)
-    # The image comes first in what we write: of a set of many sizes it says what its sketches may have.
+    # The image is checked first: in a set of many sizes it determines the size of its sketches.
     for name, data in sorted(members, key=lambda member: member[0] != schema.image_member(key)):
         if data is None:
             yield f"{name}: too large"
@@ -183,13 +187,13 @@ def _check_sample(
                 data.decode("utf-8")
             elif name.endswith(".json"):
                 metadata = parse_json(data)
-                if expected is not None and (found := (metadata["width"], metadata["height"])) != expected:
-                    yield f"{name}: {found[0]} x {found[1]} pixels, expected {expected[0]} x {expected[1]}"
+                if expected is not None and (size := (metadata["width"], metadata["height"])) != expected:
+                    yield f"{name}: {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
             elif name.endswith((".jpg", ".png")):
-                # By the header, before anything is decoded.
-                found = stored_size(data)
-                if found is not None and expected is not None and found != expected:
-                    yield f"{name}: {found[0]} x {found[1]} pixels, expected {expected[0]} x {expected[1]}"
+                # The size is read from the header, before anything is decoded.
+                size = stored_size(data)
+                if size is not None and expected is not None and size != expected:
+                    yield f"{name}: {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
                     continue
                 formats = ("PNG",) if name.endswith(".png") else ("JPEG",)
                 height, width = decode_image(data, formats).pixels.shape[:2]

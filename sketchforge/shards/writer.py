@@ -20,13 +20,13 @@ from sketchforge.utils.files import disk_errors
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one input: a sample's files, or the reason why there is none."""
+    """The outcome of one input: a sample's files, or the reason why there is none."""
 
     key: str
     source: str
     num_bytes: int  # of the source
     reason: str | None = None  # None: the sample is good
-    note: str | None = None  # something came along that was of no use
+    note: str | None = None  # why its caption or metadata could not be used
     image: bytes = b""  # JPEG
     sketches: Sequence[bytes] = ()  # PNG
     caption: bytes | None = None  # UTF-8
@@ -35,7 +35,7 @@ class Record:
 
 
 class ShardWriter:
-    """Takes the records of one shard in plan order; made by `writing_shard`."""
+    """Writes the records of one shard, added in plan order; `write_shard` makes one."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class ShardWriter:
 
     def add(self, record: Record) -> None:
         status = schema.OK if record.reason is None else schema.FAILED
-        line = {
+        entry = {
             "key": record.key,
             "source": record.source,
             "bytes": record.num_bytes,
@@ -55,10 +55,10 @@ class ShardWriter:
             "reason": record.reason,
         }
         if record.reason is None:
-            line["sha256"] = record.metadata.get("sha256")
+            entry["sha256"] = record.metadata.get("sha256")
         if record.note is not None:
-            line["note"] = record.note
-        self._lines.append(schema.json_bytes(line) + b"\n")
+            entry["note"] = record.note
+        self._lines.append(schema.json_bytes(entry) + b"\n")
         self._outcomes[record.reason or schema.OK] += 1
         self.seconds.update(record.seconds)
         start = time.perf_counter()
@@ -68,7 +68,7 @@ class ShardWriter:
             caption = [record.caption] if captioned else []
             contents = [record.image, *record.sketches, *caption, schema.json_bytes(record.metadata)]
             for name, data in zip(names, contents, strict=True):
-                # TarInfo's defaults are what repeatable tars need: mtime, uid and gid 0, no names, mode 0644.
+                # TarInfo's defaults make tars repeatable: mtime, uid and gid 0, no names, mode 0644.
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 with disk_errors(self._path):
@@ -91,7 +91,7 @@ class ShardWriter:
             "outcomes": dict(self._outcomes),
             "tar": {"bytes": self._stream.tell(), "sha256": self._stream.sha256.hexdigest()},
             "sidecar": {"bytes": len(sidecar), "sha256": hashlib.sha256(sidecar).hexdigest()},
-            "seconds": {stage: round(spent, 3) for stage, spent in self.seconds.items()},
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
     @property
@@ -102,17 +102,17 @@ class ShardWriter:
 
 @contextmanager
 def write_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Iterator[ShardWriter]:
-    """A writer for shard `number`; when the block ends well, sidecar, tar and stats appear, in this order.
+    """A writer for shard `number`; when the block succeeds, sidecar, tar and stats appear, in this order.
 
-    `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block does not end well, none of
+    `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block raises, none of
     the files appears. Raises SketchforgeError naming the file where the disk refuses.
     """
     paths = schema.shard_files(folder, number)
     with disk_errors(paths.stats):
-        paths.stats.unlink(missing_ok=True)  # a shard that is written anew is not finished
-    with ExitStack() as appearing:
+        paths.stats.unlink(missing_ok=True)  # a shard that is being rewritten is not finished
+    with ExitStack() as open_tar:
         with disk_errors(paths.tar):
-            file = appearing.enter_context(files.atomic_write(paths.tar, sweep=False))
+            file = open_tar.enter_context(files.atomic_write(paths.tar, sweep=False))
         writer = ShardWriter(file, paths.tar)
         yield writer
         with disk_errors(paths.tar):
@@ -122,7 +122,7 @@ def write_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Ite
         with disk_errors(paths.sidecar):
             files.write_bytes(paths.sidecar, writer.sidecar, sweep=False)
         with disk_errors(paths.tar):
-            appearing.close()
+            open_tar.close()
         writer.seconds["write"] += time.perf_counter() - start
     with disk_errors(paths.stats):
         stats = writer.stats(schema.shard_name(number), fingerprint, inputs)
@@ -130,25 +130,30 @@ def write_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Ite
 
 
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
-    """The stats of a finished shard, or None where they are missing or damaged."""
+    """Read the stats of a finished shard; None where they are missing or damaged."""
     try:
         stats = files.parse_json(schema.shard_files(folder, number).stats.read_bytes())
     except (OSError, ValueError):
         return None
-    sound = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
-    sound = sound and stats.get("version") == schema.VERSION and files.has_shape(stats, schema.STATS_SHAPE)
-    return stats if sound else None
+    is_valid = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
+    is_valid = (
+        is_valid and stats.get("version") == schema.VERSION and files.has_shape(stats, schema.STATS_SHAPE)
+    )
+    return stats if is_valid else None
 
 
 def finished_stats(folder: Path, number: int, fingerprint: str) -> dict[str, Any] | None:
-    """The stats of a shard that needs no more work: made by this very plan, its files there in full size."""
+    """Read the stats of a shard that needs no more work, else None.
+
+    Such a shard has the same fingerprint, and its files have their full size.
+    """
     stats = read_stats(folder, number)
     if stats is None or stats.get("fingerprint") != fingerprint:
         return None
     paths = schema.shard_files(folder, number)
-    for path, part in ((paths.tar, "tar"), (paths.sidecar, "sidecar")):
+    for path, entry in ((paths.tar, "tar"), (paths.sidecar, "sidecar")):
         try:
-            if path.stat().st_size != stats[part]["bytes"]:
+            if path.stat().st_size != stats[entry]["bytes"]:
                 return None
         except (OSError, KeyError, TypeError):
             return None
@@ -156,7 +161,10 @@ def finished_stats(folder: Path, number: int, fingerprint: str) -> dict[str, Any
 
 
 class _DigestingStream:
-    """What a tar writer needs of a file, with the SHA-256 taken on the way: no second reading."""
+    """The file interface that a tar writer needs.
+
+    It computes the SHA-256 of what is written: no second reading.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
