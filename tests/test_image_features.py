@@ -144,7 +144,8 @@ def test_pooled_features_are_those_of_torchvisions_network(weights, photos, name
     network = {"mobilenet_v2": mobilenet_v2, "squeezenet": squeezenet1_1}[name]().eval()
     network.load_state_dict({key: value.float() for key, value in load_file(path).items()}, strict=False)
     squares = (
-        torch.from_numpy(np.stack([crop_square(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2) / 255
+        torch.from_numpy(np.stack([crop_square(photo, 224) for photo in photos[:2]])).permute(0, 3, 1, 2)
+        / 255
     )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     levels = (squares - mean.view(3, 1, 1)) / std.view(3, 1, 1) if norm else squares * 2 - 1

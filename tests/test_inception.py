@@ -90,7 +90,9 @@ def test_fid_of_a_set_with_itself_is_nothing(features):
 
 def test_smaller_images_are_enlarged_by_our_recipe_not_the_ports(network):
     small = scene(0, 64, 64)
-    np.testing.assert_array_equal(features_of([small], network), features_of([crop_square(small, 299)], network))
+    np.testing.assert_array_equal(
+        features_of([small], network), features_of([crop_square(small, 299)], network)
+    )
 
 
 def test_weights_that_are_not_fids_are_named_so(network):

@@ -37,7 +37,14 @@ from trainers.autoencoder.recipe import AeRecipe
 from trainers.distributed import Ranks
 from trainers.ema import ema_update
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite, seed_torch, set_learning_rate, total_of
+from trainers.optimization import (
+    accumulate,
+    channels_last,
+    check_finite,
+    seed_torch,
+    set_learning_rate,
+    total_of,
+)
 from trainers.state import Stateful
 
 LATER = ("style_encoder", "decoder")  # these learn at the recipe's later learning rate

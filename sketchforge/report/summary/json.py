@@ -65,7 +65,10 @@ def _convert_model(model: ModelFindings) -> dict[str, Any]:
         "run": str(model.run.folder),
         "command": model.run.command,
         "recipe": dict(model.recipe),
-        "measured_on": {"shards": str(model.evaluation_set.folder.path), "images": model.evaluation_set.images},
+        "measured_on": {
+            "shards": str(model.evaluation_set.folder.path),
+            "images": model.evaluation_set.images,
+        },
         "evaluation": image_json(model.evaluation),
         "ranking": {
             "error": ranking.title,
