@@ -1,4 +1,4 @@
-"""The auto-encoder's objectives in one step, and whole trainings, interrupted and not."""
+"""The auto-encoder's losses in one step, and whole trainings, interrupted and not."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from sketchforge.options import AeTrainOptions
 from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.progress import Progress
 from trainers.autoencoder import recipe as ae_recipe
-from trainers.autoencoder.recipe import OBJECTIVES, RECIPES, AeRecipe, ae_recipe_of
+from trainers.autoencoder.recipe import LOSSES, RECIPES, AeRecipe, ae_recipe_of
 from trainers.autoencoder.run import train_ae
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.interface import PERCEPTUAL_TAPS
@@ -85,10 +85,10 @@ def weights_of(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def test_every_objective_has_its_own_switch(encoder):
+def test_every_loss_has_its_own_switch(encoder):
     """Alone beside the reconstruction each one is computed, and moves something that the others leave."""
-    off = dict.fromkeys(OBJECTIVES, 0.0)
-    for name in OBJECTIVES:
+    off = dict.fromkeys(LOSSES, 0.0)
+    for name in LOSSES:
         on = off | {"reconstruction": 1.0, name: 1.0}
         losses = new_trainer(encoder, **on).losses(micro_batch(), torch.Generator().manual_seed(0))
         assert set(losses) == {"reconstruction", name}
@@ -96,7 +96,7 @@ def test_every_objective_has_its_own_switch(encoder):
 
 def test_weights_scale_what_they_name(encoder):
     """Twice the weight of the reconstruction and nothing else: twice the gradient."""
-    off = dict.fromkeys(OBJECTIVES, 0.0)
+    off = dict.fromkeys(LOSSES, 0.0)
     norms = []
     for weight in (1.0, 2.0):
         found = new_trainer(encoder, **off | {"reconstruction": weight})
@@ -108,7 +108,7 @@ def test_weights_scale_what_they_name(encoder):
 
 def test_a_batch_in_micro_batches_has_the_mean_gradient(encoder):
     """Without normalisation by batches, two halves and the whole are the same step."""
-    off = dict.fromkeys(OBJECTIVES, 0.0) | {"reconstruction": 1.0}
+    off = dict.fromkeys(LOSSES, 0.0) | {"reconstruction": 1.0}
     gradients = []
     whole = micro_batch()
     halves = [{name: value[at : at + 2] for name, value in whole.items()} for at in (0, 2)]
@@ -124,7 +124,7 @@ def test_a_batch_in_micro_batches_has_the_mean_gradient(encoder):
 
 def test_the_head_learns_from_styles_only(encoder):
     """Eq. 9 shows the head to the content, but must not teach it."""
-    off = dict.fromkeys(OBJECTIVES, 0.0) | {"reconstruction": 1.0}
+    off = dict.fromkeys(LOSSES, 0.0) | {"reconstruction": 1.0}
     for name, moves in (("content_class", False), ("style_class", True)):
         found = new_trainer(encoder, **off | {name: 1.0})
         before = weights_of(found.networks.head)
@@ -218,7 +218,7 @@ def test_bfloat16_is_nearly_the_same_step(encoder):
 
 
 def test_four_images_overfit(encoder):
-    """A tenth of the variance is left after some steps, with all objectives on: they do not stand in its way."""
+    """A tenth of the variance is left after some steps, with all losses on: they do not stand in its way."""
     draw = torch.Generator().manual_seed(3)
     coarse = torch.rand(4, 3, 8, 8, generator=draw) * 2 - 1
     images = torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
@@ -404,7 +404,7 @@ def test_damaged_state_is_named(trained):
 
 def test_weights_and_sizes_that_cannot_be(tiny):
     for changes, message in (
-        ({"losses": (("beauty", 1.0),)}, "--loss beauty: no such objective; there are reconstruction"),
+        ({"losses": (("beauty", 1.0),)}, "--loss beauty: no such loss; there are reconstruction"),
         ({"losses": (("style_class", -1.0),)}, "expected a weight of 0"),
         ({"losses": (("reconstruction", 0.0), ("perceptual", 0.0))}, "both 0"),
         ({"size": 96}, "--size 96: expected 64, 128"),
@@ -447,7 +447,7 @@ def test_command_line(ten_sketches, tmp_path):
     [
         (["--shards", "nowhere"], "nowhere: no such folder; expected shards made by `sketchforge render`"),
         (["--loss", "style-class"], "expected NAME=WEIGHT"),
-        (["--loss", "beauty=1"], "--loss beauty: no such objective"),
+        (["--loss", "beauty=1"], "--loss beauty: no such loss"),
         (["--size", "100"], "--size 100: expected 64"),
         (["--steps", "0"], "--steps"),
         (["--device", "abacus"], "--device abacus"),

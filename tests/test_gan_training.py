@@ -266,7 +266,7 @@ def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path,
 
 
 def test_best_by_a_figure_that_is_not_measured_is_refused(options):
-    with pytest.raises(UsageError, match="--best-by perceptual: this training has no perceptual objective"):
+    with pytest.raises(UsageError, match="--best-by perceptual: this training has no perceptual loss"):
         train_gan(replace(options, eval_every=2, best_by="perceptual"))
 
 

@@ -250,12 +250,12 @@ def test_what_opencv_raises_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("fit", ["crop", "keep"])
 def test_members_beyond_any_measure_are_not_read(tmp_path, fit):
-    """A hole of three gigabytes, which costs nothing on the disk."""
+    """A hole, which costs nothing on the disk, larger than such a member may be."""
     folder = shards_with(tmp_path / "out", fit=fit)
     path = folder / "00000.tar"
     data = bytearray(path.read_bytes())
     info = tarfile.TarInfo("k.sketch1.png")
-    info.size = 3 << 30
+    info.size = (600 if fit == "keep" else 100) << 20
     with tarfile.open(path) as tar:
         at = tar.getmember("k.sketch1.png").offset
     path.write_bytes(data[:at] + info.tobuf(tarfile.USTAR_FORMAT))
@@ -266,14 +266,12 @@ def test_members_beyond_any_measure_are_not_read(tmp_path, fit):
     entry = manifest["shards"][0] | {"bytes": path.stat().st_size}
     manifests.write_manifest(folder, manifest | {"shards": [entry]})
     tracemalloc.start()
-    with pytest.raises(SketchforgeError, match="3,221,225,472 bytes, expected at most"):
+    with pytest.raises(SketchforgeError, match=f"{info.size:,} bytes, expected at most"):
         read_one(folder)
-    problems = (
-        list(verify(folder).problems) if fit == "crop" else None
-    )  # it takes a digest of all of it: once will do
+    problems = verify(folder).problems
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert problems is None or any("k.sketch1.png: too large" in what for what in problems)
+    assert any("k.sketch1.png: too large" in problem for problem in problems)
     assert peak < 64 << 20
 
 

@@ -16,7 +16,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images import feature_networks
 from sketchforge.metrics.images.feature_networks import NETWORKS, open_features
-from sketchforge.metrics.images.features import features_of, crop_square
+from sketchforge.metrics.images.features import crop_square, features_of
 from sketchforge.metrics.kid import kernel_distances
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from PIL import Image
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images.feature_networks import open_features
-from sketchforge.metrics.images.features import features_of, crop_square
+from sketchforge.metrics.images.features import crop_square, features_of
 from sketchforge.metrics.kid import kernel_distances
 
 fidelity = pytest.importorskip("torch_fidelity.fidelity")

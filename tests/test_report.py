@@ -122,7 +122,7 @@ def test_page_markdown_and_json_have_the_same_figures(written):
     titles = [table["title"] for table in found["tables"]]
     assert titles[:4] == [
         "Table 1: all methods",
-        "Table 2: the auto-encoder's objectives",
+        "Table 2: the auto-encoder's losses",
         "Table 3: dual mask injection",
         "Table 4: how style joins in",
     ]

@@ -22,7 +22,7 @@ from sketchforge.report.summary.published import (
     in_table_2,
     in_table_3,
     in_table_4,
-    objectives_of,
+    losses_of,
 )
 from sketchforge.report.svg import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
@@ -136,8 +136,8 @@ def test_recipes_find_their_rows_in_the_paper():
         TABLE_4
     )
     assert in_table_3({}) is None and in_table_4({}) is None
-    assert objectives_of(full) == "all" and objectives_of(recipe()) == "none"
-    assert objectives_of(recipe("style_triplet", "content_class")) == "L_s_tri + L_c_cls"
+    assert losses_of(full) == "all" and losses_of(recipe()) == "none"
+    assert losses_of(recipe("style_triplet", "content_class")) == "L_s_tri + L_c_cls"
     assert {len(row) for row in TABLE_1.values()} == {4} and TABLE_2["all"] == TABLE_1["AE"][:1] + ("11.7",)
 
 

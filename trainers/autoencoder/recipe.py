@@ -11,7 +11,7 @@ from trainers.image_models.plan import check_batches
 from trainers.optimization import recipe_record
 
 # The terms of Eq. 12, by the names of the recipe's fields. A weight of 0 switches a term off.
-OBJECTIVES = (
+LOSSES = (
     "reconstruction",
     "perceptual",
     "style_triplet",
@@ -78,8 +78,8 @@ def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     overrides = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
     changes: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
     for name, weight in options.losses:
-        if name not in OBJECTIVES:
-            raise UsageError(f"--loss {name}: no such objective; there are {', '.join(OBJECTIVES)}")
+        if name not in LOSSES:
+            raise UsageError(f"--loss {name}: no such loss; there are {', '.join(LOSSES)}")
         if not 0 <= weight < float("inf"):
             raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
         changes[name] = weight

@@ -80,7 +80,7 @@ def plan_images(
         validation.require(sketches=1)
     if options.eval_every and options.best_by == "perceptual" and not perceives:
         raise UsageError(
-            "--best-by perceptual: this training has no perceptual objective; choose reconstruction or frechet"
+            "--best-by perceptual: this training has no perceptual loss; choose reconstruction or frechet"
         )
     encoder = None
     if perceives:

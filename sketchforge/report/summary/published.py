@@ -43,7 +43,7 @@ TABLE_4 = {
     "multiplication": ("21.6", ".923"),
 }
 
-_OBJECTIVES = {
+_LOSSES = {
     frozenset(): "vanilla",
     frozenset({"content_triplet"}): "vanilla + L_c_tri",
     frozenset({"style_triplet"}): "vanilla + L_s_tri",
@@ -63,13 +63,13 @@ def in_table_1(command: str, recipe: Mapping[str, Any]) -> str | None:
 
 
 def in_table_2(recipe: Mapping[str, Any]) -> str | None:
-    """The row of the auto-encoder's objectives; None: the paper has no such row.
+    """The row of the auto-encoder's losses; None: the paper has no such row.
 
     Only the paper's final model has rows: other DMI and other ways of joining style are in Tables 3 and 4.
     """
     if (recipe.get("dmi"), recipe.get("style")) != ("feature", "multiply"):
         return None
-    return _OBJECTIVES.get(frozenset(name for name in SELF_SUPERVISED if recipe.get(name)))
+    return _LOSSES.get(frozenset(name for name in SELF_SUPERVISED if recipe.get(name)))
 
 
 def in_table_3(recipe: Mapping[str, Any]) -> str | None:
@@ -80,8 +80,8 @@ def in_table_4(recipe: Mapping[str, Any]) -> str | None:
     return _STYLE.get(str(recipe.get("style")))
 
 
-def objectives_of(recipe: Mapping[str, Any]) -> str:
-    """The self-supervised objectives that are on, in the paper's names."""
+def losses_of(recipe: Mapping[str, Any]) -> str:
+    """The self-supervised losses that are on, in the paper's names."""
     names = {"style_triplet": "L_s_tri", "style_class": "L_s_cls",
              "content_triplet": "L_c_tri", "content_class": "L_c_cls"}  # fmt: skip
     on = [short for name, short in names.items() if recipe.get(name)]

@@ -18,7 +18,7 @@ from sketchforge.report.summary.published import (
     in_table_2,
     in_table_3,
     in_table_4,
-    objectives_of,
+    losses_of,
 )
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 
@@ -57,13 +57,11 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             TABLE_1,
             lambda model: in_table_1(model.run.command, model.recipe),
             lambda model: (
-                ""
-                if model.run.command == "gan-train"
-                else describe_settings("objectives", "DMI", "style")(model)
+                "" if model.run.command == "gan-train" else describe_settings("losses", "DMI", "style")(model)
             ),
             (
                 BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),
-                "The paper's AE has all objectives; a GAN stands beside its AE + GAN whatever "
+                "The paper's AE has all losses; a GAN stands beside its AE + GAN whatever "
                 "auto-encoder it refines.",
             ),
         )
@@ -72,16 +70,16 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
         return tables
     tables += [
         _build_paper_table(
-            "Table 2: the auto-encoder's objectives",
+            "Table 2: the auto-encoder's losses",
             autoencoders,
             [*distances, matched],
             ("FID ↓", "LPIPS × 100 ↓"),
             TABLE_2,
             lambda model: in_table_2(model.recipe),
-            describe_settings("objectives", "DMI", "style"),
+            describe_settings("losses", "DMI", "style"),
             (
                 BESIDE.format(2, "CelebA-HQ"),
-                "What a row is follows from the objectives that are on in the run's recipe, whatever "
+                "What a row is follows from the losses that are on in the run's recipe, whatever "
                 "their weights.",
             ),
         ),
@@ -92,7 +90,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("LPIPS × 100 ↓", "Skt-Rec ↓"),
             TABLE_3,
             lambda model: in_table_3(model.recipe),
-            describe_settings("objectives", "style"),
+            describe_settings("losses", "style"),
             (
                 BESIDE.format(3, "WikiArt"),
                 "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins "
@@ -107,7 +105,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             ("LPIPS × 100 ↓", "Sty-Rec ↑"),
             TABLE_4,
             lambda model: in_table_4(model.recipe),
-            describe_settings("objectives", "DMI"),
+            describe_settings("losses", "DMI"),
             (BESIDE.format(4, "WikiArt"), "Sty-Rec asks each model's own style encoder: compare with care."),
         ),
     ]
@@ -171,7 +169,7 @@ def _read_settings(model: ModelFindings) -> dict[str, str]:
     """The auto-encoder's settings by the names that tables show."""
     recipe = model.recipe
     return {
-        "objectives": objectives_of(recipe) if recipe else "unknown",
+        "losses": losses_of(recipe) if recipe else "unknown",
         "DMI": str(recipe.get("dmi", "unknown")),
         "style": str(recipe.get("style", "unknown")),
     }
@@ -206,7 +204,7 @@ def runs_table(models: Sequence[ModelFindings]) -> Table | None:
     if not models:
         return None
     figure_names = list(dict.fromkeys(name for model in models for name in _read_last_figures(model)))
-    setting_names = ("command", "size", "steps", "objectives", "DMI", "style", "shards", "seed")
+    setting_names = ("command", "size", "steps", "losses", "DMI", "style", "shards", "seed")
     rows = []
     for model in models:
         options = model.recorded("options")

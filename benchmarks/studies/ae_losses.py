@@ -1,8 +1,8 @@
-"""What each self-supervised objective of the auto-encoder is worth: Table 2 at small scale.
+"""What each self-supervised loss of the auto-encoder is worth: Table 2 at small scale.
 
-    python benchmarks/studies/ae_objectives.py train --data DATA --work DIR [NAME ...]    # again to go on, beside it to share
-    python benchmarks/studies/ae_objectives.py measure --data DATA --work DIR [NAME ...]  # those that are trained, once more
-    python benchmarks/studies/ae_objectives.py table --work DIR
+    python benchmarks/studies/ae_losses.py train --data DATA --work DIR [NAME ...]    # again to go on, beside it to share
+    python benchmarks/studies/ae_losses.py measure --data DATA --work DIR [NAME ...]  # those that are trained, once more
+    python benchmarks/studies/ae_losses.py table --work DIR
 
 DATA holds faces/stylegan2_256 and the weights squeezenet and mobilenet_v2. Of the portraits (by name) every fifth is
 held out; the rest are rendered with the built-in snapshots and trained on. Measured on portraits held out: LPIPS of
@@ -45,10 +45,10 @@ SELF_SUPERVISED = ("style_triplet", "style_class", "content_triplet", "content_c
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: the self-supervised objectives that are on, and other options."""
+    """One row: the self-supervised losses that are on, and other options."""
 
     what: str
-    objectives: tuple[str, ...]
+    losses: tuple[str, ...]
     weight: float = 1.0  # of each of them, ten times the recipe's; reconstruction and perceptual have 10
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -104,7 +104,7 @@ def shards_of(data: Path, work: Path) -> tuple[Path, Path]:
 def train(name: str, data: Path, work: Path, steps: int) -> None:
     variant = VARIANTS[name]
     folders = shards_of(data, work)
-    weights = tuple((name, variant.weight if name in variant.objectives else 0.0) for name in SELF_SUPERVISED)
+    weights = tuple((name, variant.weight if name in variant.losses else 0.0) for name in SELF_SUPERVISED)
     options = AeTrainOptions(
         shards=str(folders[0]), validation=str(folders[1]), run=work / "runs" / name, steps=steps, losses=weights,
         workers=0, threads=1, **dict(variant.options),
@@ -208,7 +208,7 @@ def frechet(real: np.ndarray, made: np.ndarray) -> float:
 def table(work: Path) -> None:
     """Mean over seeds, ± half their range."""
     print(
-        "| objectives | LPIPS × 100 | style mirrored | turned | MSE | Fréchet (MobileNetV2) | colour | seeds "
+        "| losses | LPIPS × 100 | style mirrored | turned | MSE | Fréchet (MobileNetV2) | colour | seeds "
         "| paper: FID | paper: LPIPS × 100 |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
