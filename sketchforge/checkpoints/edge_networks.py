@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from sketchforge.checkpoints.state_dicts import read_state
 from sketchforge.errors import SketchforgeError
 from sketchforge.models.encoder import VGG16_BLOCKS
-from sketchforge.models.hed import FUSION, HED, bilinear_kernel
+from sketchforge.models.hed import FUSION, GEOMETRIES, HED, bilinear_kernel
 from sketchforge.models.pidinet import PiDiNet
 from sketchforge.models.teed import TEED
+from sketchforge.utils.files import check_format, parse_json
 
 NETWORKS = {"hed": HED, "pidinet": PiDiNet, "teed": TEED}
+
+# A file that `weights install` has converted: a safetensors file whose metadata says what the tensors do not.
+FORMAT, VERSION = "sketchforge-edge-network", 1
 
 # The names of Caffe's blobs depend on the exporter: `conv1_1.weight`, `conv1_1/0`, `conv1_1_biases`.
 _BLOB = re.compile(r"(?P<layer>.+?)[./:_-](?P<blob>weights?|bias(es)?|[01])")
@@ -28,11 +32,11 @@ _STAGES = ("One", "Two", "Thr", "Fou", "Fiv")
 def load_edge_network(method: str, path: Path) -> nn.Module:
     """Load the frozen network of `method` (hed, pidinet, teed) with the weights in `path`.
 
-    The shapes of the weights set its widths. Raises SketchforgeError where the file is corrupt, of another
-    network, incomplete, or has other shapes.
+    The shapes of the weights set its widths, the file's metadata HED's geometry. Raises SketchforgeError where
+    the file is corrupt, of another network, incomplete, or has other shapes.
     """
     network_type = NETWORKS[method]
-    state, _ = read_state(path, f"{method}'s weights (.safetensors, .npz or a PyTorch state dict)")
+    state, header = read_state(path, f"{method}'s weights (.safetensors, .npz or a PyTorch state dict)")
     with torch.device("meta"):
         template = network_type().state_dict()  # names and dimensions, which no width changes
     keys = hed_keys(path, state) if method == "hed" else {key: key for key in state}
@@ -52,9 +56,30 @@ def load_edge_network(method: str, path: Path) -> nn.Module:
                 f"{path}: {keys[name]} has shape {_format_shape(shapes[name])}, "
                 f"expected {_format_shape(reference.shape)}" + _format_hint(method, name)
             )
-    network = network_type(**network_type.arguments_for(shapes))
+    arguments = network_type.arguments_for(shapes)
+    if method == "hed":
+        arguments |= {"geometry": read_geometry(path, header)}
+    network = network_type(**arguments)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
+
+
+def read_geometry(path: Path, header: Mapping[str, str]) -> str:
+    """HED's geometry, by the metadata of a weights file; the authors' own where the file says nothing."""
+    if header.get("format") != FORMAT:
+        return GEOMETRIES[0]
+    check_format(path, header, FORMAT, VERSION)
+    try:
+        metadata = parse_json(header.get("metadata", ""))
+        geometry = metadata["geometry"]
+    except (ValueError, KeyError, TypeError):
+        geometry = None
+    if geometry not in GEOMETRIES:
+        raise SketchforgeError(
+            f"{path}: its metadata has geometry {str(geometry)[:40]!r}, expected {' or '.join(GEOMETRIES)}; "
+            "install it again"
+        )
+    return geometry
 
 
 def hed_keys(path: Path, state: Mapping[str, Any]) -> dict[str, str]:

@@ -65,6 +65,7 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         recorded_options |= {"batch_size": options.batch_size, "threads": threads}
     if options.method in EDGE_NETWORKS:
         from sketchforge.checkpoints.catalog import find_weights
+        from sketchforge.models.hed import HED
         from sketchforge.sketchers.edge_networks import EdgeSketcher
 
         weights = find_weights(
@@ -72,6 +73,8 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         )
         # The path is not recorded: the digest identifies the weights, whatever their path.
         edges = EdgeSketcher.from_file(options.method, weights, device, precision)
+        if isinstance(edges.network, HED):
+            recorded_options["geometry"] = edges.network.geometry
         return ReadySketcher(edges, str(device), recorded_options)
     from sketchforge.checkpoints.tom import find_tom_run
     from sketchforge.sketchers.tom import TomSketcher

@@ -23,6 +23,7 @@ from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import normalize_pixels, to_unit
 from sketchforge.metrics.images.features import FeatureNetwork
+from sketchforge.models.efficientnet_lite0 import EfficientNetLite0
 from sketchforge.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
 OPTION = "--features"
@@ -123,11 +124,28 @@ def squeezenet(given: Path | None, device: torch.device) -> FeatureNetwork:
     )
 
 
+def efficientnet_lite0(given: Path | None, device: torch.device) -> FeatureNetwork:
+    """The 1280 pooled features of EfficientNet-Lite0."""
+    path = _find_weights("efficientnet-lite0", given)
+    what = "EfficientNet-Lite0"
+    state, _ = read_state(path, f"{what} weights (.safetensors, .npz or a PyTorch state dict)")
+    network = EfficientNetLite0()
+    network.load_state_dict(features_state(path, what, network, state, prefix=""))
+    network = network.to(device).eval().requires_grad_(False)
+
+    def describe(squares: Tensor) -> Tensor:
+        return network((squares.to(device, torch.float32) - 127) / 128).mean((2, 3))
+
+    digest = tensors_digest(network.state_dict())
+    return _build_network("efficientnet-lite0", POOLED_SIDE, "(level - 127) / 128", digest, describe)
+
+
 NETWORKS: Mapping[str, Callable[[Path | None, torch.device], FeatureNetwork]] = {
     "inception": inception,
     "builtin": builtin,
     "mobilenet_v2": mobilenet_v2,
     "squeezenet": squeezenet,
+    "efficientnet-lite0": efficientnet_lite0,
 }
 
 
