@@ -42,6 +42,7 @@ LAYERS = (
         "losses",
         "checkpoints",
         "sketchers",
+        "strokes",
         "shards",
         "render",
     ),

@@ -1,0 +1,104 @@
+"""Hands: the ways in which ten people would draw the same picture, as parameters in a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from sketchforge.errors import SketchforgeError, UsageError
+
+FORMAT, VERSION = "sketchforge-hands", 1
+
+
+@dataclass(frozen=True)
+class Hand:
+    """How one person draws. Lengths are shares of the picture's longer side, angles degrees."""
+
+    name: str
+    # What is taken
+    keep: float = 0.9  # share of all salience that the strokes taken hold
+    long: float = 1.0  # exponent of a stroke's length in its salience
+    foreground: float = 0.0  # 0: surroundings count like the subject; 1: not at all
+    frame: float = 0.9  # how little lines along the picture's own frame count
+    taste: float = 0.35  # std of the logarithm of a personal weight for each stroke
+    # Where it is put
+    field: float = 0.0  # std of a smooth displacement
+    cells: int = 4  # the displacement's grid
+    turn: float = 0.0  # std, degrees
+    scale: float = 0.0  # std, of 1
+    shift: float = 0.0  # std
+    anisotropy: float = 0.0  # std of the difference of both axes' scales
+    fills_paper: bool = False  # the ink's box is centred, its longer side FILL of the paper
+    # How a line runs
+    smooth: float = 0.0  # knots over which a line is smoothed
+    straighten: float = 0.0  # tolerance with which lines become polygons
+    tremor: float = 0.0  # std of a displacement of every knot
+    doubled: float = 0.0  # share of strokes that are drawn twice
+    lifts: float = 0.0  # probability, per LIFT_EVERY, that the pen is lifted for a moment
+    overshoot: float = 0.0  # how far an open line runs on beyond its ends
+    # The pen
+    pen: float = 0.008  # width
+    width_std: float = 0.0  # of a stroke's width, of 1
+    taper: float = 0.0  # how much thinner a line's ends are
+    pressure: float = 0.0  # how much the width follows darkness
+    gaps: float = 0.0  # share of a line that the pen leaves out, in small pieces
+    hatching: float = 0.0  # darkness of the picture from which areas are hatched or filled; 0: none
+    filled: bool = False  # fill dark areas in place of hatching them
+
+
+def read_hands(path: Path | None = None) -> list[Hand]:
+    """The hands of a TOML file, in its order; None: those that ship.
+
+    Raises UsageError where the file does not exist, SketchforgeError for unknown names and values out of place.
+    """
+    source = path or Path(str(files("sketchforge") / "strokes" / "hands.toml"))
+    if not source.is_file():
+        raise UsageError(f"{source}: no such file; expected a TOML file with a table for each hand")
+    try:
+        content = tomllib.loads(source.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SketchforgeError(f"{source}: cannot be read as TOML ({error})") from error
+    if content.pop("format", None) != FORMAT or content.pop("version", None) != VERSION:
+        raise SketchforgeError(f'{source}: expected format = "{FORMAT}" and version = {VERSION} at its head')
+    hands = [_read_hand(source, name, table) for name, table in content.items()]
+    if not hands:
+        raise SketchforgeError(f"{source}: holds no hand; expected a table such as [careful]")
+    return hands
+
+
+def pick_hands(hands: Sequence[Hand], names: Sequence[str]) -> list[Hand]:
+    """The hands of these names, in the order of the names. Raises UsageError for an unknown one."""
+    by_name = {hand.name: hand for hand in hands}
+    for name in names:
+        if name not in by_name:
+            raise UsageError(f"--styles {name}: no such hand; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names]
+
+
+def _read_hand(source: Path, name: str, table: object) -> Hand:
+    if not isinstance(table, dict):
+        raise SketchforgeError(f"{source}: {name} is not a table; expected [{name}] and its parameters")
+    fields = {field.name: field for field in dataclasses.fields(Hand) if field.name != "name"}
+    for key, value in table.items():
+        if key not in fields:
+            raise SketchforgeError(
+                f"{source}: [{name}] {key}: no such parameter; there are {', '.join(fields)}"
+            )
+        wanted = type(fields[key].default)
+        fits = isinstance(value, wanted) or (wanted is float and type(value) is int)
+        if not fits or (wanted is not bool and isinstance(value, bool)) or value < 0:
+            raise SketchforgeError(
+                f"{source}: [{name}] {key} = {value!r}: expected a {wanted.__name__}, not negative"
+            )
+    hand = Hand(
+        name=name, **{key: float(v) if type(v) is int and key != "cells" else v for key, v in table.items()}
+    )
+    if not 0 < hand.keep <= 1 or not hand.pen or not 2 <= hand.cells <= 64:
+        raise SketchforgeError(
+            f"{source}: [{name}]: keep in (0, 1], pen above 0 and cells from 2 to 64 were expected"
+        )
+    return hand
