@@ -13,14 +13,14 @@ from sketchforge.strokes.foreground import find_foreground
 from sketchforge.strokes.hands import Hand, pick_hands, read_hands
 from sketchforge.strokes.moving import FILL, draw_lines, move_strokes
 from sketchforge.strokes.painting import paint_strokes
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 
 SIDE = 256
 PLAIN = Hand("plain", taste=0, frame=0)
 
 
-def lines(*pieces) -> Strokes:
-    return Strokes.of([np.array(piece, float) for piece in pieces], np.zeros(len(pieces), bool), (SIDE, SIDE))
+def lines(*pieces) -> StrokeSet:
+    return StrokeSet.of([np.array(piece, float) for piece in pieces], np.zeros(len(pieces), bool), (SIDE, SIDE))
 
 
 def straight(x0, y0, x1, y1, count=41) -> np.ndarray:

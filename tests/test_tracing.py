@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 from sketchforge.strokes.tracing import join_pieces, order_pixels, remove_corners, resample, thin, trace
 
 SIDE = 256
@@ -17,7 +17,7 @@ def drawn(*lines: np.ndarray, width: int = 2, closed: bool = False) -> np.ndarra
     return paper.astype(np.float32) / 255
 
 
-def distance_to(strokes: Strokes, lines: np.ndarray) -> float:
+def distance_to(strokes: StrokeSet, lines: np.ndarray) -> float:
     """The largest distance of any point of the strokes to the lines' pixels."""
     away = cv2.distanceTransform((lines < 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return float(strokes.sample(away).max())

@@ -8,7 +8,7 @@ import numpy as np
 
 from sketchforge.strokes.foreground import centre_weight
 from sketchforge.strokes.hands import Hand
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 
 CLOSED_BONUS = 1.5
 FRAME_MARGIN = 0.035  # of the side: a line nearer to the edge of the picture may be its frame
@@ -27,7 +27,7 @@ class StrokeFeatures:
 
 
 def describe_strokes(
-    strokes: Strokes, darkness: np.ndarray, agreement: np.ndarray, foreground: np.ndarray
+    strokes: StrokeSet, darkness: np.ndarray, agreement: np.ndarray, foreground: np.ndarray
 ) -> StrokeFeatures:
     """Measure strokes on maps of the picture, float32 HxW each."""
     height, width = strokes.size

@@ -13,7 +13,7 @@ from sketchforge.strokes.foreground import find_foreground
 from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.moving import draw_lines, move_strokes
 from sketchforge.strokes.painting import paint_strokes
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 from sketchforge.strokes.tracing import trace
 from sketchforge.utils.seeding import numpy_generator
 
@@ -22,7 +22,7 @@ from sketchforge.utils.seeding import numpy_generator
 class TracedPicture:
     """A picture's strokes and what is known of them."""
 
-    strokes: Strokes
+    strokes: StrokeSet
     features: StrokeFeatures
     darkness: np.ndarray  # float32 HxW
     coverage: float  # share of the picture that is foreground

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from sketchforge.strokes.hands import Hand
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 
 FILL = 0.79  # longer side of the ink's box, where a hand fills the paper
 LIFT_EVERY = 0.1  # of the side
 LIFT = 0.008  # of the side: the gap that a lifted pen leaves on each side
 
 
-def move_strokes(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> Strokes:
+def move_strokes(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> StrokeSet:
     """Draw the strokes where the hand puts them: turned, scaled, shifted, bent by a smooth field, its own lines."""
     if not len(strokes):
         return strokes
@@ -32,13 +32,13 @@ def move_strokes(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> Stro
         pieces = [
             _shape_line(piece, ring, hand, side) for piece, ring in zip(moved, moved.closed, strict=True)
         ]
-        moved = Strokes.of(pieces, moved.closed, moved.size)
+        moved = StrokeSet.of(pieces, moved.closed, moved.size)
     if hand.fills_paper:
         moved = _fill_paper(moved)
     return moved
 
 
-def _sample_field(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> np.ndarray:
+def _sample_field(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> np.ndarray:
     """float64 (P,2): a smooth random displacement in pixels, from a coarse grid enlarged."""
     height, width = strokes.size
     shifts = []
@@ -68,7 +68,7 @@ def _shape_line(piece: np.ndarray, ring: bool, hand: Hand, side: int) -> np.ndar
     return piece
 
 
-def _fill_paper(strokes: Strokes) -> Strokes:
+def _fill_paper(strokes: StrokeSet) -> StrokeSet:
     """Centre the ink's box and enlarge it until its longer side is FILL of the paper's shorter one."""
     low, high = strokes.points.min(0), strokes.points.max(0)
     height, width = strokes.size
@@ -77,7 +77,7 @@ def _fill_paper(strokes: Strokes) -> Strokes:
     return strokes.moved((strokes.points - (low + high) / 2) * scale + middle)
 
 
-def draw_lines(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> Strokes:
+def draw_lines(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> StrokeSet:
     """The lines that the pen really draws: doubled, run on beyond their ends, lifted."""
     if not (hand.doubled or hand.lifts or hand.overshoot) or not len(strokes):
         return strokes
@@ -93,7 +93,7 @@ def draw_lines(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> Stroke
             if hand.overshoot and not ring:
                 line = _run_on(line, hand.overshoot * side * rng.random(2))
             pieces += _lift_pen(line, hand.lifts, side, rng) if hand.lifts else [line]
-    return Strokes.of(pieces, np.zeros(len(pieces), bool), strokes.size)
+    return StrokeSet.of(pieces, np.zeros(len(pieces), bool), strokes.size)
 
 
 def _run_on(line: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sketchforge.strokes.hands import Hand
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 
 SUPERSAMPLING = 3
 _SHIFT = 4  # bits of fraction in OpenCV's coordinates
@@ -16,7 +16,7 @@ GAP = 0.012  # of the side: the length of a piece that the pen leaves out
 
 
 def paint_strokes(
-    strokes: Strokes, hand: Hand, darkness: np.ndarray | None, rng: np.random.Generator, size: tuple[int, int]
+    strokes: StrokeSet, hand: Hand, darkness: np.ndarray | None, rng: np.random.Generator, size: tuple[int, int]
 ) -> np.ndarray:
     """Paint strokes on white paper of `size` (height, width): uint8 HxW in grey, 255 = paper, 0 = ink.
 
@@ -46,7 +46,7 @@ def paint_strokes(
 
 
 def _pen_widths(
-    strokes: Strokes, hand: Hand, darkness: np.ndarray | None, rng: np.random.Generator
+    strokes: StrokeSet, hand: Hand, darkness: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
     """float64 (P,): the width at each point, in the strokes' own pixels."""
     owner = strokes.owner
@@ -61,7 +61,7 @@ def _pen_widths(
     return widths
 
 
-def _drawn_segments(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> np.ndarray:
+def _drawn_segments(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> np.ndarray:
     """bool (P,): whether the segment that begins at each point is drawn, and not one that the pen leaves out."""
     drawn = np.ones(len(strokes.points), bool)
     if hand.gaps:
@@ -72,5 +72,5 @@ def _drawn_segments(strokes: Strokes, hand: Hand, rng: np.random.Generator) -> n
     return drawn
 
 
-def _steps(strokes: Strokes) -> np.ndarray:
+def _steps(strokes: StrokeSet) -> np.ndarray:
     return np.linalg.norm(np.diff(strokes.points, axis=0), axis=1).clip(0, strokes.side / 16)

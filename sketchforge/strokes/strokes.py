@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Strokes:
+class StrokeSet:
     """The lines of one picture.
 
     points: float32 (P,2), x and y in pixels, the centre of the first pixel at 0. offsets: int64 (S+1,), stroke s
@@ -23,8 +23,8 @@ class Strokes:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, pieces: Sequence[np.ndarray], closed: np.ndarray, size: tuple[int, int]) -> Strokes:
-        """Strokes from a list of (n,2) arrays."""
+    def of(cls, pieces: Sequence[np.ndarray], closed: np.ndarray, size: tuple[int, int]) -> StrokeSet:
+        """StrokeSet from a list of (n,2) arrays."""
         offsets = np.cumsum([0, *(len(piece) for piece in pieces)])
         points = np.concatenate(pieces) if len(pieces) else np.zeros((0, 2))
         return cls(points.astype(np.float32), offsets, np.asarray(closed, bool), size)
@@ -83,11 +83,11 @@ class Strokes:
         ]
         return np.concatenate(chunks)[:, 0]
 
-    def select(self, numbers: np.ndarray) -> Strokes:
+    def select(self, numbers: np.ndarray) -> StrokeSet:
         """Only these strokes, in this order."""
         pieces = [self.points[self.offsets[number] : self.offsets[number + 1]] for number in numbers]
-        return Strokes.of(pieces, self.closed[numbers], self.size)
+        return StrokeSet.of(pieces, self.closed[numbers], self.size)
 
-    def moved(self, points: np.ndarray) -> Strokes:
+    def moved(self, points: np.ndarray) -> StrokeSet:
         """The same strokes at other points, (P,2)."""
-        return Strokes(points.astype(np.float32), self.offsets, self.closed, self.size)
+        return StrokeSet(points.astype(np.float32), self.offsets, self.closed, self.size)

@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
-from sketchforge.strokes.strokes import Strokes
+from sketchforge.strokes.strokes import StrokeSet
 
 THRESHOLD = 0.30  # darkness that counts as ink
 PEAK = 1.35 * THRESHOLD  # of the darkest pixel of a line that is kept
@@ -25,14 +25,14 @@ KNOTS = 4 / 256  # distance of the points of a stroke
 SMOOTH = 1.0  # pixels; a thinned line walks in steps of one
 
 
-def trace(darkness: np.ndarray) -> Strokes:
+def trace(darkness: np.ndarray) -> StrokeSet:
     """Trace the lines of `darkness`, float32 HxW in [0, 1], 0 = paper. Strokes in reading order of their starts."""
     height, width = darkness.shape
     side = max(height, width)
     pieces, closed = order_pixels(thin(darkness, side))
     pieces, closed = join_pieces(pieces, closed, JOIN * side)
     points = [resample(piece, KNOTS * side, ring) for piece, ring in zip(pieces, closed, strict=True)]
-    return Strokes.of(points, np.array(closed, bool), (height, width))
+    return StrokeSet.of(points, np.array(closed, bool), (height, width))
 
 
 def thin(darkness: np.ndarray, side: int) -> np.ndarray:
