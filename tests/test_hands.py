@@ -20,7 +20,9 @@ PLAIN = Hand("plain", taste=0, frame=0)
 
 
 def lines(*pieces) -> StrokeSet:
-    return StrokeSet.of([np.array(piece, float) for piece in pieces], np.zeros(len(pieces), bool), (SIDE, SIDE))
+    return StrokeSet.of(
+        [np.array(piece, float) for piece in pieces], np.zeros(len(pieces), bool), (SIDE, SIDE)
+    )
 
 
 def straight(x0, y0, x1, y1, count=41) -> np.ndarray:

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from sketchforge.strokes.strokes import StrokeSet
-from sketchforge.strokes.tracing import join_pieces, order_pixels, remove_corners, resample, thin, trace
+from sketchforge.strokes.tracing import (
+    join_pieces,
+    order_pixels,
+    remove_corners,
+    space_points,
+    thin_lines,
+    trace,
+)
 
 SIDE = 256
 
@@ -79,7 +86,7 @@ def test_blank_paper_has_no_strokes():
 def random_lines(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     lines = [np.cumsum(rng.normal(0, 14, (14, 2)), 0) + rng.uniform(60, 200, 2) for _ in range(7)]
-    return thin(drawn(*lines), SIDE)
+    return thin_lines(drawn(*lines), SIDE)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -119,7 +126,7 @@ def test_a_stair_becomes_a_diagonal():
 
 def test_points_of_a_stroke_are_evenly_spaced_and_keep_the_ends():
     walk = np.stack([np.arange(101.0), np.zeros(101)], 1)
-    points = resample(walk, 4.0, ring=False)
+    points = space_points(walk, 4.0, ring=False)
     assert np.allclose(points[[0, -1]], walk[[0, -1]])
     assert np.allclose(np.diff(points[:, 0]), 4.0, atol=1e-3)
 

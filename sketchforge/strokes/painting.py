@@ -16,7 +16,11 @@ GAP = 0.012  # of the side: the length of a piece that the pen leaves out
 
 
 def paint_strokes(
-    strokes: StrokeSet, hand: Hand, darkness: np.ndarray | None, rng: np.random.Generator, size: tuple[int, int]
+    strokes: StrokeSet,
+    hand: Hand,
+    darkness: np.ndarray | None,
+    rng: np.random.Generator,
+    size: tuple[int, int],
 ) -> np.ndarray:
     """Paint strokes on white paper of `size` (height, width): uint8 HxW in grey, 255 = paper, 0 = ink.
 

@@ -29,13 +29,13 @@ def trace(darkness: np.ndarray) -> StrokeSet:
     """Trace the lines of `darkness`, float32 HxW in [0, 1], 0 = paper. Strokes in reading order of their starts."""
     height, width = darkness.shape
     side = max(height, width)
-    pieces, closed = order_pixels(thin(darkness, side))
+    pieces, closed = order_pixels(thin_lines(darkness, side))
     pieces, closed = join_pieces(pieces, closed, JOIN * side)
-    points = [resample(piece, KNOTS * side, ring) for piece, ring in zip(pieces, closed, strict=True)]
+    points = [space_points(piece, KNOTS * side, ring) for piece, ring in zip(pieces, closed, strict=True)]
     return StrokeSet.of(points, np.array(closed, bool), (height, width))
 
 
-def thin(darkness: np.ndarray, side: int) -> np.ndarray:
+def thin_lines(darkness: np.ndarray, side: int) -> np.ndarray:
     """Lines one pixel wide, bool HxW: each pixel of them touches two others, or one, or is a junction."""
     from skimage.morphology import skeletonize
 
@@ -191,7 +191,7 @@ def join_pieces(
     return [joined[number] for number in order], [rings[number] for number in order]
 
 
-def resample(piece: np.ndarray, step: float, ring: bool) -> np.ndarray:
+def space_points(piece: np.ndarray, step: float, ring: bool) -> np.ndarray:
     """Smooth a walk over pixels and take a point every `step` pixels, ends included; a ring ends at its start."""
     if ring:
         piece = np.concatenate([piece, piece[:1]])
