@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import click
-
+from cli.verbosity import current_verbosity, print_note
 from sketchforge.utils.progress import Progress
 
 QUICK = 2.0  # seconds: a command that takes less needs no bar
 
 
 class Bar(Progress):
-    """A progress bar on stderr.
+    """A progress bar on stderr, none under `--quiet`.
 
     delay: seconds before the bar appears, so that quick commands show none.
     """
@@ -29,6 +28,8 @@ class Bar(Progress):
         self.unit, self.total, self.done = unit, total, done
         interval = 0.2 if sys.stderr.isatty() else 30
         self._bar = tqdm(
+            disable=current_verbosity().quiet,
+            dynamic_ncols=True,
             total=total,
             initial=done,
             unit=unit,
@@ -49,10 +50,10 @@ class Bar(Progress):
 
     def note(self, text: str) -> None:
         if self._bar is None:
-            click.echo(text)
+            print_note(text)
             return
         with self._bar.external_write_mode(file=sys.stdout):
-            click.echo(text)
+            print_note(text)
 
     def end(self) -> None:
         if self._bar is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cli.command import Group
 from cli.tables import fact
 from sketchforge.checkpoints.catalog import KNOWN, WeightFile
 from sketchforge.errors import SketchforgeError
@@ -16,6 +17,8 @@ NAME = click.Choice(list(KNOWN))
 
 @click.group(
     "weights",
+    cls=Group,
+    short_help="List the weights files, check them, say where they belong.",
     no_args_is_help=False,  # one line on what is missing, as everywhere
     epilog="Example: sketchforge weights list",
     help=f"""The weights files that sketchforge knows: {", ".join(KNOWN)}.
@@ -29,14 +32,22 @@ def weights_command() -> None:
     pass
 
 
-@weights_command.command("list", epilog="Example: sketchforge weights list")
+@weights_command.command(
+    "list",
+    short_help="Say of each file what it is and where it belongs.",
+    epilog="Example: sketchforge weights list",
+)
 def list_command() -> None:
     """Say of each file what it is, what uses it, where it belongs, whether it is there, its sha256 and its licence."""
     for file in KNOWN.values():
         click.echo("\n".join(_describe_file(file)))
 
 
-@weights_command.command("check", epilog="Example: sketchforge weights check hed teed")
+@weights_command.command(
+    "check",
+    short_help="Load files, and say whether they are sound.",
+    epilog="Example: sketchforge weights check hed teed",
+)
 @click.argument("names", type=NAME, nargs=-1, metavar="[NAME...]")
 def check_command(names: tuple[str, ...]) -> None:
     """Load each file, or those named, and say whether it is sound.
@@ -62,7 +73,11 @@ def check_command(names: tuple[str, ...]) -> None:
         raise SketchforgeError(f"{', '.join(failures)}; `sketchforge weights list` says where each belongs")
 
 
-@weights_command.command("path", epilog="Example: sketchforge weights path hed")
+@weights_command.command(
+    "path",
+    short_help="Print where a file is, or is expected.",
+    epilog="Example: sketchforge weights path hed",
+)
 @click.argument("name", type=NAME, metavar="NAME")
 def path_command(name: str) -> None:
     """Print the path of a file, or where it is expected (and say so on stderr)."""

@@ -426,7 +426,7 @@ def test_the_published_configuration():
 def test_paper_recipe_dry_run(ten_sketches, tmp_path):
     done = forked_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "100000 steps of 16 at 1024 px" in done.stdout and not list(tmp_path.iterdir())
+    assert "100,000 steps of 16 at 1024 pixels" in done.stdout and not list(tmp_path.iterdir())
 
 
 def test_command_line(ten_sketches, tmp_path):
@@ -466,7 +466,7 @@ def test_bad_usage_is_one_line(arguments, message, ten_sketches, tmp_path, monke
     ("given", "message"),
     [
         ({"count": 1}, "1 image; style_triplet and content_triplet tell images apart and need two or more"),
-        ({"count": 4, "styles": 1}, "1 sketches per image, needed are 2"),
+        ({"count": 4, "styles": 1}, "1 sketch per image, needed are 2"),
         ({"count": 4, "fit": "keep"}, "--fit keep"),
         ({"count": 4, "planned": 3}, "unfinished; continue it by the same `sketchforge render`"),
     ],

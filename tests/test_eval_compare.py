@@ -191,6 +191,6 @@ def test_nothing_to_compare_is_one_line(sets, tmp_path, capsys):
     (tmp_path / "empty" / "a.jpg").write_bytes(b"nothing")
     assert run([*words, str(tmp_path / "empty")]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "none of its 1 images can be read" in error
+    assert error.count("\n") == 1 and "none of its 1 image can be read" in error
     with pytest.raises(UsageError, match="nothing to compare"):
         compare_images(EvalCompareOptions(str(sets / "reference"), (), threads=1))

@@ -275,7 +275,7 @@ def test_an_autoencoder_that_will_not_do_is_named(options, tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     (tmp_path / "empty").mkdir()
     for ae, kind, message in (
-        ("other.safetensors", UsageError, "for 128 px, asked for are 64: use --size 128"),
+        ("other.safetensors", UsageError, "for 128 pixels, asked for are 64: use --size 128"),
         ("broken.safetensors", SketchforgeError, "cannot be read as a sketchforge-autoencoder file"),
         ("empty", UsageError, "holds no finished auto-encoder; train one with `sketchforge ae-train"),
         ("nowhere", UsageError, "no such file or folder; train one"),

@@ -73,7 +73,7 @@ def test_nothing_but_failures_is_a_failure(rendered, tmp_path):
         (tmp_path / "in" / f"{number}.jpg").write_bytes(b"no")
     options = dataclasses.replace(rendered, images=tmp_path / "in", shards=tmp_path / "out")
     for _ in range(2):
-        with pytest.raises(SketchforgeError, match="all 3 images failed: 3 not an image"):
+        with pytest.raises(SketchforgeError, match="all of 3 images failed: 3 not an image"):
             render(options)
 
 
@@ -273,7 +273,7 @@ def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
     assert len(progress.figures) == 9
     assert all(re.fullmatch(r"\d+ sketches/s", figures["rate"]) for figures in progress.figures)
     assert {figures["stage"] for figures in progress.figures} <= {f"slowest: {stage}" for stage in STAGES}
-    assert progress.notes == [f"9 images ({flawed}) x 1 sketches (canny) -> 3 shards in {tmp_path / 'out'}"]
+    assert progress.notes == [f"9 images ({flawed}) x 1 sketch (canny) -> 3 shards in {tmp_path / 'out'}"]
     assert summary.slowest_stage in STAGES
 
 
@@ -284,8 +284,8 @@ def test_what_is_kept_and_what_is_made_again_is_told(rendered, tmp_path):
     progress = RecordedProgress()
     render(options, progress)
     assert progress.begun == [("image", 4, 0)]
-    kept = "2 of 3 shards are finished and kept"
-    assert progress.notes[1:] == [kept, "1 shards are missing or altered and made again"]
+    kept = "2 of 3 shards finished and kept"
+    assert progress.notes[1:] == [kept, "1 shard missing or altered, made again"]
 
 
 def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):

@@ -597,7 +597,7 @@ def test_a_cache_that_cannot_be(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file: a file; the cache needs a folder"):
         open_shards(f"{folder}/{{}}", tmp_path / "file")
-    with pytest.raises(UsageError, match="keeps 1 shards, but the order uses 2 at once"):
+    with pytest.raises(UsageError, match="keeps 1 shard, but the order uses 2 at once"):
         dataset(f"{folder}/{{}}", keep=1)
     with pytest.raises(ValueError, match="keep=0"):
         open_shards(f"{folder}/{{}}", keep=0)

@@ -402,7 +402,7 @@ def test_unreadable_photos_are_replaced_and_told(tmp_path, tiny):
 def test_no_readable_photo_at_all_is_an_error(tmp_path, tiny):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(SketchforgeError, match="none of the 1 images can be read"):
+    with pytest.raises(SketchforgeError, match="none of 1 image can be read"):
         train_tom(replace(tiny, run=tmp_path / "run", images=tmp_path / "photos"))
     assert not (tmp_path / "run").exists()
 

@@ -231,11 +231,15 @@ def test_errors_of_the_look_up_name_the_option(cache):
     with pytest.raises(AbsentError) as caught:
         find_weights("alexnet", None, "--lpips alex=FILE")
     assert str(caught.value) == (
-        f"{looked_for}; place them there (docs/weights.md) or name a file, --lpips alex=FILE"
+        f"{looked_for}; place them there or name a file, --lpips alex=FILE; `sketchforge weights list` "
+        "says more"
     )
     with pytest.raises(AbsentError) as caught:
         find_weights("alexnet", None, "--lpips alex=FILE", asked_by="--alex")
-    assert str(caught.value) == f"--alex: {looked_for}; {KNOWN['alexnet'].placing} (docs/weights.md)"
+    assert (
+        str(caught.value)
+        == f"--alex: {looked_for}; {KNOWN['alexnet'].placing} (`sketchforge weights list` says more)"
+    )
     with pytest.raises(UsageError) as caught:
         find_weights("alexnet", missing, "--lpips alex=FILE")
     assert str(caught.value) == f"--lpips alex={missing}: no such file; expected weights of alexnet"
@@ -316,7 +320,7 @@ def test_render_takes_weights_from_the_cache_or_as_given(call, cache, photos, tm
         tmp_path / "out",
     ]
     code, stdout, stderr = call(*words)
-    assert code == 1 and stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert code == 2 and stderr.count("\n") == 1 and not (tmp_path / "out").exists()
     assert "no weights of teed: looked for teed.safetensors, teed.npz or teed.pth in" in stderr
     assert str(cache) in stderr and "--edge-weights" in stderr and "block_1.conv1.weight" in stderr
     code, _, stderr = call(*words, "--edge-weights", tmp_path / "none.pth")

@@ -17,6 +17,7 @@ from sketchforge.images.decode import ImageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.utils.seeding import numpy_generator
 from sketchforge.utils.signals import deferred_signals
+from sketchforge.utils.text import count_noun
 
 CACHE_BYTES = 1 << 30
 
@@ -81,7 +82,7 @@ class CropSampler:
                     return self._decode(candidate)
                 except ImageError:
                     self.unreadable.add(candidate)
-        raise SketchforgeError(f"none of the {len(self.readers)} images can be read")
+        raise SketchforgeError(f"none of {count_noun(len(self.readers), 'image')} can be read")
 
     def _decode(self, index: int) -> np.ndarray:
         if index in self._cache:

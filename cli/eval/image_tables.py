@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli.tables import align
+from sketchforge.utils.text import count_noun
 
 
 def model_table(evaluation: Any) -> Iterator[str]:
@@ -58,7 +59,7 @@ def format_cell(figure: Any) -> str:
 
 
 def _describe_reference(reference: Any) -> str:
-    return f"{reference['name']} ({reference['count']} images, {reference['sizes']})"
+    return f"{reference['name']} ({count_noun(reference['count'], 'image')}, {reference['sizes']})"
 
 
 def _list_remarks(evaluation: Any) -> Iterator[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from cli.options import PATH, defaults_of, on_interrupt
+from cli.command import Command
+from cli.options import PATH, defaults_of, on_interrupt, option
 from cli.progress import Bar
 from cli.train.options import (
     announce,
@@ -21,27 +22,43 @@ from sketchforge.options import GanTrainOptions
 DEFAULTS = defaults_of(GanTrainOptions)
 
 
-@click.command("gan-train", epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256")
+@click.command(
+    "gan-train",
+    cls=Command,
+    takes=("--shards", "--run"),
+    short_help="Train the GAN that refines its images.",
+    epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256",
+)
 @data_options(DEFAULTS)
-@click.option(
+@option(
     "--ae",
+    group="Input",
     type=PATH,
     default=DEFAULTS["ae"],
     show_default=True,
     metavar="DIR|FILE",
     help="The trained auto-encoder: a run of `ae-train`, or its model file.",
 )
-@click.option(
+@option(
     "--augment",
+    group="Training",
     metavar="POLICY",
     help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "
     "[default: the recipe's]",
 )
-@click.option(
-    "--r1", type=click.FloatRange(min=0), metavar="WEIGHT", help="R1 penalty, γ. [default: 2e-4·size²/batch]"
+@option(
+    "--r1",
+    group="Training",
+    type=click.FloatRange(min=0),
+    metavar="WEIGHT",
+    help="R1 penalty, γ. [default: 2e-4·size²/batch]",
 )
-@click.option(
-    "--noise/--no-noise", default=DEFAULTS["noise"], show_default=True, help="Give the refiner noise."
+@option(
+    "--noise/--no-noise",
+    group="Training",
+    default=DEFAULTS["noise"],
+    show_default=True,
+    help="Give the refiner noise.",
 )
 @machine_options(DEFAULTS)
 def gan_train_command(dry_run: bool, **values: Any) -> None:
@@ -62,7 +79,7 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
         plan = plan_gan(options)
         announce(plan.images, lambda: _describe(plan))
         train_gan(options, bar, plan)
-    print_summary(options, plan.images.finished)
+    print_summary(options, plan.images.finished, ("synthesize", "--model", options.run, "--out", "made/"))
 
 
 def _describe(plan: Any) -> list[str]:

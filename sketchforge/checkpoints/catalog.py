@@ -20,8 +20,8 @@ CACHE_VARIABLE = "SKETCHFORGE_WEIGHTS"
 SUFFIXES = (".safetensors", ".npz", ".pth")
 
 
-class AbsentError(SketchforgeError):
-    """Weights that are not there: an evaluation reports a missing metric, not a failure."""
+class AbsentError(UsageError):
+    """Weights that are not there: an evaluation reports a missing metric, other commands refuse."""
 
 
 def cache_folder() -> Path:
@@ -259,12 +259,12 @@ def find_weights(name: str, given: Path | None, option: str, asked_by: str = "")
     if path is None and asked_by:
         raise AbsentError(
             f"{asked_by}: no weights of {name}: looked for {entry.looked_for()}; {entry.placing} "
-            "(docs/weights.md)"
+            "(`sketchforge weights list` says more)"
         )
     if path is None:
         raise AbsentError(
-            f"no weights of {name}: looked for {entry.looked_for()}; place them there (docs/weights.md) or "
-            f"name a file, {option}"
+            f"no weights of {name}: looked for {entry.looked_for()}; place them there or name a file, "
+            f"{option}; `sketchforge weights list` says more"
         )
     return path
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
 from sketchforge.utils.files import check_format, has_shape, read_json
 
 RUN_FILE = "run.json"
@@ -64,6 +64,8 @@ def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str,
     """As `read_record`, but {} for a run.json that cannot be read, so that --overwrite can replace it."""
     try:
         return read_record(run, format_name, version)
+    except WrongFormatError:
+        return {}
     except UsageError:
         raise
     except SketchforgeError:
@@ -152,7 +154,7 @@ def find_model(given: Path | None) -> Path:
                 continue
         raise UsageError(
             f"neither {' nor '.join(map(str, OWN_RUNS))} holds a finished model; train one with "
-            "`make train-ae`, or name one as --model"
+            "`sketchforge ae-train`, or name one as --model"
         )
     if given.is_dir():
         return find_trained_run(given).model
@@ -193,6 +195,4 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if record.get("figures"):
         state = f"has lost its {MODEL_FILE}"
     alternative = f", or name {run.model}, the model of fewer steps" if run.model.is_file() else ""
-    raise SketchforgeError(
-        f"{folder}: {state}; run its `sketchforge {command}` again to complete it{alternative}"
-    )
+    raise UsageError(f"{folder}: {state}; run its `sketchforge {command}` again to complete it{alternative}")

@@ -16,7 +16,7 @@ from sketchforge.checkpoints import autoencoder as autoencoder_files
 from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
 from sketchforge.checkpoints.autoencoder import read_autoencoder
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,7 +96,7 @@ def read_model(path: Path) -> StoredModel:
         autoencoder, metadata = read_autoencoder(path)
         return StoredModel(autoencoder, None, None, metadata)
     if format_name not in (None, FORMAT):
-        raise SketchforgeError(
+        raise UsageError(
             f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train` or "
             "`ae-train`"
         )

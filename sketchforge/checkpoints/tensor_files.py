@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.files import check_format, parse_json, write_bytes
+
+_log = logging.getLogger(__name__)
 
 
 def save_tensors(
@@ -53,6 +56,7 @@ def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, 
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    _log.info("reading %s", path)
     if not path.is_file():
         raise SketchforgeError(f"{path}: no such file (expected a {format_name} file)")
     try:

@@ -7,6 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, lock, remove_sta
 from sketchforge.shards.writer import finished_stats, write_shard
 from sketchforge.utils.files import disk_errors, remove_abandoned
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 
 def render(options: RenderOptions, progress: Progress | None = None) -> RenderSummary:
@@ -122,6 +126,10 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
             stage_seconds += writer.seconds
     summary.seconds = time.perf_counter() - start
     summary.stage_seconds = _to_clock_seconds(stage_seconds, num_workers)
+    _log.info(
+        "seconds by stage: %s",
+        ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.stage_seconds.items()),
+    )
 
 
 def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
@@ -142,14 +150,16 @@ def finish(job: RenderJob, summary: RenderSummary) -> None:
     check_failures(job.options, summary)
     if job.plan.mine and not summary.outcomes[schema.OK]:
         raise SketchforgeError(
-            f"{job.options.shards}: all {summary.num_failed} images failed: {reasons(summary.outcomes)}"
+            f"{job.options.shards}: all of {count_noun(summary.num_failed, 'image')} failed: "
+            f"{reasons(summary.outcomes)}"
         )
 
 
 def check_failures(options: RenderOptions, summary: RenderSummary) -> None:
     if options.max_failures is not None and summary.num_failed > options.max_failures:
         raise SketchforgeError(
-            f"{options.shards}: {summary.num_failed} images failed ({reasons(summary.outcomes)}), more than "
+            f"{options.shards}: {count_noun(summary.num_failed, 'image')} failed "
+            f"({reasons(summary.outcomes)}), more than "
             f"--max-failures {options.max_failures}; finished shards are kept, see their .jsonl files"
         )
 

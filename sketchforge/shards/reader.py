@@ -16,6 +16,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.files import parse_json
 from sketchforge.utils.tar_headers import Member, members
+from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,8 @@ def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample
     for sample in _read_raw_samples(shards, wanted):
         if len(sample.sketches) != num_styles:
             raise SketchforgeError(
-                f"{shards.tar(sample.key)}: {sample.key} has {len(sample.sketches)} sketches, expected "
+                f"{shards.tar(sample.key)}: {sample.key} has {count_noun(len(sample.sketches), 'sketch')}, "
+                "expected "
                 f"{num_styles}; see `sketchforge verify {shards.path}`"
             )
         yield sample

@@ -19,6 +19,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
+from sketchforge.utils.text import count_noun
 
 KEPT_SHARDS = 64  # cached shards of a remote set, on the local disk
 
@@ -95,7 +96,8 @@ class ShardSet:
         """Return this set; UsageError for too few sketches per image or, with `one_size`, many sizes."""
         if len(self.styles) < sketches:
             raise UsageError(
-                f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with "
+                f"{self.source}: {count_noun(len(self.styles), 'sketch')} per image, needed are "
+                f"{sketches}; render with "
                 "more --checkpoints"
             )
         if one_size and self.side is None:

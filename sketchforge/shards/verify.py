@@ -16,6 +16,7 @@ from sketchforge.shards.sidecars import sample_records
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.files import checksum_holds, parse_json, sha256_of
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 
 
 @dataclass
@@ -49,7 +50,7 @@ def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
             if (entry := _read_entry(folder, number))
         }
         report.problems.append(
-            f"{folder}: unfinished, {len(expected)} of {manifest['num_shards']} shards; "
+            f"{folder}: unfinished, {len(expected)} of {count_noun(manifest['num_shards'], 'shard')}; "
             "run the same `sketchforge render` again"
         )
     for path in sorted(folder.glob("*.tar")):
@@ -61,7 +62,8 @@ def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
     report.num_bytes = sum(entry["bytes"] for entry in expected.values())
     if manifest["complete"] and num_inputs != manifest["inputs"]["count"]:
         report.problems.append(
-            f"{schema.MANIFEST}: {manifest['inputs']['count']} inputs, but its shards have {num_inputs}"
+            f"{schema.MANIFEST}: {count_noun(manifest['inputs']['count'], 'input')}, but its shards have "
+            f"{num_inputs}"
         )
     return report
 
@@ -144,7 +146,7 @@ def _check_samples(
     except (OSError, tarfile.TarError) as error:
         yield None, [f"{paths.tar.name}: cannot be read to its end ({error})"]
     if len(keys) != entry["samples"]:
-        yield None, [f"{paths.tar.name}: {len(keys)} samples, expected {entry['samples']}"]
+        yield None, [f"{paths.tar.name}: {count_noun(len(keys), 'sample')}, expected {entry['samples']}"]
     try:
         sidecar_keys = [record["key"] for record in sample_records(paths.sidecar)]
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import from_unit, to_tensor
 from sketchforge.sketchers.base import Drawing
+from sketchforge.utils.text import count_noun
 
 
 def draw_on(
@@ -59,7 +60,7 @@ def drawing_errors(pixels: np.ndarray, device: torch.device) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             count, height, width = pixels.shape[:3]
             raise SketchforgeError(
-                f"out of memory drawing {count} images of {width} x {height} on {device}; "
+                f"out of memory drawing {count_noun(count, 'image')} of {width} x {height} on {device}; "
                 "lower --batch-size or --size"
             ) from error
         raise

@@ -22,6 +22,7 @@ from sketchforge.models.tom_inference import LeanInference, PaperInference, for_
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, to_levels
 from sketchforge.utils.device import thread_pool
+from sketchforge.utils.text import count_noun
 
 
 class TomSketcher:
@@ -69,19 +70,19 @@ class TomSketcher:
                 f"--tom {run}: not a run of `sketchforge tom-train`{_list_nearby_runs(run)}"
             ) from None
         if record is None:
-            raise SketchforgeError(
+            raise UsageError(
                 f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first, "
                 f"or name a run as --tom{_list_nearby_runs(run)}"
             )
         snapshots = record.get("snapshots")
         if not snapshots:
-            raise SketchforgeError(
+            raise UsageError(
                 f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the "
                 "options it was begun with to complete it, or draw with --tom builtin meanwhile"
             )
         if count > len(snapshots):
             raise UsageError(
-                f"--checkpoints {count}: {tom_run_name(run)} has {len(snapshots)} snapshots; "
+                f"--checkpoints {count}: {tom_run_name(run)} has {count_noun(len(snapshots), 'snapshot')}; "
                 "ask for that many or fewer"
             )
         encoder = read_encoder(run / ENCODER_FILE)

@@ -89,7 +89,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); name another --out") from error
     if not isinstance(record, dict) or not isinstance(record.get("files", {}), dict):
-        raise SketchforgeError(f"{path}: not a record of {FORMAT}; name another --out")
+        raise UsageError(f"{path}: not a record of {FORMAT}; name another --out")
     check_format(path, record, FORMAT, VERSION)
     # Names are joined to the folder's path, and what they name may be removed: plain names only.
     files = {name: dict(metadata) for name, metadata in record.get("files", {}).items()

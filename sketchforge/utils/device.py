@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import UsageError
+from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 
 def usable_cores() -> int:
@@ -45,6 +49,7 @@ def choose_device(name: str) -> torch.device:
         )
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"--device {name}: supported are cpu, cuda and mps")
+    _log.info("device %s", device)
     return device
 
 
@@ -73,6 +78,7 @@ def set_threads(threads: int) -> int:
     num_threads = threads or usable_cores()
     torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
+    _log.info("%s of torch", count_noun(num_threads, "thread"))
     return num_threads
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, WrongFormatError
 from sketchforge.utils.signals import deferred_signals
 
 MAX_JSON_BYTES = 256 << 20  # the manifest of half a million shards has less
@@ -212,7 +212,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
-    """Raise SketchforgeError for another format or version, naming what was found and what was expected."""
+    """Raise WrongFormatError for another format, SketchforgeError for another version, with both values."""
     found_format = header.get("format")
     if found_format != format_name:
         description = (
@@ -222,7 +222,7 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
             if found_format is None
             else type(found_format).__name__
         )
-        raise SketchforgeError(f"{where}: found format {description!r}, expected {format_name!r}")
+        raise WrongFormatError(f"{where}: found format {description!r}, expected {format_name!r}")
     try:
         found_version = int(header.get("version"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,9 @@ from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.signals import deferred_signals
+from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 DIED = "worker died"  # crashed on the image, or was killed: as a rule out of memory
 TIMED_OUT = "timed out"
@@ -126,6 +130,7 @@ class WorkerPool:
 @contextmanager
 def worker_pool(num_workers: int, timeout: float) -> Iterator[WorkerPool]:
     """A pool that is closed when the block ends."""
+    _log.info("%s", count_noun(num_workers, "worker process"))
     pool = WorkerPool(num_workers, timeout)
     try:
         yield pool

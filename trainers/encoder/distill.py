@@ -29,6 +29,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder, freeze
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import torch_generator
+from sketchforge.utils.text import count_noun
 from trainers.crops import CropSampler, Prefetch
 from trainers.encoder.whitening import Head, WhitenedConv
 from trainers.optimization import cosine_decay, set_learning_rate, total_of
@@ -175,7 +176,7 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
         except SketchforgeError:
             continue
         return [reader for i, reader in enumerate(readers) if i % HELD_OUT != first], held_out_crops
-    raise SketchforgeError(f"--images: none of the {len(readers)} images can be read")
+    raise SketchforgeError(f"--images: none of {count_noun(len(readers), 'image')} can be read")
 
 
 class _Student(nn.Module):

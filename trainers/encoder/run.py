@@ -20,7 +20,7 @@ from sketchforge.checkpoints.encoder import (
     write_encoder,
 )
 from sketchforge.checkpoints.tensor_files import tensors_digest
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.sources import ImageSource, find_images
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
@@ -28,6 +28,7 @@ from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.outputs import check_new_file
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 from trainers.encoder.distill import train_encoder
 
 DEEPEST = "relu4_1"  # the last layer of COMPACT_BLOCKS
@@ -81,15 +82,17 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
         )
     teacher = load_teacher(options.teacher)
     if missing := [tap for tap in Encoder(COMPACT_BLOCKS).tap_names() if tap not in teacher.tap_names()]:
-        raise SketchforgeError(
+        raise UsageError(
             f"--teacher {options.teacher}: has no layer {missing[0]}, expected all of VGG19's up to {DEEPEST}"
         )
     teacher = truncate_encoder(teacher, [DEEPEST])
     drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
     name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
     progress.note(
-        f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, "
-        f"teacher {name}, {options.steps} steps on {device} with {threads} threads"
+        f"{count_noun(len(readers), 'image')} in {count_noun(len(folders), 'folder')}, {len(drawings)} "
+        "built-in drawings, "
+        f"teacher {name}, {count_noun(options.steps, 'step')} on {device} with "
+        f"{count_noun(threads, 'thread')}"
     )
     progress.begin("step", options.steps)
     try:

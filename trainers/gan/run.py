@@ -41,7 +41,7 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
     autoencoder, _ = read_autoencoder(path)
     if autoencoder.size != recipe.size:
         raise UsageError(
-            f"{options.ae}: an auto-encoder for {autoencoder.size} px, asked for are {recipe.size}: use --size "
+            f"{options.ae}: an auto-encoder for {autoencoder.size} pixels, asked for are {recipe.size}: use --size "
             f"{autoencoder.size}, or train another with `sketchforge ae-train --size {recipe.size}`"
         )
     entries = {"autoencoder": tensors_digest(autoencoder.state_dict())}

@@ -11,7 +11,7 @@ import torch
 
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
 from sketchforge.checkpoints.runs import check_continues, read_record, read_record_or_empty
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
@@ -86,7 +86,7 @@ def plan_images(
     if perceives:
         encoder = load_encoder(options.encoder)
         if missing := sorted(set(PERCEPTUAL_TAPS) - set(encoder.tap_names())):
-            raise SketchforgeError(f"--encoder {options.encoder}: has no {', '.join(missing)}")
+            raise UsageError(f"--encoder {options.encoder}: has no {', '.join(missing)}")
     precision = choose_precision(options.precision, device)
     recipe_entry = recipe.record()
     del recipe_entry["steps"]  # a finished run may be continued with more steps

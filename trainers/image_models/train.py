@@ -24,6 +24,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.encode import write_png
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 from trainers.image_models.batches import AccumulatedBatches, open_micro_batches
 from trainers.image_models.interface import ImageTrainer
 from trainers.image_models.plan import ImagePlan
@@ -119,7 +120,7 @@ def _train_main_process(
         )
     elapsed, waited_seconds = time.perf_counter() - started_at, micro_batches.waited
     if batches.skipped:
-        progress.note(f"{batches.skipped} samples could not be read; others took their place")
+        progress.note(f"{count_noun(batches.skipped, 'sample')} could not be read; others took their place")
     figures = validation.figures(trainer)
     write_png(run / GRID_FILE, validation.grid(trainer))
     waiting_note = f"{waited_seconds / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""

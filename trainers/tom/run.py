@@ -22,6 +22,7 @@ from sketchforge.images.tensors import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 from trainers.loop import train
 from trainers.state import STATE_FILE, restore_state, save_state
 from trainers.tom.candidates import Candidates, grey_levels
@@ -124,8 +125,9 @@ def _finish(
     )
     if selection.relaxed:
         progress.note(
-            f"fewer than {options.snapshots} of {len(evaluations)} candidates passed; tolerances were widened "
-            f"{selection.relaxed} times"
+            f"fewer than {options.snapshots} of {count_noun(len(evaluations), 'candidate')} passed; "
+            "tolerances were widened "
+            f"{count_noun(selection.relaxed, 'time')}"
         )
     snapshots = []
     for number, index in enumerate(selection.chosen):

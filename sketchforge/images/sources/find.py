@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import UsageError
 from sketchforge.images.sources.folder import extension_of, images_in_folder
 from sketchforge.images.sources.keys import EXTENSIONS, as_text, check_keys, image_key
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 from sketchforge.images.sources.tar import TAR_ENDINGS, images_in_tar, is_tar
 from sketchforge.utils.seeding import numpy_generator
+from sketchforge.utils.text import count_noun
 
 LIST_EXTENSIONS = ("txt", "lst")
 
@@ -88,7 +89,8 @@ def _list_images(source: str, files: Mapping[str, str], prefix_keys: bool) -> li
     if not any(image.image.reason is None for image in images):
         damaged = f", {len(images)} of them damaged" if images else ""
         raise UsageError(
-            f"{source}: no images found in {len(tars)} tars{damaged}; expected members such as KEY.jpg"
+            f"{source}: no images found in {count_noun(len(tars), 'tar')}{damaged}; expected members such "
+            "as KEY.jpg"
         )
     return images
 
@@ -123,7 +125,7 @@ def _read_list(path: str) -> dict[str, str]:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such folder or file; expected images there") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SketchforgeError(f"{path}: cannot be read as a list of files ({error})") from error
+        raise UsageError(f"{path}: cannot be read as a list of files ({error})") from error
     folder, files = os.path.dirname(path), {}
     for name in filter(None, (line.strip() for line in lines)):
         file = os.path.normpath(os.path.join(folder, name))

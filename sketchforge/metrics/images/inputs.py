@@ -21,6 +21,7 @@ from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import is_remote
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.utils.text import count_noun
 
 OPEN_SHARDS = 16  # files that are kept open
 
@@ -141,7 +142,9 @@ def take_inventory(images: ImageSet) -> Inventory:
         sizes[image.shape[1], image.shape[0]] += 1
         digests.append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
     if not digests:
-        raise SketchforgeError(f"{images.source}: none of its {images.count} images can be read")
+        raise SketchforgeError(
+            f"{images.source}: none of its {count_noun(images.count, 'image')} can be read"
+        )
     if len(digests) < 2:
         raise UsageError(f"{images.source}: 1 image that can be read; sets to compare need two or more")
     return Inventory(tuple(digests), unreadable, sizes)
