@@ -71,7 +71,7 @@ class Command(click.Command):
             _, words, given = self.make_parser(ctx).parse_args(args=list(args))
             if not any(parameter.name == "help" for parameter in given):
                 self._refuse_repeated(ctx, args, given)
-                self._refuse_words(ctx, words, given)
+                self._refuse_words(ctx, args, words, given)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -116,7 +116,9 @@ class Command(click.Command):
                 f"{parameter.opts[0]} is given {len(values)} times: {' and '.join(values)}; {several}", ctx
             )
 
-    def _refuse_words(self, ctx: click.Context, words: list[str], given: list[click.Parameter]) -> None:
+    def _refuse_words(
+        self, ctx: click.Context, args: list[str], words: list[str], given: list[click.Parameter]
+    ) -> None:
         """Refuse bare words that no argument takes, and say how the command would have to read."""
         arguments = [parameter for parameter in self.params if isinstance(parameter, click.Argument)]
         if any(argument.nargs < 0 for argument in arguments):
@@ -130,7 +132,7 @@ class Command(click.Command):
             raise click.UsageError(f"unexpected argument {extra[0]}; {ctx.command_path} takes one {usage}")
         if self.takes and not names & {*self.takes[:1]} and len(extra) <= len(self.takes):
             raise click.UsageError(
-                f"{self.name} takes its inputs and outputs by options: {spell_out(self, ctx, extra)}"
+                f"{self.name} takes its inputs and outputs by options: {spell_out(self, ctx, extra, args)}"
             )
         # As a rule the shell has replaced a pattern by a list of files.
         raise click.UsageError(

@@ -143,6 +143,8 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if settings.verbose:
             raise
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has its own
+            return _fail("out of memory; what was finished before is kept: try smaller batches or images", 1)
         return _fail(
             f"unexpected {type(error).__name__}: {error}; this is a fault of sketchforge: the same command "
             "with "

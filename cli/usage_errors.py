@@ -70,17 +70,41 @@ def name_source(context: click.Context, error: SketchforgeError) -> SketchforgeE
     return error
 
 
-def spell_out(command: click.Command, context: click.Context, words: Sequence[str]) -> str:
-    """Write a command with bare words as it would have to read, with what it needs besides."""
+def spell_out(
+    command: click.Command, context: click.Context, words: Sequence[str], args: Sequence[str]
+) -> str:
+    """Write a command with bare words as it would have to read, with what it needs besides.
+
+    words: the bare words; args: all of them, options and their values included.
+    """
     takes: Sequence[str] = getattr(command, "takes", ())
-    pairs = list(zip(takes, words, strict=False))
+    pairs = zip(takes, words, strict=False)
     line = [*context.command_path.split(), *(word for pair in pairs for word in pair)]
+    line += _without_bare_words(command, args)
     missing = [
         f"{parameter.opts[0]} {parameter.metavar}"
         for parameter in command.params
         if isinstance(parameter, click.Option) and parameter.required and parameter.opts[0] not in line
     ]
     return " ".join([shlex.join(line), *missing])
+
+
+def _without_bare_words(command: click.Command, args: Sequence[str]) -> list[str]:
+    """Return the options among the words, each with its value."""
+    flags = {
+        name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count)
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    kept: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word.startswith("-") and word != "-":
+            kept.append(word)
+            if word not in flags and "=" not in word:
+                kept += [value for value in [next(words, None)] if value is not None]
+    return kept
 
 
 def _describe_unknown_option(error: click.NoSuchOption) -> str:

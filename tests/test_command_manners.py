@@ -63,6 +63,10 @@ def every_command(group=main, path=(), context=None):
         (["render", "--config", "c.toml"], "sketchforge --config c.toml render …"),
         (["eval", "images", "--config=c.toml"], "sketchforge --config c.toml eval images …"),
         (["render", "a/", "b c/"], "sketchforge render --images a/ --shards 'b c/'"),
+        (
+            ["render", "--size=64", "a", "--dry-run", "b", "--fit", "pad"],
+            "sketchforge render --images a --shards b --size=64 --dry-run --fit pad",
+        ),
         (["synthesize", "a.png", "b.jpg"], "sketchforge synthesize --sketch a.png --style b.jpg --out DIR"),
         (["ae-train", "out"], "sketchforge ae-train --shards out"),
         (["gallery", "a", "b"], "unexpected argument b; sketchforge gallery takes one DIR"),
@@ -126,6 +130,15 @@ def test_options_stand_under_headings():
             assert f"\n{GENERAL}:\n" in command.get_help(context)
 
 
+def test_options_of_numbers_say_what_they_count():
+    for words, command, _ in every_command():
+        for option in command.params:
+            if isinstance(option, click.Option) and isinstance(
+                option.type, click.IntRange | click.FloatRange
+            ):
+                assert option.metavar, (words, option.name)
+
+
 def test_help_is_a_command_too(call):
     assert call("help", "eval", "images")[1] == call("eval", "images", "--help")[1]
     assert call("help")[1] == call("--help")[1]
@@ -175,6 +188,16 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_if_asked(call, monkeypa
     assert stderr.count("\n") == 1 and "unexpected RuntimeError: some fault" in stderr
     with pytest.raises(RuntimeError):
         call("verify", "out", "--verbose")
+
+
+def test_want_of_memory_is_no_fault_of_the_program(call, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("sketchforge.shards.verify.verify", fail)
+    code, _, stderr = call("verify", "out")
+    assert code == 1
+    assert stderr.startswith("error: out of memory; what was finished before is kept")
 
 
 def test_a_bar_stays_on_one_line_of_a_narrow_terminal():

@@ -402,11 +402,11 @@ def test_bad_values_are_refused_before_training(options, tmp_path, folder):
 
 
 def test_bad_teachers_are_refused_before_training(options, tmp_path):
-    def refusal(path: Path) -> str:
-        return refused(changed(options, teacher=str(path)), tmp_path, SketchforgeError)
+    def refusal(path: Path, kind: type[SketchforgeError] = UsageError) -> str:
+        return refused(changed(options, teacher=str(path)), tmp_path, kind)
 
     (tmp_path / "noise.pth").write_bytes(b"noise")
-    assert "noise.pth" in refusal(tmp_path / "noise.pth")
+    assert "noise.pth" in refusal(tmp_path / "noise.pth", SketchforgeError)
     save_file({"conv.weight": torch.zeros(3)}, str(tmp_path / "foreign.safetensors"))
     assert "features.0.weight" in refusal(tmp_path / "foreign.safetensors")
     sixteen = [[4] * len(block) for block in VGG16_BLOCKS]

@@ -134,7 +134,7 @@ def test_nothing_is_overwritten_unless_asked_for(runs):
     [
         (["--run", "nowhere"], 2, "nowhere: no such folder; expected the run folder"),
         (["--run", "empty"], 2, "empty: holds no run.json"),
-        (["--run", "begun"], 1, "begun: stands at step 3 of its training; run its `sketchforge gan-train`"),
+        (["--run", "begun"], 2, "begun: stands at step 3 of its training; run its `sketchforge gan-train`"),
         (["--run", "odd"], 2, "odd: a run of format 'sketchforge-tom-run'"),
         (["--run", "torn"], 1, "cannot be read as the record of a training"),
         (["--run", "gan", "--out", "m.pt"], 2, "--out m.pt: expected a file name that ends in .safetensors"),
@@ -142,8 +142,8 @@ def test_nothing_is_overwritten_unless_asked_for(runs):
         (["--run", "gan", "--snapshot", "1"], 2, "--snapshot 1: of which run?"),
         (["--run", "gan", "--tom", "builtin", "--snapshot", "10"], 2, "its number from 0 to 9"),
         (["--run", "gan", "--tom", "builtin", "--snapshot", "best"], 2, "snapshot best: builtin has tom-320,"),
-        (["--run", "gan", "--tom", "gan"], 1, "gan/run.json: found format 'sketchforge-gan-run'"),
-        (["--run", "gan", "--tom", "nowhere"], 1, "nowhere: no trained generators there"),
+        (["--run", "gan", "--tom", "gan"], 2, "--tom gan: not a run of `sketchforge tom-train`"),
+        (["--run", "gan", "--tom", "nowhere"], 2, "nowhere: no trained generators there"),
     ],
 )  # fmt: skip
 def test_bad_usage_is_one_line(runs, monkeypatch, capsys, words, code, message):

@@ -74,7 +74,8 @@ def images_command(**values: Any) -> None:
     """Measure how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
 
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
-    downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
+    downloaded; what lacks them is named. measures.md of the documentation says what each figure can and
+    cannot tell.
     """
     from sketchforge.metrics.images.evaluate import evaluate_images
     from sketchforge.metrics.images.result import image_json

@@ -125,8 +125,8 @@ OUT = Path("eval")
 def report_command(**values: Any) -> None:
     """Measure all that has been made and show it in one file, beside the paper's figures.
 
-    Nothing has to be trained: what is missing is named. Weights are never downloaded. docs/report.md tells
-    what the report holds.
+    Nothing has to be trained: what is missing is named. Weights are never downloaded. report.md of the
+    documentation tells what the report holds.
     """
     from sketchforge.report.summary.collect import make_report
     from sketchforge.report.summary.write import check_outputs, write_report

@@ -71,7 +71,8 @@ DEFAULTS = defaults_of(EvalSketchesOptions)
 def sketches_command(**values: Any) -> None:
     """Measure how good sketches are: content, realism, variety and strokes, beside people's.
 
-    Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
+    Every figure has its 95 % interval over images. measures.md of the documentation says what each can and
+    cannot tell.
     """
     from sketchforge.metrics.sketches.evaluate import evaluate_sketches
     from sketchforge.metrics.sketches.result import as_json

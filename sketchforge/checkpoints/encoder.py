@@ -212,7 +212,7 @@ def _build_vgg_encoder(state: Mapping[str, Tensor], source: str, note: str = "")
     for number in conv_numbers:
         weight, bias = (state.get(f"features.{number}.{part}") for part in ("weight", "bias"))
         if getattr(weight, "ndim", 0) != 4 or getattr(bias, "ndim", 0) != 1:
-            raise UsageError(
+            raise SketchforgeError(
                 f"{source}: features.{number} is not a convolution's weight and bias, as in VGG it is"
             )
     widths = iter(int(state[f"features.{number}.weight"].shape[0]) for number in conv_numbers)
