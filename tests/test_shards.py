@@ -22,6 +22,7 @@ from sketchforge.options import GalleryOptions, RenderOptions
 from sketchforge.render.plan import plan_render
 from sketchforge.render.render import render
 from sketchforge.report.gallery.gallery import gallery
+from sketchforge.shards.card import write_card
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, write_shard
@@ -110,6 +111,7 @@ def retell(shards: Path, number: int) -> None:
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": tar.stat().st_size, "sha256": files.sha256_of(tar)}
     files.write_checksummed_json(shards / "manifest.json", manifest)
+    write_card(shards, manifest)
 
 
 def rewrite(shards: Path, number: int, change) -> None:
