@@ -100,13 +100,17 @@ def _describe_file(file: WeightFile) -> list[str]:
             _format_row("to place it", file.placing),
         ]
     else:
-        lines += _describe_present(path)
+        lines += _describe_present(file, path)
     return [*lines, _format_row("licence", file.licence)]
 
 
-def _describe_present(path: Path) -> list[str]:
-    size = f"{path.stat().st_size / 1e6:,.2f} MB"
-    return [_format_row("there", f"{path} ({size})"), _format_row("sha256", sha256_of(path))]
+def _describe_present(file: WeightFile, path: Path) -> list[str]:
+    size = f"{file.num_bytes(path) / 1e6:,.2f} MB"
+    if file.is_folder:
+        there, digest = f"{path.parent} ({size})", f"{sha256_of(path)} ({path.name})"
+    else:
+        there, digest = f"{path} ({size})", sha256_of(path)
+    return [_format_row("there", there), _format_row("sha256", digest)]
 
 
 def _format_row(label: str, text: str) -> str:

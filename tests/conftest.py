@@ -258,9 +258,12 @@ def store(
     A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption` and `size` (width,
     height). With more `num_shards` than there are shards the folder counts as unfinished.
     """
+    from sketchforge.shards.card import write_card
     from sketchforge.shards.manifest import finished_manifest, new_manifest, write_manifest
+    from sketchforge.shards.schema import VERSION
 
     folder.mkdir(parents=True)
+    captioned = any("caption" in sample for samples in shards for sample in samples)
     for number, samples in enumerate(shards):
         lines = []
         with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
@@ -269,11 +272,18 @@ def store(
                 width, height = sample.get("size", (8, 8))
                 image = io.BytesIO()
                 Image.fromarray(scene(len(key), height, width)).save(image, "JPEG")
-                metadata = {"source": source, "width": width, "height": height, "styles": styles}
+                metadata = {
+                    "source": source,
+                    "width": width,
+                    "height": height,
+                    "styles": styles,
+                    "meta": "{}",
+                }
+                metadata |= {"sha256": "", "method": "canny", "original_width": 8, "original_height": 8}
                 found = {"jpg": image.getvalue()}
                 found |= {f"sketch{index}.png": data for index, data in enumerate(sample["sketches"])}
-                if "caption" in sample:
-                    found["txt"] = sample["caption"].encode()
+                if captioned:
+                    found["txt"] = sample.get("caption", "").encode()
                 found["json"] = json.dumps(metadata).encode()
                 for ending, data in found.items():
                     info = tarfile.TarInfo(f"{key}.{ending}")
@@ -284,7 +294,7 @@ def store(
         (folder / f"{number:05d}.jsonl").write_text("".join(lines))
         stats = {
             "format": "sketchforge-shards-stats",
-            "version": 2,
+            "version": VERSION,
             "shard": f"{number:05d}",
             "fingerprint": "",
             "inputs": "",
@@ -296,10 +306,11 @@ def store(
         (folder / f"{number:05d}.stats.json").write_text(json.dumps(stats))
     usual = {"method": "canny", "size": 8, "fit": "crop", "sketch_format": "png1", "threshold": 0.7}
     planned = num_shards or len(shards)
-    manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [])
+    manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [], captioned)
     if planned == len(shards):
         stats = [json.loads(path.read_text()) for path in sorted(folder.glob("*.stats.json"))]
         manifest = finished_manifest(manifest, stats)
+        write_card(folder, manifest)
     write_manifest(folder, manifest)
     return folder
 

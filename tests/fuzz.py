@@ -32,6 +32,7 @@ from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.render.render import preview
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.report.gallery.inspect import inspect
+from sketchforge.shards.schema import CARD
 from sketchforge.shards.verify import verify
 
 SECONDS = 30  # any one input takes milliseconds
@@ -214,7 +215,7 @@ class Targets:
         hurt = damaged if path.suffix == ".tar" else damaged_text
         path.write_bytes(hurt(before, rng, before))
         outcomes = []
-        if path.read_bytes() != before:
+        if path.read_bytes() != before and path.name != CARD:  # whoever likes may edit the card
             try:
                 assert verify(copy).problems, f"verify did not notice the damage to {path.name}"
             except SketchforgeError:
@@ -283,11 +284,14 @@ def fuzz(targets: Targets, count: int, seed: int) -> Counter[str]:
 
 def corrupt(folder: Path, rng: random.Random) -> str:
     """Damage one file of a shard folder so that its bytes change, or take, add or swap files; says what was done."""
-    files = sorted(path for path in folder.iterdir())
+    files = sorted(
+        path for path in folder.iterdir() if path.name != CARD
+    )  # it may be edited, but not be gone
     path = rng.choice(files)
     data = path.read_bytes()
     match rng.randrange(6):
         case 0:
+            path = rng.choice([*files, folder / CARD])
             path.unlink()
             return f"{path.name} removed"
         case 1:

@@ -315,6 +315,12 @@ def test_interrupted_and_resumed_ends_with_the_same_bytes(options, finished):
     assert files_of(options.run) == files_of(finished)
 
 
+def test_the_record_says_what_drew_the_sketches(trained):
+    manifest = open_shards(trained.shards).manifest
+    record = json.loads((trained.run / "run.json").read_text())
+    assert record["drawn_by"] == {"method": manifest["options"]["method"], "digests": manifest["digests"]}
+
+
 def test_a_run_whose_record_says_nothing_of_validation_goes_on(options, tmp_path):
     """As versions before left it; nor need it be the same shards to the end."""
     validation = str(shards_of(tmp_path / "white", 3))
@@ -481,7 +487,7 @@ def test_shards_of_a_newer_version(options, tmp_path):
     folder = shards_of(tmp_path / "shards", 4)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 2"):
+    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 3"):
         train_ae(replace(options, shards=str(folder)))
 
 

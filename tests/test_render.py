@@ -39,9 +39,9 @@ def test_canny_does_not_depend_on_batches(rendered, tmp_path):
     assert render_again(rendered, tmp_path / "out", batch_size=1) == contents(rendered.shards)
 
 
-def test_folder_holds_three_files_a_shard_and_a_manifest(rendered):
+def test_folder_holds_three_files_a_shard_a_manifest_and_a_card(rendered):
     names = [f"{number:05d}{end}" for number in range(3) for end in (".jsonl", ".stats.json", ".tar")]
-    assert list(contents(rendered.shards)) == sorted([*names, "manifest.json"])
+    assert list(contents(rendered.shards)) == sorted([*names, "manifest.json", "README.md"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_sample_holds_the_image_the_sketch_and_its_description(rendered, photo
     assert (metadata["width"], metadata["height"]) == (48, 48)
     original = read_image(photos / image.source).shape
     assert (metadata["original_height"], metadata["original_width"]) == original[:2]
-    assert metadata["meta"] == {}
+    assert metadata["meta"] == "{}"
 
 
 def test_tar_members_are_free_of_time_and_owner(rendered):
@@ -94,7 +94,7 @@ def test_tar_members_are_free_of_time_and_owner(rendered):
 
 def test_manifest_and_stats_describe_the_files(rendered):
     manifest = json.loads((rendered.shards / "manifest.json").read_text())
-    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 2 and manifest["complete"]
+    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 3 and manifest["complete"]
     assert manifest["outcomes"] == {"ok": 10} and manifest["inputs"]["count"] == 10
     for entry in manifest["shards"]:
         assert entry["sha256"] == files.sha256_of(rendered.shards / entry["name"])

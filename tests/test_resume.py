@@ -119,6 +119,7 @@ def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_pat
     after = contents(options.shards)
     assert {name[:5] for name in after if after[name] != before[name]} == {
         "manif",
+        "READM",
         f"{next(iter(changed)):05d}",
     }
     assert render_again(options, tmp_path / "fresh") == after
@@ -212,8 +213,8 @@ def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
 
 
 def test_newer_formats_are_refused(rendered, tmp_path):
-    files.write_checksummed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 3})
-    with pytest.raises(UsageError, match="version 3, but this sketchforge reads version 2"):
+    files.write_checksummed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 4})
+    with pytest.raises(UsageError, match="version 4, but this sketchforge reads version 3"):
         render_again(rendered, tmp_path)
 
 

@@ -48,9 +48,12 @@ def sample(number: int, **changes) -> dict:
     return {"key": f"k{number:02d}" + "x" * number, "sketches": sketches, "size": (SIDE, SIDE), **changes}
 
 
-def make_set(folder: Path, sizes=SIZES, **options) -> Path:
+def make_set(folder: Path, sizes=SIZES, captions=(), **options) -> Path:
+    """captions: the number of a sample -> its caption."""
     numbers = iter(range(sum(sizes)))
     samples = [[sample(next(numbers)) for _ in range(size)] for size in sizes]
+    for number in captions:
+        [each for shard in samples for each in shard][number]["caption"] = captions[number]
     return store(folder, samples, STYLES, **{"size": SIDE, **options})
 
 
@@ -97,6 +100,18 @@ def test_samples_are_what_is_stored(folder):
         expected = stored[got["index"]]
         np.testing.assert_array_equal(got["image"].numpy(), expected.image)
         assert sorted(got["levels"]) == [int(sketch[0, 0]) for sketch in expected.sketches]
+
+
+def test_captions_and_metadata_change_no_sample(folder, tmp_path):
+    captioned = dataset(make_set(tmp_path / "out", captions={2: "a red hat"}), as_read)
+    plain = dataset(folder, as_read)
+    assert "txt" in {name.partition(".")[2] for name in tar_names(tmp_path / "out")}
+    for position in range(plain.order.cycle):
+        assert_same(captioned[position], plain[position])
+
+
+def tar_names(folder: Path) -> list[str]:
+    return [name for path in folder.glob("*.tar") for name in tarfile.open(path).getnames()]
 
 
 def test_sketches_are_drawn_without_repetition_and_all_have_their_turn(folder):
@@ -521,7 +536,7 @@ def without_samples(folder):
 def newer(folder):
     make_set(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 3})
+    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 4})
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -530,7 +545,7 @@ def newer(folder):
     [
         (unfinished, UsageError, "unfinished; continue it by the same `sketchforge render` again"),
         (without_samples, UsageError, "holds no samples"),
-        (newer, SketchforgeError, "sketchforge-shards version 3, but this sketchforge reads version 2"),
+        (newer, SketchforgeError, "sketchforge-shards version 4, but this sketchforge reads version 3"),
         (lambda folder: folder.mkdir(), UsageError, "expected shards made by `sketchforge render`"),
         (lambda folder: None, UsageError, "expected shards made by `sketchforge render`"),
     ],

@@ -58,6 +58,7 @@ class WeightFile:
     loader: str  # "module:function", called with `loader_arguments` and the path, as the file's users do
     loader_arguments: tuple[str, ...] = ()
     sha256_starts: tuple[str, ...] = ()  # of the published files, where their names hold it
+    is_folder: bool = False  # the file stands for all that lies in its folder
 
     def candidates(self) -> list[Path]:
         return [self.folder() / name for name in self.file_names]
@@ -71,6 +72,11 @@ class WeightFile:
                 "remove all but the one to be used"
             )
         return present[0] if present else None
+
+    def num_bytes(self, path: Path) -> int:
+        """The size of the weights whose file is `path`: of the whole folder where the file stands for it."""
+        paths = path.parent.rglob("*") if self.is_folder else [path]
+        return sum(each.stat().st_size for each in paths if each.is_file())
 
     def looked_for(self) -> str:
         """The file names and their folder, for messages."""
@@ -92,6 +98,18 @@ class WeightFile:
         getattr(import_module(module_name), function_name)(*self.loader_arguments, path)
 
 
+# What the shipped weights learnt from is listed in their model cards, encoder.md and tom.md of `builtin/`.
+ENCODER_LICENCE = (
+    "MIT for sketchforge's part and its teacher's (NOTICE.md); unsettled beyond that: learnt from BSDS500 "
+    "(non-commercial research), PACS (research) and synthetic portraits of OMI (CC BY-NC-SA), by a teacher that "
+    "descends from VGG19 (ImageNet; non-commercial research); weigh this before commercial use"
+)
+TOM_LICENCE = (
+    "MIT for sketchforge's part; unsettled beyond that: learnt from BSDS500 (non-commercial research) and PACS "
+    "(research), through the encoder `builtin`, which learnt from these, from synthetic portraits of OMI "
+    "(CC BY-NC-SA) and from a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this "
+    "before commercial use"
+)
 SHIPPED = "it comes with the package: install sketchforge again"
 TORCHVISION = "BSD 3-Clause (torchvision); trained on ImageNet"
 TORCHVISIONS_FILE = "copy torchvision's file into that folder under its own name, or give any path as "
@@ -128,7 +146,7 @@ KNOWN = {
             used_by="tom-train --encoder builtin (the default)",
             file_names=("encoder.safetensors",),
             folder=builtin_folder,
-            licence="MIT, like sketchforge",
+            licence=ENCODER_LICENCE,
             placing=SHIPPED,
             loader=READ_ENCODER,
         ),
@@ -138,7 +156,8 @@ KNOWN = {
             used_by="render --tom builtin (the default where there is no runs/tom)",
             file_names=("run.json",),  # with the snapshots that it names beside it
             folder=lambda: builtin_folder() / "tom",
-            licence="MIT, like sketchforge",
+            is_folder=True,
+            licence=TOM_LICENCE,
             placing=SHIPPED,
             loader=OPEN_SNAPSHOTS,
         ),

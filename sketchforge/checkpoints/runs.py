@@ -24,6 +24,7 @@ _SHAPES = {
     "photos": _INPUT_SHAPE,
     "drawings": _INPUT_SHAPE,
     "shards": _INPUT_SHAPE,
+    "drawn_by": {"method": str, "digests": {...: str}},  # the sketches of the shards
     "validation": _INPUT_SHAPE,
     "world_size": int,
     "steps_done": int,

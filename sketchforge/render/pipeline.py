@@ -20,6 +20,7 @@ from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, encode_sketches, prepare
+from sketchforge.shards.schema import json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
@@ -172,7 +173,8 @@ def _build_metadata(image: ImageSource, prepared: Prepared, ready: ReadySketcher
         "styles": list(ready.sketcher.styles),
         "original_width": prepared.original_width,
         "original_height": prepared.original_height,
-        "meta": dict(prepared.metadata),
+        # As text: objects of many shapes would give the samples as many schemas.
+        "meta": json_bytes(dict(prepared.metadata)).decode(),
     }
 
 

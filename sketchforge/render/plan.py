@@ -30,6 +30,11 @@ class RenderPlan:
     shards: Sequence[PlannedShard]
 
     @property
+    def captioned(self) -> bool:
+        """Whether any input has a caption: then all samples have a text."""
+        return any(image.caption is not None for image in self.images)
+
+    @property
     def mine(self) -> Sequence[PlannedShard]:
         """The shards of this task; with a single task, all of them."""
         numbers = task_range(len(self.shards), self.options.task_id, self.options.num_tasks)

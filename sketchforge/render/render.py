@@ -29,6 +29,7 @@ from sketchforge.render.summary import (
 )
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
+from sketchforge.shards.card import remove_card, write_card
 from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, lock, remove_stale_locks
 from sketchforge.shards.writer import finished_stats, write_shard
 from sketchforge.utils.files import disk_errors, remove_abandoned
@@ -56,11 +57,13 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
             progress.note(line)
         summary = start_summary(job)
         if job.is_done:
+            if not (options.shards / schema.CARD).exists():
+                _write_card(job, job.state.manifest)
             remove_stale_locks(options.shards)  # left by a run that was killed at its very end
         else:
             prepare_folder(job)
             render_shards(job, summary, progress)
-            complete_manifest(job, summary)
+            complete_manifest(job, summary, progress)
     finish(job, summary)
     return summary
 
@@ -93,6 +96,8 @@ def prepare_folder(job: RenderJob) -> None:
             manifests.remove_shards(folder, previous)
     if job.todo or previous is None or job.options.overwrite:
         _write_manifest(job, job.manifest)
+        with disk_errors(folder / schema.CARD):
+            remove_card(folder)  # the folder is not what it describes
 
 
 def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
@@ -115,7 +120,8 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     ):
         for shard in todo:
             sizes = manifests.sizes_digest(shard.inputs)
-            with write_shard(options.shards, shard.number, job.fingerprint, sizes) as writer:
+            captioned = job.manifest["captioned"]
+            with write_shard(options.shards, shard.number, job.fingerprint, sizes, captioned) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
                     summary.add(record.source, record.reason)
@@ -132,8 +138,8 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     )
 
 
-def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
-    """Write the final manifest where all shards of the folder are finished.
+def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
+    """Write the dataset card and the final manifest where all shards of the folder are finished.
 
     The task that finishes last does so: nothing is left to be merged.
     """
@@ -141,7 +147,10 @@ def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
     all_stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
     summary.complete = None not in all_stats
     if summary.complete:
-        _write_manifest(job, manifests.finished_manifest(job.manifest, all_stats))
+        manifest = manifests.finished_manifest(job.manifest, all_stats)
+        if not _write_card(job, manifest):
+            progress.note(f"{folder / schema.CARD}: was edited, left as it is")
+        _write_manifest(job, manifest)  # after the card: a complete folder has one
         remove_stale_locks(folder)
 
 
@@ -162,6 +171,12 @@ def check_failures(options: RenderOptions, summary: RenderSummary) -> None:
             f"({reasons(summary.outcomes)}), more than "
             f"--max-failures {options.max_failures}; finished shards are kept, see their .jsonl files"
         )
+
+
+def _write_card(job: RenderJob, manifest: Mapping[str, Any]) -> bool:
+    """Write the card of a complete folder; False where an edited one is kept."""
+    with disk_errors(job.options.shards / schema.CARD):
+        return write_card(job.options.shards, manifest)
 
 
 def _write_manifest(job: RenderJob, manifest: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from sketchforge.utils.versions import installed_version
 
 # These entries determine the bytes of the shards: a folder whose manifest differs in one of them is not
 # continued.
-IDENTITY = ("options", "styles", "digests", "inputs")
+IDENTITY = ("options", "styles", "digests", "inputs", "captioned")
 MAX_SIDE = 1 << 14  # pixels
 
 
@@ -46,8 +46,12 @@ def new_manifest(
     inputs: Mapping[str, Any],
     num_shards: int,
     libraries: Iterable[str],
+    captioned: bool = False,
 ) -> dict[str, Any]:
-    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`."""
+    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
+
+    captioned: whether any input has a caption, so that every sample has a text.
+    """
     return {
         "format": schema.FORMAT,
         "version": schema.VERSION,
@@ -55,6 +59,7 @@ def new_manifest(
         "styles": list(styles),
         "digests": dict(digests),
         "inputs": dict(inputs),
+        "captioned": captioned,
         "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,
         "complete": False,
@@ -187,6 +192,9 @@ def check_same(
         else:
             flag = name
         remedy = "choose another folder for --shards (only --overwrite replaces what is there)"
+        if name == "captioned":
+            flag, before, now = "captions:", *("some" if value else "none" for value in (before, now))
+            remedy = "a folder has texts for all of its samples or for none: " + remedy
         if name == "inputs":
             remedy = "images that were added go into a folder of their own: " + remedy
         raise UsageError(

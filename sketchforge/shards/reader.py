@@ -39,7 +39,7 @@ class RawSample:
     image: bytes  # JPEG
     sketches: tuple[bytes, ...]  # PNG
     metadata: dict[str, Any]  # the sample's JSON
-    caption: str | None  # KEY.txt, where there is one
+    caption: str  # "" where there is none
 
 
 def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredSample]:
@@ -160,7 +160,7 @@ def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
     while schema.sketch_member(key, len(sketches)) in contents:
         sketches.append(contents[schema.sketch_member(key, len(sketches))])
     metadata = parse_json(contents[schema.metadata_member(key)])
-    caption = contents.get(f"{key}.txt")
+    caption = contents.get(schema.caption_member(key)) or b""
     return RawSample(
         key,
         contents[schema.image_member(key)],
@@ -170,5 +170,5 @@ def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
             **{name: int(metadata[name]) for name in ("width", "height")},
             "source": str(metadata["source"]),
         },
-        None if caption is None else caption.decode("utf-8", errors="replace"),
+        caption.decode("utf-8", errors="replace"),
     )

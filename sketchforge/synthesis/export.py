@@ -19,7 +19,7 @@ from sketchforge.utils.files import sha256_of, write_bytes
 from sketchforge.utils.outputs import check_new_file
 
 ENDING = ".safetensors"
-BUILT_ON = "trained_with", "autoencoder"  # entries of run.json: digests of a training's inputs
+BUILT_ON = "trained_with", "autoencoder", "drawn_by"  # entries of run.json: digests of a training's inputs
 
 
 def export(options: ExportOptions) -> tuple[Path, Path]:

@@ -105,6 +105,8 @@ def plan_images(
         "recipe": recipe_entry,
         "trained_with": None if encoder is None else encoder_digest(encoder),
         "shards": _identify_shards(shards),
+        # Not compared: it follows from the shards. It tells whose terms may apply to the model.
+        "drawn_by": {"method": shards.method, "digests": shards.manifest["digests"]},
         # Not compared when a run is continued: the held-out images may change, and older runs lack this
         # entry.
         "validation": None if validation is None else _identify_shards(validation),

@@ -80,7 +80,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     with progress.track("sample", len(chosen)):
         for sample in raw_samples(shards, chosen):
             sizes[sample.metadata["width"], sample.metadata["height"]] += 1
-            num_captions += sample.caption is not None
+            num_captions += bool(sample.caption)
             with read_errors(folder, shards.tar(sample.key)):
                 for index, png in enumerate(sample.sketches):
                     ink[index].append(ink_share(png))
