@@ -284,7 +284,7 @@ def store(
         (folder / f"{number:05d}.jsonl").write_text("".join(lines))
         stats = {
             "format": "sketchforge-shards-stats",
-            "version": 2,
+            "version": 3,
             "shard": f"{number:05d}",
             "fingerprint": "",
             "inputs": "",

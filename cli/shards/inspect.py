@@ -37,6 +37,7 @@ def inspect_command(**values: Any) -> None:
 
 
 def _list_facts(folder: Path, contents: Any) -> list[str]:
+    from sketchforge.images.sources import describe_passed_over
     from sketchforge.render.summary import reasons
 
     manifest, options = contents.manifest, contents.manifest["options"]
@@ -50,6 +51,7 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
     fit = options.get("fit")
     geometry = "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')}, fit {fit}"
     failed = reasons(contents.failed)
+    passed_over = describe_passed_over(manifest["passed_over"]).removeprefix("passed over: ")
     rows = [
         ("folder", f"{folder}: {state}"),
         ("format", f"{manifest['format']}, version {manifest['version']}"),
@@ -58,6 +60,7 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
         ("sketches", f"{options.get('sketch_format')}{threshold}"),
         ("samples", f"{contents.num_samples:,}"),
         ("failed", f"{sum(contents.failed.values()):,}{' inputs: ' if failed else ''}{failed}"),
+        *([("not read", passed_over)] if passed_over else []),
         ("bytes", f"{contents.num_bytes:,}, {contents.num_bytes / contents.num_samples:,.0f} a sample"),
         ("images", _describe_sizes(contents.sizes)),
         ("captions", f"{contents.num_captions:,}"),

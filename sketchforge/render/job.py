@@ -92,6 +92,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
         inputs=manifests.describe_inputs(plan.images),
         num_shards=len(plan.shards),
         libraries=_list_libraries(plan.options),
+        passed_over=plan.passed_over,
     )
     return RenderJob(plan, ready, manifest, refresh_state(plan, manifest))
 

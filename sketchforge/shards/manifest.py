@@ -46,8 +46,12 @@ def new_manifest(
     inputs: Mapping[str, Any],
     num_shards: int,
     libraries: Iterable[str],
+    passed_over: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`."""
+    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
+
+    passed_over: what was found beside the inputs and is not read, kind -> count.
+    """
     return {
         "format": schema.FORMAT,
         "version": schema.VERSION,
@@ -55,6 +59,7 @@ def new_manifest(
         "styles": list(styles),
         "digests": dict(digests),
         "inputs": dict(inputs),
+        "passed_over": dict(passed_over or {}),
         "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,
         "complete": False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = "sketchforge-shards"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 OK, FAILED = "ok", "failed"
 MAX_STYLES = 1000  # sketches per image: their numbers have three digits
@@ -33,6 +33,7 @@ MANIFEST_SHAPE = {
     "styles": [str],
     "digests": {...: str},
     "inputs": {"count": int, "sha256": str},
+    "passed_over": {...: int},
     "libraries": {...: str},
     "num_shards": int,
     "complete": bool,

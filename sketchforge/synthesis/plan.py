@@ -143,14 +143,14 @@ def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[Im
     patterns = options.content if is_transfer else options.sketch  # type: ignore[attr-defined]
     option = "--content" if is_transfer else "--sketch"
     if patterns:
-        sketches = find_image_inputs(patterns)
+        sketches = find_image_inputs(patterns, progress=progress)
     else:
         sketches = builtin_photos() if is_transfer else builtin_drawings()
         progress.note(
             f"no {option} given: using {len(sketches)} built-in {'photos' if is_transfer else 'drawings'}"
         )
     if options.style:
-        images = find_image_inputs(options.style, repeats=is_mix)
+        images = find_image_inputs(options.style, is_mix, progress)
     else:
         images = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if is_mix else BUILTIN_PHOTOS)
         progress.note(f"no --style given: using {len(images)} built-in photos")

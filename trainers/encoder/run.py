@@ -22,7 +22,7 @@ from sketchforge.checkpoints.encoder import (
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import ImageError, decode_image
-from sketchforge.images.sources import ImageSource, find_images
+from sketchforge.images.sources import ImageSource, describe_passed_over, search_images
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
@@ -73,7 +73,8 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     check_options(options)
     device = choose_device(options.device)
     threads = set_threads(options.threads)
-    folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
+    inputs = [search_images(folder) for folder in options.images]
+    folders = [[ImageReader(source) for source in images] for images, _ in inputs]
     readers = [reader for folder in folders for reader in folder]
     if len(readers) < 2:
         raise UsageError(
@@ -91,6 +92,8 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
         f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, "
         f"teacher {name}, {options.steps} steps on {device} with {threads} threads"
     )
+    if line := describe_passed_over(sum((Counter(counts) for _, counts in inputs), Counter())):
+        progress.note(line)
     progress.begin("step", options.steps)
     try:
         encoder, errors = train_encoder(
