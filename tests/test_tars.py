@@ -247,7 +247,9 @@ def test_lists_and_patterns_of_images(tmp_path):
         ("none.tar", "none.tar: no such folder or file"),
         ("{0..2}.tar", "1.tar: no such folder or file, from"),
         ("{0..2.tar", "its braces do not match|no such folder or file"),
-        ("*.tgz", "no such folder or file"),
+        ("*.tgz", "^\\*.tgz: no file matches"),
+        ("{0,x}*.tgz", "^0\\*.tgz: no file matches, from {0,x}"),
+        ("fold*", "only folders match.*'fold\\*/\\*.jpg'"),
         ("mixed*", "tars and images"),
         ("empty.txt", "lists no images"),
         ("twice.txt", "lists 0.jpg more than once"),
@@ -263,6 +265,7 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, source, said):
     write_tar(tmp_path / "text.tar", [("0.txt", b"x")])
     write_tar(tmp_path / "mixed.tar", [("0.jpg", jpeg(0))])
     (tmp_path / "0.md").touch()
+    (tmp_path / "folder").mkdir()
     (tmp_path / "empty.txt").write_text("\n\n")
     (tmp_path / "twice.txt").write_text("0.jpg\n0.jpg\n")
     if source != ".":

@@ -50,6 +50,7 @@ def inspect_command(folders: tuple[Path, ...], samples: int) -> int:
 
 
 def _list_facts(folder: Path, contents: Any) -> list[str]:
+    from sketchforge.images.sources import describe_passed_over
     from sketchforge.render.summary import reasons
 
     manifest, options = contents.manifest, contents.manifest["options"]
@@ -65,6 +66,7 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
         "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')} pixels, fit {fit}"
     )
     failed = reasons(contents.failed)
+    passed_over = describe_passed_over(manifest["passed_over"]).removeprefix("passed over: ")
     rows = [
         ("folder", f"{folder}: {state}"),
         ("format", f"{manifest['format']}, version {manifest['version']}"),
@@ -73,6 +75,7 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
         ("sketches", f"{options.get('sketch_format')}{threshold}"),
         ("samples", f"{contents.num_samples:,}"),
         ("failed", f"{count_noun(sum(contents.failed.values()), 'input')}: {failed}" if failed else "0"),
+        *([("not read", passed_over)] if passed_over else []),
         ("bytes", f"{contents.num_bytes:,}, {contents.num_bytes / contents.num_samples:,.0f} a sample"),
         ("images", _describe_sizes(contents.sizes)),
         ("captions", f"{contents.num_captions:,}"),

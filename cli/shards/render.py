@@ -253,10 +253,13 @@ def render_command(dry_run: bool, **values: Any) -> None:
 
     options = RenderOptions(**values)
     if dry_run:
+        from sketchforge.images.sources import describe_passed_over
         from sketchforge.render.summary import describe_rendering
 
         job = preview(options)
         click.echo(describe_rendering(job))
+        if passed_over := describe_passed_over(job.plan.passed_over):
+            click.echo(passed_over)
         click.echo(_describe_estimate(job))
         return
     progress = Bar(delay=0)

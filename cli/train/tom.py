@@ -115,12 +115,14 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
 
     options = TomTrainOptions(**values)
     if dry_run:
-        click.echo(_describe(plan_tom(options)))
+        plan = plan_tom(options)
+        for line in (_describe(plan), *_describe_passed_over(plan)):
+            click.echo(line)
         return
     bar = Bar(delay=0)
     with on_interrupt(lambda: resume_hint(options, bar)):
         plan = plan_tom(options)
-        announce(plan, lambda: [_describe(plan), *_describe_defaults(options)])
+        announce(plan, lambda: [_describe(plan), *_describe_passed_over(plan), *_describe_defaults(options)])
         sheet = train_tom(options, bar, plan=plan)
     if plan.finished:
         click.echo(f"{options.run}: finished already")
@@ -143,6 +145,12 @@ def _describe(plan: Any) -> str:
         f"crops at {options.size} pixels on {device}{threads} -> {count_noun(options.snapshots, 'snapshot')} "
         f"in {options.run}"
     )
+
+
+def _describe_passed_over(plan: Any) -> list[str]:
+    from sketchforge.images.sources import describe_passed_over
+
+    return [line] if (line := describe_passed_over(plan.passed_over)) else []
 
 
 def _describe_defaults(options: TomTrainOptions) -> list[str]:

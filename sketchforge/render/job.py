@@ -93,6 +93,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
         num_shards=len(plan.shards),
         libraries=_list_libraries(plan.options),
         captioned=plan.captioned,
+        passed_over=plan.passed_over,
     )
     return RenderJob(plan, ready, manifest, refresh_state(plan, manifest))
 

@@ -5,11 +5,11 @@ It knows no weights, no threads and no output folder: `render.job` and `render.r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sketchforge.errors import UsageError
-from sketchforge.images.sources import ImageSource, arrange, builtin_images, find_images
+from sketchforge.images.sources import FoundImages, ImageSource, arrange, builtin_images, search_images
 from sketchforge.options import RenderOptions
 
 
@@ -28,6 +28,7 @@ class RenderPlan:
     options: RenderOptions
     images: Sequence[ImageSource]
     shards: Sequence[PlannedShard]
+    passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
 
     @property
     def captioned(self) -> bool:
@@ -56,11 +57,13 @@ def plan_render(options: RenderOptions) -> RenderPlan:
             "--overwrite would remove what other tasks have made; choose a new folder, or run once without "
             "--num-tasks"
         )
-    unordered = (
-        builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)
+    found = (
+        FoundImages(builtin_images(), {})
+        if options.images is None
+        else search_images(options.images, options.prefix_keys)
     )
-    images = arrange(unordered, options.shuffle_seed, options.limit)
-    return RenderPlan(options, images, plan_shards(images, options.samples_per_shard))
+    images = arrange(found.images, options.shuffle_seed, options.limit)
+    return RenderPlan(options, images, plan_shards(images, options.samples_per_shard), found.passed_over)
 
 
 def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[PlannedShard]:

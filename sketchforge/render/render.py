@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.images.sources import describe_passed_over
 from sketchforge.options import RenderOptions
 from sketchforge.render.job import RenderJob, open_job
 from sketchforge.render.plan import plan_render
@@ -53,7 +54,8 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     plan = plan_render(options)
     with hold_folder(options.shards, options.task_id, options.num_tasks):
         job = open_job(plan)  # the sketcher, and the state of the folder now that it is locked
-        for line in (describe_rendering(job), *describe_resume(job)):
+        lines = (describe_rendering(job), describe_passed_over(plan.passed_over), *describe_resume(job))
+        for line in filter(None, lines):
             progress.note(line)
         summary = start_summary(job)
         if job.is_done:

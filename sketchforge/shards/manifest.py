@@ -47,10 +47,12 @@ def new_manifest(
     num_shards: int,
     libraries: Iterable[str],
     captioned: bool = False,
+    passed_over: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
 
-    captioned: whether any input has a caption, so that every sample has a text.
+    captioned: whether any input has a caption, so that every sample has a text. passed_over: what was found
+    beside the inputs and is not read, kind -> count.
     """
     return {
         "format": schema.FORMAT,
@@ -60,6 +62,7 @@ def new_manifest(
         "digests": dict(digests),
         "inputs": dict(inputs),
         "captioned": captioned,
+        "passed_over": dict(passed_over or {}),
         "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,
         "complete": False,

@@ -35,6 +35,7 @@ MANIFEST_SHAPE = {
     "digests": {...: str},
     "inputs": {"count": int, "sha256": str},
     "captioned": bool,
+    "passed_over": {...: int},
     "libraries": {...: str},
     "num_shards": int,
     "complete": bool,

@@ -144,7 +144,7 @@ def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[Im
     patterns = options.content if is_transfer else options.sketch  # type: ignore[attr-defined]
     option = "--content" if is_transfer else "--sketch"
     if patterns:
-        sketches = find_image_inputs(patterns)
+        sketches = find_image_inputs(patterns, progress=progress)
     else:
         sketches = builtin_photos() if is_transfer else builtin_drawings()
         progress.note(
@@ -152,7 +152,7 @@ def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[Im
             f"{count_noun(len(sketches), 'built-in photo' if is_transfer else 'built-in drawing')}"
         )
     if options.style:
-        images = find_image_inputs(options.style, repeats=is_mix)
+        images = find_image_inputs(options.style, is_mix, progress)
     else:
         images = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if is_mix else BUILTIN_PHOTOS)
         progress.note(f"no --style given: using {count_noun(len(images), 'built-in photo')}")

@@ -22,7 +22,7 @@ from sketchforge.checkpoints.encoder import (
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError, decode_image
-from sketchforge.images.sources import ImageSource, find_images
+from sketchforge.images.sources import ImageSource, describe_passed_over, search_images
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
@@ -74,7 +74,8 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     check_options(options)
     device = choose_device(options.device)
     threads = set_threads(options.threads)
-    folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
+    inputs = [search_images(folder) for folder in options.images]
+    folders = [[ImageReader(source) for source in images] for images, _ in inputs]
     readers = [reader for folder in folders for reader in folder]
     if len(readers) < 2:
         raise UsageError(
@@ -94,6 +95,8 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
         f"teacher {name}, {count_noun(options.steps, 'step')} on {device} with "
         f"{count_noun(threads, 'thread')}"
     )
+    if line := describe_passed_over(sum((Counter(counts) for _, counts in inputs), Counter())):
+        progress.note(line)
     progress.begin("step", options.steps)
     try:
         encoder, errors = train_encoder(

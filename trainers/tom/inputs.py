@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,29 @@ from typing import Any
 import numpy as np
 
 from sketchforge.images.decode import read_image
-from sketchforge.images.sources import ImageSource, builtin_images, find_images
+from sketchforge.images.sources import ImageSource, builtin_images, search_images
 
 
-def photo_readers(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
-    """(functions that return uint8 H×W×3 RGB, record of the source) of photos; None: the built-in photos."""
-    images = builtin_images() if source is None else find_images(source)
+def photo_readers(
+    source: str | Path | None, passed_over: Counter[str] | None = None
+) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+    """(functions that return uint8 H×W×3 RGB, record of the source) of photos; None: the built-in photos.
+
+    passed_over: is given the counts of what is found beside the images and is not read.
+    """
+    images = builtin_images() if source is None else _find(source, passed_over)
     return [_make_reader(image) for image in images], _record_source(source, _identify(images))
 
 
-def drawing_readers(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+def drawing_readers(
+    source: str | Path | None, passed_over: Counter[str] | None = None
+) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
     """(functions, record) as in `photo_readers`, of drawings; None: the built-in drawings.
 
     The images are grey RGB: S teaches lines, and a tint of paper or ink must not become one.
     """
     if source is not None:
-        images = find_images(source)
+        images = _find(source, passed_over)
         return [_make_grey_reader(image) for image in images], _record_source(source, _identify(images))
     from sketchforge.images.builtin.drawings import load_drawings
 
@@ -34,6 +42,13 @@ def drawing_readers(source: str | Path | None) -> tuple[list[Callable[[], np.nda
     return [lambda pixels=pixels: _repeat_grey(pixels) for _, pixels in drawings], _record_source(
         None, identities
     )
+
+
+def _find(source: str | Path, passed_over: Counter[str] | None) -> list[ImageSource]:
+    images, counts = search_images(source)
+    if passed_over is not None:
+        passed_over.update(counts)
+    return images
 
 
 def _identify(images: Sequence[ImageSource]) -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ class TomPlan:
     encoder: Encoder
     record: Mapping[str, Any]  # run.json at the start of training
     found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
+    passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
 
     @property
     def finished(self) -> bool:
@@ -59,8 +61,9 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         earlier_record = read_record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
     else:
         earlier_record = read_tom_run(options.run)
-    photos, photo_source = photo_readers(options.images)
-    drawings, drawing_source = drawing_readers(options.drawings)
+    passed_over: Counter[str] = Counter()
+    photos, photo_source = photo_readers(options.images, passed_over)
+    drawings, drawing_source = drawing_readers(options.drawings, passed_over)
     threads = set_threads(options.threads)
     encoder = load_encoder(options.encoder)
     recipe = recipe or RECIPES[options.generator]
@@ -89,4 +92,5 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         encoder=encoder,
         record=record,
         found=earlier_record,
+        passed_over=passed_over,
     )

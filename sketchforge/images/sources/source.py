@@ -75,7 +75,7 @@ class ByteSource:
             return file.read(self.num_bytes)
 
     def _read_gzipped(self, state: FileState) -> bytes:
-        file, stream = _open_gzip(state)
+        file, stream = _open_gzip(state, self.offset)
         _check_unchanged(file, state)
         stream.seek(self.offset)
         return stream.read(self.num_bytes)
@@ -88,11 +88,35 @@ def _check_unchanged(file: BinaryIO, state: FileState) -> None:
         raise ImageError(CHANGED, state.path)
 
 
+MAX_STREAMS = 3  # of one file: a tar may hold images, captions and metadata in parts of their own
+
+
 @lru_cache(maxsize=2)  # a shard may end in one tar and begin in the next
-def _open_gzip(state: FileState) -> tuple[BinaryIO, gzip.GzipFile]:
-    """Open a gzip stream and keep it open: reading forward (without shuffling) unpacks the file only once."""
-    file = open(state.path, "rb")
-    return file, gzip.GzipFile(fileobj=file)
+def _list_streams(state: FileState) -> list[tuple[BinaryIO, gzip.GzipFile]]:
+    """The open streams of a gzipped file, last used last."""
+    return []
+
+
+def _open_gzip(state: FileState, offset: int) -> tuple[BinaryIO, gzip.GzipFile]:
+    """Open a gzip stream at or before `offset` of the unpacked contents, and keep it open.
+
+    Reading forward (without shuffling) unpacks the file only once, or once for each of the parts that are read
+    in turn.
+    """
+    streams = _list_streams(state)
+    nearest = max(
+        (stream for stream in streams if stream[1].tell() <= offset),
+        key=lambda stream: stream[1].tell(),
+        default=None,
+    )
+    if nearest is None and len(streams) < MAX_STREAMS:
+        file = open(state.path, "rb")
+        streams.append((file, gzip.GzipFile(fileobj=file)))
+        return streams[-1]
+    chosen = nearest or streams[0]
+    streams.remove(chosen)
+    streams.append(chosen)
+    return chosen
 
 
 # One image to be read, and its caption and metadata.
