@@ -9,6 +9,7 @@ from pathlib import Path
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources.keys import EXTENSIONS, as_text, image_key
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
+from sketchforge.utils.files import open_file
 
 _SHARD_FORMAT = b'"format": "sketchforge-'
 
@@ -76,7 +77,7 @@ def _walk(
 
 def _is_shard_manifest(manifest: str) -> bool:
     try:
-        with open(manifest, "rb") as file:
+        with open_file(manifest) as file:
             return _SHARD_FORMAT in file.read(1 << 20)
     except OSError:
         return False
