@@ -190,7 +190,7 @@ def test_kept_sizes_are_drawn_together_only_where_equal(rendered, tmp_path, shad
         batch_size=5,
         samples_per_shard=9,
     )
-    assert Shades.batches == [(2, 20, 24, 3), (1, 30, 24, 3), (2, 20, 24, 3)]
+    assert Shades.batches == [(4, 20, 24, 3), (1, 30, 24, 3)]
 
 
 def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch):
@@ -234,11 +234,11 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     monkeypatch.setattr(pipeline, "_build_metadata", lambda *_: {})
     pool, prepared = (
         SimpleNamespace(submit=lambda *_: None),
-        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0),
+        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0, stored_size=(8, 8)),
     )
-    images = [(None, prepared)] * 3
+    images = [(0, None, prepared)] * 3
     spent = []
-    for seconds, _ in pipeline.dispatch_encode(
+    for _, seconds, _ in pipeline.dispatch_encode(
         (images, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool
     ):
         spent.append(seconds)

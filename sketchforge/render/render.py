@@ -100,13 +100,14 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     import cv2  # noqa: F401  a broken installation shows here, not as workers that die
 
     from sketchforge.render.pipeline import records
+    from sketchforge.render.prepare import known_good_task
     from sketchforge.utils.worker_pool import worker_pool
 
     start = time.perf_counter()
     stage_seconds: Counter[str] = Counter()
     with (
         progress.track("image", job.num_images),
-        worker_pool(num_workers, options.timeout) as pool,
+        worker_pool(num_workers, options.timeout, known_good_task(options)) as pool,
         closing(records(todo, job.ready, options, pool, num_workers)) as stream,
     ):
         for shard in todo:
@@ -114,7 +115,7 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
             with write_shard(options.shards, shard.number, job.fingerprint, sizes) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
-                    summary.add(record.source, record.reason)
+                    summary.add(record)
                     rate = summary.num_images * job.num_sketches / (time.perf_counter() - start)
                     stage = slowest(_to_clock_seconds(stage_seconds + writer.seconds, num_workers))
                     progress.advance(rate=f"{rate:.0f} sketches/s", stage=f"slowest: {stage}")

@@ -11,6 +11,7 @@ from sketchforge.shards import schema
 
 if TYPE_CHECKING:
     from sketchforge.render.job import RenderJob
+    from sketchforge.shards.writer import Record
 
 STAGES = ("decode", "draw", "encode", "write")
 
@@ -27,18 +28,20 @@ class RenderSummary:
     num_kept: int = 0  # shards that an earlier run finished
     complete: bool = False  # whether the whole folder is finished, the shards of other tasks included
     num_images: int = 0  # processed in this run
+    num_blank: int = 0  # images of this run with no ink in any sketch
     some_failed: list[str] = field(
         default_factory=list
     )  # the sources of the first three that failed in this run
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
 
-    def add(self, source: str, reason: str | None) -> None:
-        """Count one more processed input; `reason` says why it failed, None for a success."""
+    def add(self, record: Record) -> None:
+        """Count one more processed input."""
         self.num_images += 1
-        self.outcomes[reason or schema.OK] += 1
-        if reason is not None and len(self.some_failed) < 3:
-            self.some_failed.append(source)
+        self.outcomes[record.reason or schema.OK] += 1
+        self.num_blank += record.is_blank
+        if record.reason is not None and len(self.some_failed) < 3:
+            self.some_failed.append(record.source)
 
     @property
     def num_failed(self) -> int:

@@ -13,6 +13,8 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import from_unit, to_tensor
 from sketchforge.sketchers.base import Drawing
 
+MIN_DRAWN_SIDE = 16  # pixels: coarse maps have a side of an eighth, and their borders are mirrored
+
 
 def draw_on(
     device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str
@@ -22,8 +24,10 @@ def draw_on(
     On CUDA all work is enqueued at once, the copy to the CPU included, so that the device can go on with the
     next batch.
     """
+    height, width = pixels.shape[1:3]
     with drawing_errors(pixels, device), torch.inference_mode():
-        grey, finite = to_levels(sketches(to_tensor(pixels).to(device)))
+        grey, finite = to_levels(sketches(to_tensor(extend_small(pixels)).to(device)))
+        grey = grey[..., :height, :width]
         if device.type != "cuda":
             return Drawing(lambda: check_pixels(grey, finite, method))
         # Non-blocking copies go to pinned memory, and are complete once the event has passed.
@@ -36,6 +40,12 @@ def draw_on(
         return check_pixels(*copies, method)
 
     return Drawing(images)
+
+
+def extend_small(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the last rows and columns of uint8 (B,H,W,3) until no side is under MIN_DRAWN_SIDE."""
+    missing = [(0, max(0, MIN_DRAWN_SIDE - side)) for side in pixels.shape[1:3]]
+    return np.pad(pixels, ((0, 0), *missing, (0, 0)), mode="edge") if any(map(any, missing)) else pixels
 
 
 def to_levels(sketches: Tensor) -> tuple[Tensor, Tensor]:
