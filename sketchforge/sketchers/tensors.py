@@ -15,6 +15,8 @@ from sketchforge.sketchers.base import Drawing
 
 MIN_DRAWN_SIDE = 16  # pixels: coarse maps have a side of an eighth, and their borders are mirrored
 
+CPU_PIXELS = 1024 * 512  # that are drawn at once on a CPU, or a single image
+
 
 def draw_on(
     device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str
@@ -22,11 +24,15 @@ def draw_on(
     """Draw uint8 (B,H,W,3) RGB by `sketches`: float32 (B,3,H,W) in [-1, 1] -> float (B,N,1,H,W) in [0, 1].
 
     On CUDA all work is enqueued at once, the copy to the CPU included, so that the device can go on with the
-    next batch.
+    next batch. On a CPU a batch of large images is drawn in parts: an interruption waits for the end of a
+    convolution, which for all of them takes many seconds.
     """
     height, width = pixels.shape[1:3]
     with drawing_errors(pixels, device), torch.inference_mode():
-        grey, finite = to_levels(sketches(to_tensor(extend_small(pixels)).to(device)))
+        images = to_tensor(extend_small(pixels)).to(device)
+        at_once = max(1, CPU_PIXELS // (height * width)) if device.type == "cpu" else len(images)
+        parts = images.split(at_once)
+        grey, finite = to_levels(torch.cat([sketches(part) for part in parts]))
         grey = grey[..., :height, :width]
         if device.type != "cuda":
             return Drawing(lambda: check_pixels(grey, finite, method))
@@ -34,12 +40,12 @@ def draw_on(
         copies = grey.to("cpu", non_blocking=True), finite.to("cpu", non_blocking=True)
         copies_done = torch.cuda.current_stream(device).record_event()
 
-    def images() -> np.ndarray:
+    def wait() -> np.ndarray:
         with drawing_errors(pixels, device):
             copies_done.synchronize()
         return check_pixels(*copies, method)
 
-    return Drawing(images)
+    return Drawing(wait)
 
 
 def extend_small(pixels: np.ndarray) -> np.ndarray:
