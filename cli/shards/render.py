@@ -122,10 +122,8 @@ DEFAULTS = defaults_of(RenderOptions)
 @click.option(
     "--samples-per-shard",
     type=click.IntRange(min=1),
-    default=DEFAULTS["samples_per_shard"],
-    show_default=True,
     metavar="N",
-    help="Images per tar file.",
+    help="Images per tar file. [default: as many as give 16 files or more, at most 1,000]",
 )
 @click.option(
     "--batch-size",
@@ -141,8 +139,8 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["workers"],
     show_default=True,
     metavar="N",
-    help="Processes that decode and encode; 0: one per core, half of that where a network draws on the CPU. Does not "
-    "change the result.",
+    help="Processes that decode and encode; 0: OMP_NUM_THREADS, else one per usable core; half of that where a network "
+    "draws on the CPU. Does not change the result.",
 )
 @threads_option(DEFAULTS["threads"])
 @device_option(DEFAULTS["device"])
@@ -228,7 +226,8 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
 
     folder = options.shards
     of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
-    samples = f"{summary.outcomes['ok']} samples in {summary.num_shards} shards{of_task}"
+    shards = "1 shard" if summary.num_shards == 1 else f"{summary.num_shards} shards"
+    samples = f"{summary.outcomes['ok']} samples in {shards}{of_task}"
     if summary.num_shards == 0:
         click.echo(
             f"{folder}: nothing to do for task {options.task_id}: more tasks than shards; lower --samples-per-shard"
@@ -250,6 +249,9 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         hint = "" if options.retry_failed else ", and --retry-failed tries them again"
         counts = f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{examples}"
         click.echo(f"{counts}; the .jsonl files name them{hint}")
+    if summary.num_blank:
+        images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
+        click.echo(f"{images} blank sketches only; `sketchforge inspect {folder}` counts them by style")
 
 
 def _resume_hint(options: RenderOptions, progress: Bar) -> str:

@@ -23,7 +23,8 @@ def verify_command(shards: Path) -> None:
     report = verify(shards, Bar())
     for problem in report.problems:
         click.echo(problem)
-    counts = f"{report.num_samples} samples with {report.num_sketches} sketches in {report.num_shards} shards"
+    num_shards = "1 shard" if report.num_shards == 1 else f"{report.num_shards} shards"
+    counts = f"{report.num_samples} samples with {report.num_sketches} sketches in {num_shards}"
     if report.problems:
         raise SketchforgeError(f"{shards}: {len(report.problems)} problems; read {counts}")
     failed = f"; {report.num_failed} inputs failed when rendered" if report.num_failed else ""

@@ -105,6 +105,7 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
 
     start = time.perf_counter()
     stage_seconds: Counter[str] = Counter()
+    first_at = 0.0  # when the first image was finished: the start of processes is no part of the rate
     with (
         progress.track("image", job.num_images),
         worker_pool(num_workers, options.timeout, known_good_task(options)) as pool,
@@ -116,13 +117,23 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
                     summary.add(record)
-                    rate = summary.num_images * job.num_sketches / (time.perf_counter() - start)
+                    first_at = first_at or time.perf_counter()
+                    num_since = (summary.num_images - 1) * job.num_sketches
+                    figures = _describe_rate(num_since, time.perf_counter() - first_at)
                     stage = slowest(_to_clock_seconds(stage_seconds + writer.seconds, num_workers))
-                    progress.advance(rate=f"{rate:.0f} sketches/s", stage=f"slowest: {stage}")
+                    progress.advance(**figures, stage=f"slowest: {stage}")
                     check_failures(options, summary)
             stage_seconds += writer.seconds
     summary.seconds = time.perf_counter() - start
     summary.stage_seconds = _to_clock_seconds(stage_seconds, num_workers)
+
+
+def _describe_rate(num_sketches: int, seconds: float) -> dict[str, str]:
+    """The figure "rate" for the progress bar; none in the first second, where it would mean little."""
+    if seconds < 1:
+        return {}
+    rate = num_sketches / seconds
+    return {"rate": f"{rate:.0f} sketches/s" if rate >= 10 else f"{rate:.1f} sketches/s"}
 
 
 def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:

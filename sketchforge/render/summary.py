@@ -85,8 +85,12 @@ def describe_rendering(job: RenderJob) -> str:
     )
     return (
         f"{len(plan.images)} images ({options.images or 'built-in'}) x {job.num_sketches} sketches "
-        f"({sketcher_text}) -> {len(plan.shards)} shards in {options.shards}{task_text}"
+        f"({sketcher_text}) -> {_count_shards(len(plan.shards))} in {options.shards}{task_text}"
     )
+
+
+def _count_shards(count: int) -> str:
+    return "1 shard" if count == 1 else f"{count} shards"
 
 
 def describe_resume(job: RenderJob) -> list[str]:
@@ -100,8 +104,10 @@ def describe_resume(job: RenderJob) -> list[str]:
     num_lost = len(todo) - len(state.changed)
     is_requested = options.retry_failed or options.overwrite
     if state.manifest and state.manifest["complete"] and num_lost > 0 and not is_requested:
-        lines.append(f"{num_lost} shards are missing or altered and made again")
+        lines.append(f"{_count_shards(num_lost)} missing or altered, to be made again")
     if state.changed:
         changed_input = next(filter(None, state.changed.values()), "an input")
-        lines.append(f"{len(state.changed)} shards are drawn anew: {changed_input} has changed since")
+        lines.append(
+            f"{_count_shards(len(state.changed))} to be drawn anew: {changed_input} has changed since"
+        )
     return lines
