@@ -90,7 +90,7 @@ def threads_option(default: int) -> Callable[[Any], Any]:
         default=default,
         show_default=True,
         metavar="N",
-        help="CPU threads of torch; 0: one per core. Part of what makes results repeatable.",
+        help="CPU threads of torch; 0: OMP_NUM_THREADS, else one per usable core. Part of what makes results repeatable.",
     )
 
 

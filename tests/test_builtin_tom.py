@@ -69,7 +69,7 @@ def test_render_without_training_says_what_it_draws_with(tmp_path):
     first = forked_cli(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "10 snapshots of the built-in run" in first.stdout
-    assert len(list(tmp_path.glob("out/*.tar"))) == 1
+    assert len(list(tmp_path.glob("out/*.tar"))) == 2
 
     shutil.copytree(builtin_run(), tmp_path / "runs" / "tom")
     again = forked_cli(*[*arguments[:-1], "own/"], cwd=tmp_path)

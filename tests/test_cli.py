@@ -91,17 +91,17 @@ def test_render_verify_and_gallery_end_to_end(call, tmp_path):
     code, stdout, stderr = call(*words, "--dry-run")
     assert code == 0 and "5 images" in stdout and "about" in stdout and not out.exists()
     code, stdout, stderr = call(*words)
-    assert code == 0 and f"{out}: 5 samples in 1 shard" in stdout and "slowest stage" in stdout
+    assert code == 0 and f"{out}: 5 samples in 5 shards" in stdout and "slowest stage" in stdout
     code, stdout, stderr = call(*words)
     assert code == 0 and "complete already" in stdout and stderr == ""
     code, stdout, stderr = call("verify", out)
-    assert code == 0 and stdout.startswith(f"{out}: intact, 5 samples with 5 sketches in 1 shard")
+    assert code == 0 and stdout.startswith(f"{out}: intact, 5 samples with 5 sketches in 5 shards")
     code, stdout, stderr = call("gallery", out, "--png", tmp_path / "sheet.png", "--rows", 2)
     assert (code, stdout) == (0, f"{tmp_path / 'sheet.png'}\n")
     code, stdout, stderr = call("gallery", out, "--html", tmp_path / "page.html", "--png", tmp_path / "2.png")
     assert (code, stdout.split()) == (0, [str(tmp_path / "2.png"), str(tmp_path / "page.html")])
     code, stdout, stderr = call("inspect", out)
-    assert code == 0 and stdout.startswith(f"folder    {out}: complete, 1 shard\n") and stderr == ""
+    assert code == 0 and stdout.startswith(f"folder    {out}: complete, 5 shards\n") and stderr == ""
     (out / "00000.tar").unlink()
     code, stdout, stderr = call("verify", out)
     assert (

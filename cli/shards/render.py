@@ -162,10 +162,8 @@ DEFAULTS = defaults_of(RenderOptions)
     "--samples-per-shard",
     group="Output",
     type=click.IntRange(min=1),
-    default=DEFAULTS["samples_per_shard"],
-    show_default=True,
     metavar="N",
-    help="Images per tar file.",
+    help="Images per tar file. [default: as many as give 16 files or more, at most 1,000]",
 )
 @option(
     "--batch-size",
@@ -183,8 +181,8 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["workers"],
     show_default=True,
     metavar="N",
-    help="Processes that decode and encode; 0: one per core, half of that where a network draws on the CPU. Does not "
-    "change the result.",
+    help="Processes that decode and encode; 0: OMP_NUM_THREADS, else one per usable core; half of that where a network "
+    "draws on the CPU. Does not change the result.",
 )
 @threads_option(DEFAULTS["threads"])
 @device_option(DEFAULTS["device"])
@@ -311,6 +309,9 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         hint = "" if options.retry_failed else ", and --retry-failed tries them again"
         counts = f"{count_noun(summary.num_failed, 'image')} failed: {reasons(summary.outcomes)}{examples}"
         click.echo(f"{counts}; the .jsonl files name them{hint}")
+    if summary.num_blank:
+        images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
+        click.echo(f"{images} blank sketches only; `sketchforge inspect {folder}` counts them by style")
 
 
 def _resume_hint(options: RenderOptions, progress: Bar) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.colour import is_srgb, to_srgb
 from sketchforge.images.load import load_pixels, load_png
 from sketchforge.images.metadata import JPEG_MAGIC, PNG_MAGIC, strip_jpeg, strip_png
+from sketchforge.utils.files import NotAFileError, open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +56,8 @@ TOO_LARGE = "too large"  # over MAX_PIXELS by its header, or over MAX_BYTES
 UNREADABLE = "unreadable"  # the file cannot be opened, or its data is damaged or of an unsupported kind
 GONE = "gone"  # the file has disappeared since it was found
 CHANGED = "changed"  # the file is no longer the one that was found
-REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED)
+NOT_A_FILE = "not a file"  # a pipe, a socket, a device or a folder under an image's name
+REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED, NOT_A_FILE)
 
 # First bytes of FORMATS: a file with such a start and a damaged header is `unreadable`, not `not an image`.
 _MAGIC = (
@@ -95,11 +98,14 @@ def read_image(source: Path | str | bytes) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """An image file's bytes. Raises ImageError `too large` or `unreadable`."""
+    """An image file's bytes. Raises ImageError `too large`, `not a file` or `unreadable`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(TOO_LARGE, str(path))
-        return path.read_bytes()
+        with open_file(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise ImageError(TOO_LARGE, str(path))
+            return file.read()
+    except NotAFileError as error:
+        raise ImageError(NOT_A_FILE, str(path)) from error
     except OSError as error:
         raise ImageError(UNREADABLE, f"{path}: {error.strerror or error}") from error
 

@@ -6,7 +6,7 @@ It knows no weights, no threads and no output folder: `render.job` and `render.r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sketchforge.errors import UsageError
 from sketchforge.images.sources import FoundImages, ImageSource, arrange, builtin_images, search_images
@@ -25,7 +25,7 @@ class PlannedShard:
 class RenderPlan:
     """All inputs in order, and the shards that they go into."""
 
-    options: RenderOptions
+    options: RenderOptions  # as given, but with the `samples_per_shard` that is used
     images: Sequence[ImageSource]
     shards: Sequence[PlannedShard]
     passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
@@ -63,7 +63,17 @@ def plan_render(options: RenderOptions) -> RenderPlan:
         else search_images(options.images, options.prefix_keys)
     )
     images = arrange(found.images, options.shuffle_seed, options.limit)
-    return RenderPlan(options, images, plan_shards(images, options.samples_per_shard), found.passed_over)
+    samples_per_shard = options.samples_per_shard or default_samples_per_shard(len(images))
+    options = replace(options, samples_per_shard=samples_per_shard)
+    return RenderPlan(options, images, plan_shards(images, samples_per_shard), found.passed_over)
+
+
+def default_samples_per_shard(num_images: int) -> int:
+    """Images per shard where none are asked for: at least 16 shards, or one per image, of 1,000 at most.
+
+    Shards are what readers share among processes, and what an interrupted rendering keeps.
+    """
+    return max(1, min(1000, num_images // 16))
 
 
 def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[PlannedShard]:

@@ -111,13 +111,15 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     import cv2  # noqa: F401  a broken installation shows here, not as workers that die
 
     from sketchforge.render.pipeline import records
+    from sketchforge.render.prepare import known_good_task
     from sketchforge.utils.worker_pool import worker_pool
 
     start = time.perf_counter()
     stage_seconds: Counter[str] = Counter()
+    first_at = 0.0  # when the first image was finished: the start of processes is no part of the rate
     with (
         progress.track("image", job.num_images),
-        worker_pool(num_workers, options.timeout) as pool,
+        worker_pool(num_workers, options.timeout, known_good_task(options)) as pool,
         closing(records(todo, job.ready, options, pool, num_workers)) as stream,
     ):
         for shard in todo:
@@ -126,10 +128,12 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
             with write_shard(options.shards, shard.number, job.fingerprint, sizes, captioned) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
-                    summary.add(record.source, record.reason)
-                    rate = summary.num_images * job.num_sketches / (time.perf_counter() - start)
+                    summary.add(record)
+                    first_at = first_at or time.perf_counter()
+                    num_since = (summary.num_images - 1) * job.num_sketches
+                    figures = _describe_rate(num_since, time.perf_counter() - first_at)
                     stage = slowest(_to_clock_seconds(stage_seconds + writer.seconds, num_workers))
-                    progress.advance(rate=f"{rate:.0f} sketches/s", stage=f"slowest: {stage}")
+                    progress.advance(**figures, stage=f"slowest: {stage}")
                     check_failures(options, summary)
             stage_seconds += writer.seconds
     summary.seconds = time.perf_counter() - start
@@ -138,6 +142,14 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
         "seconds by stage: %s",
         ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.stage_seconds.items()),
     )
+
+
+def _describe_rate(num_sketches: int, seconds: float) -> dict[str, str]:
+    """The figure "rate" for the progress bar; none in the first second, where it would mean little."""
+    if seconds < 1:
+        return {}
+    rate = num_sketches / seconds
+    return {"rate": f"{rate:.0f} sketches/s" if rate >= 10 else f"{rate:.1f} sketches/s"}
 
 
 def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:

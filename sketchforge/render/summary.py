@@ -13,6 +13,7 @@ from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     from sketchforge.render.job import RenderJob
+    from sketchforge.shards.writer import Record
 
 _log = logging.getLogger(__name__)
 
@@ -31,20 +32,22 @@ class RenderSummary:
     num_kept: int = 0  # shards that an earlier run finished
     complete: bool = False  # whether the whole folder is finished, the shards of other tasks included
     num_images: int = 0  # processed in this run
+    num_blank: int = 0  # images of this run with no ink in any sketch
     some_failed: list[str] = field(
         default_factory=list
     )  # the sources of the first three that failed in this run
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
 
-    def add(self, source: str, reason: str | None) -> None:
-        """Count one more processed input; `reason` says why it failed, None for a success."""
+    def add(self, record: Record) -> None:
+        """Count one more processed input."""
         self.num_images += 1
-        self.outcomes[reason or schema.OK] += 1
-        if reason is not None:
-            _log.info("%s: %s", source, reason)
-        if reason is not None and len(self.some_failed) < 3:
-            self.some_failed.append(source)
+        self.outcomes[record.reason or schema.OK] += 1
+        self.num_blank += record.is_blank
+        if record.reason is not None:
+            _log.info("%s: %s", record.source, record.reason)
+        if record.reason is not None and len(self.some_failed) < 3:
+            self.some_failed.append(record.source)
 
     @property
     def num_failed(self) -> int:
@@ -94,6 +97,7 @@ def describe_rendering(job: RenderJob) -> str:
     )
 
 
+
 def describe_resume(job: RenderJob) -> list[str]:
     """Describe, in lines, which shards of the folder are kept and which are made again."""
     options, state, todo = job.options, job.state, job.todo
@@ -105,10 +109,10 @@ def describe_resume(job: RenderJob) -> list[str]:
     num_lost = len(todo) - len(state.changed)
     is_requested = options.retry_failed or options.overwrite
     if state.manifest and state.manifest["complete"] and num_lost > 0 and not is_requested:
-        lines.append(f"{count_noun(num_lost, 'shard')} missing or altered, made again")
+        lines.append(f"{count_noun(num_lost, 'shard')} missing or altered, to be made again")
     if state.changed:
         changed_input = next(filter(None, state.changed.values()), "an input")
         lines.append(
-            f"{count_noun(len(state.changed), 'shard')} drawn anew: {changed_input} has changed since"
+            f"{count_noun(len(state.changed), 'shard')} to be drawn anew: {changed_input} has changed since"
         )
     return lines

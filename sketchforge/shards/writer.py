@@ -26,11 +26,12 @@ class Record:
     source: str
     num_bytes: int  # of the source
     reason: str | None = None  # None: the sample is good
-    note: str | None = None  # why its caption or metadata could not be used
+    note: str | None = None  # why its caption or metadata could not be used; what its decoder printed
     image: bytes = b""  # JPEG
     sketches: Sequence[bytes] = ()  # PNG
     caption: bytes | None = None  # UTF-8; None where there is none
     metadata: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
+    is_blank: bool = False  # whether there is no ink in any of its sketches
     seconds: dict[str, float] = field(default_factory=dict)  # spent on it, by stage
 
 

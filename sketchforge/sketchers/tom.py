@@ -20,7 +20,7 @@ from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_inference import LeanInference, PaperInference, for_inference
 from sketchforge.sketchers.base import Drawing
-from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, to_levels
+from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, extend_small, to_levels
 from sketchforge.utils.device import thread_pool
 from sketchforge.utils.text import count_noun
 
@@ -110,7 +110,8 @@ class TomSketcher:
         if self._pool is None:
             return draw_on(self.device, self.sketches, pixels, self.method)
         cancelled = Event()
-        futures = self._submit_images(pixels, cancelled)
+        height, width = pixels.shape[1:3]
+        futures = self._submit_images(extend_small(pixels), cancelled)
         count = len(self.drawings)
 
         def images() -> Iterator[np.ndarray]:
@@ -119,7 +120,7 @@ class TomSketcher:
                     sketches = np.concatenate(
                         [future.result() for future in futures[start : start + count]], axis=1
                     )[0]
-                yield sketches
+                yield sketches[:, :height, :width]
 
         def cancel() -> None:
             cancelled.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import re
 import secrets
 import signal
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -116,6 +118,30 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class NotAFileError(OSError):
+    """What is to be read is a pipe, a socket, a device or a folder."""
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading. A pipe would block until somebody writes to it.
+
+    Raises NotAFileError for whatever is not a regular file, at once, and OSError.
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    )
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            raise NotAFileError(errno.ENXIO, "not a file", os.fspath(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(errno.EINVAL, "not a file", os.fspath(path))
+    return open(descriptor, "rb")
+
+
 def write_bytes(path: Path, data: bytes, sweep: bool = True) -> None:
     with atomic_write(path, sweep) as file:
         file.write(data)
@@ -132,7 +158,7 @@ def read_json(path: Path) -> Any:
     Raises OSError, and ValueError for what `parse_json` refuses and for more than MAX_JSON_BYTES.
     """
     data = bytearray()
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(1 << 20):  # in chunks: read(limit) would allocate the limit at once
             data += chunk
             if len(data) > MAX_JSON_BYTES:

@@ -71,7 +71,10 @@ def plan_images(
     )
     ranks = Ranks.from_environment()
     device = choose_device(ranks.device(options.device))
-    threads = set_threads(options.threads or max(usable_cores() // ranks.local_world_size, 1))
+    threads = options.threads
+    if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
+        threads = max(usable_cores() // ranks.local_world_size, 1)
+    threads = set_threads(threads)
     shards = open_shards(options.shards, cache=options.cache)
     shards.require(sketches=NUM_SKETCHES)
     validation = None

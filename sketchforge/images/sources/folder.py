@@ -19,6 +19,7 @@ from sketchforge.images.sources.passed_over import (
     describe_passed_over,
 )
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
+from sketchforge.utils.files import open_file
 
 _SHARD_FORMAT = b'"format": "sketchforge-'
 
@@ -142,7 +143,7 @@ def _create_byte_source(file: FileState | None) -> ByteSource | None:
 
 def _holds_shards(folder: str) -> bool:
     try:
-        with open(os.path.join(folder, "manifest.json"), "rb") as file:
+        with open_file(os.path.join(folder, "manifest.json")) as file:
             return _SHARD_FORMAT in file.read(1 << 20)
     except OSError:
         return False

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
-from sketchforge.images.decode import CHANGED, GONE, MAX_BYTES, TOO_LARGE, TRUNCATED, UNREADABLE, ImageError
+from sketchforge.images.decode import (
+    CHANGED,
+    GONE,
+    MAX_BYTES,
+    NOT_A_FILE,
+    TOO_LARGE,
+    TRUNCATED,
+    UNREADABLE,
+    ImageError,
+)
+from sketchforge.utils.files import NotAFileError, open_file
 
 
 class FileState(NamedTuple):
@@ -48,7 +58,10 @@ class ByteSource:
         return cls(file.size, file)
 
     def read(self) -> bytes:
-        """The bytes. Raises ImageError `too large`, `unreadable`, `truncated`, `gone` or `changed`."""
+        """The bytes.
+
+        Raises ImageError `too large`, `unreadable`, `truncated`, `gone`, `changed` or `not a file`.
+        """
         if self.data is not None:
             return self.data
         if self.reason is not None:
@@ -60,6 +73,8 @@ class ByteSource:
             data = self._read_gzipped(self.file) if self.gzipped else self._read_plain(self.file)
         except FileNotFoundError as error:
             raise ImageError(UNREADABLE if self.file.size < 0 else GONE, self.file.path) from error
+        except NotAFileError as error:
+            raise ImageError(NOT_A_FILE, self.file.path) from error
         except (EOFError, zlib.error) as error:
             raise ImageError(UNREADABLE, f"{self.file.path}: {error}") from error
         except OSError as error:
@@ -69,7 +84,7 @@ class ByteSource:
         return data
 
     def _read_plain(self, state: FileState) -> bytes:
-        with open(state.path, "rb") as file:
+        with open_file(state.path) as file:
             _check_unchanged(file, state)
             file.seek(self.offset)
             return file.read(self.num_bytes)
@@ -110,7 +125,7 @@ def _open_gzip(state: FileState, offset: int) -> tuple[BinaryIO, gzip.GzipFile]:
         default=None,
     )
     if nearest is None and len(streams) < MAX_STREAMS:
-        file = open(state.path, "rb")
+        file = open_file(state.path)
         streams.append((file, gzip.GzipFile(fileobj=file)))
         return streams[-1]
     chosen = nearest or streams[0]
