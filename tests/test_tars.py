@@ -254,7 +254,7 @@ def test_lists_and_patterns_of_images(tmp_path):
         ("empty.txt", "lists no images"),
         ("twice.txt", "lists 0.jpg more than once"),
         ("missing.txt", "no such folder or file"),
-        ("text.tar", "no images found in 1 tars"),
+        ("text.tar", "no images found in 1 tar;"),
         ("0.md", "not a folder, a tar"),
         (".", "no images found.*name them as --images './\\*.tar'|no images"),
     ],

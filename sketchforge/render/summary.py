@@ -97,7 +97,6 @@ def describe_rendering(job: RenderJob) -> str:
     )
 
 
-
 def describe_resume(job: RenderJob) -> list[str]:
     """Describe, in lines, which shards of the folder are kept and which are made again."""
     options, state, todo = job.options, job.state, job.todo
