@@ -206,8 +206,9 @@ def test_a_task_that_died_is_tried_again_with_nothing_beside_it(tmp_path):
     """Or two large images would kill each other's process, and both be lost."""
     beside, note = tmp_path / "beside", tmp_path / "note"
     # It takes a while, and while it runs its file exists. The other one dies, and notes then whether it does.
-    runs = f"touch {beside}; sleep 1; rm {beside}"
-    dies = f"ls {tmp_path} | grep -c beside >> {note}; kill -9 $PPID"
+    waits = f"if [ -e {note} ]; then sleep 1; else until [ -e {note} ]; do sleep 0.05; done; fi"
+    runs = f"touch {beside}; {waits}; rm {beside}"
+    dies = f"count=$(ls {tmp_path} | grep -c beside); echo $count >> {note}; kill -9 $PPID"
     with worker_pool(2, 60) as pool:
         task = pool.submit(os.system, runs)
         while not beside.exists():
