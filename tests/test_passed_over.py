@@ -195,6 +195,7 @@ def test_several_dotted_images_of_a_key_are_counted(tmp_path):
     images, counts = search_images(write_tar(tmp_path / "a.tar", files))
     assert [image.key for image in images] == ["001"]
     assert counts == {".json without an image": 1, "images whose names share a key": 2}
+    assert "2 images whose names share a key (unpack the tar" in describe_passed_over(counts)
 
 
 def test_a_sketch_alone_is_no_image(tmp_path):

@@ -22,6 +22,11 @@ FURTHER_IMAGES = "further images of samples"
 SHARED_KEYS = "images whose names share a key"
 
 PACKAGES = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif"}  # which read an ending
+_HINTS = {
+    **{ending: f"pip install {package} reads them" for ending, package in PACKAGES.items()},
+    SHARD_FOLDERS: "name their tars",
+    SHARED_KEYS: "unpack the tar and name its folder",
+}
 
 MAX_ENDINGS = 50  # kept apart; the manifest holds them, and a folder may have as many as files
 MAX_SHOWN = 8  # kinds in a line
@@ -48,10 +53,10 @@ def describe_passed_over(passed_over: Mapping[str, int]) -> str:
     counts = sorted(
         ((count, kind) for kind, count in passed_over.items()), key=lambda pair: (-pair[0], pair[1])
     )
-    parts = []
-    for count, kind in counts[:MAX_SHOWN]:
-        package = PACKAGES.get(kind)
-        parts.append(f"{count} {kind}{f' (pip install {package} reads them)' if package else ''}")
+    parts = [
+        f"{count} {kind} ({_HINTS[kind]})" if kind in _HINTS else f"{count} {kind}"
+        for count, kind in counts[:MAX_SHOWN]
+    ]
     if rest := counts[MAX_SHOWN:]:
         parts.append(f"{sum(count for count, _ in rest)} of {len(rest)} other kinds")
     return f"passed over: {', '.join(parts)}" if parts else ""
