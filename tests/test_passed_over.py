@@ -261,6 +261,7 @@ def test_the_line_begins_with_the_largest_count_and_has_an_end():
     assert line.startswith(f"passed over: {MAX_SHOWN + 3} .e{MAX_SHOWN + 3}, ")
     assert line.endswith(f", {1 + 2 + 3} of 3 other kinds")
     assert describe_passed_over({}) == ""
+    assert describe_passed_over({"broken links": 1}) == "passed over: 1 broken link"
 
 
 # From `render` to `inspect`.
