@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import pickle
 import random
 import shutil
 import signal
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from conftest import scene
 from icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
+from image_files import chunk, gif_of, png_of, tiff
 from PIL import Image
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
@@ -123,7 +126,25 @@ def random_images() -> list[bytes]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **more)
         files.append(buffer.getvalue())
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        buffer = io.BytesIO()
+        pixels.save(buffer, "HEIF", exif=exif.tobytes())
+        files.append(buffer.getvalue())
     wide = scene(2, 40, 50).astype(np.uint16) * 257
+    files += [
+        tiff(wide, 2, planar=True),
+        tiff(wide[..., 0], 0, deflate=True),
+        tiff(wide[..., 0], T281=[4095]),
+    ]
+    texts = [
+        chunk(b"tRNS", bytes(6)),
+        chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(2 << 20))),
+        chunk(b"eXIf", b"II*\0"),
+    ]
+    files += [png_of(wide, 2, 16, texts), gif_of(np.asarray(grey), (7, 5), (64, 64), 3)]
     return files + [cv2.imencode(kind, wide)[1].tobytes() for kind in (".png", ".tif")]
 
 

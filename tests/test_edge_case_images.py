@@ -121,6 +121,8 @@ def _():
     assert_colour(encoded(one_colour("RGBA", (0, 100, 200, 0))), [255] * 3, 0)
     assert_colour(encoded(one_colour("RGBA", (0, 100, 200, 128))), [127, 177, 227], 1)
     assert_colour(encoded(one_colour("LA", (100, 0))), [255] * 3, 0)
+    for kind, more in (("WEBP", {"lossless": True}), ("TIFF", {}), ("JPEG2000", {})):
+        assert_colour(encoded(one_colour("RGBA", (0, 100, 200, 128)), kind, **more), [127, 177, 227], 1)
     # Mixed in sRGB, not before: half of linear grey 128 (188 in sRGB) over white.
     profile = rgb_profile(SRGB, 1.0)
     assert_colour(encoded(one_colour("RGBA", (128, 128, 128, 128)), icc_profile=profile), [221] * 3)
@@ -134,6 +136,8 @@ def _():
         np.testing.assert_array_equal(
             found, np.rint(ramp / 257).astype(np.uint8)[..., None].repeat(3, axis=2)
         )
+    jpeg2000 = encoded(Image.fromarray(ramp), "JPEG2000", irreversible=False)
+    np.testing.assert_array_equal(pixels(jpeg2000)[..., 0], np.rint(ramp / 257).astype(np.uint8))
     with_profile = encoded(
         Image.fromarray(np.full((16, 16), 128 * 257, np.uint16)), icc_profile=grey_profile(1.0)
     )

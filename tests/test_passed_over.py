@@ -195,6 +195,7 @@ def test_several_dotted_images_of_a_key_are_counted(tmp_path):
     images, counts = search_images(write_tar(tmp_path / "a.tar", files))
     assert [image.key for image in images] == ["001"]
     assert counts == {".json without an image": 1, "images whose names share a key": 2}
+    assert "2 images whose names share a key (unpack the tar" in describe_passed_over(counts)
 
 
 def test_a_sketch_alone_is_no_image(tmp_path):
@@ -260,6 +261,7 @@ def test_the_line_begins_with_the_largest_count_and_has_an_end():
     assert line.startswith(f"passed over: {MAX_SHOWN + 3} .e{MAX_SHOWN + 3}, ")
     assert line.endswith(f", {1 + 2 + 3} of 3 other kinds")
     assert describe_passed_over({}) == ""
+    assert describe_passed_over({"broken links": 1}) == "passed over: 1 broken link"
 
 
 # From `render` to `inspect`.

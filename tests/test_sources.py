@@ -187,6 +187,13 @@ def test_lists_say_in_which_line_they_name_no_file(tmp_path, line, said):
     assert f"list.txt, line 3: {line}: " in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe\0", b"a\0b.jpg\n", b"caf\xe9.jpg\n"])
+def test_lists_that_are_no_text_are_wrong_usage(tmp_path, data):
+    (tmp_path / "list.txt").write_bytes(data)
+    with pytest.raises(UsageError, match="list.txt: not a list of files; expected text in UTF-8"):
+        find_images(tmp_path / "list.txt")
+
+
 @pytest.mark.parametrize("source", ["s3://b/*.tar", "https://x/{0..3}.tar", "gs://b", "pipe:cat x.tar"])
 def test_urls_and_commands_are_refused_in_one_line(source):
     with pytest.raises(UsageError, match="--images .*URLs and commands are not read; copy or mount"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 MAX_EXIF = 1 << 20  # bytes; larger blocks are dropped, and so is a text that holds one
 MAX_PROFILE = 16 << 20  # bytes; profiles of printers have some
+_LOOKED_AT = (b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt")  # the ancillary chunks that may matter
 _EXIF_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0")  # ImageMagick's, before PNG had eXIf
 
 
@@ -38,16 +39,20 @@ def strip_png(data: bytes) -> PlainPng:
         if end > len(data):
             kept.append(data[position:])  # cut off, which Pillow reports
             break
-        kind, contents = data[position + 4 : position + 8], data[position + 8 : end - 4]
-        is_sound = zlib.crc32(kind + contents) == int.from_bytes(data[end - 4 : end], "big")
-        if kind == b"tRNS" and not is_sound:
-            raise ValueError("broken PNG file: wrong checksum of its transparent colour")
-        if kind == b"tRNS" and colour_type in (0, 2):
-            transparent = _read_levels(contents, 1 if colour_type == 0 else 3, depth)
-        elif kind == b"iCCP" and is_sound:
-            profile = _inflate(contents.partition(b"\0")[2][1:], MAX_PROFILE)
-        elif not kind[0] & 0x20 or kind == b"tRNS" or is_sound and _holds_exif(kind, contents):
-            kept.append(data[position:end])  # a capital first letter: a critical chunk
+        kind = data[position + 4 : position + 8]
+        if not kind[0] & 0x20:  # a capital first letter: a critical chunk
+            kept.append(data[position:end])
+        elif kind in _LOOKED_AT:
+            contents = data[position + 8 : end - 4]
+            is_sound = zlib.crc32(contents, zlib.crc32(kind)) == int.from_bytes(data[end - 4 : end], "big")
+            if kind == b"tRNS" and not is_sound:
+                raise ValueError("broken PNG file: wrong checksum of its transparent colour")
+            if kind == b"tRNS" and colour_type in (0, 2):
+                transparent = _read_levels(contents, 1 if colour_type == 0 else 3, depth)
+            elif kind == b"iCCP" and is_sound:
+                profile = _inflate(contents.partition(b"\0")[2][1:], MAX_PROFILE)
+            elif kind == b"tRNS" or is_sound and _holds_exif(kind, contents):
+                kept.append(data[position:end])
         if kind == b"IEND":
             break
         position = end

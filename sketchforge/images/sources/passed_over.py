@@ -22,6 +22,26 @@ FURTHER_IMAGES = "further images of samples"
 SHARED_KEYS = "images whose names share a key"
 
 PACKAGES = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif"}  # which read an ending
+_HINTS = {
+    **{ending: f"pip install {package} reads them" for ending, package in PACKAGES.items()},
+    ".tar": "name them as --images 'DIR/*.tar'",
+    SHARD_FOLDERS: "name their tars",
+    SHARED_KEYS: "unpack the tar and name its folder",
+}
+
+_SINGULAR = {
+    OTHER_ENDINGS: "other ending",
+    BROKEN_LINKS: "broken link",
+    REPEATED_FOLDERS: "link to a folder read already",
+    SHARD_FOLDERS: "folder of shards",
+    SPECIAL_FILES: "pipe, socket or device",
+    FOLDERS: "folder that a pattern matches",
+    LINKS: "link in tars",
+    SPARSE_MEMBERS: "sparse member",
+    REPLACED: "member replaced by a later one of the same name",
+    FURTHER_IMAGES: "further image of a sample",
+    SHARED_KEYS: "image whose name shares a key",
+}
 
 MAX_ENDINGS = 50  # kept apart; the manifest holds them, and a folder may have as many as files
 MAX_SHOWN = 8  # kinds in a line
@@ -50,8 +70,8 @@ def describe_passed_over(passed_over: Mapping[str, int]) -> str:
     )
     parts = []
     for count, kind in counts[:MAX_SHOWN]:
-        package = PACKAGES.get(kind)
-        parts.append(f"{count} {kind}{f' (pip install {package} reads them)' if package else ''}")
+        text = f"{count} {_SINGULAR.get(kind, kind) if count == 1 else kind}"
+        parts.append(f"{text} ({_HINTS[kind]})" if kind in _HINTS else text)
     if rest := counts[MAX_SHOWN:]:
         parts.append(f"{sum(count for count, _ in rest)} of {len(rest)} other kinds")
     return f"passed over: {', '.join(parts)}" if parts else ""

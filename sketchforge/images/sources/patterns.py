@@ -73,12 +73,19 @@ def read_list(path: str) -> dict[str, str]:
     try:
         data = Path(path).read_bytes()
         encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-        lines = re.split(r"\r\n|\n|\r", data.decode(encoding))
+        text = data.decode(encoding)
+        if "\0" in text:
+            raise ValueError
     except FileNotFoundError:
         raise UsageError(f"{path}: no such folder or file; expected images there") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SketchforgeError(f"{path}: cannot be read as a list of files ({error})") from error
+    except ValueError:  # no text of that encoding, or zero bytes in it
+        raise UsageError(
+            f"{path}: not a list of files; expected text in UTF-8, a path on every line"
+        ) from None
+    except OSError as error:
+        raise SketchforgeError(f"{path}: cannot be read ({error.strerror or error})") from error
     folder, files = os.path.dirname(path), {}
+    lines = re.split(r"\r\n|\n|\r", text)
     for number, name in enumerate((line.strip() for line in lines), start=1):
         file = os.path.normpath(os.path.join(folder, name))
         if not name or name.startswith("#") and not os.path.lexists(file):
