@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import contents, environment, make_photos, run_python
+from conftest import contents, environment, make_photos
 from PIL import Image
 from recorded_progress import RecordedProgress
 
@@ -60,29 +60,6 @@ def test_webdataset_reads_them(options):
         assert sample["sketch0.png"].shape[:2] == (48, 48)
         assert set(np.unique(sample["sketch0.png"])) <= {0, 255}
         assert sample["json"]["method"] == "canny"
-
-
-def test_hugging_face_datasets_reads_them(options, tmp_path):
-    code = """
-import sys, datasets
-loaded = datasets.load_dataset("webdataset", data_files=sys.argv[1:], split="train")
-image = datasets.Image()
-assert type(loaded.features["jpg"]) is type(loaded.features["sketch0.png"]) is datasets.Image, loaded.features
-for row in loaded:
-    assert row["jpg"].size == row["sketch0.png"].size == (48, 48)
-    assert row["json"]["styles"] == ["canny"]
-print(*loaded["__key__"])
-"""
-    urls = sorted(options.shards.glob("*.tar"))
-    offline = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HOME": str(tmp_path),
-        "HOME": str(tmp_path),
-    }
-    done = run_python(code, *urls, **offline)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == keys_of(options)
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="needs the tar program")
