@@ -1,6 +1,7 @@
 """For worker processes: imports little, so that they start soon."""
 
 import os
+import time
 
 
 def prepare_unless_fatal(image, size, fit):
@@ -10,3 +11,8 @@ def prepare_unless_fatal(image, size, fit):
     from sketchforge.render.prepare import prepare
 
     return prepare(image, size, fit)
+
+
+def hang(*_):
+    """A decoder that never comes to an end."""
+    time.sleep(60)

@@ -41,9 +41,16 @@ def edge_weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Dark pictures, whose borders would be edges: wide, high, square, and two that shrink to a line."""
+    """Dark pictures, whose borders would be edges: wide, high twice, square, and two that shrink to a line."""
     folder = tmp_path_factory.mktemp("in")
-    sizes = {"wide": (60, 90), "high": (90, 50), "square": (64, 64), "line": (8, 640), "post": (500, 8)}
+    sizes = {
+        "wide": (60, 90),
+        "high": (90, 50),
+        "square": (64, 64),
+        "line": (8, 640),
+        "post": (500, 8),
+        "tall": (90, 50),
+    }
     for seed, (name, (height, width)) in enumerate(sizes.items()):
         Image.fromarray(scene(seed, height, width) // 3).save(folder / f"{name}.png")
     return folder
@@ -67,7 +74,7 @@ def padded(request, edge_weights, photos, tmp_path_factory):
         samples_per_shard=9,
         **more.get(method, {"edge_weights": edge_weights / f"{method}.safetensors"}),
     )
-    assert render(options).outcomes == {"ok": 5}
+    assert render(options).outcomes == {"ok": 6}
     files = members(options.shards)
     samples = {}
     for key in {name.split(".")[0] for name in files}:
@@ -136,7 +143,7 @@ def test_a_jpeg_of_the_right_size_is_stored_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("form", ["png", "png1"])
 def test_pictures_of_many_shapes_come_out_in_input_order(photos, tmp_path, form):
-    options = {"method": "canny", "size": SIZE, "fit": "pad", "sketch_format": form, "batch_size": 4}
+    options = {"method": "canny", "size": SIZE, "fit": "pad", "sketch_format": form, "batch_size": 6}
     for workers in (1, 2):
         render(
             RenderOptions(tmp_path / str(workers), photos, workers=workers, samples_per_shard=9, **options)
@@ -144,7 +151,7 @@ def test_pictures_of_many_shapes_come_out_in_input_order(photos, tmp_path, form)
     first, second = (members(tmp_path / name) for name in "12")
     assert list(first.items()) == list(second.items())
     keys = list(dict.fromkeys(name.split(".")[0] for name in first))
-    assert keys == ["high_png", "line_png", "post_png", "square_png", "wide_png"]
+    assert keys == ["high_png", "line_png", "post_png", "square_png", "tall_png", "wide_png"]
 
 
 def test_padding_by_hand():
