@@ -21,7 +21,11 @@ class Bar(Progress):
     def __init__(self, delay: float = QUICK) -> None:
         self._delay = delay
         self._bar: Any = None
+        self._title: str | None = None
         self.unit, self.total, self.done = "", 0, 0
+
+    def stage(self, title: str) -> None:
+        self._title = title
 
     def begin(self, unit: str, total: int, done: int = 0) -> None:
         from tqdm import tqdm
@@ -30,6 +34,7 @@ class Bar(Progress):
         interval = 0.2 if sys.stderr.isatty() else 30
         self._bar = tqdm(
             total=total,
+            desc=self._title,
             initial=done,
             unit=unit,
             delay=self._delay,
