@@ -20,7 +20,11 @@ class Bar(Progress):
     def __init__(self, delay: float = QUICK) -> None:
         self._delay = delay
         self._bar: Any = None
+        self._title: str | None = None
         self.unit, self.total, self.done = "", 0, 0
+
+    def stage(self, title: str) -> None:
+        self._title = title
 
     def begin(self, unit: str, total: int, done: int = 0) -> None:
         from tqdm import tqdm
@@ -31,6 +35,7 @@ class Bar(Progress):
             disable=current_verbosity().quiet,
             dynamic_ncols=True,
             total=total,
+            desc=self._title,
             initial=done,
             unit=unit,
             delay=self._delay,

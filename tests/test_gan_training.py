@@ -291,7 +291,7 @@ def test_another_autoencoder_is_another_run(finished, tmp_path):
     with torch.no_grad():
         other.decoder.to_rgb.bias += 1
     write_autoencoder(tmp_path / "other.safetensors", other, {})
-    with pytest.raises(UsageError, match="was begun with autoencoder"):
+    with pytest.raises(UsageError, match="was begun with --ae of weights [0-9a-f]{8}, now asked for --ae of"):
         train_gan(replace(finished, ae=tmp_path / "other.safetensors"))
     assert files_of(finished.run) == before
 

@@ -150,6 +150,25 @@ def test_polite_signals_leave_finished_shards_and_say_so(straight, tmp_path, sen
     assert completed(options) == whole
 
 
+# A suite begun as a shell's background job: with SIGINT ignored, in another folder, without a home or stdin.
+BACKGROUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.chdir("/")
+os.environ.pop("HOME", None)
+os.close(0)
+sys.path.insert(0, sys.argv[1])
+import conftest
+print(conftest.run_python(sys.argv[2]).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_children_of_a_suite_in_the_background_hear_ctrl_c():
+    hears = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert run_python(BACKGROUND, ROOT / "tests", hears).stdout.split() == ["True"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("number", [1, 2])
 def test_ctrl_c_while_workers_are_starting(straight, tmp_path, number):

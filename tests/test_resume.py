@@ -86,7 +86,7 @@ def test_nothing_but_failures_is_a_failure(rendered, tmp_path):
         ({"sketch_format": "png"}, "--sketch-format png1, now png"),
         ({"samples_per_shard": 5}, "--samples-per-shard 4, now 5"),
         ({"canny_low": 3.0, "canny_high": 9.0}, "--canny-high none, now 9.0"),
-        ({"images": None}, r"inputs 10 images .*, now \d+ images"),
+        ({"images": None}, r"was made from 10 --images, now \d+: removed more/p003.jpg; "),
     ],
 )
 def test_other_options_are_refused_naming_both_values(rendered, change, told):
@@ -102,7 +102,7 @@ def test_other_inputs_are_refused(rendered, tmp_path):
     options = dataclasses.replace(rendered, images=inputs, shards=tmp_path / "out")
     render(options)
     (inputs / "p000.jpg").rename(inputs / "q000.jpg")
-    with pytest.raises(UsageError, match=r"inputs 3 images \(digest .*\), now 3 images \(digest"):
+    with pytest.raises(UsageError, match="was made from 3 --images, now 3: removed p000.jpg; "):
         render(options)
 
 

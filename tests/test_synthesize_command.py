@@ -131,7 +131,8 @@ def test_what_has_changed_is_made_anew(call, tmp_path):
     [
         (["--raw"], "out: its images were made with --raw False, now asked for True"),
         (["--noise", "--seed", "3"], "--seed None, now asked for 3"),
-        (["--model", "ae"], "model's sha256"),
+        (["--model", "ae"], "--model runs/gan/model.safetensors (sha256 "),
+        (["--model", "ae"], "), now asked for ae/model.safetensors (sha256 "),
     ],
 )
 def test_other_options_are_refused_unless_overwritten(call, tmp_path, words, message):
@@ -258,7 +259,7 @@ def test_transfer_draws_with_tom_and_keeps_the_sketch(call, tmp_path):
     made = sketchforge.load("runs/gan", "cpu").synthesize(sketch, "paintings/klee.png", raw=True)
     assert np.array_equal(pixels(tmp_path / "out" / "monet--klee.png"), made)
     code, _, err = call("transfer", *words, "--tom", "builtin", "--checkpoint", "3")
-    assert code == 2 and "tom's " in err
+    assert code == 2 and "made with --tom the built-in run (generator sha256 " in err
     code, out, _ = call("transfer", *words, "--tom", "builtin", "--checkpoint", "3", "--overwrite")
     assert code == 0 and "snapshot 3 of the built-in run" in out
     assert not np.array_equal(pixels(tmp_path / "out" / "monet.sketch.png"), sketch)

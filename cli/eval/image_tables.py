@@ -51,11 +51,13 @@ def comparison_tables(evaluation: Any) -> Iterator[str]:
 
 def format_cell(figure: Any) -> str:
     """Format a figure with three significant digits, its interval with as many decimals."""
-    from sketchforge.report.tables import digits
+    from sketchforge.report.tables import digits, format_decimals
 
     decimals = digits(figure.value)
-    interval = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
-    return f"{figure.value:.{decimals}f}{interval}"
+    value = format_decimals(figure.value, decimals)
+    if figure.low is None:
+        return value
+    return f"{value} [{format_decimals(figure.low, decimals)} {format_decimals(figure.high, decimals)}]"
 
 
 def _describe_reference(reference: Any) -> str:

@@ -39,7 +39,7 @@ DEFAULTS = defaults_of(TomTrainOptions)
     group="Input",
     type=FOLDER,
     metavar="DIR",
-    help="Folder of line drawings, dark on light; twenty will do. [default: the built-in drawings]",
+    help="Folder of line drawings; twenty will do. Light on dark is turned round. [default: the built-in drawings]",
 )
 @option(
     "--encoder",
@@ -115,14 +115,21 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
 
     options = TomTrainOptions(**values)
     if dry_run:
-        plan = plan_tom(options)
-        for line in (_describe(plan), *_describe_passed_over(plan)):
-            click.echo(line)
+        plan = plan_tom(options, progress=Bar())
+        click.echo("\n".join([_describe(plan), *_describe_passed_over(plan), *plan.notes]))
         return
     bar = Bar(delay=0)
     with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_tom(options)
-        announce(plan, lambda: [_describe(plan), *_describe_passed_over(plan), *_describe_defaults(options)])
+        plan = plan_tom(options, progress=Bar())
+        announce(
+            plan,
+            lambda: [
+                _describe(plan),
+                *_describe_passed_over(plan),
+                *_describe_defaults(options),
+                *plan.notes,
+            ],
+        )
         sheet = train_tom(options, bar, plan=plan)
     if plan.finished:
         click.echo(f"{options.run}: finished already")

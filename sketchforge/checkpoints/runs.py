@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,37 +81,64 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
             )
 
 
+# The options that the entries of run.json come from.
+_OPTIONS = {
+    "trained_with": "--encoder",
+    "autoencoder": "--ae",
+    "photos": "--images",
+    "drawings": "--drawings",
+    "shards": "--shards",
+}
+
+
 def check_continues(
     run: Path, found: Mapping[str, Any], record: Mapping[str, Any], parts: Iterable[str]
 ) -> None:
     """Raise UsageError where `record` continues the run of `found` with other options or other `parts`.
 
-    The message names both values of the first difference.
+    The message names the option and both values of the first difference.
     """
     earlier_options, options = found.get("options") or {}, record["options"]
-    comparisons = [
-        (f"--{name.replace('_', '-')}", earlier_options.get(name), options[name]) for name in options
-    ]
-    comparisons += [(name, found.get(name), record[name]) for name in parts]
-    for name, earlier, requested in comparisons:
-        if earlier != requested:
-            raise UsageError(
-                f"{run}: was begun with {_format_value(name, earlier)}, "
-                f"now asked for {_format_value(name, requested)}; use the same options to continue it, "
-                "or another --run (only --overwrite discards this one)"
-            )
+    for name in options:
+        flag = f"--{name.replace('_', '-')}"
+        _refuse_change(run, flag, earlier_options.get(name), options[name])
+    for name in parts:
+        earlier, requested = found.get(name), record[name]
+        if name == "recipe":
+            earlier_recipe = earlier if isinstance(earlier, Mapping) else {}
+            for setting in {**earlier_recipe, **requested}:
+                _refuse_change(
+                    run, f"the recipe's {setting}", earlier_recipe.get(setting), requested.get(setting)
+                )
+        elif earlier != requested:
+            flag = _OPTIONS.get(name, name)
+            value = options.get(flag.removeprefix("--"))
+            flag = flag if value is None else f"{flag} {value}"
+            describe = _describe_images if isinstance(requested, Mapping) else _describe_weights
+            _refuse_change(run, flag, describe(earlier), describe(requested))
 
 
-def _format_value(name: str, value: Any) -> str:
-    if name.startswith("--"):
-        return f"{name} {str(value)[:80]}"
-    if name == "recipe":
-        return (
-            f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
+def _refuse_change(run: Path, name: str, earlier: Any, requested: Any) -> None:
+    if earlier != requested:
+        raise UsageError(
+            f"{run}: was begun with {name} {str(earlier)[:80]}, now asked for {name} {str(requested)[:80]}; use the "
+            "same options to continue it, or another --run (only --overwrite discards this one)"
         )
-    if isinstance(value, Mapping):
-        return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
-    return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"
+
+
+def _describe_images(entry: Any) -> str:
+    """As in "photos, 435 images, contents 0a1b2c3d", with what else the entry counts."""
+    if not isinstance(entry, Mapping):
+        return "none"
+    counts = [f"{name} {entry[name]}" for name in ("measured", "inverted", "blank") if name in entry]
+    source = [str(entry["source"])] if "source" in entry else []
+    return ", ".join(
+        [*source, f"{entry.get('count')} images", *counts, f"contents {str(entry.get('digest'))[:8]}"]
+    )
+
+
+def _describe_weights(digest: Any) -> str:
+    return "none" if digest is None else f"of weights {str(digest)[:8]}"
 
 
 # A model is an exported file, the run folder of a training, or the model file in that folder.

@@ -73,6 +73,15 @@ def pad_white(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return padded
 
 
+def shrink_to(image: np.ndarray, longest_side: int) -> np.ndarray:
+    """Average uint8 H×W or H×W×C over areas so that no side exceeds `longest_side`; smaller ones stay as they are."""
+    scale = longest_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return _resize(image, height, width)
+
+
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Average over areas to shrink (no aliasing), interpolate cubically to enlarge, else keep the image."""
     import cv2

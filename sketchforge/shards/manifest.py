@@ -178,7 +178,7 @@ def check_same(
         before, now = found.get(name), wanted[name]
         if before == now:
             continue
-        if isinstance(before, Mapping) and name != "inputs":
+        if isinstance(before, Mapping):
             # Some options exist only with others, so the cause is the method or an option that both manifests
             # have.
             sort_keys = {
@@ -194,14 +194,11 @@ def check_same(
             before, now = before.get(item), now.get(item)
         else:
             flag = name
-        remedy = "choose another folder for --shards (only --overwrite replaces what is there)"
         if name == "captioned":
             flag, before, now = "captions:", *("some" if value else "none" for value in (before, now))
-            remedy = "a folder has texts for all of its samples or for none: " + remedy
-        if name == "inputs":
-            remedy = "images that were added go into a folder of their own: " + remedy
         raise UsageError(
-            f"{folder}: was made with {flag} {_format_value(before)}, now {_format_value(now)}; {remedy}"
+            f"{folder}: was made with {flag} {_format_value(before)}, now {_format_value(now)}; choose another "
+            "folder for --shards (only --overwrite replaces what is there)"
         )
 
 
@@ -222,12 +219,9 @@ def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _format_value(value: object) -> str:
     """Format a value for one line.
 
-    None -> "none"; inputs -> "12 images (digest 0a1b2c3d)"; a list -> "a, b, c". 60 characters and more are
-    shortened.
+    None -> "none"; a list -> "a, b, c". 60 characters and more are shortened.
     """
     if value is None:
         return "none"
-    if isinstance(value, Mapping):
-        return f"{value.get('count')} images (digest {str(value.get('sha256'))[:8]})"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) < 60 else f"{text[:12]}..."

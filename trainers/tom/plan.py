@@ -17,7 +17,9 @@ from sketchforge.errors import UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
-from trainers.tom.inputs import drawing_readers, photo_readers
+from sketchforge.utils.progress import Progress
+from trainers.tom.input_check import InputSurvey, check_inputs, survey_inputs
+from trainers.tom.inputs import DrawingReader, drawing_readers, photo_readers
 from trainers.tom.recipe import RECIPES, TomRecipe
 from trainers.tom.step import check_encoder
 
@@ -38,17 +40,21 @@ class TomPlan:
     record: Mapping[str, Any]  # run.json at the start of training
     found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
     passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
+    notes: Sequence[str] = ()  # about the photos and drawings
 
     @property
     def finished(self) -> bool:
         return bool(self.found and self.found.get("snapshots")) and not self.options.overwrite
 
 
-def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPlan:
+def plan_tom(
+    options: TomTrainOptions, recipe: TomRecipe | None = None, progress: Progress | None = None
+) -> TomPlan:
     """Check inputs, weights and the run folder, and plan the training. Writes nothing.
 
-    recipe: None: the recipe of `options.generator`.
-    Raises UsageError for an impossible request: no images, a run folder with other content or other options.
+    recipe: None: the recipe of `options.generator`. progress: of measuring the photos and drawings.
+    Raises UsageError for an impossible request: no images, photos in place of drawings, a run folder with other
+    content or other options.
     Raises SketchforgeError for weights that cannot be loaded.
     """
     if options.steps < options.snapshots:
@@ -68,6 +74,16 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
     encoder = load_encoder(options.encoder)
     recipe = recipe or RECIPES[options.generator]
     check_encoder(encoder, recipe, options.encoder)
+    photo_survey, drawing_survey = _survey(options, photos, drawings, progress or Progress())
+    notes = check_inputs(options, photo_survey, drawing_survey)
+    if drawing_survey:
+        # Those beyond the survey's sample are left out by their reader.
+        drawings = [reader for index, reader in enumerate(drawings) if index not in drawing_survey.blank]
+        drawing_source |= {
+            "measured": drawing_survey.measured,
+            "inverted": drawing_survey.inverted,
+            "blank": len(drawing_survey.blank),
+        }
     recorded_options = {name: getattr(options, name) for name in RECORDED}
     recorded_options["encoder"] = (
         options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
@@ -93,4 +109,19 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         record=record,
         found=earlier_record,
         passed_over=passed_over,
+        notes=notes,
+    )
+
+
+def _survey(
+    options: TomTrainOptions,
+    photos: Sequence[Callable[[], np.ndarray]],
+    drawings: Sequence[Callable[[], np.ndarray]],
+    progress: Progress,
+) -> tuple[InputSurvey | None, InputSurvey | None]:
+    """Measure photos and drawings; None for the built-in ones."""
+    drawn = [reader.read for reader in drawings if isinstance(reader, DrawingReader)]
+    return (
+        survey_inputs(photos, options, "photos", progress) if options.images is not None else None,
+        survey_inputs(drawn, options, "drawings", progress) if drawn else None,
     )

@@ -99,8 +99,8 @@ def train_tom(
     for kind, sampler in (("photos", trainer.photos), ("drawings", trainer.drawings)):
         if sampler.unreadable:
             progress.note(
-                f"{len(sampler.unreadable)} of {len(sampler.readers)} {kind} could not be read; others took "
-                "their place"
+                f"{len(sampler.unreadable)} of {len(sampler.readers)} {kind} could not be read"
+                f"{' or are blank' if kind == 'drawings' else ''}; others took their place"
             )
     _finish(plan, trainer, candidates, sheet, progress)
     return sheet
