@@ -99,7 +99,7 @@ def test_render_verify_and_gallery_end_to_end(call, tmp_path):
     code, stdout, stderr = call("gallery", out, "--png", tmp_path / "sheet.png", "--rows", 2)
     assert (code, stdout) == (0, f"{tmp_path / 'sheet.png'}\n")
     code, stdout, stderr = call("gallery", out, "--html", tmp_path / "page.html", "--png", tmp_path / "2.png")
-    assert (code, stdout.split()) == (0, [str(tmp_path / "2.png"), str(tmp_path / "page.html")])
+    assert (code, stdout.splitlines()) == (0, [str(tmp_path / "2.png"), str(tmp_path / "page.html")])
     code, stdout, stderr = call("inspect", out)
     assert code == 0 and stdout.startswith(f"folder    {out}: complete, 5 shards\n") and stderr == ""
     (out / "00000.tar").unlink()
