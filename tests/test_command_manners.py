@@ -144,6 +144,18 @@ def test_help_is_a_command_too(call):
     assert call("help")[1] == call("--help")[1]
 
 
+def test_examples_can_be_copied_as_they_are_shown(call, monkeypatch):
+    """A shell reads one command of them, also where they are too long for a line."""
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((60, 24)))
+    continued = 0
+    for words, command, _ in every_command():
+        shown = call(*words, "--help")[1].partition("Example: ")[2].strip()
+        assert shlex.split(shown.replace("\\\n", "")) == shlex.split(command.epilog.removeprefix("Example: "))
+        assert max(map(len, shown.splitlines())) <= 60
+        continued += "\\\n" in shown
+    assert continued > 5
+
+
 def test_examples_of_the_help_are_complete_commands(call, monkeypatch):
     """Each parses to its end: the command itself is not carried out."""
     for words, command, _ in every_command():
