@@ -212,6 +212,13 @@ def test_want_of_memory_is_no_fault_of_the_program(call, monkeypatch):
     assert stderr.startswith("error: out of memory; what was finished before is kept")
 
 
+def test_a_package_that_is_missing_is_named(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sketchforge.shards.verify", None)
+    code, _, stderr = call("verify", "out")
+    assert code == 1
+    assert stderr.startswith("error: the package sketchforge.shards.verify is not installed")
+
+
 def test_a_bar_stays_on_one_line_of_a_narrow_terminal():
     """The terminal is 40 columns wide; the last line that the bar draws must fit."""
     fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
@@ -451,6 +458,15 @@ def test_a_foreign_cli_file_in_the_folder_is_named(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'cli.py'} shadows sketchforge's own package `cli`")
     assert "rename it, or type `sketchforge …`" in done.stderr
+
+
+def test_a_model_says_what_it_is(tmp_path):
+    from synthesis_models import ae_run
+
+    import sketchforge
+
+    model = sketchforge.load(ae_run(tmp_path / "run"), device="cpu")
+    assert repr(model) == "<Synthesizer: 64 pixels, auto-encoder alone, on cpu>"
 
 
 def test_the_package_tells_its_version():

@@ -67,6 +67,10 @@ class Synthesizer:
         self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
+    def __repr__(self) -> str:
+        kind = "refined" if self.refines else "auto-encoder alone"
+        return f"<Synthesizer: {self.size} pixels, {kind}, on {self.device}>"
+
     @property
     def size(self) -> int:
         """S: the side in pixels of the square that images are made in."""
