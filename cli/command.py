@@ -51,6 +51,22 @@ def _format_options(command: click.Command, context: click.Context, formatter: c
                 formatter.write_dl(rows)
 
 
+def _format_example(command: click.Command, formatter: click.HelpFormatter) -> None:
+    """Write the epilog; a line that is too long goes on after a backslash, so that it can be copied as it stands."""
+    if not command.epilog:
+        return
+    room = formatter.width - 2
+    lines = [""]
+    for word in command.epilog.split(" "):
+        if lines[-1] and len(f"{lines[-1]} {word}") > room - 2:  # and " \\"
+            lines.append("   ")
+        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    formatter.write_paragraph()
+    text = " \\\n".join(lines) if len(command.epilog) > room else command.epilog
+    for line in text.splitlines():
+        formatter.write(f"  {line}\n")
+
+
 class Command(click.Command):
     """A command whose options stand in groups and take one value each unless they take several.
 
@@ -64,6 +80,9 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _format_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _format_example(self, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -179,6 +198,9 @@ class Group(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _format_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _format_example(self, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         names = self.list_commands(ctx)

@@ -132,25 +132,25 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder without permission: for the user to mend
         path = f"{error.filename}: " if error.filename else ""
         return _fail(f"{path}{error.strerror or error}; what was finished before is kept", 1)
-    except ImportError as error:
-        if "shared object file" not in str(error):
-            raise
-        return _fail(
-            f"a system library is missing ({error}); on Debian or Ubuntu: "
-            "apt-get install libglib2.0-0 libgl1",
-            1,
-        )
     except Exception as error:
         if settings.verbose:
             raise
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has its own
-            return _fail("out of memory; what was finished before is kept: try smaller batches or images", 1)
-        return _fail(
-            f"unexpected {type(error).__name__}: {error}; this is a fault of sketchforge: the same command "
-            "with "
-            "--verbose shows where",
-            1,
-        )
+        return _fail(_describe_unexpected(error), 1)
+
+
+def _describe_unexpected(error: Exception) -> str:
+    """Say whether the installation, the machine's memory or the program is at fault."""
+    if isinstance(error, ImportError) and "shared object file" in str(error):
+        packages = "apt-get install libglib2.0-0 libgl1"
+        return f"a system library is missing ({error}); on Debian or Ubuntu: {packages}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"the package {error.name} is not installed; install sketchforge again, with what it needs"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has its own
+        return "out of memory; what was finished before is kept: try smaller batches or images"
+    return (
+        f"unexpected {type(error).__name__}: {error}; this is a fault of sketchforge: the same command with "
+        "--verbose shows where"
+    )
 
 
 def _fail(message: str, code: int) -> int:

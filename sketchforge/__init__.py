@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sketchforge.synthesis.synthesizer import Synthesizer
 
+__all__ = ["__version__", "load"]
+
 
 def load(path: str | Path, device: str = "auto") -> Synthesizer:
     """Open a trained model: an exported file, or the run folder of `gan-train` or `ae-train`.

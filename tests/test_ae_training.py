@@ -463,7 +463,8 @@ def test_command_line(ten_sketches, tmp_path):
 def test_bad_usage_is_one_line(arguments, message, ten_sketches, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    assert command_line(["ae-train", "--shards", str(ten_sketches), *arguments]) in (1, 2)
+    shards = [] if "--shards" in arguments else ["--shards", str(ten_sketches)]
+    assert command_line(["ae-train", *shards, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
 

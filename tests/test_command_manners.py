@@ -124,7 +124,7 @@ def test_every_command_stands_in_one_section():
 def test_options_stand_under_headings():
     for words, command, context in every_command():
         own = [option for option in command.params if isinstance(option, click.Option)]
-        general = {option.name for option in own if option.group == GENERAL}
+        general = {option.name for option in own if getattr(option, "group", GENERAL) == GENERAL}
         assert general == {"verbose", "quiet"}, words
         if len(own) > 2:
             assert f"\n{GENERAL}:\n" in command.get_help(context)
@@ -142,6 +142,18 @@ def test_options_of_numbers_say_what_they_count():
 def test_help_is_a_command_too(call):
     assert call("help", "eval", "images")[1] == call("eval", "images", "--help")[1]
     assert call("help")[1] == call("--help")[1]
+
+
+def test_examples_can_be_copied_as_they_are_shown(call, monkeypatch):
+    """A shell reads one command of them, also where they are too long for a line."""
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((60, 24)))
+    continued = 0
+    for words, command, _ in every_command():
+        shown = call(*words, "--help")[1].partition("Example: ")[2].strip()
+        assert shlex.split(shown.replace("\\\n", "")) == shlex.split(command.epilog.removeprefix("Example: "))
+        assert max(map(len, shown.splitlines())) <= 60
+        continued += "\\\n" in shown
+    assert continued > 5
 
 
 def test_examples_of_the_help_are_complete_commands(call, monkeypatch):
@@ -198,6 +210,13 @@ def test_want_of_memory_is_no_fault_of_the_program(call, monkeypatch):
     code, _, stderr = call("verify", "out")
     assert code == 1
     assert stderr.startswith("error: out of memory; what was finished before is kept")
+
+
+def test_a_package_that_is_missing_is_named(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sketchforge.shards.verify", None)
+    code, _, stderr = call("verify", "out")
+    assert code == 1
+    assert stderr.startswith("error: the package sketchforge.shards.verify is not installed")
 
 
 def test_a_bar_stays_on_one_line_of_a_narrow_terminal():
@@ -439,6 +458,15 @@ def test_a_foreign_cli_file_in_the_folder_is_named(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'cli.py'} shadows sketchforge's own package `cli`")
     assert "rename it, or type `sketchforge …`" in done.stderr
+
+
+def test_a_model_says_what_it_is(tmp_path):
+    from synthesis_models import ae_run
+
+    import sketchforge
+
+    model = sketchforge.load(ae_run(tmp_path / "run"), device="cpu")
+    assert repr(model) == "<Synthesizer: 64 pixels, auto-encoder alone, on cpu>"
 
 
 def test_the_package_tells_its_version():

@@ -338,6 +338,7 @@ def test_command_line(options, tmp_path):
 def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    assert command_line(["gan-train", "--shards", options.shards, "--ae", str(options.ae), *arguments]) == 2
+    model = [] if "--ae" in arguments else ["--ae", str(options.ae)]
+    assert command_line(["gan-train", "--shards", options.shards, *model, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()

@@ -169,8 +169,7 @@ def find_model(given: Path | None) -> Path:
 
     given: a model file, a run folder, or None for the first finished run of OWN_RUNS.
 
-    Raises UsageError where there is no model or the run is of another kind, SketchforgeError for an
-    unfinished run.
+    Raises UsageError where there is no model, or the run is of another kind or unfinished.
     """
     if given is None:
         for run in OWN_RUNS:
@@ -194,8 +193,8 @@ def find_model(given: Path | None) -> Path:
 def find_trained_run(folder: Path) -> TrainedRun:
     """Find the finished training in a run folder.
 
-    Raises UsageError where the folder is missing or holds no run of ours, SketchforgeError where the training
-    has not finished.
+    Raises UsageError where the folder is missing, holds no run of ours, or one that has not finished;
+    SketchforgeError for a record that is damaged.
     """
     path = folder / RUN_FILE
     if not path.is_file():

@@ -80,7 +80,7 @@ def write_synthesizer(
 def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str, Any]]:
     """Read (auto-encoder, refiner or None, metadata), in eval mode without gradients.
 
-    Raises SketchforgeError for a corrupt, foreign or newer file.
+    Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
     model = _read_stored_model(path)
     return model.autoencoder, model.refiner, dict(model.metadata)
@@ -89,7 +89,7 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
 def read_model(path: Path) -> StoredModel:
     """Read a model of this format, or an auto-encoder alone (`autoencoder.py`).
 
-    Raises SketchforgeError for a corrupt, foreign or newer file.
+    Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
     format_name = _read_format(path)
     if format_name == autoencoder_files.FORMAT:

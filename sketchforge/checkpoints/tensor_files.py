@@ -51,7 +51,8 @@ def _sort_header(data: bytes) -> bytes:
 def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read (tensors, metadata) from a file that `save_tensors` wrote.
 
-    Raises SketchforgeError when the file is missing, corrupt, of another format, or newer than `version`.
+    Raises WrongFormatError for another format, SketchforgeError for a file that is missing, corrupt or newer than
+    `version`.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -60,7 +60,7 @@ class TomSketcher:
     ) -> TomSketcher:
         """Load the first `count` snapshots of a finished run, whose order puts the most diverse ones first.
 
-        Raises UsageError where the run has fewer, SketchforgeError where there is no finished run or one of
+        Raises UsageError where the run has fewer or has not finished, SketchforgeError where one of
         its files is missing, corrupt, foreign or newer.
         """
         try:

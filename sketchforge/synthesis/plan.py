@@ -94,7 +94,7 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     """Find and read all inputs and open the model. Writes nothing.
 
     Raises UsageError where the request cannot be carried out, ImageError for an image that cannot be read,
-    SketchforgeError for models that are damaged, foreign or unfinished.
+    SketchforgeError for models that are damaged.
     """
     # The quick checks come first.
     path = find_model(options.model)

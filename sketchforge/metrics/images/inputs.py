@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from sketchforge.shards.remote import is_remote
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 OPEN_SHARDS = 16  # files that are kept open
 
@@ -135,8 +138,9 @@ def take_inventory(images: ImageSet) -> Inventory:
     Raises SketchforgeError where none can be read, UsageError where only one can.
     """
     digests, unreadable, sizes = [], 0, Counter[tuple[int, int]]()
-    for _, image in images.images():
+    for key, image in images.images():
         if image is None:
+            _log.info("%s: %s cannot be read", images.source, key)
             unreadable += 1
             continue
         sizes[image.shape[1], image.shape[0]] += 1

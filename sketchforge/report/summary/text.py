@@ -12,17 +12,19 @@ def facts(report: Report) -> list[str]:
     """The facts of the first line: counts, seed, device and processor."""
     folders = sum(len(evaluation.shards) for evaluation in report.sketches)
     counts = [(folders, "shard folder"), (len(report.models), "trained model")]
-    phrases = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
-    return [*phrases, f"seed {report.options.seed}", report.hardware["device"], report.hardware["processor"]]
+    return [
+        *(count_noun(count, noun) for count, noun in counts),
+        f"seed {report.options.seed}",
+        report.hardware["device"],
+        report.hardware["processor"],
+    ]
 
 
 def describe_model(model: ModelFindings) -> str:
     """A model's command, size, steps and evaluation set, to stand beside its name."""
     size = model.evaluation.models[0]["size"]
-    return (
-        f"{model.run.command}, {size} pixels, {count_noun(model.steps, 'step')}; "
-        f"{model.evaluation_set.description}"
-    )
+    steps = "step" if model.steps == "1" else "steps"
+    return f"{model.run.command}, {size} pixels, {model.steps} {steps}; {model.evaluation_set.description}"
 
 
 def folders_of(evaluation: SketchEvaluation) -> str:
