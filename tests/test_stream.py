@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import json
+import logging
 import multiprocessing
 import os
 import pickle
@@ -12,6 +13,7 @@ import shutil
 import signal
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -33,6 +35,7 @@ from sketchforge.data.order import SampleOrder
 from sketchforge.data.prefetch import DevicePrefetch
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards import open_shard
+from sketchforge.shards.checked import CheckedShards
 from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.reader import read_samples
 from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards
@@ -43,6 +46,7 @@ SIZES = [4, 1, 6, 3]
 TARS = ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
 MAKE = functools.partial(training_pair, size=SIDE, seed=0)
 HASTY = FetchPolicy(first_pause=0)
+HANGING_AT = 3  # a position
 
 
 def sample(number: int, **changes) -> dict:
@@ -507,6 +511,21 @@ def test_a_damaged_shard_is_an_error_or_all_its_uses_are_counted(own, change, me
     assert loaded == [int(position in uses) for position in range(28)]
 
 
+def test_a_shard_that_a_worker_has_checked_is_not_read_for_its_digest_again(folder, monkeypatch):
+    data = dataset(folder, group=None)
+    list(batches(data, 2, 0, 7, workers=1))  # all fourteen samples
+    monkeypatch.setattr(CheckedShards, "_check", lambda *_: pytest.fail("read again"))
+    data[0]
+
+
+def test_a_damaged_shard_is_found_by_every_process(own):
+    flip_a_bit(own)
+    shards = open_shards(own)
+    for _ in range(2):
+        with pytest.raises(SketchforgeError, match="00002.tar: SHA-256 .*, but the manifest says .*verify"):
+            shards.open(2)
+
+
 def test_what_is_skipped_does_not_depend_on_who_met_it_first(own):
     """Of a sample that has lost a sketch the others can be used."""
     spoil(own, 2, lambda name, data: b"garbage" if name.endswith("sketch1.png") else data)
@@ -719,8 +738,92 @@ def test_a_dead_worker_is_one_line(folder, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def test_a_worker_killed_is_one_line_that_says_what_to_lower(folder, monkeypatch):
+    monkeypatch.setattr(loader_module, "CHECK_SECONDS", 0.2)
+    with pytest.raises(SketchforgeError) as error:
+        list(batches(dataset(folder, _killed), 1, 0, 30, workers=1))
+    assert "was killed by signal 9, out of memory as a rule; lower --workers" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="POSIX signals")
+def test_the_death_of_a_worker_interrupts_nothing_but_the_wait_for_a_batch(folder):
+    before = signal.getsignal(signal.SIGCHLD)
+    loader = iter(batches(dataset(folder), 1, 0, 30, workers=1))
+    next(loader)
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        ("_fails", "reading samples failed: KeyError: 'no such thing' ("),
+        ("_out_of_memory", "no memory left to read samples; lower --workers or --batch-size"),
+    ],
+)
+def test_whatever_fails_where_samples_are_read_is_one_line(folder, workers, make, message):
+    with pytest.raises(SketchforgeError) as error:
+        list(batches(dataset(folder, globals()[make]), 1, 0, 5, workers=workers))
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_a_wait_is_told_of_and_can_be_ended(folder, monkeypatch):
+    """A process that hangs, as on a mount that does not answer, and is waited for no longer."""
+    monkeypatch.setattr(loader_module, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(loader_module, "PATIENCE", 0.3)
+    data = dataset(folder, _hangs)
+    loader = iter(batches(data, 1, 0, 30, workers=1))
+    others = {*multiprocessing.active_children()}
+
+    told = []
+
+    def interrupt(record):
+        told.append(record.getMessage())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(logging.getLogger("sketchforge.data.loader"), "filters", [interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        for _ in loader:
+            pass
+    assert not {*multiprocessing.active_children()} - others
+    (text,) = told
+    assert data.shards.address(data.order[HANGING_AT][0]) in text and "Ctrl-C" in text
+
+
+def test_warnings_of_workers_are_logged_here(folder, tmp_path, caplog):
+    source = f"pipe:cd {tmp_path}; test -e {{}} || {{ touch {{}}; exit 3; }}; cat {folder}/{{}}"
+    data = dataset(open_shards(source, policy=FetchPolicy(first_pause=0)))
+    assert len(caplog.messages) == 1, "of the manifest"
+    assert len(list(batches(data, 2, 0, 7, workers=1))) == 7
+    assert len(caplog.messages) == 1 + len({data.order[position][0] for position in range(14)})
+    assert all("its command ended with status 3; try 2 of 5 in 0 s" in text for text in caplog.messages)
+
+
 def _ignores_ctrl_c(image, sketches, key):
     return {"ignores": signal.getsignal(signal.SIGINT) is signal.SIG_IGN}
+
+
+def _fails(image, sketches, key):
+    if key == 3:
+        raise KeyError("no such thing")
+    return {}
+
+
+def _out_of_memory(image, sketches, key):
+    return {"huge": np.empty(1 << 60, np.uint8)} if key == 3 else {}
+
+
+def _hangs(image, sketches, key):
+    if key == HANGING_AT:
+        time.sleep(1000)
+    return {}
+
+
+def _killed(image, sketches, key):
+    if key == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
 
 
 def _deadly(image, sketches, key):
