@@ -308,7 +308,7 @@ class Targets:
         def go_on() -> None:
             record = read_record(run, "sketchforge-ae-run", 2) or {}
             record.get("steps_done", 0) >= 5
-            check_continues(run, record, {"recipe": {}, "shards": {}}, ("recipe", "shards"))
+            check_continues(run, record, {"options": {}, "recipe": {}, "shards": {}}, ("recipe", "shards"))
 
         def outputs() -> None:
             record, done = begin_record(run, by, {"b.png": {"sketch": "b"}}, False)

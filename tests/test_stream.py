@@ -581,17 +581,40 @@ def test_sets_that_cannot_be_trained_on(tmp_path, make, error, message, remote):
     assert str(raised.value).startswith(f"{tmp_path}/out"), "where it is, not where a copy was"
 
 
-FOREIGN = [{"name": "00001.tar; touch hacked"}, {"sha256": "../" * 5}, {"name": "a\nb"}]
+ALTERED = "for 00001.tar; it was altered, restore it"
+IMPOSSIBLE = "manifest.json: shards: missing or not as a manifest has it"
+FOREIGN = [
+    ({"name": "00001.tar; touch hacked"}, ALTERED),
+    ({"name": "a\nb"}, ALTERED),
+    ({"name": "00000.tar"}, ALTERED),
+    ({"name": "../00001.tar"}, ALTERED),
+    ({"name": "/etc/passwd"}, ALTERED),
+    ({"sha256": "../" * 5}, ALTERED),
+    ({"sha256": "A" * 64}, ALTERED),
+    ({"samples": -1}, IMPOSSIBLE),
+    ({"samples": 10**12}, IMPOSSIBLE),
+    ({"bytes": -1}, IMPOSSIBLE),
+    ({"bytes": 0}, IMPOSSIBLE),
+]
 
 
-@pytest.mark.parametrize("change", FOREIGN)
-def test_a_manifest_has_no_say_in_paths_and_commands(own, change):
+@pytest.mark.parametrize("source", ["{own}", "pipe:cat {own}/{{}}"], ids=["local", "remote"])
+@pytest.mark.parametrize(("change", "message"), FOREIGN)
+def test_a_manifest_has_no_say_in_paths_and_commands(own, change, message, source):
     manifest = json.loads((own / "manifest.json").read_text())
     manifest["shards"][1] |= change
     files.write_checksummed_json(own / "manifest.json", manifest)
-    with pytest.raises(SketchforgeError, match="for 00001.tar; it was altered") as error:
-        open_shards(f"pipe:cat {own}/{{}}")
-    assert "\n" not in str(error.value)
+    with pytest.raises(SketchforgeError) as error:
+        open_shards(source.format(own=own))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_shard_listed_twice_is_one_too_many(own):
+    manifest = json.loads((own / "manifest.json").read_text())
+    manifest["shards"].append(manifest["shards"][0])
+    files.write_checksummed_json(own / "manifest.json", manifest)
+    with pytest.raises(SketchforgeError, match=IMPOSSIBLE):
+        open_shards(own)
 
 
 def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
