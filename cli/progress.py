@@ -21,6 +21,7 @@ class Bar(Progress):
         self._delay = delay
         self._bar: Any = None
         self._title: str | None = None
+        self._log_handler: Any = None
         self.unit, self.total, self.done = "", 0, 0
 
     def stage(self, title: str) -> None:
@@ -43,6 +44,7 @@ class Bar(Progress):
             mininterval=interval,
             maxinterval=2 * interval,
         )
+        self._log_handler = _show_warnings(self._bar)
 
     def advance(self, **figures: float | str) -> None:
         self.done += 1
@@ -64,3 +66,24 @@ class Bar(Progress):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+            _logger().removeHandler(self._log_handler)
+
+
+def _logger() -> Any:
+    import logging
+
+    return logging.getLogger("sketchforge")
+
+
+def _show_warnings(bar: Any) -> Any:
+    """Show the library's warnings as lines above the bar, on stderr; returns the handler that does it."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with bar.external_write_mode(file=sys.stderr):
+                click.echo(self.format(record), err=True)
+
+    handler = Handler(logging.WARNING)
+    _logger().addHandler(handler)
+    return handler

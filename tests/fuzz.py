@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import io
+import json
 import pickle
 import random
 import shutil
@@ -23,20 +24,33 @@ from conftest import scene
 from icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
 from image_files import chunk, gif_of, png_of, tiff
 from PIL import Image
+from synthesis_models import ae_run
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
 from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.checkpoints.run_log import read_log
+from sketchforge.checkpoints.runs import check_continues, find_model, read_record
 from sketchforge.checkpoints.tensor_files import save_tensors
+from sketchforge.data.augment import stored_pair
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import REASONS, ImageError, decode_image
 from sketchforge.images.sources import find_images
+from sketchforge.metrics.images.inputs import open_image_set, take_inventory
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.render.render import preview
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.report.gallery.inspect import inspect
+from sketchforge.report.summary.inputs import find_inputs
 from sketchforge.shards.schema import CARD
+from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
+from sketchforge.synthesis.record import OutputRecord, begin_record, remove_stale
+from sketchforge.utils.files import sha256_of, write_checksummed_json
+from trainers.image_models.validation import BestModel
+from trainers.state import STATE_FILE, restore_state, save_state
 
 SECONDS = 30  # any one input takes milliseconds
 
@@ -171,6 +185,7 @@ class Targets:
         ]
         self.tars.append(tar_of([("n" * 150 + ".jpg", self.encoded_images[1])], tarfile.GNU_FORMAT))
         self.weights = self._weights()
+        self.records = self._records()
 
     def _weights(self) -> list[tuple[str, bytes, Callable[[Path], object]]]:
         from sketchforge.checkpoints.encoder import read_encoder
@@ -256,6 +271,92 @@ class Targets:
                 outcomes.append("refused")
         return " ".join(outcomes)
 
+    def training_shard(self, rng: random.Random) -> str:
+        """A tar and a manifest that agrees with it, so that what decodes is reached; or a damaged manifest.
+
+        Then what trainings and evaluations read them by.
+        """
+        copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.shards, copy)
+        manifest = json.loads((copy / "manifest.json").read_bytes())
+        number = rng.randrange(len(manifest["shards"]))
+        path = copy / f"{number:05d}.tar"
+        before = path.read_bytes()
+        path.write_bytes(damaged(before, rng, before))
+        manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        write_checksummed_json(copy / "manifest.json", manifest)
+        if rng.random() < 0.2:
+            text = (copy / "manifest.json").read_bytes()
+            (copy / "manifest.json").write_bytes(damaged_text(text, rng, text))
+        return " ".join(
+            _outcome(reader)
+            for reader in (
+                lambda: self._train(copy, skip_bad=False),
+                lambda: self._train(copy, skip_bad=True),
+                lambda: take_inventory(open_image_set(copy, 0)),
+            )
+        )
+
+    def _train(self, folder: Path, skip_bad: bool) -> None:
+        shards = open_shards(folder)
+        order = SampleOrder(shards.shard_sizes, 0)
+        data = ShardDataset(shards, order, stored_pair, 1, skip_bad)
+        for position in range(min(order.cycle, 20)):
+            data[position]
+
+    def record(self, rng: random.Random) -> str:
+        """What a training or a synthesis has written of itself; then what goes on from it."""
+        name, text, reader = rng.choice(self.records)
+        hurt = damaged if name == STATE_FILE else damaged_text
+        path = self.folder / "run" / name
+        path.write_bytes(hurt(text, rng, text))
+        try:
+            return f"{name} {_outcome(reader)}"
+        finally:
+            path.write_bytes(text)
+
+    def _records(self) -> list[tuple[str, bytes, Callable[[], object]]]:
+        run = ae_run(self.folder / "run")
+        network, by = torch.nn.Linear(2, 2), {"command": "mix", "options": {"seed": 1}}
+        save_state(run, 3, {"network": network}, {"figure": 0.5})
+        OutputRecord(run, by, {"a.png": {"sketch": "a", "notes": [1]}}).write()
+        (run / "log.jsonl").write_text(
+            "".join(
+                json.dumps({"step": step, "loss": 1 / step, "frechet": 2.0}) + "\n" for step in range(1, 9)
+            )
+        )
+
+        def go_on() -> None:
+            record = read_record(run, "sketchforge-ae-run", 2) or {}
+            record.get("steps_done", 0) >= 5
+            check_continues(run, record, {"options": {}, "recipe": {}, "shards": {}}, ("recipe", "shards"))
+
+        def outputs() -> None:
+            record, done = begin_record(run, by, {"b.png": {"sketch": "b"}}, False)
+            remove_stale(run, record, done)
+
+        readers = {
+            "run.json": [go_on, lambda: find_model(run), lambda: find_inputs([], [run])],
+            STATE_FILE: [lambda: restore_state(run, {"network": network}, torch.device("cpu"))],
+            "log.jsonl": [lambda: read_log(run / "log.jsonl"), lambda: BestModel(run, "frechet", {})],
+            "outputs.json": [outputs],
+        }
+        return [
+            (name, (run / name).read_bytes(), reader)
+            for name, several in readers.items()
+            for reader in several
+        ]
+
+
+def _outcome(reader: Callable[[], object]) -> str:
+    try:
+        reader()
+        return "read"
+    except SketchforgeError as error:
+        _assert_one_line(error)
+        return "refused"
+
 
 class _Exploding:
     def __reduce__(self):
@@ -285,8 +386,9 @@ def _assert_one_line(error: SketchforgeError) -> None:
 
 
 def fuzz(targets: Targets, count: int, seed: int) -> Counter[str]:
-    """Bring `count` damaged inputs, half of them images; returns how often each outcome was seen."""
-    kinds = [targets.image] * 4 + [targets.tar] * 2 + [targets.weight_file, targets.shard_folder]
+    """Bring `count` damaged inputs, two fifths of them images; returns how often each outcome was seen."""
+    kinds = [targets.image] * 8 + [targets.tar] * 4 + [targets.weight_file] * 2 + [targets.record] * 2
+    kinds += [targets.training_shard] * 3 + [targets.shard_folder]
     seen: Counter[str] = Counter()
     for number in range(count):
         rng = random.Random(f"{seed} {number}")

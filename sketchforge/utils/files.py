@@ -70,7 +70,7 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
             with suppress(OSError):
                 descriptor = os.open(folder / entry, os.O_RDONLY | _NO_LINK)
                 try:
-                    if _lock(descriptor):
+                    if try_lock(descriptor):
                         os.unlink(folder / entry)
                 finally:
                     os.close(descriptor)
@@ -84,7 +84,7 @@ def _create_partial(path: Path) -> tuple[Path, BinaryIO]:
         partial = path.with_name(f".{_shorten(path.name)}.{secrets.token_hex(8)}.part")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
         descriptor = os.open(partial, flags, 0o666)
-        _lock(descriptor)
+        try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:  # else another process removed it before it was locked
             return partial, open(descriptor, "wb", buffering=1 << 20)
         os.close(descriptor)
@@ -95,7 +95,7 @@ def _shorten(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:200])
 
 
-def _lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Lock a file against other processes, as long as it is open; return whether it succeeded."""
     try:
         import fcntl
