@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards.lock import lock
 from sketchforge.utils.files import atomic_write, remove_abandoned
+from sketchforge.utils.lock import lock
 
 CHUNK = 1 << 20
 PLACE = "{}"  # stands for the file name in a source
