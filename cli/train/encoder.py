@@ -11,12 +11,12 @@ from cli.options import (
     FOLDER,
     defaults_of,
     device_option,
-    on_interrupt,
     overwrite_option,
     seed_option,
     threads_option,
 )
 from cli.progress import Bar
+from cli.train.options import one_voice, resume_hint
 from sketchforge.options import EncoderTrainOptions
 
 DEFAULTS = defaults_of(EncoderTrainOptions)
@@ -49,7 +49,13 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
     metavar="FILE",
     help="The encoder to write, for `tom-train --encoder FILE`.",
 )
-@overwrite_option("Replace a file that is there.")
+@click.option(
+    "--run",
+    type=FOLDER,
+    metavar="DIR",
+    help="Where an unfinished training is kept. [default: --out with .run appended]",
+)
+@overwrite_option("Replace a file that is there, and discard what the run folder holds.")
 @click.option(
     "--steps",
     type=click.IntRange(min=9),
@@ -83,12 +89,15 @@ def encoder_train_command(**values: Any) -> None:
     Writes one file of 0.44 MB, its taps scaled over the built-in photos. Images that cannot be read are left
     out and counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0
     is perfect, 1 no better than a constant.
+
+    The same command again continues a run that was interrupted. The run folder goes when the file is written.
     """
+    from trainers.encoder.plan import run_folder_of
     from trainers.encoder.run import distil
 
-    options = EncoderTrainOptions(**values)
-    with on_interrupt(lambda: "nothing was written"):
-        summary = distil(options, Bar(delay=0))
+    options, bar = EncoderTrainOptions(**values), Bar(delay=0)
+    with one_voice(lambda: resume_hint(run_folder_of(options), options.overwrite, bar)):
+        summary = distil(options, bar)
     if summary.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.unreadable.items()))
         click.echo(f"{sum(summary.unreadable.values())} of {summary.num_images} images left out: {reasons}")

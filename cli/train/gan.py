@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
-from cli.options import PATH, defaults_of, on_interrupt
+from cli.options import PATH, defaults_of
 from cli.progress import Bar
 from cli.train.options import (
+    FINISHED,
     announce,
     data_options,
     describe_run,
     machine_options,
+    one_voice,
     print_summary,
     resume_hint,
 )
@@ -58,11 +60,10 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_gan(options)
-        announce(plan.images, lambda: _describe(plan))
-        train_gan(options, bar, plan)
-    print_summary(options, plan.images.finished)
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        finished = f"{options.run}: {FINISHED}"
+        train_gan(options, bar, lambda plan: announce(plan.images, lambda: _describe(plan), finished))
+    print_summary(options)
 
 
 def _describe(plan: Any) -> list[str]:

@@ -11,12 +11,11 @@ from cli.options import (
     defaults_of,
     device_option,
     images_option,
-    on_interrupt,
     seed_option,
     threads_option,
 )
 from cli.progress import Bar
-from cli.train.options import announce, resume_hint
+from cli.train.options import announce, one_voice, resume_hint
 from sketchforge.options import TomTrainOptions
 
 DEFAULTS = defaults_of(TomTrainOptions)
@@ -107,13 +106,14 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
         click.echo(_describe(plan_tom(options)))
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_tom(options)
-        announce(plan, lambda: [_describe(plan), *_describe_defaults(options)])
-        sheet = train_tom(options, bar, plan=plan)
-    if plan.finished:
-        click.echo(f"{options.run}: finished already")
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        sheet = train_tom(options, bar, announce=lambda plan: _announce(plan, options))
     click.echo(f"{options.snapshots} snapshots in {options.run}, contact sheet: {sheet}")
+
+
+def _announce(plan: Any, options: TomTrainOptions) -> None:
+    lines = lambda: [_describe(plan), *_describe_defaults(options)]  # noqa: E731
+    announce(plan, lines, f"{options.run}: finished already")
 
 
 def _describe(plan: Any) -> str:

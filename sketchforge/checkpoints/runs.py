@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.utils.files import check_format, has_shape, read_json
+from sketchforge.utils.files import check_format, has_shape, is_partial, read_json
 
 RUN_FILE = "run.json"
+RUN_LOCK = ".train.lock"  # held by the training at work in the folder
 _INPUT_SHAPE = {"count": int, "digest": str}
 # The types of run.json's entries, where it has them; see `files.has_shape`.
 _SHAPES = {
@@ -24,6 +25,9 @@ _SHAPES = {
     "photos": _INPUT_SHAPE,
     "drawings": _INPUT_SHAPE,
     "shards": _INPUT_SHAPE,
+    "images": _INPUT_SHAPE,
+    "teacher": str,
+    "replaces": bool,
     "validation": _INPUT_SHAPE,
     "world_size": int,
     "steps_done": int,
@@ -42,7 +46,7 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     """
     path = run / RUN_FILE
     if not path.is_file():
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        if run.exists() and (not run.is_dir() or any(_is_content(entry.name) for entry in run.iterdir())):
             raise UsageError(
                 f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run"
             )
@@ -60,6 +64,11 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     return record
 
 
+def _is_content(name: str) -> bool:
+    """Whether a file is more than what a training leaves that is killed before it has written run.json."""
+    return name != RUN_LOCK and not is_partial(name)
+
+
 def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
     """As `read_record`, but {} for a run.json that cannot be read, so that --overwrite can replace it."""
     try:
@@ -68,6 +77,16 @@ def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str,
         raise
     except SketchforgeError:
         return {}
+
+
+def read_steps_done(run: Path) -> int:
+    """The steps that run.json says are done; 0 where it does not or cannot be read."""
+    try:
+        record = read_json(run / RUN_FILE)
+    except (OSError, ValueError):
+        return 0
+    steps_done = record.get("steps_done") if isinstance(record, dict) else 0
+    return steps_done if has_shape(steps_done, int) else 0
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -80,25 +99,38 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
             )
 
 
-def check_continues(
-    run: Path, found: Mapping[str, Any], record: Mapping[str, Any], parts: Iterable[str]
-) -> None:
-    """Raise UsageError where `record` continues the run of `found` with other options or other `parts`.
+# The entries beside the options that are compared when a run is continued, where it has them.
+_IDENTITY = ("recipe", "trained_with", "autoencoder", "shards", "photos", "drawings", "teacher", "images")
+
+
+def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """All that determines a run's results, by the name that messages give it, from its run.json."""
+    options = record.get("options")
+    options = options if isinstance(options, Mapping) else {}
+    identity = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    identity |= {name: record[name] for name in _IDENTITY if name in record}
+    return identity | {"world_size": record.get("world_size", 1)}
+
+
+def check_continues(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raise UsageError where `record` would continue the run of `found` with other options or inputs.
 
     The message names both values of the first difference.
     """
-    earlier_options, options = found.get("options") or {}, record["options"]
-    comparisons = [
-        (f"--{name.replace('_', '-')}", earlier_options.get(name), options[name]) for name in options
-    ]
-    comparisons += [(name, found.get(name), record[name]) for name in parts]
-    for name, earlier, requested in comparisons:
-        if earlier != requested:
-            raise UsageError(
-                f"{run}: was begun with {_format_value(name, earlier)}, "
-                f"now asked for {_format_value(name, requested)}; use the same options to continue it, "
-                "or another --run (only --overwrite discards this one)"
-            )
+    if difference := find_difference(identity_of(found), identity_of(record)):
+        earlier, requested = difference
+        raise UsageError(
+            f"{run}: was begun with {earlier}, now asked for {requested}; use the same options to continue it, "
+            "or another --run (only --overwrite discards this one)"
+        )
+
+
+def find_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first value in which two identities of runs differ, as text of both; None where they are equal."""
+    for name in dict.fromkeys((*other, *one)):
+        if one.get(name) != other.get(name):
+            return _format_value(name, one.get(name)), _format_value(name, other.get(name))
+    return None
 
 
 def _format_value(name: str, value: Any) -> str:
@@ -108,6 +140,8 @@ def _format_value(name: str, value: Any) -> str:
         return (
             f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
         )
+    if name == "world_size":
+        return f"{value} {'process' if value == 1 else 'ranks'}"
     if isinstance(value, Mapping):
         return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
     return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"

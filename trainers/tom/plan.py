@@ -16,6 +16,7 @@ from sketchforge.errors import UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
+from trainers.run_folder import check_state_is_there
 from trainers.tom.inputs import drawing_readers, photo_readers
 from trainers.tom.recipe import RECIPES, TomRecipe
 from trainers.tom.step import check_encoder
@@ -40,6 +41,11 @@ class TomPlan:
     @property
     def finished(self) -> bool:
         return bool(self.found and self.found.get("snapshots")) and not self.options.overwrite
+
+    @property
+    def steps_done(self) -> int:
+        """The steps done according to run.json; 0 where --overwrite discards them."""
+        return 0 if self.options.overwrite or not self.found else self.found.get("steps_done", 0)
 
 
 def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPlan:
@@ -80,8 +86,8 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         "drawings": drawing_source,
     }
     if earlier_record is not None and not options.overwrite:
-        check_continues(options.run, earlier_record, record, ("recipe", "trained_with", "photos", "drawings"))
-    return TomPlan(
+        check_continues(options.run, earlier_record, record)
+    plan = TomPlan(
         options=options,
         recipe=recipe,
         photos=photos,
@@ -90,3 +96,6 @@ def plan_tom(options: TomTrainOptions, recipe: TomRecipe | None = None) -> TomPl
         record=record,
         found=earlier_record,
     )
+    if not options.overwrite and not plan.finished:
+        check_state_is_there(options.run, earlier_record)
+    return plan
