@@ -141,10 +141,14 @@ def computing_options(defaults: Mapping[str, Any], seed_group: str = "Training")
 
 
 @contextmanager
-def on_interrupt(explain: Callable[[], str]) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM, print what was kept and how to go on, then raise KeyboardInterrupt again."""
+def on_interrupt(explain: Callable[[], str], speaks: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, print what was kept and how to go on, then raise KeyboardInterrupt again.
+
+    speaks: whether this process prints.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted: {explain()}", err=True)
+        if speaks():
+            click.echo(f"\ninterrupted: {explain()}", err=True)
         raise

@@ -23,6 +23,7 @@ class Bar(Progress):
         self._title: str | None = None
         self._log_handler: Any = None
         self.unit, self.total, self.done = "", 0, 0
+        self.units: set[str] = set()  # all that were begun
 
     def stage(self, title: str) -> None:
         self._title = title
@@ -31,6 +32,7 @@ class Bar(Progress):
         from tqdm import tqdm
 
         self.unit, self.total, self.done = unit, total, done
+        self.units.add(unit)
         interval = 0.2 if sys.stderr.isatty() else 30
         self._bar = tqdm(
             disable=current_verbosity().quiet,
@@ -82,7 +84,7 @@ def _show_warnings(bar: Any) -> Any:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             with bar.external_write_mode(file=sys.stderr):
-                click.echo(self.format(record), err=True)
+                print(self.format(record), file=sys.stderr)
 
     handler = Handler(logging.WARNING)
     _logger().addHandler(handler)

@@ -191,7 +191,8 @@ class EncoderTrainOptions:
     images: tuple[str | Path, ...] = ()  # training images, each as `render` takes them
     teacher: str = "vgg19"  # vgg19 (torchvision's weights) | path of a weights file
     out: Path = Path("encoder.safetensors")
-    overwrite: bool = False
+    run: Path | None = None  # folder of the unfinished training; None: `out` with .run appended
+    overwrite: bool = False  # replace `out`, and discard what `run` holds
     steps: int = 3600
     batch_size: int = 16
     size: int = 96  # side of the square training crops, in pixels

@@ -27,12 +27,18 @@ from PIL import Image  # noqa: E402
 
 from sketchforge.options import RenderOptions  # noqa: E402
 
+# Shells start background jobs with SIGINT ignored, and children inherit it: here nobody ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser):
     """How long the campaigns of test_kills.py, test_fuzz.py and test_hostile_server.py are; for `make soak`."""
     parser.addoption("--kills", type=int, default=10, help="renderings to be struck by signals")
+    parser.addoption(
+        "--training-kills", type=int, default=1, help="of each training, to be struck by signals"
+    )
     parser.addoption("--fuzz", type=int, default=500, help="damaged inputs")
     parser.addoption("--server", type=int, default=20, help="shards fetched from a server that misbehaves")
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")

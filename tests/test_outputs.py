@@ -18,9 +18,9 @@ from sketchforge.errors import UsageError
 from sketchforge.images.encode import write_png
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
-from sketchforge.shards.lock import lock
 from sketchforge.utils import files
 from sketchforge.utils.files import atomic_write, remove_abandoned
+from sketchforge.utils.lock import lock
 from sketchforge.utils.outputs import check_output, is_ours
 
 

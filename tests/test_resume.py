@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 
@@ -263,7 +264,7 @@ def test_a_run_that_fails_before_it_begins_leaves_no_folder(rendered, tmp_path):
 
 def test_a_complete_folder_need_not_be_writable(rendered, monkeypatch):
     monkeypatch.setattr(lock, "lock", None)
-    monkeypatch.setattr(lock.os, "access", lambda path, way: False)
+    monkeypatch.setattr(os, "access", lambda path, way: False)
     assert render(rendered).complete
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 from cli.command import Command
-from cli.options import defaults_of, on_interrupt, option
+from cli.options import defaults_of, option
 from cli.progress import Bar
 from cli.train.options import (
+    FINISHED,
     announce,
     data_options,
     describe_run,
     machine_options,
+    one_voice,
     print_summary,
     resume_hint,
 )
@@ -81,11 +83,10 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_ae(options)
-        announce(plan, lambda: _describe(plan))
-        train_ae(options, bar, plan)
-    print_summary(options, plan.finished, ("gan-train", "--shards", options.shards, "--ae", options.run))
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        finished = f"{options.run}: {FINISHED}"
+        train_ae(options, bar, lambda plan: announce(plan, lambda: _describe(plan), finished))
+    print_summary(options, bar, ("gan-train", "--shards", options.shards, "--ae", options.run))
 
 
 def _describe(plan: Any) -> list[str]:

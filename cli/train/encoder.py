@@ -12,12 +12,12 @@ from cli.options import (
     FOLDER,
     computing_options,
     defaults_of,
-    on_interrupt,
     option,
     overwrite_option,
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
+from cli.train.options import one_voice, resume_hint
 from cli.verbosity import print_next_step
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.text import count_noun
@@ -59,7 +59,14 @@ DEFAULTS = defaults_of(EncoderTrainOptions)
     metavar="FILE",
     help="The encoder to write, for `tom-train --encoder FILE`.",
 )
-@overwrite_option("Replace a file that is there.")
+@option(
+    "--run",
+    group="Output",
+    type=FOLDER,
+    metavar="DIR",
+    help="Where an unfinished training is kept. [default: --out with .run appended]",
+)
+@overwrite_option("Replace a file that is there, and discard what the run folder holds.")
 @option(
     "--steps",
     group="Training",
@@ -94,12 +101,15 @@ def encoder_train_command(**values: Any) -> None:
     Writes one file of 0.44 MB, its taps scaled over the built-in photos. Images that cannot be read are left
     out and counted. Prints, for every tap, the mean squared error over the variance on the images held out: 0
     is perfect, 1 no better than a constant.
+
+    The same command again continues a run that was interrupted. The run folder goes when the file is written.
     """
+    from trainers.encoder.plan import run_folder_of
     from trainers.encoder.run import distil
 
-    options = EncoderTrainOptions(**values)
-    with on_interrupt(lambda: "nothing was written"):
-        summary = distil(options, Bar(delay=0))
+    options, bar = EncoderTrainOptions(**values), Bar(delay=0)
+    with one_voice(lambda: resume_hint(run_folder_of(options), options.overwrite, bar)):
+        summary = distil(options, bar)
     if summary.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.unreadable.items()))
         click.echo(

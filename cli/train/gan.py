@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 from cli.command import Command
-from cli.options import PATH, defaults_of, on_interrupt, option
+from cli.options import PATH, defaults_of, option
 from cli.progress import Bar
 from cli.train.options import (
+    FINISHED,
     announce,
     data_options,
     describe_run,
     machine_options,
+    one_voice,
     print_summary,
     resume_hint,
 )
@@ -75,11 +77,10 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_gan(options)
-        announce(plan.images, lambda: _describe(plan))
-        train_gan(options, bar, plan)
-    print_summary(options, plan.images.finished, ("synthesize", "--model", options.run, "--out", "made/"))
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        finished = f"{options.run}: {FINISHED}"
+        train_gan(options, bar, lambda plan: announce(plan.images, lambda: _describe(plan), finished))
+    print_summary(options, bar, ("synthesize", "--model", options.run, "--out", "made/"))
 
 
 def _describe(plan: Any) -> list[str]:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.options import ENCODER, FOLDER, computing_options, option, run_options, stack_options
+from cli.options import (
+    ENCODER,
+    FOLDER,
+    computing_options,
+    on_interrupt,
+    option,
+    run_options,
+    stack_options,
+)
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
 from cli.verbosity import print_next_step, print_note
+from sketchforge.errors import SketchforgeError
 from sketchforge.utils.text import count_noun
 
 LOCATION = "DIR|URL"
+FINISHED = "finished already; more --steps go on"
 
 
 def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
@@ -161,32 +173,68 @@ def describe_run(plan: Any, parameters: int) -> list[str]:
     return lines
 
 
-def announce(plan: Any, lines: Callable[[], list[str]]) -> None:
-    """Print what is about to be trained unless the run is finished; only the main process prints."""
+def announce(plan: Any, lines: Callable[[], list[str]], finished: str) -> None:
+    """Print what is about to be trained, or `finished` if it is; only the main process prints."""
     from trainers.distributed import is_main_process
 
-    if is_main_process() and not plan.finished:
-        for line in lines():
+    if is_main_process():
+        for line in [finished] if plan.finished else lines():
             print_note(line)
 
 
-def resume_hint(options: Any, bar: Bar) -> str:
+@contextmanager
+def one_voice(explain: Callable[[], str]) -> Iterator[None]:
+    """Of all ranks of a training, let one say what went wrong, or on an interrupt what `explain` returns."""
+    try:
+        with on_interrupt(explain, speaks=_is_main_process):
+            yield
+    except KeyboardInterrupt:
+        _tell_ranks("stopped")
+        raise
+    except SketchforgeError as error:
+        _tell_ranks("failed")
+        if _is_main_process():
+            raise
+        from trainers.distributed import Ranks
+
+        ranks = Ranks.from_environment()
+        if ranks.roll_call.lower_rank_ends():
+            raise click.exceptions.Exit(error.exit_code) from None
+        raise type(error)(f"rank {ranks.rank}: {error}") from None
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # asked before torch is imported, too
+
+
+def _tell_ranks(word: str) -> None:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from trainers.distributed import Ranks
+
+        with suppress(SketchforgeError):  # they cannot be reached
+            Ranks.from_environment().say(word)
+
+
+def resume_hint(run: Path, overwrite: bool, bar: Bar) -> str:
     """Say of an interrupted run what is kept and how to go on."""
-    if not bar.total:
+    from sketchforge.checkpoints.runs import read_steps_done
+
+    if not read_steps_done(run) or (overwrite and "step" not in bar.units):
         return "no step was trained yet"
-    hint = " without --overwrite" if options.overwrite else ""
-    return f"{options.run} keeps every step that was done; run the same command again{hint} to continue"
+    hint = " without --overwrite" if overwrite else ""
+    return f"{run} keeps every step that was done; run the same command again{hint} to continue"
 
 
-def print_summary(options: Any, finished_before: bool, next_step: Sequence[str | Path]) -> None:
-    """Print where a finished run has left its model, and a command that uses it: from the main process only."""
+def print_summary(options: Any, bar: Bar, next_step: Sequence[str | Path]) -> None:
+    """Print where a finished run has left its model, and a command that uses it: from the main process only.
+
+    bar: of the training; where it counted no step, nothing was done, and no next step is named.
+    """
     from trainers.distributed import is_main_process
     from trainers.image_models.train import GRID_FILE, MODEL_FILE
 
     if not is_main_process():
         return
-    if finished_before:
-        click.echo(f"{options.run}: finished already; more --steps go on")
     click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
-    if not finished_before:
+    if "step" in bar.units:
         print_next_step(*next_step)

@@ -12,13 +12,12 @@ from cli.options import (
     computing_options,
     defaults_of,
     images_option,
-    on_interrupt,
     option,
     run_options,
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.train.options import announce, resume_hint
+from cli.train.options import announce, one_voice, resume_hint
 from cli.verbosity import print_next_step
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.text import count_noun
@@ -119,24 +118,24 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
         click.echo("\n".join([_describe(plan), *_describe_passed_over(plan), *plan.notes]))
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_tom(options, progress=Bar())
-        announce(
-            plan,
-            lambda: [
-                _describe(plan),
-                *_describe_passed_over(plan),
-                *_describe_defaults(options),
-                *plan.notes,
-            ],
-        )
-        sheet = train_tom(options, bar, plan=plan)
-    if plan.finished:
-        click.echo(f"{options.run}: finished already")
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        sheet = train_tom(options, bar, announce=lambda plan: _announce(plan, options))
     click.echo(f"{count_noun(options.snapshots, 'snapshot')} in {options.run}, contact sheet: {sheet}")
-    if not plan.finished:
+    if "step" in bar.units:
         images = [] if options.images is None else ["--images", options.images]
         print_next_step("render", *images, "--tom", options.run, "--shards", "out/")
+
+
+def _announce(plan: Any, options: TomTrainOptions) -> None:
+    def lines() -> list[str]:
+        return [
+            _describe(plan),
+            *_describe_passed_over(plan),
+            *_describe_defaults(options),
+            *plan.notes,
+        ]
+
+    announce(plan, lines, f"{options.run}: finished already")
 
 
 def _describe(plan: Any) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
-from sketchforge.utils.files import check_format, has_shape, read_json
+from sketchforge.utils.files import check_format, has_shape, is_partial, read_json
 
 RUN_FILE = "run.json"
+RUN_LOCK = ".train.lock"  # held by the training at work in the folder
 _INPUT_SHAPE = {"count": int, "digest": str}
 # The types of run.json's entries, where it has them; see `files.has_shape`.
 _SHAPES = {
@@ -23,6 +24,9 @@ _SHAPES = {
     "drawings": _INPUT_SHAPE,
     "shards": _INPUT_SHAPE,
     "drawn_by": {"method": str, "digests": {...: str}},  # the sketches of the shards
+    "images": _INPUT_SHAPE,
+    "teacher": str,
+    "replaces": bool,
     "validation": _INPUT_SHAPE,
     "world_size": int,
     "steps_done": int,
@@ -41,7 +45,7 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     """
     path = run / RUN_FILE
     if not path.is_file():
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        if run.exists() and (not run.is_dir() or any(_is_content(entry.name) for entry in run.iterdir())):
             raise UsageError(
                 f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run"
             )
@@ -59,6 +63,11 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     return record
 
 
+def _is_content(name: str) -> bool:
+    """Whether a file is more than what a training leaves that is killed before it has written run.json."""
+    return name != RUN_LOCK and not is_partial(name)
+
+
 def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
     """As `read_record`, but {} for a run.json that cannot be read, so that --overwrite can replace it."""
     try:
@@ -71,6 +80,16 @@ def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str,
         return {}
 
 
+def read_steps_done(run: Path) -> int:
+    """The steps that run.json says are done; 0 where it does not or cannot be read."""
+    try:
+        record = read_json(run / RUN_FILE)
+    except (OSError, ValueError):
+        return 0
+    steps_done = record.get("steps_done") if isinstance(record, dict) else 0
+    return steps_done if has_shape(steps_done, int) else 0
+
+
 def check_record(path: Path, record: Mapping[str, Any]) -> None:
     """Raise SketchforgeError where an entry of run.json has a type that no training writes."""
     for name, shape in _SHAPES.items():
@@ -81,55 +100,77 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
             )
 
 
-# The options that the entries of run.json come from.
+# The entries beside the options that are compared when a run is continued, where it has them.
+_IDENTITY = ("recipe", "trained_with", "autoencoder", "shards", "photos", "drawings", "teacher", "images")
+
+# The options that these entries come from.
 _OPTIONS = {
     "trained_with": "--encoder",
     "autoencoder": "--ae",
     "photos": "--images",
     "drawings": "--drawings",
     "shards": "--shards",
+    "teacher": "--teacher",
+    "images": "--images",
 }
 
 
-def check_continues(
-    run: Path, found: Mapping[str, Any], record: Mapping[str, Any], parts: Iterable[str]
-) -> None:
-    """Raise UsageError where `record` continues the run of `found` with other options or other `parts`.
+def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """All that determines a run's results, by the name that messages give it, from its run.json."""
+    options = record.get("options")
+    options = options if isinstance(options, Mapping) else {}
+    identity = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    identity |= {name: record[name] for name in _IDENTITY if name in record}
+    return identity | {"world_size": record.get("world_size", 1)}
+
+
+def check_continues(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raise UsageError where `record` would continue the run of `found` with other options or inputs.
 
     The message names the option and both values of the first difference.
     """
-    earlier_options, options = found.get("options") or {}, record["options"]
-    for name in options:
-        flag = f"--{name.replace('_', '-')}"
-        _refuse_change(run, flag, earlier_options.get(name), options[name])
-    for name in parts:
-        earlier, requested = found.get(name), record[name]
-        if name == "recipe":
-            earlier_recipe = earlier if isinstance(earlier, Mapping) else {}
-            for setting in {**earlier_recipe, **requested}:
-                _refuse_change(
-                    run, f"the recipe's {setting}", earlier_recipe.get(setting), requested.get(setting)
-                )
-        elif earlier != requested:
-            flag = _OPTIONS.get(name, name)
-            value = options.get(flag.removeprefix("--"))
-            flag = flag if value is None else f"{flag} {value}"
-            describe = _describe_images if isinstance(requested, Mapping) else _describe_weights
-            _refuse_change(run, flag, describe(earlier), describe(requested))
-
-
-def _refuse_change(run: Path, name: str, earlier: Any, requested: Any) -> None:
-    if earlier != requested:
+    if difference := find_difference(identity_of(found), identity_of(record)):
+        earlier, requested = difference
         raise UsageError(
-            f"{run}: was begun with {name} {str(earlier)[:80]}, now asked for {name} {str(requested)[:80]}; use the "
-            "same options to continue it, or another --run (only --overwrite discards this one)"
+            f"{run}: was begun with {earlier}, now asked for {requested}; use the same options to continue it, "
+            "or another --run (only --overwrite discards this one)"
         )
 
 
-def _describe_images(entry: Any) -> str:
+def find_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first value in which two identities of runs differ, as text of both; None where they are equal.
+
+    Of a recipe it is the first setting that differs, of inputs and weights the option that names them.
+    """
+    for name in dict.fromkeys((*other, *one)):
+        before, now = one.get(name), other.get(name)
+        if before == now:
+            continue
+        if name == "recipe":
+            before, now = (value if isinstance(value, Mapping) else {} for value in (before, now))
+            for setting in {**before, **now}:
+                if before.get(setting) != now.get(setting):
+                    values = before.get(setting), now.get(setting)
+                    first, second = (f"the recipe's {setting} {str(value)[:80]}" for value in values)
+                    return first, second
+            continue
+        return _format_value(name, before, one), _format_value(name, now, other)
+    return None
+
+
+def _format_value(name: str, value: Any, identity: Mapping[str, Any]) -> str:
+    if name.startswith("--"):
+        return f"{name} {str(value)[:80]}"
+    if name == "world_size":
+        return f"{value} {'process' if value == 1 else 'ranks'}"
+    option = _OPTIONS[name]
+    option = option if identity.get(option) is None else f"{option} {str(identity[option])[:80]}"
+    described = _describe_images(value) if isinstance(value, Mapping) else _describe_weights(value)
+    return f"{option} {described}"
+
+
+def _describe_images(entry: Mapping[str, Any]) -> str:
     """As in "photos, 435 images, contents 0a1b2c3d", with what else the entry counts."""
-    if not isinstance(entry, Mapping):
-        return "none"
     counts = [f"{name} {entry[name]}" for name in ("measured", "inverted", "blank") if name in entry]
     source = [str(entry["source"])] if "source" in entry else []
     return ", ".join(

@@ -48,6 +48,24 @@ def _sort_header(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[header_end:]
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The description in a file that `save_tensors` wrote, of whatever format; its tensors stay unread.
+
+    Raises SketchforgeError when the file is corrupt or has none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = parse_json((file.metadata() or {})["metadata"])
+        if not isinstance(metadata, dict):
+            raise ValueError("its description is no JSON object")
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SketchforgeError(f"{path}: cannot be read ({reason}); put it elsewhere") from error
+    return metadata
+
+
 def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read (tensors, metadata) from a file that `save_tensors` wrote.
 

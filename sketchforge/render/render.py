@@ -31,9 +31,10 @@ from sketchforge.render.summary import (
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.card import remove_card, write_card
-from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, lock, remove_stale_locks
+from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, remove_stale_locks
 from sketchforge.shards.writer import finished_stats, write_shard
 from sketchforge.utils.files import disk_errors, remove_abandoned
+from sketchforge.utils.lock import lock
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
 

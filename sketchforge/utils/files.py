@@ -45,12 +45,14 @@ def atomic_write(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
         os.replace(partial, path)
         file.close()
-    except BaseException:
+    except BaseException as error:
         if file is not None:
             with suppress(OSError):  # a full disk refuses the last buffer, too
                 file.close()
         if partial is not None:
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            error.filename, error.filename2 = str(path), None  # the name that the user knows
         raise
     sync_folder(path.parent)
 
@@ -74,6 +76,11 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
                         os.unlink(folder / entry)
                 finally:
                     os.close(descriptor)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file has the name of a partial file of `atomic_write`."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)

@@ -18,6 +18,7 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
+from trainers.run_folder import check_state_is_there
 from trainers.tom.input_check import InputSurvey, check_inputs, survey_inputs
 from trainers.tom.inputs import DrawingReader, drawing_readers, photo_readers
 from trainers.tom.recipe import RECIPES, TomRecipe
@@ -45,6 +46,11 @@ class TomPlan:
     @property
     def finished(self) -> bool:
         return bool(self.found and self.found.get("snapshots")) and not self.options.overwrite
+
+    @property
+    def steps_done(self) -> int:
+        """The steps done according to run.json; 0 where --overwrite discards them."""
+        return 0 if self.options.overwrite or not self.found else self.found.get("steps_done", 0)
 
 
 def plan_tom(
@@ -99,8 +105,8 @@ def plan_tom(
         "drawings": drawing_source,
     }
     if earlier_record is not None and not options.overwrite:
-        check_continues(options.run, earlier_record, record, ("recipe", "trained_with", "photos", "drawings"))
-    return TomPlan(
+        check_continues(options.run, earlier_record, record)
+    plan = TomPlan(
         options=options,
         recipe=recipe,
         photos=photos,
@@ -111,6 +117,9 @@ def plan_tom(
         passed_over=passed_over,
         notes=notes,
     )
+    if not options.overwrite and not plan.finished:
+        check_state_is_there(options.run, earlier_record)
+    return plan
 
 
 def _survey(
