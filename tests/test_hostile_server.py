@@ -413,7 +413,7 @@ def test_trials_at_random_end_with_the_right_bytes_or_one_line(tmp_path, pytestc
             path.suffix == ".tar" and path.stat().st_size == len(SHARD) for path in folder.iterdir()
         ), what
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert grown < 200, "mebibytes"
+    assert grown < 500, "mebibytes; most of it is the server's own"
     assert seen.total() == trials and len(seen) == 3
     with capsys.disabled():
         print(f"\n{trials} servers, {grown:.0f} MiB more: {dict(seen)}")
