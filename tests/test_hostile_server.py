@@ -382,7 +382,8 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
     steps = read_log(log)[-1]["step"]
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == steps
     deadline = time.monotonic() + SECONDS
-    while working_in(tmp_path / "cwd"):  # the server that forks workers takes a moment to see that it is alone
+    # The server that forks workers takes a moment to see that it is alone.
+    while working_in(tmp_path / "cwd"):
         assert time.monotonic() < deadline, "a process is left"
     assert not list((tmp_path / "tmp").iterdir())
 
