@@ -146,8 +146,7 @@ RECORD = {
     ],
 )
 def test_another_training_is_told_with_option_and_both_values(change, before, now):
-    parts = [name for name in RECORD if name != "options"]
-    check_continues(Path("run"), RECORD, dict(RECORD), parts)
+    check_continues(Path("run"), RECORD, dict(RECORD))
     with pytest.raises(UsageError) as refused:
-        check_continues(Path("run"), RECORD, RECORD | change, parts)
+        check_continues(Path("run"), RECORD, RECORD | change)
     assert f"run: was begun with {before}, now asked for {now}; " in str(refused.value)
