@@ -12,7 +12,6 @@ from sketchforge.images.decode import MAX_PIXELS, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.reader import StoredSample, keyed_members
 from sketchforge.shards.shard_set import DamagedError, ShardSet
-from sketchforge.utils.text import count_noun
 
 # The first bytes of an image and of a sketch, and the flag for OpenCV to decode each.
 _MEMBER_FORMATS = ((b"\xff\xd8\xff", cv2.IMREAD_COLOR), (b"\x89PNG", cv2.IMREAD_GRAYSCALE))
@@ -115,7 +114,5 @@ class OpenShard:
             raise self._shards.damaged(self._number, f"cannot be read as a tar ({error})") from error
         if len(keys) != expected:
             count = len(keys) if len(keys) < expected else f"more than {expected}"
-            raise self._shards.damaged(
-                self._number, f"{count_noun(count, 'sample')}, but the manifest says {expected}"
-            )
+            raise self._shards.damaged(self._number, f"{count} samples, but the manifest says {expected}")
         return keys, spans
