@@ -37,8 +37,12 @@ class StopAt(RecordedProgress):
         super().__init__()
         self.left = step
 
+    def begin(self, unit, total, done=0):
+        super().begin(unit, total, done)
+        self.unit = unit
+
     def advance(self, **figures):
-        self.left -= 1
+        self.left -= self.unit == "step"
         if not self.left:
             signal.raise_signal(signal.SIGINT)
 

@@ -80,11 +80,11 @@ class StopAt(Progress):
         self.at = step
 
     def begin(self, unit, total, done=0):
-        self.done = done
+        self.unit, self.done = unit, done
 
     def advance(self, **losses):
         self.done += 1
-        if self.done == self.at:
+        if self.unit == "step" and self.done == self.at:
             raise KeyboardInterrupt
 
 
