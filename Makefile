@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHARDS ?= out
 KILLS ?= 200
+TRAINING_KILLS ?= 50
 FUZZ ?= 20000
+SERVER ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
@@ -39,8 +41,8 @@ eval: install ## measure the sketches in out*/ and the models in runs/ into eval
 test: $(VENV)/.tested-install ## run the tests (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest
 
-soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings struck, FUZZ=20000 damaged inputs
-	$(BIN)/python -m pytest tests/test_kills.py tests/test_fuzz.py --kills $(KILLS) --fuzz $(FUZZ) --campaign-seed $(SEED)
+soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TRAINING_KILLS=50 of each training struck, FUZZ=20000 damaged inputs, SERVER=500 bad servers
+	$(BIN)/python -m pytest tests/test_kills.py tests/test_fuzz.py tests/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
 clean: ## remove what demo, the trainings and eval made; .venv stays
 	rm -rf eval runs/tom runs/ae runs/gan $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html

@@ -135,7 +135,7 @@ class Stages:
                 for at in range(len(self.images))
             ]
             for image, prepared, task in zip(self.images, self.prepared, tasks, strict=True):
-                sketches, _ = pool.result(task)
+                sketches = pool.result(task).pngs
                 writer.add(
                     Record(image.key, image.source, 0, image=prepared.jpeg, sketches=sketches, metadata={})
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +10,10 @@ from typing import Any
 
 import click
 
+from cli.command import LazyGroup, Option
 from cli.config import read_config
+from cli.usage_errors import CONFIG, describe_usage_error
+from cli.verbosity import Verbosity
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.versions import installed_version
 
@@ -32,27 +34,24 @@ COMMANDS = {
     "export": "cli.synthesis.export:export_command",
     "encoder-train": "cli.train.encoder:encoder_train_command",
     "weights": "cli.weights:weights_command",
+    "help": "cli.help:help_command",
 }
 
-DESTRUCTIVE = ("--overwrite",)
+# The commands by the way of the data, as `--help` lists them.
+SECTIONS = {
+    "Sketches": ("tom-train", "render", "verify"),
+    "Look": ("inspect", "gallery"),
+    "Models": ("ae-train", "gan-train", "synthesize", "mix", "transfer", "export"),
+    "Measure": ("eval",),
+    "Weights": ("weights", "encoder-train"),
+    "Help": ("help",),
+}
+HELP_COLUMNS = 120  # help is as wide as the terminal, up to this
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, handled like Ctrl-C but for the exit code."""
-
-
-class LazyGroup(click.Group):
-    """A group whose commands come from a table of "module:attribute"."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[cmd_name].split(":")
-        return getattr(importlib.import_module(module), attribute)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -66,18 +65,32 @@ def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         group = ctx.command
         assert isinstance(group, click.Group)
         ctx.default_map = read_config(path, ctx, group)
+        ctx.meta[CONFIG] = path
 
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"auto_envvar_prefix": "SKETCHFORGE", "help_option_names": ["-h", "--help"]},
+    table=COMMANDS,
+    sections=SECTIONS,
+    context_settings={
+        "auto_envvar_prefix": "SKETCHFORGE",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": HELP_COLUMNS,
+    },
     epilog="Example: sketchforge render --images photos/ --shards out/",
 )
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it."
+    "--version",
+    cls=Option,
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print it.",
 )
 @click.option(
     "--config",
+    cls=Option,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE.toml",
     is_eager=True,
@@ -96,29 +109,21 @@ def main() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line (default: sys.argv) and return the exit code: 0, 1, 2, 130 or 143.
 
-    Every error that a user can bring about is one line on stderr.
+    Every error is one line on stderr. Under `--verbose`, an error that is a fault of the program is raised.
     """
+    settings = Verbosity()
     try:
         signal.signal(signal.SIGTERM, _raise_terminated)
         arguments = sys.argv[1:] if arguments is None else arguments
         if not arguments:
             main.main(["--help"], prog_name="sketchforge", standalone_mode=False)
             return 2
-        code = main.main(arguments, prog_name="sketchforge", standalone_mode=False)
+        code = main.main(arguments, prog_name="sketchforge", standalone_mode=False, obj=settings)
         return code if isinstance(code, int) else 0
     except SketchforgeError as error:
         return _fail(str(error), error.exit_code)
     except click.UsageError as error:
-        if isinstance(error, click.NoSuchOption) and error.possibilities:
-            # An option that discards something is never suggested.
-            error.possibilities = [name for name in error.possibilities if name not in DESTRUCTIVE]
-        if "unexpected extra argument" in error.format_message():
-            # As a rule the shell has replaced a pattern by a list of files.
-            argument = error.format_message().partition("(")[2].split()[0].rstrip(")")
-            message = f"unexpected argument {argument}; quote patterns, as in --images 'photos/*.jpg'"
-            return _fail(message, error.exit_code)
-        hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
-        return _fail(error.format_message().removesuffix(".") + hint, error.exit_code)
+        return _fail(describe_usage_error(error), error.exit_code)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -127,14 +132,25 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder without permission: for the user to mend
         path = f"{error.filename}: " if error.filename else ""
         return _fail(f"{path}{error.strerror or error}; what was finished before is kept", 1)
-    except ImportError as error:
-        if "shared object file" not in str(error):
+    except Exception as error:
+        if settings.verbose:
             raise
-        return _fail(
-            f"a system library is missing ({error}); on Debian or Ubuntu: "
-            "apt-get install libglib2.0-0 libgl1",
-            1,
-        )
+        return _fail(_describe_unexpected(error), 1)
+
+
+def _describe_unexpected(error: Exception) -> str:
+    """Say whether the installation, the machine's memory or the program is at fault."""
+    if isinstance(error, ImportError) and "shared object file" in str(error):
+        packages = "apt-get install libglib2.0-0 libgl1"
+        return f"a system library is missing ({error}); on Debian or Ubuntu: {packages}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"the package {error.name} is not installed; install sketchforge again, with what it needs"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has its own
+        return "out of memory; what was finished before is kept: try smaller batches or images"
+    return (
+        f"unexpected {type(error).__name__}: {error}; this is a fault of sketchforge: the same command with "
+        "--verbose shows where"
+    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
+from cli.command import Command
 
-class ManyCommand(click.Command):
+
+class ManyCommand(Command):
     """A command whose options with `multiple=True` take every word up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

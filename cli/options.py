@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.command import Option
+from cli.source_types import SourceText, complete_words
+
 
 class LocalPath(click.Path):
-    """A path. A URL is refused, for it would become folders of that name."""
+    """A path. A URL is refused, for it would become folders of that name.
 
-    def __init__(self, **options: Any) -> None:
+    words: what may stand in place of a path, such as "builtin".
+    """
+
+    def __init__(self, *words: str, **options: Any) -> None:
         super().__init__(path_type=Path, **options)
+        self.words = words
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from sketchforge.utils.outputs import check_local
@@ -24,11 +31,33 @@ class LocalPath(click.Path):
         check_local(value, option)
         return super().convert(value, param, ctx)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        return complete_words(self.words, incomplete, "file" if self.file_okay else "dir")
+
 
 # The library checks existence: its errors say what to do next.
 FOLDER = LocalPath(file_okay=False)
 FILE = LocalPath(dir_okay=False)
 PATH = LocalPath()
+TOM_RUN = LocalPath("builtin", file_okay=False)  # a run of tom-train
+ENCODER = SourceText("builtin", "vgg16", "vgg19")
+SEVERAL = "name several as a list (.txt) or a quoted pattern"
+
+
+def option(*names: str, group: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Add an option under a heading of the command's help."""
+    return click.option(*names, cls=Option, group=group, **attributes)
+
+
+def stack_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Combine several option decorators, which `--help` lists in this order."""
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(options):
+            command = decorator(command)
+        return command
+
+    return decorate
 
 
 def defaults_of(options: type) -> dict[str, Any]:
@@ -39,12 +68,13 @@ def defaults_of(options: type) -> dict[str, Any]:
 
 def images_option(help: str) -> Callable[[Any], Any]:
     # Text, not a path: it may be a pattern. The library resolves it (sketchforge/images/sources/find.py).
-    return click.option("--images", metavar="SRC", help=help)
+    return option("--images", group="Input", type=SourceText(), several=SEVERAL, metavar="SRC", help=help)
 
 
 def device_option(default: str) -> Callable[[Any], Any]:
-    return click.option(
+    return option(
         "--device",
+        group="Machine",
         default=default,
         show_default=True,
         metavar="auto|cpu|cuda|cuda:N|mps",
@@ -53,23 +83,29 @@ def device_option(default: str) -> Callable[[Any], Any]:
 
 
 def threads_option(default: int) -> Callable[[Any], Any]:
-    return click.option(
+    return option(
         "--threads",
+        group="Machine",
         type=click.IntRange(min=0),
         default=default,
         show_default=True,
         metavar="N",
-        help="CPU threads of torch; 0: one per core. Part of what makes results repeatable.",
+        help="CPU threads of torch; 0: OMP_NUM_THREADS, else one per usable core. Part of what makes results repeatable.",
     )
 
 
 def overwrite_option(help: str) -> Callable[[Any], Any]:
-    return click.option("--overwrite", is_flag=True, help=help)
+    return option("--overwrite", group="Output", is_flag=True, help=help)
 
 
-def seed_option(default: int) -> Callable[[Any], Any]:
-    return click.option(
+def dry_run_option() -> Callable[[Any], Any]:
+    return option("--dry-run", group="Output", is_flag=True, help="Say what would be done, write nothing.")
+
+
+def seed_option(default: int, group: str = "Training") -> Callable[[Any], Any]:
+    return option(
         "--seed",
+        group=group,
         type=click.IntRange(min=0),
         default=default,
         show_default=True,
@@ -78,11 +114,41 @@ def seed_option(default: int) -> Callable[[Any], Any]:
     )
 
 
+def run_options(default: Path) -> Callable[[Any], Any]:
+    """Add what every training has that works in a run folder: --run, --overwrite and --dry-run."""
+    return stack_options(
+        option(
+            "--run",
+            group="Output",
+            type=FOLDER,
+            default=default,
+            show_default=True,
+            metavar="DIR",
+            help="Where all goes.",
+        ),
+        overwrite_option("Discard what the run folder holds and begin anew."),
+        dry_run_option(),
+    )
+
+
+def computing_options(defaults: Mapping[str, Any], seed_group: str = "Training") -> Callable[[Any], Any]:
+    """Add --seed, --threads and --device."""
+    return stack_options(
+        seed_option(defaults["seed"], seed_group),
+        threads_option(defaults["threads"]),
+        device_option(defaults["device"]),
+    )
+
+
 @contextmanager
-def on_interrupt(explain: Callable[[], str]) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM, print what was kept and how to go on, then raise KeyboardInterrupt again."""
+def on_interrupt(explain: Callable[[], str], speaks: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, print what was kept and how to go on, then raise KeyboardInterrupt again.
+
+    speaks: whether this process prints.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted: {explain()}", err=True)
+        if speaks():
+            click.echo(f"\ninterrupted: {explain()}", err=True)
         raise

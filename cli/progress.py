@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import click
-
+from cli.verbosity import current_verbosity, print_note
 from sketchforge.utils.progress import Progress
 
 QUICK = 2.0  # seconds: a command that takes less needs no bar
 
 
 class Bar(Progress):
-    """A progress bar on stderr.
+    """A progress bar on stderr, none under `--quiet`.
 
     delay: seconds before the bar appears, so that quick commands show none.
     """
@@ -21,15 +20,25 @@ class Bar(Progress):
     def __init__(self, delay: float = QUICK) -> None:
         self._delay = delay
         self._bar: Any = None
+        self._title: str | None = None
+        self._log_handler: Any = None
         self.unit, self.total, self.done = "", 0, 0
+        self.units: set[str] = set()  # all that were begun
+
+    def stage(self, title: str) -> None:
+        self._title = title
 
     def begin(self, unit: str, total: int, done: int = 0) -> None:
         from tqdm import tqdm
 
         self.unit, self.total, self.done = unit, total, done
+        self.units.add(unit)
         interval = 0.2 if sys.stderr.isatty() else 30
         self._bar = tqdm(
+            disable=current_verbosity().quiet,
+            dynamic_ncols=True,
             total=total,
+            desc=self._title,
             initial=done,
             unit=unit,
             delay=self._delay,
@@ -37,6 +46,7 @@ class Bar(Progress):
             mininterval=interval,
             maxinterval=2 * interval,
         )
+        self._log_handler = _show_warnings(self._bar)
 
     def advance(self, **figures: float | str) -> None:
         self.done += 1
@@ -49,12 +59,33 @@ class Bar(Progress):
 
     def note(self, text: str) -> None:
         if self._bar is None:
-            click.echo(text)
+            print_note(text)
             return
         with self._bar.external_write_mode(file=sys.stdout):
-            click.echo(text)
+            print_note(text)
 
     def end(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+            _logger().removeHandler(self._log_handler)
+
+
+def _logger() -> Any:
+    import logging
+
+    return logging.getLogger("sketchforge")
+
+
+def _show_warnings(bar: Any) -> Any:
+    """Show the library's warnings as lines above the bar, on stderr; returns the handler that does it."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with bar.external_write_mode(file=sys.stderr):
+                print(self.format(record), file=sys.stderr)
+
+    handler = Handler(logging.WARNING)
+    _logger().addHandler(handler)
+    return handler

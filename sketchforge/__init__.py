@@ -21,12 +21,14 @@ to be imported. It never prints, never exits and never touches global random sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sketchforge.synthesis.synthesizer import Synthesizer
+
+__all__ = ["__version__", "load"]
 
 
 def load(path: str | Path, device: str = "auto") -> Synthesizer:
@@ -37,3 +39,12 @@ def load(path: str | Path, device: str = "auto") -> Synthesizer:
     from sketchforge.synthesis.synthesizer import load_model
 
     return load_model(path, device)
+
+
+def __getattr__(name: str) -> Any:
+    """`__version__`, looked up when asked for: that takes as long as importing this package."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sketchforge.utils.versions import installed_version
+
+    return installed_version("sketchforge")

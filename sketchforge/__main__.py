@@ -15,11 +15,7 @@ def main() -> None:
         cli = None
     found = getattr(cli, "__file__", None)
     if found is None or Path(found).resolve() != ours:
-        where = found or "nothing"
-        sys.exit(
-            f"error: expected sketchforge's own package `cli` at {ours.parent}, found {where}: another "
-            "distribution has taken its name; install sketchforge into an environment of its own"
-        )
+        sys.exit(_explain_other_package(ours, found))
     try:
         from cli.main import run
 
@@ -27,6 +23,23 @@ def main() -> None:
     except KeyboardInterrupt:  # before or after the command: there is nothing to tell
         code = 130
     sys.exit(code)
+
+
+def _explain_other_package(ours: Path, found: str | None) -> str:
+    """Say which file stands in the way of our package `cli`, and what to do."""
+    if found is None:
+        return (
+            f"error: expected sketchforge's package `cli` at {ours.parent}, found nothing; install it again"
+        )
+    other = Path(found).resolve()
+    shadows = f"error: {other} shadows sketchforge's own package `cli` ({ours.parent})"
+    folder = other.parent.parent if other.name == "__init__.py" else other.parent
+    if folder == Path.cwd():  # `python -m` looks there first
+        return f"{shadows}: rename it, or type `sketchforge …` in place of `python -m sketchforge …`"
+    return (
+        f"{shadows}: another distribution has taken the name; install sketchforge into an environment of "
+        "its own"
+    )
 
 
 if __name__ == "__main__":

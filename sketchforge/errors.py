@@ -11,3 +11,7 @@ class UsageError(SketchforgeError):
     """The request itself cannot be carried out (wrong path, wrong option value); exit code 2."""
 
     exit_code = 2
+
+
+class WrongFormatError(UsageError):
+    """A file or record is of another kind than the one that was asked for."""

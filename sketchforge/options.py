@@ -55,10 +55,11 @@ class RenderOptions:
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
     edge_weights: Path | None = None  # of hed, pidinet or teed; None: the file in sketchforge's cache folder
-    samples_per_shard: int = 1000
+    samples_per_shard: int | None = None  # None: for 16 shards or more, and at most 1,000
     batch_size: int = 8
-    workers: int = 0  # decode/encode processes; 0: one per core, half as many if a network draws on the CPU
-    threads: int = 0  # torch's CPU threads; 0: all cores
+    # Decode/encode processes; 0: `device.default_threads`, half as many if a network draws on the CPU.
+    workers: int = 0
+    threads: int = 0  # torch's CPU threads; 0: `device.default_threads`
     device: str = "auto"
     precision: str = "float32"  # float32 | bfloat16: what tom and edge networks compute in
     max_failures: int | None = None  # images that may fail before the run counts as failed; None: any number
@@ -190,7 +191,8 @@ class EncoderTrainOptions:
     images: tuple[str | Path, ...] = ()  # training images, each as `render` takes them
     teacher: str = "vgg19"  # vgg19 (torchvision's weights) | path of a weights file
     out: Path = Path("encoder.safetensors")
-    overwrite: bool = False
+    run: Path | None = None  # folder of the unfinished training; None: `out` with .run appended
+    overwrite: bool = False  # replace `out`, and discard what `run` holds
     steps: int = 3600
     batch_size: int = 16
     size: int = 96  # side of the square training crops, in pixels

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,10 @@ from pathlib import Path
 # One thread: what tests compute is small, and threads that wait for each other on a busy machine are many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Shells start background jobs with SIGINT ignored, which every child would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -22,13 +27,20 @@ from PIL import Image  # noqa: E402
 
 from sketchforge.options import RenderOptions  # noqa: E402
 
+# Shells start background jobs with SIGINT ignored, and children inherit it: here nobody ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser):
-    """How long the campaigns of test_kills.py and test_fuzz.py are; `make soak` asks for more."""
+    """How long the campaigns of test_kills.py, test_fuzz.py and test_hostile_server.py are; for `make soak`."""
     parser.addoption("--kills", type=int, default=10, help="renderings to be struck by signals")
+    parser.addoption(
+        "--training-kills", type=int, default=1, help="of each training, to be struck by signals"
+    )
     parser.addoption("--fuzz", type=int, default=500, help="damaged inputs")
+    parser.addoption("--server", type=int, default=20, help="shards fetched from a server that misbehaves")
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 
 
@@ -258,9 +270,12 @@ def store(
     A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption` and `size` (width,
     height). With more `num_shards` than there are shards the folder counts as unfinished.
     """
+    from sketchforge.shards.card import write_card
     from sketchforge.shards.manifest import finished_manifest, new_manifest, write_manifest
+    from sketchforge.shards.schema import VERSION
 
     folder.mkdir(parents=True)
+    captioned = any("caption" in sample for samples in shards for sample in samples)
     for number, samples in enumerate(shards):
         lines = []
         with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
@@ -269,11 +284,18 @@ def store(
                 width, height = sample.get("size", (8, 8))
                 image = io.BytesIO()
                 Image.fromarray(scene(len(key), height, width)).save(image, "JPEG")
-                metadata = {"source": source, "width": width, "height": height, "styles": styles}
+                metadata = {
+                    "source": source,
+                    "width": width,
+                    "height": height,
+                    "styles": styles,
+                    "meta": "{}",
+                }
+                metadata |= {"sha256": "", "method": "canny", "original_width": 8, "original_height": 8}
                 found = {"jpg": image.getvalue()}
                 found |= {f"sketch{index}.png": data for index, data in enumerate(sample["sketches"])}
-                if "caption" in sample:
-                    found["txt"] = sample["caption"].encode()
+                if captioned:
+                    found["txt"] = sample.get("caption", "").encode()
                 found["json"] = json.dumps(metadata).encode()
                 for ending, data in found.items():
                     info = tarfile.TarInfo(f"{key}.{ending}")
@@ -284,7 +306,7 @@ def store(
         (folder / f"{number:05d}.jsonl").write_text("".join(lines))
         stats = {
             "format": "sketchforge-shards-stats",
-            "version": 2,
+            "version": VERSION,
             "shard": f"{number:05d}",
             "fingerprint": "",
             "inputs": "",
@@ -296,10 +318,11 @@ def store(
         (folder / f"{number:05d}.stats.json").write_text(json.dumps(stats))
     usual = {"method": "canny", "size": 8, "fit": "crop", "sketch_format": "png1", "threshold": 0.7}
     planned = num_shards or len(shards)
-    manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [])
+    manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [], captioned)
     if planned == len(shards):
         stats = [json.loads(path.read_text()) for path in sorted(folder.glob("*.stats.json"))]
         manifest = finished_manifest(manifest, stats)
+        write_card(folder, manifest)
     write_manifest(folder, manifest)
     return folder
 

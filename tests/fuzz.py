@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
+import json
 import pickle
 import random
 import shutil
 import signal
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,20 +22,35 @@ import numpy as np
 import torch
 from conftest import scene
 from icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
+from image_files import chunk, gif_of, png_of, tiff
 from PIL import Image
+from synthesis_models import ae_run
 
 from sketchforge.checkpoints.edge_networks import load_edge_network
 from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.checkpoints.run_log import read_log
+from sketchforge.checkpoints.runs import check_continues, find_model, read_record
 from sketchforge.checkpoints.tensor_files import save_tensors
+from sketchforge.data.augment import stored_pair
+from sketchforge.data.dataset import ShardDataset
+from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import REASONS, ImageError, decode_image
 from sketchforge.images.sources import find_images
+from sketchforge.metrics.images.inputs import open_image_set, take_inventory
 from sketchforge.models.teed import TEED
 from sketchforge.options import GalleryOptions, InspectOptions, RenderOptions
 from sketchforge.render.render import preview
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.report.gallery.inspect import inspect
+from sketchforge.report.summary.inputs import find_inputs
+from sketchforge.shards.schema import CARD
+from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
+from sketchforge.synthesis.record import OutputRecord, begin_record, remove_stale
+from sketchforge.utils.files import sha256_of, write_checksummed_json
+from trainers.image_models.validation import BestModel
+from trainers.state import STATE_FILE, restore_state, save_state
 
 SECONDS = 30  # any one input takes milliseconds
 
@@ -122,7 +140,25 @@ def random_images() -> list[bytes]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **more)
         files.append(buffer.getvalue())
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        buffer = io.BytesIO()
+        pixels.save(buffer, "HEIF", exif=exif.tobytes())
+        files.append(buffer.getvalue())
     wide = scene(2, 40, 50).astype(np.uint16) * 257
+    files += [
+        tiff(wide, 2, planar=True),
+        tiff(wide[..., 0], 0, deflate=True),
+        tiff(wide[..., 0], T281=[4095]),
+    ]
+    texts = [
+        chunk(b"tRNS", bytes(6)),
+        chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(2 << 20))),
+        chunk(b"eXIf", b"II*\0"),
+    ]
+    files += [png_of(wide, 2, 16, texts), gif_of(np.asarray(grey), (7, 5), (64, 64), 3)]
     return files + [cv2.imencode(kind, wide)[1].tobytes() for kind in (".png", ".tif")]
 
 
@@ -149,6 +185,7 @@ class Targets:
         ]
         self.tars.append(tar_of([("n" * 150 + ".jpg", self.encoded_images[1])], tarfile.GNU_FORMAT))
         self.weights = self._weights()
+        self.records = self._records()
 
     def _weights(self) -> list[tuple[str, bytes, Callable[[Path], object]]]:
         from sketchforge.checkpoints.encoder import read_encoder
@@ -214,7 +251,7 @@ class Targets:
         hurt = damaged if path.suffix == ".tar" else damaged_text
         path.write_bytes(hurt(before, rng, before))
         outcomes = []
-        if path.read_bytes() != before:
+        if path.read_bytes() != before and path.name != CARD:  # whoever likes may edit the card
             try:
                 assert verify(copy).problems, f"verify did not notice the damage to {path.name}"
             except SketchforgeError:
@@ -233,6 +270,92 @@ class Targets:
                 _assert_one_line(error)
                 outcomes.append("refused")
         return " ".join(outcomes)
+
+    def training_shard(self, rng: random.Random) -> str:
+        """A tar and a manifest that agrees with it, so that what decodes is reached; or a damaged manifest.
+
+        Then what trainings and evaluations read them by.
+        """
+        copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.shards, copy)
+        manifest = json.loads((copy / "manifest.json").read_bytes())
+        number = rng.randrange(len(manifest["shards"]))
+        path = copy / f"{number:05d}.tar"
+        before = path.read_bytes()
+        path.write_bytes(damaged(before, rng, before))
+        manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        write_checksummed_json(copy / "manifest.json", manifest)
+        if rng.random() < 0.2:
+            text = (copy / "manifest.json").read_bytes()
+            (copy / "manifest.json").write_bytes(damaged_text(text, rng, text))
+        return " ".join(
+            _outcome(reader)
+            for reader in (
+                lambda: self._train(copy, skip_bad=False),
+                lambda: self._train(copy, skip_bad=True),
+                lambda: take_inventory(open_image_set(copy, 0)),
+            )
+        )
+
+    def _train(self, folder: Path, skip_bad: bool) -> None:
+        shards = open_shards(folder)
+        order = SampleOrder(shards.shard_sizes, 0)
+        data = ShardDataset(shards, order, stored_pair, 1, skip_bad)
+        for position in range(min(order.cycle, 20)):
+            data[position]
+
+    def record(self, rng: random.Random) -> str:
+        """What a training or a synthesis has written of itself; then what goes on from it."""
+        name, text, reader = rng.choice(self.records)
+        hurt = damaged if name == STATE_FILE else damaged_text
+        path = self.folder / "run" / name
+        path.write_bytes(hurt(text, rng, text))
+        try:
+            return f"{name} {_outcome(reader)}"
+        finally:
+            path.write_bytes(text)
+
+    def _records(self) -> list[tuple[str, bytes, Callable[[], object]]]:
+        run = ae_run(self.folder / "run")
+        network, by = torch.nn.Linear(2, 2), {"command": "mix", "options": {"seed": 1}}
+        save_state(run, 3, {"network": network}, {"figure": 0.5})
+        OutputRecord(run, by, {"a.png": {"sketch": "a", "notes": [1]}}).write()
+        (run / "log.jsonl").write_text(
+            "".join(
+                json.dumps({"step": step, "loss": 1 / step, "frechet": 2.0}) + "\n" for step in range(1, 9)
+            )
+        )
+
+        def go_on() -> None:
+            record = read_record(run, "sketchforge-ae-run", 2) or {}
+            record.get("steps_done", 0) >= 5
+            check_continues(run, record, {"options": {}, "recipe": {}, "shards": {}}, ("recipe", "shards"))
+
+        def outputs() -> None:
+            record, done = begin_record(run, by, {"b.png": {"sketch": "b"}}, False)
+            remove_stale(run, record, done)
+
+        readers = {
+            "run.json": [go_on, lambda: find_model(run), lambda: find_inputs([], [run])],
+            STATE_FILE: [lambda: restore_state(run, {"network": network}, torch.device("cpu"))],
+            "log.jsonl": [lambda: read_log(run / "log.jsonl"), lambda: BestModel(run, "frechet", {})],
+            "outputs.json": [outputs],
+        }
+        return [
+            (name, (run / name).read_bytes(), reader)
+            for name, several in readers.items()
+            for reader in several
+        ]
+
+
+def _outcome(reader: Callable[[], object]) -> str:
+    try:
+        reader()
+        return "read"
+    except SketchforgeError as error:
+        _assert_one_line(error)
+        return "refused"
 
 
 class _Exploding:
@@ -263,8 +386,9 @@ def _assert_one_line(error: SketchforgeError) -> None:
 
 
 def fuzz(targets: Targets, count: int, seed: int) -> Counter[str]:
-    """Bring `count` damaged inputs, half of them images; returns how often each outcome was seen."""
-    kinds = [targets.image] * 4 + [targets.tar] * 2 + [targets.weight_file, targets.shard_folder]
+    """Bring `count` damaged inputs, two fifths of them images; returns how often each outcome was seen."""
+    kinds = [targets.image] * 8 + [targets.tar] * 4 + [targets.weight_file] * 2 + [targets.record] * 2
+    kinds += [targets.training_shard] * 3 + [targets.shard_folder]
     seen: Counter[str] = Counter()
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
@@ -283,11 +407,14 @@ def fuzz(targets: Targets, count: int, seed: int) -> Counter[str]:
 
 def corrupt(folder: Path, rng: random.Random) -> str:
     """Damage one file of a shard folder so that its bytes change, or take, add or swap files; says what was done."""
-    files = sorted(path for path in folder.iterdir())
+    files = sorted(
+        path for path in folder.iterdir() if path.name != CARD
+    )  # it may be edited, but not be gone
     path = rng.choice(files)
     data = path.read_bytes()
     match rng.randrange(6):
         case 0:
+            path = rng.choice([*files, folder / CARD])
             path.unlink()
             return f"{path.name} removed"
         case 1:

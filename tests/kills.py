@@ -1,8 +1,8 @@
-"""A campaign of kills: renderings stopped at random moments, and what is left of them.
+"""Campaigns of kills: renderings and trainings stopped at random moments, and what is left of them.
 
-A server process imports everything once and forks for every rendering, so that hundreds of them are quick. Half of
+A server process imports everything once and forks for every command, so that hundreds of them are quick. Half of
 the moments are counted in audited events of the interpreter (files opened, renamed, removed, locked, processes
-started), half are drawn from the time a rendering takes: the former hit the delicate places, the latter anything.
+started), half are drawn from the time a command takes: the former hit the delicate places, the latter anything.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ EXIT_CODES = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "SIGINT": 130}
 SERVER = r"""
 import json, os, signal, sys, time
 import cv2, torch, PIL.Image, tqdm
-import sketchforge.render.pipeline, sketchforge.render.render
 import cli.main
+exec(sys.argv[1])
 from sketchforge.__main__ import main
 
-HELD = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}  # until a rendering begins
+HELD = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}  # until a command begins
 signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
 
-def render(order):
+def run(order):
     os.setsid()
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -70,7 +70,7 @@ if __name__ == "__main__":
         start = time.perf_counter()
         child = os.fork()
         if child == 0:
-            render(order)
+            run(order)
         if "delay" in order and signal.sigtimedwait({signal.SIGCHLD}, order["delay"]) is None:
             try:
                 (os.killpg if order["group"] else os.kill)(child, order["signal"])
@@ -84,11 +84,19 @@ if __name__ == "__main__":
 
 
 class Server:
-    """Renders on demand, with or without a strike; ends with its `with` block."""
+    """Runs commands on demand, with or without a strike; ends with its `with` block.
+
+    preload: Python that it runs at its start: imports that every command needs.
+    """
+
+    def __init__(
+        self, preload: str = "import sketchforge.render.pipeline, sketchforge.render.render"
+    ) -> None:
+        self._preload = preload
 
     def __enter__(self) -> Server:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+            [sys.executable, "-c", SERVER, self._preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,9 +109,9 @@ class Server:
         self._process.wait()
         self._process.stdout.close()
 
-    def render(self, arguments: list[str], output: Path, **strike: object) -> dict[str, float]:
+    def run(self, arguments: list[str], output: Path, **strike: object) -> dict[str, float]:
         order = {
-            "arguments": ["render", *arguments],
+            "arguments": arguments,
             "output": str(output),
             "group": 0,
             "signal": 0,
@@ -136,11 +144,21 @@ def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
     """
     rng = random.Random(seed)
     tally = Tally()
-    common = ["--images", str(images), "--method", "canny", "--size", "40", "--samples-per-shard", "3"]
+    common = [
+        "render",
+        "--images",
+        str(images),
+        "--method",
+        "canny",
+        "--size",
+        "40",
+        "--samples-per-shard",
+        "3",
+    ]
     common += ["--batch-size", "2", "--workers", "2"]
     with Server() as server:
         straight, counted = folder / "straight", folder / "counted"
-        first = server.render([*common, "--shards", str(straight)], folder / "log", counted=str(counted))
+        first = server.run([*common, "--shards", str(straight)], folder / "log", counted=str(counted))
         assert first["code"] == 0, (folder / "log").read_text()
         whole, num_events, seconds = contents(straight), int(counted.read_text()), first["seconds"]
         for trial in range(trials):
@@ -154,7 +172,7 @@ def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
                 moment = {"event": 1 + int(share * num_events)} if trial % 2 else {"delay": share * seconds}
                 strike = {"signal": int(SIGNALS[name]), "group": int(name == "SIGINT" or rng.random() < 0.3)}
                 log = folder / "log"
-                code = server.render(arguments, log, **moment, **strike)["code"]
+                code = server.run(arguments, log, **moment, **strike)["code"]
                 said = log.read_text()
                 assert code in (0, EXIT_CODES[name], -strike["signal"]), (trial, name, moment, code, said)
                 assert "Traceback" not in said, f"{trial} {name} {moment}\n{said}"
@@ -165,7 +183,7 @@ def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
                 assert finished.items() <= _finished(out).items(), "a finished shard was touched again"
                 finished = _finished(out)
                 tally.kept += len(finished)
-            last = server.render([*arguments, "--workers", "1"], folder / "log")
+            last = server.run([*arguments, "--workers", "1"], folder / "log")
             assert last["code"] == 0, (folder / "log").read_text()
             assert contents(out) == whole, trial
             assert finished.items() <= _finished(out).items(), "a finished shard was touched again"

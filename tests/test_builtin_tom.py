@@ -69,7 +69,7 @@ def test_render_without_training_says_what_it_draws_with(tmp_path):
     first = forked_cli(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "10 snapshots of the built-in run" in first.stdout
-    assert len(list(tmp_path.glob("out/*.tar"))) == 1
+    assert len(list(tmp_path.glob("out/*.tar"))) == 2
 
     shutil.copytree(builtin_run(), tmp_path / "runs" / "tom")
     again = forked_cli(*[*arguments[:-1], "own/"], cwd=tmp_path)
@@ -83,5 +83,5 @@ def test_a_run_that_is_not_finished_is_named_and_the_way_around_it(tmp_path):
     del record["snapshots"]
     (tmp_path / "runs" / "tom" / "run.json").write_text(json.dumps(record))
     failed = forked_cli("render", "--images", "photos", "--shards", "out/", cwd=tmp_path)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "has not finished" in failed.stderr and "--tom builtin" in failed.stderr

@@ -23,6 +23,7 @@ from sketchforge.models.teed import FLOOR, TEED, smish
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
+from sketchforge.sketchers import tensors
 from sketchforge.sketchers.edge_networks import EdgeSketcher
 
 METHODS = list(NETWORKS)
@@ -368,3 +369,18 @@ def test_bfloat16_finds_nearly_the_same_edges(method, weights):
                   for precision in (torch.float32, torch.bfloat16))  # fmt: skip
     assert half.dtype == torch.float32
     assert 0 < (full - half).abs().mean() < 0.01
+
+
+def test_on_a_cpu_large_images_are_drawn_one_by_one(monkeypatch):
+    """An interruption comes between two convolutions, and one over many large images takes many seconds."""
+    monkeypatch.setattr(tensors, "CPU_PIXELS", 2 * 24 * 32)
+    sizes = []
+
+    def draw(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return images[:, :1, None] * 0 + torch.linspace(0, 1, len(images)).reshape(-1, 1, 1, 1, 1)
+
+    small, large = np.zeros((5, 24, 32, 3), np.uint8), np.zeros((3, 48, 64, 3), np.uint8)
+    assert tensors.draw_on(CPU, draw, small, "hed").result().shape == (5, 1, 24, 32)
+    assert tensors.draw_on(CPU, draw, large, "hed").result().shape == (3, 1, 48, 64)
+    assert sizes == [2, 2, 1, 1, 1, 1]

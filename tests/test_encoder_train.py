@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimiser_steps(threads):
     with torch.no_grad():
         teacher.convs["conv3_2"].bias[0] = float("nan")
     progress = Recorder()
-    with pytest.raises(SketchforgeError, match=r"loss became nan at step 5 \(conv3_2\).*nothing was written"):
+    with pytest.raises(FloatingPointError, match=r"the loss \(conv3_2\) became nan at step 5"):
         train(teacher, steps=9, size=16, progress=progress)
     assert len(progress.losses) == 5
 
@@ -238,7 +238,7 @@ def test_held_out_are_images_that_can_be_read():
     good = [lambda level=level: np.full((20, 20, 3), level, np.uint8) for level in (100, 200)]
     seen, unseen = split([broken, *good], 16, 0)
     assert seen == [broken, good[1]] and len(unseen) == 16
-    with pytest.raises(SketchforgeError, match="none of the 2 images can be read"):
+    with pytest.raises(SketchforgeError, match="none of 2 images can be read"):
         split([broken, broken], 16, 0)
 
 
@@ -402,11 +402,11 @@ def test_bad_values_are_refused_before_training(options, tmp_path, folder):
 
 
 def test_bad_teachers_are_refused_before_training(options, tmp_path):
-    def refusal(path: Path) -> str:
-        return refused(changed(options, teacher=str(path)), tmp_path, SketchforgeError)
+    def refusal(path: Path, kind: type[SketchforgeError] = UsageError) -> str:
+        return refused(changed(options, teacher=str(path)), tmp_path, kind)
 
     (tmp_path / "noise.pth").write_bytes(b"noise")
-    assert "noise.pth" in refusal(tmp_path / "noise.pth")
+    assert "noise.pth" in refusal(tmp_path / "noise.pth", SketchforgeError)
     save_file({"conv.weight": torch.zeros(3)}, str(tmp_path / "foreign.safetensors"))
     assert "features.0.weight" in refusal(tmp_path / "foreign.safetensors")
     sixteen = [[4] * len(block) for block in VGG16_BLOCKS]
@@ -419,7 +419,7 @@ def test_bad_teachers_are_refused_before_training(options, tmp_path):
 def test_no_readable_image_is_an_error_before_training(options, tmp_path, folder):
     for path in folder.iterdir():
         path.write_bytes(b"<html>")
-    assert "none of the 5 images can be read" in refused(options, tmp_path, SketchforgeError)
+    assert "none of 5 images can be read" in refused(options, tmp_path, SketchforgeError)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SketchforgeError("the disk is full")])
@@ -438,7 +438,13 @@ def test_an_interrupted_training_leaves_the_old_file_and_ends_its_bar(options, e
     with pytest.raises((KeyboardInterrupt, SketchforgeError)):
         distil(options, progress)
     assert progress.ended == 1
-    assert [path.read_bytes() for path in options.out.parent.iterdir()] == [b"an older encoder"]
+    assert options.out.read_bytes() == b"an older encoder"
+    distil(
+        dataclasses.replace(options, overwrite=False), Recorder()
+    )  # it may be replaced, as was said at first
+    assert [path.name for path in options.out.parent.iterdir()] == ["encoder.safetensors"]
+    distil(dataclasses.replace(options, out=options.out.with_name("straight")), Recorder())
+    assert options.out.read_bytes() == options.out.with_name("straight").read_bytes()
 
 
 @pytest.fixture
@@ -508,11 +514,22 @@ def test_a_corrupt_teacher_is_a_failure_in_one_line(options, call, folder):
     )
 
 
-def test_ctrl_c_says_that_nothing_was_written(options, call, folder, monkeypatch, threads):
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("plan.load_teacher", "no step was trained yet"),
+        (
+            "run.calibrate_on_photos",
+            "encoder.safetensors.run keeps every step that was done; run the same command",
+        ),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(options, call, folder, monkeypatch, threads, place, said):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainers.encoder.run.calibrate_on_photos", interrupt)
-    code, _, err = call("--images", folder, *words(options))
-    assert code == 130 and "nothing was written" in err
+    with monkeypatch.context() as patch:
+        patch.setattr(f"trainers.encoder.{place}", interrupt)
+        code, _, err = call("--images", folder, *words(options))
+    assert code == 130 and said in err
     assert not options.out.exists()

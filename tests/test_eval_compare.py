@@ -98,7 +98,7 @@ def test_images_that_are_in_the_reference_are_told(sets):
     warnings = {(one.row, one.reason) for one in compared(sets, "reference", "half0", "other").warnings}
     told = {row: reason for row, reason in warnings if "smaller" in reason}
     assert told["reference"].startswith("the very images of the reference")
-    assert told["half0"].startswith("12 images are in the reference, too") and "other" not in told
+    assert told["half0"].startswith("12 images in the reference, too") and "other" not in told
     assert sum("fewer than 2,048" in reason for _, reason in warnings) == 3
 
 
@@ -191,6 +191,6 @@ def test_nothing_to_compare_is_one_line(sets, tmp_path, capsys):
     (tmp_path / "empty" / "a.jpg").write_bytes(b"nothing")
     assert run([*words, str(tmp_path / "empty")]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "none of its 1 images can be read" in error
+    assert error.count("\n") == 1 and "none of its 1 image can be read" in error
     with pytest.raises(UsageError, match="nothing to compare"):
         compare_images(EvalCompareOptions(str(sets / "reference"), (), threads=1))

@@ -158,7 +158,8 @@ def test_images_that_are_not_numbers_are_refused(monkeypatch, drawn):
 
 
 def words(drawn: Path, trained: Path, *more: object) -> list[str]:
-    given = ["--model", trained, "--shards", drawn, "--samples", 12, "--threads", 1, "--device", "cpu", *more]
+    samples = [] if "--samples" in more else ["--samples", 12]
+    given = ["--model", trained, "--shards", drawn, *samples, "--threads", 1, "--device", "cpu", *more]
     return ["eval", "images", *map(str, given)]
 
 

@@ -55,8 +55,7 @@ def words(folders: Path, *more: object) -> list[str]:
         str(folders / "out"),
         "--shards",
         str(folders / "canny"),
-        "--workers",
-        "1",
+        *([] if "--workers" in more else ["--workers", "1"]),
         *map(str, more),
     ]
 

@@ -13,6 +13,7 @@ from synthesis_models import ABOUT, SIZE, ae_run, gan_run, new_autoencoder, new_
 
 import sketchforge
 from cli.main import run as command_line
+from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.synthesizer import read_model, read_synthesizer
 from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
@@ -111,6 +112,45 @@ def test_the_card_tells_what_was_measured_and_on_what(runs):
     assert "auto-encoder alone" in text and "model.sketch" in text and "builtin/tom.md" in text
 
 
+def licence_of(runs: Path, tom: Path | None = None, **entries) -> str:
+    """The card's part on licences, of a run whose run.json has these entries, too."""
+    path = runs / "gan" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    _, card = export(ExportOptions(runs / "gan", runs / "m.safetensors", tom, overwrite=True))
+    return card.read_text(encoding="utf-8").partition("## Licence")[2]
+
+
+def test_the_card_blames_no_shipped_weights_that_had_no_part_in_it(runs):
+    own = {"method": "tom", "digests": {"encoder": "ab" * 32, "tom-1": "cd" * 32}}
+    assert "BSDS500" not in licence_of(runs, drawn_by=own, trained_with="ef" * 32)
+
+
+def test_the_card_says_what_drew_the_sketches_that_it_learnt_from(runs):
+    (first, *_), encoder = builtin_digests()
+    drawn_by = {"method": "tom", "digests": {"encoder": encoder, "tom-320": first}}
+    assert KNOWN["tom"].licence in licence_of(runs, drawn_by=drawn_by)
+
+
+def test_the_card_says_of_edge_networks_sketches_what_their_licence_is(runs):
+    assert KNOWN["hed"].licence in licence_of(runs, drawn_by={"method": "hed", "digests": {"hed": "ab" * 32}})
+
+
+def test_the_card_says_what_the_encoder_of_the_losses_learnt_from(runs):
+    assert KNOWN["builtin"].licence in licence_of(runs, trained_with=builtin_digests()[1])
+
+
+def test_the_card_says_what_the_snapshot_in_the_file_learnt_from(runs):
+    """Wherever it comes from: a copy of the built-in run is the same weights."""
+    shutil.copytree(builtin_run(), runs / "copy")
+    for tom in (BUILTIN, runs / "copy"):
+        assert KNOWN["tom"].licence in licence_of(runs, tom)
+
+
+def builtin_digests() -> tuple[list[str], str]:
+    record = json.loads((builtin_run() / "run.json").read_text())
+    return [snapshot["digest"] for snapshot in record["snapshots"]], record["encoder"]
+
+
 def test_nothing_is_overwritten_unless_asked_for(runs):
     out = runs / "m.safetensors"
     for taken in (out, out.with_suffix(".md")):
@@ -134,7 +174,7 @@ def test_nothing_is_overwritten_unless_asked_for(runs):
     [
         (["--run", "nowhere"], 2, "nowhere: no such folder; expected the run folder"),
         (["--run", "empty"], 2, "empty: holds no run.json"),
-        (["--run", "begun"], 1, "begun: stands at step 3 of its training; run its `sketchforge gan-train`"),
+        (["--run", "begun"], 2, "begun: stands at step 3 of its training; run its `sketchforge gan-train`"),
         (["--run", "odd"], 2, "odd: a run of format 'sketchforge-tom-run'"),
         (["--run", "torn"], 1, "cannot be read as the record of a training"),
         (["--run", "gan", "--out", "m.pt"], 2, "--out m.pt: expected a file name that ends in .safetensors"),
@@ -142,8 +182,8 @@ def test_nothing_is_overwritten_unless_asked_for(runs):
         (["--run", "gan", "--snapshot", "1"], 2, "--snapshot 1: of which run?"),
         (["--run", "gan", "--tom", "builtin", "--snapshot", "10"], 2, "its number from 0 to 9"),
         (["--run", "gan", "--tom", "builtin", "--snapshot", "best"], 2, "snapshot best: builtin has tom-320,"),
-        (["--run", "gan", "--tom", "gan"], 1, "gan/run.json: found format 'sketchforge-gan-run'"),
-        (["--run", "gan", "--tom", "nowhere"], 1, "nowhere: no trained generators there"),
+        (["--run", "gan", "--tom", "gan"], 2, "--tom gan: not a run of `sketchforge tom-train`"),
+        (["--run", "gan", "--tom", "nowhere"], 2, "nowhere: no trained generators there"),
     ],
 )  # fmt: skip
 def test_bad_usage_is_one_line(runs, monkeypatch, capsys, words, code, message):

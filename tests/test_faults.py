@@ -30,7 +30,7 @@ class Inline:
         future.set_result(function(*arguments))
         return Task(function, arguments, future)
 
-    def result(self, task):
+    def result(self, task, name=""):
         return task.future.result()
 
 
@@ -128,7 +128,7 @@ def straight(tmp_path_factory):
 
 
 @contextmanager
-def _inline(num_workers, timeout):
+def _inline(num_workers, timeout, probe=None):
     yield Inline()
 
 

@@ -186,7 +186,7 @@ def lose_a_sketch(folder):
         (lambda folder: os.truncate(folder / "00001.tar", 3000), "00001.tar: cannot be read"),
         (lambda folder: (folder / "00002.tar").unlink(), "00002.tar: cannot be read"),
         (shift, "00001.tar: sample k4 is missing"),
-        (lose_a_sketch, "00000.tar: a has 1 sketches, expected 2"),
+        (lose_a_sketch, "00000.tar: a has 1 sketch, expected 2"),
     ],
 )
 def test_damaged_shards_point_to_verify_and_leave_no_page(folder, tmp_path, spoil, told):

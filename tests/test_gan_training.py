@@ -275,7 +275,7 @@ def test_an_autoencoder_that_will_not_do_is_named(options, tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     (tmp_path / "empty").mkdir()
     for ae, kind, message in (
-        ("other.safetensors", UsageError, "for 128 px, asked for are 64: use --size 128"),
+        ("other.safetensors", UsageError, "for 128 pixels, asked for are 64: use --size 128"),
         ("broken.safetensors", SketchforgeError, "cannot be read as a sketchforge-autoencoder file"),
         ("empty", UsageError, "holds no finished auto-encoder; train one with `sketchforge ae-train"),
         ("nowhere", UsageError, "no such file or folder; train one"),
@@ -291,7 +291,7 @@ def test_another_autoencoder_is_another_run(finished, tmp_path):
     with torch.no_grad():
         other.decoder.to_rgb.bias += 1
     write_autoencoder(tmp_path / "other.safetensors", other, {})
-    with pytest.raises(UsageError, match="was begun with autoencoder"):
+    with pytest.raises(UsageError, match="was begun with --ae of weights [0-9a-f]{8}, now asked for --ae of"):
         train_gan(replace(finished, ae=tmp_path / "other.safetensors"))
     assert files_of(finished.run) == before
 
@@ -338,6 +338,7 @@ def test_command_line(options, tmp_path):
 def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    assert command_line(["gan-train", "--shards", options.shards, "--ae", str(options.ae), *arguments]) == 2
+    model = [] if "--ae" in arguments else ["--ae", str(options.ae)]
+    assert command_line(["gan-train", "--shards", options.shards, *model, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()

@@ -10,6 +10,7 @@ import pytest
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.decode import read_image
+from sketchforge.images.drawing_check import ImageKind, measure_drawing
 from sketchforge.images.hand_drawn import CROWDED, MAX_SIDE, fit_drawing, normalize_drawing
 
 S = 256
@@ -284,3 +285,14 @@ def test_real_drawings(folder, every):
         made, turned = normalize_drawing(image), normalize_drawing(255 - image)
         assert 0.005 < (made.sketch == 0).mean() < 0.2 and made.notes == () and not made.inverted
         assert turned.inverted and min(near(turned.sketch, made.sketch)) > 0.95
+
+
+@pytest.mark.skipif("SKETCHFORGE_TEST_DATA" not in os.environ, reason="SKETCHFORGE_TEST_DATA is not set")
+@pytest.mark.parametrize("folder, lines", [("sketches/style_set", True), ("sketches/pacs", True),
+                                           ("photos/pacs", False), ("paintings/pacs", False)])  # fmt: skip
+def test_real_drawings_are_told_from_photos(folder, lines):
+    root = Path(os.environ["SKETCHFORGE_TEST_DATA"]) / folder
+    paths = sorted(path for path in root.rglob("*") if path.suffix in (".png", ".jpg"))[::40]
+    kinds = [measure_drawing(read_image(path)).kind for path in paths]
+    wrong = sum((kind is ImageKind.LINES) != lines for kind in kinds)
+    assert kinds and wrong <= (0 if lines else 0.1 * len(kinds))

@@ -284,10 +284,10 @@ def test_old_biases_and_the_fixed_deconvolutions_are_understood(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"conv3_1.weight": None}, "1 of hed's 38 tensors are missing: conv3_1.weight"),
+        ({"conv3_1.weight": None}, "1 of hed's 38 tensors missing: conv3_1.weight"),
         (
             {"new-score-weighting.bias": None, "conv1_1.bias": None},
-            "2 of hed's 38 tensors are missing: conv1_1.bias",
+            "2 of hed's 38 tensors missing: conv1_1.bias",
         ),
         ({"conv6_1.weight": torch.zeros(2)}, "no place for: conv6_1.weight"),
         (

@@ -23,8 +23,10 @@ from sketchforge.images.sources import find_images
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
 from sketchforge.shards import verify as verifying
+from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
+from sketchforge.utils.files import sha256_of
 from sketchforge.utils.tar_headers import MAX_HEADERS, any_members, members
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n{ } loop\n%%EOF\n"
@@ -157,8 +159,6 @@ def png_of(width: int, height: int) -> bytes:
 
 def shards_with(folder, image=None, sketch=None, size=16, **options):
     """A set of one sample whose image or sketch is other bytes."""
-    from sketchforge.shards import manifest as manifests
-
     ink = png(np.full((size, size), 255, np.uint8))
     store(
         folder,
@@ -175,10 +175,15 @@ def shards_with(folder, image=None, sketch=None, size=16, **options):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    manifest = manifests.read_manifest(folder)
-    entry = manifest["shards"][0] | {"bytes": (folder / "00000.tar").stat().st_size}
-    manifests.write_manifest(folder, manifest | {"shards": [entry]})
+    _agree(folder)
     return folder
+
+
+def _agree(folder):
+    """Make the manifest say of the shard's file what it is."""
+    path, manifest = folder / "00000.tar", read_manifest(folder)
+    entry = manifest["shards"][0] | {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    write_manifest(folder, manifest | {"shards": [entry]})
 
 
 def read_one(folder):
@@ -260,11 +265,7 @@ def test_members_beyond_any_measure_are_not_read(tmp_path, fit):
         at = tar.getmember("k.sketch1.png").offset
     path.write_bytes(data[:at] + info.tobuf(tarfile.USTAR_FORMAT))
     os.truncate(path, at + 512 + info.size + 1024)
-    from sketchforge.shards import manifest as manifests
-
-    manifest = manifests.read_manifest(folder)
-    entry = manifest["shards"][0] | {"bytes": path.stat().st_size}
-    manifests.write_manifest(folder, manifest | {"shards": [entry]})
+    _agree(folder)
     tracemalloc.start()
     with pytest.raises(SketchforgeError, match=f"{info.size:,} bytes, expected at most"):
         read_one(folder)

@@ -159,7 +159,7 @@ def test_absent_weights_are_told_apart_from_wrong_ones(weights, tmp_path, monkey
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(AbsentError, match="--features mobilenet_v2=FILE"):
         open_features("mobilenet_v2", None, CPU)
-    with pytest.raises(AbsentError, match=r"looked for weights-inception.*docs/weights.md"):
+    with pytest.raises(AbsentError, match=r"looked for weights-inception.*sketchforge weights list"):
         open_features("inception", None, CPU)
     with pytest.raises(UsageError, match=r"inception=.*absent.pth: no such file"):
         open_features("inception", tmp_path / "absent.pth", CPU)

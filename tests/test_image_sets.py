@@ -83,7 +83,7 @@ def test_sets_of_nothing_are_refused(tmp_path):
         take_inventory(open_image_set(tmp_path / "one", 0))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"nothing")
-    with pytest.raises(SketchforgeError, match="none of its 1 images can be read"):
+    with pytest.raises(SketchforgeError, match="none of its 1 image can be read"):
         take_inventory(open_image_set(tmp_path / "bad", 0))
 
 

@@ -2,12 +2,14 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 import torch
 from conftest import scene
+from image_files import chunk
 from PIL import Image
 
 from sketchforge.images import decode as images
@@ -136,6 +138,59 @@ def test_the_limit_is_ours_whatever_pillow_allows(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(ImageError, match="too large"):
         read_image(png_header(13_400, 13_400))
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_the_limit_holds_before_a_video_codec_sees_the_image(monkeypatch, kind):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    data = encoded(IMAGE, kind)
+    assert read_image(data).shape == (24, 32, 3)
+    monkeypatch.setattr(images, "MAX_PIXELS", 24 * 32 - 1)
+    monkeypatch.setattr(images, "load_pixels", lambda image: pytest.fail("was decoded"))
+    with pytest.raises(ImageError) as error:
+        decode_image(data)
+    assert error.value.reason == "too large"
+
+
+def test_heic_without_its_package_is_unreadable_whatever_its_name(monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    data = encoded(IMAGE, "HEIF")
+    with pytest.raises(ImageError) as error:
+        decode_image(data, [name for name in images.FORMATS if name != "HEIF"])
+    assert error.value.reason == "unreadable"
+
+
+def test_a_png_of_texts_that_unpack_to_gigabytes_is_read_in_little_memory():
+    bomb = zlib.compress(bytes(64 << 20), 9)
+    whole = encoded(IMAGE, "PNG")
+    chunks = b"".join(
+        chunk(kind, start + bomb)
+        for kind, start in (
+            (b"zTXt", b"a\0\0"),
+            (b"zTXt", b"Raw profile type exif\0\0"),
+            (b"iTXt", b"a\0\1\0\0\0"),
+            (b"iCCP", b"a\0\0"),
+        )
+    )
+    tracemalloc.start()
+    found = read_image(whole[:33] + chunks + whole[33:])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found == np.asarray(IMAGE)).all()
+    assert peak < 48 << 20, "a few times a profile's limit, not the contents"
+
+
+def test_an_orientation_that_imagemagick_left_in_a_text_is_followed():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    text = b"\nexif\n%8d\n%s\n" % (len(block), block.hex().encode())
+    whole = encoded(IMAGE, "PNG")
+    for kind, contents in ((b"tEXt", text), (b"zTXt", b"\0" + zlib.compress(text))):
+        data = whole[:33] + chunk(kind, b"Raw profile type exif\0" + contents) + whole[33:]
+        assert (read_image(data) == np.rot90(np.asarray(IMAGE), -1)).all()
 
 
 def test_damaged_anywhere_is_an_image_error_or_a_image():

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import time
 
 import pytest
 from conftest import ROOT, contents, make_photos, run_python
@@ -149,6 +150,25 @@ def test_polite_signals_leave_finished_shards_and_say_so(straight, tmp_path, sen
     assert completed(options) == whole
 
 
+# A suite begun as a shell's background job: with SIGINT ignored, in another folder, without a home or stdin.
+BACKGROUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.chdir("/")
+os.environ.pop("HOME", None)
+os.close(0)
+sys.path.insert(0, sys.argv[1])
+import conftest
+print(conftest.run_python(sys.argv[2]).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_children_of_a_suite_in_the_background_hear_ctrl_c():
+    hears = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert run_python(BACKGROUND, ROOT / "tests", hears).stdout.split() == ["True"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("number", [1, 2])
 def test_ctrl_c_while_workers_are_starting(straight, tmp_path, number):
@@ -157,6 +177,24 @@ def test_ctrl_c_while_workers_are_starting(straight, tmp_path, number):
     done = struck(options, "submit", number, signal.SIGINT, group=1)
     assert done.returncode == 130 and "0 of 3 shards" in done.stderr
     assert "Traceback" not in done.stderr
+    assert list(contents(options.shards)) == ["manifest.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_signal_ends_a_rendering_whose_workers_hang(straight, tmp_path, sent, code):
+    options = dataclasses.replace(straight[0], shards=tmp_path / "out")
+    hangs = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import fatal_images
+from sketchforge.render import pipeline
+pipeline.prepare = fatal_images.hang
+"""
+    start = time.monotonic()
+    done = forked(hangs + SCRIPT, "submit", NUM_IMAGES, int(sent), 0, "render", *arguments(options))
+    assert done.returncode == code and "0 of 3 shards" in done.stderr and "Traceback" not in done.stderr
+    assert time.monotonic() - start < 40, "the workers would have hung for 60 seconds"
     assert list(contents(options.shards)) == ["manifest.json"]
 
 

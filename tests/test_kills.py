@@ -1,10 +1,11 @@
-"""Ten renderings struck at random; `make soak` strikes more (docs/reliability.md)."""
+"""Ten renderings and four trainings struck at random; `make soak` strikes more (docs/reliability.md)."""
 
 import os
 
 import pytest
 from conftest import make_photos
 from kills import campaign
+from training_kills import TRAININGS, training_campaign
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX signals and fork")
@@ -19,4 +20,18 @@ def test_renderings_survive_strikes_at_random_moments(tmp_path, pytestconfig, ca
     with capsys.disabled():
         print(
             f"\n{trials} renderings: {dict(tally.strikes)} strikes, {tally.too_late} too late; all completed"
+        )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX signals and fork")
+def test_trainings_survive_strikes_at_random_moments(ten_sketches, tmp_path, pytestconfig, capsys):
+    kills = pytestconfig.getoption("--training-kills")
+    seed = pytestconfig.getoption("--campaign-seed")
+    tally = training_campaign(ten_sketches, tmp_path, kills, seed)
+    assert tally.trainings == kills * len(TRAININGS)
+    assert tally.strikes.total() > 0
+    with capsys.disabled():
+        print(
+            f"\n{tally.trainings} trainings: {dict(tally.strikes)} strikes, {tally.too_late} too late; all completed; "
+            f"the slowest end {tally.slowest:.1f} s after its signal"
         )

@@ -103,7 +103,7 @@ def test_content_by_hand(tmp_path):
     )
     assert content["f_ods"].images == 1 and content["f_ods"].low is None
     assert reasons(found, "style", "content") == ["no annotation for this key: 1 of 2"]
-    assert reasons(found, PEOPLE, "content") == ["only one annotator: 1 images"]
+    assert reasons(found, PEOPLE, "content") == ["only one annotator: 1 image"]
 
 
 def test_people_are_measured_against_each_other(tmp_path):

@@ -12,14 +12,15 @@ from conftest import contents, environment, make_photos
 from PIL import Image
 from synthesis_models import ae_run, drawing
 
-from cli.main import COMMANDS, DESTRUCTIVE, main, run
+from cli.main import COMMANDS, main, run
+from cli.usage_errors import DESTRUCTIVE
 from sketchforge.errors import UsageError
 from sketchforge.images.encode import write_png
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
-from sketchforge.shards.lock import lock
 from sketchforge.utils import files
 from sketchforge.utils.files import atomic_write, remove_abandoned
+from sketchforge.utils.lock import lock
 from sketchforge.utils.outputs import check_output, is_ours
 
 
@@ -165,15 +166,16 @@ def every_command(group=main, path=()):
             yield (*path, name), command
 
 
-def test_no_option_that_throws_something_away_is_ever_proposed(capsys):
+def test_no_option_that_throws_something_away_is_ever_proposed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     asked = 0
     for path, command in every_command():
         names = {option for parameter in command.params for option in parameter.opts}
         if not names & {*DESTRUCTIVE}:
             continue
         for typo in (
-            "--verbose",
             "--over",
+            "--overridden",
             "--overwrit",
             "--overwrites",
             "--force",

@@ -1,5 +1,8 @@
-"""Training by several processes: what they learn together is what one learns alone from the same batches."""
+"""Training by several processes: they learn what one learns alone from the same batches, and end together."""
 
+import signal
+
+import pytest
 import torch
 from forks import forked, forked_cli
 from safetensors.torch import load_file
@@ -25,8 +28,84 @@ run.main(["--standalone", *sys.argv[1:]])
 """
 
 
-def torchrun(count, *words, cwd):
-    return forked(TORCHRUN, f"--nproc-per-node={count}", "-m", "--", "sketchforge", *words, cwd=cwd)
+def torchrun(count, *words, cwd, before=""):
+    return forked(before + TORCHRUN, f"--nproc-per-node={count}", "-m", "--", "sketchforge", *words, cwd=cwd)
+
+
+# Before the training of torchrun's children: rank {rank} does something to itself or its parent in step {step}.
+STRIKE = """
+import os, signal
+from trainers.autoencoder.step import AutoEncoderTrainer
+step = AutoEncoderTrainer.step
+def struck(self, number, batch):
+    if os.environ["RANK"] == "{rank}" and number == {step}:
+        os.kill({whom}, {signal})
+    return step(self, number, batch)
+AutoEncoderTrainer.step = struck
+"""
+
+
+def said(done):
+    """What our processes wrote to stderr, without torchrun's own lines."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "interrupted: "))]
+    assert "gloo" not in done.stderr.split("Root Cause")[0].lower(), done.stderr
+    return lines
+
+
+@pytest.mark.parametrize(("lost", "line"), [
+    (1, "error: runs/ae: rank 1 of 2 went away at step 1; the state of step 1 is kept; run the same command again to continue"),
+    (0, "error: rank 1: runs/ae: rank 0 of 2 went away at step 1; run the same command again to continue"),
+])  # fmt: skip
+def test_a_rank_that_is_lost_is_one_line_and_no_step_is_lost_with_another(ten_sketches, tmp_path, lost, line):
+    words = ["ae-train", "--shards", ten_sketches, *WORDS]
+    strike = STRIKE.format(rank=lost, step=1, whom="os.getpid()", signal=int(signal.SIGKILL))
+    done = torchrun(2, *words, cwd=tmp_path, before=strike)
+    assert done.returncode == 1
+    assert said(done) == [line]
+    again = torchrun(2, *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert ("continuing after step 1" in again.stdout) == (lost == 1)
+
+
+def test_ranks_that_are_stopped_say_once_what_is_kept(ten_sketches, tmp_path):
+    words = ["ae-train", "--shards", ten_sketches, *WORDS]
+    strike = STRIKE.format(rank=1, step=1, whom="os.getppid()", signal=int(signal.SIGTERM))
+    done = torchrun(2, *words, cwd=tmp_path, before=strike)
+    assert done.returncode != 0
+    assert said(done) == [
+        "interrupted: runs/ae keeps every step that was done; run the same command again to continue"
+    ]
+    again = torchrun(2, *words, cwd=tmp_path)
+    assert again.returncode == 0 and "continuing after step" in again.stdout, again.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["tom-train"], ["encoder-train", "--images", "photos"]], ids=lambda words: words[0]
+)
+def test_what_trains_in_one_process_refuses_torchrun_in_one_line(tmp_path, words):
+    done = torchrun(2, *words, cwd=tmp_path)
+    assert said(done) == [
+        f"error: {words[0]}: trains in one process, found WORLD_SIZE 2; run it without torchrun"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_at_work_refuses_all_ranks_in_one_line(ten_sketches, tmp_path):
+    from trainers.run_folder import hold_run
+
+    with hold_run(tmp_path / "runs" / "ae"):
+        done = torchrun(2, "ae-train", "--shards", ten_sketches, *WORDS, cwd=tmp_path)
+    (line,) = said(done)
+    assert "runs/ae: another training is at work there" in line
+
+
+def test_ranks_that_cannot_meet_are_told_of_torchrun(ten_sketches, tmp_path):
+    done = forked_cli("ae-train", "--shards", ten_sketches, *WORDS, cwd=tmp_path, WORLD_SIZE="2", RANK="0")
+    assert done.returncode == 2
+    assert (
+        "WORLD_SIZE is 2, but the ranks cannot meet" in done.stderr
+        and "start them by torchrun" in done.stderr
+    )
 
 
 def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):

@@ -38,6 +38,17 @@ TINY = {
 }
 
 
+PROGRAMS = [block for kind, block in BLOCKS if kind == "python"]
+
+
+def printed_by(program, names):
+    """What a program of the README prints; `names` are its variables, before and after."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(program, "README.md", "exec"), names)
+    return printed.getvalue()
+
+
 @pytest.fixture
 def newcomer(tmp_path, monkeypatch):
     """A folder with photos/, drawings/ and some images, as the README's reader has them, and small defaults."""
@@ -69,7 +80,7 @@ def test_every_command_is_described():
 
 
 def test_commands_as_typed(newcomer, monkeypatch):
-    """In the README's order, in process; what one makes the next one reads. Then the ten lines that read the shards.
+    """In the README's order, in process; what one makes the next one reads. Then the lines that read the shards.
 
     `out/` is named twice, for the built-in photos and for one's own: the second reader begins in a fresh folder.
     """
@@ -78,11 +89,18 @@ def test_commands_as_typed(newcomer, monkeypatch):
             (newcomer / "out").rename(newcomer / "first")
         assert run(shlex.split(line)[1:]) == 0, line
     assert (newcomer / "gallery.png").stat().st_size > 1000
-    program = next(block for kind, block in BLOCKS if kind == "python")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(program, "README.md", "exec"), {})
-    assert printed.getvalue() == "(32, 32) (32, 32)\n" * 4
+    assert printed_by(PROGRAMS[0], {}) == "(32, 32) (32, 32)\n" * 4
+
+
+def test_two_processes_of_a_loader_see_every_sample_once(newcomer):
+    """Also of few images: there are as many shards."""
+    assert run(["render", "--method", "canny", "--images", "photos/", "--shards", "out/"]) == 0
+    names = {}
+    shape = "torch.Size([2, 3, 32, 32])"
+    assert printed_by(PROGRAMS[1], names) == f"{shape} {shape}\n" * 2
+    assert names["loader"].num_workers == 2
+    seen = [photo.numpy().tobytes() for photos, _ in names["loader"] for photo in photos]
+    assert len(seen) == len(set(seen)) == 4
 
 
 def test_images_that_the_documents_show_exist():

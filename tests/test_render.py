@@ -18,8 +18,9 @@ from sketchforge.images.resize import fit_square
 from sketchforge.options import RenderOptions
 from sketchforge.render import job as render_job
 from sketchforge.render import pipeline
-from sketchforge.render.plan import plan_render
-from sketchforge.render.render import preview
+from sketchforge.render import render as rendering
+from sketchforge.render.plan import default_samples_per_shard, plan_render, plan_shards
+from sketchforge.render.render import preview, render
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.factory import ReadySketcher
@@ -39,9 +40,9 @@ def test_canny_does_not_depend_on_batches(rendered, tmp_path):
     assert render_again(rendered, tmp_path / "out", batch_size=1) == contents(rendered.shards)
 
 
-def test_folder_holds_three_files_a_shard_and_a_manifest(rendered):
+def test_folder_holds_three_files_a_shard_a_manifest_and_a_card(rendered):
     names = [f"{number:05d}{end}" for number in range(3) for end in (".jsonl", ".stats.json", ".tar")]
-    assert list(contents(rendered.shards)) == sorted([*names, "manifest.json"])
+    assert list(contents(rendered.shards)) == sorted([*names, "manifest.json", "README.md"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_sample_holds_the_image_the_sketch_and_its_description(rendered, photo
     assert (metadata["width"], metadata["height"]) == (48, 48)
     original = read_image(photos / image.source).shape
     assert (metadata["original_height"], metadata["original_width"]) == original[:2]
-    assert metadata["meta"] == {}
+    assert metadata["meta"] == "{}"
 
 
 def test_tar_members_are_free_of_time_and_owner(rendered):
@@ -94,7 +95,7 @@ def test_tar_members_are_free_of_time_and_owner(rendered):
 
 def test_manifest_and_stats_describe_the_files(rendered):
     manifest = json.loads((rendered.shards / "manifest.json").read_text())
-    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 2 and manifest["complete"]
+    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 3 and manifest["complete"]
     assert manifest["outcomes"] == {"ok": 10} and manifest["inputs"]["count"] == 10
     for entry in manifest["shards"]:
         assert entry["sha256"] == files.sha256_of(rendered.shards / entry["name"])
@@ -190,7 +191,7 @@ def test_kept_sizes_are_drawn_together_only_where_equal(rendered, tmp_path, shad
         batch_size=5,
         samples_per_shard=9,
     )
-    assert Shades.batches == [(2, 20, 24, 3), (1, 30, 24, 3), (2, 20, 24, 3)]
+    assert Shades.batches == [(4, 20, 24, 3), (1, 30, 24, 3)]
 
 
 def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch):
@@ -218,7 +219,7 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
 def test_networks_on_the_cpu_share_its_cores_with_the_workers(
     photos, tmp_path, monkeypatch, method, device, workers, expected
 ):
-    monkeypatch.setattr(render_job, "usable_cores", lambda: 6)
+    monkeypatch.setattr(render_job, "default_threads", lambda: 6)
     job = preview(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))
     plan = replace(job.plan, options=replace(job.options, method=method))
     assert replace(job, plan=plan, ready=replace(job.ready, device=device)).num_workers == expected
@@ -234,13 +235,63 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     monkeypatch.setattr(pipeline, "_build_metadata", lambda *_: {})
     pool, prepared = (
         SimpleNamespace(submit=lambda *_: None),
-        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0),
+        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0, stored_size=(8, 8)),
     )
-    images = [(None, prepared)] * 3
+    images = [(0, None, prepared)] * 3
     spent = []
-    for seconds, _ in pipeline.dispatch_encode(
+    for _, seconds, _ in pipeline.dispatch_encode(
         (images, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool
     ):
         spent.append(seconds)
         [next(ticks) for _ in range(100)]
     assert spent == [3.0, 3.0, 3.0]  # a third of the beginning, and one tick
+
+
+@pytest.mark.parametrize(
+    ("num_images", "per_shard", "num_shards"),
+    [
+        (1, 1, 1),
+        (15, 1, 15),
+        (20, 1, 20),
+        (31, 1, 31),
+        (32, 2, 16),
+        (435, 27, 17),
+        (16_000, 1000, 16),
+        (10**6, 1000, 1000),
+    ],
+)
+def test_small_sets_have_sixteen_shards_and_large_ones_a_thousand_images_in_each(
+    num_images, per_shard, num_shards
+):
+    assert default_samples_per_shard(num_images) == per_shard
+    assert len(plan_shards(range(num_images), per_shard)) == num_shards
+
+
+def test_the_manifest_keeps_the_number_that_is_used(rendered, tmp_path):
+    render_again(rendered, tmp_path / "a", samples_per_shard=None)
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text())["options"]["samples_per_shard"] == 1
+    assert contents(tmp_path / "a") == render_again(rendered, tmp_path / "b", samples_per_shard=1)
+
+
+def test_blank_images_are_counted(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, image in (("a", np.full((40, 40, 3), 200, np.uint8)), ("b", scene(1, 40, 40))):
+        Image.fromarray(image).save(tmp_path / "in" / f"{name}.png")
+    for form in ("png", "png1"):
+        options = RenderOptions(
+            tmp_path / form, tmp_path / "in", method="canny", size=40, sketch_format=form, workers=1
+        )
+        assert render(options).num_blank == 1
+
+
+@pytest.mark.parametrize(
+    ("num_sketches", "seconds", "figures"),
+    [
+        (0, 0.0, {}),
+        (500, 0.9, {}),
+        (500, 2.0, {"rate": "250 sketches/s"}),
+        (1, 4.0, {"rate": "0.2 sketches/s"}),
+    ],
+)
+def test_a_rate_is_shown_once_it_means_something(num_sketches, seconds, figures):
+    assert rendering._describe_rate(num_sketches, seconds) == figures

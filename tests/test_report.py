@@ -98,12 +98,12 @@ def test_an_empty_folder_has_every_gap_named(tmp_path):
     assert found["format"] == "sketchforge-report" and found["tables"] == found["models"] == []
     named = {gap["figure"]: gap["reason"] for gap in found["gaps"]}
     for what, command in {
-        "sketches": "`make demo`",
+        "sketches": "`sketchforge render --shards out/`",
         "sketches by TOM": "`sketchforge render --shards out/`",
         "sketches by Canny": "`sketchforge render --method canny --shards out-canny/`",
         "sketches by learned edges": "--method hed",
-        "images of the auto-encoder": "`make train-ae`",
-        "images of the GAN": "`make train-gan`",
+        "images of the auto-encoder": "`sketchforge ae-train --shards out/`",
+        "images of the GAN": "`sketchforge gan-train --shards out/`",
         "FID, KID": "--features inception=FILE",
         "LPIPS (alex)": "--lpips alex=FILE",
         "SR (vgg19)": "--encoder FILE",

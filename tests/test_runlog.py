@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from sketchforge.checkpoints.run_log import RunLog, read_log
 
 
@@ -25,3 +27,10 @@ def test_half_a_line_is_dropped(tmp_path):
     write(path, 2, [2])
     assert read_log(path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}]
     assert read_log(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize("value", ["null", '"0.5"', "[1]", "true", "9" * 400])
+def test_a_log_ends_before_a_value_that_is_no_number(tmp_path, value):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": ' + value + '}\n{"step": 3}\n')
+    assert read_log(path) == [{"step": 1, "loss": 0.5}]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import contents, environment, make_photos, run_python
+from conftest import contents, environment, make_photos
 from PIL import Image
 from recorded_progress import RecordedProgress
 
@@ -22,6 +22,7 @@ from sketchforge.options import GalleryOptions, RenderOptions
 from sketchforge.render.plan import plan_render
 from sketchforge.render.render import render
 from sketchforge.report.gallery.gallery import gallery
+from sketchforge.shards.card import write_card
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, write_shard
@@ -61,29 +62,6 @@ def test_webdataset_reads_them(options):
         assert sample["json"]["method"] == "canny"
 
 
-def test_hugging_face_datasets_reads_them(options, tmp_path):
-    code = """
-import sys, datasets
-loaded = datasets.load_dataset("webdataset", data_files=sys.argv[1:], split="train")
-image = datasets.Image()
-assert type(loaded.features["jpg"]) is type(loaded.features["sketch0.png"]) is datasets.Image, loaded.features
-for row in loaded:
-    assert row["jpg"].size == row["sketch0.png"].size == (48, 48)
-    assert row["json"]["styles"] == ["canny"]
-print(*loaded["__key__"])
-"""
-    urls = sorted(options.shards.glob("*.tar"))
-    offline = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HOME": str(tmp_path),
-        "HOME": str(tmp_path),
-    }
-    done = run_python(code, *urls, **offline)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == keys_of(options)
-
-
 @pytest.mark.skipif(shutil.which("tar") is None, reason="needs the tar program")
 def test_tar_reads_them(options):
     listed = []
@@ -110,6 +88,7 @@ def retell(shards: Path, number: int) -> None:
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": tar.stat().st_size, "sha256": files.sha256_of(tar)}
     files.write_checksummed_json(shards / "manifest.json", manifest)
+    write_card(shards, manifest)
 
 
 def rewrite(shards: Path, number: int, change) -> None:
@@ -189,6 +168,26 @@ CORRUPTIONS = {
         ["more__p003.sketch0.png: more than one"],
     ),
     "damaged image": (replacing(".jpg", lambda data: data[:-300]), ["more__p003.jpg: truncated"]),
+    "object for a text in a description": (
+        replacing(".json", lambda data: data.replace(b'"meta":"{}"', b'"meta":{}')),
+        ["more__p003.json: cannot be read (expected source, "],
+    ),
+    "text that is no object in a description": (
+        replacing(".json", lambda data: data.replace(b'"meta":"{}"', b'"meta":"[1]"')),
+        ["more__p003.json: cannot be read (meta: "],
+    ),
+    "further entry in a description": (
+        replacing(".json", lambda data: data.replace(b'"meta"', b'"more":1,"meta"')),
+        ["more__p003.json: cannot be read (expected source, "],
+    ),
+    "caption where there are none": (
+        lambda s: rewrite(
+            s,
+            0,
+            lambda name, data: [("p000.txt", b"x"), (name, data)] if name == "p000.json" else [(name, data)],
+        ),
+        ["00000.tar: p000.txt: unexpected"],
+    ),
     "damaged description": (replacing(".json", lambda data: b"{"), ["more__p003.json: cannot be read"]),
     "unexpected member": (
         lambda s: rewrite(
@@ -212,6 +211,15 @@ def test_verify_finds(shards, name):
     # Nothing else is accused: every line names a file that was spoilt, or its partner.
     numbers = {text[:5] for text in told if text[0] == "0"} or {"00000"}
     assert all(problem[:5] in numbers for problem in problems), problems
+
+
+def test_every_sample_of_a_captioned_folder_needs_a_text(shards):
+    manifest = json.loads((shards / "manifest.json").read_text()) | {"captioned": True}
+    files.write_checksummed_json(shards / "manifest.json", manifest)
+    write_card(shards, manifest)
+    problems = verify(shards).problems
+    assert "00000.tar: p000.txt: missing" in problems
+    assert len(problems) == 10, "one for each sample"
 
 
 def test_verify_tells_an_unfinished_run(options, tmp_path):

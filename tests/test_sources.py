@@ -10,6 +10,7 @@ import pytest
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.images.sources import EXTENSIONS, MAX_KEY, builtin_images, find_images, image_key
+from sketchforge.images.sources.keys import readable_extensions
 
 AWKWARD = [
     "a.b.jpg", "a_b.jpg", "a__b.jpg", "a/b.jpg", "a_/b.jpg", "a/_b.jpg", "a b.jpg", "a-b.jpg", "x.jpg",
@@ -87,7 +88,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "real" / "up").symlink_to(tmp_path)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     found = find_images(tmp_path)
-    assert [image.source for image in found] == ["gone.jpg", "linked/a.jpg", "real/a.jpg"]
+    assert [image.source for image in found] == ["gone.jpg", "real/a.jpg"]
     with pytest.raises(ImageError) as error:
         found[0].read()
     assert error.value.reason == "unreadable"
@@ -113,7 +114,97 @@ def test_missing_and_empty_folders_are_usage_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError) as error:
         find_images(tmp_path / "empty")
-    assert all(f".{extension}" in str(error.value) for extension in EXTENSIONS)
+    assert all(f".{extension}" in str(error.value) for extension in readable_extensions())
+
+
+def test_keys_do_not_depend_on_what_this_machine_reads():
+    assert {"heic", "heif", "hif"} <= set(EXTENSIONS)
+    assert image_key("x.heic") == "x_heic"
+
+
+def test_a_folder_of_shards_is_named_by_its_tars(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": "sketchforge-shards"}')
+    (tmp_path / "sheet.png").touch()
+    with pytest.raises(UsageError, match=rf"shards made by sketchforge.*--images '{tmp_path}/\*\.tar'"):
+        find_images(tmp_path)
+
+
+def test_folders_that_exist_by_the_very_name_in_a_pattern_are_taken_by_it(tmp_path):
+    for folder in ("photos [2019]", "photos 2", "{a,b}", "sub/deep [x]"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "p.jpg").touch()
+    for pattern in ("photos [2019]/*.jpg", "{a,b}/p.*", "sub/deep [x]/**/*.jpg"):
+        folder, name = os.path.split(pattern.replace("/**", ""))
+        (image,) = find_images(f"{tmp_path}/{pattern}")
+        assert image.image.file.path == f"{tmp_path}/{folder}/p.jpg"
+        assert (image.source, image.key) == ("p.jpg", "p")
+    # Where there is none by that name, the brackets are a wildcard.
+    (image,) = find_images(f"{tmp_path}/photos [1-3]/*.jpg")
+    assert image.source == "photos 2/p.jpg"
+
+
+def test_two_stars_match_at_any_depth_and_as_a_shell_does(tmp_path):
+    for name in ("a.jpg", "b/c.jpg", "b/d/e.jpg", "b/.hidden/f.jpg", "b/d/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [image.source for image in find_images(f"{tmp_path}/**/*.jpg")] == [
+        "a.jpg",
+        "b/c.jpg",
+        "b/d/e.jpg",
+    ]
+    assert [image.source for image in find_images(f"{tmp_path}/b/**/e.*")] == ["d/e.jpg", "d/e.png"]
+    assert [image.source for image in find_images(f"{tmp_path}/*/**/d/*.jpg")] == ["b/d/e.jpg"]
+
+
+def test_lists_may_come_from_any_editor(tmp_path):
+    for name in ("a.jpg", "é.jpg", "#c.jpg"):
+        (tmp_path / name).touch()
+    text = "# images\r\n\r\na.jpg\r\né.jpg\r\n#c.jpg\r\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+        assert [image.source for image in find_images(tmp_path / "list.txt")] == ["a.jpg", "é.jpg", "#c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("https://example.com/a.jpg", "URLs and commands are not read; copy or mount"),
+        ("s3://bucket/a.jpg", "URLs and commands are not read"),
+        ("pipe:cat a.jpg", "URLs and commands are not read"),
+        ("C:\\photos\\a.jpg", "a path of Windows"),
+        ("photos\\a.jpg", "a path of Windows"),
+        ("\\\\server\\a.jpg", "a path of Windows"),
+        ("more", "a folder; a list names files"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="there they are paths")
+def test_lists_say_in_which_line_they_name_no_file(tmp_path, line, said):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "list.txt").write_text(f"a.jpg\n\n{line}\n")
+    with pytest.raises(UsageError, match=said) as error:
+        find_images(tmp_path / "list.txt")
+    assert f"list.txt, line 3: {line}: " in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\0", b"a\0b.jpg\n", b"caf\xe9.jpg\n"])
+def test_lists_that_are_no_text_are_wrong_usage(tmp_path, data):
+    (tmp_path / "list.txt").write_bytes(data)
+    with pytest.raises(UsageError, match="list.txt: not a list of files; expected text in UTF-8"):
+        find_images(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("source", ["s3://b/*.tar", "https://x/{0..3}.tar", "gs://b", "pipe:cat x.tar"])
+def test_urls_and_commands_are_refused_in_one_line(source):
+    with pytest.raises(UsageError, match="--images .*URLs and commands are not read; copy or mount"):
+        find_images(source)
+
+
+def test_names_with_backslashes_and_colons_are_names_where_such_files_are(tmp_path):
+    for name in ("a\\b.jpg", "pipe:x.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("a\\b.jpg\npipe:x.jpg\n")
+    assert len(find_images(tmp_path / "list.txt")) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows names are not bytes")

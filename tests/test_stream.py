@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import json
+import logging
 import multiprocessing
 import os
 import pickle
@@ -12,6 +13,7 @@ import shutil
 import signal
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -23,6 +25,7 @@ from torch.utils.data import default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from sketchforge.data import dataset as stream
+from sketchforge.data import loader as loader_module
 from sketchforge.data.augment import pair_pixels, stored_pair, training_pair
 from sketchforge.data.augment_gpu import PairBatches
 from sketchforge.data.batch_memory import BatchPool, pack, packed_bytes
@@ -32,6 +35,8 @@ from sketchforge.data.order import SampleOrder
 from sketchforge.data.prefetch import DevicePrefetch
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards import open_shard
+from sketchforge.shards.checked import CheckedShards
+from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.reader import read_samples
 from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards
 from sketchforge.utils import files
@@ -40,6 +45,8 @@ SIDE, STYLES = 16, ["a", "b", "c"]
 SIZES = [4, 1, 6, 3]
 TARS = ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
 MAKE = functools.partial(training_pair, size=SIDE, seed=0)
+HASTY = FetchPolicy(first_pause=0)
+HANGING_AT = 3  # a position
 
 
 def sample(number: int, **changes) -> dict:
@@ -48,9 +55,12 @@ def sample(number: int, **changes) -> dict:
     return {"key": f"k{number:02d}" + "x" * number, "sketches": sketches, "size": (SIDE, SIDE), **changes}
 
 
-def make_set(folder: Path, sizes=SIZES, **options) -> Path:
+def make_set(folder: Path, sizes=SIZES, captions=(), **options) -> Path:
+    """captions: the number of a sample -> its caption."""
     numbers = iter(range(sum(sizes)))
     samples = [[sample(next(numbers)) for _ in range(size)] for size in sizes]
+    for number in captions:
+        [each for shard in samples for each in shard][number]["caption"] = captions[number]
     return store(folder, samples, STYLES, **{"size": SIDE, **options})
 
 
@@ -97,6 +107,18 @@ def test_samples_are_what_is_stored(folder):
         expected = stored[got["index"]]
         np.testing.assert_array_equal(got["image"].numpy(), expected.image)
         assert sorted(got["levels"]) == [int(sketch[0, 0]) for sketch in expected.sketches]
+
+
+def test_captions_and_metadata_change_no_sample(folder, tmp_path):
+    captioned = dataset(make_set(tmp_path / "out", captions={2: "a red hat"}), as_read)
+    plain = dataset(folder, as_read)
+    assert "txt" in {name.partition(".")[2] for name in tar_names(tmp_path / "out")}
+    for position in range(plain.order.cycle):
+        assert_same(captioned[position], plain[position])
+
+
+def tar_names(folder: Path) -> list[str]:
+    return [name for path in folder.glob("*.tar") for name in tarfile.open(path).getnames()]
 
 
 def test_sketches_are_drawn_without_repetition_and_all_have_their_turn(folder):
@@ -295,7 +317,6 @@ def served(folder, tmp_path):
     server.server_close()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the curl program")
 def test_a_url_gives_the_samples_of_the_folder(folder, served):
     url, asked, _ = served
     here, there = dataset(folder), dataset(url + "/")
@@ -368,7 +389,7 @@ def test_the_temporary_cache_goes_with_the_set(folder):
     shards.open(0).close()
     cache = shards.cache.folder
     copy = pickle.loads(pickle.dumps(shards))
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.tar"))) == 1
     del copy
     assert cache.exists(), "a worker's copy does not take it away"
     del shards
@@ -382,10 +403,11 @@ def test_a_corrupted_download_is_refused(own, tmp_path, damage):
     data[700] ^= 1
     path.write_bytes(data + b"x" if damage == "longer" else data)
     with pytest.raises(SketchforgeError) as error:
-        open_shards(f"{own}/{{}}", tmp_path / "cache").open(2)
-    longer = f"{len(data) + 1} bytes, but the manifest says {len(data)}"
+        open_shards(f"{own}/{{}}", tmp_path / "cache", policy=HASTY).open(2)
+    longer = f"more than {len(data)} bytes, but the manifest says {len(data)}"
     found = str(error.value)
-    assert (longer if damage == "longer" else "SHA-256") in found and found.startswith(f"{path}: fetched")
+    assert (longer if damage == "longer" else "SHA-256") in found
+    assert found.startswith(f"{path}: could not be fetched in 5 tries")
     assert "\n" not in found
     assert not list((tmp_path / "cache").iterdir())
 
@@ -403,6 +425,12 @@ def spoil(folder: Path, number: int, change) -> None:
             if (data := change(info.name, data)) is not None:
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
+    agree(folder, number)
+
+
+def agree(folder: Path, number: int) -> None:
+    """Make the manifest say of a shard's file what it is."""
+    path = folder / f"{number:05d}.tar"
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
     files.write_checksummed_json(folder / "manifest.json", manifest)
@@ -465,6 +493,15 @@ def add_samples(folder):
 def scramble(folder):
     path = folder / "00002.tar"
     path.write_bytes(b"\1" * path.stat().st_size)
+    agree(folder, 2)
+
+
+def flip_a_bit(folder):
+    """In a place that nothing but the digest watches: the padding of the last sketch."""
+    path = folder / "00002.tar"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize(
@@ -475,6 +512,7 @@ def scramble(folder):
         (lose_samples, "5 samples, but the manifest says 6"),
         (add_samples, "more than 4 samples, but the manifest says 4"),
         (scramble, "cannot be read as a tar"),
+        (flip_a_bit, "SHA-256 "),
     ],
 )
 def test_a_damaged_shard_is_an_error_or_all_its_uses_are_counted(own, change, message):
@@ -486,6 +524,21 @@ def test_a_damaged_shard_is_an_error_or_all_its_uses_are_counted(own, change, me
     assert f"00002.tar: {message}" in str(error.value) and "\n" not in str(error.value)
     loaded = [int(s) for batch in batches(lenient, 4, 0, 7, workers=1) for s in batch["skipped"]]
     assert loaded == [int(position in uses) for position in range(28)]
+
+
+def test_a_shard_that_a_worker_has_checked_is_not_read_for_its_digest_again(folder, monkeypatch):
+    data = dataset(folder, group=None)
+    list(batches(data, 2, 0, 7, workers=1))  # all fourteen samples
+    monkeypatch.setattr(CheckedShards, "_check", lambda *_: pytest.fail("read again"))
+    data[0]
+
+
+def test_a_damaged_shard_is_found_by_every_process(own):
+    flip_a_bit(own)
+    shards = open_shards(own)
+    for _ in range(2):
+        with pytest.raises(SketchforgeError, match="00002.tar: SHA-256 .*, but the manifest says .*verify"):
+            shards.open(2)
 
 
 def test_what_is_skipped_does_not_depend_on_who_met_it_first(own):
@@ -521,7 +574,7 @@ def without_samples(folder):
 def newer(folder):
     make_set(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 3})
+    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 4})
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -530,7 +583,7 @@ def newer(folder):
     [
         (unfinished, UsageError, "unfinished; continue it by the same `sketchforge render` again"),
         (without_samples, UsageError, "holds no samples"),
-        (newer, SketchforgeError, "sketchforge-shards version 3, but this sketchforge reads version 2"),
+        (newer, SketchforgeError, "sketchforge-shards version 4, but this sketchforge reads version 3"),
         (lambda folder: folder.mkdir(), UsageError, "expected shards made by `sketchforge render`"),
         (lambda folder: None, UsageError, "expected shards made by `sketchforge render`"),
     ],
@@ -543,17 +596,40 @@ def test_sets_that_cannot_be_trained_on(tmp_path, make, error, message, remote):
     assert str(raised.value).startswith(f"{tmp_path}/out"), "where it is, not where a copy was"
 
 
-FOREIGN = [{"name": "00001.tar; touch hacked"}, {"sha256": "../" * 5}, {"name": "a\nb"}]
+ALTERED = "for 00001.tar; it was altered, restore it"
+IMPOSSIBLE = "manifest.json: shards: missing or not as a manifest has it"
+FOREIGN = [
+    ({"name": "00001.tar; touch hacked"}, ALTERED),
+    ({"name": "a\nb"}, ALTERED),
+    ({"name": "00000.tar"}, ALTERED),
+    ({"name": "../00001.tar"}, ALTERED),
+    ({"name": "/etc/passwd"}, ALTERED),
+    ({"sha256": "../" * 5}, ALTERED),
+    ({"sha256": "A" * 64}, ALTERED),
+    ({"samples": -1}, IMPOSSIBLE),
+    ({"samples": 10**12}, IMPOSSIBLE),
+    ({"bytes": -1}, IMPOSSIBLE),
+    ({"bytes": 0}, IMPOSSIBLE),
+]
 
 
-@pytest.mark.parametrize("change", FOREIGN)
-def test_a_manifest_has_no_say_in_paths_and_commands(own, change):
+@pytest.mark.parametrize("source", ["{own}", "pipe:cat {own}/{{}}"], ids=["local", "remote"])
+@pytest.mark.parametrize(("change", "message"), FOREIGN)
+def test_a_manifest_has_no_say_in_paths_and_commands(own, change, message, source):
     manifest = json.loads((own / "manifest.json").read_text())
     manifest["shards"][1] |= change
     files.write_checksummed_json(own / "manifest.json", manifest)
-    with pytest.raises(SketchforgeError, match="for 00001.tar; it was altered") as error:
-        open_shards(f"pipe:cat {own}/{{}}")
-    assert "\n" not in str(error.value)
+    with pytest.raises(SketchforgeError) as error:
+        open_shards(source.format(own=own))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_shard_listed_twice_is_one_too_many(own):
+    manifest = json.loads((own / "manifest.json").read_text())
+    manifest["shards"].append(manifest["shards"][0])
+    files.write_checksummed_json(own / "manifest.json", manifest)
+    with pytest.raises(SketchforgeError, match=IMPOSSIBLE):
+        open_shards(own)
 
 
 def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
@@ -573,22 +649,23 @@ def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
     ("source", "message"),
     [
         ("pipe:cat out/manifest.json", "does not say where the file name goes"),
-        ("pipe:exit 7 # {}", "could not be fetched (its command ended with status 7)"),
+        ("pipe:exit 7 # {}", "could not be fetched in 5 tries (its command ended with status 7)"),
+        ("pipe:nowhere {}", "could not be fetched (its command ended with status 127: "),
+        ("pipe:echo 'no such bucket' >&2; false {}", "(its command ended with status 1: no such bucket)"),
         ("s9://bucket/out", "no gopen handler defined"),
         ("nowhere", "no such folder"),
     ],
 )
 def test_sources_that_lead_nowhere(source, message):
     with pytest.raises(UsageError) as error:
-        open_shards(source)
+        open_shards(source, policy=HASTY)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the curl program")
 def test_a_url_without_a_manifest(served):
     url, _, root = served
     (root / "manifest.json").unlink()
-    with pytest.raises(UsageError, match="manifest.json: could not be fetched .* status 22.; try") as error:
+    with pytest.raises(UsageError, match="manifest.json: could not be fetched .HTTP 404 .*; try") as error:
         open_shards(url)
     assert str(error.value).startswith(url)
 
@@ -597,7 +674,7 @@ def test_a_cache_that_cannot_be(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file: a file; the cache needs a folder"):
         open_shards(f"{folder}/{{}}", tmp_path / "file")
-    with pytest.raises(UsageError, match="keeps 1 shards, but the order uses 2 at once"):
+    with pytest.raises(UsageError, match="keeps 1 shard, but the order uses 2 at once"):
         dataset(f"{folder}/{{}}", keep=1)
     with pytest.raises(ValueError, match="keep=0"):
         open_shards(f"{folder}/{{}}", keep=0)
@@ -691,16 +768,102 @@ def test_workers_neither_see_ctrl_c_nor_speak_of_it(folder, capfd):
 
 
 def test_a_dead_worker_is_one_line(folder, monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds, not 5
+    monkeypatch.setattr(loader_module, "CHECK_SECONDS", 0.2)
     loader = iter(batches(dataset(folder, _deadly), 1, 0, 30, workers=1))
-    with pytest.raises(SketchforgeError, match="a process that reads samples died") as error:
+    with pytest.raises(SketchforgeError, match="a process that reads samples ended with status 3") as error:
         for _ in loader:
             pass
     assert "\n" not in str(error.value)
 
 
+def test_a_worker_killed_is_one_line_that_says_what_to_lower(folder, monkeypatch):
+    monkeypatch.setattr(loader_module, "CHECK_SECONDS", 0.2)
+    with pytest.raises(SketchforgeError) as error:
+        list(batches(dataset(folder, _killed), 1, 0, 30, workers=1))
+    assert "was killed by signal 9, out of memory as a rule; lower --workers" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="POSIX signals")
+def test_the_death_of_a_worker_interrupts_nothing_but_the_wait_for_a_batch(folder):
+    before = signal.getsignal(signal.SIGCHLD)
+    loader = iter(batches(dataset(folder), 1, 0, 30, workers=1))
+    next(loader)
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        ("_fails", "reading samples failed: KeyError: 'no such thing' ("),
+        ("_out_of_memory", "no memory left to read samples; lower --workers or --batch-size"),
+    ],
+)
+def test_whatever_fails_where_samples_are_read_is_one_line(folder, workers, make, message):
+    with pytest.raises(SketchforgeError) as error:
+        list(batches(dataset(folder, globals()[make]), 1, 0, 5, workers=workers))
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_a_wait_is_told_of_and_can_be_ended(folder, tmp_path, monkeypatch):
+    """A process that hangs, as on a mount that does not answer, and is waited for no longer."""
+    monkeypatch.setattr(loader_module, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(loader_module, "PATIENCE", 0.3)
+    data = dataset(folder, functools.partial(_hangs, note=tmp_path / "hanging"))
+    loader = iter(batches(data, 1, 0, 30, workers=1))
+    others = {*multiprocessing.active_children()}
+
+    told = []
+
+    def interrupt(record):
+        if (tmp_path / "hanging").exists():  # not while the process starts
+            told.append(record.getMessage())
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(logging.getLogger("sketchforge.data.loader"), "filters", [interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        for _ in loader:
+            pass
+    assert not {*multiprocessing.active_children()} - others
+    (text,) = told
+    assert data.shards.address(data.order[HANGING_AT][0]) in text and "Ctrl-C" in text
+
+
+def test_warnings_of_workers_are_logged_here(folder, tmp_path, caplog):
+    source = f"pipe:cd {tmp_path}; test -e {{}} || {{ touch {{}}; exit 3; }}; cat {folder}/{{}}"
+    data = dataset(open_shards(source, policy=FetchPolicy(first_pause=0)))
+    assert len(caplog.messages) == 1, "of the manifest"
+    assert len(list(batches(data, 2, 0, 7, workers=1))) == 7
+    assert len(caplog.messages) == 1 + len({data.order[position][0] for position in range(14)})
+    assert all("its command ended with status 3; try 2 of 5 in 0 s" in text for text in caplog.messages)
+
+
 def _ignores_ctrl_c(image, sketches, key):
     return {"ignores": signal.getsignal(signal.SIGINT) is signal.SIG_IGN}
+
+
+def _fails(image, sketches, key):
+    if key == 3:
+        raise KeyError("no such thing")
+    return {}
+
+
+def _out_of_memory(image, sketches, key):
+    return {"huge": np.empty(1 << 60, np.uint8)} if key == 3 else {}
+
+
+def _hangs(image, sketches, key, note):
+    if key == HANGING_AT:
+        note.touch()
+        time.sleep(1000)
+    return {}
+
+
+def _killed(image, sketches, key):
+    if key == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
 
 
 def _deadly(image, sketches, key):

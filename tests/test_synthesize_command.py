@@ -49,7 +49,8 @@ def call(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def call(command, *words):
-        code = command_line([command, "--out", "out", *CPU, *map(str, words)])
+        usual = ["--threads", "1"] if "--device" in words else CPU
+        code = command_line([command, "--out", "out", *usual, *map(str, words)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -106,7 +107,7 @@ def test_the_same_again_keeps_everything_and_more_adds_to_it(call, tmp_path):
     assert files(tmp_path / "out") == before
     (tmp_path / "out" / "cat--klee.png").unlink()
     code, out, _ = call("synthesize", *EVERY, "--style", "paintings/dürer.png")
-    assert "3 of 6 images are there already and kept" in out and "out: 3 images, 3 kept" in out
+    assert "3 of 6 images there already and kept" in out and "out: 3 images, 3 kept" in out
     after = files(tmp_path / "out")
     assert {name: after[name] for name in before if "--" in name} == {
         n: d for n, d in before.items() if "--" in n
@@ -120,7 +121,7 @@ def test_what_has_changed_is_made_anew(call, tmp_path):
     Image.fromarray(scene(9, 60, 80)).save(tmp_path / "paintings" / "klee.png")
     code, out, _ = call("synthesize", *EVERY)
     after = files(tmp_path / "out")
-    assert code == 0 and "2 files of an earlier run are replaced" in out
+    assert code == 0 and "2 files of an earlier run replaced" in out
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"cat--klee.png", "wide--klee.png", "grid.png", "outputs.json"}
 
@@ -130,7 +131,8 @@ def test_what_has_changed_is_made_anew(call, tmp_path):
     [
         (["--raw"], "out: its images were made with --raw False, now asked for True"),
         (["--noise", "--seed", "3"], "--seed None, now asked for 3"),
-        (["--model", "ae"], "model's sha256"),
+        (["--model", "ae"], "--model runs/gan/model.safetensors (sha256 "),
+        (["--model", "ae"], "), now asked for ae/model.safetensors (sha256 "),
     ],
 )
 def test_other_options_are_refused_unless_overwritten(call, tmp_path, words, message):
@@ -173,7 +175,7 @@ def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
     assert code == 130 and "2 of 4 images were made and are kept in out" in err
     assert len(list((tmp_path / "out").glob("*--*"))) == 2 and not list((tmp_path / "out").glob(".*"))
     code, out, _ = call("synthesize", *EVERY)
-    assert "2 of 4 images are there already and kept" in out
+    assert "2 of 4 images there already and kept" in out
     assert files(tmp_path / "out") == straight
 
 
@@ -193,10 +195,10 @@ def test_pairs_go_by_name(call, tmp_path):
         Image.fromarray(scene(len(name), 60, 60)).save(tmp_path / "paired" / f"{name}.jpg")
     code, out, err = call("synthesize", "--sketch", "drawings", "--style", "paired", "--pairs")
     assert code == 0, err
-    assert "1 of 3 styles have no sketch of their name" in out
+    assert "1 of 3 styles without a sketch of their name" in out
     assert set(files(tmp_path / "out")) == {"cat--cat.png", "wide--wide.png", "grid.png", "outputs.json"}
     code, _, err = call("synthesize", "--sketch", "drawings", "--style", "paintings", "--pairs")
-    assert code == 2 and "2 of 2 sketches have no style of their name, the first is drawings/cat.png" in err
+    assert code == 2 and "2 of 2 sketches without a style of their name, the first is drawings/cat.png" in err
 
 
 def test_notes_on_drawings_are_printed_and_kept(call, tmp_path):
@@ -257,7 +259,7 @@ def test_transfer_draws_with_tom_and_keeps_the_sketch(call, tmp_path):
     made = sketchforge.load("runs/gan", "cpu").synthesize(sketch, "paintings/klee.png", raw=True)
     assert np.array_equal(pixels(tmp_path / "out" / "monet--klee.png"), made)
     code, _, err = call("transfer", *words, "--tom", "builtin", "--checkpoint", "3")
-    assert code == 2 and "tom's " in err
+    assert code == 2 and "made with --tom the built-in run (generator sha256 " in err
     code, out, _ = call("transfer", *words, "--tom", "builtin", "--checkpoint", "3", "--overwrite")
     assert code == 0 and "snapshot 3 of the built-in run" in out
     assert not np.array_equal(pixels(tmp_path / "out" / "monet.sketch.png"), sketch)
@@ -277,7 +279,7 @@ def test_a_models_own_snapshot_comes_first(call, tmp_path):
 
 BAD = [
     ("synthesize", ["--model", "nowhere"], 2, "nowhere: no such file or folder; expected a model file"),
-    ("synthesize", ["--model", "begun"], 1, "begun: stands at step 3 of its training"),
+    ("synthesize", ["--model", "begun"], 2, "begun: stands at step 3 of its training"),
     ("synthesize", ["--model", "paintings"], 2, "paintings: holds no run.json"),
     ("synthesize", ["--model", "paintings/monet.png"], 1, "cannot be read as a sketchforge-synthesizer file"),
     ("synthesize", ["--model", "ae", "--noise"], 2, "--noise: ae was trained without noise"),
@@ -294,7 +296,7 @@ BAD = [
         "mix",
         ["--style", "paintings/monet.png"],
         2,
-        "--style: found 1 images; expected 2, a half each, or 4",
+        "--style: found 1 image; expected 2, a half each, or 4",
     ),
     (
         "mix",
@@ -302,7 +304,7 @@ BAD = [
         2,
         "found 3 images",
     ),
-    ("transfer", ["--tom", "nowhere"], 1, "nowhere: no trained generators there"),
+    ("transfer", ["--tom", "nowhere"], 2, "nowhere: no trained generators there"),
     ("transfer", ["--checkpoint", "10"], 2, "--checkpoints 11: the built-in run has 10 snapshots"),
     ("transfer", ["--sketch", "drawings"], 2, "No such option"),
 ]
@@ -330,7 +332,7 @@ def test_the_output_folder_is_looked_at_first(call, tmp_path):
     assert files(tmp_path / "out") == {"cat--monet.png": b"theirs"}
     for text, expected, message in (
         ("{", 1, "cannot be read as JSON"),
-        ('{"format": "other"}', 1, "found format 'other'"),
+        ('{"format": "other"}', 2, "found format 'other'"),
         ('{"format": "sketchforge-outputs", "version": 9}', 1, "version 9"),
     ):
         (tmp_path / "out" / RECORD_FILE).write_text(text)

@@ -12,9 +12,10 @@ from forks import COMMAND_LINE, Forked, forked
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.render.plan import plan_render, task_range
 from sketchforge.render.render import render
-from sketchforge.shards.lock import FOLDER_LOCK, lock, remove_stale_locks, task_lock
+from sketchforge.shards.lock import FOLDER_LOCK, remove_stale_locks, task_lock
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.verify import verify
+from sketchforge.utils.lock import lock
 
 
 def test_tasks_share_all_shards_evenly_and_in_order():
@@ -77,7 +78,7 @@ def test_a_second_render_into_the_same_folder_is_refused(rendered, tmp_path):
 
 
 def test_a_crash_leaves_nothing_that_blocks(tmp_path):
-    code = "import os, sys; from pathlib import Path; from sketchforge.shards.lock import lock\n"
+    code = "import os, sys; from pathlib import Path; from sketchforge.utils.lock import lock\n"
     code += "with lock(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     path = tmp_path / FOLDER_LOCK
     assert forked(code, path).returncode == -signal.SIGKILL

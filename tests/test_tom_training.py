@@ -80,11 +80,11 @@ class StopAt(Progress):
         self.at = step
 
     def begin(self, unit, total, done=0):
-        self.done = done
+        self.unit, self.done = unit, done
 
     def advance(self, **losses):
         self.done += 1
-        if self.done == self.at:
+        if self.unit == "step" and self.done == self.at:
             raise KeyboardInterrupt
 
 
@@ -289,7 +289,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go
             raise
 
     monkeypatch.setattr(TomTrainer, "step", poisoned)
-    with pytest.raises(SketchforgeError, match="loss became nan at step 6; the state of step 4 is kept"):
+    with pytest.raises(SketchforgeError, match="loss became nan at step 6; the state of step 6 is kept"):
         train_tom(options)
     assert seen[-1] is True
     monkeypatch.setattr(TomTrainer, "step", original)
@@ -376,7 +376,7 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
     words = ["tom-train", "--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
     assert command_line(words) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert error == [f"error: {saved[0]}: No space left on device; what was finished before is kept"]
+    assert error == [f"error: {saved[0]}: No space left on device at step 12; the state of step 0 is kept"]
     assert not list(run.rglob("*.part"))
     monkeypatch.setattr(state, "write_bytes", original)
     assert command_line(words) == 0
@@ -402,7 +402,7 @@ def test_unreadable_photos_are_replaced_and_told(tmp_path, tiny):
 def test_no_readable_photo_at_all_is_an_error(tmp_path, tiny):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(SketchforgeError, match="none of the 1 images can be read"):
+    with pytest.raises(SketchforgeError, match="none of 1 image can be read"):
         train_tom(replace(tiny, run=tmp_path / "run", images=tmp_path / "photos"))
     assert not (tmp_path / "run").exists()
 

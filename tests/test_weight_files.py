@@ -18,10 +18,12 @@ from sketchforge.checkpoints.catalog import (
     CACHE_VARIABLE,
     KNOWN,
     AbsentError,
+    builtin_folder,
     cache_folder,
     find_weights,
     torch_hub_folder,
 )
+from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.teed import TEED
 
@@ -130,10 +132,9 @@ def test_list_tells_of_every_file(call, cache):
         assert KNOWN[name].used_by in text and f"licence     {KNOWN[name].licence}" in text
     for name in ("builtin", "tom", "teed"):
         file = KNOWN[name].found()
-        assert (
-            f"there       {file} (" in told[name]
-            and hashlib.sha256(file.read_bytes()).hexdigest() in told[name]
-        )
+        there = file.parent if name == "tom" else file
+        assert f"there       {there} (" in told[name]
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in told[name]
     assert str(path) in told["teed"] and "absent" not in told["teed"]
     for name in ("vgg16", "vgg19", "hed", "pidinet", "inception", "alexnet", "squeezenet", "mobilenet_v2"):
         assert (
@@ -141,6 +142,22 @@ def test_list_tells_of_every_file(call, cache):
             and KNOWN[name].placing in told[name]
         )
     assert f"hed.safetensors, hed.npz or hed.pth in {cache}" in told["hed"]
+
+
+def test_a_run_has_the_size_of_its_folder(call, cache):
+    """Not that of the run.json by which it is found."""
+    num_bytes = sum(path.stat().st_size for path in builtin_run().rglob("*") if path.is_file())
+    assert num_bytes > 1e6
+    assert f"({num_bytes / 1e6:.2f} MB)" in paragraphs(call("weights", "list")[1])["tom"]
+
+
+@pytest.mark.parametrize("name", ["builtin", "tom"])
+def test_shipped_weights_name_the_research_data_that_they_learnt_from(call, cache, name):
+    text = paragraphs(call("weights", "list")[1])[name]
+    notice = (builtin_folder() / "NOTICE.md").read_text(encoding="utf-8").lower()
+    for part in ("BSDS500 (non-commercial research)", "PACS (research)", "weigh this before commercial use"):
+        assert part in text
+        assert part.partition(" (")[0].lower() in notice
 
 
 def test_list_and_path_are_quick():
@@ -231,11 +248,15 @@ def test_errors_of_the_look_up_name_the_option(cache):
     with pytest.raises(AbsentError) as caught:
         find_weights("alexnet", None, "--lpips alex=FILE")
     assert str(caught.value) == (
-        f"{looked_for}; place them there (docs/weights.md) or name a file, --lpips alex=FILE"
+        f"{looked_for}; place them there or name a file, --lpips alex=FILE; `sketchforge weights list` "
+        "says more"
     )
     with pytest.raises(AbsentError) as caught:
         find_weights("alexnet", None, "--lpips alex=FILE", asked_by="--alex")
-    assert str(caught.value) == f"--alex: {looked_for}; {KNOWN['alexnet'].placing} (docs/weights.md)"
+    assert (
+        str(caught.value)
+        == f"--alex: {looked_for}; {KNOWN['alexnet'].placing} (`sketchforge weights list` says more)"
+    )
     with pytest.raises(UsageError) as caught:
         find_weights("alexnet", missing, "--lpips alex=FILE")
     assert str(caught.value) == f"--lpips alex={missing}: no such file; expected weights of alexnet"
@@ -316,7 +337,7 @@ def test_render_takes_weights_from_the_cache_or_as_given(call, cache, photos, tm
         tmp_path / "out",
     ]
     code, stdout, stderr = call(*words)
-    assert code == 1 and stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert code == 2 and stderr.count("\n") == 1 and not (tmp_path / "out").exists()
     assert "no weights of teed: looked for teed.safetensors, teed.npz or teed.pth in" in stderr
     assert str(cache) in stderr and "--edge-weights" in stderr and "block_1.conv1.weight" in stderr
     code, _, stderr = call(*words, "--edge-weights", tmp_path / "none.pth")

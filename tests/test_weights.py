@@ -21,7 +21,7 @@ from sketchforge.checkpoints.encoder import (
     write_encoder,
 )
 from sketchforge.checkpoints.tensor_files import save_tensors
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
 from sketchforge.models.encoder import VGG16_BLOCKS, VGG19_BLOCKS, Encoder
 
 UNIT_NOTE = {"input": "RGB in [0,1]; reflect pad 1"}
@@ -162,9 +162,9 @@ def test_truncated_files_are_refused(tmp_path, suffix):
 
 def test_other_networks_are_refused_with_what_was_found(tmp_path):
     resnet = {"conv1.weight": torch.zeros(4, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(4, 4, 3, 3)}
-    message = refusal(load_encoder, save(resnet, tmp_path / "w.pth"))
+    message = refusal(load_encoder, save(resnet, tmp_path / "w.pth"), kind=UsageError)
     assert "conv1.weight" in message and "features.0.weight" in message
-    assert "nothing" in refusal(load_encoder, save({}, tmp_path / "empty.pth"))
+    assert "nothing" in refusal(load_encoder, save({}, tmp_path / "empty.pth"), kind=UsageError)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_newer_versions_are_refused(tmp_path):
 def test_other_formats_of_ours_are_refused(tmp_path):
     path = tmp_path / "e.safetensors"
     save_tensors(path, "sketchforge-generator", 1, {"x": torch.zeros(1)}, {})
-    message = refusal(read_encoder, path)
+    message = refusal(read_encoder, path, kind=WrongFormatError)
     assert "'sketchforge-generator'" in message and f"'{ENCODER_FORMAT}'" in message
 
 
@@ -266,7 +266,7 @@ def test_missing_torchvision_weights_are_explained(tmp_path, monkeypatch):
         (load_encoder, "vgg19", "--encoder"),
         (load_teacher, "vgg19", "--teacher"),
     ):
-        message = refusal(load, name)
+        message = refusal(load, name, kind=UsageError)
         assert message.startswith(f"{option} {name}: torchvision's {name}-")
         assert str(tmp_path) in message and f"give its path as {option}" in message
 

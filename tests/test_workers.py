@@ -1,19 +1,22 @@
 """Processes that die or hang cost the task they died of, and no other."""
 
+import multiprocessing
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from conftest import environment, lines, make_photos
+from fatal_images import prepare_unless_fatal
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
+from sketchforge.render import pipeline
 from sketchforge.render.render import render
-from sketchforge.utils import worker_pool as workers
 from sketchforge.utils.worker_pool import DIED, TIMED_OUT, WorkerLost, worker_pool
 
 PROCESS_GROUPS = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
@@ -65,21 +68,20 @@ def test_nothing_that_a_worker_started_outlives_it(tmp_path, how):
 
 
 @PROCESS_GROUPS
-def test_a_pool_that_is_left_while_its_workers_hang_is_gone_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "GRACE", 0.2)
+def test_a_pool_that_is_left_while_its_workers_hang_is_gone_soon(tmp_path):
     notes = [tmp_path / str(number) for number in range(2)]
     with pytest.raises(KeyboardInterrupt), worker_pool(2, 3600) as pool:
         for note in notes:
             pool.submit(start_a_helper_and, "hang", str(note))
         while not all(note.exists() for note in notes):
             pass
-        processes = [process.pid for process in pool._pool._processes.values()]
+        processes = [process.pid for process in multiprocessing.active_children()]
         raise KeyboardInterrupt
     assert all(map(gone, [*processes, *(int(note.read_text()) for note in notes)]))
 
 
 HUNG = """
-import os, signal, sys
+import multiprocessing, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import test_workers
 from sketchforge.utils.worker_pool import worker_pool
@@ -88,7 +90,7 @@ if __name__ == "__main__":
         task = pool.submit(test_workers.start_a_helper_and, "hang", sys.argv[2])
         while not os.path.exists(sys.argv[2]):
             pass
-        print(*[process.pid for process in pool._pool._processes.values()], flush=True)
+        print(*[process.pid for process in multiprocessing.active_children()], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -136,18 +138,6 @@ def test_only_the_task_that_hangs_is_lost():
         assert pool.result(other) == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
-def test_an_image_that_hangs_is_named_and_the_others_come_out_well(tmp_path):
-    make_photos(tmp_path, 5)
-    os.mkfifo(tmp_path / "pipe.jpg")  # nobody will ever write to it, as on a network drive that is gone
-    (tmp_path / "all.txt").write_text("p000.jpg\npipe.jpg\np001.jpg\np002.png\n")
-    options = RenderOptions(
-        shards=tmp_path / "out", images=tmp_path / "all.txt", method="canny", size=40, workers=2, timeout=1.5
-    )
-    assert render(options).outcomes == {"ok": 3, TIMED_OUT: 1}
-    assert [line["reason"] for line in lines(options.shards)] == [None, TIMED_OUT, None, None]
-
-
 def test_a_few_bad_images_among_many_are_not_taken_for_a_bad_machine():
     with worker_pool(2, 60) as pool:
         for number in range(4):
@@ -156,11 +146,116 @@ def test_a_few_bad_images_among_many_are_not_taken_for_a_bad_machine():
             assert pool.result(pool.submit(abs, -number)) == number
 
 
-def test_a_machine_that_kills_every_process_is_one_error():
+WORKS, FAILS = (abs, -1), (os._exit, 1)
+
+
+def lose(pool, *tasks):
+    """The reasons for which tasks are lost, all of them."""
+    reasons = []
+    for task in [pool.submit(*task) for task in tasks]:
+        with pytest.raises(WorkerLost) as lost:
+            pool.result(task)
+        reasons.append(lost.value.reason)
+    return reasons
+
+
+@pytest.mark.parametrize("probe", [None, FAILS], ids=["no probe", "the probe dies, too"])
+def test_a_machine_that_kills_every_process_is_one_error(probe):
+    with worker_pool(1, 60, probe) as pool:
+        assert lose(pool, *[FAILS] * 2) == [DIED] * 2
+        with pytest.raises(SketchforgeError, match="keep being lost .worker died, at last on cat.jpg."):
+            pool.result(pool.submit(*FAILS), "cat.jpg")
+
+
+def test_many_bad_images_in_a_row_are_told_from_a_bad_machine_by_a_good_one():
+    with worker_pool(2, 60, WORKS) as pool:
+        assert lose(pool, *[FAILS] * 5) == [DIED] * 5
+        assert pool.result(pool.submit(abs, -7)) == 7
+
+
+def test_many_slow_images_in_a_row_are_told_from_a_bad_machine_by_a_good_one():
+    with worker_pool(2, 0.5, WORKS) as pool:
+        assert lose(pool, *[(time.sleep, 3600)] * 4) == [TIMED_OUT] * 4
+
+
+def hang(note):
+    """A task that counts in a file how often it was begun."""
+    return os.system, f"echo begun >> {note}; exec sleep 3600"
+
+
+@PROCESS_GROUPS
+def test_a_task_that_hangs_is_tried_again_where_the_machine_may_have_stalled(tmp_path):
+    with worker_pool(1, 1) as pool:
+        assert lose(pool, hang(tmp_path / "note")) == [TIMED_OUT]
+    assert (tmp_path / "note").read_text() == "begun\n" * 2
+
+
+@PROCESS_GROUPS
+def test_a_task_that_hangs_while_others_finish_is_given_up_at_once(tmp_path):
+    with worker_pool(2, 1) as pool:
+        task = pool.submit(*hang(tmp_path / "note"))
+        while not task.done():
+            pool.result(pool.submit(abs, -1))
+        with pytest.raises(WorkerLost, match=TIMED_OUT):
+            pool.result(task)
+    assert (tmp_path / "note").read_text() == "begun\n"
+
+
+@PROCESS_GROUPS
+def test_a_task_that_died_is_tried_again_with_nothing_beside_it(tmp_path):
+    """Or two large images would kill each other's process, and both be lost."""
+    beside, note = tmp_path / "beside", tmp_path / "note"
+    # It takes a while, and while it runs its file exists. The other one dies, and notes then whether it does.
+    waits = f"if [ -e {note} ]; then sleep 1; else until [ -e {note} ]; do sleep 0.05; done; fi"
+    runs = f"touch {beside}; {waits}; rm {beside}"
+    dies = f"count=$(ls {tmp_path} | grep -c beside); echo $count >> {note}; kill -9 $PPID"
+    with worker_pool(2, 60) as pool:
+        task = pool.submit(os.system, runs)
+        while not beside.exists():
+            pass
+        assert lose(pool, (os.system, dies)) == [DIED]
+        assert pool.result(task) == 0
+    assert note.read_text().split() == ["1", "0"]
+
+
+def test_what_cannot_be_sent_back_is_an_error():
     with worker_pool(1, 60) as pool:
-        tasks = [pool.submit(os._exit, 9) for _ in range(3)]
-        for task in tasks[:2]:
-            with pytest.raises(WorkerLost):
-                pool.result(task)
-        with pytest.raises(SketchforgeError, match="keep being lost .worker died."):
-            pool.result(tasks[2])
+        with pytest.raises(TypeError, match="pickle"):
+            pool.result(pool.submit(threading.Lock))
+        assert pool.result(pool.submit(abs, -1)) == 1
+
+
+UNKILLABLE = """
+import os, sys
+from sketchforge.utils import worker_pool as workers
+if __name__ == "__main__":
+    with workers.worker_pool(1, 3600) as pool:
+        pool.submit(os.system, f"touch {sys.argv[1]}; exec sleep 3600")
+        while not os.path.exists(sys.argv[1]):
+            pass
+        workers._GroupLeader.kill = lambda self: None
+    print("closed")
+"""
+
+
+@PROCESS_GROUPS
+def test_nothing_waits_for_a_process_that_cannot_be_killed(tmp_path):
+    """As one is that reads from a network drive that is gone."""
+    script = tmp_path / "unkillable.py"
+    script.write_text(UNKILLABLE)
+    command = [sys.executable, str(script), str(tmp_path / "begun")]
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, b"closed\n")
+
+
+def test_a_burst_of_images_that_kill_their_process_is_named_and_the_others_come_out_well(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "prepare", prepare_unless_fatal)
+    make_photos(tmp_path / "in", 3)
+    for number in range(4):
+        (tmp_path / "in" / f"p001-fatal{number}.jpg").write_bytes(b"x")
+    options = RenderOptions(tmp_path / "out", tmp_path / "in", method="canny", size=32, workers=2)
+    assert render(options).outcomes == {"ok": 3, DIED: 4}
+    failed = [line["source"] for line in lines(options.shards) if line["reason"] == DIED]
+    assert failed == [f"p001-fatal{number}.jpg" for number in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,9 @@ from sketchforge.images.decode import ImageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.utils.seeding import numpy_generator
 from sketchforge.utils.signals import deferred_signals
+from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 CACHE_BYTES = 1 << 30
 
@@ -79,9 +83,10 @@ class CropSampler:
             if candidate not in self.unreadable:
                 try:
                     return self._decode(candidate)
-                except ImageError:
+                except ImageError as error:
+                    _log.info("%s: image %d: %s", self.purpose, candidate, error)
                     self.unreadable.add(candidate)
-        raise SketchforgeError(f"none of the {len(self.readers)} images can be read")
+        raise SketchforgeError(f"none of {count_noun(len(self.readers), 'image')} can be read")
 
     def _decode(self, index: int) -> np.ndarray:
         if index in self._cache:

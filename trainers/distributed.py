@@ -8,16 +8,32 @@ N). Only rank 0 writes files and prints.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
 
+from sketchforge.errors import UsageError
+from trainers.roll_call import RollCall
+
+
+class LostRankError(Exception):
+    """Another rank of this training is gone: killed, out of memory, or ended by an error of its own."""
+
 
 def is_main_process() -> bool:
     """Whether this process writes files and prints: rank 0, or the only process."""
     return Ranks.from_environment().is_main_process
+
+
+def refuse_ranks(command: str) -> None:
+    """Raise UsageError where torchrun has started several processes of a command that trains in one."""
+    if (world_size := Ranks.from_environment().world_size) > 1:
+        raise UsageError(
+            f"{command}: trains in one process, found WORLD_SIZE {world_size}; run it without torchrun"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,13 +63,50 @@ class Ranks:
             return f"cuda:{self.local_rank}"
         return name
 
+    @property
+    def roll_call(self) -> RollCall:
+        """What the ranks say of themselves; torchrun's own process keeps it."""
+        return RollCall.of(self.rank, self.world_size)
+
+    def say(self, word: str) -> None:
+        """Tell the other ranks, if there are any."""
+        if self.world_size > 1:
+            self.roll_call.say(word)
+
     def barrier(self, device: torch.device) -> None:
-        """Wait for all ranks; the first call creates the process group. A single process does not wait."""
+        """Wait for all ranks; the first call creates the process group. A single process does not wait.
+
+        Raises LostRankError, as all methods that exchange something, when a rank is gone.
+        """
         if self.world_size == 1:
             return
-        if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        distributed.barrier(device_ids=[device.index] if device.type == "cuda" else None)
+        with self._exchange():
+            if not distributed.is_initialized():
+                self.roll_call.wait_for_all("ready")  # in Python, where a signal interrupts it
+                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            distributed.barrier(device_ids=[device.index] if device.type == "cuda" else None)
+
+    def meet(self) -> None:
+        """Wait for all ranks between two steps: whoever finds one gone here has nothing half done."""
+        if self.world_size > 1:
+            with self._exchange():
+                device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+                distributed.all_reduce(torch.zeros(1, device=device))
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """Turn the error of a broken connection into LostRankError, or KeyboardInterrupt where ranks stop."""
+        try:
+            yield
+        except RuntimeError as error:
+            missing = self.roll_call.find_missing()
+            if missing is None:
+                raise KeyboardInterrupt("another rank was stopped") from error
+            names = " and ".join(map(str, missing))
+            what = f"rank{'s' * (len(missing) > 1)} {names} of {self.world_size} went away"
+            if not missing:
+                what = f"the connection between the ranks broke ({str(error).splitlines()[0][:200]})"
+            raise LostRankError(what) from error
 
     def shutdown(self) -> None:
         """Destroy the process group, after which the other ranks may end. A single process does nothing."""
@@ -67,7 +120,8 @@ class Ranks:
         parameters = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([gradient.flatten() for gradient in gradients])  # one message, not hundreds
-        distributed.all_reduce(flat)
+        with self._exchange():
+            distributed.all_reduce(flat)
         flat /= self.world_size
         for parameter, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = mean.view(parameter.shape).to(memory_format=_get_memory_format(parameter))
@@ -77,7 +131,8 @@ class Ranks:
         if self.world_size == 1:
             return value
         shared = torch.tensor(value, device=device)
-        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        with self._exchange():
+            distributed.all_reduce(shared, distributed.ReduceOp.MAX)
         return int(shared)
 
     def all_reduce_mean(self, values: dict[str, float]) -> dict[str, float]:
@@ -85,7 +140,8 @@ class Ranks:
         if self.world_size == 1:
             return values
         gathered: list[dict[str, float]] = [{} for _ in range(self.world_size)]
-        distributed.all_gather_object(gathered, values)
+        with self._exchange():
+            distributed.all_gather_object(gathered, values)
         names = dict.fromkeys(name for rank_values in gathered for name in rank_values)
         by_name = {
             name: [rank_values[name] for rank_values in gathered if name in rank_values] for name in names

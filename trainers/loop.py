@@ -6,14 +6,18 @@ has a folder, the system also passes the functions that write to it. Without the
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, Protocol, TypeVar
 
+from sketchforge.errors import SketchforgeError
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.signals import deferred_signals
+from trainers.distributed import LostRankError
+from trainers.safe_points import safe_points
 
 # A power cut loses at most this much work. A state resumes exactly, so any moment will do.
 SAVE_SECONDS = 120
@@ -25,11 +29,27 @@ BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 class TrainingStep(Protocol[BatchT_contra]):
     """What the loop trains: zero, accumulate, learning rate, optimiser step, EMA."""
 
+    @property
+    def interruptible(self) -> bool:
+        """Whether a signal may end a step or an evaluation in the middle; see `safe_points`."""
+
+    @property
+    def changing(self) -> bool:
+        """Whether the state is half changed, in a step or after one that raised."""
+
     def step(self, number: int, batch: BatchT_contra) -> dict[str, float]:
         """Take step `number`, counted from 0, on its batch; return the unweighted losses.
 
-        Raises FloatingPointError before any optimiser steps when a loss is not finite.
+        Raises FloatingPointError before any optimiser steps when a loss is not finite. Whatever is raised
+        while `changing` is false leaves the state as it was before the step.
         """
+
+
+class Progressed(NamedTuple):
+    """How far a training is."""
+
+    step: int = 0  # steps done
+    evaluation_due: bool = False  # after `step`, before the next
 
 
 def no_log(step: int, values: Mapping[str, float]) -> None: ...
@@ -39,59 +59,93 @@ def no_evaluation(step: int) -> Mapping[str, float]:
     return {}
 
 
-def no_save(step: int) -> None: ...
+def no_save(done: Progressed) -> None: ...
+
+
+def no_meeting() -> None: ...
 
 
 def train(
     trainer: TrainingStep[BatchT],
     batches: Iterator[BatchT],
-    start: int,
+    start: Progressed,
     steps: int,
     *,
     log: Callable[[int, Mapping[str, float]], None] = no_log,
     evaluate: Callable[[int], Mapping[str, float]] = no_evaluation,
     evaluate_at: Container[int] = (),
-    save: Callable[[int], None] = no_save,
+    save: Callable[[Progressed], None] = no_save,
     save_every: int | None = None,
+    meet: Callable[[], None] = no_meeting,
     progress: Progress | None = None,
 ) -> None:
-    """Train from step `start` (the number of steps done) up to `steps`. `batches` begin at step `start`.
+    """Train from `start` up to `steps`. `batches` begin at step `start.step`.
 
-    evaluate(steps done) returns values for the log, at each number of steps done in `evaluate_at`.
-    save(steps done) is called every `save_every` steps (None: every SAVE_SECONDS), at the end, and on Ctrl-C
-    or any other error between two steps: no step is lost. When a step itself fails, nothing is saved, for the
-    state may be half changed.
-    Raises FloatingPointError when a loss is not finite; it names the step, and the step whose state is kept.
+    evaluate(steps done) returns values for the log, at each number of steps done in `evaluate_at`. It may
+    raise as long as it has changed nothing.
+    save(how far) is called every `save_every` steps (None: every SAVE_SECONDS), at the end, and on Ctrl-C or
+    any other error: no step is lost. Only where a step fails after it has begun to change the state, or the
+    log fails, nothing is saved.
+    meet() waits for the other ranks before every step, and raises LostRankError where one is gone.
+    Raises SketchforgeError where a file cannot be written or a rank is lost, and FloatingPointError when a
+    loss is not finite; either names the step, and the step whose state is kept.
     """
     progress = progress or Progress()
-    step = saved_step = start
+    done = saved = start
     saved_at = time.monotonic()
-    between_steps = True  # no step is half done
-    with _show_progress(progress, start, steps):
+    logging = False  # a line of the log may be missing
+    with _show_progress(progress, start.step, steps):
         try:
-            while step < steps:
-                batch = next(batches)  # the only place that Ctrl-C interrupts; it may wait long for data
+            while done.evaluation_due or done.step < steps:
+                if not done.evaluation_due:
+                    batch = next(batches)  # Ctrl-C interrupts at once: this may wait long for data
+                    with deferred_signals(signal.SIGINT, signal.SIGTERM):
+                        meet()
+                        with safe_points(trainer.interruptible):
+                            losses = trainer.step(done.step, batch)
+                        logging = True
+                        step = done.step + 1
+                        log(step, losses)
+                        done, logging = Progressed(step, step in evaluate_at), False
+                        progress.advance(**losses)
                 with deferred_signals(signal.SIGINT, signal.SIGTERM):
-                    between_steps = False
-                    losses = trainer.step(step, batch)
-                    step += 1
-                    log(step, losses)
-                    progress.advance(**losses)
-                    if step in evaluate_at:
-                        log(step, evaluate(step))
-                    between_steps = True
+                    if done.evaluation_due:
+                        with safe_points(trainer.interruptible):
+                            values = evaluate(done.step)
+                        logging = True
+                        log(done.step, values)
+                        done, logging = Progressed(done.step), False
                     overdue = time.monotonic() - saved_at > SAVE_SECONDS
-                    if step == steps or (step % save_every == 0 if save_every else overdue):
-                        save(step)
-                        saved_step, saved_at = step, time.monotonic()
-        except FloatingPointError as error:
-            raise FloatingPointError(
-                f"{error} at step {step}; the state of step {saved_step} is kept"
-            ) from None
-        finally:
-            if between_steps and saved_step < step:
-                with deferred_signals(signal.SIGINT, signal.SIGTERM):
-                    save(step)
+                    if done.step == steps or (done.step % save_every == 0 if save_every else overdue):
+                        if done != saved:
+                            save(done)
+                            saved, saved_at = done, time.monotonic()
+        except BaseException as error:
+            unfinished = logging or trainer.changing
+            if done != saved and not unfinished:
+                # A full disk would refuse the state, too; what failed first is what is told.
+                with (
+                    deferred_signals(signal.SIGINT, signal.SIGTERM),
+                    suppress(*((OSError, SketchforgeError) if isinstance(error, Exception) else ())),
+                ):
+                    save(done)
+                    saved = done
+            kept = f"; the state of step {saved.step} is kept" if save is not no_save else ""
+            if isinstance(error, FloatingPointError):
+                raise FloatingPointError(f"{error} at step {done.step}{kept}") from None
+            # Where a rank is lost, torchrun sends SIGTERM to the others: not what the user has to know.
+            lost = error.__context__ if isinstance(error, KeyboardInterrupt) else error
+            if isinstance(lost, LostRankError):
+                raise LostRankError(f"{lost} at step {done.step}{kept}") from error
+            if isinstance(error, OSError):
+                raise SketchforgeError(f"{describe_os_error(error)} at step {done.step}{kept}") from error
+            raise
+
+
+def describe_os_error(error: OSError) -> str:
+    """What and why, in a few words: "runs/ae/state.pt: No space left on device"."""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{error.strerror or error}"
 
 
 @contextmanager

@@ -95,6 +95,7 @@ def assembled(work: Path, name: str) -> Path:
     styles = [f"{style}{' again' * again}" for again in range(twice) for style in styles]
     plan = dict(first.manifest) | {
         "styles": styles,
+        "captioned": False,
         "num_shards": 1,
         "complete": False,
         "shards": [],

@@ -6,23 +6,35 @@ from typing import Any
 
 import click
 
+from cli.command import Command
 from cli.eval.image_tables import comparison_tables
-from cli.eval.options import check_output_files, computing_options, features_option, output_files_options
-from cli.options import defaults_of, on_interrupt
+from cli.eval.options import check_output_files, features_option, measuring_options, output_files_options
+from cli.options import defaults_of, on_interrupt, option
 from cli.progress import Bar
+from cli.source_types import SourceText
 from sketchforge.options import EvalCompareOptions
 
 DEFAULTS = defaults_of(EvalCompareOptions)
 
 
-@click.command("compare", epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan --html a.html")
-@click.argument("reference", metavar="REFERENCE")
-@click.argument("sets", nargs=-1, required=True, metavar="SET...")
-@click.option(
-    "--shards", metavar="DIR", help="Sketches for models among the sets.  [default: the reference, if shards]"
+@click.command(
+    "compare",
+    cls=Command,
+    short_help="Measure how far sets of images are.",
+    epilog="Example: sketchforge eval compare held-out/ runs/ae runs/gan --html a.html",
 )
-@click.option(
+@click.argument("reference", type=SourceText(), metavar="REFERENCE")
+@click.argument("sets", type=SourceText(), nargs=-1, required=True, metavar="SET...")
+@option(
+    "--shards",
+    group="Input",
+    type=SourceText(),
+    metavar="DIR",
+    help="Sketches for models among the sets.  [default: the reference, if shards]",
+)
+@option(
     "--samples",
+    group="Measures",
     type=click.IntRange(min=0),
     default=DEFAULTS["samples"],
     show_default=True,
@@ -30,7 +42,7 @@ DEFAULTS = defaults_of(EvalCompareOptions)
     help="Images of each set and of the reference, spread evenly; 0: all.",
 )
 @features_option(DEFAULTS["features"])
-@computing_options(DEFAULTS)
+@measuring_options(DEFAULTS)
 @output_files_options()
 def compare_command(**values: Any) -> None:
     """Measure how far sets of images are from a REFERENCE: FID, KID and the like in other features.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli.tables import align
+from sketchforge.utils.text import count_noun
 
 
 def model_table(evaluation: Any) -> Iterator[str]:
@@ -50,15 +51,17 @@ def comparison_tables(evaluation: Any) -> Iterator[str]:
 
 def format_cell(figure: Any) -> str:
     """Format a figure with three significant digits, its interval with as many decimals."""
-    from sketchforge.report.tables import digits
+    from sketchforge.report.tables import digits, format_decimals
 
     decimals = digits(figure.value)
-    interval = "" if figure.low is None else f" [{figure.low:.{decimals}f} {figure.high:.{decimals}f}]"
-    return f"{figure.value:.{decimals}f}{interval}"
+    value = format_decimals(figure.value, decimals)
+    if figure.low is None:
+        return value
+    return f"{value} [{format_decimals(figure.low, decimals)} {format_decimals(figure.high, decimals)}]"
 
 
 def _describe_reference(reference: Any) -> str:
-    return f"{reference['name']} ({reference['count']} images, {reference['sizes']})"
+    return f"{reference['name']} ({count_noun(reference['count'], 'image')}, {reference['sizes']})"
 
 
 def _list_remarks(evaluation: Any) -> Iterator[str]:

@@ -6,43 +6,58 @@ from typing import Any
 
 import click
 
+from cli.command import Command
 from cli.eval.image_tables import model_table
 from cli.eval.options import (
     check_output_files,
-    computing_options,
     encoders_option,
     features_option,
     lpips_option,
+    measuring_options,
     output_files_options,
     tom_option,
 )
-from cli.options import PATH, defaults_of, on_interrupt
+from cli.options import PATH, defaults_of, on_interrupt, option
 from cli.progress import Bar
+from cli.source_types import SourceText
 from sketchforge.options import EvalImagesOptions
 
 DEFAULTS = defaults_of(EvalImagesOptions)
 
 
 @click.command(
-    "images", epilog="Example: sketchforge eval images --model runs/ae --shards held-out/ --html images.html"
+    "images",
+    cls=Command,
+    takes=("--model", "--shards"),
+    short_help="Measure a model's images: FID, SR and others.",
+    epilog="Example: sketchforge eval images --model runs/ae --shards held-out/ --html images.html",
 )
-@click.option(
+@option(
     "--model",
+    group="Input",
     type=PATH,
     required=True,
     metavar="RUN",
     help="A run of ae-train or gan-train, or a model's file.",
 )
-@click.option(
-    "--shards", required=True, metavar="DIR", help="Sketches and style images that the model has not seen."
+@option(
+    "--shards",
+    group="Input",
+    type=SourceText(),
+    required=True,
+    metavar="DIR",
+    help="Sketches and style images that the model has not seen.",
 )
-@click.option(
+@option(
     "--reference",
+    group="Input",
+    type=SourceText(),
     metavar="SRC",
     help="Images that the model's images should look like: a folder, tars or shards.  [default: the shards' own]",
 )
-@click.option(
+@option(
     "--samples",
+    group="Measures",
     type=click.IntRange(min=2),
     default=DEFAULTS["samples"],
     show_default=True,
@@ -53,13 +68,14 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 @lpips_option(DEFAULTS["lpips"], "The first ranks images of the page.")
 @encoders_option(DEFAULTS["encoders"])
 @tom_option()
-@computing_options(DEFAULTS)
+@measuring_options(DEFAULTS)
 @output_files_options()
 def images_command(**values: Any) -> None:
     """Measure how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
 
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
-    downloaded; what lacks them is named. docs/measures.md says what each figure can and cannot tell.
+    downloaded; what lacks them is named. measures.md of the documentation says what each figure can and
+    cannot tell.
     """
     from sketchforge.metrics.images.evaluate import evaluate_images
     from sketchforge.metrics.images.result import image_json

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from cli.options import FILE, FOLDER, PATH, device_option, overwrite_option, seed_option, threads_option
+from cli.options import (
+    ENCODER,
+    FILE,
+    FOLDER,
+    LocalPath,
+    computing_options,
+    option,
+    overwrite_option,
+    stack_options,
+)
 
 
 class Weighted(click.ParamType):
@@ -26,13 +35,14 @@ class Weighted(click.ParamType):
 
 
 def weighted_option(
-    option: str, default: Sequence[tuple[str, Path | None]], metavar: str, help: str, name: str | None = None
+    flag: str, default: Sequence[tuple[str, Path | None]], metavar: str, help: str, name: str | None = None
 ) -> Callable[[Any], Any]:
     """Make a repeatable option of networks with their weights files."""
     default_names = " ".join(network for network, _ in default)
-    names = (option,) if name is None else (option, name)
-    return click.option(
+    names = (flag,) if name is None else (flag, name)
+    return option(
         *names,
+        group="Measures",
         type=Weighted(),
         multiple=True,
         default=default,
@@ -61,30 +71,27 @@ def lpips_option(default: Sequence[tuple[str, Path | None]], more: str = "") -> 
 
 
 def tom_option() -> Callable[[Any], Any]:
-    return click.option(
+    return option(
         "--tom",
-        type=PATH,
+        group="Measures",
+        type=LocalPath("builtin"),
         metavar="RUN|builtin",
         help="Skt-Rec: the run that drew the shards.  [default: runs/tom or the built-in snapshots]",
     )
 
 
-def computing_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Add --cache, --seed, --device and --threads."""
-    return _stack_options(
-        _cache_option(),
-        seed_option(defaults["seed"]),
-        device_option(defaults["device"]),
-        threads_option(defaults["threads"]),
-    )
+def measuring_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Add --cache, --seed, --threads and --device."""
+    return stack_options(_cache_option(), computing_options(defaults, seed_group="Measures"))
 
 
 def output_files_options() -> Callable[[Any], Any]:
     """Add --json, --html and --overwrite."""
-    return _stack_options(
-        click.option("--json", type=FILE, metavar="FILE", help="Write all figures as JSON."),
-        click.option(
+    return stack_options(
+        option("--json", group="Output", type=FILE, metavar="FILE", help="Write all figures as JSON."),
+        option(
             "--html",
+            group="Output",
             type=FILE,
             metavar="FILE",
             help="Write a web page: one file that needs nothing beside it.",
@@ -101,20 +108,10 @@ def check_output_files(options: Any) -> None:
     check_output(options.html, "--html", options.overwrite)
 
 
-def _stack_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Combine several option decorators, which `--help` lists in this order."""
-
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 def _cache_option() -> Callable[[Any], Any]:
-    return click.option(
+    return option(
         "--cache",
+        group="Machine",
         type=FOLDER,
         metavar="DIR",
         help="Where the reference's features are kept.  [default: in the user's cache folder]",
@@ -122,9 +119,11 @@ def _cache_option() -> Callable[[Any], Any]:
 
 
 def encoders_option(default: Sequence[str]) -> Callable[[Any], Any]:
-    return click.option(
+    return option(
         "--encoder",
         "encoders",
+        group="Measures",
+        type=ENCODER,
         multiple=True,
         default=default,
         metavar="NAME|FILE",

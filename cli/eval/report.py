@@ -9,64 +9,83 @@ from typing import Any
 
 import click
 
-from cli.eval.options import computing_options, encoders_option, features_option, lpips_option, tom_option
-from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, overwrite_option
+from cli.command import Command
+from cli.eval.options import encoders_option, features_option, lpips_option, measuring_options, tom_option
+from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, option, overwrite_option
 from cli.progress import Bar
+from cli.source_types import SourceText
 from sketchforge.options import EvalReportOptions
 
 DEFAULTS = defaults_of(EvalReportOptions)
 OUT = Path("eval")
 
 
-@click.command("report", epilog="Example: sketchforge eval report --html report.html")
-@click.option(
+@click.command(
+    "report",
+    cls=Command,
+    takes=("--shards",),
+    short_help="Measure all that is there, on one page.",
+    epilog="Example: sketchforge eval report --html report.html",
+)
+@option(
     "--shards",
+    group="Input",
     type=FOLDER,
     multiple=True,
     metavar="DIR",
     help="Sketches to measure; repeatable.  [default: out/ and out-*/]",
 )
-@click.option(
+@option(
     "--model",
     "models",
+    group="Input",
     type=PATH,
     multiple=True,
     metavar="RUN",
     help="A run of ae-train or gan-train; repeatable.  [default: all in runs/]",
 )
-@click.option(
+@option(
     "--held-out",
+    group="Input",
     type=FOLDER,
     metavar="DIR",
     help="Shards of images that no model has seen, to measure models on.  [default: of --shards those that a "
     "model was not trained on, else those that it was]",
 )
-@click.option(
-    "--reference", metavar="SRC", help="Images that models' images should look like, as for eval images."
+@option(
+    "--reference",
+    group="Input",
+    type=SourceText(),
+    metavar="SRC",
+    help="Images that models' images should look like, as for eval images.",
 )
-@click.option(
+@option(
     "--boundaries",
+    group="Input",
     type=FOLDER,
     metavar="DIR",
     help="People's boundaries of the photos, as for eval sketches.",
 )
-@click.option(
+@option(
     "--drawings",
+    group="Input",
     type=FOLDER,
     multiple=True,
     metavar="DIR",
     help="Human drawings to compare sketches with: the --references of eval sketches. Repeatable.",
 )
-@click.option(
+@option(
     "--samples",
+    group="Measures",
     type=click.IntRange(min=2),
     default=DEFAULTS["samples"],
     show_default=True,
     metavar="N",
     help="Images that each model makes of mismatched pairs, and images of the reference.",
 )
-@click.option(
+@option(
     "--sketches",
+    group="Measures",
     type=click.IntRange(min=0),
     default=DEFAULTS["sketches"],
     show_default=True,
@@ -77,28 +96,37 @@ OUT = Path("eval")
 @lpips_option(DEFAULTS["lpips"], "The first ranks images.")
 @encoders_option(DEFAULTS["encoders"])
 @tom_option()
-@computing_options(DEFAULTS)
-@click.option(
+@measuring_options(DEFAULTS)
+@option(
     "--workers",
+    group="Machine",
     type=click.IntRange(min=0),
     default=DEFAULTS["workers"],
     show_default=True,
     metavar="N",
     help="Processes that measure sketches; 0: as many as pay.",
 )
-@click.option(
-    "--html", type=FILE, metavar="FILE", help="Write a web page.  [default: eval/report.html, .md and .json]"
+@option(
+    "--html",
+    group="Output",
+    type=FILE,
+    metavar="FILE",
+    help="Write a web page.  [default: eval/report.html, .md and .json]",
 )
-@click.option(
-    "--markdown", type=FILE, metavar="FILE", help="Write it as Markdown, with a folder of images beside it."
+@option(
+    "--markdown",
+    group="Output",
+    type=FILE,
+    metavar="FILE",
+    help="Write it as Markdown, with a folder of images beside it.",
 )
-@click.option("--json", type=FILE, metavar="FILE", help="Write everything as JSON.")
+@option("--json", group="Output", type=FILE, metavar="FILE", help="Write everything as JSON.")
 @overwrite_option("Replace files that are not sketchforge's.")
 def report_command(**values: Any) -> None:
     """Measure all that has been made and show it in one file, beside the paper's figures.
 
-    Nothing has to be trained: what is missing is named. Weights are never downloaded. docs/report.md tells
-    what the report holds.
+    Nothing has to be trained: what is missing is named. Weights are never downloaded. report.md of the
+    documentation tells what the report holds.
     """
     from sketchforge.report.summary.collect import make_report
     from sketchforge.report.summary.write import check_outputs, write_report

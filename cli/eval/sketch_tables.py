@@ -15,7 +15,7 @@ COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
         ("precision", "precision", 1, 3),
         ("recall", "recall", 1, 3),
     ],
-    "realism": [("auc", "AUC", 1, 3), ("kid", "KID", 1, 2)],
+    "realism": [("auc", "AUC", 1, 3), ("kid", "KID ×1000", 1000, 1)],
     "variety": [("vendi", "Vendi", 1, 2)],
     "strokes": [
         ("ink", "ink %", 100, 1),
@@ -112,4 +112,6 @@ def _format_percentiles(figure: Any, factor: float, decimals: int) -> str:
 def _format_number(value: float | None, factor: float, decimals: int) -> str:
     if value is None:
         return ""
-    return f"{factor * value:.{decimals if abs(factor * value) < 100 else 0}f}"
+    from sketchforge.report.tables import format_decimals
+
+    return format_decimals(factor * value, decimals if abs(factor * value) < 100 else 0)

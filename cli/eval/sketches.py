@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from cli.command import Command
 from cli.eval.options import check_output_files, output_files_options
 from cli.eval.sketch_tables import tables
-from cli.options import FOLDER, defaults_of, on_interrupt, seed_option
+from cli.options import FOLDER, defaults_of, on_interrupt, option, seed_option
 from cli.progress import Bar
 from sketchforge.options import EvalSketchesOptions
 
@@ -17,41 +18,49 @@ DEFAULTS = defaults_of(EvalSketchesOptions)
 
 @click.command(
     "sketches",
+    cls=Command,
+    takes=("--shards",),
+    short_help="Measure sketches beside people's.",
     epilog="Example: sketchforge eval sketches --shards out/ --shards out-canny/ --boundaries annotations/ "
     "--references drawings/ --html sketches.html",
 )
-@click.option(
+@option(
     "--shards",
+    group="Input",
     type=FOLDER,
     multiple=True,
     required=True,
     metavar="DIR",
     help="Sketches to measure; repeatable.",
 )
-@click.option(
+@option(
     "--boundaries",
+    group="Input",
     type=FOLDER,
     metavar="DIR",
     help="Content: people's boundaries of the photos, as BSDS500 has them, KEY.mat.",
 )
-@click.option(
+@option(
     "--references",
+    group="Input",
     type=FOLDER,
     multiple=True,
     metavar="DIR",
     help="Realism: human drawings to compare with; repeatable, all others are compared with the first.",
 )
-@click.option(
+@option(
     "--samples",
+    group="Measures",
     type=click.IntRange(min=0),
     default=DEFAULTS["samples"],
     show_default=True,
     metavar="N",
     help="Images to look at in each folder, spread evenly, the same in all; 0: every one.",
 )
-@seed_option(DEFAULTS["seed"])
-@click.option(
+@seed_option(DEFAULTS["seed"], group="Measures")
+@option(
     "--workers",
+    group="Machine",
     type=click.IntRange(min=0),
     default=DEFAULTS["workers"],
     show_default=True,
@@ -62,7 +71,8 @@ DEFAULTS = defaults_of(EvalSketchesOptions)
 def sketches_command(**values: Any) -> None:
     """Measure how good sketches are: content, realism, variety and strokes, beside people's.
 
-    Every figure has its 95 % interval over images. docs/measures.md says what each can and cannot tell.
+    Every figure has its 95 % interval over images. measures.md of the documentation says what each can and
+    cannot tell.
     """
     from sketchforge.metrics.sketches.evaluate import evaluate_sketches
     from sketchforge.metrics.sketches.result import as_json

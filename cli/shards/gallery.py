@@ -6,24 +6,36 @@ from typing import Any
 
 import click
 
-from cli.options import FILE, FOLDER, overwrite_option
+from cli.command import Command
+from cli.options import FILE, FOLDER, option, overwrite_option
 from sketchforge.options import GalleryOptions
 
 
-@click.command("gallery", epilog="Example: sketchforge gallery out/ --html gallery.html")
-@click.argument("shards", type=FOLDER, metavar="DIR")
-@click.option(
-    "--html", type=FILE, metavar="FILE", help="Write a web page: one file that needs nothing beside it."
+@click.command(
+    "gallery",
+    cls=Command,
+    short_help="Show images beside their sketches.",
+    epilog="Example: sketchforge gallery out/ --html gallery.html",
 )
-@click.option("--png", type=FILE, metavar="FILE", help="Write a contact sheet.")
-@click.option(
+@click.argument("shards", type=FOLDER, metavar="DIR")
+@option(
+    "--html",
+    group="Output",
+    type=FILE,
+    metavar="FILE",
+    help="Write a web page: one file that needs nothing beside it.",
+)
+@option("--png", group="Output", type=FILE, metavar="FILE", help="Write a contact sheet.")
+@option(
     "--compare",
+    group="Input",
     type=FOLDER,
     metavar="DIR",
     help="Show the sketches of the same images in another folder, too.",
 )
-@click.option(
+@option(
     "--rows",
+    group="Input",
     type=click.IntRange(min=1),
     metavar="N",
     help="How many images to show, spread evenly over all.  [default: 200 on the page, 8 on the sheet]",

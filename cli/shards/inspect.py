@@ -7,62 +7,80 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, defaults_of
+from cli.command import Command
+from cli.options import FOLDER, defaults_of, option
 from cli.progress import Bar
+from cli.shards.folders import look_at_each
 from cli.tables import align, fact
 from sketchforge.options import InspectOptions
+from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(InspectOptions)
 MAX_SIZES = 4  # up to this number, image sizes are listed one by one
 
 
-@click.command("inspect", epilog="Example: sketchforge inspect out/")
-@click.argument("shards", type=FOLDER, metavar="DIR")
-@click.option(
+@click.command(
+    "inspect",
+    cls=Command,
+    short_help="Say what shards hold, and how much ink.",
+    epilog="Example: sketchforge inspect out/",
+)
+@click.argument("folders", type=FOLDER, nargs=-1, required=True, metavar="DIR...")
+@option(
     "--samples",
+    group="Input",
     type=click.IntRange(min=0),
     default=DEFAULTS["samples"],
     show_default=True,
     metavar="N",
     help="How many samples to read, spread evenly over all; 0: every one.",
 )
-def inspect_command(**values: Any) -> None:
+def inspect_command(folders: tuple[Path, ...], samples: int) -> int:
     """Say what the shards in DIR hold: counts, bytes, image sizes, and how much ink each style uses."""
     from sketchforge.report.gallery.inspect import inspect
 
-    options = InspectOptions(**values)
-    contents = inspect(options, Bar())
-    for line in [*_list_facts(options.shards, contents), "", *_list_ink(contents)]:
-        click.echo(line)
+    def describe(folder: Path) -> None:
+        contents = inspect(InspectOptions(folder, samples), Bar())
+        if folder != folders[0]:
+            click.echo()
+        for line in [*_list_facts(folder, contents), "", *_list_ink(contents)]:
+            click.echo(line)
+
+    return look_at_each(folders, describe)
 
 
 def _list_facts(folder: Path, contents: Any) -> list[str]:
+    from sketchforge.images.sources import describe_passed_over
     from sketchforge.render.summary import reasons
 
     manifest, options = contents.manifest, contents.manifest["options"]
     shards = manifest["num_shards"]
     if manifest["complete"]:
-        state = f"complete, {shards:,} {'shard' if shards == 1 else 'shards'}"
+        state = f"complete, {count_noun(shards, 'shard')}"
     else:
-        state = f"unfinished, {contents.num_finished:,} of {shards:,} shards"
+        state = f"unfinished, {contents.num_finished:,} of {count_noun(shards, 'shard')}"
     num_styles = len(manifest["styles"])
     threshold = f", threshold {options['threshold']}" if options.get("sketch_format") == "png1" else ""
     fit = options.get("fit")
-    geometry = "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')}, fit {fit}"
+    geometry = (
+        "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')} pixels, fit {fit}"
+    )
     failed = reasons(contents.failed)
+    passed_over = describe_passed_over(manifest["passed_over"]).removeprefix("passed over: ")
     rows = [
         ("folder", f"{folder}: {state}"),
         ("format", f"{manifest['format']}, version {manifest['version']}"),
-        ("method", f"{options.get('method')}, {num_styles} {'style' if num_styles == 1 else 'styles'}"),
+        ("method", f"{options.get('method')}, {count_noun(num_styles, 'style')}"),
         ("geometry", geometry),
         ("sketches", f"{options.get('sketch_format')}{threshold}"),
         ("samples", f"{contents.num_samples:,}"),
-        ("failed", f"{sum(contents.failed.values()):,}{' inputs: ' if failed else ''}{failed}"),
+        ("failed", f"{count_noun(sum(contents.failed.values()), 'input')}: {failed}" if failed else "0"),
+        *([("not read", passed_over)] if passed_over else []),
         ("bytes", f"{contents.num_bytes:,}, {contents.num_bytes / contents.num_samples:,.0f} a sample"),
         ("images", _describe_sizes(contents.sizes)),
         ("captions", f"{contents.num_captions:,}"),
     ]
-    extent = f"{contents.num_read:,} of {contents.num_samples:,} samples, spread evenly"
+    extent = f"{contents.num_read:,} of {count_noun(contents.num_samples, 'sample')}, spread evenly"
     if contents.num_read == contents.num_samples:
         extent = "all samples"
     rows.append(("", f"images, captions and ink are those of {extent}"))

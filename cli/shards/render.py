@@ -6,193 +6,241 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, PATH, defaults_of, device_option, images_option, on_interrupt, threads_option
+from cli.command import Command
+from cli.options import (
+    FOLDER,
+    PATH,
+    TOM_RUN,
+    defaults_of,
+    device_option,
+    dry_run_option,
+    images_option,
+    on_interrupt,
+    option,
+    overwrite_option,
+    threads_option,
+)
 from cli.progress import Bar
+from cli.source_types import Pixels
+from cli.verbosity import print_next_step
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
+from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(RenderOptions)
 
 
-@click.command("render", epilog="Example: sketchforge render --images photos/ --checkpoints 10 --shards out/")
+@click.command(
+    "render",
+    cls=Command,
+    takes=("--images", "--shards"),
+    short_help="Draw sketches of every image, and write shards.",
+    epilog="Example: sketchforge render --images photos/ --checkpoints 10 --shards out/",
+)
 @images_option(
     "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; or a list "
     "of files (.txt). [default: the built-in photos]"
 )
-@click.option(
-    "--prefix-keys", is_flag=True, help="Put a tar's name before its keys: for tars whose keys repeat."
+@option(
+    "--prefix-keys",
+    group="Input",
+    is_flag=True,
+    help="Put a tar's name before its keys: for tars whose keys repeat.",
 )
-@click.option(
+@option(
     "--shuffle-seed",
+    group="Input",
     type=click.IntRange(min=0),
     metavar="N",
     help="Take the images in an order drawn from this seed. [default: as found]",
 )
-@click.option(
+@option(
     "--limit",
+    group="Input",
     type=click.IntRange(min=1),
     metavar="N",
     help="Take only the first N images, after shuffling. [default: all]",
 )
-@click.option("--shards", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
-@click.option(
+@option("--shards", group="Output", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
+@option(
     "--method",
+    group="Drawing",
     type=click.Choice(["tom", "canny", "hed", "pidinet", "teed"]),
     default=DEFAULTS["method"],
     show_default=True,
     help="tom: the snapshots of a `tom-train` run; canny: edges, one sketch per image; hed, pidinet, teed: "
     "learned edges, one sketch per image, with weights that you provide (see `sketchforge weights list`).",
 )
-@click.option(
+@option(
     "--tom",
-    type=FOLDER,
+    group="Drawing",
+    type=TOM_RUN,
     metavar="RUN",
     help="Run of `tom-train`, or `builtin`. [default: runs/tom where there is one, else builtin]",
 )
-@click.option(
+@option(
     "--checkpoints",
+    group="Drawing",
     type=click.IntRange(min=1),
     default=DEFAULTS["checkpoints"],
     show_default=True,
     metavar="N",
     help="tom: draw with the N most diverse snapshots, N sketches per image.",
 )
-@click.option(
+@option(
     "--size",
-    type=click.IntRange(min=16, max=4096),
+    group="Look",
+    type=Pixels(min=16, max=4096),
     default=DEFAULTS["size"],
     show_default=True,
     metavar="PIXELS",
     help="Side of the output square.",
 )
-@click.option(
+@option(
     "--fit",
+    group="Look",
     type=click.Choice(["crop", "pad", "keep"]),
     default=DEFAULTS["fit"],
     show_default=True,
     help="crop: largest centred square, resized; pad: all of it, white borders; keep: images as they are.",
 )
-@click.option(
+@option(
     "--sketch-format",
+    group="Look",
     type=click.Choice(["png1", "png"]),
     default=DEFAULTS["sketch_format"],
     show_default=True,
     help="png1: black and white; png: 8-bit grey.",
 )
-@click.option(
+@option(
     "--threshold",
+    group="Look",
     type=click.FloatRange(0, 1, max_open=True),
     default=DEFAULTS["threshold"],
     show_default=True,
     metavar="0..1",
     help="png1: paper where the sketch is above it; lower gives thinner lines.",
 )
-@click.option(
+@option(
     "--low-threshold",
+    group="Look",
     type=click.FloatRange(0, 1, max_open=True),
     metavar="0..1",
     help="png1: lines that are nowhere as dark as this are left out; lower gives fewer lines. "
     f"[default: {TOM_LOW_THRESHOLD} for tom, the threshold for other methods]",
 )
-@click.option(
+@option(
     "--canny-low",
+    group="Drawing",
     type=click.FloatRange(min=0),
     metavar="GRADIENT",
     help="canny: lower threshold, on Sobel gradients of 8-bit grey. [default: automatic]",
 )
-@click.option(
+@option(
     "--canny-high",
+    group="Drawing",
     type=click.FloatRange(min=0),
     metavar="GRADIENT",
     help="canny: upper threshold. [default: automatic]",
 )
-@click.option(
+@option(
     "--canny-blur",
+    group="Drawing",
     type=click.FloatRange(min=0),
     default=DEFAULTS["canny_blur"],
     show_default=True,
     metavar="PIXELS",
     help="canny: standard deviation of the smoothing; 0: none.",
 )
-@click.option(
+@option(
     "--edge-weights",
+    group="Drawing",
     type=PATH,
     metavar="FILE",
     help="hed, pidinet, teed: weights. [default: looked for as `sketchforge weights path NAME` says]",
 )
-@click.option(
+@option(
     "--samples-per-shard",
+    group="Output",
     type=click.IntRange(min=1),
-    default=DEFAULTS["samples_per_shard"],
-    show_default=True,
     metavar="N",
-    help="Images per tar file.",
+    help="Images per tar file. [default: as many as give 16 files or more, at most 1,000]",
 )
-@click.option(
+@option(
     "--batch-size",
+    group="Machine",
     type=click.IntRange(min=1),
     default=DEFAULTS["batch_size"],
     show_default=True,
     metavar="N",
     help="Images drawn at once.",
 )
-@click.option(
+@option(
     "--workers",
+    group="Machine",
     type=click.IntRange(min=0),
     default=DEFAULTS["workers"],
     show_default=True,
     metavar="N",
-    help="Processes that decode and encode; 0: one per core, half of that where a network draws on the CPU. Does not "
-    "change the result.",
+    help="Processes that decode and encode; 0: OMP_NUM_THREADS, else one per usable core; half of that where a network "
+    "draws on the CPU. Does not change the result.",
 )
 @threads_option(DEFAULTS["threads"])
 @device_option(DEFAULTS["device"])
-@click.option(
+@option(
     "--precision",
+    group="Machine",
     type=click.Choice(["float32", "bfloat16"]),
     default=DEFAULTS["precision"],
     show_default=True,
     help="What tom and edge networks compute in. bfloat16: nearly the same sketches, faster on GPUs and on "
     "processors that have it, slower on all others.",
 )
-@click.option(
+@option(
     "--max-failures",
+    group="Failures",
     type=click.IntRange(min=0),
     default=DEFAULTS["max_failures"],
     metavar="N",
     help="Stop with exit code 1 once more images have failed. [default: go on whatever fails]",
 )
-@click.option(
+@option(
     "--timeout",
+    group="Failures",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULTS["timeout"],
     show_default=True,
     metavar="SECONDS",
     help="Give an image up when a worker takes longer for it.",
 )
-@click.option(
+@option(
     "--num-tasks",
+    group="Cluster",
     type=click.IntRange(min=1),
     default=DEFAULTS["num_tasks"],
     show_default=True,
     metavar="N",
     help="Share the shards among N runs of this command, on any number of machines with one folder.",
 )
-@click.option(
+@option(
     "--task-id",
+    group="Cluster",
     type=click.IntRange(min=0),
     default=DEFAULTS["task_id"],
     show_default=True,
     metavar="I",
     help="Which of them this is, from 0 to N-1.",
 )
-@click.option(
+@option(
     "--check-digests",
+    group="Failures",
     is_flag=True,
     help="Read the inputs of finished shards again, and draw anew what has changed in content, not only in size.",
 )
-@click.option("--retry-failed", is_flag=True, help="Draw those shards anew in which images failed.")
-@click.option("--overwrite", is_flag=True, help="Replace the shards that the output folder holds.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+@option(
+    "--retry-failed", group="Failures", is_flag=True, help="Draw those shards anew in which images failed."
+)
+@overwrite_option("Replace the shards that the output folder holds.")
+@dry_run_option()
 def render_command(dry_run: bool, **values: Any) -> None:
     """Draw N sketches of every image and write them as WebDataset tar shards.
 
@@ -203,22 +251,29 @@ def render_command(dry_run: bool, **values: Any) -> None:
 
     options = RenderOptions(**values)
     if dry_run:
+        from sketchforge.images.sources import describe_passed_over
         from sketchforge.render.summary import describe_rendering
 
         job = preview(options)
         click.echo(describe_rendering(job))
+        if passed_over := describe_passed_over(job.plan.passed_over):
+            click.echo(passed_over)
         click.echo(_describe_estimate(job))
         return
     progress = Bar(delay=0)
     with on_interrupt(lambda: _resume_hint(options, progress)):
         summary = render(options, progress)
     _print_summary(options, summary)
+    if summary.num_images and summary.complete:
+        print_next_step("gallery", options.shards, "--html", "gallery.html")
 
 
 def _describe_estimate(job: Any) -> str:
     return (
-        f"to do: {job.num_images} images, {job.num_images * job.num_sketches} sketches, {len(job.todo)} shards; "
-        f"device {job.ready.device}; {job.num_workers} workers; "
+        f"to do: {count_noun(job.num_images, 'image')}, "
+        f"{count_noun(job.num_images * job.num_sketches, 'sketch')}, "
+        f"{count_noun(len(job.todo), 'shard')}; "
+        f"device {job.ready.device}; {count_noun(job.num_workers, 'worker')}; "
         f"about {job.estimated_bytes() / 1e6:,.1f} MB in all"
     )
 
@@ -228,7 +283,10 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
 
     folder = options.shards
     of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
-    samples = f"{summary.outcomes['ok']} samples in {summary.num_shards} shards{of_task}"
+    samples = (
+        f"{count_noun(summary.outcomes['ok'], 'sample')} in "
+        f"{count_noun(summary.num_shards, 'shard')}{of_task}"
+    )
     if summary.num_shards == 0:
         click.echo(
             f"{folder}: nothing to do for task {options.task_id}: more tasks than shards; lower --samples-per-shard"
@@ -238,7 +296,8 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
     else:
         rate = summary.num_images / summary.seconds
         click.echo(
-            f"{folder}: {samples}; {summary.num_images} images in {summary.seconds:.1f} s ({rate:.1f} images/s), "
+            f"{folder}: {samples}; {count_noun(summary.num_images, 'image')} in {summary.seconds:.1f} s "
+            f"({rate:.1f} images/s), "
             f"slowest stage: {summary.slowest_stage}"
         )
     if options.num_tasks > 1:
@@ -248,8 +307,11 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         names = [*summary.some_failed, *(["..."] if summary.num_failed > len(summary.some_failed) else [])]
         examples = f" ({', '.join(names)})" if summary.some_failed else ""
         hint = "" if options.retry_failed else ", and --retry-failed tries them again"
-        counts = f"{summary.num_failed} images failed: {reasons(summary.outcomes)}{examples}"
+        counts = f"{count_noun(summary.num_failed, 'image')} failed: {reasons(summary.outcomes)}{examples}"
         click.echo(f"{counts}; the .jsonl files name them{hint}")
+    if summary.num_blank:
+        images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
+        click.echo(f"{images} blank sketches only; `sketchforge inspect {folder}` counts them by style")
 
 
 def _resume_hint(options: RenderOptions, progress: Bar) -> str:
@@ -263,5 +325,5 @@ def _resume_hint(options: RenderOptions, progress: Bar) -> str:
         command += " without --overwrite"
     folder = options.shards
     num_shards = read_manifest(folder)["num_shards"]
-    finished = f"{len(list(folder.glob('*.stats.json')))} of {num_shards} shards"
+    finished = f"{len(list(folder.glob('*.stats.json')))} of {count_noun(num_shards, 'shard')}"
     return f"{finished} in {folder} are finished and kept; {command} to continue"

@@ -6,25 +6,45 @@ from pathlib import Path
 
 import click
 
+from cli.command import Command
 from cli.options import FOLDER
 from cli.progress import Bar
+from cli.shards.folders import look_at_each
 from sketchforge.errors import SketchforgeError
+from sketchforge.utils.text import count_noun
 
 
-@click.command("verify", epilog="Example: sketchforge verify out/")
-@click.argument("shards", type=FOLDER, metavar="DIR")
-def verify_command(shards: Path) -> None:
+@click.command(
+    "verify",
+    cls=Command,
+    short_help="Read shards again, and list what differs.",
+    epilog="Example: sketchforge verify out/",
+)
+@click.argument("folders", type=FOLDER, nargs=-1, required=True, metavar="DIR...")
+def verify_command(folders: tuple[Path, ...]) -> int:
     """Read every shard in DIR again and list all that differs from its manifest.
 
-    Exit code 0 when all is well, 1 when something is missing, altered, foreign, unreadable or unfinished.
+    Exit code 0 when all is well, 1 when something is missing, altered, foreign, unreadable or unfinished; of
+    several folders the worst.
+    """
+    return look_at_each(folders, lambda folder: _verify_folder(folder, prefix=len(folders) > 1))
+
+
+def _verify_folder(folder: Path, prefix: bool) -> None:
+    """Print what is wrong with a folder, or that nothing is.
+
+    prefix: begin the lines of problems with the folder.
     """
     from sketchforge.shards.verify import verify
 
-    report = verify(shards, Bar())
+    report = verify(folder, Bar())
     for problem in report.problems:
-        click.echo(problem)
-    counts = f"{report.num_samples} samples with {report.num_sketches} sketches in {report.num_shards} shards"
+        click.echo(f"{folder}: {problem}" if prefix and not problem.startswith(f"{folder}:") else problem)
+    counts = (
+        f"{count_noun(report.num_samples, 'sample')} with {count_noun(report.num_sketches, 'sketch')} "
+        f"in {count_noun(report.num_shards, 'shard')}"
+    )
     if report.problems:
-        raise SketchforgeError(f"{shards}: {len(report.problems)} problems; read {counts}")
-    failed = f"; {report.num_failed} inputs failed when rendered" if report.num_failed else ""
-    click.echo(f"{shards}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}")
+        raise SketchforgeError(f"{folder}: {count_noun(len(report.problems), 'problem')}; read {counts}")
+    failed = f"; {count_noun(report.num_failed, 'input')} failed when rendered" if report.num_failed else ""
+    click.echo(f"{folder}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}")

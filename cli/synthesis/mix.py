@@ -15,6 +15,8 @@ from sketchforge.options import MixOptions
 @click.command(
     "mix",
     cls=ManyCommand,
+    takes=("--sketch", "--style", "--out"),
+    short_help="The same in two or four styles at once.",
     epilog="Example: sketchforge mix --sketch drawing.jpg --style monet.jpg hokusai.jpg --out mixed/",
 )
 @sketch_options

@@ -7,16 +7,27 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, PATH, defaults_of, device_option, on_interrupt, threads_option
+from cli.options import (
+    PATH,
+    defaults_of,
+    device_option,
+    on_interrupt,
+    option,
+    overwrite_option,
+    stack_options,
+    threads_option,
+)
 from cli.progress import Bar
+from cli.source_types import SourceText
 from sketchforge.options import SynthesisOptions
+from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(SynthesisOptions)
 
 
 def images_input_option(name: str, help: str) -> Callable[[Any], Any]:
     # Text, not paths: patterns, lists and tars will do, too (sketchforge/images/sources/find.py).
-    return click.option(name, multiple=True, metavar="SRC…", help=help)
+    return option(name, group="Input", type=SourceText(), multiple=True, metavar="SRC…", help=help)
 
 
 def synthesis_options(styles: str) -> Callable[[Any], Any]:
@@ -24,30 +35,51 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
 
     styles: help text of --style.
     """
-    options = (
+    return stack_options(
         images_input_option("--style", styles),
-        click.option("--model", type=PATH, metavar="FILE|DIR",
-                     help="A file of `export`, or a run of `gan-train` or `ae-train`. "
-                          "[default: runs/gan, else runs/ae]"),
-        click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Output folder."),
-        click.option("--noise/--no-noise", default=DEFAULTS["noise"], show_default=True,
-                     help="Give the refiner noise: other detail for every --seed."),
-        click.option("--seed", type=click.IntRange(min=0), default=DEFAULTS["seed"], show_default=True,
-                     metavar="N", help="Of the noise."),
-        click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
-                     help="Images made at once. [default: 1 on a CPU, 16 on a GPU]"),
-        click.option("--overwrite", is_flag=True,
-                     help="Replace what an earlier run of ours left in the output folder."),
+        option(
+            "--model",
+            group="Input",
+            type=PATH,
+            metavar="FILE|DIR",
+            help="A file of `export`, or a run of `gan-train` or `ae-train`. "
+            "[default: runs/gan, else runs/ae]",
+        ),
+        option(
+            "--out",
+            group="Output",
+            type=PATH,
+            required=True,
+            metavar="DIR|FILE.png",
+            help="Output folder; or a file, where there is one image to make.",
+        ),
+        option(
+            "--noise/--no-noise",
+            group="Look",
+            default=DEFAULTS["noise"],
+            show_default=True,
+            help="Give the refiner noise: other detail for every --seed.",
+        ),
+        option(
+            "--seed",
+            group="Look",
+            type=click.IntRange(min=0),
+            default=DEFAULTS["seed"],
+            show_default=True,
+            metavar="N",
+            help="Of the noise.",
+        ),
+        option(
+            "--batch-size",
+            group="Machine",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Images made at once. [default: 1 on a CPU, 16 on a GPU]",
+        ),
+        overwrite_option("Replace what an earlier run of ours left in the output folder."),
         threads_option(DEFAULTS["threads"]),
         device_option(DEFAULTS["device"]),
-    )  # fmt: skip
-
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    )
 
 
 def run_and_report(options: SynthesisOptions) -> None:
@@ -57,12 +89,13 @@ def run_and_report(options: SynthesisOptions) -> None:
     bar = Bar()
     with on_interrupt(lambda: _resume_hint(options, bar)):
         summary = run_job(options, bar)
-    outcome = f"{summary.num_made} images" if summary.num_made != 1 else "1 image"
+    outcome = count_noun(summary.num_made, "image")
     if summary.num_made == 0:
-        outcome = f"complete already, {summary.num_kept} images"
+        outcome = f"complete already, {count_noun(summary.num_kept, 'image')}"
     elif summary.num_kept:
         outcome += f", {summary.num_kept} kept"
-    click.echo(f"{options.out}: {outcome}; side by side: {summary.grid}")
+    beside = f"; side by side: {summary.grid}" if summary.grid else ""
+    click.echo(f"{options.out}: {outcome}{beside}")
     if summary.left_out:
         click.echo(f"{summary.grid} shows {summary.left_out}")
 
@@ -73,6 +106,7 @@ def _resume_hint(options: SynthesisOptions, bar: Bar) -> str:
         return "no image was made yet"
     hint = " without --overwrite" if options.overwrite else ""
     return (
-        f"{bar.done} of {bar.total} images were made and are kept in {options.out}; run the same "
+        f"{bar.done} of {count_noun(bar.total, 'image')} were made and are kept in {options.out}; run the "
+        "same "
         f"command again{hint} for the rest"
     )

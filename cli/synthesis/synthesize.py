@@ -7,14 +7,16 @@ from typing import Any
 import click
 
 from cli.multi_value import ManyCommand
+from cli.options import option
 from cli.synthesis.options import images_input_option, run_and_report, synthesis_options
 from sketchforge.options import SynthesizeOptions
 
 
 def sketch_options(command: Any) -> Any:
     """Add --sketch and --raw."""
-    command = click.option(
+    command = option(
         "--raw",
+        group="Input",
         is_flag=True,
         help="Take sketches as they are, in grey: do not make them black on white first.",
     )(command)
@@ -28,12 +30,19 @@ def sketch_options(command: Any) -> Any:
 @click.command(
     "synthesize",
     cls=ManyCommand,
+    takes=("--sketch", "--style", "--out"),
+    short_help="Draw sketches out in the style of images.",
     epilog="Example: sketchforge synthesize --sketch drawing.jpg --style paintings/ --out images/",
 )
 @sketch_options
 @synthesis_options("Images whose style to take on, as --sketch; their centred squares count. "
                 "[default: some built-in photos]")  # fmt: skip
-@click.option("--pairs", is_flag=True, help="Each sketch with the style of its name, not with every style.")
+@option(
+    "--pairs",
+    group="Input",
+    is_flag=True,
+    help="Each sketch with the style of its name, not with every style.",
+)
 def synthesize_command(**values: Any) -> None:
     """Draw sketches out in the style of images, with a trained model.
 

@@ -6,13 +6,16 @@ from typing import Any
 
 import click
 
-from cli.options import defaults_of, on_interrupt
+from cli.command import Command
+from cli.options import defaults_of, option
 from cli.progress import Bar
 from cli.train.options import (
+    FINISHED,
     announce,
     data_options,
     describe_run,
     machine_options,
+    one_voice,
     print_summary,
     resume_hint,
 )
@@ -35,24 +38,33 @@ def _parse_weights(
     return tuple(sorted(weights.items()))
 
 
-@click.command("ae-train", epilog="Example: sketchforge ae-train --shards out/ --size 256 --steps 20000")
+@click.command(
+    "ae-train",
+    cls=Command,
+    takes=("--shards", "--run"),
+    short_help="Train the model: sketch and style to image.",
+    epilog="Example: sketchforge ae-train --shards out/ --size 256 --steps 20000",
+)
 @data_options(DEFAULTS)
-@click.option(
+@option(
     "--loss",
     "losses",
+    group="Training",
     multiple=True,
     callback=_parse_weights,
     metavar="NAME=WEIGHT",
     help="Weight of a loss, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
     "style-class, content-triplet, content-class.",
 )
-@click.option(
+@option(
     "--dmi",
+    group="Training",
     type=click.Choice(["none", "sketch", "feature"]),
     help="How the sketch enters the decoder (Table 3). [default: the recipe's]",
 )
-@click.option(
+@option(
     "--style",
+    group="Training",
     type=click.Choice(["none", "adain", "add", "multiply"]),
     help="How the style enters it (Table 4). [default: the recipe's]",
 )
@@ -71,11 +83,10 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_ae(options)
-        announce(plan, lambda: _describe(plan))
-        train_ae(options, bar, plan)
-    print_summary(options, plan.finished)
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        finished = f"{options.run}: {FINISHED}"
+        train_ae(options, bar, lambda plan: announce(plan, lambda: _describe(plan), finished))
+    print_summary(options, bar, ("gan-train", "--shards", options.shards, "--ae", options.run))
 
 
 def _describe(plan: Any) -> list[str]:

@@ -6,13 +6,16 @@ from typing import Any
 
 import click
 
-from cli.options import PATH, defaults_of, on_interrupt
+from cli.command import Command
+from cli.options import PATH, defaults_of, option
 from cli.progress import Bar
 from cli.train.options import (
+    FINISHED,
     announce,
     data_options,
     describe_run,
     machine_options,
+    one_voice,
     print_summary,
     resume_hint,
 )
@@ -21,27 +24,43 @@ from sketchforge.options import GanTrainOptions
 DEFAULTS = defaults_of(GanTrainOptions)
 
 
-@click.command("gan-train", epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256")
+@click.command(
+    "gan-train",
+    cls=Command,
+    takes=("--shards", "--run"),
+    short_help="Train the GAN that refines its images.",
+    epilog="Example: sketchforge gan-train --shards out/ --ae runs/ae --size 256",
+)
 @data_options(DEFAULTS)
-@click.option(
+@option(
     "--ae",
+    group="Input",
     type=PATH,
     default=DEFAULTS["ae"],
     show_default=True,
     metavar="DIR|FILE",
     help="The trained auto-encoder: a run of `ae-train`, or its model file.",
 )
-@click.option(
+@option(
     "--augment",
+    group="Training",
     metavar="POLICY",
     help="DiffAugment for few images: color,translation,cutout or some of them; '' for none. "
     "[default: the recipe's]",
 )
-@click.option(
-    "--r1", type=click.FloatRange(min=0), metavar="WEIGHT", help="R1 penalty, γ. [default: 2e-4·size²/batch]"
+@option(
+    "--r1",
+    group="Training",
+    type=click.FloatRange(min=0),
+    metavar="WEIGHT",
+    help="R1 penalty, γ. [default: 2e-4·size²/batch]",
 )
-@click.option(
-    "--noise/--no-noise", default=DEFAULTS["noise"], show_default=True, help="Give the refiner noise."
+@option(
+    "--noise/--no-noise",
+    group="Training",
+    default=DEFAULTS["noise"],
+    show_default=True,
+    help="Give the refiner noise.",
 )
 @machine_options(DEFAULTS)
 def gan_train_command(dry_run: bool, **values: Any) -> None:
@@ -58,11 +77,10 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_gan(options)
-        announce(plan.images, lambda: _describe(plan))
-        train_gan(options, bar, plan)
-    print_summary(options, plan.images.finished)
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        finished = f"{options.run}: {FINISHED}"
+        train_gan(options, bar, lambda plan: announce(plan.images, lambda: _describe(plan), finished))
+    print_summary(options, bar, ("synthesize", "--model", options.run, "--out", "made/"))
 
 
 def _describe(plan: Any) -> list[str]:

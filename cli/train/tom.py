@@ -6,93 +6,103 @@ from typing import Any
 
 import click
 
+from cli.command import Command
 from cli.options import (
     FOLDER,
+    computing_options,
     defaults_of,
-    device_option,
     images_option,
-    on_interrupt,
-    seed_option,
-    threads_option,
+    option,
+    run_options,
 )
 from cli.progress import Bar
-from cli.train.options import announce, resume_hint
+from cli.source_types import Pixels, SourceText
+from cli.train.options import announce, one_voice, resume_hint
+from cli.verbosity import print_next_step
 from sketchforge.options import TomTrainOptions
+from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(TomTrainOptions)
 
 
 @click.command(
-    "tom-train", epilog="Example: sketchforge tom-train --images photos/ --drawings drawings/ --run runs/mine"
+    "tom-train",
+    cls=Command,
+    takes=("--images", "--drawings"),
+    short_help="Learn to draw photos in the style of a few drawings.",
+    epilog="Example: sketchforge tom-train --images photos/ --drawings drawings/ --run runs/mine",
 )
 @images_option("Photos: a folder, tars or a list, as for `render`. [default: the built-in photos]")
-@click.option(
+@option(
     "--drawings",
+    group="Input",
     type=FOLDER,
     metavar="DIR",
-    help="Folder of line drawings, dark on light; twenty will do. [default: the built-in drawings]",
+    help="Folder of line drawings; twenty will do. Light on dark is turned round. [default: the built-in drawings]",
 )
-@click.option(
-    "--run", type=FOLDER, default=DEFAULTS["run"], show_default=True, metavar="DIR", help="Where all goes."
-)
-@click.option(
+@option(
     "--encoder",
+    group="Training",
+    type=SourceText("builtin", "vgg16", "vgg19", "random"),
     default=DEFAULTS["encoder"],
     show_default=True,
     metavar="builtin|vgg16|vgg19|random|PATH",
     help="Frozen encoder: ours, torchvision's, an untrained one, or a weights file.",
 )
-@click.option(
+@option(
     "--generator",
+    group="Training",
     type=click.Choice(["lean", "paper"]),
     default=DEFAULTS["generator"],
     show_default=True,
     help="lean: small, fed several layers; paper: the authors', fed one (a hundred times the work).",
 )
-@click.option(
+@option(
     "--adversarial",
+    group="Training",
     type=click.Choice(["hinge", "log"]),
     default=DEFAULTS["adversarial"],
     show_default=True,
     help="hinge: as the authors trained; log: as the paper prints (Eqs. 5-6).",
 )
-@click.option(
+@option(
     "--size",
-    type=click.IntRange(min=32, max=1024),
+    group="Training",
+    type=Pixels(min=32, max=1024),
     default=DEFAULTS["size"],
     show_default=True,
     metavar="PIXELS",
     help="Side of the square training crops, a multiple of 8.",
 )
-@click.option(
+@option(
     "--steps",
+    group="Training",
     type=click.IntRange(min=1),
     default=DEFAULTS["steps"],
     show_default=True,
     metavar="N",
     help="Training steps.",
 )
-@click.option(
+@option(
     "--batch-size",
+    group="Training",
     type=click.IntRange(min=1),
     default=DEFAULTS["batch_size"],
     show_default=True,
     metavar="N",
     help="Photos and drawings per step.",
 )
-@click.option(
+@option(
     "--snapshots",
+    group="Training",
     type=click.IntRange(min=1, max=100),
     default=DEFAULTS["snapshots"],
     show_default=True,
     metavar="N",
     help="How many generators to keep, each a style.",
 )
-@seed_option(DEFAULTS["seed"])
-@threads_option(DEFAULTS["threads"])
-@device_option(DEFAULTS["device"])
-@click.option("--overwrite", is_flag=True, help="Discard what the run folder holds and begin anew.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+@run_options(DEFAULTS["run"])
+@computing_options(DEFAULTS)
 def tom_train_command(dry_run: bool, **values: Any) -> None:
     """Train TOM: learn to draw photos in the style of a few drawings, and keep N generators, each a style.
 
@@ -104,28 +114,49 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
 
     options = TomTrainOptions(**values)
     if dry_run:
-        click.echo(_describe(plan_tom(options)))
+        plan = plan_tom(options, progress=Bar())
+        click.echo("\n".join([_describe(plan), *_describe_passed_over(plan), *plan.notes]))
         return
     bar = Bar(delay=0)
-    with on_interrupt(lambda: resume_hint(options, bar)):
-        plan = plan_tom(options)
-        announce(plan, lambda: [_describe(plan), *_describe_defaults(options)])
-        sheet = train_tom(options, bar, plan=plan)
-    if plan.finished:
-        click.echo(f"{options.run}: finished already")
-    click.echo(f"{options.snapshots} snapshots in {options.run}, contact sheet: {sheet}")
+    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+        sheet = train_tom(options, bar, announce=lambda plan: _announce(plan, options))
+    click.echo(f"{count_noun(options.snapshots, 'snapshot')} in {options.run}, contact sheet: {sheet}")
+    if "step" in bar.units:
+        images = [] if options.images is None else ["--images", options.images]
+        print_next_step("render", *images, "--tom", options.run, "--shards", "out/")
+
+
+def _announce(plan: Any, options: TomTrainOptions) -> None:
+    def lines() -> list[str]:
+        return [
+            _describe(plan),
+            *_describe_passed_over(plan),
+            *_describe_defaults(options),
+            *plan.notes,
+        ]
+
+    announce(plan, lines, f"{options.run}: finished already")
 
 
 def _describe(plan: Any) -> str:
     options = plan.options
     photos, drawings = plan.record["photos"], plan.record["drawings"]
     device = plan.record["options"]["device"]
-    threads = f" with {plan.record['options']['threads']} threads" if device == "cpu" else ""
+    threads = f" with {count_noun(plan.record['options']['threads'], 'thread')}" if device == "cpu" else ""
     return (
-        f"{photos['count']} photos ({options.images or 'built-in'}), {drawings['count']} drawings "
-        f"({options.drawings or 'built-in'}); encoder {options.encoder}, {options.steps} steps of {options.batch_size} "
-        f"crops at {options.size} px on {device}{threads} -> {options.snapshots} snapshots in {options.run}"
+        f"{count_noun(photos['count'], 'photo')} ({options.images or 'built-in'}), "
+        f"{count_noun(drawings['count'], 'drawing')} "
+        f"({options.drawings or 'built-in'}); encoder {options.encoder}, "
+        f"{count_noun(options.steps, 'step')} of {options.batch_size} "
+        f"crops at {options.size} pixels on {device}{threads} -> {count_noun(options.snapshots, 'snapshot')} "
+        f"in {options.run}"
     )
+
+
+def _describe_passed_over(plan: Any) -> list[str]:
+    from sketchforge.images.sources import describe_passed_over
+
+    return [line] if (line := describe_passed_over(plan.passed_over)) else []
 
 
 def _describe_defaults(options: TomTrainOptions) -> list[str]:

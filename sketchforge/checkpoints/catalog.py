@@ -21,8 +21,8 @@ SUFFIXES = (".safetensors", ".npz", ".pth")
 INSTALLABLE = ("hed", "efficientnet-lite0")  # by `sketchforge weights install`; see checkpoints/install.py
 
 
-class AbsentError(SketchforgeError):
-    """Weights that are not there: an evaluation reports a missing metric, not a failure."""
+class AbsentError(UsageError):
+    """Weights that are not there: an evaluation reports a missing metric, other commands refuse."""
 
 
 def cache_folder() -> Path:
@@ -59,6 +59,7 @@ class WeightFile:
     loader: str  # "module:function", called with `loader_arguments` and the path, as the file's users do
     loader_arguments: tuple[str, ...] = ()
     sha256_starts: tuple[str, ...] = ()  # of the published files, where their names hold it
+    is_folder: bool = False  # the file stands for all that lies in its folder
 
     def candidates(self) -> list[Path]:
         return [self.folder() / name for name in self.file_names]
@@ -72,6 +73,11 @@ class WeightFile:
                 "remove all but the one to be used"
             )
         return present[0] if present else None
+
+    def num_bytes(self, path: Path) -> int:
+        """The size of the weights whose file is `path`: of the whole folder where the file stands for it."""
+        paths = path.parent.rglob("*") if self.is_folder else [path]
+        return sum(each.stat().st_size for each in paths if each.is_file())
 
     def looked_for(self) -> str:
         """The file names and their folder, for messages."""
@@ -93,6 +99,18 @@ class WeightFile:
         getattr(import_module(module_name), function_name)(*self.loader_arguments, path)
 
 
+# What the shipped weights learnt from is listed in their model cards, encoder.md and tom.md of `builtin/`.
+ENCODER_LICENCE = (
+    "MIT for sketchforge's part and its teacher's (NOTICE.md); unsettled beyond that: learnt from BSDS500 "
+    "(non-commercial research), PACS (research) and synthetic portraits of OMI (CC BY-NC-SA), by a teacher that "
+    "descends from VGG19 (ImageNet; non-commercial research); weigh this before commercial use"
+)
+TOM_LICENCE = (
+    "MIT for sketchforge's part; unsettled beyond that: learnt from BSDS500 (non-commercial research) and PACS "
+    "(research), through the encoder `builtin`, which learnt from these, from synthetic portraits of OMI "
+    "(CC BY-NC-SA) and from a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this "
+    "before commercial use"
+)
 SHIPPED = "it comes with the package: install sketchforge again"
 TORCHVISION = "BSD 3-Clause (torchvision); trained on ImageNet"
 TORCHVISIONS_FILE = "copy torchvision's file into that folder under its own name, or give any path as "
@@ -130,7 +148,7 @@ KNOWN = {
             used_by="tom-train --encoder builtin (the default)",
             file_names=("encoder.safetensors",),
             folder=builtin_folder,
-            licence="MIT, like sketchforge",
+            licence=ENCODER_LICENCE,
             placing=SHIPPED,
             loader=READ_ENCODER,
         ),
@@ -140,7 +158,8 @@ KNOWN = {
             used_by="render --tom builtin (the default where there is no runs/tom)",
             file_names=("run.json",),  # with the snapshots that it names beside it
             folder=lambda: builtin_folder() / "tom",
-            licence="MIT, like sketchforge",
+            is_folder=True,
+            licence=TOM_LICENCE,
             placing=SHIPPED,
             loader=OPEN_SNAPSHOTS,
         ),
@@ -273,12 +292,12 @@ def find_weights(name: str, given: Path | None, option: str, asked_by: str = "")
     if path is None and asked_by:
         raise AbsentError(
             f"{asked_by}: no weights of {name}: looked for {entry.looked_for()}; {entry.placing} "
-            "(docs/weights.md)"
+            "(`sketchforge weights list` says more)"
         )
     if path is None:
         raise AbsentError(
-            f"no weights of {name}: looked for {entry.looked_for()}; place them there (docs/weights.md) or "
-            f"name a file, {option}"
+            f"no weights of {name}: looked for {entry.looked_for()}; place them there or name a file, "
+            f"{option}; `sketchforge weights list` says more"
         )
     return path
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sketchforge.checkpoints.state_dicts import read_state
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import VGG16_BLOCKS
 from sketchforge.models.hed import FUSION, GEOMETRIES, HED, bilinear_kernel
 from sketchforge.models.pidinet import PiDiNet
@@ -49,10 +49,10 @@ def load_edge_network(method: str, path: Path) -> nn.Module:
         with torch.device("meta"):
             expected = network_type(**network_type.arguments_for(shapes)).state_dict()
     except ValueError as error:  # channels that cannot be divided into their groups
-        raise SketchforgeError(f"{path}: {method} cannot have layers of these shapes ({error})") from None
+        raise UsageError(f"{path}: {method} cannot have layers of these shapes ({error})") from None
     for name, reference in expected.items():
         if shapes[name] != tuple(reference.shape):
-            raise SketchforgeError(
+            raise UsageError(
                 f"{path}: {keys[name]} has shape {_format_shape(shapes[name])}, "
                 f"expected {_format_shape(reference.shape)}" + _format_hint(method, name)
             )
@@ -124,17 +124,16 @@ def _check_names(
     missing = [name for name in template if name not in keys]
     foreign = [key for name, key in keys.items() if name not in template]
     if len(missing) > len(template) / 2:
-        raise SketchforgeError(
+        raise UsageError(
             f"{path}: not {method}'s weights: expected {_list_first(template)}, "
             f"found {_list_first(state) or 'nothing'}" + _format_hint(method, "")
         )
     if missing:
         raise SketchforgeError(
-            f"{path}: {len(missing)} of {method}'s {len(template)} tensors are missing: "
-            f"{_list_first(missing)}"
+            f"{path}: {len(missing)} of {method}'s {len(template)} tensors missing: {_list_first(missing)}"
         )
     if foreign:
-        raise SketchforgeError(f"{path}: holds what {method} has no place for: {_list_first(foreign)}")
+        raise UsageError(f"{path}: holds what {method} has no place for: {_list_first(foreign)}")
 
 
 def _convert_to_float(path: Path, key: str, value: Any, ndim: int) -> Tensor:
@@ -163,7 +162,8 @@ def _check_bilinear(path: Path, key: str, value: Any) -> None:
 def _format_hint(method: str, name: str) -> str:
     if method == "pidinet" and (not name or name.endswith("conv1.weight")):
         return (
-            "; a checkpoint as trained has to be converted to plain convolutions first, see docs/weights.md"
+            "; a checkpoint as trained has to be converted to plain convolutions first (`sketchforge "
+            "weights list` says more)"
         )
     return ""
 

@@ -5,7 +5,10 @@ The name alone decides which weights are used, never the files that happen to be
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ from sketchforge.models.encoder import (
     orthogonal_encoder,
 )
 from sketchforge.utils.seeding import torch_generator
+
+_log = logging.getLogger(__name__)
 
 ENCODER_FORMAT = "sketchforge-encoder"
 ENCODER_VERSION = 2
@@ -157,17 +162,19 @@ def _download_state(name: str, option: str) -> Mapping[str, Tensor]:
         "vgg19": torchvision.models.VGG19_Weights.IMAGENET1K_V1,
     }[name]
     folder, file_name = KNOWN[name].folder(), KNOWN[name].file_names[0]
+    _log.info("downloading torchvision's %s to %s", file_name, folder)
     try:
-        return weights.get_state_dict(
-            model_dir=str(folder),
-            file_name=file_name,
-            progress=False,
-            check_hash=True,
-            map_location="cpu",
-            weights_only=True,
-        )
+        with redirect_stderr(io.StringIO()):  # torch announces the address there
+            return weights.get_state_dict(
+                model_dir=str(folder),
+                file_name=file_name,
+                progress=False,
+                check_hash=True,
+                map_location="cpu",
+                weights_only=True,
+            )
     except (URLError, OSError, RuntimeError) as error:
-        raise SketchforgeError(
+        raise UsageError(
             f"{option} {name}: torchvision's {file_name} is neither in {folder} nor could it be downloaded "
             f"({type(error).__name__}); copy the file into that folder, or give its path as {option}"
         ) from None
@@ -198,7 +205,7 @@ def _build_vgg_encoder(state: Mapping[str, Tensor], source: str, note: str = "")
         if conv_numbers and conv_numbers == positions[: len(conv_numbers)]:
             break
     else:
-        raise SketchforgeError(
+        raise UsageError(
             f"{source}: expected VGG16 or VGG19 keys (features.0.weight, features.2.weight, ...), "
             f"found {', '.join(sorted(state)[:3]) or 'nothing'}"
         )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sketchforge.utils.files import write_bytes
+from sketchforge.utils.files import has_shape, write_bytes
 from sketchforge.utils.signals import deferred_signals
 
 
@@ -54,7 +54,10 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read a log's records, oldest first, without an incomplete last line. Empty where there is no log."""
+    """Read a log's records, numbers by name, oldest first; what follows a damaged line is left out.
+
+    Empty where there is no log.
+    """
     if not path.is_file():
         return []
     records = []
@@ -63,7 +66,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+        if not has_shape(record, {...: float}) or not has_shape(record.get("step"), int):
             break
         records.append(record)
     return records

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.utils.files import check_format, has_shape, read_json
+from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
+from sketchforge.utils.files import check_format, has_shape, is_partial, read_json
 
 RUN_FILE = "run.json"
+RUN_LOCK = ".train.lock"  # held by the training at work in the folder
 _INPUT_SHAPE = {"count": int, "digest": str}
 # The types of run.json's entries, where it has them; see `files.has_shape`.
 _SHAPES = {
@@ -24,6 +23,10 @@ _SHAPES = {
     "photos": _INPUT_SHAPE,
     "drawings": _INPUT_SHAPE,
     "shards": _INPUT_SHAPE,
+    "drawn_by": {"method": str, "digests": {...: str}},  # the sketches of the shards
+    "images": _INPUT_SHAPE,
+    "teacher": str,
+    "replaces": bool,
     "validation": _INPUT_SHAPE,
     "world_size": int,
     "steps_done": int,
@@ -42,7 +45,7 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     """
     path = run / RUN_FILE
     if not path.is_file():
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        if run.exists() and (not run.is_dir() or any(_is_content(entry.name) for entry in run.iterdir())):
             raise UsageError(
                 f"{run}: holds no {RUN_FILE} of ours but other things; name another folder with --run"
             )
@@ -60,14 +63,31 @@ def read_record(run: Path, format_name: str, version: int) -> dict[str, Any] | N
     return record
 
 
+def _is_content(name: str) -> bool:
+    """Whether a file is more than what a training leaves that is killed before it has written run.json."""
+    return name != RUN_LOCK and not is_partial(name)
+
+
 def read_record_or_empty(run: Path, format_name: str, version: int) -> dict[str, Any] | None:
     """As `read_record`, but {} for a run.json that cannot be read, so that --overwrite can replace it."""
     try:
         return read_record(run, format_name, version)
+    except WrongFormatError:
+        return {}
     except UsageError:
         raise
     except SketchforgeError:
         return {}
+
+
+def read_steps_done(run: Path) -> int:
+    """The steps that run.json says are done; 0 where it does not or cannot be read."""
+    try:
+        record = read_json(run / RUN_FILE)
+    except (OSError, ValueError):
+        return 0
+    steps_done = record.get("steps_done") if isinstance(record, dict) else 0
+    return steps_done if has_shape(steps_done, int) else 0
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -80,37 +100,86 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
             )
 
 
-def check_continues(
-    run: Path, found: Mapping[str, Any], record: Mapping[str, Any], parts: Iterable[str]
-) -> None:
-    """Raise UsageError where `record` continues the run of `found` with other options or other `parts`.
+# The entries beside the options that are compared when a run is continued, where it has them.
+_IDENTITY = ("recipe", "trained_with", "autoencoder", "shards", "photos", "drawings", "teacher", "images")
 
-    The message names both values of the first difference.
+# The options that these entries come from.
+_OPTIONS = {
+    "trained_with": "--encoder",
+    "autoencoder": "--ae",
+    "photos": "--images",
+    "drawings": "--drawings",
+    "shards": "--shards",
+    "teacher": "--teacher",
+    "images": "--images",
+}
+
+
+def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """All that determines a run's results, by the name that messages give it, from its run.json."""
+    options = record.get("options")
+    options = options if isinstance(options, Mapping) else {}
+    identity = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    identity |= {name: record[name] for name in _IDENTITY if name in record}
+    return identity | {"world_size": record.get("world_size", 1)}
+
+
+def check_continues(run: Path, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raise UsageError where `record` would continue the run of `found` with other options or inputs.
+
+    The message names the option and both values of the first difference.
     """
-    earlier_options, options = found.get("options") or {}, record["options"]
-    comparisons = [
-        (f"--{name.replace('_', '-')}", earlier_options.get(name), options[name]) for name in options
-    ]
-    comparisons += [(name, found.get(name), record[name]) for name in parts]
-    for name, earlier, requested in comparisons:
-        if earlier != requested:
-            raise UsageError(
-                f"{run}: was begun with {_format_value(name, earlier)}, "
-                f"now asked for {_format_value(name, requested)}; use the same options to continue it, "
-                "or another --run (only --overwrite discards this one)"
-            )
+    if difference := find_difference(identity_of(found), identity_of(record)):
+        earlier, requested = difference
+        raise UsageError(
+            f"{run}: was begun with {earlier}, now asked for {requested}; use the same options to continue it, "
+            "or another --run (only --overwrite discards this one)"
+        )
 
 
-def _format_value(name: str, value: Any) -> str:
+def find_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first value in which two identities of runs differ, as text of both; None where they are equal.
+
+    Of a recipe it is the first setting that differs, of inputs and weights the option that names them.
+    """
+    for name in dict.fromkeys((*other, *one)):
+        before, now = one.get(name), other.get(name)
+        if before == now:
+            continue
+        if name == "recipe":
+            before, now = (value if isinstance(value, Mapping) else {} for value in (before, now))
+            for setting in {**before, **now}:
+                if before.get(setting) != now.get(setting):
+                    values = before.get(setting), now.get(setting)
+                    first, second = (f"the recipe's {setting} {str(value)[:80]}" for value in values)
+                    return first, second
+            continue
+        return _format_value(name, before, one), _format_value(name, now, other)
+    return None
+
+
+def _format_value(name: str, value: Any, identity: Mapping[str, Any]) -> str:
     if name.startswith("--"):
         return f"{name} {str(value)[:80]}"
-    if name == "recipe":
-        return (
-            f"a recipe of digest {hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
-        )
-    if isinstance(value, Mapping):
-        return f"{name} ({value.get('count')} images, digest {str(value.get('digest'))[:8]})"
-    return f"{'encoder' if name == 'trained_with' else name} {str(value)[:8]}"
+    if name == "world_size":
+        return f"{value} {'process' if value == 1 else 'ranks'}"
+    option = _OPTIONS[name]
+    option = option if identity.get(option) is None else f"{option} {str(identity[option])[:80]}"
+    described = _describe_images(value) if isinstance(value, Mapping) else _describe_weights(value)
+    return f"{option} {described}"
+
+
+def _describe_images(entry: Mapping[str, Any]) -> str:
+    """As in "photos, 435 images, contents 0a1b2c3d", with what else the entry counts."""
+    counts = [f"{name} {entry[name]}" for name in ("measured", "inverted", "blank") if name in entry]
+    source = [str(entry["source"])] if "source" in entry else []
+    return ", ".join(
+        [*source, f"{entry.get('count')} images", *counts, f"contents {str(entry.get('digest'))[:8]}"]
+    )
+
+
+def _describe_weights(digest: Any) -> str:
+    return "none" if digest is None else f"of weights {str(digest)[:8]}"
 
 
 # A model is an exported file, the run folder of a training, or the model file in that folder.
@@ -141,8 +210,7 @@ def find_model(given: Path | None) -> Path:
 
     given: a model file, a run folder, or None for the first finished run of OWN_RUNS.
 
-    Raises UsageError where there is no model or the run is of another kind, SketchforgeError for an
-    unfinished run.
+    Raises UsageError where there is no model, or the run is of another kind or unfinished.
     """
     if given is None:
         for run in OWN_RUNS:
@@ -152,7 +220,7 @@ def find_model(given: Path | None) -> Path:
                 continue
         raise UsageError(
             f"neither {' nor '.join(map(str, OWN_RUNS))} holds a finished model; train one with "
-            "`make train-ae`, or name one as --model"
+            "`sketchforge ae-train`, or name one as --model"
         )
     if given.is_dir():
         return find_trained_run(given).model
@@ -166,8 +234,8 @@ def find_model(given: Path | None) -> Path:
 def find_trained_run(folder: Path) -> TrainedRun:
     """Find the finished training in a run folder.
 
-    Raises UsageError where the folder is missing or holds no run of ours, SketchforgeError where the training
-    has not finished.
+    Raises UsageError where the folder is missing, holds no run of ours, or one that has not finished;
+    SketchforgeError for a record that is damaged.
     """
     path = folder / RUN_FILE
     if not path.is_file():
@@ -193,6 +261,4 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if record.get("figures"):
         state = f"has lost its {MODEL_FILE}"
     alternative = f", or name {run.model}, the model of fewer steps" if run.model.is_file() else ""
-    raise SketchforgeError(
-        f"{folder}: {state}; run its `sketchforge {command}` again to complete it{alternative}"
-    )
+    raise UsageError(f"{folder}: {state}; run its `sketchforge {command}` again to complete it{alternative}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from sketchforge.errors import SketchforgeError
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 
 def read_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -22,6 +25,7 @@ def read_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str
     says in messages what the file should be. Raises SketchforgeError where the file cannot be read or maps no
     names to values.
     """
+    _log.info("reading %s", path)
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)

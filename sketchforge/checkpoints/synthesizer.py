@@ -16,7 +16,7 @@ from sketchforge.checkpoints import autoencoder as autoencoder_files
 from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
 from sketchforge.checkpoints.autoencoder import read_autoencoder
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,7 +80,7 @@ def write_synthesizer(
 def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str, Any]]:
     """Read (auto-encoder, refiner or None, metadata), in eval mode without gradients.
 
-    Raises SketchforgeError for a corrupt, foreign or newer file.
+    Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
     model = _read_stored_model(path)
     return model.autoencoder, model.refiner, dict(model.metadata)
@@ -89,14 +89,14 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
 def read_model(path: Path) -> StoredModel:
     """Read a model of this format, or an auto-encoder alone (`autoencoder.py`).
 
-    Raises SketchforgeError for a corrupt, foreign or newer file.
+    Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
     format_name = _read_format(path)
     if format_name == autoencoder_files.FORMAT:
         autoencoder, metadata = read_autoencoder(path)
         return StoredModel(autoencoder, None, None, metadata)
     if format_name not in (None, FORMAT):
-        raise SketchforgeError(
+        raise UsageError(
             f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train` or "
             "`ae-train`"
         )

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.files import check_format, parse_json, write_bytes
+
+_log = logging.getLogger(__name__)
 
 
 def save_tensors(
@@ -45,14 +48,34 @@ def _sort_header(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[header_end:]
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The description in a file that `save_tensors` wrote, of whatever format; its tensors stay unread.
+
+    Raises SketchforgeError when the file is corrupt or has none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = parse_json((file.metadata() or {})["metadata"])
+        if not isinstance(metadata, dict):
+            raise ValueError("its description is no JSON object")
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SketchforgeError(f"{path}: cannot be read ({reason}); put it elsewhere") from error
+    return metadata
+
+
 def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read (tensors, metadata) from a file that `save_tensors` wrote.
 
-    Raises SketchforgeError when the file is missing, corrupt, of another format, or newer than `version`.
+    Raises WrongFormatError for another format, SketchforgeError for a file that is missing, corrupt or newer than
+    `version`.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    _log.info("reading %s", path)
     if not path.is_file():
         raise SketchforgeError(f"{path}: no such file (expected a {format_name} file)")
     try:

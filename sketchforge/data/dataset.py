@@ -17,6 +17,7 @@ from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, ShardSet
 from sketchforge.utils.seeding import choose
+from sketchforge.utils.text import count_noun
 
 OPEN_SHARDS = 64  # files that a process keeps open, with the spans of their members
 
@@ -52,7 +53,8 @@ class ShardDataset(Dataset):
         pool = min(order.pool, len(shards.shard_sizes))
         if shards.cache and shards.cache.keep < pool:
             raise UsageError(
-                f"the cache keeps {shards.cache.keep} shards, but the order uses {pool} at once; keep at "
+                f"the cache keeps {count_noun(shards.cache.keep, 'shard')}, but the order uses {pool} at "
+                "once; keep at "
                 "least as many"
             )
         self.order, self.make, self.num_sketches, self.skip_bad = order, make, num_sketches, skip_bad
@@ -91,7 +93,8 @@ class ShardDataset(Dataset):
                 bad_indices.add(location.index)
                 if len(bad_indices) == self.order.num_samples:
                     raise SketchforgeError(
-                        f"{self.shards.source}: none of its {len(bad_indices)} samples can be used; {error}"
+                        f"{self.shards.source}: none of its {count_noun(len(bad_indices), 'sample')} can "
+                        f"be used; {error}"
                     ) from error
             location = self._locate(location.position + 1)
 

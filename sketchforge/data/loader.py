@@ -5,26 +5,40 @@ A step's batch is the same whatever the number of processes and whatever step th
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from typing import Any
 
-import cv2
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sketchforge.data.batch_memory import BatchPool, PackedBatch, PoolMemory, pack, packed_bytes
 from sketchforge.data.dataset import ShardDataset
-from sketchforge.data.order import OrderedBatches
+from sketchforge.data.order import OrderedBatches, batch_positions
+from sketchforge.data.worker_process import (
+    describe_death,
+    describe_failure,
+    end_workers,
+    kept_child_handler,
+    pass_on_warnings,
+    start_worker,
+)
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.seeding import torch_generator
 from sketchforge.utils.signals import deferred_signals
 
 PREFETCHED = 4  # batches in preparation per worker: with two, a late one makes the others wait
 HELD = 3  # batches that the training process holds at most: one in transfer, one in use, one just read
+CHECK_SECONDS = 2  # how often a process that waits for a batch looks after its workers
+PATIENCE = 60.0  # seconds without a batch before a warning tells what is waited for; doubled every time
+
+_logger = logging.getLogger(__name__)
 
 
 def batches(
@@ -40,8 +54,10 @@ def batches(
     """The batches of steps start_step … start_step + num_steps - 1 for one rank, as dicts of stacked tensors.
 
     workers: processes that read; 0: none, each batch is read when it is requested. The batches are the same
-    for any number. Workers ignore Ctrl-C, which the main process handles. A SketchforgeError in a worker is
-    raised here as the same error, one line. Raises ValueError for numbers out of range.
+    for any number. Workers ignore Ctrl-C and SIGTERM, which the main process handles. A SketchforgeError in a
+    worker is raised here as the same error, any other one as a SketchforgeError of one line; so is a worker's
+    death. Their warnings, and one where no batch comes for long, go to the log "sketchforge". Raises ValueError
+    for numbers out of range.
     """
     if batch_size < 1 or start_step < 0 or num_steps < 0 or workers < 0:
         numbers = f"{batch_size=}, {start_step=}, {num_steps=}, {workers=}"
@@ -79,6 +95,8 @@ class Batches:
             yield packed.batch()
 
     def _read_by_workers(self, packer: _BatchPacker, tasks: _BatchTasks) -> Iterator[PackedBatch | _Failure]:
+        context = _get_worker_context()
+        warnings, warnings_end = context.Pipe(duplex=False)
         loader = DataLoader(
             packer,
             batch_sampler=tasks,
@@ -86,24 +104,60 @@ class Batches:
             num_workers=self.workers,
             prefetch_factor=PREFETCHED,
             pin_memory=self.pin_memory,
-            multiprocessing_context=_get_worker_context(),
-            worker_init_fn=_start_worker,
+            timeout=CHECK_SECONDS,
+            multiprocessing_context=context,
+            worker_init_fn=partial(start_worker, warnings_end),
             generator=torch_generator(0, "loader"),  # its numbers are never used
         )
+        others = {*multiprocessing.active_children()}
         # The tracker unblocks signals when it starts, which must not happen in the block below.
         resource_tracker.ensure_running()
-        with deferred_signals(signal.SIGINT):  # workers inherit the deferral, until they ignore the signal
+        # Workers inherit the deferral, until they ignore the signals.
+        with deferred_signals(signal.SIGINT, signal.SIGTERM), kept_child_handler():
             packed = iter(loader)
+        processes = [process for process in multiprocessing.active_children() if process not in others]
         try:
-            yield from packed
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            # The loader's own message for a dead worker, or a broken connection to the process with the
-            # tensors.
+            for step, _ in enumerate(tasks.order, tasks.order.start_step):
+                yield self._await_batch(packed, step, warnings)
+        except (ConnectionError, EOFError, RuntimeError) as error:
+            # A broken connection to the process with the tensors, or the loader's own message.
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker (pid"):
                 raise
-            raise SketchforgeError(
-                "a process that reads samples died, out of memory as a rule; try fewer --workers, or 0"
-            ) from error
+            raise SketchforgeError(describe_death(processes)) from error
+        finally:
+            end_workers(processes)
+            pass_on_warnings(warnings)
+            warnings.close()
+            warnings_end.close()
+            if (cache := self.dataset.shards.cache) is not None:
+                cache.sweep()
+
+    def _await_batch(
+        self, packed: Iterator[PackedBatch | _Failure], step: int, warnings: Connection
+    ) -> PackedBatch | _Failure:
+        started_at, patience = time.monotonic(), PATIENCE
+        while True:
+            pass_on_warnings(warnings)
+            try:
+                return next(packed)
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader timed out"):
+                    raise
+            if (seconds := time.monotonic() - started_at) > patience:
+                patience *= 2
+                _logger.warning(
+                    "no batch for %.0f s; waiting for %s; Ctrl-C ends the training, no step is lost",
+                    seconds,
+                    self._describe_sources(step),
+                )
+
+    def _describe_sources(self, step: int) -> str:
+        """The shards that the batch of a step is read from, three at most."""
+        order, dataset = self.order, self.dataset
+        positions = batch_positions(step, order.batch_size, order.rank, order.world)
+        shards = sorted({dataset.order[position][0] for position in positions})
+        more = f" and {len(shards) - 3} more" if len(shards) > 3 else ""
+        return ", ".join(dataset.shards.address(shard) for shard in shards[:3]) + more
 
     def _create_pool(self) -> BatchPool | None:
         """Create a pool with a slot for every batch that can exist at a time; None if there can be none."""
@@ -151,6 +205,8 @@ class _BatchPacker(Dataset):
             return pack(self.dataset.samples(positions), len(positions), slot)
         except SketchforgeError as error:
             return _Failure(error)
+        except Exception as error:
+            return _Failure(describe_failure(error))
 
     def received(self, task: tuple[int | None, list[int]]) -> PackedBatch | _Failure:
         """The batch of a task, read and received in this process."""
@@ -172,9 +228,3 @@ def _get_worker_context() -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
-
-
-def _start_worker(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)  # the processes are the parallelism; torch's loader sees to its own threads
-    torch.set_num_threads(1)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from sketchforge.images.load import float_to_uint8, grey_to_uint8
+
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
     from PIL.ImageCms import ImageCmsTransform
 
@@ -23,7 +24,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     """A loaded image of any mode -> mode "RGB": profile applied, transparency composited over white."""
     from PIL import Image
 
-    profile = image.info.get("icc_profile")
+    profile = _find_profile(image)
     image = _convert_to_eight_bits(image)
     alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
     if alpha is not None:
@@ -39,8 +40,13 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 def is_srgb(image: Image.Image) -> bool:
     """Whether the stored values are sRGB already: there is no profile, or it is sRGB's."""
-    profile = image.info.get("icc_profile")
+    profile = _find_profile(image)
     return not profile or transform_to_srgb(profile, image.mode) is None
+
+
+def _find_profile(image: Image.Image) -> bytes | None:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else None  # a damaged TIFF may have a number there
 
 
 @lru_cache(maxsize=16)
@@ -88,20 +94,15 @@ def _convert_to_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np
     from PIL import Image
 
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_convert_grey_to_uint8(np.asarray(image), image.mode))
-    if image.mode in ("P", "PA", "RGBa", "La", "RGBX", "YCbCr", "HSV", "1"):
-        has_alpha = image.has_transparency_data or image.mode in ("PA", "RGBa", "La")
+    if image.mode == "F":
+        return Image.fromarray(float_to_uint8(np.asarray(image)))
+    if image.mode.startswith("I"):
+        return Image.fromarray(grey_to_uint8(np.asarray(image), 0xFFFF))
+    if image.mode == "La":  # Pillow converts it to nothing else
+        return image.convert("LA")
+    if image.mode in ("P", "PA", "RGBa", "RGBX", "YCbCr", "HSV", "1"):
+        has_alpha = image.has_transparency_data or image.mode in ("PA", "RGBa")
         return image.convert("RGBA" if has_alpha else "L" if image.mode == "1" else "RGB")
     if image.mode in ("L", "RGB") and image.has_transparency_data:  # one colour or level means "transparent"
         return image.convert("RGBA" if image.mode == "RGB" else "LA")
     return image
-
-
-def _convert_grey_to_uint8(values: np.ndarray, mode: str) -> np.ndarray:
-    """Scale wide grey to uint8: integers from 0..65535; floats from 0..1 if none is above 1, else 0..255."""
-    import numpy as np
-
-    finite = np.nan_to_num(values.astype(np.float64))
-    scale = 1 / 257 if mode != "F" else 255.0 if finite.max() <= 1 else 1.0
-    return np.clip(np.rint(finite * scale), 0, 255).astype(np.uint8)

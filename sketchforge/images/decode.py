@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from typing import TYPE_CHECKING
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.colour import is_srgb, to_srgb
+from sketchforge.images.load import load_pixels, load_png
+from sketchforge.images.metadata import JPEG_MAGIC, PNG_MAGIC, strip_jpeg, strip_png
+from sketchforge.utils.files import NotAFileError, open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,17 +30,18 @@ if TYPE_CHECKING:
 # The formats that Pillow is asked to read, with their plugins. Pillow knows some forty formats and recognises
 # them by their bytes, whatever a file's name. Among them are PostScript, which it hands to Ghostscript and
 # thus runs an untrusted program, and some whose headers announce gigabytes. None of those is ever tried. MPO
-# comes with JPEG.
+# comes with JPEG. HEIF is read where the package pillow-heif is installed.
 FORMATS = {
-    "JPEG": "Jpeg",
-    "PNG": "Png",
-    "GIF": "Gif",
-    "WEBP": "WebP",
-    "BMP": "Bmp",
-    "TIFF": "Tiff",
-    "PPM": "Ppm",
-    "AVIF": "Avif",
-    "JPEG2000": "Jpeg2K",
+    "JPEG": "PIL.JpegImagePlugin",
+    "PNG": "PIL.PngImagePlugin",
+    "GIF": "PIL.GifImagePlugin",
+    "WEBP": "PIL.WebPImagePlugin",
+    "BMP": "PIL.BmpImagePlugin",
+    "TIFF": "PIL.TiffImagePlugin",
+    "PPM": "PIL.PpmImagePlugin",
+    "AVIF": "PIL.AvifImagePlugin",
+    "JPEG2000": "PIL.Jpeg2KImagePlugin",
+    "HEIF": "pillow_heif",
 }
 
 MIN_SIDE = 8  # pixels; smaller images show nothing to draw
@@ -51,14 +56,16 @@ TOO_LARGE = "too large"  # over MAX_PIXELS by its header, or over MAX_BYTES
 UNREADABLE = "unreadable"  # the file cannot be opened, or its data is damaged or of an unsupported kind
 GONE = "gone"  # the file has disappeared since it was found
 CHANGED = "changed"  # the file is no longer the one that was found
-REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED)
+NOT_A_FILE = "not a file"  # a pipe, a socket, a device or a folder under an image's name
+REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED, NOT_A_FILE)
 
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # First bytes of FORMATS: a file with such a start and a damaged header is `unreadable`, not `not an image`.
 _MAGIC = (
-    *(_JPEG, _PNG, b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*"),
+    *(JPEG_MAGIC, PNG_MAGIC, b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*"),
     *(b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
 )
+# The same of AVIF and HEIF, which begin with the length of what follows.
+_BRANDS = tuple(b"ftyp" + brand for brand in (b"avi", b"hei", b"hev", b"mif1", b"msf1"))
 
 
 class ImageError(SketchforgeError):
@@ -91,11 +98,14 @@ def read_image(source: Path | str | bytes) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """An image file's bytes. Raises ImageError `too large` or `unreadable`."""
+    """An image file's bytes. Raises ImageError `too large`, `not a file` or `unreadable`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(TOO_LARGE, str(path))
-        return path.read_bytes()
+        with open_file(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise ImageError(TOO_LARGE, str(path))
+            return file.read()
+    except NotAFileError as error:
+        raise ImageError(NOT_A_FILE, str(path)) from error
     except OSError as error:
         raise ImageError(UNREADABLE, f"{path}: {error.strerror or error}") from error
 
@@ -119,7 +129,10 @@ def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Decode
     except Image.DecompressionBombError as error:
         raise ImageError(TOO_LARGE) from error
     except UnidentifiedImageError as error:
-        raise ImageError(UNREADABLE if data.startswith(_MAGIC) else NOT_AN_IMAGE) from error
+        if data.startswith(JPEG_MAGIC) and "JPEG" in formats and (decoded := _decode_stripped_jpeg(data)):
+            return decoded
+        is_image = data.startswith(_MAGIC) or data.startswith(_BRANDS, 4)
+        raise ImageError(UNREADABLE if is_image else NOT_AN_IMAGE) from error
     except MemoryError:
         raise
     # Pillow's decoders raise anything from struct.error to SyntaxError on damaged data.
@@ -148,14 +161,16 @@ def open_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Image.Im
 
 @lru_cache
 def _list_readable(formats: tuple[str, ...]) -> list[str]:
-    """List the formats that this Pillow reads: AVIF came with 11.3, others need optional libraries."""
+    """List the formats that can be read here: Pillow's AVIF came with 11.3, others need optional libraries."""
     from PIL import Image
 
     for name in formats:
         try:
-            importlib.import_module(f"PIL.{FORMATS[name]}ImagePlugin")
+            plugin = importlib.import_module(FORMATS[name])
         except ImportError:
             continue
+        if name == "HEIF":
+            plugin.register_heif_opener(thumbnails=False, decode_threads=1)
     return [name for name in formats if name in Image.OPEN]
 
 
@@ -165,9 +180,9 @@ def stored_size(data: bytes) -> tuple[int, int] | None:
     Parsed here, since a decoder allocates what the header asks for, and opening by Pillow would cost the
     trainings' reader a tenth of its speed. Strict: a JPEG with anything between its segments gives None.
     """
-    if data.startswith(_PNG):
+    if data.startswith(PNG_MAGIC):
         return _read_two_numbers(data[16:24], 4) if data[12:16] == b"IHDR" and len(data) > 24 else None
-    if not data.startswith(_JPEG):
+    if not data.startswith(JPEG_MAGIC):
         return None
     position = 2
     while position + 9 <= len(data) and data[position] == 0xFF:
@@ -189,11 +204,21 @@ def _read_two_numbers(data: bytes, length: int) -> tuple[int, int]:
 
 
 def _decode(data: bytes, formats: Sequence[str]) -> DecodedImage:
-    image = open_image(data, formats)
+    png = strip_png(data) if "PNG" in formats and data.startswith(PNG_MAGIC) else None
+    image = open_image(data if png is None else png.data, formats)
     if min(image.size) < MIN_SIDE:
         raise ImageError(TOO_SMALL, f"{image.width} x {image.height}")
-    image.load()
-    return _convert_to_rgb(image)
+    return _convert_to_rgb(load_pixels(image) if png is None else load_png(image, png))
+
+
+def _decode_stripped_jpeg(data: bytes) -> DecodedImage | None:
+    """Decode a JPEG that Pillow refused to open, without its damaged metadata; None where that is no help."""
+    try:
+        return DecodedImage(_decode(strip_jpeg(data), ("JPEG",)).pixels, False)
+    except ImageError:
+        raise
+    except Exception:
+        return None
 
 
 def _decode_without_end_marker(data: bytes) -> DecodedImage | None:
@@ -204,7 +229,7 @@ def _decode_without_end_marker(data: bytes) -> DecodedImage | None:
     """
     import numpy as np
 
-    if not data.startswith(_JPEG):
+    if not data.startswith(JPEG_MAGIC):
         return None
     try:
         plain, filled = (

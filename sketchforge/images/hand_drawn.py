@@ -16,8 +16,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from sketchforge.images.drawing_check import ImageKind, measure_drawing
 from sketchforge.images.line_art import binarize, line_widths
-from sketchforge.images.resize import fit_square
+from sketchforge.images.resize import fit_square, shrink_to
 
 PAPER = 255
 MAX_SIDE = 1024  # pixels; the largest sketch that models see. Averaging down also takes noise away
@@ -61,8 +62,9 @@ def normalize_drawing(image: np.ndarray, line_width: float | None = None) -> Nor
     if line_width is not None and not line_width >= 1:
         raise ValueError(f"line_width={line_width}: expected at least 1, in 1/256 of the longer side")
     notes: list[str] = []
-    image = _shrink(image, MAX_SIDE)
-    inverted = _has_dark_ground(image)
+    image = shrink_to(image, MAX_SIDE)
+    measures = measure_drawing(image)
+    inverted = measures.inverted
     if inverted:
         image = 255 - image
         notes.append("light lines on a dark ground: inverted")
@@ -79,6 +81,8 @@ def normalize_drawing(image: np.ndarray, line_width: float | None = None) -> Nor
         notes.append("no ink found: the sketch is blank")
     elif ink_share > CROWDED:
         notes.append(f"ink covers {ink_share:.0%} of the image: is it a line drawing?")
+    elif measures.kind in (ImageKind.SHADED, ImageKind.PHOTO):
+        notes.append(f"{measures.area_share:.0%} of the image is shaded or filled: is it a line drawing?")
     return NormalizedDrawing(sketch, inverted, (*notes, *thinning_notes))
 
 
@@ -102,42 +106,6 @@ def fit_drawing(sketch: np.ndarray, size: int) -> np.ndarray:
     darkest_fitted = 255 - cv2.erode(fitted, np.ones((3, 3), np.uint8)).astype(np.float32)
     gain = np.maximum(1, darkest / np.maximum(darkest_fitted, 1))
     return np.rint(255 - np.minimum(255, (255 - fitted.astype(np.float32)) * gain)).astype(np.uint8)
-
-
-def _shrink(image: np.ndarray, side: int) -> np.ndarray:
-    scale = side / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _has_dark_ground(image: np.ndarray) -> bool:
-    """Whether there are strokes and three of four signs of a dark ground hold.
-
-    The signs: the ground around strokes is their darker side, fine detail is lighter than its surroundings,
-    the border is dark, most of the image is dark. Each sign alone may be wrong: because of filled areas,
-    hatching, a shadow or a dark table around the sheet, a sheet photographed dark. A sheet with nothing but
-    shadows on it might show three.
-    """
-    grey = cv2.cvtColor(_shrink(image, _SMALL), cv2.COLOR_RGB2GRAY)
-    fine, wide = _create_disc(9), _create_disc(25)
-    lighter = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, fine).astype(np.int64)
-    darker = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, fine).astype(np.int64)
-    grain, strongest = np.percentile(np.maximum(lighter, darker), (20, 99.5))
-    if strongest < 5 * grain + 10:  # with noise alone the strongest is two or three times the grain
-        return False
-    darkest, lightest = cv2.erode(grey, wide).astype(np.int32), cv2.dilate(grey, wide).astype(np.int32)
-    contrast = lightest - darkest
-    strokes = contrast >= max(8, int(np.percentile(contrast, 95)) // 2)
-    dark_around = 2 * grey[strokes].astype(np.int32) < (darkest + lightest)[strokes]
-    edge = max(1, max(grey.shape) // 25)
-    sides = (grey[:edge], grey[-edge:], grey[:, :edge], grey[:, -edge:])
-    border = np.concatenate([strip.ravel() for strip in sides])
-    middle = np.percentile(grey, (1, 99)).mean()
-    mostly_dark = dark_around.mean() > 0.5
-    votes = (mostly_dark, lighter.sum() > darker.sum(), np.median(border) < middle, np.median(grey) < 128)
-    return sum(map(bool, votes)) >= 3
 
 
 def _binarize_two_colours(image: np.ndarray) -> np.ndarray | None:
@@ -171,7 +139,7 @@ def _measure_darkness(image: np.ndarray) -> np.ndarray:
 
 def _estimate_paper(image: np.ndarray) -> np.ndarray:
     """uint8 H×W×3 -> float32 of the same shape, at least 1: the bare paper's colour at every pixel."""
-    small = cv2.medianBlur(_shrink(image, _SMALL), 3)
+    small = cv2.medianBlur(shrink_to(image, _SMALL), 3)
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, _create_disc(_WIDE_INK), borderType=cv2.BORDER_REFLECT)
     # A filled area wider than the closing is still ink if it is darker than any shadow.
     widest = cv2.morphologyEx(

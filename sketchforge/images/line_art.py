@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+BLANK = 0.001  # ink share below which a sketch counts as blank
+
 
 def binarize(sketch: np.ndarray, threshold: float, low_threshold: float) -> np.ndarray:
     """uint8 HxW, 255 = paper -> uint8 HxW of 0 (ink) and 255.

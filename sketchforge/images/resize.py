@@ -53,12 +53,33 @@ def fit_square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
         return _resize(image[top : top + side, left : left + side], size, size)
     if fit != "pad":
         raise ValueError(f"fit={fit!r}: expected crop, pad or keep")
+    return pad_white(fit_longer_side(image, size), size, size)
+
+
+def fit_longer_side(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize uint8 HxWxC or HxW until its longer side is `size`; the other one has a pixel at least."""
+    height, width = image.shape[:2]
     scale = size / max(height, width)
-    resized = _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    square = np.full((size, size, *image.shape[2:]), 255, np.uint8)
-    top, left = (size - resized.shape[0]) // 2, (size - resized.shape[1]) // 2
-    square[top : top + resized.shape[0], left : left + resized.shape[1]] = resized
-    return square
+    return _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def pad_white(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Put uint8 hxwxC or hxw, neither side larger, into the middle of white height x width."""
+    if image.shape[:2] == (height, width):
+        return image
+    padded = np.full((height, width, *image.shape[2:]), 255, np.uint8)
+    top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+    padded[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return padded
+
+
+def shrink_to(image: np.ndarray, longest_side: int) -> np.ndarray:
+    """Average uint8 H×W or H×W×C over areas so that no side exceeds `longest_side`; smaller ones stay as they are."""
+    scale = longest_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return _resize(image, height, width)
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

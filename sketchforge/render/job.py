@@ -11,7 +11,7 @@ from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.resume import FolderState, refresh_state
 from sketchforge.shards import manifest as manifests
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
-from sketchforge.utils.device import usable_cores
+from sketchforge.utils.device import default_threads
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class RenderJob:
     def num_workers(self) -> int:
         # A network that draws on these same cores needs most of them; each process takes a second to start.
         shares_cores = self.options.method != "canny" and self.ready.device == "cpu"
-        default_workers = usable_cores() // 2 if shares_cores else usable_cores()
+        default_workers = default_threads() // 2 if shares_cores else default_threads()
         return max(1, min(self.options.workers or default_workers, self.num_images))
 
     def estimated_bytes(self) -> int:
@@ -92,6 +92,8 @@ def open_job(plan: RenderPlan) -> RenderJob:
         inputs=manifests.describe_inputs(plan.images),
         num_shards=len(plan.shards),
         libraries=_list_libraries(plan.options),
+        captioned=plan.captioned,
+        passed_over=plan.passed_over,
     )
     return RenderJob(plan, ready, manifest, refresh_state(plan, manifest))
 

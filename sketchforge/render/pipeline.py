@@ -20,6 +20,7 @@ from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, encode_sketches, prepare
+from sketchforge.shards.schema import json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.factory import ReadySketcher
@@ -27,9 +28,12 @@ from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 
 # One input in flight: its record so far, and the task that encodes its sketches, None where there are none.
 _Pending = tuple[Record, Task | None]
+# An input's position among all inputs.
+_Position = int
+_Group = Sequence[tuple[_Position, ImageSource, Prepared]]
 # Images drawn together, their drawing (None where they could not be read), and the seconds it took to start
 # it.
-_MicroBatch = tuple[Sequence[tuple[ImageSource, Prepared]], Drawing | None, float]
+_MicroBatch = tuple[_Group, Drawing | None, float]
 
 
 def records(
@@ -44,10 +48,15 @@ def records(
     window = 2 * options.batch_size + 2 * num_workers
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
     pending: deque[_Pending] = deque()
+    early: dict[_Position, _Pending] = {}  # dispatched, but one before them is not
+    next_position = 0
     prepared = _prepare_ahead(batches, options, pool, max(1, window // options.batch_size))
     with closing(_draw_batches(prepared, ready, options, pool)) as dispatched:
-        for item in dispatched:
-            pending.append(item)
+        for position, record, task in dispatched:
+            early[position] = record, task
+            while next_position in early:
+                pending.append(early.pop(next_position))
+                next_position += 1
             while pending and (len(pending) > window or _is_done(pending[0])):
                 yield _finish(pending.popleft(), pool)
     while pending:
@@ -71,25 +80,27 @@ def _draw_batches(
     ready: ReadySketcher,
     options: RenderOptions,
     pool: WorkerPool,
-) -> Iterator[_Pending]:
-    """Draw the images in order and dispatch their sketches.
+) -> Iterator[tuple[_Position, Record, Task | None]]:
+    """Draw the images batch by batch and dispatch their sketches.
 
-    While one micro-batch is encoded, the next one is drawn.
-
-    A micro-batch is a run of consecutive images of a batch that have equal size.
+    A micro-batch is the images of a batch that have equal size. While one is encoded, so many images are
+    being drawn as a batch has, whether they have equal sizes or not.
     """
     in_progress: deque[_MicroBatch] = deque()
+    num_behind = 0  # images in progress behind the oldest micro-batch
     try:
         for images in _micro_batches(batches, pool):
-            shape = _get_shape(images[0][1])
+            shape = _get_shape(images[0][2])
             drawing = None
             start = time.perf_counter()
             if shape is not None:
-                drawing = ready.sketcher.draw(np.stack([prepared.pixels for _, prepared in images]))
+                drawing = ready.sketcher.draw(np.stack([prepared.pixels for *_, prepared in images]))
+            num_behind += len(images) if in_progress else 0
             in_progress.append((images, drawing, time.perf_counter() - start))
-            if len(in_progress) > 1:
+            while num_behind >= options.batch_size:
                 yield from dispatch_encode(in_progress[0], ready, options, pool)
                 in_progress.popleft()
+                num_behind -= len(in_progress[0][0])
         while in_progress:
             yield from dispatch_encode(in_progress[0], ready, options, pool)
             in_progress.popleft()
@@ -101,16 +112,19 @@ def _draw_batches(
 
 def _micro_batches(
     batches: Iterator[Sequence[tuple[ImageSource, Task]]], pool: WorkerPool
-) -> Iterator[list[tuple[ImageSource, Prepared]]]:
+) -> Iterator[_Group]:
+    positions = itertools.count()
     for batch in batches:
-        images = [(image, _wait_prepared(task, pool)) for image, task in batch]
-        for _, group in itertools.groupby(images, key=lambda item: _get_shape(item[1])):
-            yield list(group)
+        groups: dict[tuple[int, ...] | None, list[tuple[_Position, ImageSource, Prepared]]] = {}
+        for image, task in batch:
+            prepared = _wait_prepared(image, task, pool)
+            groups.setdefault(_get_shape(prepared), []).append((next(positions), image, prepared))
+        yield from groups.values()
 
 
 def dispatch_encode(
     micro_batch: _MicroBatch, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
-) -> Iterator[_Pending]:
+) -> Iterator[tuple[_Position, Record, Task | None]]:
     """Yield the images of a micro-batch as they are drawn, and send their sketches to be encoded.
 
     An image's "draw" seconds are the time that this process waited for its drawing, and an equal share of the
@@ -119,11 +133,11 @@ def dispatch_encode(
     """
     images, drawing, begin_seconds = micro_batch
     if drawing is None:
-        for image, prepared in images:
-            yield _start_record(image, prepared), None
+        for position, image, prepared in images:
+            yield position, _start_record(image, prepared), None
         return
     start = time.perf_counter()
-    for (image, prepared), sketches in zip(images, drawing.images(), strict=True):
+    for (position, image, prepared), sketches in zip(images, drawing.images(), strict=True):
         draw_seconds = time.perf_counter() - start + begin_seconds / len(images)
         record = replace(
             _start_record(image, prepared),
@@ -132,14 +146,18 @@ def dispatch_encode(
             metadata=_build_metadata(image, prepared, ready),
             seconds={"decode": prepared.seconds, "draw": draw_seconds},
         )
-        yield record, pool.submit(encode_sketches, sketches, options.thresholds)
+        yield (
+            position,
+            record,
+            pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size),
+        )
         start = time.perf_counter()
 
 
-def _wait_prepared(task: Task, pool: WorkerPool) -> Prepared:
+def _wait_prepared(image: ImageSource, task: Task, pool: WorkerPool) -> Prepared:
     """Wait for the image that a worker prepares; an image whose worker dies or hangs counts as failed."""
     try:
-        return pool.result(task)
+        return pool.result(task, image.source)
     except WorkerLost as lost:
         return Prepared(lost.reason, 0.0)
 
@@ -162,17 +180,18 @@ def _get_shape(prepared: Prepared) -> tuple[int, ...] | None:
 
 
 def _build_metadata(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
-    assert prepared.pixels is not None
+    height, width = prepared.stored_size
     return {
         "source": image.source,
         "sha256": prepared.sha256,
-        "width": prepared.pixels.shape[1],
-        "height": prepared.pixels.shape[0],
+        "width": width,
+        "height": height,
         "method": ready.sketcher.method,
         "styles": list(ready.sketcher.styles),
         "original_width": prepared.original_width,
         "original_height": prepared.original_height,
-        "meta": dict(prepared.metadata),
+        # As text: objects of many shapes would give the samples as many schemas.
+        "meta": json_bytes(dict(prepared.metadata)).decode(),
     }
 
 
@@ -185,7 +204,12 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
     if task is None:
         return record
     try:
-        sketches, encode_seconds = pool.result(task)
+        encoded = pool.result(task, record.source)
     except WorkerLost as lost:
         return replace(record, reason=lost.reason, seconds={})
-    return replace(record, sketches=sketches, seconds={**record.seconds, "encode": encode_seconds})
+    return replace(
+        record,
+        sketches=encoded.pngs,
+        is_blank=encoded.is_blank,
+        seconds={**record.seconds, "encode": encoded.seconds},
+    )

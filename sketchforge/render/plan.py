@@ -5,11 +5,11 @@ It knows no weights, no threads and no output folder: `render.job` and `render.r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sketchforge.errors import UsageError
-from sketchforge.images.sources import ImageSource, arrange, builtin_images, find_images
+from sketchforge.images.sources import FoundImages, ImageSource, arrange, builtin_images, search_images
 from sketchforge.options import RenderOptions
 
 
@@ -25,9 +25,15 @@ class PlannedShard:
 class RenderPlan:
     """All inputs in order, and the shards that they go into."""
 
-    options: RenderOptions
+    options: RenderOptions  # as given, but with the `samples_per_shard` that is used
     images: Sequence[ImageSource]
     shards: Sequence[PlannedShard]
+    passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
+
+    @property
+    def captioned(self) -> bool:
+        """Whether any input has a caption: then all samples have a text."""
+        return any(image.caption is not None for image in self.images)
 
     @property
     def mine(self) -> Sequence[PlannedShard]:
@@ -51,11 +57,23 @@ def plan_render(options: RenderOptions) -> RenderPlan:
             "--overwrite would remove what other tasks have made; choose a new folder, or run once without "
             "--num-tasks"
         )
-    unordered = (
-        builtin_images() if options.images is None else find_images(options.images, options.prefix_keys)
+    found = (
+        FoundImages(builtin_images(), {})
+        if options.images is None
+        else search_images(options.images, options.prefix_keys)
     )
-    images = arrange(unordered, options.shuffle_seed, options.limit)
-    return RenderPlan(options, images, plan_shards(images, options.samples_per_shard))
+    images = arrange(found.images, options.shuffle_seed, options.limit)
+    samples_per_shard = options.samples_per_shard or default_samples_per_shard(len(images))
+    options = replace(options, samples_per_shard=samples_per_shard)
+    return RenderPlan(options, images, plan_shards(images, samples_per_shard), found.passed_over)
+
+
+def default_samples_per_shard(num_images: int) -> int:
+    """Images per shard where none are asked for: at least 16 shards, or one per image, of 1,000 at most.
+
+    Shards are what readers share among processes, and what an interrupted rendering keeps.
+    """
+    return max(1, min(1000, num_images // 16))
 
 
 def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[PlannedShard]:

@@ -6,19 +6,23 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.encode import encode_jpeg, encode_png
-from sketchforge.images.line_art import binarize
-from sketchforge.images.resize import fit_square
+from sketchforge.images.line_art import BLANK, binarize
+from sketchforge.images.resize import fit_longer_side, fit_square, pad_white
 from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources.source import ByteSource
 from sketchforge.shards.schema import json_bytes
+from sketchforge.utils.stderr import captured_stderr
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sketchforge.options import RenderOptions
 
 
 def _parse_finite(text: str) -> float | None:
@@ -35,33 +39,51 @@ class Prepared:
 
     reason: str | None
     seconds: float
-    pixels: np.ndarray | None = None  # uint8 HxWx3 RGB, to be drawn from
-    jpeg: bytes = b""  # the same image, to be stored
+    pixels: np.ndarray | None = None  # uint8 HxWx3 RGB, to be drawn from: without the borders of "pad"
+    jpeg: bytes = b""  # the image to be stored, with them
+    stored_size: tuple[int, int] = (0, 0)  # its height and width
     sha256: str = ""  # of the source bytes
     original_width: int = 0
     original_height: int = 0
     caption: bytes | None = None  # UTF-8
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    note: str | None = None  # why the caption or the metadata could not be used
+    note: str | None = None  # why the caption or the metadata could not be used; what the decoder printed
+
+
+class EncodedSketches(NamedTuple):
+    """The sketches of an image as PNG files."""
+
+    pngs: list[bytes]
+    seconds: float
+    is_blank: bool  # every one of them
 
 
 def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
-    """Read, decode and fit one image, and encode it for the shard."""
+    """Read, decode and fit one image, and encode it for the shard.
+
+    With `fit` "pad" the picture alone is to be drawn: the edges of the borders are no lines of it.
+    What libraries print while they decode is kept for an image that fails; about one that is read, it says
+    nothing that matters.
+    """
     start = time.perf_counter()
     try:
-        data = image.read()
-        decoded = decode_image(data)
+        with captured_stderr() as printed:
+            data = image.read()
+            decoded = decode_image(data)
     except ImageError as error:
-        return Prepared(error.reason, time.perf_counter() - start)
+        return Prepared(error.reason, time.perf_counter() - start, note=printed.text or None)
     caption, metadata, note = _read_caption_and_metadata(image)
-    pixels = fit_square(decoded.pixels, size, fit)
-    is_unchanged = decoded.is_plain_jpeg and pixels.shape == decoded.pixels.shape
+    pads = fit == "pad"
+    picture = fit_longer_side(decoded.pixels, size) if pads else fit_square(decoded.pixels, size, fit)
+    stored = pad_white(picture, size, size) if pads else picture
+    is_unchanged = decoded.is_plain_jpeg and stored.shape == decoded.pixels.shape
     height, width = decoded.pixels.shape[:2]
     return Prepared(
         reason=None,
         seconds=time.perf_counter() - start,
-        pixels=pixels,
-        jpeg=data if is_unchanged else encode_jpeg(pixels),
+        pixels=picture,
+        jpeg=data if is_unchanged else encode_jpeg(stored),
+        stored_size=stored.shape[:2],
         sha256=hashlib.sha256(data).hexdigest(),
         original_width=width,
         original_height=height,
@@ -72,16 +94,30 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
 
 
 def encode_sketches(
-    sketches: np.ndarray, thresholds: tuple[float, float] | None
-) -> tuple[list[bytes], float]:
-    """Encode sketches, uint8 NxHxW, as N PNG files; returns them and the seconds spent.
+    sketches: Sequence[np.ndarray],
+    thresholds: tuple[float, float] | None,
+    stored_size: tuple[int, int] | None = None,
+) -> EncodedSketches:
+    """Encode the sketches of an image, N of uint8 HxW, as PNG files.
 
-    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey.
+    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. stored_size: (height, width) of
+    the white paper in whose middle they are put; None: their own.
     """
     start = time.perf_counter()
+    if stored_size is not None:
+        sketches = [pad_white(sketch, *stored_size) for sketch in sketches]
     if thresholds is not None:
         sketches = [binarize(sketch, *thresholds) for sketch in sketches]
-    return [encode_png(sketch, thresholds is not None) for sketch in sketches], time.perf_counter() - start
+    pngs = [encode_png(sketch, thresholds is not None) for sketch in sketches]
+    is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
+    return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
+
+
+def known_good_task(options: RenderOptions) -> tuple[Any, ...]:
+    """`prepare` and arguments with which it works on any machine in good health: for `worker_pool`."""
+    data = b"P6\n64 64\n255\n" + bytes(range(256)) * 48
+    image = ImageSource("known-good", "known-good.ppm", ByteSource(len(data), data=data))
+    return prepare, image, options.size, options.fit
 
 
 def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:

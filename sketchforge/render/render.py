@@ -7,6 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
+from sketchforge.images.sources import describe_passed_over
 from sketchforge.options import RenderOptions
 from sketchforge.render.job import RenderJob, open_job
 from sketchforge.render.plan import plan_render
@@ -28,10 +30,15 @@ from sketchforge.render.summary import (
 )
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
-from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, lock, remove_stale_locks
+from sketchforge.shards.card import remove_card, write_card
+from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, remove_stale_locks
 from sketchforge.shards.writer import finished_stats, write_shard
 from sketchforge.utils.files import disk_errors, remove_abandoned
+from sketchforge.utils.lock import lock
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 
 def render(options: RenderOptions, progress: Progress | None = None) -> RenderSummary:
@@ -48,15 +55,18 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     plan = plan_render(options)
     with hold_folder(options.shards, options.task_id, options.num_tasks):
         job = open_job(plan)  # the sketcher, and the state of the folder now that it is locked
-        for line in (describe_rendering(job), *describe_resume(job)):
+        lines = (describe_rendering(job), describe_passed_over(plan.passed_over), *describe_resume(job))
+        for line in filter(None, lines):
             progress.note(line)
         summary = start_summary(job)
         if job.is_done:
+            if not (options.shards / schema.CARD).exists():
+                _write_card(job, job.state.manifest)
             remove_stale_locks(options.shards)  # left by a run that was killed at its very end
         else:
             prepare_folder(job)
             render_shards(job, summary, progress)
-            complete_manifest(job, summary)
+            complete_manifest(job, summary, progress)
     finish(job, summary)
     return summary
 
@@ -89,6 +99,8 @@ def prepare_folder(job: RenderJob) -> None:
             manifests.remove_shards(folder, previous)
     if job.todo or previous is None or job.options.overwrite:
         _write_manifest(job, job.manifest)
+        with disk_errors(folder / schema.CARD):
+            remove_card(folder)  # the folder is not what it describes
 
 
 def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
@@ -100,32 +112,49 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     import cv2  # noqa: F401  a broken installation shows here, not as workers that die
 
     from sketchforge.render.pipeline import records
+    from sketchforge.render.prepare import known_good_task
     from sketchforge.utils.worker_pool import worker_pool
 
     start = time.perf_counter()
     stage_seconds: Counter[str] = Counter()
+    first_at = 0.0  # when the first image was finished: the start of processes is no part of the rate
     with (
         progress.track("image", job.num_images),
-        worker_pool(num_workers, options.timeout) as pool,
+        worker_pool(num_workers, options.timeout, known_good_task(options)) as pool,
         closing(records(todo, job.ready, options, pool, num_workers)) as stream,
     ):
         for shard in todo:
             sizes = manifests.sizes_digest(shard.inputs)
-            with write_shard(options.shards, shard.number, job.fingerprint, sizes) as writer:
+            captioned = job.manifest["captioned"]
+            with write_shard(options.shards, shard.number, job.fingerprint, sizes, captioned) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
-                    summary.add(record.source, record.reason)
-                    rate = summary.num_images * job.num_sketches / (time.perf_counter() - start)
+                    summary.add(record)
+                    first_at = first_at or time.perf_counter()
+                    num_since = (summary.num_images - 1) * job.num_sketches
+                    figures = _describe_rate(num_since, time.perf_counter() - first_at)
                     stage = slowest(_to_clock_seconds(stage_seconds + writer.seconds, num_workers))
-                    progress.advance(rate=f"{rate:.0f} sketches/s", stage=f"slowest: {stage}")
+                    progress.advance(**figures, stage=f"slowest: {stage}")
                     check_failures(options, summary)
             stage_seconds += writer.seconds
     summary.seconds = time.perf_counter() - start
     summary.stage_seconds = _to_clock_seconds(stage_seconds, num_workers)
+    _log.info(
+        "seconds by stage: %s",
+        ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.stage_seconds.items()),
+    )
 
 
-def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
-    """Write the final manifest where all shards of the folder are finished.
+def _describe_rate(num_sketches: int, seconds: float) -> dict[str, str]:
+    """The figure "rate" for the progress bar; none in the first second, where it would mean little."""
+    if seconds < 1:
+        return {}
+    rate = num_sketches / seconds
+    return {"rate": f"{rate:.0f} sketches/s" if rate >= 10 else f"{rate:.1f} sketches/s"}
+
+
+def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
+    """Write the dataset card and the final manifest where all shards of the folder are finished.
 
     The task that finishes last does so: nothing is left to be merged.
     """
@@ -133,7 +162,10 @@ def complete_manifest(job: RenderJob, summary: RenderSummary) -> None:
     all_stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
     summary.complete = None not in all_stats
     if summary.complete:
-        _write_manifest(job, manifests.finished_manifest(job.manifest, all_stats))
+        manifest = manifests.finished_manifest(job.manifest, all_stats)
+        if not _write_card(job, manifest):
+            progress.note(f"{folder / schema.CARD}: was edited, left as it is")
+        _write_manifest(job, manifest)  # after the card: a complete folder has one
         remove_stale_locks(folder)
 
 
@@ -142,16 +174,24 @@ def finish(job: RenderJob, summary: RenderSummary) -> None:
     check_failures(job.options, summary)
     if job.plan.mine and not summary.outcomes[schema.OK]:
         raise SketchforgeError(
-            f"{job.options.shards}: all {summary.num_failed} images failed: {reasons(summary.outcomes)}"
+            f"{job.options.shards}: all of {count_noun(summary.num_failed, 'image')} failed: "
+            f"{reasons(summary.outcomes)}"
         )
 
 
 def check_failures(options: RenderOptions, summary: RenderSummary) -> None:
     if options.max_failures is not None and summary.num_failed > options.max_failures:
         raise SketchforgeError(
-            f"{options.shards}: {summary.num_failed} images failed ({reasons(summary.outcomes)}), more than "
+            f"{options.shards}: {count_noun(summary.num_failed, 'image')} failed "
+            f"({reasons(summary.outcomes)}), more than "
             f"--max-failures {options.max_failures}; finished shards are kept, see their .jsonl files"
         )
+
+
+def _write_card(job: RenderJob, manifest: Mapping[str, Any]) -> bool:
+    """Write the card of a complete folder; False where an edited one is kept."""
+    with disk_errors(job.options.shards / schema.CARD):
+        return write_card(job.options.shards, manifest)
 
 
 def _write_manifest(job: RenderJob, manifest: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from sketchforge.images.decode import ImageError
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.render.plan import PlannedShard, RenderPlan
+from sketchforge.render.same_inputs import check_same_inputs
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.writer import finished_stats
@@ -46,7 +47,7 @@ def refresh_state(plan: RenderPlan, manifest: Mapping[str, Any]) -> FolderState:
     if options.overwrite:
         check_untracked_files(options.shards, plan.shards[previous["num_shards"] :])
         return FolderState(previous)
-    manifests.check_same(options.shards, previous, manifest, manifests.IDENTITY)
+    check_same_inputs(options, plan.images, previous, manifest)
     fingerprint = manifests.fingerprint_of(manifest)
     kept_stats: dict[int, Mapping[str, Any]] = {}
     changed_inputs: dict[int, str] = {}

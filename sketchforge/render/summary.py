@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sketchforge.shards import schema
+from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     from sketchforge.render.job import RenderJob
+    from sketchforge.shards.writer import Record
+
+_log = logging.getLogger(__name__)
 
 STAGES = ("decode", "draw", "encode", "write")
 
@@ -27,18 +32,22 @@ class RenderSummary:
     num_kept: int = 0  # shards that an earlier run finished
     complete: bool = False  # whether the whole folder is finished, the shards of other tasks included
     num_images: int = 0  # processed in this run
+    num_blank: int = 0  # images of this run with no ink in any sketch
     some_failed: list[str] = field(
         default_factory=list
     )  # the sources of the first three that failed in this run
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
 
-    def add(self, source: str, reason: str | None) -> None:
-        """Count one more processed input; `reason` says why it failed, None for a success."""
+    def add(self, record: Record) -> None:
+        """Count one more processed input."""
         self.num_images += 1
-        self.outcomes[reason or schema.OK] += 1
-        if reason is not None and len(self.some_failed) < 3:
-            self.some_failed.append(source)
+        self.outcomes[record.reason or schema.OK] += 1
+        self.num_blank += record.is_blank
+        if record.reason is not None:
+            _log.info("%s: %s", record.source, record.reason)
+        if record.reason is not None and len(self.some_failed) < 3:
+            self.some_failed.append(record.source)
 
     @property
     def num_failed(self) -> int:
@@ -71,7 +80,8 @@ def describe_rendering(job: RenderJob) -> str:
 
         name, digest = next(iter(sketcher.digests.items()), ("no", "digest"))
         weights = (
-            f"{job.num_sketches} snapshots of {tom_run_name(find_tom_run(options.tom))} ({name} {digest[:8]})"
+            f"{count_noun(job.num_sketches, 'snapshot')} of {tom_run_name(find_tom_run(options.tom))} "
+            f"({name} {digest[:8]})"
         )
         sketcher_text = f"tom, {weights}, on {job.ready.device}"
     elif sketcher.digests:
@@ -81,8 +91,9 @@ def describe_rendering(job: RenderJob) -> str:
         f"; task {options.task_id} of 0..{num_tasks - 1}: {len(plan.mine)} of them" if num_tasks > 1 else ""
     )
     return (
-        f"{len(plan.images)} images ({options.images or 'built-in'}) x {job.num_sketches} sketches "
-        f"({sketcher_text}) -> {len(plan.shards)} shards in {options.shards}{task_text}"
+        f"{count_noun(len(plan.images), 'image')} ({options.images or 'built-in'}) x "
+        f"{count_noun(job.num_sketches, 'sketch')} "
+        f"({sketcher_text}) -> {count_noun(len(plan.shards), 'shard')} in {options.shards}{task_text}"
     )
 
 
@@ -93,12 +104,14 @@ def describe_resume(job: RenderJob) -> list[str]:
     if options.images is None:
         lines.append("no --images given: using the photos built in")
     if state.kept and todo:
-        lines.append(f"{len(state.kept)} of {len(job.plan.mine)} shards are finished and kept")
+        lines.append(f"{len(state.kept)} of {count_noun(len(job.plan.mine), 'shard')} finished and kept")
     num_lost = len(todo) - len(state.changed)
     is_requested = options.retry_failed or options.overwrite
     if state.manifest and state.manifest["complete"] and num_lost > 0 and not is_requested:
-        lines.append(f"{num_lost} shards are missing or altered and made again")
+        lines.append(f"{count_noun(num_lost, 'shard')} missing or altered, to be made again")
     if state.changed:
         changed_input = next(filter(None, state.changed.values()), "an input")
-        lines.append(f"{len(state.changed)} shards are drawn anew: {changed_input} has changed since")
+        lines.append(
+            f"{count_noun(len(state.changed), 'shard')} to be drawn anew: {changed_input} has changed since"
+        )
     return lines

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sketchforge.options import EvalCompareOptions, EvalImagesOptions, EvalSketchesOptions
 from sketchforge.utils.device import usable_cores
+from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ def hardware(device: torch.device) -> dict[str, str]:
     return {
         "device": f"{device} ({name})" if name else str(device),
         "processor": _read_processor(),
-        "cores": f"{usable_cores()} usable, {torch.get_num_threads()} threads of torch",
+        "cores": f"{usable_cores()} usable, {count_noun(torch.get_num_threads(), 'thread')} of torch",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         "torch": torch.__version__,

@@ -63,8 +63,14 @@ def figure_cell(
         decimals = digits(factor * figure.value)
     interval = ""
     if figure.low is not None and figure.high is not None:
-        interval = f"{factor * figure.low:.{decimals}f} to {factor * figure.high:.{decimals}f}"
-    return Cell(f"{factor * figure.value:.{decimals}f}", interval, bar)
+        low, high = (format_decimals(factor * bound, decimals) for bound in (figure.low, figure.high))
+        interval = f"{low} to {high}"
+    return Cell(format_decimals(factor * figure.value, decimals), interval, bar)
+
+
+def format_decimals(value: float, decimals: int) -> str:
+    """A value with so many decimals; what rounds to zero has no sign."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def digits(value: float) -> int:

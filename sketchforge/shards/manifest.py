@@ -18,7 +18,7 @@ from sketchforge.utils.versions import installed_version
 
 # These entries determine the bytes of the shards: a folder whose manifest differs in one of them is not
 # continued.
-IDENTITY = ("options", "styles", "digests", "inputs")
+IDENTITY = ("options", "styles", "digests", "inputs", "captioned")
 MAX_SIDE = 1 << 14  # pixels
 
 
@@ -46,8 +46,14 @@ def new_manifest(
     inputs: Mapping[str, Any],
     num_shards: int,
     libraries: Iterable[str],
+    captioned: bool = False,
+    passed_over: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`."""
+    """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
+
+    captioned: whether any input has a caption, so that every sample has a text. passed_over: what was found
+    beside the inputs and is not read, kind -> count.
+    """
     return {
         "format": schema.FORMAT,
         "version": schema.VERSION,
@@ -55,6 +61,8 @@ def new_manifest(
         "styles": list(styles),
         "digests": dict(digests),
         "inputs": dict(inputs),
+        "captioned": captioned,
+        "passed_over": dict(passed_over or {}),
         "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,
         "complete": False,
@@ -170,7 +178,7 @@ def check_same(
         before, now = found.get(name), wanted[name]
         if before == now:
             continue
-        if isinstance(before, Mapping) and name != "inputs":
+        if isinstance(before, Mapping):
             # Some options exist only with others, so the cause is the method or an option that both manifests
             # have.
             sort_keys = {
@@ -186,11 +194,11 @@ def check_same(
             before, now = before.get(item), now.get(item)
         else:
             flag = name
-        remedy = "choose another folder for --shards (only --overwrite replaces what is there)"
-        if name == "inputs":
-            remedy = "images that were added go into a folder of their own: " + remedy
+        if name == "captioned":
+            flag, before, now = "captions:", *("some" if value else "none" for value in (before, now))
         raise UsageError(
-            f"{folder}: was made with {flag} {_format_value(before)}, now {_format_value(now)}; {remedy}"
+            f"{folder}: was made with {flag} {_format_value(before)}, now {_format_value(now)}; choose another "
+            "folder for --shards (only --overwrite replaces what is there)"
         )
 
 
@@ -211,12 +219,9 @@ def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _format_value(value: object) -> str:
     """Format a value for one line.
 
-    None -> "none"; inputs -> "12 images (digest 0a1b2c3d)"; a list -> "a, b, c". 60 characters and more are
-    shortened.
+    None -> "none"; a list -> "a, b, c". 60 characters and more are shortened.
     """
     if value is None:
         return "none"
-    if isinstance(value, Mapping):
-        return f"{value.get('count')} images (digest {str(value.get('sha256'))[:8]})"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) < 60 else f"{text[:12]}..."

@@ -16,6 +16,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.files import parse_json
 from sketchforge.utils.tar_headers import Member, members
+from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ class RawSample:
     image: bytes  # JPEG
     sketches: tuple[bytes, ...]  # PNG
     metadata: dict[str, Any]  # the sample's JSON
-    caption: str | None  # KEY.txt, where there is one
+    caption: str  # "" where there is none
 
 
 def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredSample]:
@@ -64,7 +65,8 @@ def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample
     for sample in _read_raw_samples(shards, wanted):
         if len(sample.sketches) != num_styles:
             raise SketchforgeError(
-                f"{shards.tar(sample.key)}: {sample.key} has {len(sample.sketches)} sketches, expected "
+                f"{shards.tar(sample.key)}: {sample.key} has {count_noun(len(sample.sketches), 'sketch')}, "
+                "expected "
                 f"{num_styles}; see `sketchforge verify {shards.path}`"
             )
         yield sample
@@ -158,7 +160,7 @@ def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
     while schema.sketch_member(key, len(sketches)) in contents:
         sketches.append(contents[schema.sketch_member(key, len(sketches))])
     metadata = parse_json(contents[schema.metadata_member(key)])
-    caption = contents.get(f"{key}.txt")
+    caption = contents.get(schema.caption_member(key)) or b""
     return RawSample(
         key,
         contents[schema.image_member(key)],
@@ -168,5 +170,5 @@ def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
             **{name: int(metadata[name]) for name in ("width", "height")},
             "source": str(metadata["source"]),
         },
-        None if caption is None else caption.decode("utf-8", errors="replace"),
+        caption.decode("utf-8", errors="replace"),
     )

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = "sketchforge-shards"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
+CARD = "README.md"
 OK, FAILED = "ok", "failed"
 MAX_STYLES = 1000  # sketches per image: their numbers have three digits
 MAX_SAMPLES = 1_000_000  # images per shard
@@ -33,11 +34,25 @@ MANIFEST_SHAPE = {
     "styles": [str],
     "digests": {...: str},
     "inputs": {"count": int, "sha256": str},
+    "captioned": bool,
+    "passed_over": {...: int},
     "libraries": {...: str},
     "num_shards": int,
     "complete": bool,
     "shards": [{"name": str, "samples": int, "failed": int, "sidecar": _FILE_SHAPE, **_FILE_SHAPE}],
     "outcomes": {...: int},
+}
+# KEY.json: every sample has these entries and no others, so that all have one schema.
+SAMPLE_SHAPE = {
+    "source": str,
+    "sha256": str,
+    "width": int,
+    "height": int,
+    "method": str,
+    "styles": [str],
+    "original_width": int,
+    "original_height": int,
+    "meta": str,  # JSON text of what came along, "{}" where nothing did
 }
 
 
@@ -116,7 +131,11 @@ def metadata_member(key: str) -> str:
 
 
 def sample_members(key: str, num_sketches: int, captioned: bool) -> list[str]:
-    """The names of a sample's files, in the order they have in the tar."""
+    """The names of a sample's files, in the order they have in the tar.
+
+    captioned: whether the folder's inputs have captions. Then each of its samples has a text, empty where its
+    image has none: readers such as Hugging Face's take the columns of all samples from the first ones.
+    """
     return [
         image_member(key),
         *(sketch_member(key, index) for index in range(num_sketches)),

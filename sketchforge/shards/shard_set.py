@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
-import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards import schema
+from sketchforge.shards.cache import ShardCache, TemporaryFolder
+from sketchforge.shards.checked import CheckedShards
+from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.remote import RemoteFolder, ShardCache, is_remote
+from sketchforge.shards.remote import RemoteFolder, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
+from sketchforge.shards.transports import TransferError
+from sketchforge.utils import files
+from sketchforge.utils.text import count_noun
 
 KEPT_SHARDS = 64  # cached shards of a remote set, on the local disk
 
@@ -37,6 +43,7 @@ class ShardSet:
     folder: Path | None = None  # of a local set; None for a remote one
     remote: RemoteFolder | None = None
     cache: ShardCache | None = None
+    checked: CheckedShards = field(default_factory=CheckedShards, compare=False)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -95,7 +102,8 @@ class ShardSet:
         """Return this set; UsageError for too few sketches per image or, with `one_size`, many sizes."""
         if len(self.styles) < sketches:
             raise UsageError(
-                f"{self.source}: {len(self.styles)} sketches per image, needed are {sketches}; render with "
+                f"{self.source}: {count_noun(len(self.styles), 'sketch')} per image, needed are "
+                f"{sketches}; render with "
                 "more --checkpoints"
             )
         if one_size and self.side is None:
@@ -111,7 +119,10 @@ class ShardSet:
         return self.remote.address(name) if self.remote else str(self.path / name)
 
     def open(self, shard: int) -> BinaryIO:
-        """Open a shard's tar. Raises DamagedError when it is missing or not of the manifest's size."""
+        """Open a shard's tar, whose size and digest are checked the first time.
+
+        Raises DamagedError when it is missing or not what the manifest says.
+        """
         entry = self.manifest["shards"][shard]
         if self.remote and self.cache:
             try:
@@ -123,10 +134,17 @@ class ShardSet:
             file = open(self.address(shard), "rb", buffering=0)
         except OSError as error:
             raise self.damaged(shard, f"cannot be read ({error.strerror or error})") from error
-        num_bytes = os.fstat(file.fileno()).st_size
-        if num_bytes != entry["bytes"]:
+        try:
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes != entry["bytes"]:
+                raise self.damaged(shard, f"{num_bytes} bytes, but the manifest says {entry['bytes']}")
+            if (fault := self.checked.find_fault(shard, file, entry["sha256"])) is not None:
+                raise self.damaged(shard, fault)
+        except BaseException as error:
             file.close()
-            raise self.damaged(shard, f"{num_bytes} bytes, but the manifest says {entry['bytes']}")
+            if isinstance(error, OSError):
+                raise self.damaged(shard, f"cannot be read ({error.strerror or error})") from error
+            raise
         return file
 
     def damaged(self, shard: int, what: str, key: str | None = None) -> DamagedError:
@@ -144,13 +162,19 @@ def open_folder(folder: Path, name: str | None = None) -> ShardSet:
     return ShardSet(str(folder), name or folder.resolve().name, read_manifest(folder), folder)
 
 
-def open_shards(source: str | Path, cache: Path | None = None, keep: int = KEPT_SHARDS) -> ShardSet:
+def open_shards(
+    source: str | Path,
+    cache: Path | None = None,
+    keep: int = KEPT_SHARDS,
+    policy: FetchPolicy = FetchPolicy(),
+) -> ShardSet:
     """Open the finished shards that `sketchforge render` wrote to a folder, local or remote.
 
-    source: a folder, the URL of one, or a text with {} for the file name that webdataset's opener reads, such
-    as `pipe:ssh host cat out/{}`.
+    source: a folder, the URL of one, or a text with {} for the file name, such as
+    `pipe:ssh host cat out/{}` (see `fetch`).
     cache: the folder for shards from a remote source, at most `keep` at a time. None: a temporary folder,
     removed with the set, at the latest when this process ends.
+    policy: of fetching from a remote source.
 
     Raises UsageError when there is no manifest or the set is unfinished or holds no sample, and
     SketchforgeError when the manifest is damaged or of a newer version.
@@ -159,35 +183,48 @@ def open_shards(source: str | Path, cache: Path | None = None, keep: int = KEPT_
         return _check_finished(open_folder(Path(source)))
     if keep < 1:
         raise ValueError(f"keep={keep}: expected 1 shard or more")
-    remote = RemoteFolder(str(source))
+    remote = RemoteFolder(str(source), policy)
     if cache is not None and cache.exists() and not cache.is_dir():
         raise UsageError(f"{cache}: a file; the cache needs a folder")
     name = remote.source.rstrip("/").rpartition("/")[2]
     shards = _check_finished(ShardSet(remote.source, name, _fetch_manifest(remote), None, remote))
-    folder = Path(tempfile.mkdtemp(prefix="sketchforge-")) if cache is None else cache
-    shards = replace(shards, cache=ShardCache(folder, keep))
-    if cache is None:
-        weakref.finalize(shards, _remove_folder, folder, os.getpid())
+    if cache is not None:
+        return replace(shards, cache=ShardCache(cache, keep))
+    folder = TemporaryFolder()
+    shards = replace(shards, cache=ShardCache(folder.path, keep))
+    weakref.finalize(shards, folder.remove)
     return shards
 
 
-def _remove_folder(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not a forked child of it
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _fetch_manifest(remote: RemoteFolder) -> dict[str, Any]:
+    address, target = remote.address(schema.MANIFEST), io.BytesIO()
+
+    def find_fault(num_bytes: int, _: str) -> str | None:
+        if num_bytes > files.MAX_JSON_BYTES:
+            raise TransferError(f"more than {files.MAX_JSON_BYTES:,} bytes", lasting=True)
+        text = target.getvalue()
+        # Anything else than an object, as a rule a page for people, is what the address has: see below.
+        return "cut off" if not text or text.startswith(b"{") and not _is_json(text) else None
+
+    try:
+        remote.fetch(schema.MANIFEST, target, files.MAX_JSON_BYTES, find_fault)
+    except SketchforgeError as error:
+        raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
     with tempfile.TemporaryDirectory(prefix="sketchforge-") as name:
         path = Path(name) / schema.MANIFEST
-        with open(path, "wb") as file:
-            try:
-                remote.fetch(schema.MANIFEST, file)
-            except SketchforgeError as error:
-                raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
+        path.write_bytes(target.getbuffer())
         try:
             return read_manifest(path.parent)
         except SketchforgeError as error:
-            raise type(error)(str(error).replace(str(path), remote.address(schema.MANIFEST))) from error
+            raise type(error)(str(error).replace(str(path), address)) from error
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        files.parse_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_finished(shards: ShardSet) -> ShardSet:

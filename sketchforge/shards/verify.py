@@ -10,12 +10,14 @@ from typing import Any
 
 from sketchforge.images.decode import ImageError, decode_image, open_image, stored_size
 from sketchforge.shards import schema
+from sketchforge.shards.card import dataset_card, is_edited, read_card
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.sidecars import sample_records
 from sketchforge.shards.writer import read_stats
-from sketchforge.utils.files import checksum_holds, parse_json, sha256_of
+from sketchforge.utils.files import checksum_holds, has_shape, parse_json, sha256_of
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 
 
 @dataclass
@@ -49,9 +51,11 @@ def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
             if (entry := _read_entry(folder, number))
         }
         report.problems.append(
-            f"{folder}: unfinished, {len(expected)} of {manifest['num_shards']} shards; "
+            f"{folder}: unfinished, {len(expected)} of {count_noun(manifest['num_shards'], 'shard')}; "
             "run the same `sketchforge render` again"
         )
+    if manifest["complete"]:
+        report.problems.extend(_check_card(folder, manifest))
     for path in sorted(folder.glob("*.tar")):
         if not schema.is_shard(path.stem, manifest["num_shards"]):
             report.problems.append(f"{path.name}: foreign, the manifest does not know it")
@@ -61,7 +65,8 @@ def verify(folder: Path, progress: Progress | None = None) -> VerifyReport:
     report.num_bytes = sum(entry["bytes"] for entry in expected.values())
     if manifest["complete"] and num_inputs != manifest["inputs"]["count"]:
         report.problems.append(
-            f"{schema.MANIFEST}: {manifest['inputs']['count']} inputs, but its shards have {num_inputs}"
+            f"{schema.MANIFEST}: {count_noun(manifest['inputs']['count'], 'input')}, but its shards have "
+            f"{num_inputs}"
         )
     return report
 
@@ -99,6 +104,19 @@ def _read_entry(folder: Path, number: int) -> dict[str, Any] | None:
     samples = stats["outcomes"].get(schema.OK, 0)
     failed = sum(stats["outcomes"].values()) - samples
     return {"samples": samples, "failed": failed, "sidecar": stats["sidecar"], **stats["tar"]}
+
+
+def _check_card(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Check the dataset card: one that was edited may say whatever its editor likes."""
+    try:
+        card = read_card(folder)
+    except OSError as error:
+        yield f"{schema.CARD}: cannot be read ({error.strerror or error})"
+        return
+    if card is None:
+        yield f"{schema.CARD}: missing; the same `sketchforge render` again writes it"
+    elif not is_edited(card) and card != dataset_card(manifest):
+        yield f"{schema.CARD}: not of this manifest; where it is removed, the same `sketchforge render` writes it"
 
 
 def _check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -144,7 +162,7 @@ def _check_samples(
     except (OSError, tarfile.TarError) as error:
         yield None, [f"{paths.tar.name}: cannot be read to its end ({error})"]
     if len(keys) != entry["samples"]:
-        yield None, [f"{paths.tar.name}: {len(keys)} samples, expected {entry['samples']}"]
+        yield None, [f"{paths.tar.name}: {count_noun(len(keys), 'sample')}, expected {entry['samples']}"]
     try:
         sidecar_keys = [record["key"] for record in sample_records(paths.sidecar)]
     except FileNotFoundError:
@@ -167,8 +185,7 @@ def _check_sample(
     key: str, members: list[tuple[str, bytes | None]], manifest: Mapping[str, Any]
 ) -> Iterator[str]:
     names = [name for name, _ in members]
-    captioned = schema.caption_member(key) in names
-    expected_names = schema.sample_members(key, len(manifest["styles"]), captioned)
+    expected_names = schema.sample_members(key, len(manifest["styles"]), manifest["captioned"])
     for name in expected_names:
         if name not in names:
             yield f"{name}: missing"
@@ -187,6 +204,10 @@ def _check_sample(
                 data.decode("utf-8")
             elif name.endswith(".json"):
                 metadata = parse_json(data)
+                if not has_shape(metadata, schema.SAMPLE_SHAPE) or len(metadata) != len(schema.SAMPLE_SHAPE):
+                    raise ValueError(f"expected {', '.join(schema.SAMPLE_SHAPE)} and nothing else")
+                if not isinstance(parse_json(metadata["meta"]), dict):
+                    raise ValueError("meta: expected the text of a JSON object")
                 if expected is not None and (size := (metadata["width"], metadata["height"])) != expected:
                     yield f"{name}: {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
             elif name.endswith((".jpg", ".png")):

@@ -26,19 +26,20 @@ class Record:
     source: str
     num_bytes: int  # of the source
     reason: str | None = None  # None: the sample is good
-    note: str | None = None  # why its caption or metadata could not be used
+    note: str | None = None  # why its caption or metadata could not be used; what its decoder printed
     image: bytes = b""  # JPEG
     sketches: Sequence[bytes] = ()  # PNG
-    caption: bytes | None = None  # UTF-8
+    caption: bytes | None = None  # UTF-8; None where there is none
     metadata: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
+    is_blank: bool = False  # whether there is no ink in any of its sketches
     seconds: dict[str, float] = field(default_factory=dict)  # spent on it, by stage
 
 
 class ShardWriter:
     """Writes the records of one shard, added in plan order; `write_shard` makes one."""
 
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._path = path
+    def __init__(self, file: IO[bytes], path: Path, captioned: bool) -> None:
+        self._path, self._captioned = path, captioned
         self._stream = _DigestingStream(file)
         self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]
         self._lines: list[bytes] = []
@@ -63,9 +64,8 @@ class ShardWriter:
         self.seconds.update(record.seconds)
         start = time.perf_counter()
         if record.reason is None:
-            captioned = record.caption is not None
-            names = schema.sample_members(record.key, len(record.sketches), captioned)
-            caption = [record.caption] if captioned else []
+            names = schema.sample_members(record.key, len(record.sketches), self._captioned)
+            caption = [record.caption or b""] if self._captioned else []
             contents = [record.image, *record.sketches, *caption, schema.json_bytes(record.metadata)]
             for name, data in zip(names, contents, strict=True):
                 # TarInfo's defaults make tars repeatable: mtime, uid and gid 0, no names, mode 0644.
@@ -101,11 +101,14 @@ class ShardWriter:
 
 
 @contextmanager
-def write_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Iterator[ShardWriter]:
+def write_shard(
+    folder: Path, number: int, fingerprint: str, inputs: str, captioned: bool = False
+) -> Iterator[ShardWriter]:
     """A writer for shard `number`; when the block succeeds, sidecar, tar and stats appear, in this order.
 
-    `fingerprint` identifies the options, `inputs` the sizes of the sources. When the block raises, none of
-    the files appears. Raises SketchforgeError naming the file where the disk refuses.
+    `fingerprint` identifies the options, `inputs` the sizes of the sources; `captioned`: every sample gets a
+    caption, empty where its record has none; without it no sample does. When the block raises, none of the
+    files appears. Raises SketchforgeError naming the file where the disk refuses.
     """
     paths = schema.shard_files(folder, number)
     with disk_errors(paths.stats):
@@ -113,7 +116,7 @@ def write_shard(folder: Path, number: int, fingerprint: str, inputs: str) -> Ite
     with ExitStack() as open_tar:
         with disk_errors(paths.tar):
             file = open_tar.enter_context(files.atomic_write(paths.tar, sweep=False))
-        writer = ShardWriter(file, paths.tar)
+        writer = ShardWriter(file, paths.tar, captioned)
         yield writer
         with disk_errors(paths.tar):
             writer.close()

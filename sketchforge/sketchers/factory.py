@@ -40,6 +40,13 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         inapplicable.append("--precision")
     if inapplicable:
         raise UsageError(f"{inapplicable[0]}: has no meaning with --method {options.method}")
+    low = options.low_threshold
+    if low is not None and low > options.threshold and options.sketch_format == "png1":
+        raise UsageError(
+            f"--low-threshold {low:g} lies above --threshold {options.threshold:g} and would leave out "
+            "nothing: "
+            "lower it, or do without"
+        )
     if options.method == "canny":
         from sketchforge.sketchers.canny import CannySketcher
 

@@ -12,6 +12,11 @@ from torch import Tensor
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.tensors import from_unit, to_tensor
 from sketchforge.sketchers.base import Drawing
+from sketchforge.utils.text import count_noun
+
+MIN_DRAWN_SIDE = 16  # pixels: coarse maps have a side of an eighth, and their borders are mirrored
+
+CPU_PIXELS = 1024 * 512  # that are drawn at once on a CPU, or a single image
 
 
 def draw_on(
@@ -20,22 +25,34 @@ def draw_on(
     """Draw uint8 (B,H,W,3) RGB by `sketches`: float32 (B,3,H,W) in [-1, 1] -> float (B,N,1,H,W) in [0, 1].
 
     On CUDA all work is enqueued at once, the copy to the CPU included, so that the device can go on with the
-    next batch.
+    next batch. On a CPU a batch of large images is drawn in parts: an interruption waits for the end of a
+    convolution, which for all of them takes many seconds.
     """
+    height, width = pixels.shape[1:3]
     with drawing_errors(pixels, device), torch.inference_mode():
-        grey, finite = to_levels(sketches(to_tensor(pixels).to(device)))
+        images = to_tensor(extend_small(pixels)).to(device)
+        at_once = max(1, CPU_PIXELS // (height * width)) if device.type == "cpu" else len(images)
+        parts = images.split(at_once)
+        grey, finite = to_levels(torch.cat([sketches(part) for part in parts]))
+        grey = grey[..., :height, :width]
         if device.type != "cuda":
             return Drawing(lambda: check_pixels(grey, finite, method))
         # Non-blocking copies go to pinned memory, and are complete once the event has passed.
         copies = grey.to("cpu", non_blocking=True), finite.to("cpu", non_blocking=True)
         copies_done = torch.cuda.current_stream(device).record_event()
 
-    def images() -> np.ndarray:
+    def wait() -> np.ndarray:
         with drawing_errors(pixels, device):
             copies_done.synchronize()
         return check_pixels(*copies, method)
 
-    return Drawing(images)
+    return Drawing(wait)
+
+
+def extend_small(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the last rows and columns of uint8 (B,H,W,3) until no side is under MIN_DRAWN_SIDE."""
+    missing = [(0, max(0, MIN_DRAWN_SIDE - side)) for side in pixels.shape[1:3]]
+    return np.pad(pixels, ((0, 0), *missing, (0, 0)), mode="edge") if any(map(any, missing)) else pixels
 
 
 def to_levels(sketches: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +76,7 @@ def drawing_errors(pixels: np.ndarray, device: torch.device) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             count, height, width = pixels.shape[:3]
             raise SketchforgeError(
-                f"out of memory drawing {count} images of {width} x {height} on {device}; "
+                f"out of memory drawing {count_noun(count, 'image')} of {width} x {height} on {device}; "
                 "lower --batch-size or --size"
             ) from error
         raise

@@ -20,8 +20,9 @@ from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_inference import LeanInference, PaperInference, for_inference
 from sketchforge.sketchers.base import Drawing
-from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, to_levels
+from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, extend_small, to_levels
 from sketchforge.utils.device import thread_pool
+from sketchforge.utils.text import count_noun
 
 
 class TomSketcher:
@@ -59,7 +60,7 @@ class TomSketcher:
     ) -> TomSketcher:
         """Load the first `count` snapshots of a finished run, whose order puts the most diverse ones first.
 
-        Raises UsageError where the run has fewer, SketchforgeError where there is no finished run or one of
+        Raises UsageError where the run has fewer or has not finished, SketchforgeError where one of
         its files is missing, corrupt, foreign or newer.
         """
         try:
@@ -69,19 +70,19 @@ class TomSketcher:
                 f"--tom {run}: not a run of `sketchforge tom-train`{_list_nearby_runs(run)}"
             ) from None
         if record is None:
-            raise SketchforgeError(
+            raise UsageError(
                 f"{run}: no trained generators there; run `sketchforge tom-train --run {run}` first, "
                 f"or name a run as --tom{_list_nearby_runs(run)}"
             )
         snapshots = record.get("snapshots")
         if not snapshots:
-            raise SketchforgeError(
+            raise UsageError(
                 f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the "
                 "options it was begun with to complete it, or draw with --tom builtin meanwhile"
             )
         if count > len(snapshots):
             raise UsageError(
-                f"--checkpoints {count}: {tom_run_name(run)} has {len(snapshots)} snapshots; "
+                f"--checkpoints {count}: {tom_run_name(run)} has {count_noun(len(snapshots), 'snapshot')}; "
                 "ask for that many or fewer"
             )
         encoder = read_encoder(run / ENCODER_FILE)
@@ -109,7 +110,8 @@ class TomSketcher:
         if self._pool is None:
             return draw_on(self.device, self.sketches, pixels, self.method)
         cancelled = Event()
-        futures = self._submit_images(pixels, cancelled)
+        height, width = pixels.shape[1:3]
+        futures = self._submit_images(extend_small(pixels), cancelled)
         count = len(self.drawings)
 
         def images() -> Iterator[np.ndarray]:
@@ -118,7 +120,7 @@ class TomSketcher:
                     sketches = np.concatenate(
                         [future.result() for future in futures[start : start + count]], axis=1
                     )[0]
-                yield sketches
+                yield sketches[:, :height, :width]
 
         def cancel() -> None:
             cancelled.set()

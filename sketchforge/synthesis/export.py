@@ -19,14 +19,14 @@ from sketchforge.utils.files import sha256_of, write_bytes
 from sketchforge.utils.outputs import check_new_file
 
 ENDING = ".safetensors"
-BUILT_ON = "trained_with", "autoencoder"  # entries of run.json: digests of a training's inputs
+BUILT_ON = "trained_with", "autoencoder", "drawn_by"  # entries of run.json: digests of a training's inputs
 
 
 def export(options: ExportOptions) -> tuple[Path, Path]:
     """Write `options.out` and its model card; return both paths.
 
-    Raises UsageError where the request cannot be carried out (a run of another kind, a name that is taken, an
-    unknown snapshot), SketchforgeError for an unfinished run or damaged files. Nothing is written then.
+    Raises UsageError where the request cannot be carried out (a run of another kind, an unfinished run, a name
+    that is taken, an unknown snapshot), SketchforgeError for damaged files. Nothing is written then.
     """
     out, card = options.out, options.out.with_suffix(".md")
     if out.suffix != ENDING:

@@ -12,7 +12,12 @@ import numpy as np
 
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError, decode_image
-from sketchforge.images.sources import ImageSource, builtin_images, find_images
+from sketchforge.images.sources import (
+    ImageSource,
+    builtin_images,
+    describe_passed_over,
+    search_images,
+)
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.progress import Progress
 
@@ -57,10 +62,13 @@ class ImageInput:
             raise ImageError(error.reason, self.source) from error
 
 
-def find_image_inputs(given: Iterable[str], repeats: bool = False) -> list[ImageInput]:
+def find_image_inputs(
+    given: Iterable[str], repeats: bool = False, progress: Progress | None = None
+) -> list[ImageInput]:
     """The images of files, folders, patterns, lists and tars (`sources.find_images`), in the order given.
 
     repeats: whether a file that is named twice counts twice; else it counts once.
+    progress: is told what was passed over.
     Images of one name are distinguished by their endings, else by the folder they lie in:
 
         a.jpg, b.jpg      -> a, b
@@ -71,7 +79,10 @@ def find_image_inputs(given: Iterable[str], repeats: bool = False) -> list[Image
     """
     matches: list[tuple[str, str, ImageSource]] = []  # path, name relative to the argument, source
     for argument in given:
-        for image in find_images(argument):
+        images, passed_over = search_images(argument)
+        if progress is not None and (line := describe_passed_over(passed_over)):
+            progress.note(f"{argument}: {line}")
+        for image in images:
             file = image.image.file
             path = image.source if file is None or _in_tar(image) else file.path
             matches.append((path, image.source, image))

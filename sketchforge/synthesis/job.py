@@ -6,7 +6,7 @@
     DIR/grid.png            all of it, or the beginning, with names
     DIR/outputs.json        what each was made of (`record.py`)
 
-The same call again makes what is missing.
+The same call again makes what is missing. DIR may be NAME.png where there is one image to make (`single.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from sketchforge.synthesis import record as records
 from sketchforge.synthesis.grid import SynthesisGrid, grid_of, pairs_grid
 from sketchforge.synthesis.plan import KEPT_IN_MEMORY, Plan, Style, plan_job
 from sketchforge.synthesis.record import GRID_FILE, OutputRecord
+from sketchforge.synthesis.single import check_image_path, names_image, write_only_image
 from sketchforge.utils.device import set_threads
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Summary:
 
     num_made: int
     num_kept: int  # requested images that were there already
-    grid: Path
+    grid: Path | None  # None where the output is one image
     left_out: str  # what the grid does not show; empty where it shows everything
 
 
@@ -45,18 +47,24 @@ def run_job(options: SynthesisOptions, progress: Progress | None = None) -> Summ
     Raises the errors of `plan_job` and `begin_record`, all before anything is written.
     """
     progress = progress or Progress()
-    if options.out.exists() and not options.out.is_dir():
+    if is_single := names_image(options.out):
+        check_image_path(options)
+    elif options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: is a file; name a folder")
     set_threads(options.threads)
     plan = plan_job(options, progress)
+    if is_single:
+        write_only_image(plan, options.out, _noise_seed(options), progress)
+        return Summary(1, 0, None, "")
     record, done = records.begin_record(options.out, plan.by, plan.describe_files(), options.overwrite)
     if stale := records.remove_stale(options.out, record, done):
-        progress.note(f"{stale} files of an earlier run are replaced")
+        progress.note(f"{count_noun(stale, 'file')} of an earlier run replaced")
     record.write()
     missing = [cell for cell in plan.cells if plan.name_of(cell) not in done]
     if missing and len(missing) < len(plan.cells):
         progress.note(
-            f"{len(plan.cells) - len(missing)} of {len(plan.cells)} images are there already and kept"
+            f"{len(plan.cells) - len(missing)} of {count_noun(len(plan.cells), 'image')} there already and "
+            "kept"
         )
     try:
         _write_images(plan, missing, options, record, done, progress)

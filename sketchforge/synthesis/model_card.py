@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from sketchforge.checkpoints.catalog import KNOWN
+from sketchforge.checkpoints.origins import describe_drawer, describe_encoder, is_shipped_snapshot
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
 from sketchforge.utils.markdown import escape, fence
 
@@ -155,9 +157,17 @@ def _write_licence(metadata: Mapping[str, Any], part: SketchPart | None) -> str:
         "data, decide what may be done with the model and its images. sketchforge itself is MIT-licensed and "
         "claims nothing."
     )
-    if part is not None and metadata["exported_from"]["tom"]["run"] == "builtin":
-        text += (
-            " The snapshot of TOM is the one that comes with sketchforge; its model card "
-            "(sketchforge/checkpoints/builtin/tom.md) names the research data that it learnt from."
+    lines = [text]
+    source, digests = metadata["exported_from"], metadata["digests"]
+    if "drawn_by" in source:  # its shape was checked with run.json's
+        method, weights = (source["drawn_by"][name] for name in ("method", "digests"))
+        lines.append(describe_drawer(method, set(weights.values()), "The sketches that it learnt from"))
+    if encoder_text := describe_encoder({source.get("trained_with")}):
+        lines.append(f"It learnt by an encoder's features, too. {encoder_text}")
+    if part is not None and is_shipped_snapshot({digests["generator"]}):
+        lines.append(
+            "The snapshot of TOM in the file is one that comes with sketchforge; its model card "
+            "(sketchforge/checkpoints/builtin/tom.md) names the research data that it learnt from. "
+            f"Licence: {KNOWN['tom'].licence}."
         )
-    return f"## Licence\n\n{text}"
+    return "## Licence\n\n" + "\n\n".join(lines)

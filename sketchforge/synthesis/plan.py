@@ -28,6 +28,7 @@ from sketchforge.synthesis.inputs import (
 from sketchforge.synthesis.record import LOCATION
 from sketchforge.synthesis.synthesizer import Synthesizer, draw_sketch, load_model
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 
 STITCHES = (2, 4)  # how many style images `mix` takes
 MIXED_NAME = 24  # characters of each style image's name in the name of a stitched one
@@ -93,7 +94,7 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     """Find and read all inputs and open the model. Writes nothing.
 
     Raises UsageError where the request cannot be carried out, ImageError for an image that cannot be read,
-    SketchforgeError for models that are damaged, foreign or unfinished.
+    SketchforgeError for models that are damaged.
     """
     # The quick checks come first.
     path = find_model(options.model)
@@ -143,20 +144,22 @@ def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[Im
     patterns = options.content if is_transfer else options.sketch  # type: ignore[attr-defined]
     option = "--content" if is_transfer else "--sketch"
     if patterns:
-        sketches = find_image_inputs(patterns)
+        sketches = find_image_inputs(patterns, progress=progress)
     else:
         sketches = builtin_photos() if is_transfer else builtin_drawings()
         progress.note(
-            f"no {option} given: using {len(sketches)} built-in {'photos' if is_transfer else 'drawings'}"
+            f"no {option} given: using "
+            f"{count_noun(len(sketches), 'built-in photo' if is_transfer else 'built-in drawing')}"
         )
     if options.style:
-        images = find_image_inputs(options.style, repeats=is_mix)
+        images = find_image_inputs(options.style, is_mix, progress)
     else:
         images = builtin_photos(BUILTIN_PHOTOS[-STITCHES[-1] :] if is_mix else BUILTIN_PHOTOS)
-        progress.note(f"no --style given: using {len(images)} built-in photos")
+        progress.note(f"no --style given: using {count_noun(len(images), 'built-in photo')}")
     if is_mix and len(images) not in STITCHES:
         raise UsageError(
-            f"--style: found {len(images)} images; expected 2, a half each, or 4, a quarter each"
+            f"--style: found {count_noun(len(images), 'image')}; expected 2, a half each, or 4, a quarter "
+            "each"
         )
     with progress.track("input", len(sketches) + len(images)):
         sketches, images = check_images(sketches, progress), check_images(images, progress)
@@ -176,13 +179,15 @@ def _pair_inputs(
     unpaired = [sketch for sketch in sketches if sketch.name not in column_of]
     if unpaired:
         raise UsageError(
-            f"--pairs: {len(unpaired)} of {len(sketches)} sketches have no style of their name, the first is "
+            f"--pairs: {len(unpaired)} of {count_noun(len(sketches), 'sketch')} without a style of their "
+            "name, the first is "
             f"{unpaired[0].source} ({unpaired[0].name}); "
             f"styles are called {', '.join(list(column_of)[:3])}, …"
         )
     if num_unused := len(styles) - len(sketches):
         progress.note(
-            f"--pairs: {num_unused} of {len(styles)} styles have no sketch of their name and are left out"
+            f"--pairs: {num_unused} of {count_noun(len(styles), 'style')} without a sketch of their name, "
+            "left out"
         )
     return [(row, column_of[sketch.name]) for row, sketch in enumerate(sketches)]
 

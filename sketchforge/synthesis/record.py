@@ -89,7 +89,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as JSON ({error}); name another --out") from error
     if not isinstance(record, dict) or not isinstance(record.get("files", {}), dict):
-        raise SketchforgeError(f"{path}: not a record of {FORMAT}; name another --out")
+        raise UsageError(f"{path}: not a record of {FORMAT}; name another --out")
     check_format(path, record, FORMAT, VERSION)
     # Names are joined to the folder's path, and what they name may be removed: plain names only.
     files = {name: dict(metadata) for name, metadata in record.get("files", {}).items()
@@ -102,20 +102,21 @@ def _check_same_job(folder: Path, stored: Mapping[str, Any], by: Mapping[str, An
         before, now = stored.get(name), by[name]
         if isinstance(now, Mapping) and isinstance(before, Mapping):
             for part in sorted({*now, *before} - {LOCATION}):
-                if before.get(part) != now.get(part):
-                    _refuse_change(
-                        folder,
-                        f"{name}'s {part}" if name != "options" else f"--{part}",
-                        before.get(part),
-                        now.get(part),
-                    )
+                if before.get(part) == now.get(part):
+                    continue
+                if name == "options":
+                    _refuse_change(folder, f"--{part}", before.get(part), now.get(part))
+                # The entry's name is the option's; a digest alone would not say which file is meant.
+                values = (
+                    f"{entry.get(LOCATION)} ({part} {str(entry.get(part))[:12]})" for entry in (before, now)
+                )
+                _refuse_change(folder, f"--{name}", *values)
         elif before != now:
             _refuse_change(folder, name, before, now)
 
 
 def _refuse_change(folder: Path, name: str, before: Any, now: Any) -> None:
-    values = [str(value)[:8] if name.endswith("sha256") else value for value in (before, now)]
     raise UsageError(
-        f"{folder}: its images were made with {name} {values[0]}, now asked for {values[1]}; name another "
+        f"{folder}: its images were made with {name} {before}, now asked for {now}; name another "
         "--out (only --overwrite replaces them)"
     )

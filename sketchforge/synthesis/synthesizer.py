@@ -41,8 +41,8 @@ LEAST_DRAWN = 32  # pixels; of smaller images the encoder's deepest maps have no
 def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
     """The model in an exported file, a run folder of `gan-train` or `ae-train`, or the model file there.
 
-    device: auto, cpu, cuda, cuda:N or mps. Raises UsageError for a path or device that is not there,
-    SketchforgeError for a file that is corrupt, foreign or newer, and for an unfinished run.
+    device: auto, cpu, cuda, cuda:N or mps. Raises UsageError for a path or device that is not there, a file of
+    another format and an unfinished run, SketchforgeError for a file that is corrupt or newer.
     """
     chosen = choose_device(device)
     return Synthesizer(read_model(find_model(Path(path))), chosen)
@@ -66,6 +66,10 @@ class Synthesizer:
         self._autoencoder = stored.autoencoder.to(**placement)
         self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
+
+    def __repr__(self) -> str:
+        kind = "refined" if self.refines else "auto-encoder alone"
+        return f"<Synthesizer: {self.size} pixels, {kind}, on {self.device}>"
 
     @property
     def size(self) -> int:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import UsageError
+from sketchforge.utils.cpu_quota import cpu_quota
+from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     import torch
 
+_log = logging.getLogger(__name__)
+
 
 def usable_cores() -> int:
-    """CPU cores this process may use (containers and `taskset` counted)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores this process may use: what `taskset`, containers and batch systems leave it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def default_threads() -> int:
+    """Threads or processes to compute with where none are asked for: OMP_NUM_THREADS, or all usable cores."""
+    # OpenMP takes a list, too: a number for every level of nesting.
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    cores = usable_cores()
+    return min(cores, int(first)) if first.isdecimal() and int(first) else cores
 
 
 def choose_device(name: str) -> torch.device:
@@ -45,6 +61,7 @@ def choose_device(name: str) -> torch.device:
         )
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"--device {name}: supported are cpu, cuda and mps")
+    _log.info("device %s", device)
     return device
 
 
@@ -63,16 +80,17 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def set_threads(threads: int) -> int:
-    """Fix torch's CPU thread count (0: all usable cores) and return it.
+    """Fix torch's CPU thread count (0: `default_threads`) and return it.
 
     Sums are split by thread, so results repeat only with the same count. Subnormals are flushed to zero: they
     change nothing that can be seen and slow training several times over.
     """
     import torch
 
-    num_threads = threads or usable_cores()
+    num_threads = threads or default_threads()
     torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
+    _log.info("%s of torch", count_noun(num_threads, "thread"))
     return num_threads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -9,12 +10,13 @@ import os
 import re
 import secrets
 import signal
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, WrongFormatError
 from sketchforge.utils.signals import deferred_signals
 
 MAX_JSON_BYTES = 256 << 20  # the manifest of half a million shards has less
@@ -43,12 +45,14 @@ def atomic_write(path: Path, sweep: bool = True) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
         os.replace(partial, path)
         file.close()
-    except BaseException:
+    except BaseException as error:
         if file is not None:
             with suppress(OSError):  # a full disk refuses the last buffer, too
                 file.close()
         if partial is not None:
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            error.filename, error.filename2 = str(path), None  # the name that the user knows
         raise
     sync_folder(path.parent)
 
@@ -68,10 +72,15 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
             with suppress(OSError):
                 descriptor = os.open(folder / entry, os.O_RDONLY | _NO_LINK)
                 try:
-                    if _lock(descriptor):
+                    if try_lock(descriptor):
                         os.unlink(folder / entry)
                 finally:
                     os.close(descriptor)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file has the name of a partial file of `atomic_write`."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -82,7 +91,7 @@ def _create_partial(path: Path) -> tuple[Path, BinaryIO]:
         partial = path.with_name(f".{_shorten(path.name)}.{secrets.token_hex(8)}.part")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
         descriptor = os.open(partial, flags, 0o666)
-        _lock(descriptor)
+        try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:  # else another process removed it before it was locked
             return partial, open(descriptor, "wb", buffering=1 << 20)
         os.close(descriptor)
@@ -93,7 +102,7 @@ def _shorten(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:200])
 
 
-def _lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Lock a file against other processes, as long as it is open; return whether it succeeded."""
     try:
         import fcntl
@@ -116,6 +125,30 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class NotAFileError(OSError):
+    """What is to be read is a pipe, a socket, a device or a folder."""
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading. A pipe would block until somebody writes to it.
+
+    Raises NotAFileError for whatever is not a regular file, at once, and OSError.
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    )
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            raise NotAFileError(errno.ENXIO, "not a file", os.fspath(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(errno.EINVAL, "not a file", os.fspath(path))
+    return open(descriptor, "rb")
+
+
 def write_bytes(path: Path, data: bytes, sweep: bool = True) -> None:
     with atomic_write(path, sweep) as file:
         file.write(data)
@@ -132,7 +165,7 @@ def read_json(path: Path) -> Any:
     Raises OSError, and ValueError for what `parse_json` refuses and for more than MAX_JSON_BYTES.
     """
     data = bytearray()
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(1 << 20):  # in chunks: read(limit) would allocate the limit at once
             data += chunk
             if len(data) > MAX_JSON_BYTES:
@@ -212,7 +245,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
-    """Raise SketchforgeError for another format or version, naming what was found and what was expected."""
+    """Raise WrongFormatError for another format, SketchforgeError for another version, with both values."""
     found_format = header.get("format")
     if found_format != format_name:
         description = (
@@ -222,7 +255,7 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
             if found_format is None
             else type(found_format).__name__
         )
-        raise SketchforgeError(f"{where}: found format {description!r}, expected {format_name!r}")
+        raise WrongFormatError(f"{where}: found format {description!r}, expected {format_name!r}")
     try:
         found_version = int(header.get("version"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

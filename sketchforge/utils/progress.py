@@ -12,6 +12,9 @@ class Progress:
     A job may have several stages, one after another (inputs, then images); every `begin` has its `end`.
     """
 
+    def stage(self, title: str) -> None:
+        """Name the stages that follow, of a job with several: "2 of 5: sketches of out"."""
+
     def begin(self, unit: str, total: int, done: int = 0) -> None:
         """Start a stage of `total` units ("image", "step", …), of which `done` are finished already."""
 

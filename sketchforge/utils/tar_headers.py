@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_HEADERS = 1 << 20  # bytes of one member's headers; a path and all metadata of backups take some thousands
+FILE, FOLDER, LINK, SPARSE, SPECIAL = "file", "folder", "link", "sparse", "special"
 _CHECKSUM_FIELD = slice(148, 156)
 _DIGITS = frozenset(b"01234567")
 
@@ -28,7 +29,11 @@ class Member(NamedTuple):
     name: str
     offset: int
     size: int
-    is_plain: bool  # a regular file, contents in one piece
+    kind: str  # FILE (a regular one, contents in one piece), FOLDER, LINK, SPARSE or SPECIAL
+
+    @property
+    def is_plain(self) -> bool:
+        return self.kind == FILE
 
 
 def members(file: BinaryIO) -> Iterator[Member]:
@@ -45,7 +50,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
         if name_and_size is None:
             break
         name, size = name_and_size
-        yield Member(name, position + BLOCK, size, True)
+        yield Member(name, position + BLOCK, size, FILE)
         position += BLOCK + -(-size // BLOCK) * BLOCK
     if position > file.seek(0, 2):
         raise tarfile.ReadError("unexpected end of data")
@@ -69,12 +74,21 @@ def any_members(file: BinaryIO) -> Iterator[Member]:
                 last_offset = tar.offset
                 if sum(len(key) + len(value) for key, value in tar.pax_headers.items()) > MAX_HEADERS:
                     raise tarfile.ReadError(f"global headers of more than {MAX_HEADERS:,} bytes")
-                is_plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.sparse
-                yield Member(info.name, info.offset_data, info.size, is_plain)
+                yield Member(info.name, info.offset_data, info.size, _name_kind(info))
                 reader.begin_member()
             file.seek(tar.offset)
     except RecursionError:
         raise tarfile.ReadError("extended headers of extended headers without end") from None
+
+
+def _name_kind(info: tarfile.TarInfo) -> str:
+    if info.issparse():
+        return SPARSE
+    if info.issym() or info.islnk():
+        return LINK
+    if info.isdir():
+        return FOLDER
+    return FILE if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) else SPECIAL
 
 
 class _HeaderReader:

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from multiprocessing import connection
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing import process as processes
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from multiprocessing.util import Finalize
 from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.signals import deferred_signals
+from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 DIED = "worker died"  # crashed on the image, or was killed: as a rule out of memory
 TIMED_OUT = "timed out"
-GRACE = 3.0  # seconds that running tasks have to finish when the pool closes
-MAX_LOST = 3  # tasks lost in a row: the machine's fault, not the images'
+MAX_LOST = 3  # tasks lost in a row: either it is their fault, or the machine's
+KILL_SECONDS = (
+    1.0  # to wait for a killed process: one in an uninterruptible read may stay as long as it likes
+)
 
-
+_MAX_SECONDS = 1e6  # that the system can wait for
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HAS_GROUPS = hasattr(os, "setpgid")
 
 
 class WorkerLost(Exception):
-    """A task on which a process died or hung twice, the second time alone in its process."""
+    """A task that processes died of, or hung on."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -39,7 +51,7 @@ class WorkerLost(Exception):
 class Task:
     """A submitted call; `WorkerPool.result` returns its value."""
 
-    def __init__(self, function: Any, arguments: tuple[Any, ...], future: Future[Any]) -> None:
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], future: Future[Any]) -> None:
         self.function, self.arguments, self.future = function, arguments, future
 
     def done(self) -> bool:
@@ -47,103 +59,227 @@ class Task:
 
 
 class WorkerPool:
-    """Processes that run functions.
+    """Processes that run functions, each served by a thread that hands it one task after another.
 
-    A process that dies breaks the whole pool, and nothing tells which of the running tasks it died on. So a
-    new pool takes over, and each of those tasks is tried once more in a process of its own. A task on which
-    that process dies or hangs, too, is lost; all others go on. `timeout` is in seconds per task.
+    So a process that dies or hangs costs the task it was at, and no other. That task is tried once more, in
+    another process: after a death with nothing else running, since memory may have been short. After a
+    timeout (`timeout` is in seconds per task) only if no other task has finished meanwhile, for then the
+    machine may have stalled. A task that fails so is lost, and all others go on.
+
+    `probe` is a function and its arguments that are known to work. After MAX_LOST losses in a row it is run:
+    if it does not work either, the machine is at fault; else the tasks were.
 
     Processes ignore Ctrl-C and SIGTERM, which the parent handles, and end themselves when the parent is gone,
     even by kill -9. Each leads a process group, which is killed as a whole, with whatever a library may have
     started in it. They are started by `spawn`: forking after torch or cv2 have started threads can deadlock.
     """
 
-    def __init__(self, num_workers: int, timeout: float) -> None:
-        self._num_workers, self._timeout = num_workers, timeout
-        self._pool = _create_pool(num_workers)
-        self._lost = 0  # tasks lost in a row
+    def __init__(
+        self, num_workers: int, timeout: float, probe: tuple[Callable[..., Any], ...] | None = None
+    ) -> None:
+        self._timeout, self._probe = min(timeout, _MAX_SECONDS), probe
+        self._lost = 0  # tasks lost in a row, as `result` sees them
+        # The rest is shared with the threads, under this condition.
+        self._changed = threading.Condition()
+        self._waiting: deque[Task] = deque()
+        self._workers: set[_Worker] = set()
+        self._num_running, self._runs_alone, self._closed = 0, False, False
+        self._last_success = 0.0  # when a task has last finished, by time.monotonic
+        if _HAS_GROUPS:
+            resource_tracker.ensure_running()  # multiprocessing's own helper; starting it unblocks signals
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"worker-{number}", daemon=True)
+            for number in range(num_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def submit(self, function: Any, *arguments: Any) -> Task:
-        # Processes inherit the blocked signals, so none reaches them, or this process, while they start.
-        with deferred_signals(signal.SIGINT, signal.SIGTERM):
-            try:
-                future = self._pool.submit(function, *arguments)
-            except BrokenProcessPool:
-                self._replace()
-                future = self._pool.submit(function, *arguments)
-        return Task(function, arguments, future)
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Task:
+        task = Task(function, arguments, Future())
+        with self._changed:
+            self._waiting.append(task)
+            self._changed.notify_all()
+        return task
 
-    def result(self, task: Task) -> Any:
+    def result(self, task: Task, name: str = "") -> Any:
         """Return what the task's function returned, or raise what it raised.
 
-        Raises WorkerLost where processes died or hung on it, SketchforgeError after MAX_LOST such tasks in a
-        row.
+        Raises WorkerLost where processes died or hung on it, SketchforgeError where that is the machine's
+        fault; `name` says in its message what the task was about.
         """
         try:
-            result = task.future.result(self._timeout)
-            self._lost = 0
-            return result
-        except (BrokenProcessPool, CancelledError):
-            pass
-        except TimeoutError:
-            if task.future.done():
-                raise
-            self._replace()
-        try:
-            result = _run_alone(task, self._timeout)
+            value = task.future.result()
         except WorkerLost as lost:
             self._lost += 1
             if self._lost >= MAX_LOST:
-                raise SketchforgeError(
-                    f"worker processes keep being lost ({lost.reason}); finished shards are kept: see to the "
-                    "machine's memory and disks, then run the same command again, with fewer --workers "
-                    "if memory was short"
-                ) from None
+                if not self._probe_works():
+                    raise SketchforgeError(
+                        f"worker processes keep being lost ({lost.reason}{name and f', at last on {name}'}); "
+                        "finished shards are kept: see to the machine's memory and disks, then run the same "
+                        "command again, with fewer --workers if memory was short"
+                    ) from None
+                self._lost = 0
             raise
         self._lost = 0
-        return result
+        return value
 
     def close(self) -> None:
-        """End the processes; running tasks have GRACE seconds to finish."""
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        running = {process.sentinel: process for process in processes}
-        deadline = time.monotonic() + GRACE
-        try:
-            while running and (seconds := deadline - time.monotonic()) > 0:
-                for sentinel in connection.wait(list(running), seconds):
-                    del running[sentinel]
-        finally:
-            for process in running.values():
-                process.kill()
+        """End the processes, whatever they are doing."""
+        with self._changed:
+            self._closed = True
+            workers = list(self._workers)
+            self._changed.notify_all()
+        for worker in workers:
+            worker.process.kill()
+        deadline = time.monotonic() + 2 * KILL_SECONDS
+        for thread in self._threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        for worker in workers:
+            worker.end(max(0, deadline - time.monotonic()))
 
-    def _replace(self) -> None:
-        _kill_pool(self._pool)
-        with deferred_signals(signal.SIGINT, signal.SIGTERM):
-            self._pool = _create_pool(self._num_workers)
+    def _probe_works(self) -> bool:
+        """Run the known good task in a process of its own, beside the others."""
+        if self._probe is None:
+            return False
+        function, *arguments = self._probe
+        try:
+            with deferred_signals(*_SIGNALS):
+                worker = self._start_worker()
+            try:
+                worker.call(Task(function, tuple(arguments), Future()), self._timeout)
+            finally:
+                self._end_worker(worker)
+        except WorkerLost:
+            return False
+        with self._changed:
+            self._last_success = time.monotonic()
+        return True
+
+    def _serve(self) -> None:
+        """Hand tasks to a process until the pool closes; runs in a thread of its own."""
+        if hasattr(signal, "pthread_sigmask"):
+            # The processes inherit this, so no signal reaches them before they ignore it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        worker = None
+        while (task := self._next_task()) is not None:
+            worker = self._try_task(task, worker)
+        if worker is not None:
+            self._end_worker(worker)
+
+    def _next_task(self) -> Task | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting)
+            return None if self._closed else self._waiting.popleft()
+
+    def _try_task(self, task: Task, worker: _Worker | None) -> _Worker | None:
+        """Run a task, twice if need be; return the process that is left, None where it was lost."""
+        alone = False
+        for is_last in (False, True):
+            try:
+                with self._turn(alone):
+                    worker = worker or self._start_worker()
+                    start = time.monotonic()
+                    value = worker.call(task, self._timeout)
+            except WorkerLost as lost:
+                if worker is not None:
+                    self._end_worker(worker)
+                worker, alone = None, lost.reason == DIED
+                has_stalled = lost.reason == TIMED_OUT and self._last_success <= start
+                if is_last or not (alone or has_stalled):
+                    task.future.set_exception(lost)
+                    break
+            except BaseException as error:
+                task.future.set_exception(error)
+                break
+            else:
+                self._last_success = time.monotonic()
+                task.future.set_result(value)
+                break
+        return worker
+
+    @contextmanager
+    def _turn(self, alone: bool) -> Iterator[None]:
+        """Wait until a task may run: `alone` means with no other one beside it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._runs_alone)
+            self._runs_alone = alone
+            if alone:
+                self._changed.wait_for(lambda: self._closed or not self._num_running)
+            self._num_running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_running -= 1
+                if alone:
+                    self._runs_alone = False
+                self._changed.notify_all()
+
+    def _start_worker(self) -> _Worker:
+        with self._changed:  # `close` must know of every process
+            if self._closed:
+                raise WorkerLost(DIED)
+            worker = _Worker()
+            self._workers.add(worker)
+        return worker
+
+    def _end_worker(self, worker: _Worker) -> None:
+        worker.end(KILL_SECONDS)
+        with self._changed:
+            self._workers.discard(worker)
 
 
 @contextmanager
-def worker_pool(num_workers: int, timeout: float) -> Iterator[WorkerPool]:
+def worker_pool(
+    num_workers: int, timeout: float, probe: tuple[Any, ...] | None = None
+) -> Iterator[WorkerPool]:
     """A pool that is closed when the block ends."""
-    pool = WorkerPool(num_workers, timeout)
+    _log.info("%s", count_noun(num_workers, "worker process"))
+    pool = WorkerPool(num_workers, timeout, probe)
     try:
         yield pool
     finally:
         pool.close()
 
 
+class _Worker:
+    """A process, and the connection by which it takes tasks."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            self.process = _GroupLeader(target=_work, args=(theirs,))
+            self.process.start()
+        self._is_ready = False
+
+    def call(self, task: Task, timeout: float) -> Any:
+        """Run a task and return its value, or raise what it raised. Raises WorkerLost."""
+        try:
+            if not self._is_ready:
+                self._connection.recv()  # the time to start does not count for the task
+                self._is_ready = True
+            self._connection.send((task.function, task.arguments))
+            if not self._connection.poll(timeout):
+                raise WorkerLost(TIMED_OUT)
+            succeeded, value = self._connection.recv()
+        except (EOFError, OSError):  # no more than the process can have brought about
+            raise WorkerLost(DIED) from None
+        if not succeeded:
+            raise value
+        return value
+
+    def end(self, seconds: float) -> None:
+        """Kill the process and wait so long for its end."""
+        self.process.kill()
+        self.process.join(seconds)
+        if self.process.is_alive():
+            processes._children.discard(self.process)  # else the interpreter would wait for it before it ends
+
+
 class _GroupLeader(SpawnProcess):
     """A process that leads a process group."""
 
     _killed = False
-
-    def terminate(self) -> None:
-        """Kill the process: an executor ends a broken pool by SIGTERM, which these processes ignore.
-
-        It would wait for them with a lock held that the next `submit` needs (Python 3.12 and later).
-        """
-        self.kill()
 
     def kill(self) -> None:
         """Kill the process and all that it has started, once: later its id may belong to another process.
@@ -155,41 +291,27 @@ class _GroupLeader(SpawnProcess):
             # The process creates its group when it starts, which takes time.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        super().kill()
+        with suppress(OSError):
+            super().kill()
 
 
-class _LeaderContext(SpawnContext):
-    Process = _GroupLeader
-
-
-def _create_pool(num_workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(num_workers, _LeaderContext(), _start_worker)
-
-
-def _run_alone(task: Task, timeout: float) -> Any:
-    """Run a task in a process of its own. Raises WorkerLost where that dies or hangs, too."""
-    pool = _create_pool(1)
-    try:
-        with deferred_signals(signal.SIGINT, signal.SIGTERM):
-            start_up = pool.submit(os.getpid)
-        start_up.result()  # the time to start does not count for the task
-        future = pool.submit(task.function, *task.arguments)
-        return future.result(timeout)
-    except BrokenProcessPool:
-        raise WorkerLost(DIED) from None
-    except TimeoutError:
-        if future.done():
-            raise
-        raise WorkerLost(TIMED_OUT) from None
-    finally:
-        _kill_pool(pool)
-
-
-def _kill_pool(pool: ProcessPoolExecutor) -> None:
-    """Kill a pool whose processes may hang. Executors have no public way to do so before Python 3.14."""
-    for process in list((pool._processes or {}).values()):
-        process.kill()
-    pool.shutdown(wait=True, cancel_futures=True)
+def _work(connection: Connection) -> None:
+    """Run the tasks that come through the connection, and send back (True, value) or (False, exception)."""
+    os.set_inheritable(connection.fileno(), False)  # or what a library starts would hold it open
+    _start_worker()
+    connection.send(None)
+    while True:
+        try:
+            call = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            function, arguments = pickle.loads(call)
+            answer = ForkingPickler.dumps((True, function(*arguments)))
+        except BaseException as error:
+            error.add_note(traceback.format_exc())
+            answer = ForkingPickler.dumps((False, error))
+        connection.send_bytes(answer)
 
 
 def _start_worker() -> None:

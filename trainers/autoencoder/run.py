@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sketchforge.errors import UsageError
@@ -11,6 +12,7 @@ from trainers.autoencoder.recipe import AeRecipe, ae_recipe_of
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.plan import ImagePlan, plan_images
 from trainers.image_models.train import GRID_FILE, train_images
+from trainers.run_folder import hold_run
 
 RUN_FORMAT = "sketchforge-ae-run"
 
@@ -29,26 +31,36 @@ def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
 
 
 def train_ae(
-    options: AeTrainOptions, progress: Progress | None = None, plan: ImagePlan[AeRecipe] | None = None
+    options: AeTrainOptions,
+    progress: Progress | None = None,
+    announce: Callable[[ImagePlan[AeRecipe]], None] | None = None,
 ) -> Path:
     """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
 
-    plan: the result of `plan_ae` for these options; None: it is called here.
+    announce: called with the plan before training. Raises as `plan_ae` does, too, and SketchforgeError when
+    another training is at work in the run folder.
     """
-    plan = plan or plan_ae(options)
-    recipe = plan.recipe
-    if not plan.finished:
-        trainer = AutoEncoderTrainer(
-            recipe,
-            plan.encoder,
-            num_images=plan.shards.num_samples,
-            seed=options.seed,
-            device=plan.device,
-            precision=plan.precision,
-            compiled=options.compile,
-            ranks=plan.ranks,
-        )
-        # Only Eq. 8 needs subsets; without it, each pass covers all images.
-        group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)
-        train_images(plan, trainer, progress or Progress(), group, passes)
+    with hold_run(options.run):
+        plan = plan_ae(options)
+        if announce:
+            announce(plan)
+        if not plan.finished:
+            _train(plan, progress or Progress())
     return options.run / GRID_FILE
+
+
+def _train(plan: ImagePlan[AeRecipe], progress: Progress) -> None:
+    options, recipe = plan.options, plan.recipe
+    trainer = AutoEncoderTrainer(
+        recipe,
+        plan.encoder,
+        num_images=plan.shards.num_samples,
+        seed=options.seed,
+        device=plan.device,
+        precision=plan.precision,
+        compiled=options.compile,
+        ranks=plan.ranks,
+    )
+    # Only Eq. 8 needs subsets; without it, each pass covers all images.
+    group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)
+    train_images(plan, trainer, progress, group, passes)

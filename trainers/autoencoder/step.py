@@ -45,6 +45,7 @@ from trainers.optimization import (
     set_learning_rate,
     total_of,
 )
+from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
 
 LATER = ("style_encoder", "decoder")  # these learn at the recipe's later learning rate
@@ -85,6 +86,7 @@ class AutoEncoderTrainer:
         self.rotates = num_images > recipe.num_classes
         self.num_classes = min(num_images, recipe.num_classes)
         self.group = 0  # the subset whose images are the classes
+        self.interruptible, self.changing = device.type == "cpu" and not compiled, False
         self.networks = self._build_networks()
         if compiled:
             # In place, so that the names of the weights do not change.
@@ -109,7 +111,8 @@ class AutoEncoderTrainer:
     def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
         """Update the weights once from the micro-batches, in order; return the unweighted losses.
 
-        Raises FloatingPointError before the optimisers step when a loss is not finite.
+        Raises FloatingPointError before the optimisers step when a loss is not finite. What raises while
+        `changing` is false leaves the state as it was, or with the head of the subset that comes next.
         """
         net, ranks, recipe = self.networks, self.ranks, vars(self.recipe)
         net.model.train()
@@ -117,20 +120,25 @@ class AutoEncoderTrainer:
         net.optimizer.zero_grad(set_to_none=True)
         net.head_optimizer.zero_grad(set_to_none=True)
         means: dict[str, float] = {}
-        for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
-            losses = self.losses(micro_batch, torch_generator(self.seed, "mismatched", number, index))
-            loss = total_of(recipe[name] * loss for name, loss in losses.items()) / len(batch)
-            check_finite(loss, terms=losses)
-            loss.backward()
-            accumulate(means, losses, len(batch))
+        with buffers_kept_on_error(net.model, net.head):
+            for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
+                losses = self.losses(micro_batch, torch_generator(self.seed, "mismatched", number, index))
+                loss = total_of(recipe[name] * loss for name, loss in losses.items()) / len(batch)
+                check_finite(loss, terms=losses)
+                loss.backward()
+                accumulate(means, losses, len(batch))
+            ranks.average_gradients(net.model.parameters())
+            if self.recipe.style_class:
+                ranks.average_gradients(net.head.parameters())
+            means = ranks.all_reduce_mean(means)
+        self.changing = True
         set_learning_rate(net.optimizer, self._get_learning_rates())
-        ranks.average_gradients(net.model.parameters())
         net.optimizer.step()
         if self.recipe.style_class:
-            ranks.average_gradients(net.head.parameters())
             net.head_optimizer.step()
         ema_update(net.ema, net.model, self.recipe.ema_decay)
-        return ranks.all_reduce_mean(means)
+        self.changing = False
+        return means
 
     def losses(self, micro_batch: MicroBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """The losses of Eq. 12 that have a weight, unweighted."""
@@ -216,6 +224,8 @@ class AutoEncoderTrainer:
         return {"group": self.group}
 
     def load_extra(self, extra: Mapping[str, Any]) -> None:
+        if type(extra["group"]) is not int or extra["group"] < 0:
+            raise ValueError("its subset of classes is none")
         self.group = extra["group"]
 
     def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:

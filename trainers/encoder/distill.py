@@ -1,7 +1,5 @@
 """Distil a VGG-shaped teacher into the compact encoder (Hinton et al. 2015; hints after Romero et al. 2015).
 
-Order of this file: training (data, student, layer by layer, all layers together, report), then its parts.
-
 Plain gradient descent barely moves the first layers: neighbouring pixels are so alike that the regression of
 a VGG layer's output on its 3x3 patches has a condition number in the thousands, and all later layers magnify
 an error in one layer. Two measures help; both are exact and folded into plain weights at the end:
@@ -17,7 +15,8 @@ computes the teacher's function. It approximates a wider teacher.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sketchforge.checkpoints.run_log import RunLog
 from sketchforge.errors import SketchforgeError
-from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder, freeze
+from sketchforge.images.decode import ImageError
+from sketchforge.models.encoder import Encoder
+from sketchforge.utils.files import has_shape
 from sketchforge.utils.progress import Progress
-from sketchforge.utils.seeding import torch_generator
+from sketchforge.utils.text import count_noun
 from trainers.crops import CropSampler, Prefetch
-from trainers.encoder.whitening import Head, WhitenedConv
-from trainers.optimization import cosine_decay, set_learning_rate, total_of
+from trainers.encoder.step import DistillTrainer
+from trainers.encoder.student import preactivations
+from trainers.loop import Progressed, train
+from trainers.run_folder import LOG_FILE, RunFolder
 
-LAYERWISE_SHARE = 0.5  # of the steps; the rest trains all layers together
 HELD_OUT = 20  # one image in 20 is held out
 MEASURED_CROPS = 512  # of held-out images, at most
-LEARNING_RATE = 2e-2  # of Adam, while one layer is trained
-TOGETHER_LEARNING_RATE = 1e-3  # of Adam, while all layers are trained
 
 
 def train_encoder(
@@ -51,15 +52,17 @@ def train_encoder(
     seed: int,
     device: torch.device,
     progress: Progress,
+    folder: RunFolder | None = None,
 ) -> tuple[Encoder, dict[str, float]]:
     """Train the compact encoder; return it with the error per tap on held-out images.
 
     readers, drawings: functions that return uint8 H×W×3 RGB, or raise ImageError. One crop in eight is a
     drawing, for TOM compares drawings. One image in twenty is held out.
     progress: shows the loss of every step, and which layer learns.
+    folder: where the state is kept and a log is written; training goes on from the state there. None: nowhere.
     Errors are mean squared error over variance, in the teacher's features where the widths agree, else after
     a linear map. float16 holds the encoder's float32 weights exactly. Raises SketchforgeError when no image
-    can be read or the loss is not finite.
+    can be read, FloatingPointError when the loss is not finite.
     """
     train_readers, held_out_crops = split(readers, size, seed)
     photos = CropSampler(train_readers, size, seed, "encoder photos", zoom=2.0)
@@ -71,94 +74,76 @@ def train_encoder(
             [photos.batch(step, batch_size - num_drawings), line_drawings.batch(step, num_drawings)]
         )
 
-    teacher = freeze(teacher).to(device)
-    student = _Student(torch_generator(seed, "encoder init")).to(device)
-    layers = list(student.convs)
     # Crops of later steps, which training never takes.
-    probe = torch.cat([make_batch(steps + i) for i in range(8)]).to(device)
-    with torch.no_grad():
-        reference = preactivations(teacher, probe, layers[-1])
-    variances, heads = {}, nn.ModuleDict()
-    for name, target in reference.items():
-        conv = student.convs[name]
-        same_width = conv.b.numel() == target.shape[1]
-        target_values = target if same_width else F.relu(target)
-        heads[name] = nn.Identity() if same_width else Head(conv.b.numel(), target_values)
-        variances[name] = target_values.var(dim=(0, 2, 3), keepdim=True)
-    heads.to(device)
-
-    def layer_loss(name: str, student_output: Tensor, teacher_output: Tensor) -> Tensor:
-        """Squared error over variance per channel; the variance has a floor, for the sake of faint channels.
-
-        Equal widths are compared before the ReLU, where the problem is convex and no channel can die. A wider
-        teacher is compared after the ReLU, through the 1x1 head, for the student's taps offer the values
-        there.
-        """
-        if isinstance(heads[name], nn.Identity):
-            difference = student_output - teacher_output
-        else:
-            difference = heads[name](F.relu(student_output)) - F.relu(teacher_output)
-        variance = variances[name]
-        return (difference.square() / (variance + 0.01 * variance.mean())).mean()
-
-    batches = Prefetch(make_batch)
-    steps_per_layer = max(int(steps * LAYERWISE_SHARE) // len(layers), 1)
-    step = 0
-
-    def update(loss: Tensor, optimizer: torch.optim.Optimizer, lr: float, phase: str) -> None:
-        nonlocal step
-        if not torch.isfinite(loss):
-            raise SketchforgeError(
-                f"encoder-train: the loss became {loss.item()} at step {step} ({phase}); "
-                "nothing was written; try another --seed or fewer --steps"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        set_learning_rate(optimizer, lr)
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-        optimizer.step()
-        step += 1
-        progress.advance(loss=float(loss.detach()), layer=f"layer {phase}")
-
-    rng = torch_generator(seed, "whitening")
-    try:
-        for name in layers:
-            same_width = isinstance(heads[name], nn.Identity)
-            inputs, target = student.inputs_of(name, probe), reference.pop(name)
-            student.convs[name].start(inputs, target if same_width else None, rng)
-            if not same_width:
-                with torch.no_grad():
-                    heads[name].start(F.relu(student.convs[name](inputs)), F.relu(target))
-            parameters = [*student.convs[name].parameters(), *heads[name].parameters()]
-            optimizer = torch.optim.Adam(parameters, betas=(0.9, 0.99))
-            for i in range(steps_per_layer):
-                images = batches.get((step,), (step + 1,)).to(device)
-                with torch.no_grad():
-                    inputs = student.inputs_of(name, images)
-                    target = preactivations(teacher, images, name)[name]
-                loss = layer_loss(name, student.convs[name](inputs), target)
-                update(loss, optimizer, LEARNING_RATE * cosine_decay(i, steps_per_layer), name)
-        optimizer = torch.optim.Adam(
-            [*student.parameters(), *heads.parameters()], lr=TOGETHER_LEARNING_RATE, betas=(0.9, 0.99)
-        )
-        steps_left = max(steps - step, 0)
-        for i in range(steps_left):
-            images = batches.get((step,), (step + 1,)).to(device)
-            with torch.no_grad():
-                targets = preactivations(teacher, images, layers[-1])
-            outputs = student(images)
-            loss = total_of(layer_loss(name, outputs[name], targets[name]) for name in layers)
-            warm_up = min(1.0, (i + 1) / 50)
-            update(loss, optimizer, TOGETHER_LEARNING_RATE * warm_up * cosine_decay(i, steps_left), "all")
-    finally:
-        batches.close()
-
-    encoder = student.fold()
+    probe = torch.cat([make_batch(steps + i) for i in range(8)])
+    trainer = DistillTrainer(teacher, probe, steps, seed, device)
+    layer_progress = _LayerProgress(progress, trainer)
+    if folder is None:
+        with closing(_prefetch_batches(make_batch, 0, steps)) as batches:
+            train(trainer, batches, Progressed(), steps, progress=layer_progress)
+    else:
+        _train_in_folder(trainer, make_batch, steps, photos, folder, layer_progress)
+    encoder = trainer.student.fold()
     if not all(tensor.isfinite().all() for tensor in encoder.state_dict().values()):
         raise SketchforgeError(
             "encoder-train: a weight exceeds what float16 holds; nothing was written; try another --seed"
         )
-    return encoder, tap_errors(encoder, teacher, heads, held_out_crops)
+    return encoder, tap_errors(encoder, trainer.teacher, trainer.heads, held_out_crops)
+
+
+def _train_in_folder(
+    trainer: DistillTrainer,
+    make_batch: Callable[[int], Tensor],
+    steps: int,
+    photos: CropSampler,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
+    def load_extra(extra: Mapping[str, Any]) -> None:
+        trainer.load_extra(extra)
+        if not has_shape(extra["unreadable"], [int]):
+            raise ValueError("its unreadable images are none")
+        for index in extra["unreadable"]:  # tried again, so that their readers know why
+            try:
+                photos.readers[index]()
+            except ImageError:
+                photos.unreadable.add(index)
+
+    def save(done: Progressed) -> None:
+        folder.save(
+            done, trainer.stateful(), trainer.extra() | {"unreadable": sorted(photos.unreadable.copy())}
+        )
+
+    folder.begin()
+    start = folder.restore(trainer.stateful(), trainer.device, steps, load_extra)
+    with (
+        closing(RunLog(folder.path / LOG_FILE, start.step)) as log,
+        closing(_prefetch_batches(make_batch, start.step, steps)) as batches,
+    ):
+        train(trainer, batches, start, steps, log=log.write, save=save, progress=progress)
+
+
+def _prefetch_batches(
+    make_batch: Callable[[int], Tensor], start: int, steps: int
+) -> Generator[Tensor, None, None]:
+    """The batches of the steps from `start` on; each is prepared during the step before."""
+    prefetch = Prefetch(make_batch)
+    try:
+        for step in range(start, steps):
+            yield prefetch.get((step,), (step + 1,))
+    finally:
+        prefetch.close()
+
+
+class _LayerProgress(Progress):
+    """Shows beside a step's loss which layer learns."""
+
+    def __init__(self, progress: Progress, trainer: DistillTrainer) -> None:
+        self._progress, self._trainer = progress, trainer
+        self.begin, self.note, self.end = progress.begin, progress.note, progress.end  # type: ignore[method-assign]
+
+    def advance(self, **figures: float | str) -> None:
+        self._progress.advance(**figures, layer=f"layer {self._trainer.phase}")
 
 
 def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> tuple[list[Any], Tensor]:
@@ -175,69 +160,7 @@ def split(readers: Sequence[Callable[[], np.ndarray]], size: int, seed: int) -> 
         except SketchforgeError:
             continue
         return [reader for i, reader in enumerate(readers) if i % HELD_OUT != first], held_out_crops
-    raise SketchforgeError(f"--images: none of the {len(readers)} images can be read")
-
-
-class _Student(nn.Module):
-    """The compact encoder during training: the same convolutions in whitened coordinates."""
-
-    def __init__(self, rng: torch.Generator) -> None:
-        super().__init__()
-        self.convs = nn.ModuleDict()
-        channels = 3
-        for name, conv in Encoder(COMPACT_BLOCKS).convs.items():
-            self.convs[name] = WhitenedConv(channels, conv.out_channels, rng)
-            channels = conv.out_channels
-
-    def forward(self, images: Tensor, until: str | None = None) -> dict[str, Tensor]:
-        """Outputs of every convolution before its ReLU, up to `until`."""
-        outputs, x = {}, (images + 1) / 2
-        for name in self.convs:
-            if name.endswith("_1") and outputs:
-                x = F.max_pool2d(x, 2)
-            outputs[name] = self.convs[name](x)
-            if name == until:
-                break
-            x = F.relu(outputs[name])
-        return outputs
-
-    @torch.no_grad()
-    def inputs_of(self, name: str, images: Tensor) -> Tensor:
-        """The inputs of the convolution `name`, for images (B,3,H,W) in [-1, 1]."""
-        x = (images + 1) / 2
-        for conv_name, conv in self.convs.items():
-            if conv_name.endswith("_1") and conv_name != "conv1_1":
-                x = F.max_pool2d(x, 2)
-            if conv_name == name:
-                return x
-            x = F.relu(conv(x))
-        raise ValueError(f"no convolution {name!r}")
-
-    @torch.no_grad()
-    def fold(self) -> Encoder:
-        """The plain encoder, rounded to float16 values, so that the measured and written weights agree."""
-        encoder = Encoder(COMPACT_BLOCKS)
-        for name, conv in encoder.convs.items():
-            weight, bias = self.convs[name].fold()
-            conv.weight.copy_(weight.half())
-            conv.bias.copy_(bias.half())
-        return freeze(encoder)
-
-
-def preactivations(encoder: Encoder, images: Tensor, until: str | None = None) -> dict[str, Tensor]:
-    """(B,3,H,W) in [-1, 1] -> {conv name: (B,C,h,w) before the ReLU} of a plain encoder, up to `until`."""
-    x = (images + 1) / 2
-    if encoder.input_range == "imagenet":
-        x = (x - encoder.mean) / encoder.std
-    outputs: dict[str, Tensor] = {}
-    for name, conv in encoder.convs.items():
-        if name.endswith("_1") and outputs:
-            x = F.max_pool2d(x, 2)
-        outputs[name] = conv(x)
-        if name == until:
-            break
-        x = F.relu(outputs[name])
-    return outputs
+    raise SketchforgeError(f"--images: none of {count_noun(len(readers), 'image')} can be read")
 
 
 @torch.no_grad()

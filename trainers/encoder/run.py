@@ -1,11 +1,11 @@
-"""One run of `encoder-train`: check options, read folders and teacher, train, calibrate, write one file."""
+"""One run of `encoder-train`: train in a run folder, calibrate, write one file, remove the folder."""
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,28 @@ import torch
 from sketchforge.checkpoints.encoder import (
     calibrate_on_photos,
     encoder_digest,
-    load_teacher,
-    truncate_encoder,
+    read_encoder,
     write_encoder,
 )
-from sketchforge.checkpoints.tensor_files import tensors_digest
-from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.decode import ImageError, decode_image
-from sketchforge.images.sources import ImageSource, find_images
-from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
+from sketchforge.checkpoints.runs import RUN_FILE
+from sketchforge.checkpoints.tensor_files import read_metadata
+from sketchforge.errors import SketchforgeError
+from sketchforge.images.sources import describe_passed_over
 from sketchforge.options import EncoderTrainOptions
-from sketchforge.utils.device import choose_device, set_threads
-from sketchforge.utils.outputs import check_new_file
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
+from trainers.distributed import refuse_ranks
 from trainers.encoder.distill import train_encoder
-
-DEEPEST = "relu4_1"  # the last layer of COMPACT_BLOCKS
-MIN_STEPS = sum(map(len, COMPACT_BLOCKS))  # one for each layer
-MIN_SIZE = 16  # pixels; below it the deepest map is 1 pixel wide, which cannot be padded by reflection
+from trainers.encoder.plan import (
+    SETTINGS,
+    EncoderPlan,
+    check_options,
+    folder_labels,
+    plan_encoder,
+    run_folder_of,
+)
+from trainers.run_folder import LOG_FILE, RunFolder, hold_run
+from trainers.state import STATE_FILE
 
 
 @dataclass(frozen=True)
@@ -46,123 +50,89 @@ class EncoderSummary:
     unreadable: dict[str, int]  # images left out, by reason
 
 
-class ImageReader:
-    """Decodes its image when called, uint8 H×W×3 RGB, and stores why it could not (`failure`)."""
-
-    def __init__(self, source: ImageSource) -> None:
-        self.source = source
-        self.failure: str | None = None
-
-    def __call__(self) -> np.ndarray:
-        try:
-            return decode_image(self.source.read()).pixels
-        except ImageError as error:
-            self.failure = error.reason
-            raise
-
-
 def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     """Distil the teacher into the compact encoder, calibrate it on built-in photos and write it in float16.
 
     The file's metadata record its origin without any path of this machine. Faults of the options, the folders
     or the teacher raise UsageError or SketchforgeError before training begins. Unreadable images are skipped
-    and counted. On any error nothing is written.
+    and counted. Until the file is written the run folder holds the state, from which a second call resumes;
+    on a CPU it then writes the same bytes as an uninterrupted run.
     """
+    refuse_ranks("encoder-train")
+    check_options(options)
+    run = run_folder_of(options)
+    with hold_run(run):
+        plan = plan_encoder(options)
+        if plan.finished:
+            errors = read_metadata(options.out)["errors"]
+        else:
+            errors = _train(plan, run, progress)
+        _remove_run(run)
+    with suppress(OSError):  # other files are in it
+        run.rmdir()
+    return EncoderSummary(
+        errors,
+        encoder_digest(read_encoder(options.out)),
+        options.out.stat().st_size,
+        len(plan.readers),
+        dict(Counter(reader.failure for reader in plan.readers if reader.failure)),
+    )
+
+
+def _train(plan: EncoderPlan, run: Path, progress: Progress) -> dict[str, float]:
+    """Train, write the encoder and return its errors."""
     from sketchforge.images.builtin.drawings import load_drawings
 
-    check_options(options)
-    device = choose_device(options.device)
-    threads = set_threads(options.threads)
-    folders = [[ImageReader(source) for source in find_images(folder)] for folder in options.images]
-    readers = [reader for folder in folders for reader in folder]
-    if len(readers) < 2:
-        raise UsageError(
-            f"--images {options.images[0]}: found 1 image, expected 2 or more, since one is held out"
-        )
-    teacher = load_teacher(options.teacher)
-    if missing := [tap for tap in Encoder(COMPACT_BLOCKS).tap_names() if tap not in teacher.tap_names()]:
-        raise SketchforgeError(
-            f"--teacher {options.teacher}: has no layer {missing[0]}, expected all of VGG19's up to {DEEPEST}"
-        )
-    teacher = truncate_encoder(teacher, [DEEPEST])
+    options, settings = plan.options, plan.record["options"]
     drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
-    name = options.teacher if options.teacher == "vgg19" else Path(options.teacher).name
     progress.note(
-        f"{len(readers)} images in {len(folders)} folders, {len(drawings)} built-in drawings, "
-        f"teacher {name}, {options.steps} steps on {device} with {threads} threads"
+        f"{count_noun(len(plan.readers), 'image')} in {count_noun(len(plan.folders), 'folder')}, {len(drawings)} "
+        f"built-in drawings, teacher {settings['teacher']}, {count_noun(options.steps, 'step')} on {plan.device} "
+        f"with {count_noun(settings['threads'], 'thread')}"
     )
-    progress.begin("step", options.steps)
+    if line := describe_passed_over(plan.passed_over):
+        progress.note(line)
+    if options.overwrite and plan.found is not None:
+        _remove_run(run)
+    folder = RunFolder(run, plan.record, plan.steps_done)
     try:
         encoder, errors = train_encoder(
-            teacher,
-            readers,
+            plan.teacher,
+            plan.readers,
             [lambda drawing=drawing: drawing for drawing in drawings],
             steps=options.steps,
             batch_size=options.batch_size,
             size=options.size,
             seed=options.seed,
-            device=device,
+            device=plan.device,
             progress=progress,
+            folder=folder,
         )
-    finally:
-        progress.end()
+    except FloatingPointError as error:
+        raise SketchforgeError(
+            f"{run}: {error}. Begin another --run with another --seed or fewer --steps"
+        ) from None
     encoder = calibrate_on_photos(encoder.cpu())
-    settings = {key: asdict(options)[key] for key in ("steps", "batch_size", "size", "seed")}
-    metadata: dict[str, Any] = settings | {
-        "teacher": {"name": name, "sha256": tensors_digest(teacher.state_dict())},
+    metadata: dict[str, Any] = {name: settings[name] for name in (*SETTINGS, "device", "threads")} | {
+        "teacher": {"name": settings["teacher"], "sha256": plan.record["teacher"]},
         "images": [
             {
                 "folder": label,
-                "found": len(folder),
-                "unreadable": sum(reader.failure is not None for reader in folder),
+                "found": len(readers),
+                "unreadable": sum(reader.failure is not None for reader in readers),
             }
-            for label, folder in zip(folder_labels(options.images), folders)
+            for label, readers in zip(folder_labels(options.images), plan.folders)
         ],
         "drawings": len(drawings),
         "errors": errors,
-        "device": device.type,
-        "threads": threads,
     }
     write_encoder(options.out, encoder, metadata, torch.float16)
-    return EncoderSummary(
-        errors,
-        encoder_digest(encoder),
-        options.out.stat().st_size,
-        len(readers),
-        dict(Counter(reader.failure for reader in readers if reader.failure)),
-    )
+    return errors
 
 
-def check_options(options: EncoderTrainOptions) -> None:
-    """Raise UsageError for impossible values and for an output file that cannot be created."""
-    if not options.images:
-        raise UsageError("--images: none given, expected one folder or more")
-    for flag, value, minimum in (
-        ("--steps", options.steps, MIN_STEPS),
-        ("--batch-size", options.batch_size, 2),
-        ("--size", options.size, MIN_SIZE),
-    ):
-        if value < minimum:
-            raise UsageError(f"{flag} {value}: expected {minimum} or more")
-    check_new_file(options.out, "--out", options.overwrite)
-    parent = next(folder for folder in options.out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {options.out}: {parent} is not a folder that can be written to")
-
-
-def folder_labels(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with as many names of parents as make them different.
-
-    Example: a/x/photos, a/y/photos, a/faces -> x/photos, y/photos, faces.
-    """
-    parts = [folder.resolve().parts for folder in folders]
-    names = []
-    for folder_parts in parts:
-        length = 1
-        while (
-            length < len(folder_parts)
-            and sum(other_parts[-length:] == folder_parts[-length:] for other_parts in set(parts)) > 1
-        ):
-            length += 1
-        names.append("/".join(folder_parts[-length:]))
-    return names
+def _remove_run(run: Path) -> None:
+    """Remove the files of a training, run.json last: what is left by an interruption is still a run of ours."""
+    for name in (STATE_FILE, LOG_FILE):
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / "tensorboard", ignore_errors=True)
+    (run / RUN_FILE).unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sketchforge.checkpoints.autoencoder import read_autoencoder
+from sketchforge.checkpoints.runs import MODEL_FILE
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import AutoEncoder
@@ -14,7 +16,8 @@ from sketchforge.utils.progress import Progress
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
 from trainers.gan.step import GanTrainer
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import GRID_FILE, MODEL_FILE, train_images
+from trainers.image_models.train import GRID_FILE, train_images
+from trainers.run_folder import hold_run
 
 RUN_FORMAT = "sketchforge-gan-run"
 
@@ -41,7 +44,7 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
     autoencoder, _ = read_autoencoder(path)
     if autoencoder.size != recipe.size:
         raise UsageError(
-            f"{options.ae}: an auto-encoder for {autoencoder.size} px, asked for are {recipe.size}: use --size "
+            f"{options.ae}: an auto-encoder for {autoencoder.size} pixels, asked for are {recipe.size}: use --size "
             f"{autoencoder.size}, or train another with `sketchforge ae-train --size {recipe.size}`"
         )
     entries = {"autoencoder": tensors_digest(autoencoder.state_dict())}
@@ -49,24 +52,34 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
 
 
 def train_gan(
-    options: GanTrainOptions, progress: Progress | None = None, plan: GanPlan | None = None
+    options: GanTrainOptions,
+    progress: Progress | None = None,
+    announce: Callable[[GanPlan], None] | None = None,
 ) -> Path:
     """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
 
-    plan: the result of `plan_gan` for these options; None: it is called here.
+    announce: called with the plan before training. Raises as `plan_gan` does, too, and SketchforgeError when
+    another training is at work in the run folder.
     """
-    plan = plan or plan_gan(options)
-    images = plan.images
-    if not images.finished:
-        trainer = GanTrainer(
-            images.recipe,
-            plan.autoencoder,
-            images.encoder,
-            seed=options.seed,
-            device=images.device,
-            precision=images.precision,
-            compiled=options.compile,
-            ranks=images.ranks,
-        )
-        train_images(images, trainer, progress or Progress())
+    with hold_run(options.run):
+        plan = plan_gan(options)
+        if announce:
+            announce(plan)
+        if not plan.images.finished:
+            _train(plan, progress or Progress())
     return options.run / GRID_FILE
+
+
+def _train(plan: GanPlan, progress: Progress) -> None:
+    images, options = plan.images, plan.images.options
+    trainer = GanTrainer(
+        images.recipe,
+        plan.autoencoder,
+        images.encoder,
+        seed=options.seed,
+        device=images.device,
+        precision=images.precision,
+        compiled=options.compile,
+        ranks=images.ranks,
+    )
+    train_images(images, trainer, progress)

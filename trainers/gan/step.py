@@ -33,6 +33,7 @@ from trainers.ema import ema_update, warmed_up_decay
 from trainers.gan.recipe import GanRecipe
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import accumulate, channels_last, check_finite, seed_torch
+from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
 
 R1_EVERY = 4  # steps; the penalty is 4 times as large there (lazy regularisation, Karras et al. 2020)
@@ -85,6 +86,7 @@ class GanTrainer:
             )
         )
         self.networks = GanNetworks(refiner, ema, discriminator, optimizer_g, optimizer_d)
+        self.interruptible, self.changing = device.type == "cpu" and not compiled, False
         if compiled:
             for module in (self.autoencoder, refiner, discriminator):
                 module.compile()
@@ -93,33 +95,39 @@ class GanTrainer:
         """Update D and G2 once from the micro-batches; return the unweighted losses.
 
         Both losses use the networks as they were before the step, so that each micro-batch is refined once.
-        Raises FloatingPointError before the optimisers step when a loss is not finite.
+        Raises FloatingPointError before the optimisers step when a loss is not finite. What raises while
+        `changing` is false leaves the state as it was.
         """
         net, ranks = self.networks, self.ranks
         net.refiner.train()
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
         means: dict[str, float] = {}
-        for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
-            rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
-            fake = self._refine(micro_batch)
-            loss_d, losses_d = self._compute_discriminator_loss(
-                real, fake.detach(), rng, number % R1_EVERY == 0
-            )
-            net.discriminator.requires_grad_(False)
-            loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
-            losses = losses_d | losses_g
-            for loss in (loss_d, loss_g):
-                check_finite(loss, terms=losses)
-            (loss_g / len(batch)).backward()
-            net.discriminator.requires_grad_(True)
-            (loss_d / len(batch)).backward()
-            accumulate(means, losses, len(batch))
-        for network, optimizer in ((net.discriminator, net.optimizer_d), (net.refiner, net.optimizer_g)):
-            ranks.average_gradients(network.parameters())
+        with buffers_kept_on_error(net.refiner, net.discriminator):
+            for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
+                rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
+                fake = self._refine(micro_batch)
+                loss_d, losses_d = self._compute_discriminator_loss(
+                    real, fake.detach(), rng, number % R1_EVERY == 0
+                )
+                net.discriminator.requires_grad_(False)
+                loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
+                losses = losses_d | losses_g
+                for loss in (loss_d, loss_g):
+                    check_finite(loss, terms=losses)
+                (loss_g / len(batch)).backward()
+                net.discriminator.requires_grad_(True)
+                (loss_d / len(batch)).backward()
+                accumulate(means, losses, len(batch))
+            for network in (net.discriminator, net.refiner):
+                ranks.average_gradients(network.parameters())
+            means = ranks.all_reduce_mean(means)
+        self.changing = True
+        for optimizer in (net.optimizer_d, net.optimizer_g):
             optimizer.step()  # the learning rates are constant
         ema_update(net.ema, net.refiner, warmed_up_decay(number, self.recipe.ema_decay))
-        return ranks.all_reduce_mean(means)
+        self.changing = False
+        return means
 
     def _refine(self, micro_batch: MicroBatch) -> Tensor:
         """Decode sketches in their images' styles and refine them: (B,3,S,S) float32, with G2's gradient."""

@@ -10,7 +10,15 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
-from sketchforge.checkpoints.runs import check_continues, read_record, read_record_or_empty
+from sketchforge.checkpoints.runs import (
+    MODEL_FILE,
+    check_continues,
+    find_difference,
+    identity_of,
+    read_record,
+    read_record_or_empty,
+)
+from sketchforge.checkpoints.tensor_files import read_metadata
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
@@ -18,8 +26,11 @@ from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
 from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
 from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
+from trainers.run_folder import check_state_is_there
+from trainers.state import check_steps
 
 RUN_VERSION = 2
+MODEL_ENTRIES = ("options", "recipe", "shards")  # of run.json, in the metadata of the model
 NUM_SKETCHES = 2  # per image in a step: one to decode, another to compare it with (Eq. 10)
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
@@ -42,8 +53,11 @@ class ImagePlan(Generic[RecipeT]):
 
     @property
     def finished(self) -> bool:
-        """Whether the run folder's training has done `recipe.steps` steps or more."""
-        return self.steps_done >= self.recipe.steps
+        """Whether the run folder's training has done all steps and left its model."""
+        has_ended = bool(self.found) and bool(self.found.get("figures")) and not self.options.overwrite
+        return (
+            has_ended and self.steps_done == self.recipe.steps and (self.options.run / MODEL_FILE).is_file()
+        )
 
     @property
     def steps_done(self) -> int:
@@ -63,15 +77,18 @@ def plan_images(
     perceives: whether the perceptual loss is on.
     entries: further entries of run.json; a run can only be continued with the same ones.
     Raises UsageError for an impossible request: shards that are missing, unfinished, of mixed sizes or with
-    too few sketches; a run folder with other content or other options. Raises SketchforgeError for damaged
-    files.
+    too few sketches; a run folder with other content, other options or more steps done. Raises
+    SketchforgeError for damaged or lost files.
     """
     earlier_record = (read_record_or_empty if options.overwrite else read_record)(
         options.run, run_format, RUN_VERSION
     )
     ranks = Ranks.from_environment()
     device = choose_device(ranks.device(options.device))
-    threads = set_threads(options.threads or max(usable_cores() // ranks.local_world_size, 1))
+    threads = options.threads
+    if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
+        threads = max(usable_cores() // ranks.local_world_size, 1)
+    threads = set_threads(threads)
     shards = open_shards(options.shards, cache=options.cache)
     shards.require(sketches=NUM_SKETCHES)
     validation = None
@@ -86,7 +103,7 @@ def plan_images(
     if perceives:
         encoder = load_encoder(options.encoder)
         if missing := sorted(set(PERCEPTUAL_TAPS) - set(encoder.tap_names())):
-            raise SketchforgeError(f"--encoder {options.encoder}: has no {', '.join(missing)}")
+            raise UsageError(f"--encoder {options.encoder}: has no {', '.join(missing)}")
     precision = choose_precision(options.precision, device)
     recipe_entry = recipe.record()
     del recipe_entry["steps"]  # a finished run may be continued with more steps
@@ -105,16 +122,18 @@ def plan_images(
         "recipe": recipe_entry,
         "trained_with": None if encoder is None else encoder_digest(encoder),
         "shards": _identify_shards(shards),
+        # Not compared: it follows from the shards. It tells whose terms may apply to the model.
+        "drawn_by": {"method": shards.method, "digests": shards.manifest["digests"]},
         # Not compared when a run is continued: the held-out images may change, and older runs lack this
         # entry.
         "validation": None if validation is None else _identify_shards(validation),
         "world_size": ranks.world_size,
     } | dict(entries or {})
     if earlier_record is not None and not options.overwrite:
-        check_continues(
-            options.run, earlier_record, record, ("recipe", "trained_with", "shards", *(entries or {}))
-        )
-    return ImagePlan(
+        check_continues(options.run, earlier_record, record)
+        check_steps(options.run, earlier_record.get("steps_done", 0), recipe.steps)
+        check_model(options.run / MODEL_FILE, record)
+    plan = ImagePlan(
         options=options,
         recipe=recipe,
         shards=shards,
@@ -126,6 +145,24 @@ def plan_images(
         record=record,
         found=earlier_record,
     )
+    if not options.overwrite and not plan.finished:
+        check_state_is_there(options.run, earlier_record)
+    return plan
+
+
+def check_model(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise SketchforgeError where the model in a run folder is not of the run that `record` describes."""
+    if not path.is_file():
+        return
+    metadata = read_metadata(path)
+    difference = find_difference(
+        *(identity_of({name: of.get(name) for name in MODEL_ENTRIES}) for of in (metadata, record))
+    )
+    if difference:
+        raise SketchforgeError(
+            f"{path}: is the model of another run, trained with {difference[0]}, where run.json has "
+            f"{difference[1]}; put it elsewhere, and the same command writes this run's model"
+        )
 
 
 def check_batches(options: ImageTrainOptions, recipe: Recipe) -> None:

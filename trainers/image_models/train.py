@@ -19,19 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.checkpoints.run_log import RunLog
-from sketchforge.checkpoints.runs import RUN_FILE
+from sketchforge.checkpoints.runs import MODEL_FILE, RUN_FILE
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.encode import write_png
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
+from trainers.distributed import LostRankError
 from trainers.image_models.batches import AccumulatedBatches, open_micro_batches
 from trainers.image_models.interface import ImageTrainer
 from trainers.image_models.plan import ImagePlan
 from trainers.image_models.validation import BEST_FILE, BestModel, ImageValidation, Validation
-from trainers.loop import train
-from trainers.state import STATE_FILE, restore_state, save_state
+from trainers.loop import Progressed, train
+from trainers.run_folder import LOG_FILE, RunFolder
+from trainers.state import STATE_FILE
 
-MODEL_FILE, GRID_FILE = "model.safetensors", "grid.png"
+GRID_FILE = "grid.png"
 NUM_PREVIEWS = 10  # over the whole run
 
 
@@ -50,40 +53,43 @@ def train_images(
     Raises SketchforgeError when a loss is not finite or a shard is damaged; the last good state is kept.
     """
     run, ranks = plan.options.run, plan.ranks
-    ranks.barrier(plan.device)  # no rank writes before all have read
-    if ranks.is_main_process:
-        if plan.options.overwrite:
-            _remove_run(run, plan.found)
-        write_json(run / RUN_FILE, {**plan.record, "steps_done": plan.steps_done})
-    ranks.barrier(plan.device)
-    start, extra = restore_state(run, trainer.stateful(), plan.device)
-    if extra:
-        trainer.load_extra(extra)
+    folder = RunFolder(run, plan.record, plan.steps_done)
     try:
+        ranks.barrier(plan.device)  # no rank writes before all have read
         if ranks.is_main_process:
-            _train_main_process(plan, trainer, start, progress, group, passes)
+            if plan.options.overwrite:
+                _remove_run(run, plan.found)
+            folder.begin()
+        ranks.barrier(plan.device)
+        start = folder.restore(trainer.stateful(), plan.device, plan.recipe.steps, trainer.load_extra)
+        if ranks.is_main_process:
+            _train_main_process(plan, trainer, folder, start, progress, group, passes)
         else:
             _train_other_rank(plan, trainer, start, group, passes)
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or --precision float32"
         ) from None
+    except LostRankError as error:
+        raise SketchforgeError(f"{run}: {error}; run the same command again to continue") from error
 
 
 def _train_other_rank(
-    plan: ImagePlan[Any], trainer: ImageTrainer, start: int, group: int | None, passes: int
+    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, group: int | None, passes: int
 ) -> None:
     """Train on a rank other than 0: take steps, write and print nothing."""
-    batches = AccumulatedBatches(open_micro_batches(plan, start, group, passes), plan.options.accumulate)
+    batches = AccumulatedBatches(open_micro_batches(plan, start.step, group, passes), plan.options.accumulate)
+    start = start._replace(evaluation_due=False)  # rank 0 evaluates
     with closing(iter(batches)) as stream:
-        train(trainer, stream, start, plan.recipe.steps)
+        train(trainer, stream, start, plan.recipe.steps, meet=plan.ranks.meet)
     plan.ranks.shutdown()
 
 
 def _train_main_process(
     plan: ImagePlan[Any],
     trainer: ImageTrainer,
-    start: int,
+    folder: RunFolder,
+    start: Progressed,
     progress: Progress,
     group: int | None,
     passes: int,
@@ -93,15 +99,15 @@ def _train_main_process(
     validation = Validation(
         plan.validation or plan.shards, plan.recipe.size, plan.validation is not None, options.skip_bad_shards
     )
-    micro_batches = open_micro_batches(plan, start, group, passes)
+    micro_batches = open_micro_batches(plan, start.step, group, passes)
     batches = AccumulatedBatches(micro_batches, options.accumulate)
     metadata = {name: plan.record[name] for name in ("options", "recipe", "shards")} | {"steps": steps}
     eval_every = options.eval_every or max(steps // NUM_PREVIEWS, 1)
 
-    def save(step: int) -> None:
-        save_state(run, step, trainer.stateful(), trainer.extra())
+    def save(done: Progressed) -> None:
+        folder.save(done, trainer.stateful(), trainer.extra())
 
-    with closing(RunLog(run / "log.jsonl", start)) as log, closing(iter(batches)) as stream:
+    with closing(RunLog(run / LOG_FILE, start.step)) as log, closing(iter(batches)) as stream:
         best_model = None
         if options.eval_every:
             best_model = BestModel(run, f"{validation.prefix}_{options.best_by}", metadata)
@@ -115,11 +121,12 @@ def _train_main_process(
             evaluate=ImageValidation(run, trainer, validation, best_model),
             evaluate_at={*range(eval_every, steps, eval_every), steps},
             save=save,
+            meet=plan.ranks.meet,
             progress=progress,
         )
     elapsed, waited_seconds = time.perf_counter() - started_at, micro_batches.waited
     if batches.skipped:
-        progress.note(f"{batches.skipped} samples could not be read; others took their place")
+        progress.note(f"{count_noun(batches.skipped, 'sample')} could not be read; others took their place")
     figures = validation.figures(trainer)
     write_png(run / GRID_FILE, validation.grid(trainer))
     waiting_note = f"{waited_seconds / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
@@ -135,10 +142,13 @@ def _train_main_process(
 
 
 def _remove_run(run: Path, earlier_record: Mapping[str, Any] | None) -> None:
-    """Carry out --overwrite: remove the files that an earlier run wrote, and no others."""
+    """Carry out --overwrite: remove the files that an earlier run wrote, and no others.
+
+    Its run.json is replaced last, so that whatever is left when this is interrupted is still a run of ours.
+    """
     if earlier_record is None:
         return
-    for name in (RUN_FILE, STATE_FILE, MODEL_FILE, BEST_FILE, GRID_FILE, "log.jsonl"):
+    for name in (STATE_FILE, MODEL_FILE, BEST_FILE, GRID_FILE, LOG_FILE):
         (run / name).unlink(missing_ok=True)
     for name in ("previews", "tensorboard"):
         shutil.rmtree(run / name, ignore_errors=True)

@@ -24,6 +24,7 @@ from sketchforge.metrics.images.features import features_of
 from sketchforge.metrics.images.generate import mismatched_pairs
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.shard_set import DamagedError, ShardSet
+from sketchforge.utils.signals import raise_deferred
 from trainers.image_models.interface import PERCEPTUAL_TAPS, ImageTrainer
 
 NUM_IMAGES = 64  # that the figures are measured on
@@ -87,6 +88,7 @@ class Validation:
         """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]); with an encoder, perceptual, too."""
         sums: dict[str, float] = {}
         for start in range(0, len(self.images), BATCH):
+            raise_deferred()
             images = self.images[start : start + BATCH]
             outputs = trainer.synthesize(self.sketches[start : start + BATCH], images)
             images = images.to(outputs.device)
@@ -109,6 +111,7 @@ class Validation:
         pairs = mismatched_pairs(num_images, min(NUM_MISMATCHED, num_images * (num_images - 1)), 1, seed=0)
         outputs = []
         for start in range(0, len(pairs), BATCH):
+            raise_deferred()
             batch = pairs[start : start + BATCH]
             sketches = torch.stack([self.sketches[pair.content] for pair in batch])
             styles = torch.stack([self.images[pair.style] for pair in batch])
@@ -127,6 +130,7 @@ class Validation:
         styles = [np.ascontiguousarray(image) for image in to_uint8(images)]
         rows: list[list[np.ndarray | None]] = [[None, *styles]]
         for sketch in sketches:
+            raise_deferred()
             outputs = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
             rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(outputs)])
         return contact_sheet(
@@ -193,6 +197,9 @@ class ImageValidation:
         figures = self.validation.figures(self.trainer)
         if self.best is not None:
             figures |= self.validation.frechet(self.trainer)
+        grid = self.validation.grid(self.trainer)
+        raise_deferred()  # for the last time: from here on files change
+        if self.best is not None:
             self.best.offer(self.trainer, step, figures)
-        write_png(self.run / "previews" / f"{step:06d}.png", self.validation.grid(self.trainer))
+        write_png(self.run / "previews" / f"{step:06d}.png", grid)
         return figures

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from sketchforge.checkpoints.tom import write_snapshot
+from sketchforge.checkpoints.tom import read_snapshot, write_snapshot
+from sketchforge.errors import SketchforgeError
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
 from sketchforge.images.tensors import from_unit, to_uint8
+from sketchforge.utils.files import has_shape
 from trainers.tom.selection import has_plateaued
 from trainers.tom.step import TomTrainer
 
@@ -45,33 +48,52 @@ class Candidates:
         """Score the generator at the end of a style window; after the plateau, write it as a candidate."""
         window = self.window(step - 1)
         evaluation = self.trainer.evaluate(window)
+        photos = to_uint8(self.trainer.validation_photos)
+        rows = [[photo, grey_levels(sketch)] for photo, sketch in zip(photos[:4], evaluation.sketches)]
+        sheet = contact_sheet(rows, ["photo", f"step {step}"])
         scores = {
             "step": step,
             "window": window,
             "content": evaluation.content,
             "realism": evaluation.realism,
         }
+        # Files first: where one cannot be written, this evaluation has not taken place.
+        write_png(self.run / "previews" / f"{step:06d}.png", sheet)
+        if self.plateau_at is not None and step > self.plateau_at:
+            write_snapshot(self.path(step), self.trainer.networks.ema, scores)
         self.evaluations.append(scores)
         if self.plateau_at is None:
             content_scores = [past_scores["content"] for past_scores in self.evaluations]
             if step >= self._latest or (has_plateaued(content_scores) and step >= self._latest // 2):
                 self.plateau_at = step
-        elif step > self.plateau_at:
-            write_snapshot(self.path(step), self.trainer.networks.ema, scores)
-        photos = to_uint8(self.trainer.validation_photos)
-        rows = [[photo, grey_levels(sketch)] for photo, sketch in zip(photos[:4], evaluation.sketches)]
-        write_png(self.run / "previews" / f"{step:06d}.png", contact_sheet(rows, ["photo", f"step {step}"]))
         return {"validation_content": evaluation.content, "validation_realism": evaluation.realism}
 
     def path(self, step: int) -> Path:
         return self.run / "candidates" / f"{step:06d}.safetensors"
+
+    def read(self, scores: Mapping[str, Any]) -> nn.Module:
+        """Read the candidate that was given these scores.
+
+        Raises SketchforgeError where its file is lost, damaged or another run's.
+        """
+        path = self.path(scores["step"])
+        generator, metadata = read_snapshot(path)
+        if any(metadata.get(name) != value for name, value in scores.items()):
+            raise SketchforgeError(
+                f"{path}: is the candidate of another run; restore the file, or begin another --run"
+            )
+        return generator
 
     def extra(self) -> dict[str, Any]:
         """The plain values of a saved state."""
         return {"evaluations": self.evaluations, "plateau_at": self.plateau_at}
 
     def load_extra(self, extra: Mapping[str, Any]) -> None:
-        self.evaluations, self.plateau_at = extra["evaluations"], extra["plateau_at"]
+        evaluations, plateau_at = extra["evaluations"], extra["plateau_at"]
+        shape = [{"step": int, "content": float, "realism": float}]
+        if not has_shape(evaluations, shape) or not (plateau_at is None or has_shape(plateau_at, int)):
+            raise ValueError("its evaluations are none")
+        self.evaluations, self.plateau_at = evaluations, plateau_at
 
 
 def grey_levels(sketch: np.ndarray) -> np.ndarray:

@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sketchforge.images.decode import read_image
-from sketchforge.images.sources import ImageSource, builtin_images, find_images
+from sketchforge.images.decode import UNREADABLE, ImageError, read_image
+from sketchforge.images.sources import ImageSource, builtin_images, search_images
 
 
-def photo_readers(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
-    """(functions that return uint8 H×W×3 RGB, record of the source) of photos; None: the built-in photos."""
-    images = builtin_images() if source is None else find_images(source)
+@dataclass(frozen=True)
+class DrawingReader:
+    """Reads a user's drawing: called, as TOM imitates it; `read` gives it as it is, uint8 H×W×3 RGB."""
+
+    image: ImageSource
+
+    def read(self) -> np.ndarray:
+        """Raises ImageError."""
+        return read_image(self.image.read())
+
+    def __call__(self) -> np.ndarray:
+        """Raises ImageError, for a blank page, too."""
+        return to_dark_on_light(self.read())
+
+
+def photo_readers(
+    source: str | Path | None, passed_over: Counter[str] | None = None
+) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+    """(functions that return uint8 H×W×3 RGB, record of the source) of photos; None: the built-in photos.
+
+    passed_over: is given the counts of what is found beside the images and is not read.
+    """
+    images = builtin_images() if source is None else _find(source, passed_over)
     return [_make_reader(image) for image in images], _record_source(source, _identify(images))
 
 
-def drawing_readers(source: str | Path | None) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
+def drawing_readers(
+    source: str | Path | None, passed_over: Counter[str] | None = None
+) -> tuple[list[Callable[[], np.ndarray]], dict[str, Any]]:
     """(functions, record) as in `photo_readers`, of drawings; None: the built-in drawings.
 
-    The images are grey RGB: S teaches lines, and a tint of paper or ink must not become one.
+    The functions of a `source` are DrawingReaders.
     """
     if source is not None:
-        images = find_images(source)
-        return [_make_grey_reader(image) for image in images], _record_source(source, _identify(images))
+        images = _find(source, passed_over)
+        return [DrawingReader(image) for image in images], _record_source(source, _identify(images))
     from sketchforge.images.builtin.drawings import load_drawings
 
     drawings = load_drawings(256)
@@ -34,6 +58,35 @@ def drawing_readers(source: str | Path | None) -> tuple[list[Callable[[], np.nda
     return [lambda pixels=pixels: _repeat_grey(pixels) for _, pixels in drawings], _record_source(
         None, identities
     )
+
+
+def _find(source: str | Path, passed_over: Counter[str] | None) -> list[ImageSource]:
+    images, counts = search_images(source)
+    if passed_over is not None:
+        passed_over.update(counts)
+    return images
+
+
+def to_dark_on_light(image: np.ndarray) -> np.ndarray:
+    """uint8 H×W×3 RGB -> the same shape and dtype: grey, dark on light, its paper at 255.
+
+    S teaches lines: neither the tint of paper or ink nor the paper's level must become one. A drawing on white
+    paper keeps its greys. Raises ImageError for a blank page.
+    """
+    import cv2
+
+    from sketchforge.images.drawing_check import ImageKind, measure_drawing
+
+    measures = measure_drawing(image)
+    if measures.kind is ImageKind.BLANK:
+        raise ImageError(UNREADABLE, "a blank page")
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if measures.kind is ImageKind.LINES:  # of areas alone it is unsure which are the ground
+        if measures.inverted:
+            grey = 255 - grey
+        levels = np.minimum(np.rint(np.arange(256) * (255 / max(1, measures.paper_level))), 255)
+        grey = levels.astype(np.uint8)[grey]
+    return _repeat_grey(grey)
 
 
 def _identify(images: Sequence[ImageSource]) -> list[tuple[str, Any]]:
@@ -53,12 +106,6 @@ def _record_source(source: str | Path | None, identities: Sequence[tuple[str, An
 
 def _make_reader(image: ImageSource) -> Callable[[], np.ndarray]:
     return lambda: read_image(image.read())
-
-
-def _make_grey_reader(image: ImageSource) -> Callable[[], np.ndarray]:
-    import cv2
-
-    return lambda: _repeat_grey(cv2.cvtColor(read_image(image.read()), cv2.COLOR_RGB2GRAY))
 
 
 def _repeat_grey(grey: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from sketchforge.checkpoints.encoder import truncate_encoder, write_encoder
 from sketchforge.checkpoints.run_log import RunLog
 from sketchforge.checkpoints.runs import RUN_FILE
 from sketchforge.checkpoints.tensor_files import tensors_digest
-from sketchforge.checkpoints.tom import ENCODER_FILE, read_snapshot, snapshot_path, write_snapshot
+from sketchforge.checkpoints.tom import ENCODER_FILE, snapshot_path, write_snapshot
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
@@ -22,14 +22,18 @@ from sketchforge.images.tensors import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
-from trainers.loop import train
-from trainers.state import STATE_FILE, restore_state, save_state
+from sketchforge.utils.text import count_noun
+from trainers.distributed import refuse_ranks
+from trainers.loop import Progressed, train
+from trainers.run_folder import LOG_FILE, RunFolder, hold_run
+from trainers.state import STATE_FILE
 from trainers.tom.candidates import Candidates, grey_levels
 from trainers.tom.plan import TomPlan, plan_tom
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.selection import pairwise_difference, select
 from trainers.tom.step import NUM_VALIDATION_IMAGES, TomTrainer
 
+SHEET_FILE = "contact-sheet.png"
 SAVE_EVERY = 20  # steps; a killed run repeats at most so many
 
 
@@ -38,27 +42,37 @@ def train_tom(
     progress: Progress | None = None,
     recipe: TomRecipe | None = None,
     trainer_class: type[TomTrainer] = TomTrainer,
-    plan: TomPlan | None = None,
+    announce: Callable[[TomPlan], None] | None = None,
 ) -> Path:
     """Train or resume training, and return the contact sheet's path.
 
     recipe, trainer_class: for studies that vary them. recipe None: the recipe of `options.generator`.
-    plan: the result of `plan_tom` for these options; None: it is called here.
+    announce: called with the plan before training.
 
     A second call resumes from the last saved state. On a CPU it then writes the same bytes as an
     uninterrupted run.
-    Raises as `plan_tom` does, and SketchforgeError when a loss is not finite; the last good state is kept.
+    Raises as `plan_tom` does, and SketchforgeError when a loss is not finite, where the last good state is
+    kept, or another training is at work in the run folder.
     """
-    progress = progress or Progress()
-    plan = plan or plan_tom(options, recipe)
-    run, steps = options.run, options.steps
-    sheet = run / "contact-sheet.png"
-    if plan.finished:
-        _clear_scratch(run)
-        return sheet
+    refuse_ranks("tom-train")
+    with hold_run(options.run):
+        plan = plan_tom(options, recipe, progress)
+        if announce:
+            announce(plan)
+        if plan.finished:
+            _clear_scratch(options.run)
+        else:
+            _train(plan, progress or Progress(), trainer_class)
+    return options.run / SHEET_FILE
+
+
+def _train(plan: TomPlan, progress: Progress, trainer_class: type[TomTrainer]) -> None:
+    options, run, steps = plan.options, plan.options.run, plan.options.steps
+    trainer = trainer_class(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
     if options.overwrite:
         _remove_run(run, plan.found)
-    trainer = trainer_class(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
+    folder = RunFolder(run, plan.record, plan.steps_done)
+    folder.begin()
     candidates = Candidates(trainer, run, steps, options.snapshots)
     generator_encoder = truncate_encoder(plan.encoder, list(plan.recipe.generator_taps))
     write_encoder(
@@ -66,18 +80,15 @@ def train_tom(
         generator_encoder,
         {"name": plan.record["options"]["encoder"], "purpose": "TOM run"},
     )
-    write_json(run / RUN_FILE, plan.record)
-    start, extra = restore_state(run, trainer.stateful(), trainer.device)
-    if extra:
-        candidates.load_extra(extra)
+    start = folder.restore(trainer.stateful(), trainer.device, steps, candidates.load_extra)
 
-    def save(step: int) -> None:
-        save_state(run, step, trainer.stateful(), candidates.extra())
+    def save(done: Progressed) -> None:
+        folder.save(done, trainer.stateful(), candidates.extra())
 
     try:
         with (
-            closing(RunLog(run / "log.jsonl", start)) as log,
-            closing(trainer.batches(start, steps, candidates.window)) as batches,
+            closing(RunLog(run / LOG_FILE, start.step)) as log,
+            closing(trainer.batches(start.step, steps, candidates.window)) as batches,
         ):
             train(
                 trainer,
@@ -98,20 +109,17 @@ def train_tom(
     for kind, sampler in (("photos", trainer.photos), ("drawings", trainer.drawings)):
         if sampler.unreadable:
             progress.note(
-                f"{len(sampler.unreadable)} of {len(sampler.readers)} {kind} could not be read; others took "
-                "their place"
+                f"{len(sampler.unreadable)} of {len(sampler.readers)} {kind} could not be read"
+                f"{' or are blank' if kind == 'drawings' else ''}; others took their place"
             )
-    _finish(plan, trainer, candidates, sheet, progress)
-    return sheet
+    _finish(plan, trainer, candidates, progress)
 
 
-def _finish(
-    plan: TomPlan, trainer: TomTrainer, candidates: Candidates, sheet: Path, progress: Progress
-) -> None:
+def _finish(plan: TomPlan, trainer: TomTrainer, candidates: Candidates, progress: Progress) -> None:
     """Choose and write the snapshots, then the reasons of the choice, and last the finished run's record."""
     options, run = plan.options, plan.options.run
     evaluations = [scores for scores in candidates.evaluations if scores["window"] is not None]
-    generators = [read_snapshot(candidates.path(scores["step"]))[0] for scores in evaluations]
+    generators = [candidates.read(scores) for scores in evaluations]
     sketches = np.stack(
         [trainer.evaluate(generator=generator.to(trainer.device)).sketches for generator in generators]
     )
@@ -124,8 +132,9 @@ def _finish(
     )
     if selection.relaxed:
         progress.note(
-            f"fewer than {options.snapshots} of {len(evaluations)} candidates passed; tolerances were widened "
-            f"{selection.relaxed} times"
+            f"fewer than {options.snapshots} of {count_noun(len(evaluations), 'candidate')} passed; "
+            "tolerances were widened "
+            f"{count_noun(selection.relaxed, 'time')}"
         )
     snapshots = []
     for number, index in enumerate(selection.chosen):
@@ -154,7 +163,9 @@ def _finish(
         [photos[i], *(grey_levels(sketches[index][i]) for index in chosen)]
         for i in range(NUM_VALIDATION_IMAGES)
     ]
-    write_png(sheet, contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)]))
+    write_png(
+        run / SHEET_FILE, contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)])
+    )
     write_json(run / RUN_FILE, {**plan.record, "snapshots": snapshots})
     _clear_scratch(run)
 
@@ -166,12 +177,14 @@ def _clear_scratch(run: Path) -> None:
 
 
 def _remove_run(run: Path, earlier_record: Mapping[str, Any] | None) -> None:
-    """Carry out --overwrite: remove the files that an earlier run wrote, and no others."""
+    """Carry out --overwrite: remove the files that an earlier run wrote, and no others.
+
+    Its run.json is replaced last, so that whatever is left when this is interrupted is still a run of ours.
+    """
     if earlier_record is None:
         return
-    (run / RUN_FILE).unlink(missing_ok=True)
     _clear_scratch(run)
-    for name in (ENCODER_FILE, "selection.json", "contact-sheet.png", "log.jsonl"):
+    for name in (ENCODER_FILE, "selection.json", SHEET_FILE, LOG_FILE):
         (run / name).unlink(missing_ok=True)
     for name in ("snapshots", "previews", "tensorboard"):
         shutil.rmtree(run / name, ignore_errors=True)

@@ -12,7 +12,8 @@ All randomness derives from (seed, purpose, step), so a killed run resumes with 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ from sketchforge.utils.seeding import numpy_generator
 from trainers.crops import CropSampler, Prefetch
 from trainers.ema import ema_update
 from trainers.optimization import channels_last, check_finite, seed_torch, total_of
+from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.style_windows import neighbourhoods, style_vectors
@@ -95,6 +97,7 @@ class TomTrainer:
         self.photos = CropSampler(photos, options.size, options.seed, "tom photos")
         self.drawings = CropSampler(drawings, options.size, options.seed, "tom drawings")
         self.networks = self._build_networks()
+        self.interruptible, self.changing = self.device.type == "cpu", False
         self.discriminator_loss, self.generator_loss = ADVERSARIAL[options.adversarial]
         validation = CropSampler(photos, options.size, options.seed, "tom validation", zoom=1.0)
         # Spread over all photos and nearly whole, so that scores and contact sheets show the collection.
@@ -167,33 +170,61 @@ class TomTrainer:
     def step(self, number: int, batch: Batch) -> dict[str, float]:
         """Update D, then G; return the unweighted losses.
 
-        Raises FloatingPointError before the optimiser steps when its loss is not finite.
+        Raises FloatingPointError before the optimiser steps when its loss is not finite. What raises while
+        `changing` is false leaves the state as it was.
         """
         net, recipe = self.networks, self.recipe
         net.generator.train()
-        with torch.no_grad():
-            photos = self._encode_photos(self._to_device(batch.photos))
-            content = photos
-            if len(batch.denoised):
-                content = self.encoder(self._to_device(batch.denoised), recipe.content_taps)
-            drawings = self.encoder(self._to_device(batch.drawings), self._list_compared_taps())
-        outputs = net.generator(self._prepare_features(photos))
-        sketches = self.encoder(outputs.expand(-1, 3, -1, -1), self._list_compared_taps())
+        with buffers_kept_on_error(net.generator, net.discriminator):
+            with torch.no_grad():
+                photos = self._encode_photos(self._to_device(batch.photos))
+                content = photos
+                if len(batch.denoised):
+                    content = self.encoder(self._to_device(batch.denoised), recipe.content_taps)
+                drawings = self.encoder(self._to_device(batch.drawings), self._list_compared_taps())
+            outputs = net.generator(self._prepare_features(photos))
+            sketches = self.encoder(outputs.expand(-1, 3, -1, -1), self._list_compared_taps())
 
-        net.discriminator.requires_grad_(True)
-        detached = {tap: features.detach() for tap, features in sketches.items()}
-        loss_d = self.discriminator_loss(net.discriminator(drawings), net.discriminator(detached))  # Eq. 5
-        check_finite(loss_d, "the discriminator's loss")
-        _update(net.optimizer_d, loss_d)
-
-        net.discriminator.requires_grad_(False)
-        losses = self._compute_generator_losses(batch, content, drawings, sketches)
-        weights = {name: getattr(recipe, f"{name}_weight") for name in losses}
-        loss_g = total_of(weights[name] * loss for name, loss in losses.items())
-        check_finite(loss_g, "the generator's loss")
-        _update(net.optimizer_g, loss_g)  # the learning rates are constant
+            net.discriminator.requires_grad_(True)
+            detached = {tap: features.detach() for tap, features in sketches.items()}
+            loss_d = self.discriminator_loss(
+                net.discriminator(drawings), net.discriminator(detached)
+            )  # Eq. 5
+            check_finite(loss_d, "the discriminator's loss")
+            _compute_gradients(net.optimizer_d, loss_d)
+            with self._discriminator_kept_on_error():
+                net.optimizer_d.step()
+                net.discriminator.requires_grad_(False)
+                losses = self._compute_generator_losses(batch, content, drawings, sketches)
+                weights = {name: getattr(recipe, f"{name}_weight") for name in losses}
+                loss_g = total_of(weights[name] * loss for name, loss in losses.items())
+                check_finite(loss_g, "the generator's loss")
+                _compute_gradients(net.optimizer_g, loss_g)
+        self.changing = True
+        net.optimizer_g.step()  # the learning rates are constant
         ema_update(net.ema, net.generator, recipe.ema_decay)
+        self.changing = False
         return {name: loss.item() for name, loss in ({"discriminator": loss_d} | losses).items()}
+
+    @contextmanager
+    def _discriminator_kept_on_error(self) -> Iterator[None]:
+        """Put the discriminator and its optimiser back when the block raises, if a step is interruptible.
+
+        Else they stay changed, and `changing` says so.
+        """
+        net, self.changing = self.networks, True
+        kept = None
+        if self.interruptible:
+            # Its buffers are put back by `buffers_kept_on_error`.
+            kept = copy.deepcopy((net.discriminator.state_dict(), net.optimizer_d.state_dict()))
+        try:
+            yield
+        except BaseException:
+            if kept is not None:
+                net.discriminator.load_state_dict(kept[0])
+                net.optimizer_d.load_state_dict(kept[1])
+                self.changing = False
+            raise
 
     def _compute_generator_losses(
         self,
@@ -274,10 +305,9 @@ def _stack(images: Sequence[np.ndarray]) -> Tensor:
     return to_tensor(np.stack(images)) if images else torch.empty(0, 3, 1, 1)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _compute_gradients(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    optimizer.step()
 
 
 def check_encoder(encoder: Encoder, recipe: TomRecipe, name: str) -> None:

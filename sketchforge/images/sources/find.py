@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import UsageError
 from sketchforge.images.sources.folder import extension_of, images_in_folder
-from sketchforge.images.sources.keys import EXTENSIONS, as_text, check_keys, image_key
+from sketchforge.images.sources.keys import as_text, check_keys, image_key, readable_extensions
+from sketchforge.images.sources.passed_over import PACKAGES, count_ending, describe_passed_over
+from sketchforge.images.sources.patterns import check_path, expand_pattern, read_list
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 from sketchforge.images.sources.tar import TAR_ENDINGS, images_in_tar, is_tar
 from sketchforge.utils.seeding import numpy_generator
+from sketchforge.utils.text import count_noun
 
 LIST_EXTENSIONS = ("txt", "lst")
 
 
+class FoundImages(NamedTuple):
+    """The images of an input, and what was passed over beside them: kind -> count, sorted by kind."""
+
+    images: list[ImageSource]
+    passed_over: dict[str, int]
+
+
 def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSource]:
+    """The images of `search_images`, without the counts."""
+    return search_images(source, prefix_keys).images
+
+
+def search_images(source: str | Path, prefix_keys: bool = False) -> FoundImages:
     """The images of a folder tree, tar shards, image files or a list of files.
 
     source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); an image or a
@@ -29,17 +44,16 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSour
     cannot be read.
     """
     name = os.fspath(source)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) and not os.path.exists(name):
-        raise UsageError(
-            f"--images {name}: URLs and commands are not read; copy or mount what is there, and name a path"
-        )
+    passed_over: Counter[str] = Counter()
     if os.path.isdir(name):
-        images = images_in_folder(Path(name))
+        images = images_in_folder(Path(name), passed_over)
     else:
-        files = _read_list(name) if extension_of(name) in LIST_EXTENSIONS else _expand_pattern(name)
-        images = _list_images(name, files, prefix_keys)
+        check_path(name, f"--images {name}")
+        is_list = extension_of(name) in LIST_EXTENSIONS
+        files = read_list(name) if is_list else expand_pattern(name, passed_over)
+        images = _list_images(name, files, prefix_keys, passed_over)
     check_keys(images)
-    return images
+    return FoundImages(images, dict(sorted(passed_over.items())))
 
 
 def arrange(
@@ -64,15 +78,23 @@ def builtin_images() -> list[ImageSource]:
     return images
 
 
-def _list_images(source: str, files: Mapping[str, str], prefix_keys: bool) -> list[ImageSource]:
+def _list_images(
+    source: str, files: Mapping[str, str], prefix_keys: bool, passed_over: Counter[str]
+) -> list[ImageSource]:
     """List the images of `files`, path -> name relative to the input; `source` is what the user named."""
+    extensions = readable_extensions()
     tars = {path: name for path, name in files.items() if is_tar(path)}
-    image_files = {path: name for path, name in files.items() if extension_of(path) in EXTENSIONS}
-    unknown = next((path for path in files if path not in tars and path not in image_files), None)
-    if unknown is not None or not files:
+    image_files = {path: name for path, name in files.items() if extension_of(path) in extensions}
+    for path in files:
+        if path not in tars and path not in image_files:
+            count_ending(passed_over, extension_of(path))
+    if not tars and not image_files:
+        path = next(iter(files))
+        package = PACKAGES.get(f".{extension_of(path)}")
+        hint = f"; pip install {package} reads such files" if package else ""
         raise UsageError(
-            f"{unknown or source}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of "
-            f"files ({', '.join('.' + ending for ending in LIST_EXTENSIONS)})"
+            f"{path}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of "
+            f"files ({', '.join('.' + ending for ending in LIST_EXTENSIONS)}){hint}"
         )
     if tars and image_files:
         raise UsageError(
@@ -84,52 +106,14 @@ def _list_images(source: str, files: Mapping[str, str], prefix_keys: bool) -> li
             ImageSource(image_key(name), as_text(name), ByteSource.of_file(FileState.now(path)))
             for path, name in image_files.items()
         ]
-    images = [image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys)]
+    images = [
+        image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys, passed_over)
+    ]
     if not any(image.image.reason is None for image in images):
         damaged = f", {len(images)} of them damaged" if images else ""
+        counts = describe_passed_over(passed_over)
         raise UsageError(
-            f"{source}: no images found in {len(tars)} tars{damaged}; expected members such as KEY.jpg"
+            f"{source}: no images found in {count_noun(len(tars), 'tar')}{damaged}; expected members such as "
+            f"KEY.jpg{f'; {counts}' if counts else ''}"
         )
     return images
-
-
-def _expand_pattern(pattern: str) -> dict[str, str]:
-    """Expand braces and wildcards to files, path -> name relative to the part before the first wildcard."""
-    from braceexpand import UnbalancedBracesError, braceexpand
-
-    try:
-        alternatives = [pattern] if os.path.exists(pattern) else list(braceexpand(pattern))
-    except UnbalancedBracesError as error:
-        raise UsageError(f"{pattern}: its braces do not match ({error})") from error
-    base = os.path.dirname(pattern if os.path.exists(pattern) else re.split(r"[*?\[{]", pattern)[0])
-    files = {}
-    for alternative in alternatives:
-        paths = (
-            [alternative] if os.path.exists(alternative) else sorted(glob.glob(alternative, recursive=True))
-        )
-        if not paths:
-            origin = "" if alternative == pattern else f", from {pattern}"
-            raise UsageError(f"{alternative}: no such folder or file{origin}; expected images there")
-        for path in paths:
-            if not os.path.isdir(path):
-                files[path] = os.path.relpath(path, base or ".").replace(os.sep, "/")
-    return files
-
-
-def _read_list(path: str) -> dict[str, str]:
-    """Read a list of files: one path a line, relative to the list's folder; empty lines are skipped."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such folder or file; expected images there") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SketchforgeError(f"{path}: cannot be read as a list of files ({error})") from error
-    folder, files = os.path.dirname(path), {}
-    for name in filter(None, (line.strip() for line in lines)):
-        file = os.path.normpath(os.path.join(folder, name))
-        if file in files:
-            raise UsageError(f"{path}: lists {name} more than once")
-        files[file] = os.path.normpath(name).replace(os.sep, "/")
-    if not files:
-        raise UsageError(f"{path}: lists no images; expected a path on every line")
-    return files

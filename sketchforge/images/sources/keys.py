@@ -17,22 +17,34 @@ systems ignore case.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sketchforge.errors import UsageError
 from sketchforge.images.sources.source import ImageSource
 
-# File extensions of `decode.FORMATS`. If a sample of a tar has several images, the first of these counts.
+# File extensions of `decode.FORMATS`, those of HEIF, too, though not every machine reads them: keys depend on
+# nothing but the path. If a sample of a tar has several images, the first of these counts.
+HEIF_EXTENSIONS = ("heic", "heif", "hif")
 EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm"),
-    *("jpe", "jfif", "mpo", "apng", "pgm", "pbm", "pnm", "avif", "jp2"),
+    *("jpe", "jfif", "mpo", "apng", "pgm", "pbm", "pnm", "avif", "jp2", *HEIF_EXTENSIONS),
 )
 MAX_KEY = 80  # characters; with ".sketch999.png" a member name stays under tar's 100
 _KEPT_EXTENSION = re.compile(rf"(.*)_({'|'.join(EXTENSIONS[1:])})", re.DOTALL)
 _VALID_KEY = re.compile(r"[a-z0-9_][a-z0-9_-]*")
 _HASHED_KEY = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
+
+
+@lru_cache
+def readable_extensions() -> tuple[str, ...]:
+    """Those of EXTENSIONS that are read here: HEIF's only where pillow-heif is installed."""
+    if importlib.util.find_spec("pillow_heif") is not None:
+        return EXTENSIONS
+    return tuple(extension for extension in EXTENSIONS if extension not in HEIF_EXTENSIONS)
 
 
 def image_key(relative_path: str) -> str:

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
-from sketchforge.images.decode import CHANGED, GONE, MAX_BYTES, TOO_LARGE, TRUNCATED, UNREADABLE, ImageError
+from sketchforge.images.decode import (
+    CHANGED,
+    GONE,
+    MAX_BYTES,
+    NOT_A_FILE,
+    TOO_LARGE,
+    TRUNCATED,
+    UNREADABLE,
+    ImageError,
+)
+from sketchforge.utils.files import NotAFileError, open_file
 
 
 class FileState(NamedTuple):
@@ -48,7 +58,10 @@ class ByteSource:
         return cls(file.size, file)
 
     def read(self) -> bytes:
-        """The bytes. Raises ImageError `too large`, `unreadable`, `truncated`, `gone` or `changed`."""
+        """The bytes.
+
+        Raises ImageError `too large`, `unreadable`, `truncated`, `gone`, `changed` or `not a file`.
+        """
         if self.data is not None:
             return self.data
         if self.reason is not None:
@@ -60,6 +73,8 @@ class ByteSource:
             data = self._read_gzipped(self.file) if self.gzipped else self._read_plain(self.file)
         except FileNotFoundError as error:
             raise ImageError(UNREADABLE if self.file.size < 0 else GONE, self.file.path) from error
+        except NotAFileError as error:
+            raise ImageError(NOT_A_FILE, self.file.path) from error
         except (EOFError, zlib.error) as error:
             raise ImageError(UNREADABLE, f"{self.file.path}: {error}") from error
         except OSError as error:
@@ -69,13 +84,13 @@ class ByteSource:
         return data
 
     def _read_plain(self, state: FileState) -> bytes:
-        with open(state.path, "rb") as file:
+        with open_file(state.path) as file:
             _check_unchanged(file, state)
             file.seek(self.offset)
             return file.read(self.num_bytes)
 
     def _read_gzipped(self, state: FileState) -> bytes:
-        file, stream = _open_gzip(state)
+        file, stream = _open_gzip(state, self.offset)
         _check_unchanged(file, state)
         stream.seek(self.offset)
         return stream.read(self.num_bytes)
@@ -88,11 +103,35 @@ def _check_unchanged(file: BinaryIO, state: FileState) -> None:
         raise ImageError(CHANGED, state.path)
 
 
+MAX_STREAMS = 3  # of one file: a tar may hold images, captions and metadata in parts of their own
+
+
 @lru_cache(maxsize=2)  # a shard may end in one tar and begin in the next
-def _open_gzip(state: FileState) -> tuple[BinaryIO, gzip.GzipFile]:
-    """Open a gzip stream and keep it open: reading forward (without shuffling) unpacks the file only once."""
-    file = open(state.path, "rb")
-    return file, gzip.GzipFile(fileobj=file)
+def _list_streams(state: FileState) -> list[tuple[BinaryIO, gzip.GzipFile]]:
+    """The open streams of a gzipped file, last used last."""
+    return []
+
+
+def _open_gzip(state: FileState, offset: int) -> tuple[BinaryIO, gzip.GzipFile]:
+    """Open a gzip stream at or before `offset` of the unpacked contents, and keep it open.
+
+    Reading forward (without shuffling) unpacks the file only once, or once for each of the parts that are read
+    in turn.
+    """
+    streams = _list_streams(state)
+    nearest = max(
+        (stream for stream in streams if stream[1].tell() <= offset),
+        key=lambda stream: stream[1].tell(),
+        default=None,
+    )
+    if nearest is None and len(streams) < MAX_STREAMS:
+        file = open_file(state.path)
+        streams.append((file, gzip.GzipFile(fileobj=file)))
+        return streams[-1]
+    chosen = nearest or streams[0]
+    streams.remove(chosen)
+    streams.append(chosen)
+    return chosen
 
 
 # One image to be read, and its caption and metadata.

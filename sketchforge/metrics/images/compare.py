@@ -37,6 +37,7 @@ from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 
 
 def compare_images(options: EvalCompareOptions, progress: Progress | None = None) -> ImageEvaluation:
@@ -120,7 +121,7 @@ class _StoredSet:
                 num_shared == len(set(self._inventory.digests)) == len(set(reference.inventory.digests))
             )
             overlap = "the very images of the reference"
-            overlap = overlap if is_same_set else f"{num_shared} images are in the reference, too"
+            overlap = overlap if is_same_set else f"{count_noun(num_shared, 'image')} in the reference, too"
             warnings.append(
                 MissingMetric(self.name, "images", f"{overlap}: distances are smaller than of others")
             )

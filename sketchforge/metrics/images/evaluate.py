@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sketchforge.checkpoints.catalog import AbsentError, find_weights, is_published
 from sketchforge.checkpoints.encoder import load_encoder
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.images.features import FeatureNetwork, features_of
@@ -55,6 +55,7 @@ from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
+from sketchforge.utils.text import count_noun
 
 ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
 
@@ -123,7 +124,8 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
         warnings += small_sample_warning(name, len(mismatched_groups), reference)
     if len(mismatched_groups) < options.samples:
         reason = (
-            f"{len(mismatched_groups)} pairs of {shards.num_samples} images, asked for were {options.samples}"
+            f"{count_noun(len(mismatched_groups), 'pair')} of {count_noun(shards.num_samples, 'image')}, "
+            f"asked for were {options.samples}"
         )
         warnings.append(MissingMetric(name, "pairs", f"{reason}; there are no more"))
     return ImageEvaluation(
@@ -234,7 +236,7 @@ def _open_encoders(
             continue
         missing = [tap for tap in TAPS if tap not in encoder.tap_names()]
         if missing:
-            raise SketchforgeError(f"--encoder {name}: has no {missing[0]}, which SR needs; name another")
+            raise UsageError(f"--encoder {name}: has no {missing[0]}, which SR needs; name another")
         title = name if name in ENCODERS else Path(name).stem
         published = name in ("vgg16", "vgg19") and is_published(name, Path(path))
         note = "" if published else "not torchvision's VGG: compares within one report only"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.remote import is_remote
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.utils.text import count_noun
+
+_log = logging.getLogger(__name__)
 
 OPEN_SHARDS = 16  # files that are kept open
 
@@ -134,14 +138,17 @@ def take_inventory(images: ImageSet) -> Inventory:
     Raises SketchforgeError where none can be read, UsageError where only one can.
     """
     digests, unreadable, sizes = [], 0, Counter[tuple[int, int]]()
-    for _, image in images.images():
+    for key, image in images.images():
         if image is None:
+            _log.info("%s: %s cannot be read", images.source, key)
             unreadable += 1
             continue
         sizes[image.shape[1], image.shape[0]] += 1
         digests.append(hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest())
     if not digests:
-        raise SketchforgeError(f"{images.source}: none of its {images.count} images can be read")
+        raise SketchforgeError(
+            f"{images.source}: none of its {count_noun(images.count, 'image')} can be read"
+        )
     if len(digests) < 2:
         raise UsageError(f"{images.source}: 1 image that can be read; sets to compare need two or more")
     return Inventory(tuple(digests), unreadable, sizes)

@@ -8,6 +8,7 @@ Shape letters: N images, D features, K resamplings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -62,10 +63,18 @@ def estimate_distances(
         "frechet": float(resampled_distances(features, counts, gaussian).std(ddof=1)),
         "kid": float(kernel_distances(features, reference, counts).std(ddof=1)),
     }
-    return {
-        name: Estimate(value, value - DEVIATIONS * stds[name], value + DEVIATIONS * stds[name], num_groups)
-        for name, value in values.items()
-    }
+    return {name: _surround(name, value, stds[name], num_groups) for name, value in values.items()}
+
+
+def _surround(name: str, value: float, std: float, num_groups: int) -> Estimate:
+    """The estimate with its interval; without one where resamplings of so few images have no distance.
+
+    Unlike KID's, which is unbiased, the Fréchet distance's is cut at 0: there are none below.
+    """
+    if not math.isfinite(std):
+        return Estimate(value, None, None, num_groups)
+    low = value - DEVIATIONS * std
+    return Estimate(value, max(low, 0.0) if name == "frechet" else low, value + DEVIATIONS * std, num_groups)
 
 
 def _index_groups(groups: Sequence[int]) -> tuple[np.ndarray, int]:

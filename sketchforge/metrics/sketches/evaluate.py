@@ -16,7 +16,7 @@ from sketchforge.metrics.sketches.measure_sets import Measuring, builtin_encoder
 from sketchforge.metrics.sketches.result import SketchEvaluation, as_json
 from sketchforge.metrics.sketches.summary import summarize
 from sketchforge.options import EvalSketchesOptions
-from sketchforge.utils.device import usable_cores
+from sketchforge.utils.device import default_threads
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
@@ -51,7 +51,7 @@ def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = 
     num_sketches = sum(len(sketch_input.chosen) * len(sketch_input.styles) for sketch_input in shards) + sum(
         len(drawing_set.drawings) for drawing_set in drawings
     )
-    workers = options.workers or min(usable_cores(), 1 + num_sketches // WORTH_A_PROCESS)
+    workers = options.workers or min(default_threads(), 1 + num_sketches // WORTH_A_PROCESS)
     with progress.track("sketch", num_sketches), processes(workers) as pool:
         measuring = Measuring(options.seed, bool(drawings), pool, progress)
         references = [measuring.drawings(drawing_set) for drawing_set in drawings]

@@ -14,6 +14,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.shards.sidecars import sample_sources
+from sketchforge.utils.text import count_noun
 
 MAX_PER_PHOTO = 20  # more drawings with one stem are a numbered series, not drawings of one photo
 
@@ -122,7 +123,7 @@ def find_annotations(folder: Path, sets: Sequence[SketchInput]) -> list[dict[str
         looked_for = " or ".join(f"{name}.mat" for name in dict.fromkeys((key, sets[0].photos[key])))
         examples = ", ".join(f"{name}.mat" for name in list(files)[:3]) or "no .mat file"
         raise UsageError(
-            f"--boundaries {folder}: no annotation for any of {len(sets[0].chosen)} samples of "
+            f"--boundaries {folder}: no annotation for any of {count_noun(len(sets[0].chosen), 'sample')} of "
             f"{sets[0].path}; looked for {looked_for} and so on, found {examples}; name annotations by the "
             "key or the source of a sample"
         )

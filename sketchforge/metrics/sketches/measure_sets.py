@@ -190,6 +190,6 @@ def _measure(
         waiting.append((task, pool.submit(measure_sketch, task)))
         if len(waiting) > AHEAD:
             oldest, pending = waiting.popleft()
-            yield oldest, resolve(oldest, partial(pool.result, pending))
+            yield oldest, resolve(oldest, partial(pool.result, pending, oldest.name))
     for oldest, pending in waiting:
-        yield oldest, resolve(oldest, partial(pool.result, pending))
+        yield oldest, resolve(oldest, partial(pool.result, pending, oldest.name))

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import read_image
 from sketchforge.images.line_art import binarize
 from sketchforge.metrics.sketches.boundaries import (
@@ -96,7 +96,7 @@ def _read_annotations(task: SketchTask, path: Path) -> list[np.ndarray]:
     height, width = annotations[0].shape
     if task.original_size is not None and (width, height) != task.original_size:
         expected = " x ".join(map(str, task.original_size))
-        raise SketchforgeError(
+        raise UsageError(
             f"{path}: {width} x {height} pixels, but the photo of {task.name} has {expected}; give the "
             "annotations of these very photos"
         )

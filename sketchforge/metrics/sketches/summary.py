@@ -31,6 +31,7 @@ from sketchforge.metrics.sketches.statistics import (
 )
 from sketchforge.options import EvalSketchesOptions
 from sketchforge.utils.seeding import numpy_generator
+from sketchforge.utils.text import count_noun
 
 
 def summarize(
@@ -159,7 +160,8 @@ def _build_reference_rows(
             )
         if not measured.photos:
             raise SketchforgeError(
-                f"--references {drawing_set.path}: none of its {num_drawings} images can be read"
+                f"--references {drawing_set.path}: none of its {count_noun(num_drawings, 'image')} can be "
+                "read"
             )
         if index:
             figures = compare_with_references(measured, references[0], name, options.seed, gaps)
@@ -183,7 +185,7 @@ def _build_people_rows(
         return
     people, num_lone = folders[0].people, folders[0].lone
     if num_lone:
-        gaps.append(MissingMetric(PEOPLE, CONTENT, f"only one annotator: {num_lone} images"))
+        gaps.append(MissingMetric(PEOPLE, CONTENT, f"only one annotator: {count_noun(num_lone, 'image')}"))
     if people:
         figures, threshold = _estimate_content(people, options.seed)
         yield Row(

@@ -34,7 +34,7 @@
     table.hidden = !matches.length;
     find("#nothing").hidden = matches.length > 0;
     find("#matches").textContent =
-      wanted ? `${matches.length} of ${rows.length} match` : `${rows.length} images`;
+      wanted ? `${matches.length} of ${rows.length} match` : `${rows.length} ${rows.length === 1 ? "image" : "images"}`;
     for (const pager of document.querySelectorAll(".pager")) {
       pager.hidden = rows.length <= PAGE;
       pager.querySelector(".page").textContent = `page ${page + 1} of ${pages}`;

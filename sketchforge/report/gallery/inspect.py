@@ -10,6 +10,7 @@ from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import open_image
+from sketchforge.images.line_art import BLANK
 from sketchforge.options import InspectOptions
 from sketchforge.shards import schema
 from sketchforge.shards.reader import raw_samples, read_errors
@@ -17,8 +18,6 @@ from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import open_folder
 from sketchforge.shards.writer import read_stats
 from sketchforge.utils.progress import Progress
-
-BLANK = 0.001  # ink share below which a sketch counts as blank
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     with progress.track("sample", len(chosen)):
         for sample in raw_samples(shards, chosen):
             sizes[sample.metadata["width"], sample.metadata["height"]] += 1
-            num_captions += sample.caption is not None
+            num_captions += bool(sample.caption)
             with read_errors(folder, shards.tar(sample.key)):
                 for index, png in enumerate(sample.sketches):
                     ink[index].append(ink_share(png))

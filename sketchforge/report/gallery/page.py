@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from sketchforge.report.html import data_uri, page, template, text
 from sketchforge.shards.reader import RawSample
 from sketchforge.shards.shard_set import ShardSet
+from sketchforge.utils.text import count_noun
 
 
 def gallery_page(
@@ -52,7 +53,7 @@ def _render_body(
 
 def _render_summary(folders: Sequence[ShardSet], num_shown: int, num_common: int) -> Iterator[str]:
     yield f"<h1>{' <small>and</small> '.join(text(folder.name) for folder in folders)}</h1>\n"
-    count = f"{num_common:,} images"
+    count = f"{count_noun(num_common, 'image')}"
     if num_shown < num_common:
         count = f"{num_shown:,} of {count} shown"
     if len(folders) > 1:
@@ -64,7 +65,8 @@ def _render_summary(folders: Sequence[ShardSet], num_shown: int, num_common: int
         if len(folder.finished) < folder.manifest["num_shards"]:
             yield (
                 f'<p class="note">{text(folder.name)} is unfinished: {len(folder.finished):,} of '
-                f"{folder.manifest['num_shards']:,} shards, {len(folder.keys):,} images so far.</p>\n"
+                f"{count_noun(folder.manifest['num_shards'], 'shard')}, "
+                f"{count_noun(len(folder.keys), 'image')} so far.</p>\n"
             )
     yield '<details class="options"><summary>Options</summary>\n'
     for folder in folders:
@@ -81,7 +83,7 @@ def _describe_folder(folder: ShardSet, named: bool) -> str:
     options, styles = folder.options, folder.styles
     fit = options.get("fit")
     size = "original sizes" if fit == "keep" else f"{options.get('size')} px, {fit}"
-    count = "1 sketch" if len(styles) == 1 else f"{len(styles)} sketches"
+    count = count_noun(len(styles), "sketch")
     description = f"{folder.method}, {count} each, {size}, {options.get('sketch_format')}"
     return text(f"{folder.name}: {description}" if named else description)
 

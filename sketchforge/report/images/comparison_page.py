@@ -25,6 +25,7 @@ from sketchforge.report.images.tables import describe_reference_set, distance_ta
 from sketchforge.report.provenance import MEASURES, compare_command_line
 from sketchforge.synthesis.synthesizer import load_model
 from sketchforge.utils.device import choose_device
+from sketchforge.utils.text import count_noun
 
 BESIDE = (
     "The reference's images at the left. Those of each set are spread evenly over it; a model's are of "
@@ -47,7 +48,7 @@ def write_comparison_page(path: Path, found: ImageEvaluation, options: EvalCompa
 def comparison_page(found: ImageEvaluation, images: Sequence[ImageRow], command: str) -> Iterator[str]:
     """Yield the page in pieces; equal evaluations and images give equal bytes."""
     sets = len(found.options["sets"])
-    facts = [f"{sets} set{'' if sets == 1 else 's'} of images", f"seed {found.options['seed']}"]
+    facts = [f"{count_noun(sets, 'set')} of images", f"seed {found.options['seed']}"]
     sections = [
         Section("distances", "Distances", _render_distances(found)),
         Section("images", "Some of the images", _render_images(images)),

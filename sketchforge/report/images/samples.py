@@ -30,6 +30,7 @@ from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device
+from sketchforge.utils.text import count_noun
 
 GRID_IMAGES = 6
 GRID_CELL = 112  # pixels
@@ -214,7 +215,7 @@ def ranking_html(name: str, ranking: Ranking) -> Iterator[str]:
 
 
 def describe_ranking(ranking: Ranking) -> str:
-    return f"by {ranking.title}, mean {ranking.figure.value:.4f} over {ranking.count:,} images"
+    return f"by {ranking.title}, mean {ranking.figure.value:.4f} over {count_noun(ranking.count, 'image')}"
 
 
 def strip_alt(name: str, rank: str, one: RankedImage) -> str:

@@ -11,6 +11,7 @@ from sketchforge.report.provenance import hardware, versions
 from sketchforge.report.svg import scale_of
 from sketchforge.report.tables import Cell, CellBar, Heading, Table, TableRow, digits, figure_cell
 from sketchforge.utils.device import choose_device
+from sketchforge.utils.text import count_noun
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 COMPUTED_WITH = ("better", "pairs", "images", "features", "weights", "preprocessing")
@@ -102,12 +103,12 @@ def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:
 def describe_reference_set(found: ImageEvaluation) -> str:
     """The reference's name, number of images and sizes, as text."""
     reference = found.reference
-    return f"{reference['name']} ({reference['count']:,} images, {reference['sizes']})"
+    return f"{reference['name']} ({count_noun(reference['count'], 'image')}, {reference['sizes']})"
 
 
 def _describe_source(evaluation: ImageEvaluation) -> str:
     reference = evaluation.reference
-    count = f"{reference['count']:,} of {reference['found']:,} images"
+    count = f"{reference['count']:,} of {count_noun(reference['found'], 'image')}"
     return f"{reference['source']}, {count}, {reference['sizes']}"
 
 

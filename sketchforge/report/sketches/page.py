@@ -15,6 +15,7 @@ from sketchforge.report.html import page, template, text, write_page
 from sketchforge.report.sketches.images import ImageRow, image_rows
 from sketchforge.report.sketches.tables import COLUMNS, MEASURED, NEUTRAL, Column
 from sketchforge.report.svg import bar, key_to_mark, plot, scale_of
+from sketchforge.utils.text import count_noun
 
 
 def write_sketch_page(path: Path, evaluation: SketchEvaluation) -> None:
@@ -35,9 +36,9 @@ def _render_body(title: str, evaluation: SketchEvaluation, images: Sequence[Imag
     num_sketches = sum(
         len(sketch_input.chosen) * len(sketch_input.styles) for sketch_input in evaluation.shards
     )
-    facts = [f"{num_sketches:,} sketches", f"seed {evaluation.options.seed}"]
+    facts = [f"{count_noun(num_sketches, 'sketch')}", f"seed {evaluation.options.seed}"]
     facts += [
-        f"{len(drawing_set.drawings):,} drawings of {drawing_set.path.resolve().name}"
+        f"{count_noun(len(drawing_set.drawings), 'drawing')} of {drawing_set.path.resolve().name}"
         for drawing_set in evaluation.drawings
     ]
     yield " &#183; ".join(map(text, facts))
@@ -202,7 +203,8 @@ def _render_notes(evaluation: SketchEvaluation) -> Iterator[str]:
         (
             "sketches",
             str(source.path),
-            f"{len(source.chosen):,} of {len(source.shards.keys):,} images, {len(source.styles)} styles",
+            f"{len(source.chosen):,} of {count_noun(len(source.shards.keys), 'image')}, "
+            f"{count_noun(len(source.styles), 'style')}",
         )
         for source in evaluation.shards
     ]

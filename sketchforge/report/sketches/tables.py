@@ -74,11 +74,11 @@ COLUMNS = (
     Column(
         block=REALISM,
         name="kid",
-        heading="KID",
-        factor=1,
+        heading="KID ×1000",
+        factor=1000,
         decimals=1,
         explained="Kernel distance from the human drawings in the built-in encoder's features; "
-        "comparable within one report only. Lower is better, about 0 is none.",
+        "times 1,000; comparable within one report only. Lower is better, about 0 is none.",
     ),
     Column(
         block=VARIETY,

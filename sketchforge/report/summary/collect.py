@@ -48,7 +48,11 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
         candidates = find_folders([options.held_out], gaps, "--held-out")
 
     sketches = []
-    for group in group_alike(inputs.shards):
+    groups = group_alike(inputs.shards)
+    num_stages = len(groups) + len(inputs.models)
+    for number, group in enumerate(groups, 1):
+        names = ", ".join(folder.name for folder in group)
+        progress.stage(f"{number} of {num_stages}: sketches of {names}")
         sketch_options = EvalSketchesOptions(
             shards=tuple(folder.path for folder in group),
             boundaries=options.boundaries,
@@ -62,7 +66,8 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
         commands += [sketches_command_line(sketch_options)] if evaluations else []
 
     models, warnings = [], []
-    for name, run in inputs.models.items():
+    for number, (name, run) in enumerate(inputs.models.items(), len(groups) + 1):
+        progress.stage(f"{number} of {num_stages}: images of {name}")
         evaluation_set = choose_evaluation_set(run.record, candidates, options.held_out is not None)
         if evaluation_set is None:
             reason = "no finished shards of one size to measure it on; `sketchforge render` makes some"

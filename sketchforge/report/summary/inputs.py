@@ -14,6 +14,7 @@ from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.sketches.inputs import check_measurable
 from sketchforge.shards import schema
 from sketchforge.shards.shard_set import ShardSet, open_folder
+from sketchforge.utils.text import count_noun
 
 OWN_SHARDS, OWN_RUNS = "out", "runs"
 LEARNED_EDGES = ("hed", "pidinet", "teed")  # methods of `render`
@@ -68,7 +69,8 @@ def find_folders(
                 MissingMetric(
                     name,
                     "sketches",
-                    f"unfinished, {num_finished} of {num_shards} shards: run its `render` again",
+                    f"unfinished, {num_finished} of {count_noun(num_shards, 'shard')}: run its `render` "
+                    "again",
                 )
             )
         folders.append(folder)
@@ -104,7 +106,7 @@ def _note_missing(
 ) -> None:
     if not folders:
         problem = f"{OWN_SHARDS}/ and {OWN_SHARDS}-*/ hold no shards"
-        reason = f"{problem}; `make demo` makes some, or `sketchforge render --shards {OWN_SHARDS}/`"
+        reason = f"{problem}; `sketchforge render --shards {OWN_SHARDS}/` makes some"
         gaps.append(MissingMetric("", "sketches", reason))
     methods = {folder.method for folder in folders}
     render = "`sketchforge render --method {0} --shards out-{0}/`".format
@@ -115,7 +117,7 @@ def _note_missing(
             "learned edges",
             lambda method: method in LEARNED_EDGES,
             f"{render(LEARNED_EDGES[0])}, or {' or '.join(LEARNED_EDGES[1:])}, with weights of yours "
-            "(docs/weights.md)",
+            "(`sketchforge weights list`)",
         ),
     ]
     for sketcher, fits, command in wanted:
@@ -124,8 +126,8 @@ def _note_missing(
     trained = {run.command for run in models.values()}
     problem = "none of the runs named is one" if named else f"no finished run in {OWN_RUNS}/"
     for command, system, target in (
-        ("ae-train", "the auto-encoder", "make train-ae"),
-        ("gan-train", "the GAN", "make train-gan"),
+        ("ae-train", "the auto-encoder", f"sketchforge ae-train --shards {OWN_SHARDS}/"),
+        ("gan-train", "the GAN", f"sketchforge gan-train --shards {OWN_SHARDS}/"),
     ):
         if command not in trained:
             gaps.append(

@@ -5,20 +5,26 @@ from __future__ import annotations
 from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.report.provenance import versions
 from sketchforge.report.summary.content import ModelFindings, Report
+from sketchforge.utils.text import count_noun
 
 
 def facts(report: Report) -> list[str]:
     """The facts of the first line: counts, seed, device and processor."""
     folders = sum(len(evaluation.shards) for evaluation in report.sketches)
     counts = [(folders, "shard folder"), (len(report.models), "trained model")]
-    phrases = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
-    return [*phrases, f"seed {report.options.seed}", report.hardware["device"], report.hardware["processor"]]
+    return [
+        *(count_noun(count, noun) for count, noun in counts),
+        f"seed {report.options.seed}",
+        report.hardware["device"],
+        report.hardware["processor"],
+    ]
 
 
 def describe_model(model: ModelFindings) -> str:
     """A model's command, size, steps and evaluation set, to stand beside its name."""
     size = model.evaluation.models[0]["size"]
-    return f"{model.run.command}, {size} pixels, {model.steps} steps; {model.evaluation_set.description}"
+    steps = "step" if model.steps == "1" else "steps"
+    return f"{model.run.command}, {size} pixels, {model.steps} {steps}; {model.evaluation_set.description}"
 
 
 def folders_of(evaluation: SketchEvaluation) -> str:
@@ -26,7 +32,10 @@ def folders_of(evaluation: SketchEvaluation) -> str:
     paths = " and ".join(str(sketch_input.path) for sketch_input in evaluation.shards)
     first = evaluation.shards[0]
     styles = sum(len(sketch_input.styles) for sketch_input in evaluation.shards)
-    return f"{paths}: {len(first.chosen):,} of {len(first.shards.keys):,} images, {styles} sketches each"
+    return (
+        f"{paths}: {len(first.chosen):,} of {count_noun(len(first.shards.keys), 'image')}, {styles} "
+        "sketches each"
+    )
 
 
 def settings(report: Report) -> list[tuple[str, dict[str, str]]]:
@@ -37,7 +46,7 @@ def settings(report: Report) -> list[tuple[str, dict[str, str]]]:
         "images": f"{options.samples:,} mismatched pairs a model, and as many of the reference, at most",
         "sketches": "all images"
         if options.sketches == 0
-        else f"of {options.sketches:,} images a folder, at most",
+        else f"of {count_noun(options.sketches, 'image')} a folder, at most",
         "reference": str(options.reference or "the shards' own images, at the model's size"),
         "boundaries": str(options.boundaries or "none"),
         "human drawings": ", ".join(map(str, options.drawings)) or "none",

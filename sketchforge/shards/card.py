@@ -1,0 +1,302 @@
+"""The dataset card of a finished folder, README.md: what Hugging Face's `datasets` and people read.
+
+It is a function of the manifest. Its last line holds a digest of the rest, by which an edited card is told
+from one that may be written anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sketchforge.checkpoints.origins import describe_drawer
+from sketchforge.shards import schema
+from sketchforge.shards.schema import json_bytes
+from sketchforge.utils.files import write_bytes
+from sketchforge.utils.markdown import escape, fence
+
+MAX_BYTES = 16 << 20  # larger cards are not ours: that of a folder of 1,000 styles has 0.3 MB
+_MAX_OPTION = 200  # characters
+_SIZE_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+_MARK = re.compile(rb"<!-- sketchforge: ([0-9a-f]{64}) [^\n]*-->\n\Z")
+
+
+def dataset_card(manifest: Mapping[str, Any]) -> bytes:
+    """The card of a folder with this complete manifest, UTF-8. Text of the manifest enters it escaped."""
+    blocks = [
+        _write_front_matter(manifest),
+        _write_description(manifest),
+        _write_members(manifest),
+        _write_drawing(manifest),
+        _write_licence(manifest),
+        _write_usage(manifest),
+    ]
+    text = ("\n\n".join(blocks) + "\n\n").encode(errors="replace")  # a foreign manifest may hold surrogates
+    digest = hashlib.sha256(text).hexdigest()
+    return (
+        text + f"<!-- sketchforge: {digest} marks this text as its own; an edited card is kept -->\n".encode()
+    )
+
+
+def read_card(folder: Path) -> bytes | None:
+    """Read a folder's card, at most MAX_BYTES + 1 of it; None where there is none. Raises OSError."""
+    try:
+        with open(folder / schema.CARD, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+
+
+def is_edited(card: bytes) -> bool:
+    """Whether a card is not, or no longer, as `dataset_card` made one for whatever manifest."""
+    mark = _MARK.search(card[-1000:])
+    text = card[: -len(mark[0])] if mark else b""
+    return mark is None or hashlib.sha256(text).hexdigest().encode() != mark[1]
+
+
+def write_card(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Write the card of a complete manifest unless it is there already; False where an edited one is kept.
+
+    Raises OSError.
+    """
+    present, card = read_card(folder), dataset_card(manifest)
+    if present is not None and is_edited(present):
+        return False
+    if present != card:
+        write_bytes(folder / schema.CARD, card)
+    return True
+
+
+def remove_card(folder: Path) -> None:
+    """Remove the card of a folder that is no longer complete; an edited one stays. Raises OSError."""
+    card = read_card(folder)
+    if card is not None and not is_edited(card):
+        (folder / schema.CARD).unlink(missing_ok=True)
+
+
+def _write_front_matter(manifest: Mapping[str, Any]) -> str:
+    """The YAML that the Hub and `datasets` read. It holds no text of the manifest, only its numbers."""
+    captioned = manifest["captioned"]
+    size = _name_size(_count_samples(manifest))
+    lines = [
+        "---",
+        "license: other  # to be replaced: the images belong to whoever they are from, see below",
+        "task_categories:",
+        "- image-to-image",
+        *(["- text-to-image"] if captioned else []),
+        "tags:",
+        "- sketches",
+        "- sketch-to-image",
+        "- webdataset",
+        "- sketchforge",
+        "size_categories:",
+        f"- {size}",
+        "configs:",
+        "- config_name: default",
+        # `datasets` keeps what it loaded by the folder's name and this text: other shards need another one.
+        f"  description: shards of digest {_digest_shards(manifest)}",
+        "  data_files:",
+        "  - split: train",
+        '    path: "*.tar"',
+        "dataset_info:",  # else `datasets` takes the columns from the first tar, which may hold no sample
+        "  features:",
+        *(f"  {line}" for line in _write_features(len(manifest["styles"]), captioned)),
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _write_features(num_sketches: int, captioned: bool) -> Iterator[str]:
+    types = {str: "dtype: string", int: "dtype: int64"}
+    for name in schema.sample_members("", num_sketches, captioned):
+        yield f"- name: {name.removeprefix('.')}"
+        if name == schema.metadata_member(""):
+            yield "  struct:"
+            for entry, shape in sorted(schema.SAMPLE_SHAPE.items()):
+                yield f"  - name: {entry}"
+                # `sequence` is read by all versions of `datasets`, `list` by newer ones alone.
+                yield "    sequence: string" if isinstance(shape, list) else f"    {types[shape]}"
+        else:
+            yield "  dtype: string" if name == schema.caption_member("") else "  dtype: image"
+    yield from ("- name: __key__", "  dtype: string", "- name: __url__", "  dtype: string")
+
+
+def _name_size(count: int) -> str:
+    """Return the Hub's name for a number of samples: 999 -> "n<1K", 1000 -> "1K<n<10K"."""
+    power = len(str(count)) - 3  # digits beyond three
+    if power <= 0:
+        return f"n<{_SIZE_LIMITS[0]}"
+    if power >= len(_SIZE_LIMITS):
+        return f"n>{_SIZE_LIMITS[-1]}"
+    return f"{_SIZE_LIMITS[power - 1]}<n<{_SIZE_LIMITS[power]}"
+
+
+def _count_samples(manifest: Mapping[str, Any]) -> int:
+    return sum(entry["samples"] for entry in manifest["shards"])
+
+
+def _digest_shards(manifest: Mapping[str, Any]) -> str:
+    """Digest the tars' digests, in order."""
+    return hashlib.sha256(json_bytes([entry["sha256"] for entry in manifest["shards"]])).hexdigest()[:16]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ch") else "s")
+
+
+def _describe_size(manifest: Mapping[str, Any]) -> str:
+    side = schema.image_side(manifest)
+    return "the size of its image" if side is None else f"{side} × {side} pixels"
+
+
+def _write_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    """Format a Markdown table of cells that are escaped already."""
+    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(map(str, row)) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _write_description(manifest: Mapping[str, Any]) -> str:
+    samples, sketches = _count_samples(manifest), len(manifest["styles"])
+    num_bytes = sum(entry["bytes"] for entry in manifest["shards"])
+    failed = {
+        reason: count for reason, count in manifest["outcomes"].items() if reason != schema.OK and count
+    }
+    rows = [
+        ("images", f"{samples:,}"),
+        ("sketches of each", sketches),
+        ("size", "as the images came" if schema.image_side(manifest) is None else _describe_size(manifest)),
+        ("captions", "some or all images have one" if manifest["captioned"] else "none"),
+        ("tars", f"{manifest['num_shards']:,}, {num_bytes / 1e6:,.1f} MB"),
+        (
+            "inputs left out",
+            ", ".join(f"{count:,} {escape(reason)}" for reason, count in sorted(failed.items())) or "none",
+        ),
+    ]
+    title = f"# {_plural(samples, 'image')}, {_plural(sketches, 'sketch')} of each"
+    text = (
+        "Pairs of images and line drawings of them, drawn by a machine: for sketch-to-image, colourisation and "
+        "retrieval. Rendered by `sketchforge render` into WebDataset tars; `manifest.json` has every option and "
+        "digest, and `sketchforge verify` checks the files against it."
+    )
+    return f"{title}\n\n{text}\n\n{_write_table(('', ''), rows)}"
+
+
+def _write_members(manifest: Mapping[str, Any]) -> str:
+    rows: list[tuple[object, ...]] = [("`KEY.jpg`", "the image, RGB")]
+    binary = manifest["options"]["sketch_format"] == "png1"
+    bits = "black and white, one bit" if binary else "grey, eight bits"
+    names = schema.sample_members("KEY", len(manifest["styles"]), manifest["captioned"])
+    first, last = names[1], names[len(manifest["styles"])]
+    sketch_names = f"`{first}`" if first == last else f"`{first}` to `{last}`"
+    rows.append(
+        (sketch_names, f"its sketches, {bits} a pixel, dark lines on white, {_describe_size(manifest)}")
+    )
+    if manifest["captioned"]:
+        rows.append(("`KEY.txt`", "its caption, UTF-8; empty where it has none"))
+    entries = ", ".join(f"`{name}`" for name in schema.SAMPLE_SHAPE if name != "meta")
+    rows.append(("`KEY.json`", f"{entries}, and `meta`: what came along with the image, as JSON text"))
+    return f"## A sample\n\n{_write_table(('file in the tar', 'contents'), rows)}"
+
+
+def _write_drawing(manifest: Mapping[str, Any]) -> str:
+    digests = manifest["digests"]
+    styles = [
+        (f"`sketch{index}.png`", escape(style), _shorten(digests.get(style)))
+        for index, style in enumerate(manifest["styles"])
+    ]
+    other = [
+        (escape(name), _shorten(digest))
+        for name, digest in sorted(digests.items())
+        if name not in manifest["styles"]
+    ]
+    options = [
+        (escape(name.replace("_", " ")), _format_option(value))
+        for name, value in sorted(manifest["options"].items())
+    ]
+    libraries = [(escape(name), escape(version)) for name, version in sorted(manifest["libraries"].items())]
+    blocks = [
+        "## How the sketches were drawn",
+        _write_table(("sketch", "style", "weights (SHA-256)"), styles),
+        *([_write_table(("other weights", "SHA-256"), other)] if other else []),
+        _write_table(("option", "value"), options),
+        _write_table(("library", "version"), libraries),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _format_option(value: object) -> str:
+    if value is None:
+        return "none"
+    return "…" if isinstance(value, dict | list) else escape(str(value)[:_MAX_OPTION])
+
+
+def _shorten(digest: object) -> str:
+    return f"`{digest[:16]}…`" if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else "–"
+
+
+def _write_licence(manifest: Mapping[str, Any]) -> str:
+    drawer = describe_drawer(manifest["options"]["method"], set(manifest["digests"].values()))
+    return "\n\n".join(
+        [
+            "## Licence",
+            "The images, their captions and what came along with them belong to whoever they are from; a sketch "
+            "is made of its image. Whoever passes this folder on states the licence of the images here and as "
+            "`license` at the head of this file, in place of `other`. sketchforge is MIT-licensed and claims "
+            "nothing.",
+            drawer,
+        ]
+    )
+
+
+def _write_usage(manifest: Mapping[str, Any]) -> str:
+    hugging_face = [
+        "from datasets import load_dataset",
+        "",
+        'dataset = load_dataset("out", split="train")  # this folder, or OWNER/NAME where it was uploaded',
+        "row = dataset[0]",
+        'print(row["__key__"], row["jpg"].size, row["sketch0.png"].size)',
+    ]
+    webdataset = [
+        "import glob",
+        "import webdataset",
+        "",
+        'tars = sorted(glob.glob("out/*.tar"))',
+        'samples = webdataset.WebDataset(tars, shardshuffle=False).decode("pil")',
+        "for sample in samples:",
+        '    print(sample["__key__"], sample["jpg"].size, sample["sketch0.png"].size)',
+        "    break",
+    ]
+    batch_size = 1 if schema.image_side(manifest) is None else 8
+    batch_note = "  # images of many sizes make no larger batch" if batch_size == 1 else ""
+    loader = [
+        "import glob",
+        "import webdataset",
+        "from torch.utils.data import DataLoader",
+        "",
+        'tars = sorted(glob.glob("out/*.tar"))',
+        "samples = webdataset.WebDataset(tars, shardshuffle=100, empty_check=False)",
+        'pairs = samples.shuffle(1000).decode("torchrgb").to_tuple("jpg", "sketch0.png")',
+        f"loader = DataLoader(pairs, batch_size={batch_size}, num_workers=min(2, len(tars))){batch_note}",
+        "images, sketches = next(iter(loader))  # float32, B×3×H×W in [0, 1]",
+        "print(images.shape, sketches.shape)",
+    ]
+    parts = ["## How to load it", "Where this folder is `out`:", *_fence_block(hugging_face)]
+    parts.append(
+        '`load_dataset("out", streaming=True, split="train")` streams it; '
+        '`load_dataset("webdataset", data_files="out/*.tar")` reads the tars without this card. With webdataset, '
+        'and as batches for PyTorch (in a script under `if __name__ == "__main__":`, for it starts processes):'
+    )
+    parts += [*_fence_block(webdataset), *_fence_block(loader)]
+    if schema.image_side(manifest) is not None and len(manifest["styles"]) > 1:
+        parts += [
+            "With sketchforge's own trainings:",
+            *_fence_block(["sketchforge ae-train --shards out"], ""),
+        ]
+    return "\n\n".join(parts)
+
+
+def _fence_block(lines: list[str], language: str = "python") -> list[str]:
+    return ["\n".join(fence(lines, language))]

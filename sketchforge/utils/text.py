@@ -1,0 +1,20 @@
+"""Counts in sentences."""
+
+from __future__ import annotations
+
+
+def count_noun(count: int, singular: str, plural: str | None = None) -> str:
+    """The count with its noun: "1 shard", "1,200 shards", "2 sketches", "0 copies".
+
+    plural: where it is none of the regular ones.
+    """
+    return f"{count:,} {singular if count == 1 else plural or pluralize(singular)}"
+
+
+def pluralize(noun: str) -> str:
+    """The regular plural of a noun; of several words, that of the last."""
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"

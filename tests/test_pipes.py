@@ -1,0 +1,82 @@
+"""Pipes, sockets and devices among the inputs: nobody may ever write to them, so nothing waits for them."""
+
+import os
+import socket
+
+import pytest
+from conftest import lines, make_photos, run_cli
+
+from sketchforge.images.decode import NOT_A_FILE, ImageError, read_image
+from sketchforge.options import RenderOptions
+from sketchforge.render.render import render
+from sketchforge.utils.files import open_file
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+
+
+def drawn(images, shards, **more):
+    options = RenderOptions(shards, images, method="canny", size=32, workers=1, timeout=30, **more)
+    render(options)
+    return {line["source"]: line for line in lines(shards)}
+
+
+def test_what_is_no_file_fails_at_once_with_a_reason_of_its_own(tmp_path, monkeypatch):
+    make_photos(tmp_path, 1)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.jpg")
+    names = ["pipe.jpg", "folder.jpg", "socket.jpg", "p000.jpg"]
+    (tmp_path / "all.txt").write_text("\n".join(names))
+    reasons = {name: line["reason"] for name, line in drawn(tmp_path / "all.txt", tmp_path / "out").items()}
+    assert reasons == dict.fromkeys(names[:3], NOT_A_FILE) | {"p000.jpg": None}
+
+
+def test_a_device_is_no_image():
+    with pytest.raises(ImageError) as error:
+        read_image("/dev/null")
+    assert error.value.reason == NOT_A_FILE
+
+
+def test_a_link_to_a_pipe_is_one_failed_image(tmp_path):
+    make_photos(tmp_path / "in", 1)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "in" / "linked.jpg").symlink_to(tmp_path / "pipe")
+    assert drawn(tmp_path / "in", tmp_path / "out")["linked.jpg"]["reason"] == NOT_A_FILE
+
+
+@pytest.mark.parametrize(("ending", "part"), [("txt", "caption"), ("json", "metadata")])
+def test_a_pipe_beside_an_image_costs_its_caption_or_metadata_only(tmp_path, ending, part):
+    make_photos(tmp_path / "in", 1)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "in" / f"p000.{ending}").symlink_to(tmp_path / "pipe")
+    line = drawn(tmp_path / "in", tmp_path / "out")["p000.jpg"]
+    assert line["reason"] is None and line["note"].startswith(f"{part} left out")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "a.jpg", "b"])
+def test_finding_images_passes_by_a_pipe(tmp_path, name):
+    make_photos(tmp_path / "in", 2)
+    os.mkfifo(tmp_path / "in" / name)
+    done = run_cli(
+        "render", "--dry-run", "--method", "canny", "--images", tmp_path / "in", "--shards", tmp_path / "out"
+    )
+    assert done.returncode == 0 and "2 images" in done.stdout
+
+
+def test_a_pipe_under_a_tars_name_is_one_line(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    done = run_cli(
+        "render", "--method", "canny", "--images", tmp_path / "a.tar", "--shards", tmp_path / "out"
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path}/a.tar: cannot be read (not a file)\n"
+
+
+def test_a_file_opens_like_any_other(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    with open_file(tmp_path / "a") as file:
+        assert file.read() == b"abc"
+    with pytest.raises(FileNotFoundError):
+        open_file(tmp_path / "b")
