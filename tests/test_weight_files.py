@@ -191,7 +191,7 @@ def test_check_loads_what_is_there(call, cache):
     assert lines[1] == f"tom: sound, {KNOWN['tom'].found()}"
     assert [line.split(":")[1][:7] for line in lines[2:6]] == [" absent"] * 4
     assert lines[6] == f"teed: sound, {path}"
-    assert [line.split(":")[1][:7] for line in lines[7:]] == [" absent"] * 4
+    assert [line.split(":")[1][:7] for line in lines[7:]] == [" absent"] * 5
 
 
 def test_check_fails_for_absent_files_that_were_asked_for(call, cache):
