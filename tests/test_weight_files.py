@@ -125,7 +125,7 @@ def test_list_tells_of_every_file(call, cache):
     told = paragraphs(stdout)
     assert list(told) == list(KNOWN) == [
         "builtin", "tom", "vgg16", "vgg19", "hed", "pidinet", "teed", "inception", "alexnet", "squeezenet",
-        "mobilenet_v2",
+        "mobilenet_v2", "efficientnet-lite0",
     ]  # fmt: skip
     for name, text in told.items():
         assert f"what        {KNOWN[name].what}" in text
