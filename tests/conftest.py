@@ -267,8 +267,8 @@ def store(
 ) -> Path:
     """A shard folder made by hand, without the writer and what it would refuse.
 
-    A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption` and `size` (width,
-    height). With more `num_shards` than there are shards the folder counts as unfinished.
+    A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption`, `size` and
+    `original_size` (width, height). With more `num_shards` than there are shards the folder counts as unfinished.
     """
     from sketchforge.shards.card import write_card
     from sketchforge.shards.manifest import finished_manifest, new_manifest, write_manifest
@@ -291,7 +291,8 @@ def store(
                     "styles": styles,
                     "meta": "{}",
                 }
-                metadata |= {"sha256": "", "method": "canny", "original_width": 8, "original_height": 8}
+                wide, high = sample.get("original_size", (width, height))
+                metadata |= {"sha256": "", "method": "canny", "original_width": wide, "original_height": high}
                 found = {"jpg": image.getvalue()}
                 found |= {f"sketch{index}.png": data for index, data in enumerate(sample["sketches"])}
                 if captioned:

@@ -29,7 +29,7 @@ from synthesis_models import ae_run
 from sketchforge.checkpoints.edge_networks import load_edge_network
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.checkpoints.run_log import read_log
-from sketchforge.checkpoints.runs import check_continues, find_model, read_record
+from sketchforge.checkpoints.runs import check_continues, find_model, identity_of, read_record
 from sketchforge.checkpoints.tensor_files import save_tensors
 from sketchforge.data.augment import stored_pair
 from sketchforge.data.dataset import ShardDataset
@@ -50,6 +50,7 @@ from sketchforge.shards.verify import verify
 from sketchforge.synthesis.record import OutputRecord, begin_record, remove_stale
 from sketchforge.utils.files import sha256_of, write_checksummed_json
 from trainers.image_models.validation import BestModel
+from trainers.loop import Progressed
 from trainers.state import STATE_FILE, restore_state, save_state
 
 SECONDS = 30  # any one input takes milliseconds
@@ -319,7 +320,8 @@ class Targets:
     def _records(self) -> list[tuple[str, bytes, Callable[[], object]]]:
         run = ae_run(self.folder / "run")
         network, by = torch.nn.Linear(2, 2), {"command": "mix", "options": {"seed": 1}}
-        save_state(run, 3, {"network": network}, {"figure": 0.5})
+        identity = identity_of({"options": {"seed": 1}})
+        save_state(run, Progressed(3, False), {"network": network}, {"figure": 0.5}, identity)
         OutputRecord(run, by, {"a.png": {"sketch": "a", "notes": [1]}}).write()
         (run / "log.jsonl").write_text(
             "".join(
@@ -330,15 +332,18 @@ class Targets:
         def go_on() -> None:
             record = read_record(run, "sketchforge-ae-run", 2) or {}
             record.get("steps_done", 0) >= 5
-            check_continues(run, record, {"options": {}, "recipe": {}, "shards": {}}, ("recipe", "shards"))
+            check_continues(run, record, {"options": {}, "recipe": {}, "shards": {}})
 
         def outputs() -> None:
             record, done = begin_record(run, by, {"b.png": {"sketch": "b"}}, False)
             remove_stale(run, record, done)
 
+        def restore() -> None:
+            restore_state(run, {"network": network}, torch.device("cpu"), identity, 9, dict)
+
         readers = {
             "run.json": [go_on, lambda: find_model(run), lambda: find_inputs([], [run])],
-            STATE_FILE: [lambda: restore_state(run, {"network": network}, torch.device("cpu"))],
+            STATE_FILE: [restore],
             "log.jsonl": [lambda: read_log(run / "log.jsonl"), lambda: BestModel(run, "frechet", {})],
             "outputs.json": [outputs],
         }

@@ -155,10 +155,12 @@ def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
         "--samples-per-shard",
         "3",
     ]
-    common += ["--batch-size", "2", "--workers", "2"]
+    common += ["--batch-size", "2"]
     with Server() as server:
         straight, counted = folder / "straight", folder / "counted"
-        first = server.run([*common, "--shards", str(straight)], folder / "log", counted=str(counted))
+        first = server.run(
+            [*common, "--workers", "2", "--shards", str(straight)], folder / "log", counted=str(counted)
+        )
         assert first["code"] == 0, (folder / "log").read_text()
         whole, num_events, seconds = contents(straight), int(counted.read_text()), first["seconds"]
         for trial in range(trials):
@@ -172,7 +174,7 @@ def campaign(images: Path, folder: Path, trials: int, seed: int) -> Tally:
                 moment = {"event": 1 + int(share * num_events)} if trial % 2 else {"delay": share * seconds}
                 strike = {"signal": int(SIGNALS[name]), "group": int(name == "SIGINT" or rng.random() < 0.3)}
                 log = folder / "log"
-                code = server.run(arguments, log, **moment, **strike)["code"]
+                code = server.run([*arguments, "--workers", "2"], log, **moment, **strike)["code"]
                 said = log.read_text()
                 assert code in (0, EXIT_CODES[name], -strike["signal"]), (trial, name, moment, code, said)
                 assert "Traceback" not in said, f"{trial} {name} {moment}\n{said}"

@@ -135,7 +135,7 @@ def test_unreadable_images_are_replaced_by_the_next_readable_one():
 
 
 def test_no_readable_image_is_an_error():
-    with pytest.raises(SketchforgeError, match="none of the 2 images"):
+    with pytest.raises(SketchforgeError, match="none of 2 images"):
         CropSampler([broken, broken], 8, 0, "test").crop(0)
 
 

@@ -301,7 +301,11 @@ def reads(read) -> bool:
 
 @pytest.mark.parametrize("words", [["--dry-run"], []])
 def test_the_command_says_what_it_turned_round(folders, tmp_path, monkeypatch, words):
-    monkeypatch.setattr("trainers.tom.run.train_tom", lambda options, progress, plan: options.run)
+    def plan_only(options, progress, announce):
+        announce(plan_tom(options))
+        return options.run
+
+    monkeypatch.setattr("trainers.tom.run.train_tom", plan_only)
     result = CliRunner().invoke(
         main,
         ["tom-train", "--drawings", str(folders["negatives"]), "--images", str(folders["photos"])]

@@ -7,8 +7,10 @@ import pytest
 from conftest import lines, make_photos, run_cli
 
 from sketchforge.images.decode import NOT_A_FILE, ImageError, read_image
+from sketchforge.images.sources.passed_over import SPECIAL_FILES
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
+from sketchforge.shards.manifest import read_manifest
 from sketchforge.utils.files import open_file
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
@@ -23,14 +25,13 @@ def drawn(images, shards, **more):
 def test_what_is_no_file_fails_at_once_with_a_reason_of_its_own(tmp_path, monkeypatch):
     make_photos(tmp_path, 1)
     os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "folder.jpg").mkdir()
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.jpg")
-    names = ["pipe.jpg", "folder.jpg", "socket.jpg", "p000.jpg"]
+    names = ["pipe.jpg", "socket.jpg", "p000.jpg"]
     (tmp_path / "all.txt").write_text("\n".join(names))
     reasons = {name: line["reason"] for name, line in drawn(tmp_path / "all.txt", tmp_path / "out").items()}
-    assert reasons == dict.fromkeys(names[:3], NOT_A_FILE) | {"p000.jpg": None}
+    assert reasons == dict.fromkeys(names[:2], NOT_A_FILE) | {"p000.jpg": None}
 
 
 def test_a_device_is_no_image():
@@ -39,20 +40,14 @@ def test_a_device_is_no_image():
     assert error.value.reason == NOT_A_FILE
 
 
-def test_a_link_to_a_pipe_is_one_failed_image(tmp_path):
+@pytest.mark.parametrize("name", ["linked.jpg", "p000.txt", "p000.json"])
+def test_a_link_to_a_pipe_is_passed_over_and_counted(tmp_path, name):
     make_photos(tmp_path / "in", 1)
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "in" / "linked.jpg").symlink_to(tmp_path / "pipe")
-    assert drawn(tmp_path / "in", tmp_path / "out")["linked.jpg"]["reason"] == NOT_A_FILE
-
-
-@pytest.mark.parametrize(("ending", "part"), [("txt", "caption"), ("json", "metadata")])
-def test_a_pipe_beside_an_image_costs_its_caption_or_metadata_only(tmp_path, ending, part):
-    make_photos(tmp_path / "in", 1)
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "in" / f"p000.{ending}").symlink_to(tmp_path / "pipe")
-    line = drawn(tmp_path / "in", tmp_path / "out")["p000.jpg"]
-    assert line["reason"] is None and line["note"].startswith(f"{part} left out")
+    (tmp_path / "in" / name).symlink_to(tmp_path / "pipe")
+    found = drawn(tmp_path / "in", tmp_path / "out")
+    assert {source: line["reason"] for source, line in found.items()} == {"p000.jpg": None}
+    assert read_manifest(tmp_path / "out")["passed_over"] == {SPECIAL_FILES: 1}
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "a.jpg", "b"])

@@ -215,7 +215,8 @@ def test_a_model_is_found_by_file_run_or_habit(runs, tmp_path, monkeypatch):
     assert find_model(file) == find_model(runs / "gan") == file
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UsageError, match="neither runs/gan nor runs/ae holds a finished model; train one with `make"
+        UsageError,
+        match="neither runs/gan nor runs/ae holds a finished model; train one with `sketchforge ae-train`",
     ):
         find_model(None)
     ae_run(tmp_path / "runs" / "ae")

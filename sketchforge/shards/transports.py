@@ -42,8 +42,9 @@ _LEASHED = 'exec 3<&0 </dev/null; (cat <&3; kill -9 0) >/dev/null 2>&1 & exec "$
 # is not imported as a whole: that takes seconds.
 _GOPEN = """
 import importlib.util, shutil, sys, types
+folders = importlib.util.find_spec("webdataset").submodule_search_locations
 package = sys.modules["webdataset"] = types.ModuleType("webdataset")
-package.__path__ = importlib.util.find_spec("webdataset").submodule_search_locations
+package.__path__ = folders
 from webdataset.gopen import gopen
 try:
     with gopen(sys.argv[1], "rb") as stream:
