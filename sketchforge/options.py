@@ -51,6 +51,9 @@ class RenderOptions:
     threshold: float = 0.65  # png1: paper where the sketch is above it
     # png1: lines that are nowhere as dark as this are left out; None: TOM_LOW_THRESHOLD for tom, else none
     low_threshold: float | None = None
+    # none (the method's own sketches) | builtin (ten hands) | a TOML file of hands: who draws the strokes anew
+    hands: str = "none"
+    hands_seed: int = 0  # of what is random about the hands
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels

@@ -130,6 +130,13 @@ def test_the_pen_has_its_width(pen):
     assert ink == pytest.approx(pen * SIDE, abs=0.45), "widths come in steps of two thirds of a pixel"
 
 
+@pytest.mark.parametrize("y", [100, 100.25, 100.5, 100.75])
+def test_the_thinnest_pen_leaves_an_unbroken_line(y):
+    hand = dataclasses.replace(PLAIN, pen=0.001)
+    sketch = paint_strokes(lines(straight(20, y, 235, y)), hand, None, rng(), (SIDE, SIDE))
+    assert (sketch[:, 22:234] < 128).any(0).all()
+
+
 def test_a_line_is_painted_where_it_is():
     sketch = paint_strokes(lines(straight(20, 100, 235, 100)), PLAIN, None, rng(), (SIDE, SIDE))
     rows = np.arange(SIDE) @ (255.0 - sketch).sum(1) / (255.0 - sketch).sum()

@@ -240,7 +240,7 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     images = [(0, None, prepared)] * 3
     spent = []
     for _, seconds, _ in pipeline.dispatch_encode(
-        (images, drawing, 6.0), None, SimpleNamespace(thresholds=None), pool
+        (images, drawing, 6.0), SimpleNamespace(options=SimpleNamespace(thresholds=None), hands=None), pool
     ):
         spent.append(seconds)
         [next(ticks) for _ in range(100)]

@@ -21,7 +21,7 @@ from cli.options import (
     threads_option,
 )
 from cli.progress import Bar
-from cli.source_types import Pixels
+from cli.source_types import Pixels, SourceText
 from cli.verbosity import print_next_step
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
 from sketchforge.utils.text import count_noun
@@ -127,6 +127,25 @@ DEFAULTS = defaults_of(RenderOptions)
     metavar="0..1",
     help="png1: lines that are nowhere as dark as this are left out; lower gives fewer lines. "
     f"[default: {TOM_LOW_THRESHOLD} for tom, the threshold for other methods]",
+)
+@option(
+    "--hands",
+    group="Drawing",
+    type=SourceText("none", "builtin"),
+    default=DEFAULTS["hands"],
+    show_default=True,
+    metavar="none|builtin|FILE",
+    help="Trace the method's sketches and let ten hands draw them anew, as people would: one chooses, bends and "
+    "draws strokes unlike another; FILE: a TOML file of one's own hands. With canny, hed, pidinet and teed, too.",
+)
+@option(
+    "--hands-seed",
+    group="Drawing",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["hands_seed"],
+    show_default=True,
+    metavar="N",
+    help="Another seed, other drawings by the same hands.",
 )
 @option(
     "--canny-low",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sketchforge.options import RenderOptions
+from sketchforge.render.hands import NONE, RenderHands, open_hands
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.resume import FolderState, refresh_state
 from sketchforge.shards import manifest as manifests
@@ -20,6 +21,7 @@ class RenderJob:
 
     plan: RenderPlan
     ready: ReadySketcher
+    hands: RenderHands | None  # who draws anew what the sketcher has drawn
     manifest: Mapping[str, Any]  # as it stands at the beginning of the run
     state: FolderState  # of the output folder before the run
 
@@ -52,7 +54,12 @@ class RenderJob:
     @property
     def num_sketches(self) -> int:
         """Sketches per image."""
-        return len(self.ready.sketcher.styles)
+        return len(self.styles)
+
+    @property
+    def styles(self) -> Sequence[str]:
+        """The names of an image's sketches, in order."""
+        return self.ready.sketcher.styles if self.hands is None else self.hands.styles
 
     @property
     def num_workers(self) -> int:
@@ -84,10 +91,11 @@ def open_job(plan: RenderPlan) -> RenderJob:
 
     Raises UsageError and SketchforgeError as `open_sketcher` and `refresh_state` do.
     """
+    hands = open_hands(plan.options)
     ready = open_sketcher(plan.options)
     manifest = manifests.new_manifest(
-        options=_collect_options(plan.options, ready),
-        styles=ready.sketcher.styles,
+        options=_collect_options(plan.options, ready) | (hands.options if hands else {}),
+        styles=hands.styles if hands else ready.sketcher.styles,
         digests=ready.sketcher.digests,
         inputs=manifests.describe_inputs(plan.images),
         num_shards=len(plan.shards),
@@ -95,7 +103,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
         captioned=plan.captioned,
         passed_over=plan.passed_over,
     )
-    return RenderJob(plan, ready, manifest, refresh_state(plan, manifest))
+    return RenderJob(plan, ready, hands, manifest, refresh_state(plan, manifest))
 
 
 def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, object]:
@@ -113,7 +121,7 @@ def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, 
         recorded["prefix_keys"] = True
     if options.fit != "keep":
         recorded["size"] = options.size
-    if options.thresholds is not None:
+    if options.thresholds is not None and options.hands == NONE:
         recorded["threshold"], low_threshold = options.thresholds
         if low_threshold < options.threshold:
             recorded["low_threshold"] = low_threshold
@@ -122,5 +130,6 @@ def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, 
 
 def _list_libraries(options: RenderOptions) -> list[str]:
     """List the distributions whose versions can change a shard's bytes."""
-    sketcher_libraries = [] if options.method == "canny" else ["torch"]
-    return ["sketchforge", "numpy", "pillow", "opencv-python-headless", *sketcher_libraries]
+    libraries = ["sketchforge", "numpy", "pillow", "opencv-python-headless"]
+    libraries += [] if options.method == "canny" else ["torch"]
+    return libraries + ([] if options.hands == NONE else ["scikit-image", "scipy"])

@@ -18,12 +18,13 @@ import numpy as np
 
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
+from sketchforge.render.hands import encode_hands
+from sketchforge.render.job import RenderJob
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, encode_sketches, prepare
 from sketchforge.shards.schema import json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
-from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
 
 # One input in flight: its record so far, and the task that encodes its sketches, None where there are none.
@@ -38,12 +39,12 @@ _MicroBatch = tuple[_Group, Drawing | None, float]
 
 def records(
     shards: Sequence[PlannedShard],
-    ready: ReadySketcher,
-    options: RenderOptions,
+    job: RenderJob,
     pool: WorkerPool,
     num_workers: int,
 ) -> Iterator[Record]:
     """Yield one record for every input of `shards`, in order. Raises SketchforgeError when drawing fails."""
+    options = job.options
     # Enough inputs to keep every worker busy while a batch is drawn; more would only cost memory.
     window = 2 * options.batch_size + 2 * num_workers
     batches = (batch for shard in shards for batch in plan_batches(shard, options.batch_size))
@@ -51,7 +52,7 @@ def records(
     early: dict[_Position, _Pending] = {}  # dispatched, but one before them is not
     next_position = 0
     prepared = _prepare_ahead(batches, options, pool, max(1, window // options.batch_size))
-    with closing(_draw_batches(prepared, ready, options, pool)) as dispatched:
+    with closing(_draw_batches(prepared, job, pool)) as dispatched:
         for position, record, task in dispatched:
             early[position] = record, task
             while next_position in early:
@@ -77,8 +78,7 @@ def _prepare_ahead(
 
 def _draw_batches(
     batches: Iterator[Sequence[tuple[ImageSource, Task]]],
-    ready: ReadySketcher,
-    options: RenderOptions,
+    job: RenderJob,
     pool: WorkerPool,
 ) -> Iterator[tuple[_Position, Record, Task | None]]:
     """Draw the images batch by batch and dispatch their sketches.
@@ -94,15 +94,15 @@ def _draw_batches(
             drawing = None
             start = time.perf_counter()
             if shape is not None:
-                drawing = ready.sketcher.draw(np.stack([prepared.pixels for *_, prepared in images]))
+                drawing = job.ready.sketcher.draw(np.stack([prepared.pixels for *_, prepared in images]))
             num_behind += len(images) if in_progress else 0
             in_progress.append((images, drawing, time.perf_counter() - start))
-            while num_behind >= options.batch_size:
-                yield from dispatch_encode(in_progress[0], ready, options, pool)
+            while num_behind >= job.options.batch_size:
+                yield from dispatch_encode(in_progress[0], job, pool)
                 in_progress.popleft()
                 num_behind -= len(in_progress[0][0])
         while in_progress:
-            yield from dispatch_encode(in_progress[0], ready, options, pool)
+            yield from dispatch_encode(in_progress[0], job, pool)
             in_progress.popleft()
     finally:
         for _, drawing, _ in in_progress:
@@ -123,7 +123,7 @@ def _micro_batches(
 
 
 def dispatch_encode(
-    micro_batch: _MicroBatch, ready: ReadySketcher, options: RenderOptions, pool: WorkerPool
+    micro_batch: _MicroBatch, job: RenderJob, pool: WorkerPool
 ) -> Iterator[tuple[_Position, Record, Task | None]]:
     """Yield the images of a micro-batch as they are drawn, and send their sketches to be encoded.
 
@@ -143,15 +143,26 @@ def dispatch_encode(
             _start_record(image, prepared),
             image=prepared.jpeg,
             caption=prepared.caption,
-            metadata=_build_metadata(image, prepared, ready),
+            metadata=_build_metadata(image, prepared, job),
             seconds={"decode": prepared.seconds, "draw": draw_seconds},
         )
         yield (
             position,
             record,
-            pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size),
+            _submit_encode(image, prepared, sketches, job, pool),
         )
         start = time.perf_counter()
+
+
+def _submit_encode(
+    image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
+) -> Task:
+    options = job.options
+    if job.hands is None:
+        return pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size)
+    is_binary = options.sketch_format == "png1"
+    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size)
+    return pool.submit(encode_hands, sketches, *arguments)
 
 
 def _wait_prepared(image: ImageSource, task: Task, pool: WorkerPool) -> Prepared:
@@ -179,15 +190,15 @@ def _get_shape(prepared: Prepared) -> tuple[int, ...] | None:
     return None if prepared.pixels is None else prepared.pixels.shape
 
 
-def _build_metadata(image: ImageSource, prepared: Prepared, ready: ReadySketcher) -> dict[str, Any]:
+def _build_metadata(image: ImageSource, prepared: Prepared, job: RenderJob) -> dict[str, Any]:
     height, width = prepared.stored_size
     return {
         "source": image.source,
         "sha256": prepared.sha256,
         "width": width,
         "height": height,
-        "method": ready.sketcher.method,
-        "styles": list(ready.sketcher.styles),
+        "method": job.ready.sketcher.method,
+        "styles": list(job.styles),
         "original_width": prepared.original_width,
         "original_height": prepared.original_height,
         # As text: objects of many shapes would give the samples as many schemas.

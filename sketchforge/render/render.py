@@ -121,7 +121,7 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     with (
         progress.track("image", job.num_images),
         worker_pool(num_workers, options.timeout, known_good_task(options)) as pool,
-        closing(records(todo, job.ready, options, pool, num_workers)) as stream,
+        closing(records(todo, job, pool, num_workers)) as stream,
     ):
         for shard in todo:
             sizes = manifests.sizes_digest(shard.inputs)

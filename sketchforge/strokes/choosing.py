@@ -11,6 +11,9 @@ from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.strokes import StrokeSet
 
 CLOSED_BONUS = 1.5
+# What a line of the surroundings still counts to a hand that leaves them out: where the foreground holds no line, it
+# draws them rather than nothing.
+LEAST_FOREGROUND = 0.02
 FRAME_MARGIN = 0.035  # of the side: a line nearer to the edge of the picture may be its frame
 
 
@@ -48,11 +51,12 @@ def weigh_strokes(
 ) -> np.ndarray:
     """The salience of each stroke to a hand, float64 (S,).
 
-    length^long · agreement · darkness · (1 - fore + fore·mask²) · (1 - frame·along the frame)
+    length^long · agreement · darkness · (1 - fore + fore·max(mask², LEAST_FOREGROUND)) · (1 - frame·along the frame)
     · (.4 + .6·centre) · a bonus for closed forms · e^N(0, taste)
     """
     salience = features.length**hand.long * features.agreement * features.darkness
-    salience *= 1 - hand.foreground + hand.foreground * features.foreground**2
+    foreground = np.maximum(features.foreground**2, LEAST_FOREGROUND)
+    salience *= 1 - hand.foreground + hand.foreground * foreground
     salience *= 1 - hand.frame * features.frame
     salience *= 0.4 + 0.6 * features.centre
     salience *= np.where(closed, CLOSED_BONUS, 1.0)

@@ -32,7 +32,8 @@ def paint_strokes(
     if not len(strokes):
         return np.full(size, 255, np.uint8)
     widths = _pen_widths(strokes, hand, darkness, rng) * scale
-    widths = np.maximum(2 * np.round((widths - _THINNEST) / _STEP), 1).astype(np.int32)
+    # At least 1.1 pixels of the finished sketch: in black and white a thinner line would vanish between two pixels.
+    widths = np.maximum(2 * np.round((widths - _THINNEST) / _STEP), 2).astype(np.int32)
     drawn = _drawn_segments(strokes, hand, rng)
     # A point's centre is at its coordinate plus a half, on either grid.
     points = np.round(((strokes.points + 0.5) * scale - 0.5) * (1 << _SHIFT)).astype(np.int32)
