@@ -8,6 +8,7 @@ The route of the data, step by step:
 | 2. encode features | `models`, `checkpoints` | (B,3,H,W) in [-1, 1] -> frozen VGG taps; Gram, AdaIN |
 | 3. train TOM | `losses`; `trainers.tom` | photos + drawings -> N generator snapshots |
 | 4. draw | `sketchers` | uint8 B×H×W×3 -> N sketches of each, uint8 B×N×H×W, 255 = paper, 0 = ink |
+|    draw anew | `strokes` | N grey sketches -> strokes -> sketches by ten hands, uint8 N×H×W |
 | 5. write shards | `render`, `shards` | images + N sketches -> tar shards + manifest |
 | 6. show and measure | `report`, `metrics` | shards -> contact sheet, web page, numbers |
 | 7. stream | `data` | shards -> image, sketch, variant, style view |

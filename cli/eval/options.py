@@ -57,7 +57,7 @@ def features_option(default: Sequence[tuple[str, Path | None]]) -> Callable[[Any
         default,
         "NAME[=FILE]",
         "Networks whose features are compared, and their weights files: inception (FID, KID), builtin, "
-        "mobilenet_v2, squeezenet.",
+        "mobilenet_v2, squeezenet, efficientnet-lite0.",
     )
 
 

@@ -46,8 +46,6 @@ class Hand:
     taper: float = 0.0  # how much thinner a line's ends are
     pressure: float = 0.0  # how much the width follows darkness
     gaps: float = 0.0  # share of a line that the pen leaves out, in small pieces
-    hatching: float = 0.0  # darkness of the picture from which areas are hatched or filled; 0: none
-    filled: bool = False  # fill dark areas in place of hatching them
 
 
 def read_hands(path: Path | None = None) -> list[Hand]:
