@@ -77,9 +77,9 @@ with deadline.ended_in_time(end), deferred_signals(signal.SIGINT, signal.SIGTERM
 
 def test_an_ending_that_hangs_after_the_interruption_is_cut_off_too(tmp_path):
     code = """
-threading.Thread(target=hang).start()  # Python waits for it
 try:
     with deadline.ended_in_time(end):
+        threading.Thread(target=hang).start()  # Python waits for it
         time.sleep(60)
 except KeyboardInterrupt:
     pass
