@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.command import LazyGroup, Option
 from cli.config import read_config
+from cli.interruptions import Terminated, find_interruption, raise_on_signals
 from cli.usage_errors import CONFIG, describe_usage_error
 from cli.verbosity import Verbosity
 from sketchforge.errors import SketchforgeError
@@ -48,10 +47,6 @@ SECTIONS = {
 }
 HELP_COLUMNS = 120  # help is as wide as the terminal, up to this
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C but for the exit code."""
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -113,32 +108,37 @@ def run(arguments: list[str] | None = None) -> int:
     """
     settings = Verbosity()
     try:
-        signal.signal(signal.SIGTERM, _raise_terminated)
+        raise_on_signals()
         arguments = sys.argv[1:] if arguments is None else arguments
         if not arguments:
             main.main(["--help"], prog_name="sketchforge", standalone_mode=False)
             return 2
         code = main.main(arguments, prog_name="sketchforge", standalone_mode=False, obj=settings)
         return code if isinstance(code, int) else 0
-    except SketchforgeError as error:
-        return _fail(str(error), error.exit_code)
-    except click.UsageError as error:
-        return _fail(describe_usage_error(error), error.exit_code)
-    except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as error:
-        terminated = isinstance(error.__cause__ or error, Terminated)
-        return _TERMINATED if terminated else _INTERRUPTED
-    except OSError as error:  # a full disk, a folder without permission: for the user to mend
-        path = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{path}{error.strerror or error}; what was finished before is kept", 1)
-    except Exception as error:
-        if settings.verbose:
+    except (Exception, KeyboardInterrupt) as error:
+        interruption = find_interruption(error.__cause__ if isinstance(error, click.Abort) else error)
+        if interruption is not None or isinstance(error, click.Abort):
+            return _TERMINATED if isinstance(interruption, Terminated) else _INTERRUPTED
+        if settings.verbose and not isinstance(error, (SketchforgeError, click.ClickException, OSError)):
             raise
-        return _fail(_describe_unexpected(error), 1)
+        return _fail(*_describe_error(error))
 
 
-def _describe_unexpected(error: Exception) -> str:
+def _describe_error(error: BaseException) -> tuple[str, int]:
+    """One line on an error, and the exit code."""
+    if isinstance(error, SketchforgeError):
+        return str(error), error.exit_code
+    if isinstance(error, click.UsageError):
+        return describe_usage_error(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, OSError):  # a full disk, a folder without permission: for the user to mend
+        path = f"{error.filename}: " if error.filename else ""
+        return f"{path}{error.strerror or error}; what was finished before is kept", 1
+    return _describe_unexpected(error), 1
+
+
+def _describe_unexpected(error: BaseException) -> str:
     """Say whether the installation, the machine's memory or the program is at fault."""
     if isinstance(error, ImportError) and "shared object file" in str(error):
         packages = "apt-get install libglib2.0-0 libgl1"
@@ -160,7 +160,3 @@ def _fail(message: str, code: int) -> int:
         if error.errno != errno.EPIPE:
             raise
     return code
-
-
-def _raise_terminated(*_: Any) -> None:
-    raise Terminated

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from cli.command import Option
+from cli.interruptions import find_interruption
 from cli.source_types import SourceText, complete_words
 
 
@@ -148,7 +149,10 @@ def on_interrupt(explain: Callable[[], str], speaks: Callable[[], bool] = lambda
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        interruption = find_interruption(error)
+        if interruption is None:
+            raise
         if speaks():
             click.echo(f"\ninterrupted: {explain()}", err=True)
-        raise
+        raise interruption from None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sketchforge.utils.standard_streams import open_standard_streams
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    open_standard_streams()
     ours = Path(__file__).resolve().parent.parent / "cli" / "__init__.py"
     try:
         import cli

@@ -39,7 +39,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--training-kills", type=int, default=1, help="of each training, to be struck by signals"
     )
-    parser.addoption("--fuzz", type=int, default=500, help="damaged inputs")
+    parser.addoption("--fuzz", type=int, default=500, help="damaged inputs, and corruptions of shards")
     parser.addoption("--server", type=int, default=20, help="shards fetched from a server that misbehaves")
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 

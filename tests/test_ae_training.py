@@ -39,8 +39,9 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The demo recipe at test size."""
+    """The demo recipe at test size, with two previews: of ten, one a step, most of the time would be theirs."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
         patch.setitem(ae_recipe.RECIPES, "demo", TINY)
         yield
 

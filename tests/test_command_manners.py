@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 
 from cli.command import GENERAL
 from cli.main import COMMANDS, SECTIONS, main, run
+from sketchforge.errors import SketchforgeError
 from sketchforge.utils.progress import Progress
 
 CANNY = ["--method", "canny", "--size", "32", "--workers", "1"]
@@ -472,3 +474,36 @@ def test_a_model_says_what_it_is(tmp_path):
 def test_the_package_tells_its_version():
     done = run_python("import sketchforge; print(sketchforge.__version__)")
     assert done.stdout.strip() and done.stderr == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_comes_out_as_another_error_is_an_interruption(
+    number, code, monkeypatch, capsys, tmp_path
+):
+    """As where a library's native code turns whatever its callback raises into an error of its own."""
+
+    def read(*_):
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            raise SketchforgeError("weights: cannot be read") from None
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr("trainers.encoder.run.distil", read)
+    try:
+        words = [
+            "encoder-train",
+            "--images",
+            str(tmp_path),
+            "--teacher",
+            "t.pth",
+            "--out",
+            str(tmp_path / "e"),
+        ]
+        assert run(words) == code
+    finally:
+        for signal_number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(signal_number, handler)
+    told = capsys.readouterr().err
+    assert told.strip() == "interrupted: no step was trained yet"

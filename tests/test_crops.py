@@ -1,5 +1,7 @@
 """Training crops are a pure function of their position, and every image has its turn."""
 
+import os
+import signal
 import threading
 
 import numpy as np
@@ -191,3 +193,25 @@ def test_prefetch_reports_errors_when_the_batch_is_due():
     with pytest.raises(RuntimeError, match="a bug"):
         batches.get((1,), (2,))
     batches.close()
+
+
+def test_a_signal_ends_the_wait_for_a_read_that_hangs():
+    asked, ended, over = (threading.Event() for _ in range(3))
+    in_time = []
+
+    def make(step: int) -> None:
+        if step == 1:
+            asked.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+            in_time.append(ended.wait(20))
+            over.set()
+
+    batches = Prefetch(make)
+    batches.get((0,), (1,))
+    with pytest.raises(KeyboardInterrupt):
+        asked.set()
+        batches.get((1,), (2,))
+    ended.set()
+    batches.close()
+    over.wait()
+    assert in_time == [True]

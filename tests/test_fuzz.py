@@ -73,8 +73,8 @@ def test_no_damaged_input_crashes_hangs_or_swells(shards, tmp_path, pytestconfig
 
 def test_verify_finds_every_corruption(shards, tmp_path, pytestconfig):
     assert verify(shards).problems == []
-    found = 0
-    for number in range(1000):
+    count, found = pytestconfig.getoption("--fuzz"), 0
+    for number in range(count):
         rng = random.Random(f"{pytestconfig.getoption('--campaign-seed')} corruption {number}")
         copy = tmp_path / "copy"
         shutil.copytree(shards, copy)
@@ -88,4 +88,4 @@ def test_verify_finds_every_corruption(shards, tmp_path, pytestconfig):
         assert noticed, f"corruption {number}: {done}"
         found += 1
         shutil.rmtree(copy)
-    assert found == 1000
+    assert found == count

@@ -52,6 +52,9 @@ def finished(ten_sketches, tmp_path_factory):
         device="cpu",
     )
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "trainers.image_models.train.NUM_PREVIEWS", 2
+        )  # of ten, most of the time would be theirs
         patch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
         assert train_gan(options) == options.run / "grid.png"
         yield options

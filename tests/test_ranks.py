@@ -1,6 +1,8 @@
 """Training by several processes: they learn what one learns alone from the same batches, and end together."""
 
+import re
 import signal
+import time
 
 import pytest
 import torch
@@ -64,7 +66,7 @@ def test_a_rank_that_is_lost_is_one_line_and_no_step_is_lost_with_another(ten_sk
     assert said(done) == [line]
     again = torchrun(2, *words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert ("continuing after step 1" in again.stdout) == (lost == 1)
+    assert "continuing after step 1" in again.stdout
 
 
 def test_ranks_that_are_stopped_say_once_what_is_kept(ten_sketches, tmp_path):
@@ -77,6 +79,25 @@ def test_ranks_that_are_stopped_say_once_what_is_kept(ten_sketches, tmp_path):
     ]
     again = torchrun(2, *words, cwd=tmp_path)
     assert again.returncode == 0 and "continuing after step" in again.stdout, again.stderr
+
+
+def test_a_rank_that_hangs_is_ended_by_a_signal_in_time_and_the_others_with_it(ten_sketches, tmp_path):
+    words = ["ae-train", "--shards", ten_sketches, *WORDS]
+    hanging = """
+import ctypes, pathlib, trainers.deadline
+trainers.deadline.SECONDS = 0.5
+def hang():
+    pathlib.Path("hanging").touch()
+    os.kill(os.getppid(), signal.SIGTERM)
+    while True:  # in C, where no handler of Python's runs
+        ctypes.CDLL(None).sleep(60)
+"""
+    strike = STRIKE.replace("os.kill({whom}, {signal})", "hang()").format(rank=1, step=1)
+    done = torchrun(2, *words, cwd=tmp_path, before=hanging + strike)
+    assert time.time() - (tmp_path / "hanging").stat().st_mtime < 30  # after which torchrun kills
+    assert done.returncode != 0
+    (line,) = said(done)
+    assert re.match("interrupted: runs/ae keeps (the first 1 step|every step that was done);", line)
 
 
 @pytest.mark.parametrize(

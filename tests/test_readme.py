@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 LINES = [line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
 COMMAND_LINES = [line for line in LINES if line.startswith("sketchforge ")]
 TINY = {
-    "SKETCHFORGE_TOM_TRAIN_STEPS": "20",
+    "SKETCHFORGE_TOM_TRAIN_STEPS": "10",
     "SKETCHFORGE_TOM_TRAIN_SIZE": "32",
     "SKETCHFORGE_TOM_TRAIN_BATCH_SIZE": "2",
     "SKETCHFORGE_RENDER_SIZE": "32",
@@ -60,6 +60,9 @@ def newcomer(tmp_path, monkeypatch):
     for pen in ("quill", "brush", "cartoon"):
         Image.fromarray(draw("woman", pen, 64)).save(tmp_path / "drawings" / f"{pen}.png")
     monkeypatch.chdir(tmp_path)
+    # To draw all that are built in takes longer than all the steps.
+    few = [(pen, draw("woman", pen, 64)) for pen in ("quill", "brush")]
+    monkeypatch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size: few)
     for name, value in TINY.items():
         monkeypatch.setenv(name, value)
     return tmp_path

@@ -105,6 +105,22 @@ def test_saves_after_so_much_time(monkeypatch):
     assert saved == [(1, False), (2, False), (3, False)]
 
 
+def test_after_a_long_step_all_is_saved_before_anything_else_that_may_be_cut_off(monkeypatch):
+    monkeypatch.setattr(loop, "LONG_SECONDS", -1)
+    saved, seen = [], []
+    train(
+        Trainer(lambda step: seen.append((step, saved[-1:]))), iter(range(3)), Progressed(), 3,
+        evaluate=lambda step: seen.append(("evaluation", saved[-1:])) or {}, evaluate_at={2}, save=saved.append,
+    )  # fmt: skip
+    assert seen == [(0, []), (1, [(1, False)]), ("evaluation", [(2, True)]), (2, [(2, False)])]
+
+
+def test_the_state_is_saved_before_the_first_evaluation_and_not_before_others_that_are_quick():
+    saved = []
+    train(Trainer(), iter(range(5)), Progressed(), 5, evaluate_at={2, 3, 4}, save=saved.append)
+    assert saved == [(2, True), (5, False)]
+
+
 def test_an_error_while_a_step_changes_the_state_saves_nothing():
     saved, progress = [], Told()
     trainer = failing_at(2, RuntimeError("within"), changing=True)
@@ -157,10 +173,11 @@ def test_a_log_that_cannot_be_written_saves_no_step_that_it_lacks():
 
 def test_an_evaluation_that_is_interrupted_is_made_up_for():
     """Its step is saved with the note that it is due; then it comes first, and is logged once."""
-    saved, logged = [], []
+    saved, logged, tried = [], [], []
 
     def evaluate(step):
-        if not saved:
+        tried.append(step)
+        if len(tried) == 1:
             signal.raise_signal(signal.SIGINT)
             raise_deferred()
             pytest.fail("there is no safe point")

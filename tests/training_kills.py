@@ -17,19 +17,21 @@ from safetensors.torch import save_file
 
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 
-# Networks of next to nothing, a state after every step, few drawings and photos.
+# Networks of next to nothing, a state after every step, few drawings and photos, small figures.
 PRELOAD = """
 from dataclasses import replace
 import numpy
 import sketchforge.checkpoints.encoder as encoders, sketchforge.images.builtin.drawings as drawings
 import trainers.autoencoder.recipe as ae, trainers.gan.recipe as gan, trainers.tom.run as tom
 import trainers.autoencoder.run, trainers.encoder.run, trainers.gan.run, trainers.loop as loop
+import sketchforge.metrics.images.feature_networks as feature_networks, trainers.image_models.validation as validation
 import torch.utils.tensorboard
 ae.RECIPES["demo"] = replace(
     ae.RECIPES["demo"], width=0.0625, style_dim=32, perceptual=0.0, style_triplet=0.0, content_triplet=0.0
 )
 gan.RECIPES["demo"] = replace(gan.RECIPES["demo"], width=0.02, perceptual=0.0, r1=0.0)
 tom.SAVE_EVERY, loop.SAVE_SECONDS = 1, -1
+feature_networks.BUILTIN_SIDE, validation.NUM_MISMATCHED = 64, 12
 photos = encoders.calibration_images
 encoders.calibration_images = lambda: photos()[:2]
 drawings.load_drawings = lambda size: [("d", numpy.tile(numpy.uint8([[0, 255], [255, 255]]), (24, 24)))]

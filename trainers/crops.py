@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import cv2
@@ -17,12 +17,13 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import ImageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.utils.seeding import numpy_generator
-from sketchforge.utils.signals import deferred_signals
+from sketchforge.utils.signals import deferred_signals, raise_deferred
 from sketchforge.utils.text import count_noun
 
 _log = logging.getLogger(__name__)
 
 CACHE_BYTES = 1 << 30
+WAIT_SECONDS = 0.2  # for an image, before a signal is looked for
 
 
 class CropSampler:
@@ -115,6 +116,9 @@ class Prefetch:
         # A signal while a thread is started, given work or waited for can make both threads hang.
         with deferred_signals(signal.SIGINT, signal.SIGTERM):
             ahead = self._ahead
+            while ahead is not None and not ahead[1].done():
+                wait([ahead[1]], timeout=WAIT_SECONDS)
+                raise_deferred()  # the read may hang
             if ahead is not None and ahead[0] != this:
                 ahead[1].exception()  # one thread at a time reads images
             batch = ahead[1].result() if ahead is not None and ahead[0] == this else self._make(*this)

@@ -6,6 +6,7 @@ has a folder, the system also passes the functions that write to it. Without the
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -16,11 +17,15 @@ from typing import NamedTuple, Protocol, TypeVar
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.signals import deferred_signals
+from trainers.deadline import written_whole
 from trainers.distributed import LostRankError
 from trainers.safe_points import safe_points
 
 # A power cut loses at most this much work. A state resumes exactly, so any moment will do.
 SAVE_SECONDS = 120
+# Before a step or an evaluation that takes longer than this all is saved, because a signal may cut it off; see
+# `deadline`, whose time it must be well below.
+LONG_SECONDS = 4
 
 BatchT = TypeVar("BatchT")
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
@@ -83,9 +88,10 @@ def train(
 
     evaluate(steps done) returns values for the log, at each number of steps done in `evaluate_at`. It may
     raise as long as it has changed nothing.
-    save(how far) is called every `save_every` steps (None: every SAVE_SECONDS), at the end, and on Ctrl-C or
-    any other error: no step is lost. Only where a step fails after it has begun to change the state, or the
-    log fails, nothing is saved.
+    save(how far) is called every `save_every` steps (None: every SAVE_SECONDS), before what takes LONG_SECONDS
+    (as its like did last time, or the first evaluation might), at the end, and on Ctrl-C or any other error: no
+    step is lost. Only where a step fails after it has begun to change the state, or the log fails, nothing is
+    saved.
     meet() waits for the other ranks before every step, and raises LostRankError where one is gone.
     Raises SketchforgeError where a file cannot be written or a rank is lost, and FloatingPointError when a
     loss is not finite; either names the step, and the step whose state is kept.
@@ -93,33 +99,43 @@ def train(
     progress = progress or Progress()
     done = saved = start
     saved_at = time.monotonic()
+    step_seconds, evaluation_seconds = 0.0, math.inf  # what the last one took
     logging = False  # a line of the log may be missing
     with _show_progress(progress, start.step, steps):
         try:
             while done.evaluation_due or done.step < steps:
                 if not done.evaluation_due:
                     batch = next(batches)  # Ctrl-C interrupts at once: this may wait long for data
-                    with deferred_signals(signal.SIGINT, signal.SIGTERM):
+                with deferred_signals(signal.SIGINT, signal.SIGTERM):
+                    if done.evaluation_due:
+                        began = time.monotonic()
+                        with safe_points(trainer.interruptible):
+                            values = evaluate(done.step)
+                        evaluation_seconds = time.monotonic() - began
+                        logging = True
+                        log(done.step, values)
+                        done, logging = Progressed(done.step), False
+                    else:
                         meet()
+                        began = time.monotonic()
                         with safe_points(trainer.interruptible):
                             losses = trainer.step(done.step, batch)
+                        step_seconds = time.monotonic() - began
                         logging = True
                         step = done.step + 1
                         log(step, losses)
                         done, logging = Progressed(step, step in evaluate_at), False
                         progress.advance(**losses)
-                with deferred_signals(signal.SIGINT, signal.SIGTERM):
                     if done.evaluation_due:
-                        with safe_points(trainer.interruptible):
-                            values = evaluate(done.step)
-                        logging = True
-                        log(done.step, values)
-                        done, logging = Progressed(done.step), False
-                    overdue = time.monotonic() - saved_at > SAVE_SECONDS
-                    if done.step == steps or (done.step % save_every == 0 if save_every else overdue):
-                        if done != saved:
+                        due = evaluation_seconds > LONG_SECONDS
+                    else:
+                        overdue = time.monotonic() - saved_at > SAVE_SECONDS
+                        due = done.step % save_every == 0 if save_every else overdue
+                        due = due or done.step == steps
+                    if done != saved and (due or step_seconds > LONG_SECONDS):
+                        with written_whole():
                             save(done)
-                            saved, saved_at = done, time.monotonic()
+                        saved, saved_at = done, time.monotonic()
         except BaseException as error:
             unfinished = logging or trainer.changing
             if done != saved and not unfinished:
@@ -127,6 +143,7 @@ def train(
                 with (
                     deferred_signals(signal.SIGINT, signal.SIGTERM),
                     suppress(*((OSError, SketchforgeError) if isinstance(error, Exception) else ())),
+                    written_whole(),
                 ):
                     save(done)
                     saved = done

@@ -17,7 +17,6 @@ from cli.train.options import (
     machine_options,
     one_voice,
     print_summary,
-    resume_hint,
 )
 from sketchforge.options import AeTrainOptions
 
@@ -83,7 +82,7 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+    with one_voice(options.run, options.overwrite, bar):
         finished = f"{options.run}: {FINISHED}"
         train_ae(options, bar, lambda plan: announce(plan, lambda: _describe(plan), finished))
     print_summary(options, bar, ("gan-train", "--shards", options.shards, "--ae", options.run))

@@ -17,7 +17,7 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.train.options import one_voice, resume_hint
+from cli.train.options import one_voice
 from cli.verbosity import print_next_step
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.text import count_noun
@@ -108,7 +108,7 @@ def encoder_train_command(**values: Any) -> None:
     from trainers.encoder.run import distil
 
     options, bar = EncoderTrainOptions(**values), Bar(delay=0)
-    with one_voice(lambda: resume_hint(run_folder_of(options), options.overwrite, bar)):
+    with one_voice(run_folder_of(options), options.overwrite, bar):
         summary = distil(options, bar)
     if summary.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.unreadable.items()))

@@ -17,7 +17,6 @@ from cli.train.options import (
     machine_options,
     one_voice,
     print_summary,
-    resume_hint,
 )
 from sketchforge.options import GanTrainOptions
 
@@ -77,7 +76,7 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
             click.echo(line)
         return
     bar = Bar(delay=0)
-    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+    with one_voice(options.run, options.overwrite, bar):
         finished = f"{options.run}: {FINISHED}"
         train_gan(options, bar, lambda plan: announce(plan.images, lambda: _describe(plan), finished))
     print_summary(options, bar, ("synthesize", "--model", options.run, "--out", "made/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from sketchforge.utils.text import count_noun
 
 LOCATION = "DIR|URL"
 FINISHED = "finished already; more --steps go on"
+CUT_OFF_SECONDS = 1.5  # for what is said and ended before a process is cut off
 
 
 def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
@@ -183,10 +185,37 @@ def announce(plan: Any, lines: Callable[[], list[str]], finished: str) -> None:
 
 
 @contextmanager
-def one_voice(explain: Callable[[], str]) -> Iterator[None]:
-    """Of all ranks of a training, let one say what went wrong, or on an interrupt what `explain` returns."""
+def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
+    """Of all ranks of a training, let one say what went wrong, or on an interrupt what is kept and how to go on.
+
+    bar: of the training. A signal that the main thread does not handle in time ends the process all the same.
+    """
+    import multiprocessing
+
+    from trainers.deadline import ended_in_time
+
+    unsaid = threading.Lock()  # taken by the thread that speaks
+
+    def speaks() -> bool:
+        return _is_main_process() and unsaid.acquire(blocking=False)
+
+    def cut_off() -> None:
+        _tell_ranks("stopped")
+        with suppress(OSError):  # nobody reads what is said, or a worker is gone already
+            if speaks():
+                click.echo(f"\ninterrupted: {resume_hint(run, overwrite, bar, cut_off=True)}", err=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()
+
+    def end(number: int) -> None:
+        # In a thread of its own: a disk, a pipe or another rank may not answer.
+        thread = threading.Thread(target=cut_off, daemon=True)
+        thread.start()
+        thread.join(CUT_OFF_SECONDS)
+        os._exit(128 + number)
+
     try:
-        with on_interrupt(explain, speaks=_is_main_process):
+        with ended_in_time(end), on_interrupt(lambda: resume_hint(run, overwrite, bar), speaks):
             yield
     except KeyboardInterrupt:
         _tell_ranks("stopped")
@@ -215,14 +244,16 @@ def _tell_ranks(word: str) -> None:
             Ranks.from_environment().say(word)
 
 
-def resume_hint(run: Path, overwrite: bool, bar: Bar) -> str:
-    """Say of an interrupted run what is kept and how to go on."""
+def resume_hint(run: Path, overwrite: bool, bar: Bar, cut_off: bool = False) -> str:
+    """Say of an interrupted run what is kept and how to go on. cut_off: steps may have been done since."""
     from sketchforge.checkpoints.runs import read_steps_done
 
-    if not read_steps_done(run) or (overwrite and "step" not in bar.units):
-        return "no step was trained yet"
+    steps = read_steps_done(run)
+    if not steps or (overwrite and "step" not in bar.units):
+        return "no step is kept" if cut_off else "no step was trained yet"
     hint = " without --overwrite" if overwrite else ""
-    return f"{run} keeps every step that was done; run the same command again{hint} to continue"
+    kept = f"the first {count_noun(steps, 'step')}" if cut_off else "every step that was done"
+    return f"{run} keeps {kept}; run the same command again{hint} to continue"
 
 
 def print_summary(options: Any, bar: Bar, next_step: Sequence[str | Path]) -> None:

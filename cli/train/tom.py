@@ -17,7 +17,7 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.train.options import announce, one_voice, resume_hint
+from cli.train.options import announce, one_voice
 from cli.verbosity import print_next_step
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.text import count_noun
@@ -118,7 +118,7 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
         click.echo("\n".join([_describe(plan), *_describe_passed_over(plan), *plan.notes]))
         return
     bar = Bar(delay=0)
-    with one_voice(lambda: resume_hint(options.run, options.overwrite, bar)):
+    with one_voice(options.run, options.overwrite, bar):
         sheet = train_tom(options, bar, announce=lambda plan: _announce(plan, options))
     click.echo(f"{count_noun(options.snapshots, 'snapshot')} in {options.run}, contact sheet: {sheet}")
     if "step" in bar.units:

@@ -32,12 +32,14 @@ def deferred_signals(*signals: signal.Signals) -> Iterator[None]:
                 handlers[number] = signal.signal(number, lambda received, _: caught.append(received))
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if in_main_thread:
-            _deferrals.pop()
-        if can_block:
-            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        try:  # one that another thread takes raises as soon as its handler is back
+            for number, handler in handlers.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        finally:
+            if in_main_thread:
+                _deferrals.pop()
+            if can_block:
+                signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
         for number in dict.fromkeys(caught):
             signal.raise_signal(number)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.signals import deferred_signals
+from sketchforge.utils.standard_streams import open_standard_streams
 from sketchforge.utils.text import count_noun
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class WorkerPool:
         self._workers: set[_Worker] = set()
         self._num_running, self._runs_alone, self._closed = 0, False, False
         self._last_success = 0.0  # when a task has last finished, by time.monotonic
+        open_standard_streams()  # or processes would get our pipes for theirs
         if _HAS_GROUPS:
             resource_tracker.ensure_running()  # multiprocessing's own helper; starting it unblocks signals
         self._threads = [
