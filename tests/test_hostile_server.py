@@ -203,7 +203,7 @@ def test_of_an_endless_command_no_more_is_taken_than_wanted(tmp_path):
 def test_a_command_does_not_outlive_a_process_that_is_killed(tmp_path):
     note = tmp_path / "pid"
     code = """
-import os, signal, sys, threading
+import os, shlex, signal, sys, threading
 from pathlib import Path
 from sketchforge.shards.cache import ShardCache
 from sketchforge.shards.remote import RemoteFolder
@@ -212,7 +212,8 @@ def kill_when_it_runs():
         pass
     os.kill(os.getpid(), signal.SIGKILL)
 threading.Thread(target=kill_when_it_runs).start()
-remote = RemoteFolder("pipe:echo $$ > " + sys.argv[1] + "x; mv " + sys.argv[1] + "x " + sys.argv[1] + "; sleep 1000 # {}")
+note = shlex.quote(sys.argv[1])
+remote = RemoteFolder(f"pipe:echo $$ > {note}x; mv {note}x {note}; sleep 1000 # {{}}")
 ShardCache(Path(sys.argv[2]), 1).open(remote, "00000.tar", 1, "0" * 64)
 """
     assert run_python(code, note, tmp_path / "cache").returncode == -signal.SIGKILL
