@@ -1,6 +1,7 @@
 """The auto-encoder's losses in one step, and whole trainings, interrupted and not."""
 
 import json
+import shlex
 import shutil
 import signal
 from dataclasses import replace
@@ -342,7 +343,7 @@ def test_the_number_of_workers_changes_nothing(options, finished):
 
 def test_shards_from_elsewhere_give_the_same_model(options, finished, ten_sketches, tmp_path):
     cache = tmp_path / "cache"
-    train_ae(replace(options, shards=f"pipe:cat {ten_sketches}/{{}}", cache=cache))
+    train_ae(replace(options, shards=f"pipe:cat {shlex.quote(str(ten_sketches))}/{{}}", cache=cache))
     assert files_of(options.run) == files_of(finished)
     assert len([path for path in cache.rglob("*.tar") if path.is_file()]) == 3
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shlex
 import struct
 import tarfile
 import tracemalloc
@@ -85,7 +86,7 @@ def test_postscript_under_a_jpegs_name_is_never_run(tmp_path, monkeypatch):
     """Pillow hands it to Ghostscript, which runs it: here a stand-in that leaves a trace."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nsleep 600\n")
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path))}/ran\nsleep 600\n")
     (programs / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     photos = make_photos(tmp_path / "in", 2)

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import resource
+import shlex
 import signal
 import socket
 import tempfile
@@ -182,7 +183,9 @@ class _context:
 @pytest.mark.parametrize("command", ["sleep 1000", "echo x; sleep 1000 & sleep 1000", "exec >&-; sleep 1000"])
 def test_a_command_that_stalls_is_killed_with_all_it_has_started(tmp_path, command):
     note = tmp_path / "pid"
-    remote = RemoteFolder(f"pipe:echo $$ > {note}; {command} # {{}}", FetchPolicy(stall_seconds=0.3, tries=1))
+    remote = RemoteFolder(
+        f"pipe:echo $$ > {shlex.quote(str(note))}; {command} # {{}}", FetchPolicy(stall_seconds=0.3, tries=1)
+    )
     with pytest.raises(SketchforgeError, match="stalled|status -9"):
         ShardCache(tmp_path / "cache", 1).open(remote, NAME, len(SHARD), SHA256)
     assert_no_group(int(note.read_text()))
@@ -200,7 +203,7 @@ def test_of_an_endless_command_no_more_is_taken_than_wanted(tmp_path):
 def test_a_command_does_not_outlive_a_process_that_is_killed(tmp_path):
     note = tmp_path / "pid"
     code = """
-import os, signal, sys, threading
+import os, shlex, signal, sys, threading
 from pathlib import Path
 from sketchforge.shards.cache import ShardCache
 from sketchforge.shards.remote import RemoteFolder
@@ -209,7 +212,8 @@ def kill_when_it_runs():
         pass
     os.kill(os.getpid(), signal.SIGKILL)
 threading.Thread(target=kill_when_it_runs).start()
-remote = RemoteFolder("pipe:echo $$ > " + sys.argv[1] + "x; mv " + sys.argv[1] + "x " + sys.argv[1] + "; sleep 1000 # {}")
+note = shlex.quote(sys.argv[1])
+remote = RemoteFolder(f"pipe:echo $$ > {note}x; mv {note}x {note}; sleep 1000 # {{}}")
 ShardCache(Path(sys.argv[2]), 1).open(remote, "00000.tar", 1, "0" * 64)
 """
     assert run_python(code, note, tmp_path / "cache").returncode == -signal.SIGKILL
@@ -361,8 +365,8 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
 
     with hostile_server(contents(served), behave) as server:
         source = server.url if kind == "http" else (
-            f"pipe:cd {tmp_path}; touch seen/{{}}; test $(ls seen | wc -l) -le 9 || {{ touch stalled; sleep 1000; }}; "
-            "cat out/{}"
+            f"pipe:cd {shlex.quote(str(tmp_path))}; touch seen/{{}}; "
+            "test $(ls seen | wc -l) -le 9 || { touch stalled; sleep 1000; }; cat out/{}"
         )  # fmt: skip
         training = Forked(
             COMMAND_LINE, "ae-train", "--shards", source, "--validation", held_out, "--run", tmp_path / "run",

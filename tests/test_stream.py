@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import shlex
 import shutil
 import signal
 import tarfile
@@ -336,7 +337,7 @@ def test_other_addresses_give_the_samples_of_the_folder(folder, source):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
 def test_workers_fetch_a_shard_once(folder, tmp_path):
     log = tmp_path / "log"
-    source = f"pipe:echo {{}} >> {log}; sleep 0.1; cat {folder}/{{}}"
+    source = f"pipe:echo {{}} >> {shlex.quote(str(log))}; sleep 0.1; cat {shlex.quote(str(folder))}/{{}}"
     data = dataset(source, cache=tmp_path / "cache", group=None, passes=1)
     alone = dataset(folder, group=None, passes=1)
     for one, other in zip(batches(data, 1, 0, 14, workers=3), batches(alone, 1, 0, 14), strict=True):
@@ -613,7 +614,7 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("source", ["{own}", "pipe:cat {own}/{{}}"], ids=["local", "remote"])
+@pytest.mark.parametrize("source", ["{own}", "pipe:cat '{own}'/{{}}"], ids=["local", "remote"])
 @pytest.mark.parametrize(("change", "message"), FOREIGN)
 def test_a_manifest_has_no_say_in_paths_and_commands(own, change, message, source):
     manifest = json.loads((own / "manifest.json").read_text())
@@ -831,7 +832,8 @@ def test_a_wait_is_told_of_and_can_be_ended(folder, tmp_path, monkeypatch):
 
 
 def test_warnings_of_workers_are_logged_here(folder, tmp_path, caplog):
-    source = f"pipe:cd {tmp_path}; test -e {{}} || {{ touch {{}}; exit 3; }}; cat {folder}/{{}}"
+    own, shards = shlex.quote(str(tmp_path)), shlex.quote(str(folder))
+    source = f"pipe:cd {own}; test -e {{}} || {{ touch {{}}; exit 3; }}; cat {shards}/{{}}"
     data = dataset(open_shards(source, policy=FetchPolicy(first_pause=0)))
     assert len(caplog.messages) == 1, "of the manifest"
     assert len(list(batches(data, 2, 0, 7, workers=1))) == 7

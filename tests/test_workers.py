@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ PROCESS_GROUPS = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs
 
 def start_a_helper_and(how: str, note: str) -> None:
     """What a library may do behind our back: start a program, which notes its number, and then hang or die."""
-    subprocess.Popen(["sh", "-c", f"echo $$ > {note}.new; mv {note}.new {note}; exec sleep 3600"])
+    subprocess.Popen(["sh", "-c", 'echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 3600', note])
     while not os.path.exists(note):
         pass
     if how == "hang":
@@ -180,7 +181,7 @@ def test_many_slow_images_in_a_row_are_told_from_a_bad_machine_by_a_good_one():
 
 def hang(note):
     """A task that counts in a file how often it was begun."""
-    return os.system, f"echo begun >> {note}; exec sleep 3600"
+    return os.system, f"echo begun >> {shlex.quote(str(note))}; exec sleep 3600"
 
 
 @PROCESS_GROUPS
@@ -205,10 +206,11 @@ def test_a_task_that_hangs_while_others_finish_is_given_up_at_once(tmp_path):
 def test_a_task_that_died_is_tried_again_with_nothing_beside_it(tmp_path):
     """Or two large images would kill each other's process, and both be lost."""
     beside, note = tmp_path / "beside", tmp_path / "note"
+    there, noted, folder = (shlex.quote(str(path)) for path in (beside, note, tmp_path))
     # It takes a while, and while it runs its file exists. The other one dies, and notes then whether it does.
-    waits = f"if [ -e {note} ]; then sleep 1; else until [ -e {note} ]; do sleep 0.05; done; fi"
-    runs = f"touch {beside}; {waits}; rm {beside}"
-    dies = f"count=$(ls {tmp_path} | grep -c beside); echo $count >> {note}; kill -9 $PPID"
+    waits = f"if [ -e {noted} ]; then sleep 1; else until [ -e {noted} ]; do sleep 0.05; done; fi"
+    runs = f"touch {there}; {waits}; rm {there}"
+    dies = f"count=$(ls {folder} | grep -c beside); echo $count >> {noted}; kill -9 $PPID"
     with worker_pool(2, 60) as pool:
         task = pool.submit(os.system, runs)
         while not beside.exists():
@@ -226,11 +228,11 @@ def test_what_cannot_be_sent_back_is_an_error():
 
 
 UNKILLABLE = """
-import os, sys
+import os, shlex, sys
 from sketchforge.utils import worker_pool as workers
 if __name__ == "__main__":
     with workers.worker_pool(1, 3600) as pool:
-        pool.submit(os.system, f"touch {sys.argv[1]}; exec sleep 3600")
+        pool.submit(os.system, f"touch {shlex.quote(sys.argv[1])}; exec sleep 3600")
         while not os.path.exists(sys.argv[1]):
             pass
         workers._GroupLeader.kill = lambda self: None
