@@ -26,7 +26,7 @@ class Bar(Progress):
         self.units: set[str] = set()  # all that were begun
 
     def stage(self, title: str) -> None:
-        self._title = title
+        self._title = title or None
 
     def begin(self, unit: str, total: int, done: int = 0) -> None:
         from tqdm import tqdm

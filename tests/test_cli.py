@@ -119,7 +119,8 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
     code, stdout, stderr = call(*words, tmp_path / "a")
     assert (
         code == 0
-        and "1 image failed: 1 not an image (x.jpg); the .jsonl files name them, and --retry-failed" in stdout
+        and "1 image failed: 1 not an image; the .jsonl files name them, and --retry-failed" in stdout
+        and "\n  x.jpg: not an image\n" in stdout
     )
     code, stdout, stderr = call(*words, tmp_path / "b", "--max-failures", 0)
     assert code == 1 and "error: " in stderr and "more than --max-failures 0" in stderr

@@ -179,7 +179,11 @@ def test_quiet_leaves_results_and_verbose_adds_reasons(call, tmp_path):
     assert "next: sketchforge gallery a --html gallery.html" in usual[1]
     assert "3 images (" in usual[1]
     assert quiet[2] == ""
-    assert [line[:2] for line in quiet[1].splitlines()] == ["b:", "1 "]  # samples, failures
+    assert [line[:2] for line in quiet[1].splitlines()] == [
+        "b:",
+        "1 ",
+        "  ",
+    ]  # samples, failures, their names
     assert "x.jpg: not an image\n" in verbose[2]
     assert "seconds by stage: decode" in verbose[2] and "sketchforge render took" in verbose[2]
     assert "x.jpg: not an image\n" not in usual[2]
@@ -490,20 +494,11 @@ def test_a_signal_that_comes_out_as_another_error_is_an_interruption(
 
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr("trainers.encoder.run.distil", read)
+    monkeypatch.setattr("sketchforge.render.render.render", read)
     try:
-        words = [
-            "encoder-train",
-            "--images",
-            str(tmp_path),
-            "--teacher",
-            "t.pth",
-            "--out",
-            str(tmp_path / "e"),
-        ]
-        assert run(words) == code
+        assert run(["render", "--method", "canny", "--shards", str(tmp_path / "out")]) == code
     finally:
         for signal_number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
             signal.signal(signal_number, handler)
     told = capsys.readouterr().err
-    assert told.strip() == "interrupted: no step was trained yet"
+    assert told.strip() == "interrupted: nothing was begun yet, what was finished before is kept"

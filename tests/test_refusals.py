@@ -150,3 +150,18 @@ def test_another_training_is_told_with_option_and_both_values(change, before, no
     with pytest.raises(UsageError) as refused:
         check_continues(Path("run"), RECORD, RECORD | change)
     assert f"run: was begun with {before}, now asked for {now}; " in str(refused.value)
+
+
+def test_other_images_are_named_before_what_follows_from_their_number(folder, tmp_path):
+    """Without --samples-per-shard, the number of images decides how many are in a shard."""
+    more = dataclasses.replace(folder, images=make_photos(tmp_path / "more", 40))
+    assert "out: was made from 5 --images, now 40" in refusal(more)
+    assert "was made with --samples-per-shard 1, now 2" in refusal(
+        dataclasses.replace(folder, samples_per_shard=2)
+    )
+
+
+@pytest.mark.parametrize(("option", "value"), [("tom", Path("builtin")), ("checkpoints", 3)])
+def test_options_of_tom_are_refused_with_other_methods(folder, option, value):
+    text = refusal(dataclasses.replace(folder, **{option: value}))
+    assert text == f"--{option}: has no meaning with --method canny"

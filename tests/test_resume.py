@@ -74,7 +74,7 @@ def test_nothing_but_failures_is_a_failure(rendered, tmp_path):
         (tmp_path / "in" / f"{number}.jpg").write_bytes(b"no")
     options = dataclasses.replace(rendered, images=tmp_path / "in", shards=tmp_path / "out")
     for _ in range(2):
-        with pytest.raises(SketchforgeError, match="all of 3 images failed: 3 not an image"):
+        with pytest.raises(SketchforgeError, match="no image could be drawn, of 3: 3 not an image"):
             render(options)
 
 

@@ -34,3 +34,19 @@ def test_a_log_ends_before_a_value_that_is_no_number(tmp_path, value):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": ' + value + '}\n{"step": 3}\n')
     assert read_log(path) == [{"step": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize(("due", "kept"), [(True, [1, 2]), (False, [1, 2, 2])])
+def test_an_evaluation_that_is_made_again_is_not_logged_twice(tmp_path, due, kept):
+    """A run that was killed after an evaluation was logged, and before the state knew of it."""
+    path = tmp_path / "log.jsonl"
+    lines = [
+        {"step": 1, "loss": 0.5},
+        {"step": 2, "loss": 0.4},
+        {"step": 2, "frechet": 9.0},
+        {"step": 3, "loss": 0.3},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    RunLog(path, 2, evaluation_due=due).close()
+    assert [record["step"] for record in read_log(path)] == kept
+    assert read_log(path)[1] == lines[1]

@@ -91,7 +91,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert [image.source for image in found] == ["gone.jpg", "real/a.jpg"]
     with pytest.raises(ImageError) as error:
         found[0].read()
-    assert error.value.reason == "unreadable"
+    assert error.value.reason == "no such file"
 
 
 def test_our_own_output_is_not_an_input(tmp_path):

@@ -323,11 +323,15 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
         state = "all tasks are done" if summary.complete else "other tasks have shards to make still"
         click.echo(f"{folder}: {state}")
     if summary.num_failed:
-        names = [*summary.some_failed, *(["..."] if summary.num_failed > len(summary.some_failed) else [])]
-        examples = f" ({', '.join(names)})" if summary.some_failed else ""
         hint = "" if options.retry_failed else ", and --retry-failed tries them again"
-        counts = f"{count_noun(summary.num_failed, 'image')} failed: {reasons(summary.outcomes)}{examples}"
-        click.echo(f"{counts}; the .jsonl files name them{hint}")
+        click.echo(
+            f"{count_noun(summary.num_failed, 'image')} failed: {reasons(summary.outcomes)}; the .jsonl files name "
+            f"them{hint}"
+        )
+        for source, reason in summary.some_failed:
+            click.echo(f"  {source}: {reason}")
+        if summary.some_failed and summary.num_failed > len(summary.some_failed):
+            click.echo("  ...")
     if summary.num_blank:
         images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
         click.echo(f"{images} blank sketches only; `sketchforge inspect {folder}` counts them by style")

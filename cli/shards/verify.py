@@ -45,6 +45,9 @@ def _verify_folder(folder: Path, prefix: bool) -> None:
         f"in {count_noun(report.num_shards, 'shard')}"
     )
     if report.problems:
-        raise SketchforgeError(f"{folder}: {count_noun(len(report.problems), 'problem')}; read {counts}")
+        raise SketchforgeError(
+            f"{folder}: {count_noun(len(report.problems), 'problem')}; read {counts}; the same "
+            "`sketchforge render` makes damaged shards again"
+        )
     failed = f"; {count_noun(report.num_failed, 'input')} failed when rendered" if report.num_failed else ""
     click.echo(f"{folder}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}")

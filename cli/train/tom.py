@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,10 +20,11 @@ from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
 from cli.train.options import announce, one_voice
 from cli.verbosity import print_next_step
-from sketchforge.options import TomTrainOptions
+from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(TomTrainOptions)
+RENDERED = RenderOptions.checkpoints  # snapshots that `render` draws with unless told otherwise
 
 
 @click.command(
@@ -123,7 +125,9 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     click.echo(f"{count_noun(options.snapshots, 'snapshot')} in {options.run}, contact sheet: {sheet}")
     if "step" in bar.units:
         images = [] if options.images is None else ["--images", options.images]
-        print_next_step("render", *images, "--tom", options.run, "--shards", "out/")
+        few = ["--checkpoints", str(options.snapshots)] if options.snapshots < RENDERED else []
+        shards = "out/" if not Path("out").exists() else f"out-{options.run.name}/"
+        print_next_step("render", *images, "--tom", options.run, *few, "--shards", shards)
 
 
 def _announce(plan: Any, options: TomTrainOptions) -> None:

@@ -20,10 +20,17 @@ class RunLog:
     takes and logs these steps again.
     """
 
-    def __init__(self, path: Path, resume_at: int) -> None:
-        """Keep the records of `path` up to step `resume_at`; drop later ones and an incomplete last line."""
+    def __init__(self, path: Path, resume_at: int, evaluation_due: bool = False) -> None:
+        """Keep the records of `path` up to step `resume_at`; drop later ones and an incomplete last line.
+
+        evaluation_due: that step is evaluated again, so what an evaluation has logged of it is dropped, too: all
+        but its first record, which has its losses.
+        """
         self.path = path
         records = [record for record in read_log(path) if record["step"] <= resume_at]
+        if evaluation_due:
+            of_step = [index for index, record in enumerate(records) if record["step"] == resume_at]
+            records = records[: of_step[0] + 1] if of_step else records
         write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
         self._file = open(path, "a", encoding="utf-8")
         self._board = _open_tensorboard(path.parent, resume_at)

@@ -54,10 +54,24 @@ TRUNCATED = "truncated"  # the data ends early
 TOO_SMALL = "too small"  # a side under MIN_SIDE
 TOO_LARGE = "too large"  # over MAX_PIXELS by its header, or over MAX_BYTES
 UNREADABLE = "unreadable"  # the file cannot be opened, or its data is damaged or of an unsupported kind
+MISSING = (
+    "no such file"  # the file was not there when it was looked for: a wrong name in a list, a broken link
+)
 GONE = "gone"  # the file has disappeared since it was found
 CHANGED = "changed"  # the file is no longer the one that was found
 NOT_A_FILE = "not a file"  # a pipe, a socket, a device or a folder under an image's name
-REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, TOO_SMALL, TOO_LARGE, UNREADABLE, GONE, CHANGED, NOT_A_FILE)
+REASONS = (
+    EMPTY,
+    NOT_AN_IMAGE,
+    TRUNCATED,
+    TOO_SMALL,
+    TOO_LARGE,
+    UNREADABLE,
+    MISSING,
+    GONE,
+    CHANGED,
+    NOT_A_FILE,
+)
 
 # First bytes of FORMATS: a file with such a start and a damaged header is `unreadable`, not `not an image`.
 _MAGIC = (

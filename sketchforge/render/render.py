@@ -174,7 +174,7 @@ def finish(job: RenderJob, summary: RenderSummary) -> None:
     check_failures(job.options, summary)
     if job.plan.mine and not summary.outcomes[schema.OK]:
         raise SketchforgeError(
-            f"{job.options.shards}: all of {count_noun(summary.num_failed, 'image')} failed: "
+            f"{job.options.shards}: no image could be drawn, of {summary.num_failed:,}: "
             f"{reasons(summary.outcomes)}"
         )
 

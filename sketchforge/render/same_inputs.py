@@ -23,7 +23,10 @@ def check_same_inputs(
     manifest: Mapping[str, Any],
 ) -> None:
     """Raise UsageError where the folder of the manifest `previous` holds other shards than `manifest` describes."""
-    manifests.check_same(options.shards, previous, manifest, ["options"])
+    # The number of images decides how many are in a shard, unless --samples-per-shard does.
+    derived = ("samples_per_shard",)
+    given, now = ({k: v for k, v in m["options"].items() if k not in derived} for m in (previous, manifest))
+    manifests.check_same(options.shards, {"options": given}, {"options": now}, ["options"])
     for name in ("styles", "digests"):
         if previous[name] != manifest[name]:
             raise UsageError(f"{options.shards}: {_compare_weights(options, previous, manifest)}; {_REMEDY}")
@@ -33,6 +36,7 @@ def check_same_inputs(
         raise UsageError(
             f"{options.shards}: was made from {before} --images, now {now}{change and f': {change}'}; images that were added go into a folder of their own: {_REMEDY}"
         )
+    manifests.check_same(options.shards, previous, manifest, ["options"])
 
 
 def _compare_weights(options: RenderOptions, previous: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:

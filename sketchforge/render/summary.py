@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NAMED_FAILURES = 10  # images that the summary names
 STAGES = ("decode", "draw", "encode", "write")
 
 
@@ -33,9 +34,8 @@ class RenderSummary:
     complete: bool = False  # whether the whole folder is finished, the shards of other tasks included
     num_images: int = 0  # processed in this run
     num_blank: int = 0  # images of this run with no ink in any sketch
-    some_failed: list[str] = field(
-        default_factory=list
-    )  # the sources of the first three that failed in this run
+    # The first failures of this run: source and reason.
+    some_failed: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by STAGES, worker time divided by workers
 
@@ -46,8 +46,8 @@ class RenderSummary:
         self.num_blank += record.is_blank
         if record.reason is not None:
             _log.info("%s: %s", record.source, record.reason)
-        if record.reason is not None and len(self.some_failed) < 3:
-            self.some_failed.append(record.source)
+        if record.reason is not None and len(self.some_failed) < NAMED_FAILURES:
+            self.some_failed.append((record.source, record.reason))
 
     @property
     def num_failed(self) -> int:

@@ -34,6 +34,9 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         if options.method != "canny"
         else []
     )
+    if options.method != "tom":
+        inapplicable += ["--tom"] if options.tom is not None else []
+        inapplicable += ["--checkpoints"] if options.checkpoints != RenderOptions.checkpoints else []
     if options.edge_weights is not None and options.method in ("tom", "canny"):
         inapplicable.append("--edge-weights")
     if options.precision != "float32" and options.method == "canny":

@@ -13,7 +13,7 @@ class Progress:
     """
 
     def stage(self, title: str) -> None:
-        """Name the stages that follow, of a job with several: "2 of 5: sketches of out"."""
+        """Name the stages that follow, of a job with several: "2 of 5: sketches of out"; "": none."""
 
     def begin(self, unit: str, total: int, done: int = 0) -> None:
         """Start a stage of `total` units ("image", "step", …), of which `done` are finished already."""

@@ -117,7 +117,7 @@ def _train_in_folder(
     folder.begin()
     start = folder.restore(trainer.stateful(), trainer.device, steps, load_extra)
     with (
-        closing(RunLog(folder.path / LOG_FILE, start.step)) as log,
+        closing(RunLog(folder.path / LOG_FILE, start.step, start.evaluation_due)) as log,
         closing(_prefetch_batches(make_batch, start.step, steps)) as batches,
     ):
         train(trainer, batches, start, steps, log=log.write, save=save, progress=progress)

@@ -107,7 +107,10 @@ def _train_main_process(
     def save(done: Progressed) -> None:
         folder.save(done, trainer.stateful(), trainer.extra())
 
-    with closing(RunLog(run / LOG_FILE, start.step)) as log, closing(iter(batches)) as stream:
+    with (
+        closing(RunLog(run / LOG_FILE, start.step, start.evaluation_due)) as log,
+        closing(iter(batches)) as stream,
+    ):
         best_model = None
         if options.eval_every:
             best_model = BestModel(run, f"{validation.prefix}_{options.best_by}", metadata)

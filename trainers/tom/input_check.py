@@ -61,6 +61,7 @@ def survey_inputs(
         indices = np.sort(rng.choice(count, MOST_MEASURED, replace=False))
     kinds: dict[int, ImageKind | None] = {}
     inverted = small = 0
+    progress.stage(f"measuring {purpose}")
     with progress.track("image", len(indices)):
         for index in map(int, indices):
             try:
@@ -74,6 +75,7 @@ def survey_inputs(
             kinds[index] = measures.kind if is_clear else None
             inverted += measures.inverted and measures.kind is ImageKind.LINES
             small += min(image.shape[:2]) < options.size / 2
+    progress.stage("")
     return InputSurvey(count, kinds, inverted, small)
 
 

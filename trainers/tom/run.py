@@ -87,7 +87,7 @@ def _train(plan: TomPlan, progress: Progress, trainer_class: type[TomTrainer]) -
 
     try:
         with (
-            closing(RunLog(run / LOG_FILE, start.step)) as log,
+            closing(RunLog(run / LOG_FILE, start.step, start.evaluation_due)) as log,
             closing(trainer.batches(start.step, steps, candidates.window)) as batches,
         ):
             train(

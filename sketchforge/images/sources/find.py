@@ -90,10 +90,11 @@ def _list_images(
             count_ending(passed_over, extension_of(path))
     if not tars and not image_files:
         path = next(iter(files))
+        where = path if source == path else f"{source}: {path}"
         package = PACKAGES.get(f".{extension_of(path)}")
         hint = f"; pip install {package} reads such files" if package else ""
         raise UsageError(
-            f"{path}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of "
+            f"{where}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of "
             f"files ({', '.join('.' + ending for ending in LIST_EXTENSIONS)}){hint}"
         )
     if tars and image_files:

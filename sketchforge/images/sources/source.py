@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import zlib
@@ -14,6 +15,7 @@ from sketchforge.images.decode import (
     CHANGED,
     GONE,
     MAX_BYTES,
+    MISSING,
     NOT_A_FILE,
     TOO_LARGE,
     TRUNCATED,
@@ -72,13 +74,14 @@ class ByteSource:
         try:
             data = self._read_gzipped(self.file) if self.gzipped else self._read_plain(self.file)
         except FileNotFoundError as error:
-            raise ImageError(UNREADABLE if self.file.size < 0 else GONE, self.file.path) from error
+            raise ImageError(MISSING if self.file.size < 0 else GONE, self.file.path) from error
         except NotAFileError as error:
             raise ImageError(NOT_A_FILE, self.file.path) from error
         except (EOFError, zlib.error) as error:
             raise ImageError(UNREADABLE, f"{self.file.path}: {error}") from error
         except OSError as error:
-            raise ImageError(UNREADABLE, f"{self.file.path}: {error.strerror or error}") from error
+            reason = MISSING if error.errno == errno.ELOOP else UNREADABLE  # a link that leads to itself
+            raise ImageError(reason, f"{self.file.path}: {error.strerror or error}") from error
         if len(data) != self.num_bytes:
             raise ImageError(TRUNCATED, self.file.path)
         return data
