@@ -376,7 +376,7 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
     words = ["tom-train", "--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
     assert command_line(words) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert error == [f"error: {saved[0]}: No space left on device at step 12; the state of step 0 is kept"]
+    assert error == [f"error: {saved[0]}: No space left on device at step 1; the state of step 0 is kept"]
     assert not list(run.rglob("*.part"))
     monkeypatch.setattr(state, "write_bytes", original)
     assert command_line(words) == 0
