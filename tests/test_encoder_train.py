@@ -29,6 +29,7 @@ from sketchforge.models.encoder import COMPACT_BLOCKS, VGG16_BLOCKS, Encoder, fr
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.progress import Progress
 from trainers.encoder.distill import HELD_OUT, preactivations, split, tap_errors, train_encoder
+from trainers.encoder.plan import run_folder_of
 from trainers.encoder.run import distil, folder_labels
 from trainers.encoder.whitening import Head, WhitenedConv
 
@@ -533,3 +534,17 @@ def test_ctrl_c_says_what_is_kept(options, call, folder, monkeypatch, threads, p
         code, _, err = call("--images", folder, *words(options))
     assert code == 130 and said in err
     assert not options.out.exists()
+
+
+def test_the_same_command_on_a_finished_encoder_changes_nothing_and_another_is_refused(options, folder):
+    first = distil(options, Progress())
+    written = options.out.read_bytes()
+    again = Recorder(lambda step: None)
+    assert distil(options, again).digest == first.digest
+    assert options.out.read_bytes() == written
+    assert not run_folder_of(options).exists()
+    with pytest.raises(UsageError, match="is there already; name another --out"):
+        distil(dataclasses.replace(options, seed=options.seed + 1), Progress())
+    (folder / "one-more.jpg").write_bytes(next(folder.glob("*.*")).read_bytes())
+    with pytest.raises(UsageError, match="is there already; name another --out"):
+        distil(options, Progress())

@@ -22,6 +22,7 @@ from sketchforge.images.sources import ImageSource, search_images
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.device import choose_device, set_threads
+from sketchforge.utils.files import has_shape
 from sketchforge.utils.outputs import check_local, check_new_file
 from trainers.run_folder import check_state_is_there
 
@@ -68,8 +69,11 @@ class EncoderPlan:
 
     @property
     def finished(self) -> bool:
-        """Whether the file is written, and only the run folder is left to be removed."""
-        return self.steps_done == self.options.steps and is_written(self.options.out, self.record)
+        """Whether the file is written, and nothing is left to do but to remove the run folder."""
+        is_over = self.found is None or self.steps_done == self.options.steps
+        return (
+            is_over and not self.options.overwrite and is_written(self.options.out, self.record, self.folders)
+        )
 
     @property
     def steps_done(self) -> int:
@@ -129,16 +133,20 @@ def plan_encoder(options: EncoderTrainOptions) -> EncoderPlan:
     return plan
 
 
-def is_written(out: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the file `out` is the encoder that the run of `record` makes."""
+def is_written(out: Path, record: Mapping[str, Any], folders: Sequence[Sequence[ImageReader]]) -> bool:
+    """Whether the file `out` is the encoder that the run of `record` makes of so many images in each folder."""
     try:
         metadata = read_metadata(out)
     except SketchforgeError:
         return False
     names = (*SETTINGS, "threads", "device")
     teacher = {"name": record["options"]["teacher"], "sha256": record["teacher"]}
-    return metadata.get("teacher") == teacher and all(
-        metadata.get(name) == record["options"][name] for name in names
+    images = metadata.get("images")
+    found = [entry["found"] for entry in images] if has_shape(images, [{"found": int}]) else None
+    return (
+        metadata.get("teacher") == teacher
+        and found == [len(readers) for readers in folders]
+        and all(metadata.get(name) == record["options"][name] for name in names)
     )
 
 

@@ -64,6 +64,7 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
     with hold_run(run):
         plan = plan_encoder(options)
         if plan.finished:
+            progress.note(f"{options.out}: finished already")
             errors = read_metadata(options.out)["errors"]
         else:
             errors = _train(plan, run, progress)
