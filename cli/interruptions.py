@@ -26,12 +26,26 @@ def raise_on_signals() -> None:
 
 
 def find_interruption(error: BaseException) -> KeyboardInterrupt | None:
-    """The interruption that an exception is, or that has come out as it; None where no signal was received."""
+    """The interruption that an exception is, or that has come out as it.
+
+    None where no signal was received, or the exception says itself what the signal came of.
+    """
     if isinstance(error, KeyboardInterrupt):
         return error
-    if isinstance(error, Exception) and _received:
-        return _received[0]()
-    return None
+    if not isinstance(error, Exception) or not _received or _explains_signals(error):
+        return None
+    return _received[0]()
+
+
+def _explains_signals(error: BaseException) -> bool:
+    """Whether an exception, or one behind it, says of itself that signals came of it."""
+    chain, waiting = set(), [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one not in chain:  # an exception may be its own cause
+            chain.add(one)
+            waiting += [one.__cause__, one.__context__]
+    return any(getattr(one, "explains_signals", False) for one in chain)
 
 
 def _raise_terminated(*_: Any) -> NoReturn:

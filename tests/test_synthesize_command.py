@@ -285,7 +285,7 @@ BAD = [
     ("synthesize", ["--model", "ae", "--noise"], 2, "--noise: ae was trained without noise"),
     ("synthesize", ["--sketch", "nowhere.png"], 2, "nowhere.png: no such folder or file"),
     ("synthesize", ["--sketch", "empty"], 2, "empty: no images found"),
-    ("synthesize", ["--sketch", "text.txt"], 1, "unreadable: nowhere.png"),
+    ("synthesize", ["--sketch", "text.txt"], 1, "no such file: nowhere.png"),
     ("synthesize", ["--style", "broken.png"], 1, "not an image: broken.png"),
     ("synthesize", ["--sketch", "broken"], 1, "truncated: broken/cut.png"),
     ("synthesize", ["--sketch", "a/x.png", "other/a/x.png"], 2, "both would be called a_x"),

@@ -22,6 +22,8 @@ from trainers.roll_call import RollCall
 class LostRankError(Exception):
     """Another rank of this training is gone: killed, out of memory, or ended by an error of its own."""
 
+    explains_signals = True  # torchrun sends SIGTERM to the ranks that are left
+
 
 def is_main_process() -> bool:
     """Whether this process writes files and prints: rank 0, or the only process."""

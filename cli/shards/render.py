@@ -135,8 +135,7 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["hands"],
     show_default=True,
     metavar="none|builtin|FILE",
-    help="Trace the method's sketches and let ten hands draw them anew, as people would: one chooses, bends and "
-    "draws strokes unlike another; FILE: a TOML file of one's own hands. With canny, hed, pidinet and teed, too.",
+    help="Let ten hands draw the method's sketches anew, as ten people would; FILE: hands of one's own (TOML).",
 )
 @option(
     "--hands-seed",
@@ -298,7 +297,7 @@ def _describe_estimate(job: Any) -> str:
 
 
 def _print_summary(options: RenderOptions, summary: Any) -> None:
-    from sketchforge.render.summary import reasons
+    from sketchforge.render.summary import describe_outcomes
 
     folder = options.shards
     of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
@@ -322,19 +321,8 @@ def _print_summary(options: RenderOptions, summary: Any) -> None:
     if options.num_tasks > 1:
         state = "all tasks are done" if summary.complete else "other tasks have shards to make still"
         click.echo(f"{folder}: {state}")
-    if summary.num_failed:
-        hint = "" if options.retry_failed else ", and --retry-failed tries them again"
-        click.echo(
-            f"{count_noun(summary.num_failed, 'image')} failed: {reasons(summary.outcomes)}; the .jsonl files name "
-            f"them{hint}"
-        )
-        for source, reason in summary.some_failed:
-            click.echo(f"  {source}: {reason}")
-        if summary.some_failed and summary.num_failed > len(summary.some_failed):
-            click.echo("  ...")
-    if summary.num_blank:
-        images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
-        click.echo(f"{images} blank sketches only; `sketchforge inspect {folder}` counts them by style")
+    for line in describe_outcomes(options, summary):
+        click.echo(line)
 
 
 def _resume_hint(options: RenderOptions, progress: Bar) -> str:

@@ -229,7 +229,7 @@ def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
         ranks = Ranks.from_environment()
         if ranks.roll_call.lower_rank_ends():
             raise click.exceptions.Exit(error.exit_code) from None
-        raise type(error)(f"rank {ranks.rank}: {error}") from None
+        raise type(error)(f"rank {ranks.rank}: {error}") from error.__cause__
 
 
 def _is_main_process() -> bool:

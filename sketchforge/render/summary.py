@@ -12,6 +12,7 @@ from sketchforge.shards import schema
 from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
+    from sketchforge.options import RenderOptions
     from sketchforge.render.job import RenderJob
     from sketchforge.shards.writer import Record
 
@@ -113,5 +114,23 @@ def describe_resume(job: RenderJob) -> list[str]:
         changed_input = next(filter(None, state.changed.values()), "an input")
         lines.append(
             f"{count_noun(len(state.changed), 'shard')} to be drawn anew: {changed_input} has changed since"
+        )
+    return lines
+
+
+def describe_outcomes(options: RenderOptions, summary: RenderSummary) -> list[str]:
+    """Say, in lines, which images failed and why, and how many have blank sketches only."""
+    lines = []
+    if summary.num_failed:
+        hint = "" if options.retry_failed else ", and --retry-failed tries them again"
+        count = count_noun(summary.num_failed, "image")
+        lines.append(f"{count} failed: {reasons(summary.outcomes)}; the .jsonl files name them{hint}")
+        lines += [f"  {source}: {reason}" for source, reason in summary.some_failed]
+        if summary.some_failed and summary.num_failed > len(summary.some_failed):
+            lines.append("  ...")
+    if summary.num_blank:
+        images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
+        lines.append(
+            f"{images} blank sketches only; `sketchforge inspect {options.shards}` counts them by style"
         )
     return lines
