@@ -102,6 +102,15 @@ def test_no_module_imports_itself_by_way_of_others():
         visit(name, ())
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_nothing_is_defined_twice_in_a_file(path):
+    """The second definition would silently take the place of the first."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    plain = [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
+    assert {name for name in plain if names.count(name) > 1} == set()
+
+
 def test_no_public_name_has_two_meanings():
     seen: dict[str, str] = {}
     for path in MODULES:

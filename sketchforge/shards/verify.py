@@ -170,46 +170,12 @@ def _check_samples(
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield None, [f"{paths.sidecar.name}: cannot be read ({error})"]
         return
+    disagrees = f"{paths.sidecar.name}: disagrees with {paths.tar.name}"
     differing = (pair for pair in zip(sidecar_keys, keys, strict=False) if pair[0] != pair[1])
     if mismatch := next(differing, None):
-        yield None, [f"{paths.sidecar.name}: has {mismatch[0]} where {paths.tar.name} has {mismatch[1]}"]
+        yield None, [f"{disagrees} at {mismatch[0]} / {mismatch[1]}"]
     elif len(sidecar_keys) != len(keys):
-        counts = f"tells of {count_noun(len(sidecar_keys), 'sample')}, {paths.tar.name} holds {len(keys)}"
-        yield None, [f"{paths.sidecar.name}: {counts}"]
-
-
-def _check_samples(
-    folder: Path, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
-) -> Iterator[tuple[str | None, list[str]]]:
-    """Yield (key, problems) for each sample of a shard; key None for problems of the shard as a whole."""
-    paths = schema.shard_files(folder, number)
-    keys = []
-    try:
-        for key, members in tar_samples(paths.tar, schema.most_bytes(schema.image_side(manifest))):
-            keys.append(key)
-            yield key, [f"{paths.tar.name}: {problem}" for problem in _check_sample(key, members, manifest)]
-    except FileNotFoundError:
-        return  # listed as missing already
-    except (OSError, tarfile.TarError) as error:
-        yield None, [f"{paths.tar.name}: cannot be read to its end ({error})"]
-    if len(keys) != entry["samples"]:
-        yield None, [f"{paths.tar.name}: {count_noun(len(keys), 'sample')}, expected {entry['samples']}"]
-    try:
-        sidecar_keys = [record["key"] for record in sample_records(paths.sidecar)]
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield None, [f"{paths.sidecar.name}: cannot be read ({error})"]
-        return
-    if sidecar_keys != keys:
-        mismatch = next(
-            (pair for pair in zip(sidecar_keys, keys, strict=False) if pair[0] != pair[1]),
-            ("its end", "its end"),
-        )
-        yield (
-            None,
-            [f"{paths.sidecar.name}: disagrees with {paths.tar.name} at {mismatch[0]} / {mismatch[1]}"],
-        )
+        yield None, [f"{disagrees}: {count_noun(len(sidecar_keys), 'sample')} / {len(keys)}"]
 
 
 def _check_sample(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sketchforge.strokes.hands import Hand
-from sketchforge.strokes.strokes import StrokeSet
+from sketchforge.strokes.strokes import StrokeSet, smooth_path
 
 FILL = 0.79  # longer side of the ink's box, where a hand fills the paper
 LIFT_EVERY = 0.1  # of the side
@@ -52,16 +52,7 @@ def _sample_field(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> n
 
 def _shape_line(piece: np.ndarray, ring: bool, hand: Hand, side: int) -> np.ndarray:
     if hand.smooth and len(piece) > 3:
-        kernel = np.exp(-0.5 * (np.arange(-6, 7) / max(hand.smooth / 2, 0.3)) ** 2)
-        radius = min(6, len(piece) - 2)
-        kernel = kernel[6 - radius : 7 + radius] / kernel[6 - radius : 7 + radius].sum()
-        if ring:
-            padded = np.concatenate([piece[-radius - 1 : -1], piece, piece[1 : radius + 1]])
-        else:
-            padded = np.concatenate(
-                [2 * piece[0] - piece[radius:0:-1], piece, 2 * piece[-1] - piece[-2 : -radius - 2 : -1]]
-            )
-        piece = np.stack([np.convolve(padded[:, axis], kernel, "valid") for axis in (0, 1)], 1)
+        piece = smooth_path(piece, max(hand.smooth / 2, 0.3), ring)
     if hand.straighten:
         corners = cv2.approxPolyDP(piece.astype(np.float32)[:, None], hand.straighten * side, False)[:, 0]
         piece = corners if len(corners) > 1 else piece

@@ -91,3 +91,20 @@ class StrokeSet:
     def moved(self, points: np.ndarray) -> StrokeSet:
         """The same strokes at other points, (P,2)."""
         return StrokeSet(points.astype(np.float32), self.offsets, self.closed, self.size)
+
+
+def smooth_path(piece: np.ndarray, sigma: float, ring: bool) -> np.ndarray:
+    """Smooth a path, (n,2) of two points at least, by a Gaussian along it; its ends stay where they are.
+
+    sigma: in points. ring: whether its last point is its first.
+    """
+    radius = min(int(3 * sigma) + 1, len(piece) - 1)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    if ring:
+        padded = np.concatenate([piece[-radius - 1 : -1], piece, piece[1 : radius + 1]])
+    else:  # mirrored through the end points, so that the ends do not draw in
+        padded = np.concatenate(
+            [2 * piece[0] - piece[radius:0:-1], piece, 2 * piece[-1] - piece[-2 : -radius - 2 : -1]]
+        )
+    weights /= weights.sum()
+    return np.stack([np.convolve(padded[:, axis], weights, "valid") for axis in (0, 1)], 1)

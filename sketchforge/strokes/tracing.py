@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
-from sketchforge.strokes.strokes import StrokeSet
+from sketchforge.strokes.strokes import StrokeSet, smooth_path
 
 THRESHOLD = 0.30  # darkness that counts as ink
 PEAK = 1.35 * THRESHOLD  # of the darkest pixel of a line that is kept
@@ -195,22 +195,8 @@ def space_points(piece: np.ndarray, step: float, ring: bool) -> np.ndarray:
     """Smooth a walk over pixels and take a point every `step` pixels, ends included; a ring ends at its start."""
     if ring:
         piece = np.concatenate([piece, piece[:1]])
-    smooth = _smooth_path(piece, SMOOTH, ring)
+    smooth = smooth_path(piece, SMOOTH, ring)
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(smooth, axis=0), axis=1))])
     count = max(2, round(float(lengths[-1]) / step) + 1)
     at = np.linspace(0, lengths[-1], count)
     return np.stack([np.interp(at, lengths, smooth[:, axis]) for axis in (0, 1)], 1).astype(np.float32)
-
-
-def _smooth_path(piece: np.ndarray, sigma: float, ring: bool) -> np.ndarray:
-    """Gaussian along the path; ends stay where they are."""
-    radius = min(int(3 * sigma) + 1, len(piece) - 1)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    if ring:
-        padded = np.concatenate([piece[-radius - 1 : -1], piece, piece[1 : radius + 1]])
-    else:  # mirrored through the end points, so that the ends do not draw in
-        padded = np.concatenate(
-            [2 * piece[0] - piece[radius:0:-1], piece, 2 * piece[-1] - piece[-2 : -radius - 2 : -1]]
-        )
-    weights /= weights.sum()
-    return np.stack([np.convolve(padded[:, axis], weights, "valid") for axis in (0, 1)], 1)
