@@ -329,3 +329,16 @@ def test_a_tom_training_tells_what_was_passed_over(mixed, tmp_path, monkeypatch,
     words = ["tom-train", "--images", str(mixed), "--run", str(tmp_path / "run"), "--dry-run"]
     assert run(words) == 0
     assert "passed over: 1 .tga, 1 .txt without an image" in capsys.readouterr().out.splitlines()
+
+
+def test_a_caption_beyond_any_measure_is_left_out_with_a_note(tmp_path):
+    from conftest import lines
+
+    from sketchforge.options import RenderOptions
+    from sketchforge.render.render import render
+
+    make_photos(tmp_path / "in", 1)
+    (tmp_path / "in" / "p000.txt").write_bytes(b"a" * ((1 << 20) + 1))
+    render(RenderOptions(tmp_path / "out", tmp_path / "in", method="canny", size=32, workers=1))
+    (line,) = lines(tmp_path / "out")
+    assert line["status"] == "ok" and line["note"] == "caption left out: unreadable"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sketchforge.images.decode import ImageError, decode_image
+from sketchforge.images.decode import TOO_LARGE, ImageError, decode_image
 from sketchforge.images.encode import encode_jpeg, encode_png
 from sketchforge.images.line_art import BLANK, binarize
 from sketchforge.images.resize import fit_longer_side, fit_square, pad_white
@@ -31,6 +31,8 @@ def _parse_finite(text: str) -> float | None:
 
 
 _LENIENT_PARSERS: dict[str, Any] = {"parse_constant": _parse_finite, "parse_float": _parse_finite}
+
+MAX_CAPTION = 1 << 20  # bytes: what is longer is no caption, and readers have limits
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[s
     """Read an image's caption and metadata, and a note where one is damaged: the image itself is kept."""
     caption, metadata, notes = None, {}, []
     try:
+        if image.caption and image.caption.num_bytes > MAX_CAPTION:
+            raise ImageError(TOO_LARGE)
         caption = image.caption.read() if image.caption else None
         caption = caption.decode("utf-8-sig").encode() if caption is not None else None
     except (ImageError, UnicodeDecodeError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from sketchforge.errors import SketchforgeError, UsageError
 
 FORMAT, VERSION = "sketchforge-hands", 1
+MOST = 100  # of any parameter
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,15 @@ def _read_hand(source: Path, name: str, table: object) -> Hand:
             )
         wanted = type(fields[key].default)
         fits = isinstance(value, wanted) or (wanted is float and type(value) is int)
-        if not fits or (wanted is not bool and isinstance(value, bool)) or value < 0:
+        if not fits or (wanted is not bool and isinstance(value, bool)) or not 0 <= value <= MOST:
             raise SketchforgeError(
-                f"{source}: [{name}] {key} = {value!r}: expected a {wanted.__name__}, not negative"
+                f"{source}: [{name}] {key} = {value!r}: expected a {wanted.__name__}, not negative, at most {MOST}"
             )
     hand = Hand(
         name=name, **{key: float(v) if type(v) is int and key != "cells" else v for key, v in table.items()}
     )
-    if not 0 < hand.keep <= 1 or not hand.pen or not 2 <= hand.cells <= 64:
+    if not 0 < hand.keep <= 1 or not 0 < hand.pen <= 0.25 or not 2 <= hand.cells <= 64:
         raise SketchforgeError(
-            f"{source}: [{name}]: keep in (0, 1], pen above 0 and cells from 2 to 64 were expected"
+            f"{source}: [{name}]: keep in (0, 1], pen in (0, .25] and cells from 2 to 64 were expected"
         )
     return hand
