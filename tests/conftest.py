@@ -289,6 +289,7 @@ def store(
                     "width": width,
                     "height": height,
                     "styles": styles,
+                    "hands": "[]",
                     "meta": "{}",
                 }
                 wide, high = sample.get("original_size", (width, height))

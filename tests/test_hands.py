@@ -46,7 +46,8 @@ def test_a_picture_is_sampled_at_x_and_y():
 
 
 def test_salience_by_hand():
-    features = StrokeFeatures(*(np.array([value]) for value in (0.25, 0.8, 0.5, 0.6, 0.5, 0.5)))
+    length, darkness, foreground, centre, frame = (np.array([value]) for value in (0.25, 0.8, 0.6, 0.5, 0.5))
+    features = StrokeFeatures(length, darkness, np.array([[0.25, 0.75]]), foreground, centre, frame)
     hand = Hand("h", long=2.0, foreground=0.5, frame=0.4, taste=0.0)
     wanted = 0.25**2 * 0.5 * 0.8 * (0.5 + 0.5 * 0.36) * (1 - 0.4 * 0.5) * (0.4 + 0.6 * 0.5)
     assert weigh_strokes(features, np.array([False]), hand, rng())[0] == pytest.approx(wanted)
@@ -186,31 +187,48 @@ def test_a_picture_of_one_colour_is_all_foreground():
     assert (find_foreground(np.full((64, 80, 3), 90, np.uint8)) == 1).all()
 
 
+def sketches_of(traced, hands, seed: int = 0, key: str = "a") -> np.ndarray:
+    size = traced.darkness.shape
+    return np.stack([drawing.sketch for drawing in draw_hands(traced, hands, seed, key, size)])
+
+
+def test_it_is_known_which_sketches_have_a_stroke():
+    greys, pixels = picture()
+    greys[1:, 225:] = 255  # the line is in the first one alone
+    traced = trace_picture(greys, find_foreground(pixels))
+    line = [number for number, piece in enumerate(traced.strokes) if piece[:, 1].min() > 225]
+    ball = [number for number in range(len(traced.strokes)) if number not in line]
+    assert np.allclose(traced.features.presence[line], [1, 0, 0])
+    assert np.allclose(traced.features.presence[ball], 1)
+
+
 def test_surroundings_are_left_out_by_the_hands_that_do_so():
-    traced = trace_picture(*picture())
+    greys, pixels = picture()
+    traced = trace_picture(greys, find_foreground(pixels))
     outline, careful = pick_hands(read_hands(), ["outline", "careful"])
-    sketches = draw_hands(traced, [outline, careful], 0, "a", (SIDE, SIDE))
+    sketches = sketches_of(traced, [outline, careful])
     assert (sketches[0, 225:] > 128).all()
     assert (sketches[1, 225:] < 128).any()
     assert (sketches[0, 50:200] < 128).any()
 
 
 def test_equal_keys_give_equal_sketches_and_others_do_not():
-    traced = trace_picture(*picture())
+    greys, pixels = picture()
+    traced = trace_picture(greys, find_foreground(pixels))
     hands = read_hands()
-    first = draw_hands(traced, hands, 0, "a", (SIDE, SIDE))
-    assert np.array_equal(first, draw_hands(traced, hands, 0, "a", (SIDE, SIDE)))
+    first = sketches_of(traced, hands)
+    assert np.array_equal(first, sketches_of(traced, hands))
     moving = [number for number, hand in enumerate(hands) if hand.field]
     for other in (
-        draw_hands(traced, hands, 1, "a", (SIDE, SIDE)),
-        draw_hands(traced, hands, 0, "b", (SIDE, SIDE)),
+        sketches_of(traced, hands, seed=1),
+        sketches_of(traced, hands, key="b"),
     ):
         assert all((first[number] != other[number]).any() for number in moving)
 
 
 def test_a_blank_picture_gives_blank_sketches():
-    traced = trace_picture(np.full((2, 64, 64), 255, np.uint8), np.full((64, 64, 3), 255, np.uint8))
-    assert (draw_hands(traced, read_hands(), 0, "a", (64, 64)) == 255).all()
+    traced = trace_picture(np.full((2, 64, 64), 255, np.uint8), np.ones((64, 64), np.float32))
+    assert (sketches_of(traced, read_hands()) == 255).all()
 
 
 def test_ten_hands_ship_the_most_careful_first():

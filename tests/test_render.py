@@ -95,7 +95,7 @@ def test_tar_members_are_free_of_time_and_owner(rendered):
 
 def test_manifest_and_stats_describe_the_files(rendered):
     manifest = json.loads((rendered.shards / "manifest.json").read_text())
-    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 3 and manifest["complete"]
+    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 4 and manifest["complete"]
     assert manifest["outcomes"] == {"ok": 10} and manifest["inputs"]["count"] == 10
     for entry in manifest["shards"]:
         assert entry["sha256"] == files.sha256_of(rendered.shards / entry["name"])

@@ -575,7 +575,7 @@ def without_samples(folder):
 def newer(folder):
     make_set(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 4})
+    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 5})
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -584,7 +584,7 @@ def newer(folder):
     [
         (unfinished, UsageError, "unfinished; continue it by the same `sketchforge render` again"),
         (without_samples, UsageError, "holds no samples"),
-        (newer, SketchforgeError, "sketchforge-shards version 4, but this sketchforge reads version 3"),
+        (newer, SketchforgeError, "sketchforge-shards version 5, but this sketchforge reads version 4"),
         (lambda folder: folder.mkdir(), UsageError, "expected shards made by `sketchforge render`"),
         (lambda folder: None, UsageError, "expected shards made by `sketchforge render`"),
     ],

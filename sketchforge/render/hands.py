@@ -87,11 +87,12 @@ def encode_hands(
     import numpy as np
 
     from sketchforge.strokes.draw import draw_hands, trace_picture
+    from sketchforge.strokes.foreground import find_foreground
 
     start = time.perf_counter()
-    picture = trace_picture(np.stack(list(sketches)), pixels)
-    drawn = draw_hands(picture, hands.hands, hands.seed, key, sketches[0].shape)
+    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
+    drawings = draw_hands(picture, hands.hands, hands.seed, key, sketches[0].shape)
     seconds = time.perf_counter() - start
     thresholds = (INK_LEVEL, INK_LEVEL) if is_binary else None
-    encoded = encode_sketches(drawn, thresholds, stored_size)
+    encoded = encode_sketches([drawing.sketch for drawing in drawings], thresholds, stored_size)
     return encoded._replace(seconds=encoded.seconds + seconds)

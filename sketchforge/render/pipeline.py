@@ -201,6 +201,7 @@ def _build_metadata(image: ImageSource, prepared: Prepared, job: RenderJob) -> d
         "styles": list(job.styles),
         "original_width": prepared.original_width,
         "original_height": prepared.original_height,
+        "hands": "[]",
         # As text: objects of many shapes would give the samples as many schemas.
         "meta": json_bytes(dict(prepared.metadata)).decode(),
     }

@@ -125,8 +125,10 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     ):
         for shard in todo:
             sizes = manifests.sizes_digest(shard.inputs)
-            captioned = job.manifest["captioned"]
-            with write_shard(options.shards, shard.number, job.fingerprint, sizes, captioned) as writer:
+            captioned, extras = job.manifest["captioned"], job.manifest["extras"]
+            with write_shard(
+                options.shards, shard.number, job.fingerprint, sizes, captioned, extras
+            ) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
                     summary.add(record)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +103,15 @@ def _write_front_matter(manifest: Mapping[str, Any]) -> str:
         '    path: "*.tar"',
         "dataset_info:",  # else `datasets` takes the columns from the first tar, which may hold no sample
         "  features:",
-        *(f"  {line}" for line in _write_features(len(manifest["styles"]), captioned)),
+        *(f"  {line}" for line in _write_features(len(manifest["styles"]), captioned, manifest["extras"])),
         "---",
     ]
     return "\n".join(lines)
 
 
-def _write_features(num_sketches: int, captioned: bool) -> Iterator[str]:
+def _write_features(num_sketches: int, captioned: bool, extras: Sequence[str]) -> Iterator[str]:
     types = {str: "dtype: string", int: "dtype: int64"}
-    for name in schema.sample_members("", num_sketches, captioned):
+    for name in schema.sample_members("", num_sketches, captioned, extras):
         yield f"- name: {name.removeprefix('.')}"
         if name == schema.metadata_member(""):
             yield "  struct:"

@@ -18,7 +18,7 @@ from sketchforge.utils.versions import installed_version
 
 # These entries determine the bytes of the shards: a folder whose manifest differs in one of them is not
 # continued.
-IDENTITY = ("options", "styles", "digests", "inputs", "captioned")
+IDENTITY = ("options", "styles", "digests", "inputs", "captioned", "extras")
 MAX_SIDE = 1 << 14  # pixels
 
 
@@ -48,11 +48,12 @@ def new_manifest(
     libraries: Iterable[str],
     captioned: bool = False,
     passed_over: Mapping[str, int] | None = None,
+    extras: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
 
     captioned: whether any input has a caption, so that every sample has a text. passed_over: what was found
-    beside the inputs and is not read, kind -> count.
+    beside the inputs and is not read, kind -> count. extras: of schema.EXTRAS, what every sample has.
     """
     return {
         "format": schema.FORMAT,
@@ -62,6 +63,7 @@ def new_manifest(
         "digests": dict(digests),
         "inputs": dict(inputs),
         "captioned": captioned,
+        "extras": [extra for extra in schema.EXTRAS if extra in extras],
         "passed_over": dict(passed_over or {}),
         "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,

@@ -40,6 +40,7 @@ class RawSample:
     sketches: tuple[bytes, ...]  # PNG
     metadata: dict[str, Any]  # the sample's JSON
     caption: str  # "" where there is none
+    extras: dict[str, bytes]  # of schema.EXTRAS, those that it has
 
 
 def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredSample]:
@@ -171,4 +172,9 @@ def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
             "source": str(metadata["source"]),
         },
         caption.decode("utf-8", errors="replace"),
+        {
+            extra: contents[name]
+            for extra in schema.EXTRAS
+            if (name := schema.extra_member(key, extra)) in contents
+        },
     )

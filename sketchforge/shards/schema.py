@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FORMAT = "sketchforge-shards"
-VERSION = 3
+VERSION = 4
 MANIFEST = "manifest.json"
 CARD = "README.md"
 OK, FAILED = "ok", "failed"
+# What a sample may have beside its image, sketches, caption and description: all samples of a folder or none.
+EXTRAS = ("cls", "mask.png", "strokes.json")
 MAX_STYLES = 1000  # sketches per image: their numbers have three digits
 MAX_SAMPLES = 1_000_000  # images per shard
 
@@ -35,6 +37,7 @@ MANIFEST_SHAPE = {
     "digests": {...: str},
     "inputs": {"count": int, "sha256": str},
     "captioned": bool,
+    "extras": [str],
     "passed_over": {...: int},
     "libraries": {...: str},
     "num_shards": int,
@@ -52,6 +55,7 @@ SAMPLE_SHAPE = {
     "styles": [str],
     "original_width": int,
     "original_height": int,
+    "hands": str,  # JSON text of a list: for each sketch, its hand and how it drew; "[]" where none did
     "meta": str,  # JSON text of what came along, "{}" where nothing did
 }
 
@@ -130,16 +134,22 @@ def metadata_member(key: str) -> str:
     return f"{key}.json"
 
 
-def sample_members(key: str, num_sketches: int, captioned: bool) -> list[str]:
+def extra_member(key: str, extra: str) -> str:
+    return f"{key}.{extra}"
+
+
+def sample_members(key: str, num_sketches: int, captioned: bool, extras: Sequence[str] = ()) -> list[str]:
     """The names of a sample's files, in the order they have in the tar.
 
     captioned: whether the folder's inputs have captions. Then each of its samples has a text, empty where its
-    image has none: readers such as Hugging Face's take the columns of all samples from the first ones.
+    image has none: readers such as Hugging Face's take the columns of all samples from the first ones. extras: of
+    EXTRAS, those that each of its samples has.
     """
     return [
         image_member(key),
         *(sketch_member(key, index) for index in range(num_sketches)),
         *([caption_member(key)] if captioned else []),
+        *(extra_member(key, extra) for extra in EXTRAS if extra in extras),
         metadata_member(key),
     ]
 

@@ -182,7 +182,9 @@ def _check_sample(
     key: str, members: list[tuple[str, bytes | None]], manifest: Mapping[str, Any]
 ) -> Iterator[str]:
     names = [name for name, _ in members]
-    expected_names = schema.sample_members(key, len(manifest["styles"]), manifest["captioned"])
+    expected_names = schema.sample_members(
+        key, len(manifest["styles"]), manifest["captioned"], manifest["extras"]
+    )
     for name in expected_names:
         if name not in names:
             yield f"{name}: missing"
@@ -197,7 +199,12 @@ def _check_sample(
             yield f"{name}: too large"
             continue
         try:
-            if name.endswith(".txt"):
+            if name == schema.extra_member(key, "cls"):
+                if not data.isdigit():
+                    raise ValueError("expected the number of a class")
+            elif name == schema.extra_member(key, "strokes.json"):
+                parse_json(data)
+            elif name.endswith(".txt"):
                 data.decode("utf-8")
             elif name.endswith(".json"):
                 metadata = parse_json(data)

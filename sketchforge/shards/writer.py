@@ -7,7 +7,7 @@ import io
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ class Record:
     image: bytes = b""  # JPEG
     sketches: Sequence[bytes] = ()  # PNG
     caption: bytes | None = None  # UTF-8; None where there is none
+    extras: Mapping[str, bytes] = field(default_factory=dict)  # of schema.EXTRAS
     metadata: dict[str, Any] = field(default_factory=dict)  # the sample's JSON
     is_blank: bool = False  # whether there is no ink in any of its sketches
     seconds: dict[str, float] = field(default_factory=dict)  # spent on it, by stage
@@ -38,8 +39,8 @@ class Record:
 class ShardWriter:
     """Writes the records of one shard, added in plan order; `write_shard` makes one."""
 
-    def __init__(self, file: IO[bytes], path: Path, captioned: bool) -> None:
-        self._path, self._captioned = path, captioned
+    def __init__(self, file: IO[bytes], path: Path, captioned: bool, extras: Sequence[str]) -> None:
+        self._path, self._captioned, self._extras = path, captioned, extras
         self._stream = _DigestingStream(file)
         self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]
         self._lines: list[bytes] = []
@@ -64,9 +65,16 @@ class ShardWriter:
         self.seconds.update(record.seconds)
         start = time.perf_counter()
         if record.reason is None:
-            names = schema.sample_members(record.key, len(record.sketches), self._captioned)
+            names = schema.sample_members(record.key, len(record.sketches), self._captioned, self._extras)
             caption = [record.caption or b""] if self._captioned else []
-            contents = [record.image, *record.sketches, *caption, schema.json_bytes(record.metadata)]
+            extras = [record.extras[extra] for extra in schema.EXTRAS if extra in self._extras]
+            contents = [
+                record.image,
+                *record.sketches,
+                *caption,
+                *extras,
+                schema.json_bytes(record.metadata),
+            ]
             for name, data in zip(names, contents, strict=True):
                 # TarInfo's defaults make tars repeatable: mtime, uid and gid 0, no names, mode 0644.
                 member = tarfile.TarInfo(name)
@@ -102,12 +110,18 @@ class ShardWriter:
 
 @contextmanager
 def write_shard(
-    folder: Path, number: int, fingerprint: str, inputs: str, captioned: bool = False
+    folder: Path,
+    number: int,
+    fingerprint: str,
+    inputs: str,
+    captioned: bool = False,
+    extras: Sequence[str] = (),
 ) -> Iterator[ShardWriter]:
     """A writer for shard `number`; when the block succeeds, sidecar, tar and stats appear, in this order.
 
     `fingerprint` identifies the options, `inputs` the sizes of the sources; `captioned`: every sample gets a
-    caption, empty where its record has none; without it no sample does. When the block raises, none of the
+    caption, empty where its record has none; without it no sample does. `extras`: the members of schema.EXTRAS
+    that every record has. When the block raises, none of the
     files appears. Raises SketchforgeError naming the file where the disk refuses.
     """
     paths = schema.shard_files(folder, number)
@@ -116,7 +130,7 @@ def write_shard(
     with ExitStack() as open_tar:
         with disk_errors(paths.tar):
             file = open_tar.enter_context(files.atomic_write(paths.tar, sweep=False))
-        writer = ShardWriter(file, paths.tar, captioned)
+        writer = ShardWriter(file, paths.tar, captioned, extras)
         yield writer
         with disk_errors(paths.tar):
             writer.close()

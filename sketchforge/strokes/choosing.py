@@ -23,23 +23,28 @@ class StrokeFeatures:
 
     length: np.ndarray  # in shares of the side
     darkness: np.ndarray
-    agreement: np.ndarray  # the share of the sketches that have it
+    presence: np.ndarray  # float64 (S,N): how much of it each of the N sketches has
     foreground: np.ndarray
     centre: np.ndarray
     frame: np.ndarray  # the share of it that runs along the picture's edge
 
+    @property
+    def agreement(self) -> np.ndarray:
+        """The share of the sketches that have it."""
+        return self.presence.mean(1)
+
 
 def describe_strokes(
-    strokes: StrokeSet, darkness: np.ndarray, agreement: np.ndarray, foreground: np.ndarray
+    strokes: StrokeSet, darkness: np.ndarray, ink: np.ndarray, foreground: np.ndarray
 ) -> StrokeFeatures:
-    """Measure strokes on maps of the picture, float32 HxW each."""
+    """Measure strokes on maps of the picture: darkness and foreground, float32 HxW, ink of N sketches, uint8 (N,H,W)."""
     height, width = strokes.size
     x, y = strokes.points.T
     edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
     return StrokeFeatures(
         length=strokes.lengths() / strokes.side,
         darkness=strokes.means(strokes.sample(darkness)),
-        agreement=strokes.means(strokes.sample(agreement)),
+        presence=np.stack([strokes.means(strokes.sample(layer)) for layer in ink], 1),
         foreground=strokes.means(strokes.sample(foreground)),
         centre=strokes.means(strokes.sample(centre_weight(strokes.size))),
         frame=strokes.means(edge < FRAME_MARGIN * strokes.side),

@@ -9,7 +9,6 @@ import numpy as np
 
 from sketchforge.strokes.choosing import StrokeFeatures, choose_strokes, describe_strokes, weigh_strokes
 from sketchforge.strokes.consensus import merge_sketches
-from sketchforge.strokes.foreground import find_foreground
 from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.moving import draw_lines, move_strokes
 from sketchforge.strokes.painting import paint_strokes
@@ -25,34 +24,44 @@ class TracedPicture:
     strokes: StrokeSet
     features: StrokeFeatures
     darkness: np.ndarray  # float32 HxW
-    coverage: float  # share of the picture that is foreground
+    foreground: np.ndarray  # float32 HxW in [0, 1]
 
 
-def trace_picture(greys: np.ndarray, pixels: np.ndarray) -> TracedPicture:
-    """Trace the strokes of a picture. greys: uint8 (N,H,W), 255 = paper; pixels: uint8 HxWx3 RGB of any size."""
-    darkness, agreement = merge_sketches(greys)
+@dataclass(frozen=True)
+class HandDrawing:
+    """What one hand has drawn of a picture."""
+
+    sketch: np.ndarray  # uint8 HxW in grey, 255 = paper
+    taken: np.ndarray  # int64: the numbers of the strokes that it took
+    lines: StrokeSet  # where its pen went, in the strokes' own pixels
+
+
+def trace_picture(greys: np.ndarray, foreground: np.ndarray) -> TracedPicture:
+    """Trace the strokes of a picture.
+
+    greys: uint8 (N,H,W), 255 = paper. foreground: float32 in [0, 1], of any size, 1 where the subject is.
+    """
+    darkness, ink = merge_sketches(greys)
     strokes = trace(darkness)
-    foreground = _fit(find_foreground(pixels), darkness.shape)
-    features = describe_strokes(strokes, darkness, agreement, foreground)
-    return TracedPicture(strokes, features, darkness, float(foreground.mean()))
+    foreground = _fit(foreground, darkness.shape)
+    features = describe_strokes(strokes, darkness, ink, foreground)
+    return TracedPicture(strokes, features, darkness, foreground)
 
 
 def draw_hands(
     picture: TracedPicture, hands: Sequence[Hand], seed: int, key: str, size: tuple[int, int]
-) -> np.ndarray:
-    """Draw a traced picture in each hand: uint8 (N,H,W) of `size`, in grey, 255 = paper."""
-    return np.stack(
-        [draw_hand(picture, hand, seed, f"{key} {number}", size) for number, hand in enumerate(hands)]
-    )
+) -> list[HandDrawing]:
+    """Draw a traced picture in each hand, on paper of `size` (height, width)."""
+    return [draw_hand(picture, hand, seed, f"{key} {number}", size) for number, hand in enumerate(hands)]
 
 
-def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tuple[int, int]) -> np.ndarray:
+def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tuple[int, int]) -> HandDrawing:
     rng = numpy_generator(seed, "hand", key)
     salience = weigh_strokes(picture.features, picture.strokes.closed, hand, rng)
-    chosen = picture.strokes.select(choose_strokes(salience, hand.keep))
-    lines = draw_lines(move_strokes(chosen, hand, rng), hand, rng)
+    taken = choose_strokes(salience, hand.keep)
+    lines = draw_lines(move_strokes(picture.strokes.select(taken), hand, rng), hand, rng)
     darkness = lines.sample(picture.darkness) if hand.pressure else None
-    return paint_strokes(lines, hand, darkness, rng, size)
+    return HandDrawing(paint_strokes(lines, hand, darkness, rng, size), taken, lines)
 
 
 def _fit(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
