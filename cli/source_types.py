@@ -38,6 +38,23 @@ class SourceText(click.ParamType):
         return complete_words(self.words, incomplete, "file")
 
 
+class Names(click.ParamType):
+    """Names with commas between them, as a tuple."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        words = value.split(",") if isinstance(value, str) else value
+        names = tuple(str(word).strip() for word in words)
+        if not all(names):
+            self.fail(
+                f"{value!r} has an empty name in it; expected names with commas between them", param, ctx
+            )
+        return names
+
+
 class Pixels(click.IntRange):
     """A side in pixels; "512x512" is answered, not only refused."""
 

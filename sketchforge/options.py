@@ -33,6 +33,11 @@ class TomTrainOptions:
 TOM_LOW_THRESHOLD = 0.15
 
 
+def default_draw_size(side: int) -> int:
+    """The longer side in pixels at which TOM draws a picture of `side`."""
+    return side
+
+
 @dataclass(frozen=True)
 class RenderOptions:
     """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
@@ -46,6 +51,9 @@ class RenderOptions:
     tom: Path | None = None  # run of `tom-train`, or "builtin"; None: runs/tom if there is one, else built-in
     checkpoints: int = 10  # number of the run's snapshots that draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
+    draw_size: int | None = (
+        None  # longer side at which images are drawn; None: `default_draw_size` for tom, else theirs
+    )
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
     threshold: float = 0.65  # png1: paper where the sketch is above it
@@ -53,6 +61,9 @@ class RenderOptions:
     low_threshold: float | None = None
     # none (the method's own sketches) | builtin (ten hands) | a TOML file of hands: who draws the strokes anew
     hands: str = "none"
+    styles: tuple[str, ...] | None = (
+        None  # names of the hands that draw, in order; None: all, with tom `checkpoints`
+    )
     hands_seed: int = 0  # of what is random about the hands
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
@@ -80,6 +91,12 @@ class RenderOptions:
             return None
         default_low = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
         return self.threshold, default_low if self.low_threshold is None else self.low_threshold
+
+    def drawn_side(self, side: int) -> int:
+        """The longer side at which a picture whose own is `side` is drawn, in pixels; never larger than it is."""
+        if self.draw_size is not None:
+            return min(side, self.draw_size)
+        return min(side, default_draw_size(side)) if self.method == "tom" else side
 
 
 @dataclass(frozen=True)

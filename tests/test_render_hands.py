@@ -2,20 +2,28 @@
 
 import dataclasses
 import io
+import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import contents
 from PIL import Image
 
 from cli.main import run
+from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.errors import UsageError
+from sketchforge.metrics.images.sketch_reconstruction import redrawing_of
 from sketchforge.options import RenderOptions
 from sketchforge.render.hands import open_hands
-from sketchforge.render.render import render
+from sketchforge.render.render import preview, render
+from sketchforge.render.summary import describe_rendering
 from sketchforge.shards.manifest import read_manifest
+from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
+from sketchforge.strokes.hands import read_hands
 
 NAMES = [
     "careful",
@@ -114,6 +122,81 @@ def test_a_hand_that_draws_again_draws_otherwise(tmp_path):
     assert (first.sketch != second.sketch).any()
 
 
+def descriptions(shards) -> dict[str, list[dict]]:
+    described = {}
+    for path in sorted(shards.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".json"):
+                    metadata = json.loads(tar.extractfile(member).read())
+                    described[member.name.split(".")[0]] = json.loads(metadata["hands"])
+    return described
+
+
+def test_each_sample_says_who_drew_its_sketches_and_how(by_hands):
+    hands = read_hands()
+    for drawings in descriptions(by_hands.shards).values():
+        assert [drawing["hand"] for drawing in drawings] == NAMES
+        assert [drawing["number"] for drawing in drawings] == list(range(10))
+        for drawing, hand in zip(drawings, hands, strict=True):
+            parameters = dataclasses.asdict(hand)
+            assert drawing["parameters"] == {
+                name: value for name, value in parameters.items() if value and name not in ("name", "number")
+            }
+        assert all(0 <= drawing["foreground"] <= 1 and drawing["strokes"] >= 0 for drawing in drawings)
+        assert (drawings[0]["turn"], drawings[0]["scale"], drawings[0]["shift"]) == (0, [1, 1], [0, 0])
+
+
+def test_what_was_sampled_for_a_hand_stands_in_the_description(by_hands):
+    turns = {key: drawings[4]["turn"] for key, drawings in descriptions(by_hands.shards).items()}
+    assert len(set(turns.values())) == len(turns), "every picture has a turn of its own"
+    assert max(map(abs, turns.values())) > 0.5
+
+
+def test_without_hands_the_description_is_an_empty_list(rendered):
+    assert set(map(str, descriptions(rendered.shards).values())) == {"[]"}
+
+
+def test_named_hands_draw_in_their_order_what_they_draw_among_all(by_hands, tmp_path):
+    chosen = dataclasses.replace(by_hands, shards=tmp_path / "out", styles=("chalk", "outline"))
+    render(chosen)
+    assert read_manifest(chosen.shards)["styles"] == ["chalk", "outline"]
+    few, many = sketches(chosen.shards), sketches(by_hands.shards)
+    assert (few["p001.sketch0.png"] == many["p001.sketch7.png"]).all()
+    assert (few["p001.sketch1.png"] == many["p001.sketch1.png"]).all()
+
+
+def test_named_hands_leave_the_number_of_snapshots_alone():
+    hands = open_hands(RenderOptions("out", checkpoints=3, hands="builtin", styles=("brush", "brush")))
+    assert hands.styles == ("brush", "brush 2")
+
+
+def test_more_sketches_than_snapshots(photos, tmp_path):
+    options = RenderOptions(
+        tmp_path / "out", photos, tom=Path("builtin"), checkpoints=12, hands="builtin", limit=1, size=64,
+        workers=1, threads=1,
+    )  # fmt: skip
+    render(options)
+    drawn = sketches(options.shards)
+    assert len({image.tobytes() for image in drawn.values()}) == 12
+    assert len(read_manifest(options.shards)["digests"]) == 1 + 10, "the encoder and all ten snapshots"
+
+
+def test_hands_are_not_drawn_again_by_a_snapshot(photos, tmp_path):
+    options = RenderOptions(
+        tmp_path / "out", photos, tom=Path("builtin"), checkpoints=1, hands="builtin", limit=1, size=64,
+        workers=1, threads=1,
+    )  # fmt: skip
+    render(options)
+    with pytest.raises(AbsentError, match="drawn by hands.*render with --hands none into another folder"):
+        redrawing_of(open_shards(options.shards), None, torch.device("cpu"))
+
+
+def test_progress_says_who_draws(by_hands, tmp_path):
+    job = preview(dataclasses.replace(by_hands, shards=tmp_path / "out"))
+    assert "(canny; drawn anew by 10 hands)" in describe_rendering(job)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -122,6 +205,15 @@ def test_a_hand_that_draws_again_draws_otherwise(tmp_path):
             "none.toml: no such file; expected a TOML file with a table for each hand",
         ),
         (["--hands", "builtin", "--low-threshold", "0.1"], "--low-threshold: has no meaning with --hands"),
+        (
+            ["--hands", "none", "--styles", "brush"],
+            "--styles: names hands; there are none with --hands none, choose by --checkpoints",
+        ),
+        (
+            ["--hands", "builtin", "--styles", "brush,pencil"],
+            "--styles pencil: no such hand; there are careful, outline",
+        ),
+        (["--hands", "builtin", "--styles", "brush,,naive"], "'brush,,naive' has an empty name in it"),
     ],
 )
 def test_wrong_requests_are_one_line(tmp_path, capsys, photos, words, message):

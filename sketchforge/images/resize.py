@@ -50,7 +50,7 @@ def fit_square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     if fit == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        return _resize(image[top : top + side, left : left + side], size, size)
+        return resize_image(image[top : top + side, left : left + side], size, size)
     if fit != "pad":
         raise ValueError(f"fit={fit!r}: expected crop, pad or keep")
     return pad_white(fit_longer_side(image, size), size, size)
@@ -60,7 +60,7 @@ def fit_longer_side(image: np.ndarray, size: int) -> np.ndarray:
     """Resize uint8 HxWxC or HxW until its longer side is `size`; the other one has a pixel at least."""
     height, width = image.shape[:2]
     scale = size / max(height, width)
-    return _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    return resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def pad_white(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -79,10 +79,10 @@ def shrink_to(image: np.ndarray, longest_side: int) -> np.ndarray:
     if scale >= 1:
         return image
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
-    return _resize(image, height, width)
+    return resize_image(image, height, width)
 
 
-def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Average over areas to shrink (no aliasing), interpolate cubically to enlarge, else keep the image."""
     import cv2
 

@@ -17,7 +17,7 @@ from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
 from sketchforge.render.prepare import EncodedSketches, encode_sketches
 from sketchforge.shards.schema import json_bytes
-from sketchforge.strokes.hands import Hand, read_hands, repeat_hands
+from sketchforge.strokes.hands import Hand, pick_hands, read_hands, repeat_hands
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,18 +50,23 @@ class RenderHands:
 def open_hands(options: RenderOptions) -> RenderHands | None:
     """The hands that `options.hands` names; None where the method's own sketches are wanted.
 
-    TOM has as many as --checkpoints asks for, the most careful first; beyond those of the file they draw again.
-    Raises UsageError for a file that does not exist or options that do not go with hands, SketchforgeError for
-    a file that is wrong.
+    Those of `options.styles`, else with TOM as many as --checkpoints asks for, the most careful first; beyond those of
+    the file they draw again. Raises UsageError for a file or a name that does not exist or options that do not go with
+    hands, SketchforgeError for a file that is wrong.
     """
     if options.hands == NONE:
+        if options.styles is not None:
+            raise UsageError(
+                "--styles: names hands; there are none with --hands none, choose by --checkpoints"
+            )
         return None
     if options.low_threshold is not None:
         raise UsageError("--low-threshold: has no meaning with --hands, whose strokes are chosen otherwise")
     path = None if options.hands == BUILTIN else Path(options.hands)
     hands = read_hands(path)
     count = options.checkpoints if options.method == "tom" else len(hands)
-    return RenderHands(repeat_hands(hands, count), options.hands_seed, BUILTIN if path is None else path.name)
+    chosen = repeat_hands(hands, count) if options.styles is None else pick_hands(hands, options.styles)
+    return RenderHands(chosen, options.hands_seed, BUILTIN if path is None else path.name)
 
 
 def encode_hands(
@@ -70,12 +75,13 @@ def encode_hands(
     key: str,
     hands: RenderHands,
     is_binary: bool,
+    picture_size: tuple[int, int],
     stored_size: tuple[int, int] | None = None,
 ) -> EncodedSketches:
     """Draw an image's sketches anew in each hand, and encode them; in a worker process.
 
-    sketches: the method's, N of uint8 HxW in grey. pixels: uint8 HxWx3 RGB. is_binary: one bit a pixel.
-    stored_size: as `encode_sketches` takes it.
+    sketches: the method's, N of uint8 HxW in grey, traced at this size. pixels: uint8 HxWx3 RGB. is_binary: one bit a
+    pixel. picture_size: (height, width) of what the hands draw. stored_size: as `encode_sketches` takes it.
     """
     import numpy as np
 
@@ -84,8 +90,10 @@ def encode_hands(
 
     start = time.perf_counter()
     picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
-    drawings = draw_hands(picture, hands.hands, hands.seed, key, sketches[0].shape)
+    drawings = draw_hands(picture, hands.hands, hands.seed, key, picture_size)
     seconds = time.perf_counter() - start
     thresholds = (INK_LEVEL, INK_LEVEL) if is_binary else None
     encoded = encode_sketches([drawing.sketch for drawing in drawings], thresholds, stored_size)
-    return encoded._replace(seconds=encoded.seconds + seconds)
+    coverage = {"foreground": round(float(picture.foreground.mean()), 3)}
+    described = json_bytes([drawing.describe() | coverage for drawing in drawings]).decode()
+    return encoded._replace(seconds=encoded.seconds + seconds, hands=described)

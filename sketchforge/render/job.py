@@ -121,6 +121,9 @@ def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, 
         recorded["prefix_keys"] = True
     if options.fit != "keep":
         recorded["size"] = options.size
+        recorded["draw_size"] = options.drawn_side(options.size)
+    elif options.draw_size is not None:
+        recorded["draw_size"] = options.draw_size
     if options.thresholds is not None and options.hands == NONE:
         recorded["threshold"], low_threshold = options.thresholds
         if low_threshold < options.threshold:

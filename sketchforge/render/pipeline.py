@@ -70,7 +70,8 @@ def _prepare_ahead(
     """Yield batches in order while the next `num_ahead`, across the ends of shards, are being decoded."""
     ahead: deque[list[tuple[ImageSource, Task]]] = deque()
     for batch in batches:
-        ahead.append([(image, pool.submit(prepare, image, options.size, options.fit)) for image in batch])
+        arguments = options.size, options.fit, options.drawn_side
+        ahead.append([(image, pool.submit(prepare, image, *arguments)) for image in batch])
         if len(ahead) > num_ahead:
             yield ahead.popleft()
     yield from ahead
@@ -159,9 +160,17 @@ def _submit_encode(
 ) -> Task:
     options = job.options
     if job.hands is None:
-        return pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size)
+        sizes = prepared.stored_size, prepared.picture_size
+        return pool.submit(encode_sketches, sketches, options.thresholds, *sizes)
     is_binary = options.sketch_format == "png1"
-    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size)
+    arguments = (
+        prepared.pixels,
+        image.key,
+        job.hands,
+        is_binary,
+        prepared.picture_size,
+        prepared.stored_size,
+    )
     return pool.submit(encode_hands, sketches, *arguments)
 
 
@@ -201,7 +210,6 @@ def _build_metadata(image: ImageSource, prepared: Prepared, job: RenderJob) -> d
         "styles": list(job.styles),
         "original_width": prepared.original_width,
         "original_height": prepared.original_height,
-        "hands": "[]",
         # As text: objects of many shapes would give the samples as many schemas.
         "meta": json_bytes(dict(prepared.metadata)).decode(),
     }
@@ -223,5 +231,6 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
         record,
         sketches=encoded.pngs,
         is_blank=encoded.is_blank,
+        metadata={**record.metadata, "hands": encoded.hands},
         seconds={**record.seconds, "encode": encoded.seconds},
     )

@@ -6,14 +6,14 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sketchforge.images.decode import TOO_LARGE, ImageError, decode_image
 from sketchforge.images.encode import encode_jpeg, encode_png
 from sketchforge.images.line_art import BLANK, binarize
-from sketchforge.images.resize import fit_longer_side, fit_square, pad_white
+from sketchforge.images.resize import fit_longer_side, fit_square, pad_white, resize_image, shrink_to
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.shards.schema import json_bytes
@@ -41,7 +41,10 @@ class Prepared:
 
     reason: str | None
     seconds: float
-    pixels: np.ndarray | None = None  # uint8 HxWx3 RGB, to be drawn from: without the borders of "pad"
+    pixels: np.ndarray | None = (
+        None  # uint8 HxWx3 RGB, to be drawn from: without the borders of "pad", at the drawn size
+    )
+    picture_size: tuple[int, int] = (0, 0)  # height and width of the finished sketches, without those borders
     jpeg: bytes = b""  # the image to be stored, with them
     stored_size: tuple[int, int] = (0, 0)  # its height and width
     sha256: str = ""  # of the source bytes
@@ -58,11 +61,15 @@ class EncodedSketches(NamedTuple):
     pngs: list[bytes]
     seconds: float
     is_blank: bool  # every one of them
+    hands: str = "[]"  # JSON text: who drew each of them, and how
 
 
-def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
+def prepare(
+    image: ImageSource, size: int, fit: str, drawn_side: Callable[[int], int] | None = None
+) -> Prepared:
     """Read, decode and fit one image, and encode it for the shard.
 
+    drawn_side: the longer side of a picture -> that at which it is to be drawn; None: the same.
     With `fit` "pad" the picture alone is to be drawn: the edges of the borders are no lines of it.
     What libraries print while they decode is kept for an image that fails; about one that is read, it says
     nothing that matters.
@@ -78,12 +85,14 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
     pads = fit == "pad"
     picture = fit_longer_side(decoded.pixels, size) if pads else fit_square(decoded.pixels, size, fit)
     stored = pad_white(picture, size, size) if pads else picture
+    drawn = picture if drawn_side is None else shrink_to(picture, drawn_side(max(picture.shape[:2])))
     is_unchanged = decoded.is_plain_jpeg and stored.shape == decoded.pixels.shape
     height, width = decoded.pixels.shape[:2]
     return Prepared(
         reason=None,
         seconds=time.perf_counter() - start,
-        pixels=picture,
+        pixels=drawn,
+        picture_size=picture.shape[:2],
         jpeg=data if is_unchanged else encode_jpeg(stored),
         stored_size=stored.shape[:2],
         sha256=hashlib.sha256(data).hexdigest(),
@@ -99,13 +108,16 @@ def encode_sketches(
     sketches: Sequence[np.ndarray],
     thresholds: tuple[float, float] | None,
     stored_size: tuple[int, int] | None = None,
+    picture_size: tuple[int, int] | None = None,
 ) -> EncodedSketches:
     """Encode the sketches of an image, N of uint8 HxW, as PNG files.
 
-    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. stored_size: (height, width) of
-    the white paper in whose middle they are put; None: their own.
+    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. picture_size: (height, width) that they
+    are resized to in grey; stored_size: that of the white paper in whose middle they are put then; None: their own.
     """
     start = time.perf_counter()
+    if picture_size is not None:
+        sketches = [resize_image(sketch, *picture_size) for sketch in sketches]
     if stored_size is not None:
         sketches = [pad_white(sketch, *stored_size) for sketch in sketches]
     if thresholds is not None:
@@ -119,7 +131,7 @@ def known_good_task(options: RenderOptions) -> tuple[Any, ...]:
     """`prepare` and arguments with which it works on any machine in good health: for `worker_pool`."""
     data = b"P6\n64 64\n255\n" + bytes(range(256)) * 48
     image = ImageSource("known-good", "known-good.ppm", ByteSource(len(data), data=data))
-    return prepare, image, options.size, options.fit
+    return prepare, image, options.size, options.fit, options.drawn_side
 
 
 def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:

@@ -81,12 +81,16 @@ def describe_rendering(job: RenderJob) -> str:
 
         name, digest = next(iter(sketcher.digests.items()), ("no", "digest"))
         weights = (
-            f"{count_noun(job.num_sketches, 'snapshot')} of {tom_run_name(find_tom_run(options.tom))} "
+            f"{count_noun(len(sketcher.styles), 'snapshot')} of {tom_run_name(find_tom_run(options.tom))} "
             f"({name} {digest[:8]})"
         )
         sketcher_text = f"tom, {weights}, on {job.ready.device}"
     elif sketcher.digests:
         sketcher_text += f", weights {sketcher.digests[options.method][:8]}, on {job.ready.device}"
+    if job.hands is not None:
+        sketcher_text += (
+            f"; drawn anew by {count_noun(len({hand.number for hand in job.hands.hands}), 'hand')}"
+        )
     num_tasks = options.num_tasks
     task_text = (
         f"; task {options.task_id} of 0..{num_tasks - 1}: {len(plan.mine)} of them" if num_tasks > 1 else ""

@@ -43,6 +43,11 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         inapplicable.append("--precision")
     if inapplicable:
         raise UsageError(f"{inapplicable[0]}: has no meaning with --method {options.method}")
+    if options.draw_size is not None and options.fit != "keep" and options.draw_size > options.size:
+        raise UsageError(
+            f"--draw-size {options.draw_size}: is larger than --size {options.size}; sketches are drawn at their own "
+            "size at most"
+        )
     low = options.low_threshold
     if low is not None and low > options.threshold and options.sketch_format == "png1":
         raise UsageError(
@@ -90,5 +95,7 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
     from sketchforge.sketchers.tom import TomSketcher
 
     recorded_options["checkpoints"] = options.checkpoints
-    sketcher = TomSketcher.from_run(find_tom_run(options.tom), options.checkpoints, device, precision)
+    sketcher = TomSketcher.from_run(
+        find_tom_run(options.tom), options.checkpoints, device, precision, or_all=options.hands != "none"
+    )
     return ReadySketcher(sketcher, str(device), recorded_options)

@@ -20,9 +20,15 @@ CPU_PIXELS = 1024 * 512  # that are drawn at once on a CPU, or a single image
 
 
 def draw_on(
-    device: torch.device, sketches: Callable[[Tensor], Tensor], pixels: np.ndarray, method: str
+    device: torch.device,
+    sketches: Callable[[Tensor], Tensor],
+    pixels: np.ndarray,
+    method: str,
+    multiple: int = 1,
 ) -> Drawing:
     """Draw uint8 (B,H,W,3) RGB by `sketches`: float32 (B,3,H,W) in [-1, 1] -> float (B,N,1,H,W) in [0, 1].
+
+    multiple: as `extend_sides` takes it.
 
     On CUDA all work is enqueued at once, the copy to the CPU included, so that the device can go on with the
     next batch. On a CPU a batch of large images is drawn in parts: an interruption waits for the end of a
@@ -30,7 +36,7 @@ def draw_on(
     """
     height, width = pixels.shape[1:3]
     with drawing_errors(pixels, device), torch.inference_mode():
-        images = to_tensor(extend_small(pixels)).to(device)
+        images = to_tensor(extend_sides(pixels, multiple)).to(device)
         at_once = max(1, CPU_PIXELS // (height * width)) if device.type == "cpu" else len(images)
         parts = images.split(at_once)
         grey, finite = to_levels(torch.cat([sketches(part) for part in parts]))
@@ -49,9 +55,10 @@ def draw_on(
     return Drawing(wait)
 
 
-def extend_small(pixels: np.ndarray) -> np.ndarray:
-    """Repeat the last rows and columns of uint8 (B,H,W,3) until no side is under MIN_DRAWN_SIDE."""
-    missing = [(0, max(0, MIN_DRAWN_SIDE - side)) for side in pixels.shape[1:3]]
+def extend_sides(pixels: np.ndarray, multiple: int = 1) -> np.ndarray:
+    """Repeat the last rows and columns of uint8 (B,H,W,3) until each side is a multiple, MIN_DRAWN_SIDE at least."""
+    sides = [max(MIN_DRAWN_SIDE, -(-side // multiple) * multiple) for side in pixels.shape[1:3]]
+    missing = [(0, wanted - side) for wanted, side in zip(sides, pixels.shape[1:3], strict=True)]
     return np.pad(pixels, ((0, 0), *missing, (0, 0)), mode="edge") if any(map(any, missing)) else pixels
 
 

@@ -20,9 +20,14 @@ from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.tom_inference import LeanInference, PaperInference, for_inference
 from sketchforge.sketchers.base import Drawing
-from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, extend_small, to_levels
+from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, extend_sides, to_levels
 from sketchforge.utils.device import thread_pool
 from sketchforge.utils.text import count_noun
+
+
+# Of the coarsest map. Where a side is no multiple of it, the encoder's poolings leave out its last pixels, and what comes
+# of a coarse map is stretched over them: lines would stand up to three pixels aside.
+STRIDE = 8
 
 
 class TomSketcher:
@@ -56,11 +61,16 @@ class TomSketcher:
 
     @classmethod
     def from_run(
-        cls, run: Path, count: int, device: torch.device, precision: torch.dtype = torch.float32
+        cls,
+        run: Path,
+        count: int,
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+        or_all: bool = False,
     ) -> TomSketcher:
         """Load the first `count` snapshots of a finished run, whose order puts the most diverse ones first.
 
-        Raises UsageError where the run has fewer or has not finished, SketchforgeError where one of
+        or_all: all of them where it has fewer. Raises UsageError where, else, the run has fewer or has not finished, SketchforgeError where one of
         its files is missing, corrupt, foreign or newer.
         """
         try:
@@ -80,6 +90,8 @@ class TomSketcher:
                 f"{run}: its training has not finished; run `sketchforge tom-train --run {run}` with the "
                 "options it was begun with to complete it, or draw with --tom builtin meanwhile"
             )
+        if or_all:
+            count = min(count, len(snapshots))
         if count > len(snapshots):
             raise UsageError(
                 f"--checkpoints {count}: {tom_run_name(run)} has {count_noun(len(snapshots), 'snapshot')}; "
@@ -108,10 +120,10 @@ class TomSketcher:
 
     def draw(self, pixels: np.ndarray) -> Drawing:
         if self._pool is None:
-            return draw_on(self.device, self.sketches, pixels, self.method)
+            return draw_on(self.device, self.sketches, pixels, self.method, STRIDE)
         cancelled = Event()
         height, width = pixels.shape[1:3]
-        futures = self._submit_images(extend_small(pixels), cancelled)
+        futures = self._submit_images(extend_sides(pixels, STRIDE), cancelled)
         count = len(self.drawings)
 
         def images() -> Iterator[np.ndarray]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sketchforge.strokes.choosing import StrokeFeatures, choose_strokes, describe_strokes, weigh_strokes
 from sketchforge.strokes.consensus import merge_sketches
 from sketchforge.strokes.hands import Hand
-from sketchforge.strokes.moving import draw_lines, move_strokes
+from sketchforge.strokes.moving import Placement, draw_lines, move_strokes, sample_placement
 from sketchforge.strokes.painting import paint_strokes
 from sketchforge.strokes.strokes import StrokeSet
 from sketchforge.strokes.tracing import trace
@@ -34,6 +36,27 @@ class HandDrawing:
     sketch: np.ndarray  # uint8 HxW in grey, 255 = paper
     taken: np.ndarray  # int64: the numbers of the strokes that it took
     lines: StrokeSet  # where its pen went, in the strokes' own pixels
+    hand: Hand
+    placement: Placement
+
+    def describe(self) -> dict[str, Any]:
+        """Who drew and how, as JSON values: the hand, what was sampled for it, its parameters but for those of 0."""
+        parameters = {
+            name: value
+            for name, value in dataclasses.asdict(self.hand).items()
+            if value and name not in ("name", "number")
+        }
+        turn, *pairs = dataclasses.astuple(self.placement)
+        scale, shift = ([round(float(value), 4) for value in pair] for pair in pairs)
+        return {
+            "hand": self.hand.name,
+            "number": self.hand.number,
+            "strokes": len(self.taken),
+            "turn": round(float(turn), 2),
+            "scale": scale,
+            "shift": shift,
+            "parameters": parameters,
+        }
 
 
 def trace_picture(greys: np.ndarray, foreground: np.ndarray) -> TracedPicture:
@@ -62,9 +85,11 @@ def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tup
     rng = numpy_generator(seed, "hand", key)
     salience = weigh_strokes(picture.features, picture.strokes.closed, hand, rng)
     taken = choose_strokes(salience, hand.keep)
-    lines = draw_lines(move_strokes(picture.strokes.select(taken), hand, rng), hand, rng)
+    placement = sample_placement(hand, rng)
+    moved = move_strokes(picture.strokes.select(taken), hand, rng, placement)
+    lines = draw_lines(moved, hand, rng)
     darkness = lines.sample(picture.darkness) if hand.pressure else None
-    return HandDrawing(paint_strokes(lines, hand, darkness, rng, size), taken, lines)
+    return HandDrawing(paint_strokes(lines, hand, darkness, rng, size), taken, lines, hand, placement)
 
 
 def _fit(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -13,8 +15,30 @@ LIFT_EVERY = 0.1  # of the side
 LIFT = 0.008  # of the side: the gap that a lifted pen leaves on each side
 
 
-def move_strokes(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> StrokeSet:
-    """Draw the strokes where the hand puts them: turned, scaled, shifted, bent by a smooth field, its own lines."""
+@dataclass(frozen=True)
+class Placement:
+    """Where a hand puts a whole drawing, as sampled for it."""
+
+    turn: float = 0.0  # degrees
+    scale: tuple[float, float] = (1.0, 1.0)  # of x and y
+    shift: tuple[float, float] = (0.0, 0.0)  # in x and y, shares of the side
+
+
+def sample_placement(hand: Hand, rng: np.random.Generator) -> Placement:
+    turn = rng.normal(0, 1) * hand.turn
+    scale, difference = 1 + rng.normal(0, 1) * hand.scale, rng.normal(0, 1) * hand.anisotropy
+    x, y = rng.normal(0, 1, 2) * hand.shift
+    return Placement(turn, (scale + difference / 2, scale - difference / 2), (x, y))
+
+
+def move_strokes(
+    strokes: StrokeSet, hand: Hand, rng: np.random.Generator, placement: Placement | None = None
+) -> StrokeSet:
+    """Draw the strokes where the hand puts them: turned, scaled, shifted, bent by a smooth field, its own lines.
+
+    placement: None: sampled here.
+    """
+    placement = placement or sample_placement(hand, rng)
     if not len(strokes):
         return strokes
     side = strokes.side
@@ -22,10 +46,9 @@ def move_strokes(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> St
     points = points + _sample_field(strokes, hand, rng)
     height, width = strokes.size
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    angle = np.deg2rad(rng.normal(0, 1) * hand.turn)
-    scales = 1 + rng.normal(0, 1) * hand.scale + np.array([0.5, -0.5]) * rng.normal(0, 1) * hand.anisotropy
+    angle = np.deg2rad(placement.turn)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    points = ((points - centre) * scales) @ turn.T + centre + rng.normal(0, 1, 2) * hand.shift * side
+    points = ((points - centre) * placement.scale) @ turn.T + centre + np.array(placement.shift) * side
     points += rng.normal(0, 1, points.shape) * hand.tremor * side
     moved = strokes.moved(points)
     if hand.smooth or hand.straighten:

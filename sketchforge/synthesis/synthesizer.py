@@ -21,10 +21,10 @@ from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.images.line_art import binarize
-from sketchforge.images.resize import fit_square
+from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.noise import draw_noise
-from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
+from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, ink_area, prepare_drawing, prepare_style
 from sketchforge.utils.device import choose_device
@@ -243,10 +243,11 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarr
     side = max(size, DRAWN_SIDE)
     image = fit_square(image, side, "pad")[ink_area(*image.shape[:2], side)]
     height, width = image.shape[:2]
-    padding = [max(0, LEAST_DRAWN - length) for length in (height, width)]
-    padded = cv2.copyMakeBorder(image, 0, padding[0], 0, padding[1], cv2.BORDER_REPLICATE)
-    grey = np.ascontiguousarray(sketcher.draw(padded[None]).result()[0, 0, :height, :width])
-    return binarize(grey, RenderOptions.threshold, TOM_LOW_THRESHOLD)
+    small = shrink_to(image, default_draw_size(side))
+    padding = [max(0, LEAST_DRAWN - length) for length in small.shape[:2]]
+    padded = cv2.copyMakeBorder(small, 0, padding[0], 0, padding[1], cv2.BORDER_REPLICATE)
+    grey = sketcher.draw(padded[None]).result()[0, 0, : small.shape[0], : small.shape[1]]
+    return binarize(resize_image(grey, height, width), RenderOptions.threshold, TOM_LOW_THRESHOLD)
 
 
 def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:

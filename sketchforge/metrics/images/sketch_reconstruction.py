@@ -20,6 +20,7 @@ from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.tom import OWN_RUN, builtin_run, find_tom_run, read_tom_run, tom_run_name
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.line_art import binarize
+from sketchforge.images.resize import resize_image, shrink_to
 from sketchforge.metrics.images.features import crop_square
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.tom import TomSketcher
@@ -61,17 +62,19 @@ class Redrawing:
 
     sketchers: tuple[TomSketcher, ...]  # of one style each, in the order of the set's styles
     size: int  # of the stored sketches, in pixels
+    draw_size: int  # at which they were drawn, before they were enlarged
     thresholds: tuple[float, float] | None  # as `binarize` takes them; None for grey sketches
     digest: str  # of the encoder and the snapshots
 
     def draw(self, images: np.ndarray, styles: Sequence[int]) -> np.ndarray:
         """uint8 (B,S,S,3) and the index of a style for each -> uint8 (B,size,size), 255 = paper."""
-        large = np.stack([crop_square(image, self.size) for image in images])
+        drawn = np.stack([shrink_to(crop_square(image, self.size), self.draw_size) for image in images])
         result = np.empty((len(images), self.size, self.size), np.uint8)
         for style in sorted(set(styles)):
             indices = [index for index, image_style in enumerate(styles) if image_style == style]
-            drawings = self.sketchers[style].draw(large[indices]).result()
-            for index, grey in zip(indices, drawings[:, 0], strict=True):
+            drawings = self.sketchers[style].draw(drawn[indices]).result()
+            for index, small in zip(indices, drawings[:, 0], strict=True):
+                grey = resize_image(small, self.size, self.size)
                 result[index] = binarize(grey, *self.thresholds) if self.thresholds else grey
         return result
 
@@ -87,6 +90,11 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
     manifest, options = shards.manifest, shards.options
     if options.get("method") != "tom":
         raise AbsentError(f"{shards.source}: drawn by {options.get('method')}; only TOM draws again")
+    if "hands" in options:
+        raise AbsentError(
+            f"{shards.source}: its sketches are drawn by hands, and a snapshot's drawing of the image is another; for "
+            "Skt-Rec, render with --hands none into another folder"
+        )
     if shards.side is None:
         raise AbsentError(f"{shards.source}: its sketches have many sizes; render with --fit crop or pad")
     runs = (
@@ -124,4 +132,5 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
     if options.get("sketch_format") == "png1":
         thresholds = float(options["threshold"]), float(options.get("low_threshold", LOW_THRESHOLD))
     digest = f"{record['encoder'][:16]}+{'+'.join(str(style_digest)[:16] for style_digest in style_digests)}"
-    return Redrawing(tuple(sketchers), shards.side, thresholds, digest)
+    draw_size = int(options.get("draw_size", shards.side))
+    return Redrawing(tuple(sketchers), shards.side, draw_size, thresholds, digest)
