@@ -11,7 +11,7 @@ from sketchforge.strokes.choosing import StrokeFeatures, choose_strokes, describ
 from sketchforge.strokes.consensus import merge_sketches
 from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.moving import draw_lines, move_strokes
-from sketchforge.strokes.painting import paint_strokes
+from sketchforge.strokes.painting import ink_lines, paint_lines
 from sketchforge.strokes.strokes import StrokeSet
 from sketchforge.strokes.tracing import trace
 from sketchforge.utils.seeding import numpy_generator
@@ -33,7 +33,8 @@ class HandDrawing:
 
     sketch: np.ndarray  # uint8 HxW in grey, 255 = paper
     taken: np.ndarray  # int64: the numbers of the strokes that it took
-    lines: StrokeSet  # where its pen went, in the strokes' own pixels
+    lines: StrokeSet  # the lines of ink that its pen left, in the strokes' own pixels
+    widths: np.ndarray  # float64 (P,): of the ink at the lines' points, in the same pixels
 
 
 def trace_picture(greys: np.ndarray, foreground: np.ndarray) -> TracedPicture:
@@ -61,7 +62,8 @@ def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tup
     taken = choose_strokes(salience, hand.keep)
     lines = draw_lines(move_strokes(picture.strokes.select(taken), hand, rng), hand, rng)
     darkness = lines.sample(picture.darkness) if hand.pressure else None
-    return HandDrawing(paint_strokes(lines, hand, darkness, rng, size), taken, lines)
+    lines, widths = ink_lines(lines, hand, darkness, rng)
+    return HandDrawing(paint_lines(lines, widths, size), taken, lines, widths)
 
 
 def _fit(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
