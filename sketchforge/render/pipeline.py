@@ -18,7 +18,7 @@ import numpy as np
 
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
-from sketchforge.render.hands import encode_hands
+from sketchforge.render.hands import encode_hands, encode_traced
 from sketchforge.render.job import RenderJob
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, encode_sketches, prepare
@@ -158,10 +158,12 @@ def _submit_encode(
     image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
 ) -> Task:
     options = job.options
-    if job.hands is None:
+    if job.hands is None and not options.strokes:
         return pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size)
+    if job.hands is None:
+        return pool.submit(encode_traced, sketches, prepared.pixels, options.thresholds, prepared.stored_size)
     is_binary = options.sketch_format == "png1"
-    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size)
+    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size, options.strokes)
     return pool.submit(encode_hands, sketches, *arguments)
 
 
@@ -223,5 +225,6 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
         record,
         sketches=encoded.pngs,
         is_blank=encoded.is_blank,
+        extras=encoded.extras or {},
         seconds={**record.seconds, "encode": encoded.seconds},
     )

@@ -58,6 +58,7 @@ class EncodedSketches(NamedTuple):
     pngs: list[bytes]
     seconds: float
     is_blank: bool  # every one of them
+    extras: Mapping[str, bytes] | None = None  # of schema.EXTRAS
 
 
 def prepare(image: ImageSource, size: int, fit: str) -> Prepared:

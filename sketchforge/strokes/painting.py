@@ -9,6 +9,7 @@ from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.strokes import StrokeSet
 
 SUPERSAMPLING = 3
+INK_LEVEL = 0.5  # a painted pixel is ink where the pen covers half of it
 _SHIFT = 4  # bits of fraction in OpenCV's coordinates
 # What OpenCV's smooth lines really cover, in pixels: a thickness of 1 gives 1.3, one of 2k gives 1.3 + 2.05 k.
 _THINNEST, _STEP = 1.3, 2.05
