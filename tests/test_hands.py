@@ -48,10 +48,21 @@ def test_a_picture_is_sampled_at_x_and_y():
 def test_salience_by_hand():
     length, darkness, foreground, centre, frame = (np.array([value]) for value in (0.25, 0.8, 0.6, 0.5, 0.5))
     features = StrokeFeatures(length, darkness, np.array([[0.25, 0.75]]), foreground, centre, frame)
-    hand = Hand("h", long=2.0, foreground=0.5, frame=0.4, taste=0.0)
-    wanted = 0.25**2 * 0.5 * 0.8 * (0.5 + 0.5 * 0.36) * (1 - 0.4 * 0.5) * (0.4 + 0.6 * 0.5)
+    hand = Hand("h", long=2.0, foreground=0.5, frame=0.4, own=0.4, taste=0.0)
+    agreement = 0.6 * 0.5 + 0.4 * 0.25
+    wanted = 0.25**2 * agreement * 0.8 * (0.5 + 0.5 * 0.36) * (1 - 0.4 * 0.5) * (0.4 + 0.6 * 0.5)
     assert weigh_strokes(features, np.array([False]), hand, rng())[0] == pytest.approx(wanted)
     assert weigh_strokes(features, np.array([True]), hand, rng())[0] == pytest.approx(1.5 * wanted)
+
+
+@pytest.mark.parametrize(("number", "own", "wanted"), [
+    (0, 1.0, [0.0, 0.8]), (1, 1.0, [1.0, 0.2]), (2, 1.0, [0.0, 0.8]), (0, 0.0, [0.5, 0.5]), (1, 0.0, [0.5, 0.5]),
+])  # fmt: skip
+def test_a_hand_goes_by_its_own_sketch_as_far_as_it_says(number, own, wanted):
+    ones = np.ones(2)
+    features = StrokeFeatures(ones, ones, np.array([[0, 1.0], [0.8, 0.2]]), ones, ones, np.zeros(2))
+    hand = Hand("h", number, own=own, taste=0.0)
+    assert weigh_strokes(features, np.zeros(2, bool), hand, rng()) == pytest.approx(wanted)
 
 
 def test_the_fewest_strokes_are_taken_that_hold_the_share():
@@ -224,6 +235,16 @@ def test_equal_keys_give_equal_sketches_and_others_do_not():
         sketches_of(traced, hands, key="b"),
     ):
         assert all((first[number] != other[number]).any() for number in moving)
+
+
+def test_a_hand_draws_the_same_whoever_draws_beside_it():
+    greys, pixels = picture()
+    traced = trace_picture(greys, find_foreground(pixels))
+    together = sketches_of(traced, read_hands())
+    alone = sketches_of(traced, pick_hands(read_hands(), ["naive", "brush", "naive"]))
+    assert np.array_equal(alone[0], together[4])
+    assert np.array_equal(alone[1], together[3])
+    assert (alone[2] != alone[0]).any(), "a name given twice is a second drawing"
 
 
 def test_a_blank_picture_gives_blank_sketches():

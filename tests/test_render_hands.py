@@ -89,9 +89,15 @@ def test_without_hands_the_manifest_says_nothing_of_them(rendered):
 
 def test_hands_draw_again_where_more_sketches_are_asked_for():
     hands = open_hands(RenderOptions("out", method="tom", checkpoints=12, hands="builtin"))
-    assert hands.styles == (*NAMES, "careful 2", "outline 2")
+    assert hands.styles == (*NAMES, "outline 2", "scribble 2")
     hands = open_hands(RenderOptions("out", method="tom", checkpoints=1, hands="builtin"))
     assert hands.styles == ("careful",)
+
+
+def test_a_hand_without_chance_does_not_draw_again():
+    hands = open_hands(RenderOptions("out", method="tom", checkpoints=40, hands="builtin"))
+    assert len(set(hands.styles)) == 40
+    assert [name for name in hands.styles if name.startswith("careful")] == ["careful"]
 
 
 def test_a_hand_that_draws_again_draws_otherwise(tmp_path):

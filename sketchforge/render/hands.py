@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
 from sketchforge.render.prepare import EncodedSketches, encode_sketches
 from sketchforge.shards.schema import STROKES, json_bytes
-from sketchforge.strokes.hands import Hand, read_hands
+from sketchforge.strokes.hands import Hand, read_hands, repeat_hands
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +35,8 @@ class RenderHands:
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names of the sketches: a hand that draws again has a number behind its name."""
-        seen: Counter[str] = Counter()
-        names = []
-        for hand in self.hands:
-            seen[hand.name] += 1
-            names.append(hand.name if seen[hand.name] == 1 else f"{hand.name} {seen[hand.name]}")
-        return tuple(names)
+        """The names of the sketches."""
+        return tuple(hand.name for hand in self.hands)
 
     @property
     def options(self) -> Mapping[str, object]:
@@ -66,8 +60,7 @@ def open_hands(options: RenderOptions) -> RenderHands | None:
     path = None if options.hands == BUILTIN else Path(options.hands)
     hands = read_hands(path)
     count = options.checkpoints if options.method == "tom" else len(hands)
-    chosen = [hands[number % len(hands)] for number in range(count)]
-    return RenderHands(chosen, options.hands_seed, BUILTIN if path is None else path.name)
+    return RenderHands(repeat_hands(hands, count), options.hands_seed, BUILTIN if path is None else path.name)
 
 
 def encode_hands(

@@ -57,9 +57,12 @@ def weigh_strokes(
     """The salience of each stroke to a hand, float64 (S,).
 
     length^long · agreement · darkness · (1 - fore + fore·max(mask², LEAST_FOREGROUND)) · (1 - frame·along the frame)
-    · (.4 + .6·centre) · a bonus for closed forms · e^N(0, taste)
+    · (.4 + .6·centre) · a bonus for closed forms · e^N(0, taste), where agreement is that of all sketches, blended by
+    `own` with presence in the hand's own one.
     """
-    salience = features.length**hand.long * features.agreement * features.darkness
+    own = features.presence[:, hand.number % features.presence.shape[1]]
+    agreement = (1 - hand.own) * features.agreement + hand.own * own
+    salience = features.length**hand.long * agreement * features.darkness
     foreground = np.maximum(features.foreground**2, LEAST_FOREGROUND)
     salience *= 1 - hand.foreground + hand.foreground * foreground
     salience *= 1 - hand.frame * features.frame

@@ -52,8 +52,11 @@ def trace_picture(greys: np.ndarray, foreground: np.ndarray) -> TracedPicture:
 def draw_hands(
     picture: TracedPicture, hands: Sequence[Hand], seed: int, key: str, size: tuple[int, int]
 ) -> list[HandDrawing]:
-    """Draw a traced picture in each hand, on paper of `size` (height, width)."""
-    return [draw_hand(picture, hand, seed, f"{key} {number}", size) for number, hand in enumerate(hands)]
+    """Draw a traced picture in each hand, on paper of `size` (height, width).
+
+    What is random comes from `seed`, `key` and the hand's name, whichever hands draw beside it.
+    """
+    return [draw_hand(picture, hand, seed, f"{key} {hand.name}", size) for hand in hands]
 
 
 def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tuple[int, int]) -> HandDrawing:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from sketchforge.errors import SketchforgeError, UsageError
 
 FORMAT, VERSION = "sketchforge-hands", 1
 MOST = 100  # of any parameter
+# Without any of these a hand draws a picture always the same.
+RANDOM = ("taste", "field", "turn", "scale", "shift", "anisotropy", "tremor", "doubled", "lifts", "overshoot",
+          "width_std", "gaps")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,15 @@ class Hand:
     """How one person draws. Lengths are shares of the picture's longer side, angles degrees."""
 
     name: str
+    number: int = 0  # its place in the file; decides which of the sketches are its own
     # What is taken
     keep: float = 0.9  # share of all salience that the strokes taken hold
     long: float = 1.0  # exponent of a stroke's length in its salience
     foreground: float = 0.0  # 0: surroundings count like the subject; 1: not at all
     frame: float = 0.9  # how little lines along the picture's own frame count
+    own: float = (
+        0.5  # 0: a stroke counts by the share of all sketches that have it; 1: by its own sketch alone
+    )
     taste: float = 0.35  # std of the logarithm of a personal weight for each stroke
     # Where it is put
     field: float = 0.0  # std of a smooth displacement
@@ -63,7 +72,7 @@ def read_hands(path: Path | None = None) -> list[Hand]:
         raise SketchforgeError(f"{source}: cannot be read as TOML ({error})") from error
     if content.pop("format", None) != FORMAT or content.pop("version", None) != VERSION:
         raise SketchforgeError(f'{source}: expected format = "{FORMAT}" and version = {VERSION} at its head')
-    hands = [_read_hand(source, name, table) for name, table in content.items()]
+    hands = [_read_hand(source, name, number, table) for number, (name, table) in enumerate(content.items())]
     if not hands:
         raise SketchforgeError(f"{source}: holds no hand; expected a table such as [careful]")
     return hands
@@ -75,13 +84,40 @@ def pick_hands(hands: Sequence[Hand], names: Sequence[str]) -> list[Hand]:
     for name in names:
         if name not in by_name:
             raise UsageError(f"--styles {name}: no such hand; there are {', '.join(by_name)}")
-    return [by_name[name] for name in names]
+    seen: Counter[str] = Counter()
+    picked = []
+    for name in names:
+        picked.append(_draw_again(by_name[name], seen[name], len(hands)))
+        seen[name] += 1
+    return picked
 
 
-def _read_hand(source: Path, name: str, table: object) -> Hand:
+def repeat_hands(hands: Sequence[Hand], count: int) -> list[Hand]:
+    """The first `count` hands; beyond all of them they draw again, as "outline 2", by other random numbers.
+
+    A hand in which nothing is random draws once, unless all are so.
+    """
+    random = [hand for hand in hands if any(getattr(hand, name) for name in RANDOM)] or list(hands)
+    repeated = list(hands[:count])
+    for again in range(1, count):
+        repeated += [_draw_again(hand, again, len(hands)) for hand in random][: count - len(repeated)]
+    return repeated
+
+
+def _draw_again(hand: Hand, again: int, num_hands: int) -> Hand:
+    if not again:
+        return hand
+    return replace(hand, name=f"{hand.name} {again + 1}", number=hand.number + again * num_hands)
+
+
+def _read_hand(source: Path, name: str, number: int, table: object) -> Hand:
     if not isinstance(table, dict):
         raise SketchforgeError(f"{source}: {name} is not a table; expected [{name}] and its parameters")
-    fields = {field.name: field for field in dataclasses.fields(Hand) if field.name != "name"}
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name):
+        raise SketchforgeError(
+            f"{source}: [{name!r}]: a hand's name has letters, digits, - and _, 40 at most"
+        )
+    fields = {field.name: field for field in dataclasses.fields(Hand) if field.name not in ("name", "number")}
     for key, value in table.items():
         if key not in fields:
             raise SketchforgeError(
@@ -94,7 +130,9 @@ def _read_hand(source: Path, name: str, table: object) -> Hand:
                 f"{source}: [{name}] {key} = {value!r}: expected a {wanted.__name__}, not negative, at most {MOST}"
             )
     hand = Hand(
-        name=name, **{key: float(v) if type(v) is int and key != "cells" else v for key, v in table.items()}
+        name,
+        number,
+        **{key: float(v) if type(v) is int and key != "cells" else v for key, v in table.items()},
     )
     if not 0 < hand.keep <= 1 or not 0 < hand.pen <= 0.25 or not 2 <= hand.cells <= 64:
         raise SketchforgeError(

@@ -47,13 +47,12 @@ def _builtin_hands() -> tuple[Hand, ...]:
 def _vary_hand(rng: np.random.Generator) -> Hand:
     hands = _builtin_hands()
     hand = hands[rng.integers(len(hands))]
-    strengths = {field.name for field in fields(Hand) if isinstance(getattr(hand, field.name), float)}
-    names = sorted(strengths - _DRAWN_APART)
-    factors = np.exp(rng.normal(0, JITTER, len(names)))
-    changes = {
-        name: float(min(getattr(hand, name) * factor, 1.0 if getattr(hand, name) <= 1 else np.inf))
-        for name, factor in zip(names, factors, strict=True)
-    }
+    changes = {}
+    for field in fields(Hand):
+        value = getattr(hand, field.name)
+        if isinstance(value, float) and field.name not in _DRAWN_APART:
+            varied = value * float(np.exp(rng.normal(0, JITTER)))
+            changes[field.name] = min(varied, 1.0) if value <= 1 else varied  # most of them are shares
     pen = float(np.clip(hand.pen * np.exp(rng.normal(0, JITTER)), THINNEST, BROADEST))
     return replace(
         hand,

@@ -52,7 +52,7 @@ MAX_SIDE = 1 << 14
 MAX_NUMBERS = 1 << 23
 BEYOND = 8  # how many times the picture's side a point may lie from its corner
 
-PLAIN = Hand("plain", taste=0.0)
+PLAIN = Hand("plain", taste=0.0, own=0.0)
 
 
 @dataclass(frozen=True)
