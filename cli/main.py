@@ -21,6 +21,7 @@ from sketchforge.utils.versions import installed_version
 COMMANDS = {
     "tom-train": "cli.train.tom:tom_train_command",
     "render": "cli.shards.render:render_command",
+    "convert": "cli.shards.convert:convert_command",
     "verify": "cli.shards.verify:verify_command",
     "inspect": "cli.shards.inspect:inspect_command",
     "gallery": "cli.shards.gallery:gallery_command",
@@ -38,7 +39,7 @@ COMMANDS = {
 
 # The commands by the way of the data, as `--help` lists them.
 SECTIONS = {
-    "Sketches": ("tom-train", "render", "verify"),
+    "Sketches": ("tom-train", "render", "verify", "convert"),
     "Look": ("inspect", "gallery"),
     "Models": ("ae-train", "gan-train", "synthesize", "mix", "transfer", "export"),
     "Measure": ("eval",),

@@ -65,6 +65,7 @@ class RenderOptions:
         None  # names of the hands that draw, in order; None: all, with tom `checkpoints`
     )
     hands_seed: int = 0  # of what is random about the hands
+    strokes: bool = False  # keep the strokes of every image, and what its hands made of them
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
     canny_high: float | None = None
     canny_blur: float = 2.0  # standard deviation of the Gaussian smoothing, in pixels
@@ -117,6 +118,17 @@ class InspectOptions:
 
     shards: Path
     samples: int = 500  # number of samples to read, spread evenly over all; 0: every one
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """`sketchforge convert`: the strokes of shards in other formats."""
+
+    shards: Path
+    to: str  # svg | ndjson | stroke3
+    out: Path  # the file or folder to write
+    hand: tuple[str, ...] = ()  # whose drawings; (): all
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,7 @@ class ImageTrainOptions:
     cache: Path | None = None  # folder for downloaded shards; None: a temporary one for this run
     eval_every: int | None = None  # steps; measure the Fréchet distance, keep the best model; None: neither
     best_by: str = "frechet"  # reconstruction | perceptual | frechet: the metric whose lowest value is best
+    redraw: float = 0.0  # share of the sketches that are drawn anew from the shards' strokes, 0 to 1
     skip_bad_shards: bool = False  # skip and count shards that cannot be read
     overwrite: bool = False  # discard what `run` already holds
     seed: int = 0

@@ -46,7 +46,7 @@ LAYERS = (
         "shards",
         "render",
     ),
-    *("data", "synthesis", "metrics", "report"),
+    *("convert", "data", "synthesis", "metrics", "report"),
 )
 
 

@@ -60,7 +60,7 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
     else:
         state = f"unfinished, {contents.num_finished:,} of {count_noun(shards, 'shard')}"
     num_styles = len(manifest["styles"])
-    threshold = f", threshold {options['threshold']}" if options.get("sketch_format") == "png1" else ""
+    threshold = f", threshold {options['threshold']}" if "threshold" in options else ""
     fit = options.get("fit")
     geometry = (
         "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')} pixels, fit {fit}"
@@ -80,6 +80,8 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
         ("images", _describe_sizes(contents.sizes)),
         ("captions", f"{contents.num_captions:,}"),
     ]
+    if contents.num_strokes is not None:
+        rows.append(("strokes", f"{contents.num_strokes / contents.num_read:,.0f} traced in an image"))
     extent = f"{contents.num_read:,} of {count_noun(contents.num_samples, 'sample')}, spread evenly"
     if contents.num_read == contents.num_samples:
         extent = "all samples"

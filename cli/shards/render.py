@@ -164,6 +164,13 @@ DEFAULTS = defaults_of(RenderOptions)
     help="Another seed, other drawings by the same hands.",
 )
 @option(
+    "--strokes",
+    group="Drawing",
+    is_flag=True,
+    help="Keep the strokes beside the sketches, for `convert` and for trainings that draw them anew. With --hands none: "
+    "those traced in the method's sketches.",
+)
+@option(
     "--canny-low",
     group="Drawing",
     type=click.FloatRange(min=0),

@@ -53,6 +53,16 @@ def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
             "[default: the same images]",
         ),
         option(
+            "--redraw",
+            group="Training",
+            type=click.FloatRange(0, 1),
+            default=defaults["redraw"],
+            show_default=True,
+            metavar="0..1",
+            help="Share of the sketches that are drawn anew every time, from strokes that `render --strokes` kept: "
+            "others left out, another width, another deformation.",
+        ),
+        option(
             "--recipe",
             group="Training",
             type=click.Choice(["demo", "paper"]),

@@ -6,6 +6,7 @@ The same order, seed and options give the same samples bit for bit, in whichever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,14 @@ from torch.utils.data import Dataset
 
 from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.line_art import binarize
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
 from sketchforge.shards.shard_set import DamagedError, ShardSet
-from sketchforge.utils.seeding import choose
+from sketchforge.strokes.painting import INK_LEVEL
+from sketchforge.strokes.redraw import redraw_sketch
+from sketchforge.strokes.stored import StoredStrokes
+from sketchforge.utils.seeding import choose, uniforms
 from sketchforge.utils.text import count_noun
 
 OPEN_SHARDS = 64  # files that a process keeps open, with the spans of their members
@@ -31,6 +36,8 @@ class ShardDataset(Dataset):
     tensors or arrays. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`. It
     must accept white images (see `blank`), and be picklable where there are workers.
     num_sketches: how many of a sample's sketches `make` gets, chosen at random without repetition.
+    redraw: the share of them, 0 to 1, that are drawn anew from the sample's strokes at every position
+    (`redraw_sketch`), whichever they are.
     skip_bad: where a sample cannot be used, take the next good one in the order; otherwise DamagedError names
     shard, key and problem. A shard that could not be opened once counts as missing for the rest of this
     process.
@@ -41,13 +48,24 @@ class ShardDataset(Dataset):
     "position": the position in the order.
     "skipped": 1 where the next good sample replaces the one of this position (skip_bad), else 0.
 
-    Raises UsageError when the set has too few sketches, SketchforgeError when no sample is good.
+    Raises UsageError when the set has too few sketches, or no strokes to draw anew, SketchforgeError when no
+    sample is good.
     """
 
     def __init__(
-        self, shards: ShardSet, order: SampleOrder, make: Make, num_sketches: int = 2, skip_bad: bool = False
+        self,
+        shards: ShardSet,
+        order: SampleOrder,
+        make: Make,
+        num_sketches: int = 2,
+        skip_bad: bool = False,
+        redraw: float = 0.0,
     ) -> None:
         self.shards = shards.require(sketches=num_sketches, one_size=False)
+        if not 0 <= redraw <= 1:
+            raise ValueError(f"redraw={redraw}: expected a share from 0 to 1")
+        if redraw:
+            shards.require_strokes()
         if list(order.shard_sizes) != shards.shard_sizes:
             raise ValueError("order: made for other shard sizes than this set's")
         pool = min(order.pool, len(shards.shard_sizes))
@@ -58,6 +76,7 @@ class ShardDataset(Dataset):
                 "least as many"
             )
         self.order, self.make, self.num_sketches, self.skip_bad = order, make, num_sketches, skip_bad
+        self.redraw = redraw
         self._open: dict[int, OpenShard] = {}
         self._damage: dict[int, str] = {}  # shards that cannot be used at all, and why
 
@@ -68,9 +87,12 @@ class ShardDataset(Dataset):
         """Yield the samples of these positions in turn, each read when it is requested."""
         # Random choices are made for all positions first: between two images they would take twice as long,
         # because the processor's cache is full of pixels.
-        planned = [(position, self.sketches_of(position), self._locate(position)) for position in positions]
-        for position, sketches, location in planned:
-            stored, location = self._read(location, sketches)
+        planned = [
+            (position, self.sketches_of(position), self.redrawn_at(position), self._locate(position))
+            for position in positions
+        ]
+        for position, sketches, redrawn, location in planned:
+            stored, location = self._read(location, sketches, redrawn)
             yield {
                 **self.make(stored.image, stored.sketches, key=position),
                 **_build_metadata(position, location),
@@ -80,12 +102,24 @@ class ShardDataset(Dataset):
         index = self.order.index_of(position)
         return _Location(position, index, *self.order.place_of(index), *self.order.group_of(position))
 
-    def _read(self, location: _Location, sketches: list[int]) -> tuple[StoredSample, _Location]:
-        """Read the sample there, or with skip_bad the next good one; returns it and its location."""
+    def _read(
+        self, location: _Location, sketches: list[int], redrawn: list[int]
+    ) -> tuple[StoredSample, _Location]:
+        """Read the sample there, or with skip_bad the next good one; returns it and its location.
+
+        sketches: their numbers; redrawn: which of them, by their place in the list, are drawn anew.
+        """
+        position = location.position
         bad_indices = set[int]()
         while True:
             try:
-                return self._open_shard(location.shard).read(location.place, sketches), location
+                shard = self._open_shard(location.shard)
+                kept = [sketch for place, sketch in enumerate(sketches) if place not in redrawn]
+                sample = shard.read(location.place, kept)
+                if redrawn:
+                    strokes = shard.read_strokes(location.place, sample.image.shape[:2])
+                    sample = self._draw_anew(sample, strokes, redrawn, position)
+                return sample, location
             except DamagedError as error:
                 if not self.skip_bad:
                     raise
@@ -103,6 +137,24 @@ class ShardDataset(Dataset):
         return choose(
             self.num_sketches, len(self.shards.styles), self.order.seed, "sample sketches", position
         )
+
+    def redrawn_at(self, position: int) -> list[int]:
+        """Which of a position's sketches, by their place among them, are drawn anew."""
+        if not self.redraw:
+            return []
+        draws = uniforms(self.num_sketches, self.order.seed, "redrawn", position)
+        return np.flatnonzero(draws < self.redraw).tolist()
+
+    def _draw_anew(
+        self, sample: StoredSample, strokes: StoredStrokes, redrawn: list[int], position: int
+    ) -> StoredSample:
+        """Put sketches drawn anew into these places among a sample's sketches."""
+        binary = self.shards.options["sketch_format"] == "png1"
+        sketches = list(sample.sketches)
+        for place in redrawn:
+            sketch = redraw_sketch(strokes, self.order.seed, sample.key, position, place)
+            sketches.insert(place, binarize(sketch, INK_LEVEL, INK_LEVEL) if binary else sketch)
+        return replace(sample, sketches=tuple(sketches))
 
     def blank(self) -> Mapping[str, Any] | None:
         """A sample made from a white image, to learn shapes from; None where images have many sizes."""

@@ -11,8 +11,13 @@ from sketchforge.render.hands import NONE, RenderHands, open_hands
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.resume import FolderState, refresh_state
 from sketchforge.shards import manifest as manifests
+from sketchforge.shards.schema import STROKES
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
 from sketchforge.utils.device import default_threads
+
+STROKES_BYTES = (
+    4500  # of a hand's lines, or of the traced strokes, in a photo: the same for pictures of any size
+)
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,17 @@ class RenderJob:
         image_bytes = 0.55 * num_pixels  # JPEG quality 95, 4:4:4
         sketch_bytes = (0.05 if options.sketch_format == "png1" else 0.5) * num_pixels
         num_members = self.num_sketches + 2
+        strokes_bytes = STROKES_BYTES * (1 + len(self.hands.hands if self.hands else ())) * options.strokes
         if options.fit == "keep":
             source_bytes = sum(max(image.image.num_bytes, 0) for image in images)
             # Photos take about a byte for two pixels.
             return round(
                 source_bytes
                 + 2 * source_bytes * self.num_sketches * sketch_bytes / num_pixels
-                + len(images) * num_members * 800
+                + len(images) * (strokes_bytes + num_members * 800)
             )
-        return round(len(images) * (image_bytes + self.num_sketches * sketch_bytes + num_members * 800))
+        sketches_bytes = self.num_sketches * sketch_bytes
+        return round(len(images) * (image_bytes + sketches_bytes + strokes_bytes + num_members * 800))
 
 
 def open_job(plan: RenderPlan) -> RenderJob:
@@ -102,6 +109,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
         libraries=_list_libraries(plan.options),
         captioned=plan.captioned,
         passed_over=plan.passed_over,
+        extras=[STROKES] if plan.options.strokes else [],
     )
     return RenderJob(plan, ready, hands, manifest, refresh_state(plan, manifest))
 
@@ -135,4 +143,5 @@ def _list_libraries(options: RenderOptions) -> list[str]:
     """List the distributions whose versions can change a shard's bytes."""
     libraries = ["sketchforge", "numpy", "pillow", "opencv-python-headless"]
     libraries += [] if options.method == "canny" else ["torch"]
-    return libraries + ([] if options.hands == NONE else ["scikit-image", "scipy"])
+    traces = options.hands != NONE or options.strokes
+    return libraries + (["scikit-image", "scipy"] if traces else [])

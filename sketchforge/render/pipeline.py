@@ -18,7 +18,7 @@ import numpy as np
 
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
-from sketchforge.render.hands import encode_hands
+from sketchforge.render.hands import encode_hands, encode_traced
 from sketchforge.render.job import RenderJob
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, encode_sketches, prepare
@@ -159,18 +159,13 @@ def _submit_encode(
     image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
 ) -> Task:
     options = job.options
+    sizes = prepared.picture_size, prepared.stored_size
+    if job.hands is None and not options.strokes:
+        return pool.submit(encode_sketches, sketches, options.thresholds, *sizes[::-1])
     if job.hands is None:
-        sizes = prepared.stored_size, prepared.picture_size
-        return pool.submit(encode_sketches, sketches, options.thresholds, *sizes)
+        return pool.submit(encode_traced, sketches, prepared.pixels, options.thresholds, *sizes)
     is_binary = options.sketch_format == "png1"
-    arguments = (
-        prepared.pixels,
-        image.key,
-        job.hands,
-        is_binary,
-        prepared.picture_size,
-        prepared.stored_size,
-    )
+    arguments = (prepared.pixels, image.key, job.hands, is_binary, *sizes, options.strokes)
     return pool.submit(encode_hands, sketches, *arguments)
 
 
@@ -232,5 +227,6 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
         sketches=encoded.pngs,
         is_blank=encoded.is_blank,
         metadata={**record.metadata, "hands": encoded.hands},
+        extras=encoded.extras or {},
         seconds={**record.seconds, "encode": encoded.seconds},
     )

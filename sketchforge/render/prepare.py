@@ -62,6 +62,7 @@ class EncodedSketches(NamedTuple):
     seconds: float
     is_blank: bool  # every one of them
     hands: str = "[]"  # JSON text: who drew each of them, and how
+    extras: Mapping[str, bytes] | None = None  # of schema.EXTRAS
 
 
 def prepare(

@@ -15,12 +15,15 @@ from typing import Any
 from sketchforge.checkpoints.origins import describe_drawer
 from sketchforge.shards import schema
 from sketchforge.shards.schema import json_bytes
+from sketchforge.strokes.stored import PER_PIXEL
+from sketchforge.strokes.stored import SHAPE as STROKES_SHAPE
 from sketchforge.utils.files import write_bytes
 from sketchforge.utils.markdown import escape, fence
 
 MAX_BYTES = 16 << 20  # larger cards are not ours: that of a folder of 1,000 styles has 0.3 MB
 _MAX_OPTION = 200  # characters
 _SIZE_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+_TYPES = {str: "string", int: "int64"}
 _MARK = re.compile(rb"<!-- sketchforge: ([0-9a-f]{64}) [^\n]*-->\n\Z")
 
 
@@ -110,18 +113,33 @@ def _write_front_matter(manifest: Mapping[str, Any]) -> str:
 
 
 def _write_features(num_sketches: int, captioned: bool, extras: Sequence[str]) -> Iterator[str]:
-    types = {str: "dtype: string", int: "dtype: int64"}
     for name in schema.sample_members("", num_sketches, captioned, extras):
         yield f"- name: {name.removeprefix('.')}"
         if name == schema.metadata_member(""):
-            yield "  struct:"
-            for entry, shape in sorted(schema.SAMPLE_SHAPE.items()):
-                yield f"  - name: {entry}"
-                # `sequence` is read by all versions of `datasets`, `list` by newer ones alone.
-                yield "    sequence: string" if isinstance(shape, list) else f"    {types[shape]}"
+            yield from _write_type(schema.SAMPLE_SHAPE, "  ")
+        elif name == schema.extra_member("", schema.STROKES):
+            yield from _write_type(STROKES_SHAPE, "  ")
         else:
             yield "  dtype: string" if name == schema.caption_member("") else "  dtype: image"
     yield from ("- name: __key__", "  dtype: string", "- name: __url__", "  dtype: string")
+
+
+def _write_type(shape: object, indent: str) -> Iterator[str]:
+    """The type of a column from the shape of its JSON, as in `files.has_shape`."""
+    if isinstance(shape, dict):
+        yield f"{indent}struct:"
+        for entry, inner in sorted(shape.items()):
+            yield f"{indent}- name: {entry}"
+            yield from _write_type(inner, f"{indent}  ")
+    elif isinstance(shape, list):
+        # `sequence` is read by all versions of `datasets`, `list` by newer ones alone.
+        if isinstance(shape[0], type):
+            yield f"{indent}sequence: {_TYPES[shape[0]]}"
+        else:
+            yield f"{indent}sequence:"
+            yield from _write_type(shape[0], f"{indent}  ")
+    else:
+        yield f"{indent}dtype: {_TYPES[shape]}"
 
 
 def _name_size(count: int) -> str:
@@ -196,6 +214,14 @@ def _write_members(manifest: Mapping[str, Any]) -> str:
     )
     if manifest["captioned"]:
         rows.append(("`KEY.txt`", "its caption, UTF-8; empty where it has none"))
+    if schema.STROKES in manifest["extras"]:
+        rows.append(
+            (
+                f"`{schema.extra_member('KEY', schema.STROKES)}`",
+                f"its strokes: `size` (height, width), `strokes` as they were traced, `hands` and their lines of ink; in "
+                f"{PER_PIXEL}ths of a pixel, a line is its first point and the step to each next one",
+            )
+        )
     entries = ", ".join(f"`{name}`" for name in schema.SAMPLE_SHAPE if name != "meta")
     rows.append(("`KEY.json`", f"{entries}, and `meta`: what came along with the image, as JSON text"))
     return f"## A sample\n\n{_write_table(('file in the tar', 'contents'), rows)}"

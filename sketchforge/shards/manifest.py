@@ -221,9 +221,9 @@ def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _format_value(value: object) -> str:
     """Format a value for one line.
 
-    None -> "none"; a list -> "a, b, c". 60 characters and more are shortened.
+    None, [] -> "none"; a list -> "a, b, c". 60 characters and more are shortened.
     """
-    if value is None:
+    if value in (None, []):
         return "none"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) < 60 else f"{text[:12]}..."

@@ -12,6 +12,7 @@ from sketchforge.images.decode import MAX_PIXELS, stored_size
 from sketchforge.shards import schema
 from sketchforge.shards.reader import StoredSample, keyed_members
 from sketchforge.shards.shard_set import DamagedError, ShardSet
+from sketchforge.strokes.stored import StoredStrokes, strokes_from_json
 
 # The first bytes of an image and of a sketch, and the flag for OpenCV to decode each.
 _MEMBER_FORMATS = ((b"\xff\xd8\xff", cv2.IMREAD_COLOR), (b"\x89PNG", cv2.IMREAD_GRAYSCALE))
@@ -28,8 +29,9 @@ class OpenShard:
         side = shards.side
         self._size = None if side is None else (side, side)
         self._max_bytes = schema.most_bytes(side)
-        # The suffixes of a sample's member names, by column of `_spans`: the image, then its sketches.
-        self._suffixes = schema.sample_members("", len(shards.styles), captioned=False)[:-1]
+        # The suffixes of a sample's member names, by column of `_spans`: the image, its sketches, its strokes.
+        extras = [schema.STROKES] if shards.has_strokes else []
+        self._suffixes = schema.sample_members("", len(shards.styles), captioned=False, extras=extras)[:-1]
         self._file = shards.open(number)
         try:
             self._keys, self._spans = self._read_headers()
@@ -54,14 +56,25 @@ class OpenShard:
         )
         return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), sketch_images)
 
-    def _read_image(
-        self, position: int, column: int, span: list[int], expected: tuple[int, int] | None
-    ) -> np.ndarray:
-        """Read and decode a member; `expected` is its (width, height), None for any.
+    def read_strokes(self, place: int, size: tuple[int, int]) -> StoredStrokes:
+        """Read the strokes of the sample at index `place`, of a set that has them; without the hands' lines.
 
-        Its format and size are checked before OpenCV gets the data: OpenCV reads many formats and allocates
-        what their headers ask for.
+        size: (height, width) of its image. Raises DamagedError when they are missing, cannot be read, or are of
+        another size.
         """
+        column = len(self._suffixes) - 1
+        data = self._read_member(place, column, self._spans[place, column].tolist())
+        try:
+            strokes = strokes_from_json(data, hands=False)
+        except ValueError as error:
+            raise self._build_error(place, column, f"cannot be read ({error})") from error
+        if strokes.size != size:
+            (height, width), (high, wide) = strokes.size, size
+            problem = f"of a picture of {width} x {height} pixels, expected {wide} x {high}"
+            raise self._build_error(place, column, problem)
+        return strokes
+
+    def _read_member(self, position: int, column: int, span: list[int]) -> bytes:
         offset, num_bytes = span
         if offset < 0:
             raise self._build_error(position, column, "is missing")
@@ -71,10 +84,20 @@ class OpenShard:
             )
         try:
             self._file.seek(offset)
-            data = self._file.read(num_bytes)
+            return self._file.read(num_bytes)
         except OSError as error:
             cause = error.strerror or error
             raise self._build_error(position, column, f"cannot be read ({cause})") from error
+
+    def _read_image(
+        self, position: int, column: int, span: list[int], expected: tuple[int, int] | None
+    ) -> np.ndarray:
+        """Read and decode a member; `expected` is its (width, height), None for any.
+
+        Its format and size are checked before OpenCV gets the data: OpenCV reads many formats and allocates
+        what their headers ask for.
+        """
+        data = self._read_member(position, column, span)
         signature, imread_flags = _MEMBER_FORMATS[column > 0]
         size = stored_size(data) if data.startswith(signature) else None
         if size is None:

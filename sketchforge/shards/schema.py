@@ -15,8 +15,9 @@ VERSION = 4
 MANIFEST = "manifest.json"
 CARD = "README.md"
 OK, FAILED = "ok", "failed"
+STROKES = "strokes.json"
 # What a sample may have beside its image, sketches, caption and description: all samples of a folder or none.
-EXTRAS = ("cls", "mask.png", "strokes.json")
+EXTRAS = ("cls", "mask.png", STROKES)
 MAX_STYLES = 1000  # sketches per image: their numbers have three digits
 MAX_SAMPLES = 1_000_000  # images per shard
 

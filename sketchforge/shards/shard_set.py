@@ -71,6 +71,11 @@ class ShardSet:
             raise ValueError(f"{self.source}: lies elsewhere; expected a folder here")
         return self.folder
 
+    @property
+    def has_strokes(self) -> bool:
+        """Whether every sample keeps its strokes."""
+        return schema.STROKES in self.manifest["extras"]
+
     @cached_property
     def finished(self) -> list[int]:
         """The numbers of the finished shards of a local set, in order."""
@@ -111,6 +116,12 @@ class ShardSet:
                 f"{self.source}: was made with --fit keep, its images have many sizes; render with --fit "
                 "crop or pad"
             )
+        return self
+
+    def require_strokes(self) -> ShardSet:
+        """Return this set; UsageError where its samples keep no strokes."""
+        if not self.has_strokes:
+            raise UsageError(f"{self.source}: keeps no strokes; render with --strokes into another folder")
         return self
 
     def address(self, shard: int) -> str:

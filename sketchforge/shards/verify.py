@@ -15,6 +15,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.sidecars import sample_records
 from sketchforge.shards.writer import read_stats
+from sketchforge.strokes.stored import strokes_from_json
 from sketchforge.utils.files import checksum_holds, has_shape, parse_json, sha256_of
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
@@ -202,8 +203,8 @@ def _check_sample(
             if name == schema.extra_member(key, "cls"):
                 if not data.isdigit():
                     raise ValueError("expected the number of a class")
-            elif name == schema.extra_member(key, "strokes.json"):
-                parse_json(data)
+            elif name == schema.extra_member(key, schema.STROKES):
+                yield from (f"{name}: {problem}" for problem in _check_strokes(data, expected, manifest))
             elif name.endswith(".txt"):
                 data.decode("utf-8")
             elif name.endswith(".json"):
@@ -230,3 +231,15 @@ def _check_sample(
             yield f"{name}: {error.reason}"
         except (ValueError, KeyError, TypeError) as error:
             yield f"{name}: cannot be read ({error})"
+
+
+def _check_strokes(
+    data: bytes, expected: tuple[int, int] | None, manifest: Mapping[str, Any]
+) -> Iterator[str]:
+    """expected: (width, height) of the image. Raises ValueError for strokes that cannot be read."""
+    stored = strokes_from_json(data)
+    if expected is not None and (size := stored.size[::-1]) != expected:
+        yield f"of a picture of {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
+    names = [hand.name for hand in stored.hands]
+    if names and names != list(manifest["styles"]):
+        yield f"of the hands {', '.join(names)[:200]}, expected {', '.join(manifest['styles'])[:200]}"

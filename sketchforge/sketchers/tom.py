@@ -24,7 +24,6 @@ from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors,
 from sketchforge.utils.device import thread_pool
 from sketchforge.utils.text import count_noun
 
-
 # Of the coarsest map. Where a side is no multiple of it, the encoder's poolings leave out its last pixels, and what comes
 # of a coarse map is stretched over them: lines would stand up to three pixels aside.
 STRIDE = 8

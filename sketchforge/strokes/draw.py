@@ -13,7 +13,7 @@ from sketchforge.strokes.choosing import StrokeFeatures, choose_strokes, describ
 from sketchforge.strokes.consensus import merge_sketches
 from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.moving import Placement, draw_lines, move_strokes, sample_placement
-from sketchforge.strokes.painting import paint_strokes
+from sketchforge.strokes.painting import ink_lines, paint_lines
 from sketchforge.strokes.strokes import StrokeSet
 from sketchforge.strokes.tracing import trace
 from sketchforge.utils.seeding import numpy_generator
@@ -35,7 +35,8 @@ class HandDrawing:
 
     sketch: np.ndarray  # uint8 HxW in grey, 255 = paper
     taken: np.ndarray  # int64: the numbers of the strokes that it took
-    lines: StrokeSet  # where its pen went, in the strokes' own pixels
+    lines: StrokeSet  # the lines of ink that its pen left, in the strokes' own pixels
+    widths: np.ndarray  # float64 (P,): of the ink at the lines' points, in the same pixels
     hand: Hand
     placement: Placement
 
@@ -89,7 +90,8 @@ def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tup
     moved = move_strokes(picture.strokes.select(taken), hand, rng, placement)
     lines = draw_lines(moved, hand, rng)
     darkness = lines.sample(picture.darkness) if hand.pressure else None
-    return HandDrawing(paint_strokes(lines, hand, darkness, rng, size), taken, lines, hand, placement)
+    lines, widths = ink_lines(lines, hand, darkness, rng)
+    return HandDrawing(paint_lines(lines, widths, size), taken, lines, widths, hand, placement)
 
 
 def _fit(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

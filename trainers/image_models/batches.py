@@ -26,7 +26,9 @@ def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, pass
     # A GPU augments at hardly any cost; on the CPU this work would keep three of four reading processes busy.
     load_pair = stored_pair if on_gpu else partial(pair_pixels, size=recipe.size, seed=options.seed)
     order = SampleOrder(plan.shards.shard_sizes, options.seed, group=group, passes=passes)
-    dataset = ShardDataset(plan.shards, order, load_pair, NUM_SKETCHES, options.skip_bad_shards)
+    dataset = ShardDataset(
+        plan.shards, order, load_pair, NUM_SKETCHES, options.skip_bad_shards, options.redraw
+    )
     num_workers = options.workers
     if num_workers is None:
         num_workers = 1

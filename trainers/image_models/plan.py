@@ -91,6 +91,10 @@ def plan_images(
     threads = set_threads(threads)
     shards = open_shards(options.shards, cache=options.cache)
     shards.require(sketches=NUM_SKETCHES)
+    if not 0 <= options.redraw <= 1:
+        raise UsageError(f"--redraw {options.redraw}: expected a share from 0 to 1")
+    if options.redraw:
+        shards.require_strokes()
     validation = None
     if options.validation is not None:
         validation = open_shards(options.validation, cache=options.cache)
@@ -118,7 +122,8 @@ def plan_images(
             "seed": options.seed,
             "threads": threads,
             "device": device.type,
-        },
+        }
+        | ({"redraw": options.redraw} if options.redraw else {}),
         "recipe": recipe_entry,
         "trained_with": None if encoder is None else encoder_digest(encoder),
         "shards": _identify_shards(shards),

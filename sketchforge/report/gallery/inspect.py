@@ -17,6 +17,7 @@ from sketchforge.shards.reader import raw_samples, read_errors
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import open_folder
 from sketchforge.shards.writer import read_stats
+from sketchforge.strokes.stored import strokes_from_json
 from sketchforge.utils.progress import Progress
 
 
@@ -36,7 +37,7 @@ class StyleInk:
 class Inspection:
     """A folder's statistics.
 
-    `num_captions`, `sizes` and `styles` are of the `num_read` samples; all else is of the whole folder.
+    `num_captions`, `sizes`, `num_strokes` and `styles` are of the `num_read` samples; all else is of the whole folder.
     """
 
     manifest: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Inspection:
     num_read: int
     num_captions: int  # among those read
     sizes: dict[tuple[int, int], int]  # (width, height) -> samples among those read
+    num_strokes: int | None  # of those read; None: the folder keeps none
     styles: tuple[StyleInk, ...]
 
 
@@ -73,7 +75,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         raise UsageError(f"{folder}: holds no samples")
     chosen = spread_evenly(list(keys), options.samples or len(keys))
     sizes: Counter[tuple[int, int]] = Counter()
-    num_captions = 0
+    num_captions = num_strokes = 0
     ink: list[list[float]] = [[] for _ in shards.styles]
     num_png_bytes = [0] * len(ink)
     with progress.track("sample", len(chosen)):
@@ -81,6 +83,9 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
             sizes[sample.metadata["width"], sample.metadata["height"]] += 1
             num_captions += bool(sample.caption)
             with read_errors(folder, shards.tar(sample.key)):
+                if schema.STROKES in sample.extras:
+                    stored = strokes_from_json(sample.extras[schema.STROKES], hands=False)
+                    num_strokes += len(stored.strokes)
                 for index, png in enumerate(sample.sketches):
                     ink[index].append(ink_share(png))
                     num_png_bytes[index] += len(png)
@@ -94,6 +99,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         num_read=len(chosen),
         num_captions=num_captions,
         sizes=dict(sizes),
+        num_strokes=num_strokes if schema.STROKES in shards.manifest["extras"] else None,
         styles=tuple(
             _measure_style(style, shares, total)
             for style, shares, total in zip(shards.styles, ink, num_png_bytes, strict=True)
