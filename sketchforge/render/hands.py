@@ -78,11 +78,12 @@ def encode_hands(
     hands: RenderHands,
     is_binary: bool,
     stored_size: tuple[int, int] | None = None,
+    mask: np.ndarray | None = None,
 ) -> EncodedSketches:
     """Draw an image's sketches anew in each hand, and encode them; in a worker process.
 
     sketches: the method's, N of uint8 HxW in grey. pixels: uint8 HxWx3 RGB. is_binary: one bit a pixel.
-    stored_size: as `encode_sketches` takes it.
+    stored_size: as `encode_sketches` takes it. mask: uint8 HxW, 255 = subject; None: found by colour.
     """
     import numpy as np
 
@@ -90,9 +91,10 @@ def encode_hands(
     from sketchforge.strokes.foreground import find_foreground
 
     start = time.perf_counter()
-    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
+    foreground = find_foreground(pixels) if mask is None else mask.astype(np.float32) / 255
+    picture = trace_picture(np.stack(list(sketches)), foreground)
     drawings = draw_hands(picture, hands.hands, hands.seed, key, sketches[0].shape)
     seconds = time.perf_counter() - start
     thresholds = (INK_LEVEL, INK_LEVEL) if is_binary else None
-    encoded = encode_sketches([drawing.sketch for drawing in drawings], thresholds, stored_size)
+    encoded = encode_sketches([drawing.sketch for drawing in drawings], thresholds, stored_size, mask)
     return encoded._replace(seconds=encoded.seconds + seconds)

@@ -70,7 +70,12 @@ def _prepare_ahead(
     """Yield batches in order while the next `num_ahead`, across the ends of shards, are being decoded."""
     ahead: deque[list[tuple[ImageSource, Task]]] = deque()
     for batch in batches:
-        ahead.append([(image, pool.submit(prepare, image, options.size, options.fit)) for image in batch])
+        ahead.append(
+            [
+                (image, pool.submit(prepare, image, options.size, options.fit, options.masks))
+                for image in batch
+            ]
+        )
         if len(ahead) > num_ahead:
             yield ahead.popleft()
     yield from ahead
@@ -144,6 +149,7 @@ def dispatch_encode(
             image=prepared.jpeg,
             caption=prepared.caption,
             metadata=_build_metadata(image, prepared, job),
+            extras=_build_extras(image, job),
             seconds={"decode": prepared.seconds, "draw": draw_seconds},
         )
         yield (
@@ -159,9 +165,10 @@ def _submit_encode(
 ) -> Task:
     options = job.options
     if job.hands is None:
-        return pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size)
+        arguments = (options.thresholds, prepared.stored_size, prepared.foreground)
+        return pool.submit(encode_sketches, sketches, *arguments)
     is_binary = options.sketch_format == "png1"
-    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size)
+    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size, prepared.foreground)
     return pool.submit(encode_hands, sketches, *arguments)
 
 
@@ -207,6 +214,11 @@ def _build_metadata(image: ImageSource, prepared: Prepared, job: RenderJob) -> d
     }
 
 
+def _build_extras(image: ImageSource, job: RenderJob) -> dict[str, bytes]:
+    labels = job.plan.labels
+    return {} if labels is None else {"cls": str(labels.numbers[image.key]).encode()}
+
+
 def _is_done(pending: _Pending) -> bool:
     return pending[1] is None or pending[1].done()
 
@@ -222,6 +234,7 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
     return replace(
         record,
         sketches=encoded.pngs,
+        extras={**record.extras, **({} if encoded.mask is None else {"mask.png": encoded.mask})},
         is_blank=encoded.is_blank,
         seconds={**record.seconds, "encode": encoded.seconds},
     )

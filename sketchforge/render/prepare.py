@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sketchforge.images.decode import TOO_LARGE, ImageError, decode_image
+from sketchforge.images.decode import NO_MASK, TOO_LARGE, ImageError, decode_alpha, decode_image
 from sketchforge.images.encode import encode_jpeg, encode_png
 from sketchforge.images.line_art import BLANK, binarize
 from sketchforge.images.resize import fit_longer_side, fit_square, pad_white
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
+from sketchforge.render.masks import ALPHA, COLOUR
 from sketchforge.shards.schema import json_bytes
 from sketchforge.utils.stderr import captured_stderr
 
@@ -50,6 +51,7 @@ class Prepared:
     caption: bytes | None = None  # UTF-8
     metadata: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None  # why the caption or the metadata could not be used; what the decoder printed
+    foreground: np.ndarray | None = None  # uint8 HxW, 255 = subject, of the pixels; None: not asked for
 
 
 class EncodedSketches(NamedTuple):
@@ -58,10 +60,11 @@ class EncodedSketches(NamedTuple):
     pngs: list[bytes]
     seconds: float
     is_blank: bool  # every one of them
+    mask: bytes | None = None  # PNG of the foreground, where there is one
 
 
-def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
-    """Read, decode and fit one image, and encode it for the shard.
+def prepare(image: ImageSource, size: int, fit: str, masks: str | None = None) -> Prepared:
+    """Read, decode and fit one image, and encode it for the shard; masks: where its foreground is taken from.
 
     With `fit` "pad" the picture alone is to be drawn: the edges of the borders are no lines of it.
     What libraries print while they decode is kept for an image that fails; about one that is read, it says
@@ -72,12 +75,12 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
         with captured_stderr() as printed:
             data = image.read()
             decoded = decode_image(data)
+            mask = None if masks is None else _read_mask(image, data, masks, decoded.pixels)
     except ImageError as error:
         return Prepared(error.reason, time.perf_counter() - start, note=printed.text or None)
     caption, metadata, note = _read_caption_and_metadata(image)
-    pads = fit == "pad"
-    picture = fit_longer_side(decoded.pixels, size) if pads else fit_square(decoded.pixels, size, fit)
-    stored = pad_white(picture, size, size) if pads else picture
+    picture = _fit(decoded.pixels, size, fit)
+    stored = pad_white(picture, size, size) if fit == "pad" else picture
     is_unchanged = decoded.is_plain_jpeg and stored.shape == decoded.pixels.shape
     height, width = decoded.pixels.shape[:2]
     return Prepared(
@@ -92,18 +95,55 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
         caption=caption,
         metadata=metadata,
         note=note,
+        foreground=None if mask is None else _fit(mask, size, fit),
     )
+
+
+def _fit(pixels: np.ndarray, size: int, fit: str) -> np.ndarray:
+    """The picture that is drawn from: without the borders of "pad"."""
+    return fit_longer_side(pixels, size) if fit == "pad" else fit_square(pixels, size, fit)
+
+
+def _read_mask(image: ImageSource, data: bytes, masks: str, pixels: np.ndarray) -> np.ndarray:
+    """The foreground of an image that was decoded from `data`: uint8 HxW, 255 = subject.
+
+    A source without transparency is all subject. Raises ImageError `no mask` where a file of masks is missing or has
+    other proportions than its image.
+    """
+    import cv2
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    if masks == COLOUR:
+        from sketchforge.strokes.foreground import find_foreground
+
+        return np.rint(find_foreground(pixels) * 255).astype(np.uint8)
+    if masks == ALPHA:
+        alpha = decode_alpha(data)
+        return np.full((height, width), 255, np.uint8) if alpha is None else alpha
+    try:
+        mask = cv2.cvtColor(decode_image(image.mask.read()).pixels, cv2.COLOR_RGB2GRAY)
+    except ImageError as error:
+        raise ImageError(NO_MASK, str(error)) from error
+    mask_height, mask_width = mask.shape
+    # Within a pixel of the mask, for masks are often made of reduced images.
+    if abs(mask_height * width - mask_width * height) > max(height, width):
+        raise ImageError(
+            NO_MASK, f"its mask has {mask_width} x {mask_height} pixels, the image {width} x {height}"
+        )
+    return mask if mask.shape == (height, width) else cv2.resize(mask, (width, height))
 
 
 def encode_sketches(
     sketches: Sequence[np.ndarray],
     thresholds: tuple[float, float] | None,
     stored_size: tuple[int, int] | None = None,
+    foreground: np.ndarray | None = None,
 ) -> EncodedSketches:
     """Encode the sketches of an image, N of uint8 HxW, as PNG files.
 
     thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. stored_size: (height, width) of
-    the white paper in whose middle they are put; None: their own.
+    the white paper in whose middle they are put; None: their own. foreground: uint8 HxW, to be encoded as well.
     """
     start = time.perf_counter()
     if stored_size is not None:
@@ -112,14 +152,17 @@ def encode_sketches(
         sketches = [binarize(sketch, *thresholds) for sketch in sketches]
     pngs = [encode_png(sketch, thresholds is not None) for sketch in sketches]
     is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
-    return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
+    mask = None
+    if foreground is not None:
+        mask = encode_png(pad_white(foreground, *(stored_size or foreground.shape), level=0), False)
+    return EncodedSketches(pngs, time.perf_counter() - start, is_blank, mask)
 
 
 def known_good_task(options: RenderOptions) -> tuple[Any, ...]:
     """`prepare` and arguments with which it works on any machine in good health: for `worker_pool`."""
     data = b"P6\n64 64\n255\n" + bytes(range(256)) * 48
     image = ImageSource("known-good", "known-good.ppm", ByteSource(len(data), data=data))
-    return prepare, image, options.size, options.fit
+    return prepare, image, options.size, options.fit, None
 
 
 def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:

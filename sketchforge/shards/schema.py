@@ -38,6 +38,8 @@ MANIFEST_SHAPE = {
     "inputs": {"count": int, "sha256": str},
     "captioned": bool,
     "extras": [str],
+    "classes": [str],
+    "splits": [{"name": str, "shards": int}],
     "passed_over": {...: int},
     "libraries": {...: str},
     "num_shards": int,

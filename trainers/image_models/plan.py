@@ -89,9 +89,9 @@ def plan_images(
     if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
         threads = max(usable_cores() // ranks.local_world_size, 1)
     threads = set_threads(threads)
-    shards = open_shards(options.shards, cache=options.cache)
-    shards.require(sketches=NUM_SKETCHES)
-    validation = None
+    whole = open_shards(options.shards, cache=options.cache)
+    shards = whole.take_split(options.split, "train").require(sketches=NUM_SKETCHES)
+    validation = whole.take_split("val", "val") if "val" in whole.splits and shards is not whole else None
     if options.validation is not None:
         validation = open_shards(options.validation, cache=options.cache)
         validation.require(sketches=1)
