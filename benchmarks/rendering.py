@@ -51,7 +51,8 @@ from sketchforge.models.encoder import VGG16_BLOCKS, Encoder  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
-from sketchforge.render.prepare import encode_sketches, prepare  # noqa: E402
+from sketchforge.render.encode import encode_sketches  # noqa: E402
+from sketchforge.render.prepare import prepare  # noqa: E402
 from sketchforge.report.provenance import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, write_shard  # noqa: E402
 from sketchforge.sketchers.base import Drawing  # noqa: E402

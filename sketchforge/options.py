@@ -45,6 +45,9 @@ class RenderOptions:
     shards: Path  # output folder
     images: str | Path | None = None  # folder, tars, images or list (sources/find.py); None: built-in photos
     prefix_keys: bool = False  # put a tar's name before the keys of its images
+    labels: str | None = None  # folder | FILE.csv | FILE.tsv: the class of each image; None: none
+    masks: str | None = None  # colour | alpha | folder of masks: where each image's subject is; None: none
+    split: str | None = None  # such as "train=.9,test=.1": parts of the images by their keys; None: one part
     shuffle_seed: int | None = None  # order of the inputs; None: as found
     limit: int | None = None  # take only the first `limit` images, after shuffling
     method: str = "tom"  # tom | canny | hed | pidinet | teed
@@ -162,6 +165,7 @@ class EvalImagesOptions:
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
     encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path
     tom: Path | None = None  # the run that drew the shards, or "builtin"; None: runs/tom or the built-in one
+    split: str | None = None  # of the shards; None: test where there is one, else all
     cache: Path | None = None  # folder for features of references; None: the user's cache folder
     seed: int = 0
     device: str = "auto"
@@ -238,6 +242,7 @@ class ImageTrainOptions:
     """Options that all trainings of image models share. None: the recipe's value."""
 
     shards: str = "out"  # a folder, its URL, or a text in which {} stands for the file name
+    split: str | None = None  # of the shards; None: train where there is one, else all
     validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
     run: Path
     recipe: str = "demo"  # demo | paper

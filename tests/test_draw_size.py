@@ -19,7 +19,7 @@ from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.metrics.images.sketch_reconstruction import redrawing_of, sketch_distances
 from sketchforge.options import RenderOptions, default_draw_size
-from sketchforge.render.prepare import encode_sketches
+from sketchforge.render.encode import encode_sketches
 from sketchforge.render.render import render
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.shard_set import open_shards

@@ -184,7 +184,8 @@ def test_processes_that_decode_and_encode_never_load_torch():
     """They start while the user waits, and there may be many of them."""
     code = """
 import numpy
-from sketchforge.render.prepare import encode_jpeg, encode_sketches, prepare
+from sketchforge.render.encode import encode_sketches
+from sketchforge.render.prepare import encode_jpeg, prepare
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.worker_pool import WorkerPool, _start_worker

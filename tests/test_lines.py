@@ -25,7 +25,7 @@ from sketchforge.metrics.sketches.strokes import compare_strokes, measure_stroke
 from sketchforge.metrics.sketches.summary import split_halves
 from sketchforge.metrics.sketches.two_sample_test import TwoSampleResult, two_sample_test
 from sketchforge.options import EvalSketchesOptions, RenderOptions
-from sketchforge.render.prepare import encode_sketches
+from sketchforge.render.encode import encode_sketches
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import derive_seed
@@ -148,7 +148,7 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
     grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png", method="tom")
     thresholds = RenderOptions(tmp_path, method="tom").thresholds
     stored = [
-        {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, thresholds)[0]}
+        {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, thresholds).pngs}
         for key, pair in drawn.items()
     ]
     bits = store(tmp_path / "bits", [stored], ["s", "t"], fit="keep")

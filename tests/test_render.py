@@ -233,9 +233,10 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     monkeypatch.setattr(pipeline, "_start_record", lambda image, prepared: SimpleNamespace())
     monkeypatch.setattr(pipeline, "replace", lambda record, **values: values["seconds"]["draw"])
     monkeypatch.setattr(pipeline, "_build_metadata", lambda *_: {})
+    monkeypatch.setattr(pipeline, "_build_extras", lambda *_: {})
     pool, prepared = (
         SimpleNamespace(submit=lambda *_: None),
-        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0, stored_size=(8, 8)),
+        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0, stored_size=(8, 8), foreground=None),
     )
     images = [(0, None, prepared)] * 3
     spent = []

@@ -214,8 +214,8 @@ def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
 
 
 def test_newer_formats_are_refused(rendered, tmp_path):
-    files.write_checksummed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 4})
-    with pytest.raises(UsageError, match="version 4, but this sketchforge reads version 3"):
+    files.write_checksummed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 5})
+    with pytest.raises(UsageError, match="version 5, but this sketchforge reads version 4"):
         render_again(rendered, tmp_path)
 
 

@@ -49,6 +49,12 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     help="Sketches and style images that the model has not seen.",
 )
 @option(
+    "--split",
+    group="Input",
+    metavar="NAME",
+    help="Which split of the shards to measure on, or `all`. [default: test where there is one, else all]",
+)
+@option(
     "--reference",
     group="Input",
     type=SourceText(),

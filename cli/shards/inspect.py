@@ -16,6 +16,7 @@ from sketchforge.options import InspectOptions
 from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(InspectOptions)
+MAX_CLASSES = 8  # so many are listed
 MAX_SIZES = 4  # up to this number, image sizes are listed one by one
 
 
@@ -82,11 +83,25 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
     ]
     if contents.num_strokes is not None:
         rows.append(("strokes", f"{contents.num_strokes / contents.num_read:,.0f} traced in an image"))
+    if contents.splits:
+        rows.append(("splits", ", ".join(f"{name} {count:,}" for name, count in contents.splits.items())))
+    if contents.num_classes:
+        rows.append(("classes", _describe_classes(contents.num_classes)))
+    if contents.coverage is not None:
+        rows.append(("masks", f"{contents.coverage:.0%} of an image is subject, in the mean"))
     extent = f"{contents.num_read:,} of {count_noun(contents.num_samples, 'sample')}, spread evenly"
     if contents.num_read == contents.num_samples:
         extent = "all samples"
-    rows.append(("", f"images, captions and ink are those of {extent}"))
+    rows.append(("", f"images, captions, classes, masks and ink are those of {extent}"))
     return [fact(name, value, 10) for name, value in rows]
+
+
+def _describe_classes(counts: dict[str, int]) -> str:
+    """List the largest classes with their counts."""
+    common = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_CLASSES]
+    listed = ", ".join(f"{name} {counts[name]:,}" for name in common)
+    rest = len(counts) - len(common)
+    return f"{len(counts):,}: {listed}{f' and {rest:,} more' if rest else ''}"
 
 
 def _describe_sizes(sizes: dict[tuple[int, int], int]) -> str:

@@ -47,6 +47,28 @@ DEFAULTS = defaults_of(RenderOptions)
     help="Put a tar's name before its keys: for tars whose keys repeat.",
 )
 @option(
+    "--labels",
+    group="Input",
+    type=SourceText("folder"),
+    metavar="folder|FILE",
+    help="Give every sample a class (KEY.cls): that of the folder it lies in, or of a table of path and class "
+    "(.csv, .tsv).",
+)
+@option(
+    "--masks",
+    group="Input",
+    type=SourceText("colour", "alpha"),
+    metavar="colour|alpha|DIR",
+    help="Give every sample a mask of its subject (KEY.mask.png), which hands draw by, too: what is unlike the colours "
+    "of the border, the image's own transparency, or masks from a folder.",
+)
+@option(
+    "--split",
+    group="Output",
+    metavar="NAME=SHARE,...",
+    help="Cut the images into parts by their keys, each in shards of its own, as in train=.9,test=.1.",
+)
+@option(
     "--shuffle-seed",
     group="Input",
     type=click.IntRange(min=0),

@@ -45,12 +45,19 @@ def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
             "'pipe:aws s3 cp s3://bucket/out/{} -'.",
         ),
         option(
+            "--split",
+            group="Input",
+            metavar="NAME",
+            help="Which split of the shards to train on (render --split), or `all`. "
+            "[default: train where there is one, else all]",
+        ),
+        option(
             "--validation",
             group="Input",
             type=SourceText(),
             metavar=LOCATION,
             help="Shards of other images, for previews and the reconstruction curve. "
-            "[default: the same images]",
+            "[default: the shards' split val where they have one, else the same images]",
         ),
         option(
             "--redraw",

@@ -38,6 +38,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(paper, image).convert("RGB")
 
 
+def alpha_of(image: Image.Image) -> Image.Image | None:
+    """The opacity of a loaded image as mode "L", 255 = opaque; None where nothing of it is transparent by its mode."""
+    image = _convert_to_eight_bits(image)
+    return image.getchannel("A") if image.mode in ("RGBA", "LA") else None
+
+
 def is_srgb(image: Image.Image) -> bool:
     """Whether the stored values are sRGB already: there is no profile, or it is sRGB's."""
     profile = _find_profile(image)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.colour import is_srgb, to_srgb
+from sketchforge.images.colour import alpha_of, is_srgb, to_srgb
 from sketchforge.images.load import load_pixels, load_png
 from sketchforge.images.metadata import JPEG_MAGIC, PNG_MAGIC, strip_jpeg, strip_png
 from sketchforge.utils.files import NotAFileError, open_file
@@ -60,6 +60,7 @@ MISSING = (
 GONE = "gone"  # the file has disappeared since it was found
 CHANGED = "changed"  # the file is no longer the one that was found
 NOT_A_FILE = "not a file"  # a pipe, a socket, a device or a folder under an image's name
+NO_MASK = "no mask"  # the folder of masks holds none for the image, or one that is not its mask
 REASONS = (
     EMPTY,
     NOT_AN_IMAGE,
@@ -71,6 +72,7 @@ REASONS = (
     GONE,
     CHANGED,
     NOT_A_FILE,
+    NO_MASK,
 )
 
 # First bytes of FORMATS: a file with such a start and a damaged header is `unreadable`, not `not an image`.
@@ -159,6 +161,22 @@ def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Decode
         raise ImageError(TRUNCATED if is_truncated else UNREADABLE, text[:200]) from error
 
 
+def decode_alpha(data: bytes) -> np.ndarray | None:
+    """The transparency of an image that `decode_image` has read, upright: uint8 HxW, 255 = opaque; None for none."""
+    import numpy as np
+    from PIL import ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _load(data, tuple(FORMATS))
+        try:
+            image = ImageOps.exif_transpose(image)
+        except Exception:  # as in `_convert_to_rgb`
+            pass
+        alpha = alpha_of(image)
+        return None if alpha is None else np.ascontiguousarray(alpha)
+
+
 def open_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Image.Image:
     """Open an image of one of `formats` (a subset of FORMATS); only its header is read.
 
@@ -218,11 +236,15 @@ def _read_two_numbers(data: bytes, length: int) -> tuple[int, int]:
 
 
 def _decode(data: bytes, formats: Sequence[str]) -> DecodedImage:
+    return _convert_to_rgb(_load(data, formats))
+
+
+def _load(data: bytes, formats: Sequence[str]) -> Image.Image:
     png = strip_png(data) if "PNG" in formats and data.startswith(PNG_MAGIC) else None
     image = open_image(data if png is None else png.data, formats)
     if min(image.size) < MIN_SIDE:
         raise ImageError(TOO_SMALL, f"{image.width} x {image.height}")
-    return _convert_to_rgb(load_pixels(image) if png is None else load_png(image, png))
+    return load_pixels(image) if png is None else load_png(image, png)
 
 
 def _decode_stripped_jpeg(data: bytes) -> DecodedImage | None:

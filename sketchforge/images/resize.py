@@ -63,11 +63,11 @@ def fit_longer_side(image: np.ndarray, size: int) -> np.ndarray:
     return resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
-def pad_white(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Put uint8 hxwxC or hxw, neither side larger, into the middle of white height x width."""
+def pad_white(image: np.ndarray, height: int, width: int, level: int = 255) -> np.ndarray:
+    """Put uint8 hxwxC or hxw, neither side larger, into the middle of white (or `level`) height x width."""
     if image.shape[:2] == (height, width):
         return image
-    padded = np.full((height, width, *image.shape[2:]), 255, np.uint8)
+    padded = np.full((height, width, *image.shape[2:]), level, np.uint8)
     top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
     padded[top : top + image.shape[0], left : left + image.shape[1]] = image
     return padded

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
-from sketchforge.render.prepare import EncodedSketches, encode_sketches
-from sketchforge.shards.schema import STROKES, json_bytes
+from sketchforge.shards.schema import json_bytes
 from sketchforge.strokes.hands import Hand, pick_hands, read_hands, repeat_hands
-
-if TYPE_CHECKING:
-    import numpy as np
 
 NONE, BUILTIN = "none", "builtin"
 
@@ -66,66 +60,3 @@ def open_hands(options: RenderOptions) -> RenderHands | None:
     count = options.checkpoints if options.method == "tom" else len(hands)
     chosen = repeat_hands(hands, count) if options.styles is None else pick_hands(hands, options.styles)
     return RenderHands(chosen, options.hands_seed, BUILTIN if path is None else path.name)
-
-
-def encode_hands(
-    sketches: Sequence[np.ndarray],
-    pixels: np.ndarray,
-    key: str,
-    hands: RenderHands,
-    is_binary: bool,
-    picture_size: tuple[int, int],
-    stored_size: tuple[int, int] | None = None,
-    keeps_strokes: bool = False,
-) -> EncodedSketches:
-    """Draw an image's sketches anew in each hand, and encode them; in a worker process.
-
-    sketches: the method's, N of uint8 HxW in grey, traced at this size. pixels: uint8 HxWx3 RGB. is_binary: one bit a
-    pixel. picture_size: (height, width) of what the hands draw. stored_size: as `encode_sketches` takes it.
-    keeps_strokes: the strokes come along, too.
-    """
-    import numpy as np
-
-    from sketchforge.strokes.draw import draw_hands, trace_picture
-    from sketchforge.strokes.foreground import find_foreground
-    from sketchforge.strokes.painting import INK_LEVEL
-    from sketchforge.strokes.stored import store_strokes, strokes_to_json
-
-    start = time.perf_counter()
-    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
-    drawings = draw_hands(picture, hands.hands, hands.seed, key, picture_size)
-    extras = {}
-    if keeps_strokes:
-        stored = store_strokes(picture, drawings, hands.styles, picture_size, stored_size)
-        extras[STROKES] = strokes_to_json(stored)
-    seconds = time.perf_counter() - start
-    thresholds = (INK_LEVEL, INK_LEVEL) if is_binary else None
-    encoded = encode_sketches([drawing.sketch for drawing in drawings], thresholds, stored_size)
-    coverage = {"foreground": round(float(picture.foreground.mean()), 3)}
-    described = json_bytes([drawing.describe() | coverage for drawing in drawings]).decode()
-    return encoded._replace(seconds=encoded.seconds + seconds, extras=extras, hands=described)
-
-
-def encode_traced(
-    sketches: Sequence[np.ndarray],
-    pixels: np.ndarray,
-    thresholds: tuple[float, float] | None,
-    picture_size: tuple[int, int],
-    stored_size: tuple[int, int] | None = None,
-) -> EncodedSketches:
-    """Encode the method's own sketches, and the strokes that are traced in them; in a worker process.
-
-    Arguments as `encode_hands` and `encode_sketches` take them.
-    """
-    import numpy as np
-
-    from sketchforge.strokes.draw import trace_picture
-    from sketchforge.strokes.foreground import find_foreground
-    from sketchforge.strokes.stored import store_strokes, strokes_to_json
-
-    start = time.perf_counter()
-    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
-    extras = {STROKES: strokes_to_json(store_strokes(picture, [], [], picture_size, stored_size))}
-    seconds = time.perf_counter() - start
-    encoded = encode_sketches(sketches, thresholds, stored_size, picture_size)
-    return encoded._replace(seconds=encoded.seconds + seconds, extras=extras)

@@ -8,10 +8,12 @@ from typing import Any
 
 from sketchforge.options import RenderOptions
 from sketchforge.render.hands import NONE, RenderHands, open_hands
+from sketchforge.render.masks import mask_folder
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.resume import FolderState, refresh_state
 from sketchforge.shards import manifest as manifests
-from sketchforge.shards.schema import STROKES
+from sketchforge.shards.schema import CLASS, MASK, STROKES
+from sketchforge.shards.splits import format_splits, parse_splits
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
 from sketchforge.utils.device import default_threads
 
@@ -101,7 +103,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
     hands = open_hands(plan.options)
     ready = open_sketcher(plan.options)
     manifest = manifests.new_manifest(
-        options=_collect_options(plan.options, ready) | (hands.options if hands else {}),
+        options=_collect_options(plan, ready) | (hands.options if hands else {}),
         styles=hands.styles if hands else ready.sketcher.styles,
         digests=ready.sketcher.digests,
         inputs=manifests.describe_inputs(plan.images),
@@ -109,13 +111,16 @@ def open_job(plan: RenderPlan) -> RenderJob:
         libraries=_list_libraries(plan.options),
         captioned=plan.captioned,
         passed_over=plan.passed_over,
-        extras=[STROKES] if plan.options.strokes else [],
+        extras=_list_extras(plan.options),
+        classes=plan.labels.classes if plan.labels else (),
+        splits=plan.splits,
     )
     return RenderJob(plan, ready, hands, manifest, refresh_state(plan, manifest))
 
 
-def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, object]:
+def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object]:
     """Collect the options that determine the shards' bytes."""
+    options = plan.options
     recorded: dict[str, object] = {
         "method": options.method,
         "fit": options.fit,
@@ -127,6 +132,12 @@ def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, 
             recorded[name] = getattr(options, name)
     if options.prefix_keys:
         recorded["prefix_keys"] = True
+    if options.masks is not None:
+        recorded["masks"] = options.masks if mask_folder(options.masks) is None else "files"
+    if plan.labels is not None:
+        recorded["labels"] = plan.labels.source
+    if options.split is not None:
+        recorded["split"] = format_splits(parse_splits(options.split))
     if options.fit != "keep":
         recorded["size"] = options.size
         recorded["draw_size"] = options.drawn_side(options.size)
@@ -137,6 +148,11 @@ def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, 
         if low_threshold < options.threshold:
             recorded["low_threshold"] = low_threshold
     return {**recorded, **ready.options}
+
+
+def _list_extras(options: RenderOptions) -> list[str]:
+    wanted = {CLASS: options.labels, MASK: options.masks, STROKES: options.strokes or None}
+    return [extra for extra, value in wanted.items() if value is not None]
 
 
 def _list_libraries(options: RenderOptions) -> list[str]:

@@ -18,11 +18,11 @@ import numpy as np
 
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
-from sketchforge.render.hands import encode_hands, encode_traced
+from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample
 from sketchforge.render.job import RenderJob
 from sketchforge.render.plan import PlannedShard, plan_batches
-from sketchforge.render.prepare import Prepared, encode_sketches, prepare
-from sketchforge.shards.schema import json_bytes
+from sketchforge.render.prepare import Prepared, prepare
+from sketchforge.shards.schema import CLASS, json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
@@ -70,7 +70,7 @@ def _prepare_ahead(
     """Yield batches in order while the next `num_ahead`, across the ends of shards, are being decoded."""
     ahead: deque[list[tuple[ImageSource, Task]]] = deque()
     for batch in batches:
-        arguments = options.size, options.fit, options.drawn_side
+        arguments = options.size, options.fit, options.drawn_side, options.masks
         ahead.append([(image, pool.submit(prepare, image, *arguments)) for image in batch])
         if len(ahead) > num_ahead:
             yield ahead.popleft()
@@ -145,6 +145,7 @@ def dispatch_encode(
             image=prepared.jpeg,
             caption=prepared.caption,
             metadata=_build_metadata(image, prepared, job),
+            extras=_build_extras(image, job),
             seconds={"decode": prepared.seconds, "draw": draw_seconds},
         )
         yield (
@@ -158,15 +159,11 @@ def dispatch_encode(
 def _submit_encode(
     image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
 ) -> Task:
-    options = job.options
-    sizes = prepared.picture_size, prepared.stored_size
-    if job.hands is None and not options.strokes:
-        return pool.submit(encode_sketches, sketches, options.thresholds, *sizes[::-1])
-    if job.hands is None:
-        return pool.submit(encode_traced, sketches, prepared.pixels, options.thresholds, *sizes)
-    is_binary = options.sketch_format == "png1"
-    arguments = (prepared.pixels, image.key, job.hands, is_binary, *sizes, options.strokes)
-    return pool.submit(encode_hands, sketches, *arguments)
+    picture = DrawnPicture(
+        image.key, prepared.pixels, prepared.picture_size, prepared.stored_size, prepared.foreground
+    )
+    encoding = SketchEncoding(job.hands, job.options.thresholds, job.options.strokes)
+    return pool.submit(encode_sample, sketches, picture, encoding)
 
 
 def _wait_prepared(image: ImageSource, task: Task, pool: WorkerPool) -> Prepared:
@@ -210,6 +207,11 @@ def _build_metadata(image: ImageSource, prepared: Prepared, job: RenderJob) -> d
     }
 
 
+def _build_extras(image: ImageSource, job: RenderJob) -> dict[str, bytes]:
+    labels = job.plan.labels
+    return {} if labels is None else {CLASS: str(labels.numbers[image.key]).encode()}
+
+
 def _is_done(pending: _Pending) -> bool:
     return pending[1] is None or pending[1].done()
 
@@ -227,6 +229,6 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
         sketches=encoded.pngs,
         is_blank=encoded.is_blank,
         metadata={**record.metadata, "hands": encoded.hands},
-        extras=encoded.extras or {},
+        extras={**record.extras, **encoded.extras},
         seconds={**record.seconds, "encode": encoded.seconds},
     )

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from sketchforge.errors import UsageError
 from sketchforge.images.sources import FoundImages, ImageSource, arrange, builtin_images, search_images
 from sketchforge.options import RenderOptions
+from sketchforge.render.labels import Labels, read_labels
+from sketchforge.render.masks import add_masks, mask_folder
+from sketchforge.shards.splits import parse_splits, split_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class RenderPlan:
     images: Sequence[ImageSource]
     shards: Sequence[PlannedShard]
     passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
+    splits: Sequence[Mapping[str, object]] = ()  # {"name", "shards"} of each, in the order of the shards
+    labels: Labels | None = None
 
     @property
     def captioned(self) -> bool:
@@ -63,9 +68,16 @@ def plan_render(options: RenderOptions) -> RenderPlan:
         else search_images(options.images, options.prefix_keys)
     )
     images = arrange(found.images, options.shuffle_seed, options.limit)
+    labels = None if options.labels is None else read_labels(options.labels, images)
+    if (folder := mask_folder(options.masks)) is not None:
+        images = add_masks(images, folder)
     samples_per_shard = options.samples_per_shard or default_samples_per_shard(len(images))
     options = replace(options, samples_per_shard=samples_per_shard)
-    return RenderPlan(options, images, plan_shards(images, samples_per_shard), found.passed_over)
+    if options.split is None:
+        shards, splits = plan_shards(images, samples_per_shard), []
+    else:
+        images, shards, splits = plan_splits(images, samples_per_shard, parse_splits(options.split))
+    return RenderPlan(options, images, shards, found.passed_over, splits, labels)
 
 
 def default_samples_per_shard(num_images: int) -> int:
@@ -85,6 +97,25 @@ def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[P
     return [
         PlannedShard(number, images[start : start + samples_per_shard]) for number, start in enumerate(starts)
     ]
+
+
+def plan_splits(
+    images: Sequence[ImageSource], samples_per_shard: int, shares: Mapping[str, float]
+) -> tuple[list[ImageSource], list[PlannedShard], list[dict[str, object]]]:
+    """Sort the inputs by their splits and cut each split into shards of its own.
+
+    Returns the inputs in the order of the shards, the shards, and {"name", "shards"} of each split.
+    """
+    members: dict[str, list[ImageSource]] = {name: [] for name in shares}
+    for image in images:
+        members[split_of(image.key, shares)].append(image)
+    shards: list[PlannedShard] = []
+    splits: list[dict[str, object]] = []
+    for name, chosen in members.items():
+        planned = plan_shards(chosen, samples_per_shard)
+        shards += [replace(shard, number=len(shards) + shard.number) for shard in planned]
+        splits.append({"name": name, "shards": len(planned)})
+    return [image for chosen in members.values() for image in chosen], shards, splits
 
 
 def plan_batches(shard: PlannedShard, batch_size: int) -> Iterator[Sequence[ImageSource]]:

@@ -1,4 +1,4 @@
-"""The work of worker processes on one input: decode and fit the image, encode its sketches. No torch."""
+"""The work of worker processes on one input before it is drawn: decode and fit the image. No torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sketchforge.images.decode import TOO_LARGE, ImageError, decode_image
-from sketchforge.images.encode import encode_jpeg, encode_png
-from sketchforge.images.line_art import BLANK, binarize
-from sketchforge.images.resize import fit_longer_side, fit_square, pad_white, resize_image, shrink_to
+from sketchforge.images.decode import NO_MASK, TOO_LARGE, ImageError, decode_alpha, decode_image
+from sketchforge.images.encode import encode_jpeg
+from sketchforge.images.resize import fit_longer_side, fit_square, pad_white, shrink_to
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
+from sketchforge.render.masks import ALPHA, COLOUR
 from sketchforge.shards.schema import json_bytes
 from sketchforge.utils.stderr import captured_stderr
 
@@ -41,8 +41,10 @@ class Prepared:
 
     reason: str | None
     seconds: float
-    pixels: np.ndarray | None = (
-        None  # uint8 HxWx3 RGB, to be drawn from: without the borders of "pad", at the drawn size
+    # uint8 HxWx3 RGB, to be drawn from: without the borders of "pad", at the drawn size
+    pixels: np.ndarray | None = None
+    foreground: np.ndarray | None = (
+        None  # uint8 HxW of the picture's size, 255 = subject; None: not asked for
     )
     picture_size: tuple[int, int] = (0, 0)  # height and width of the finished sketches, without those borders
     jpeg: bytes = b""  # the image to be stored, with them
@@ -55,22 +57,17 @@ class Prepared:
     note: str | None = None  # why the caption or the metadata could not be used; what the decoder printed
 
 
-class EncodedSketches(NamedTuple):
-    """The sketches of an image as PNG files."""
-
-    pngs: list[bytes]
-    seconds: float
-    is_blank: bool  # every one of them
-    hands: str = "[]"  # JSON text: who drew each of them, and how
-    extras: Mapping[str, bytes] | None = None  # of schema.EXTRAS
-
-
 def prepare(
-    image: ImageSource, size: int, fit: str, drawn_side: Callable[[int], int] | None = None
+    image: ImageSource,
+    size: int,
+    fit: str,
+    drawn_side: Callable[[int], int] | None = None,
+    masks: str | None = None,
 ) -> Prepared:
     """Read, decode and fit one image, and encode it for the shard.
 
-    drawn_side: the longer side of a picture -> that at which it is to be drawn; None: the same.
+    drawn_side: the longer side of a picture -> that at which it is to be drawn; None: the same. masks: where its
+    foreground is taken from.
     With `fit` "pad" the picture alone is to be drawn: the edges of the borders are no lines of it.
     What libraries print while they decode is kept for an image that fails; about one that is read, it says
     nothing that matters.
@@ -80,12 +77,12 @@ def prepare(
         with captured_stderr() as printed:
             data = image.read()
             decoded = decode_image(data)
+            mask = None if masks is None else _read_mask(image, data, masks, decoded.pixels)
     except ImageError as error:
         return Prepared(error.reason, time.perf_counter() - start, note=printed.text or None)
     caption, metadata, note = _read_caption_and_metadata(image)
-    pads = fit == "pad"
-    picture = fit_longer_side(decoded.pixels, size) if pads else fit_square(decoded.pixels, size, fit)
-    stored = pad_white(picture, size, size) if pads else picture
+    picture = _fit(decoded.pixels, size, fit)
+    stored = pad_white(picture, size, size) if fit == "pad" else picture
     drawn = picture if drawn_side is None else shrink_to(picture, drawn_side(max(picture.shape[:2])))
     is_unchanged = decoded.is_plain_jpeg and stored.shape == decoded.pixels.shape
     height, width = decoded.pixels.shape[:2]
@@ -93,6 +90,7 @@ def prepare(
         reason=None,
         seconds=time.perf_counter() - start,
         pixels=drawn,
+        foreground=None if mask is None else _fit(mask, size, fit),
         picture_size=picture.shape[:2],
         jpeg=data if is_unchanged else encode_jpeg(stored),
         stored_size=stored.shape[:2],
@@ -105,34 +103,46 @@ def prepare(
     )
 
 
-def encode_sketches(
-    sketches: Sequence[np.ndarray],
-    thresholds: tuple[float, float] | None,
-    stored_size: tuple[int, int] | None = None,
-    picture_size: tuple[int, int] | None = None,
-) -> EncodedSketches:
-    """Encode the sketches of an image, N of uint8 HxW, as PNG files.
+def _fit(pixels: np.ndarray, size: int, fit: str) -> np.ndarray:
+    """The picture that is drawn from: without the borders of "pad"."""
+    return fit_longer_side(pixels, size) if fit == "pad" else fit_square(pixels, size, fit)
 
-    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. picture_size: (height, width) that they
-    are resized to in grey; stored_size: that of the white paper in whose middle they are put then; None: their own.
+
+def _read_mask(image: ImageSource, data: bytes, masks: str, pixels: np.ndarray) -> np.ndarray:
+    """The foreground of an image that was decoded from `data`: uint8 HxW, 255 = subject.
+
+    A source without transparency is all subject. Raises ImageError `no mask` where a file of masks is missing or has
+    other proportions than its image.
     """
-    start = time.perf_counter()
-    if picture_size is not None:
-        sketches = [resize_image(sketch, *picture_size) for sketch in sketches]
-    if stored_size is not None:
-        sketches = [pad_white(sketch, *stored_size) for sketch in sketches]
-    if thresholds is not None:
-        sketches = [binarize(sketch, *thresholds) for sketch in sketches]
-    pngs = [encode_png(sketch, thresholds is not None) for sketch in sketches]
-    is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
-    return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
+    import cv2
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    if masks == COLOUR:
+        from sketchforge.strokes.foreground import find_foreground
+
+        return np.rint(find_foreground(pixels) * 255).astype(np.uint8)
+    if masks == ALPHA:
+        alpha = decode_alpha(data)
+        return np.full((height, width), 255, np.uint8) if alpha is None else alpha
+    try:
+        mask = cv2.cvtColor(decode_image(image.mask.read()).pixels, cv2.COLOR_RGB2GRAY)
+    except ImageError as error:
+        raise ImageError(NO_MASK, str(error)) from error
+    mask_height, mask_width = mask.shape
+    # Within a pixel of the mask, for masks are often made of reduced images.
+    if abs(mask_height * width - mask_width * height) > max(height, width):
+        raise ImageError(
+            NO_MASK, f"its mask has {mask_width} x {mask_height} pixels, the image {width} x {height}"
+        )
+    return mask if mask.shape == (height, width) else cv2.resize(mask, (width, height))
 
 
 def known_good_task(options: RenderOptions) -> tuple[Any, ...]:
     """`prepare` and arguments with which it works on any machine in good health: for `worker_pool`."""
     data = b"P6\n64 64\n255\n" + bytes(range(256)) * 48
     image = ImageSource("known-good", "known-good.ppm", ByteSource(len(data), data=data))
-    return prepare, image, options.size, options.fit, options.drawn_side
+    return prepare, image, options.size, options.fit, options.drawn_side, None
 
 
 def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[str, Any], str | None]:

@@ -7,14 +7,16 @@ from one that may be written anew.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sketchforge.checkpoints.origins import describe_drawer
 from sketchforge.shards import schema
 from sketchforge.shards.schema import json_bytes
+from sketchforge.shards.splits import split_ranges
 from sketchforge.strokes.stored import PER_PIXEL
 from sketchforge.strokes.stored import SHAPE as STROKES_SHAPE
 from sketchforge.utils.files import write_bytes
@@ -102,23 +104,38 @@ def _write_front_matter(manifest: Mapping[str, Any]) -> str:
         # `datasets` keeps what it loaded by the folder's name and this text: other shards need another one.
         f"  description: shards of digest {_digest_shards(manifest)}",
         "  data_files:",
-        "  - split: train",
-        '    path: "*.tar"',
+        *_write_data_files(manifest),
         "dataset_info:",  # else `datasets` takes the columns from the first tar, which may hold no sample
         "  features:",
-        *(f"  {line}" for line in _write_features(len(manifest["styles"]), captioned, manifest["extras"])),
+        *(f"  {line}" for line in _write_features(len(manifest["styles"]), captioned, manifest)),
         "---",
     ]
     return "\n".join(lines)
 
 
-def _write_features(num_sketches: int, captioned: bool, extras: Sequence[str]) -> Iterator[str]:
-    for name in schema.sample_members("", num_sketches, captioned, extras):
+def _write_data_files(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Which tars are which split: all are train where the folder has no splits. Empty ones cannot be loaded."""
+    if not manifest["splits"]:
+        yield from ("  - split: train", '    path: "*.tar"')
+    for name, numbers in split_ranges(manifest["splits"]).items():
+        if numbers:
+            yield from (f"  - split: {name}", "    path:")
+            yield from (f'    - "{schema.shard_name(number)}.tar"' for number in numbers)
+
+
+def _write_features(num_sketches: int, captioned: bool, manifest: Mapping[str, Any]) -> Iterator[str]:
+    for name in schema.sample_members("", num_sketches, captioned, manifest["extras"]):
         yield f"- name: {name.removeprefix('.')}"
         if name == schema.metadata_member(""):
             yield from _write_type(schema.SAMPLE_SHAPE, "  ")
         elif name == schema.extra_member("", schema.STROKES):
             yield from _write_type(STROKES_SHAPE, "  ")
+        elif name == schema.extra_member("", schema.CLASS):
+            yield from ("  dtype:", "    class_label:", "      names:")
+            # JSON's text in quotes is YAML's, too, so that no name of a class can be anything else.
+            yield from (
+                f"        '{number}': {json.dumps(name)}" for number, name in enumerate(manifest["classes"])
+            )
         else:
             yield "  dtype: string" if name == schema.caption_member("") else "  dtype: image"
     yield from ("- name: __key__", "  dtype: string", "- name: __url__", "  dtype: string")
@@ -161,6 +178,15 @@ def _digest_shards(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json_bytes([entry["sha256"] for entry in manifest["shards"]])).hexdigest()[:16]
 
 
+def _describe_splits(manifest: Mapping[str, Any]) -> str:
+    ranges = split_ranges(manifest["splits"])
+    counts = {
+        name: sum(manifest["shards"][number]["samples"] for number in numbers)
+        for name, numbers in ranges.items()
+    }
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ch") else "s")
 
@@ -188,6 +214,8 @@ def _write_description(manifest: Mapping[str, Any]) -> str:
         ("size", "as the images came" if schema.image_side(manifest) is None else _describe_size(manifest)),
         ("captions", "some or all images have one" if manifest["captioned"] else "none"),
         ("tars", f"{manifest['num_shards']:,}, {num_bytes / 1e6:,.1f} MB"),
+        *([("classes", f"{len(manifest['classes']):,}")] if manifest["classes"] else []),
+        *([("splits", _describe_splits(manifest))] if manifest["splits"] else []),
         (
             "inputs left out",
             ", ".join(f"{count:,} {escape(reason)}" for reason, count in sorted(failed.items())) or "none",
@@ -214,14 +242,15 @@ def _write_members(manifest: Mapping[str, Any]) -> str:
     )
     if manifest["captioned"]:
         rows.append(("`KEY.txt`", "its caption, UTF-8; empty where it has none"))
-    if schema.STROKES in manifest["extras"]:
-        rows.append(
-            (
-                f"`{schema.extra_member('KEY', schema.STROKES)}`",
-                f"its strokes: `size` (height, width), `strokes` as they were traced, `hands` and their lines of ink; in "
-                f"{PER_PIXEL}ths of a pixel, a line is its first point and the step to each next one",
-            )
-        )
+    extras = {
+        schema.CLASS: "the number of its class",
+        schema.MASK: "where its subject is: grey, white for the subject",
+        schema.STROKES: (
+            "its strokes: `size` (height, width), `strokes` as they were traced, `hands` and their lines of ink; in "
+            f"{PER_PIXEL}ths of a pixel, a line is its first point and the step to each next one"
+        ),
+    }
+    rows += [(f"`{schema.extra_member('KEY', extra)}`", extras[extra]) for extra in manifest["extras"]]
     entries = ", ".join(f"`{name}`" for name in schema.SAMPLE_SHAPE if name != "meta")
     rows.append(("`KEY.json`", f"{entries}, and `meta`: what came along with the image, as JSON text"))
     return f"## A sample\n\n{_write_table(('file in the tar', 'contents'), rows)}"

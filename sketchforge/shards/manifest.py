@@ -11,6 +11,7 @@ from typing import Any
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources import ImageSource
 from sketchforge.shards import schema
+from sketchforge.shards.splits import parse_splits
 from sketchforge.utils import files
 from sketchforge.utils.files import check_format
 from sketchforge.utils.outputs import check_local
@@ -18,7 +19,7 @@ from sketchforge.utils.versions import installed_version
 
 # These entries determine the bytes of the shards: a folder whose manifest differs in one of them is not
 # continued.
-IDENTITY = ("options", "styles", "digests", "inputs", "captioned", "extras")
+IDENTITY = ("options", "styles", "digests", "inputs", "captioned", "extras", "classes", "splits")
 MAX_SIDE = 1 << 14  # pixels
 
 
@@ -49,11 +50,14 @@ def new_manifest(
     captioned: bool = False,
     passed_over: Mapping[str, int] | None = None,
     extras: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    splits: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
 
     captioned: whether any input has a caption, so that every sample has a text. passed_over: what was found
-    beside the inputs and is not read, kind -> count. extras: of schema.EXTRAS, what every sample has.
+    beside the inputs and is not read, kind -> count. extras: of schema.EXTRAS, what every sample has. classes: the
+    names of the classes that "cls" numbers. splits: {"name", "shards"} of each, whose shards follow one another.
     """
     return {
         "format": schema.FORMAT,
@@ -64,6 +68,8 @@ def new_manifest(
         "inputs": dict(inputs),
         "captioned": captioned,
         "extras": [extra for extra in schema.EXTRAS if extra in extras],
+        "classes": list(classes),
+        "splits": [dict(split) for split in splits],
         "passed_over": dict(passed_over or {}),
         "libraries": {name: installed_version(name) for name in libraries},
         "num_shards": num_shards,
@@ -143,12 +149,28 @@ def _find_impossible_entries(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "styles"
     if manifest["complete"] and len(shards) != manifest["num_shards"]:
         yield "shards"
+    if not set(manifest["extras"]) <= set(schema.EXTRAS):
+        yield "extras"
+    if not _are_possible_splits(manifest["splits"], options.get("split"), manifest["num_shards"]):
+        yield "splits"
     # A member takes at least 512 bytes of header; an image or a sketch has contents, at least 512 more.
     min_sample_bytes = 1024 * (1 + len(styles)) + 512
     if any(
         entry["samples"] > min(schema.MAX_SAMPLES, entry["bytes"] // min_sample_bytes) for entry in shards
     ):
         yield "shards"
+
+
+def _are_possible_splits(splits: Sequence[Mapping[str, Any]], shares: object, num_shards: int) -> bool:
+    """Whether these are the splits of the option `shares`, and have so many shards."""
+    if shares is None:
+        return not splits
+    try:
+        names = list(parse_splits(str(shares)))
+    except UsageError:
+        return False
+    counts = [entry["shards"] for entry in splits]
+    return names == [entry["name"] for entry in splits] and min(counts) >= 0 and sum(counts) == num_shards
 
 
 def output_state(folder: Path) -> dict[str, Any] | None:

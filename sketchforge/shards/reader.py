@@ -97,7 +97,7 @@ def read_errors(folder: Path, path: Path) -> Iterator[None]:
     """Turn the errors of a damaged shard into a SketchforgeError that names the file and the next step."""
     try:
         yield
-    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, SketchforgeError) as error:
+    except (OSError, tarfile.TarError, ValueError, LookupError, TypeError, SketchforgeError) as error:
         raise SketchforgeError(
             f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
         ) from error

@@ -15,9 +15,9 @@ VERSION = 4
 MANIFEST = "manifest.json"
 CARD = "README.md"
 OK, FAILED = "ok", "failed"
-STROKES = "strokes.json"
+CLASS, MASK, STROKES = "cls", "mask.png", "strokes.json"
 # What a sample may have beside its image, sketches, caption and description: all samples of a folder or none.
-EXTRAS = ("cls", "mask.png", STROKES)
+EXTRAS = (CLASS, MASK, STROKES)
 MAX_STYLES = 1000  # sketches per image: their numbers have three digits
 MAX_SAMPLES = 1_000_000  # images per shard
 
@@ -39,6 +39,8 @@ MANIFEST_SHAPE = {
     "inputs": {"count": int, "sha256": str},
     "captioned": bool,
     "extras": [str],
+    "classes": [str],
+    "splits": [{"name": str, "shards": int}],
     "passed_over": {...: int},
     "libraries": {...: str},
     "num_shards": int,

@@ -22,6 +22,7 @@ from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.remote import RemoteFolder, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
+from sketchforge.shards.splits import ALL, split_ranges
 from sketchforge.shards.transports import TransferError
 from sketchforge.utils import files
 from sketchforge.utils.text import count_noun
@@ -44,6 +45,7 @@ class ShardSet:
     remote: RemoteFolder | None = None
     cache: ShardCache | None = None
     checked: CheckedShards = field(default_factory=CheckedShards, compare=False)
+    numbers: range | None = None  # of the shards of a split, where it is one; None: all
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -79,7 +81,8 @@ class ShardSet:
     @cached_property
     def finished(self) -> list[int]:
         """The numbers of the finished shards of a local set, in order."""
-        return finished_shards(self.path, self.manifest)
+        numbers = finished_shards(self.path, self.manifest)
+        return [number for number in numbers if self.numbers is None or number in self.numbers]
 
     @cached_property
     def keys(self) -> dict[str, int]:
@@ -123,6 +126,30 @@ class ShardSet:
         if not self.has_strokes:
             raise UsageError(f"{self.source}: keeps no strokes; render with --strokes into another folder")
         return self
+
+    @property
+    def splits(self) -> dict[str, range]:
+        """The numbers of each split's shards; {} where the set has none."""
+        return split_ranges(self.manifest["splits"])
+
+    def take_split(self, name: str | None, usual: str) -> ShardSet:
+        """Return one split of a finished set as a set of its own.
+
+        name: of the split; "all": the whole set; None: `usual` where there is a split of that name, else the whole
+        set. Raises UsageError for a name that the set does not have, and for a split without samples.
+        """
+        splits = self.splits
+        name = name or (usual if usual in splits else ALL)
+        if name == ALL:
+            return self
+        if name not in splits:
+            known = f"it has {', '.join(splits)}" if splits else "it was rendered without --split"
+            raise UsageError(f"{self.source}: has no split {name}; {known}")
+        numbers = splits[name]
+        entries = self.manifest["shards"][numbers.start : numbers.stop]
+        if not any(entry["samples"] for entry in entries):
+            raise UsageError(f"{self.source}: its split {name} holds no samples")
+        return replace(self, manifest={**self.manifest, "shards": entries}, numbers=numbers)
 
     def address(self, shard: int) -> str:
         """The address of a shard, for messages."""

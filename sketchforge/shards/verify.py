@@ -14,6 +14,7 @@ from sketchforge.shards.card import dataset_card, is_edited, read_card
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.reader import tar_samples
 from sketchforge.shards.sidecars import sample_records
+from sketchforge.shards.splits import parse_splits, split_of, split_ranges
 from sketchforge.shards.writer import read_stats
 from sketchforge.strokes.stored import strokes_from_json
 from sketchforge.utils.files import checksum_holds, has_shape, parse_json, sha256_of
@@ -81,6 +82,10 @@ def _check_shards(
 ) -> None:
     """Check the files and samples of `expected`, shard number -> manifest entry, and add to `report`."""
     tar_of_key: dict[str, str] = {}
+    shares = parse_splits(manifest["options"]["split"]) if manifest["splits"] else {}
+    split_of_shard = {
+        number: name for name, numbers in split_ranges(manifest["splits"]).items() for number in numbers
+    }
     for number, entry in expected.items():
         report.num_shards += 1
         report.num_failed += entry["failed"]
@@ -89,6 +94,8 @@ def _check_shards(
         for key, problems in _check_samples(folder, number, entry, manifest):
             report.problems.extend(problems)
             if key is not None:
+                if shares and (split := split_of(key, shares)) != split_of_shard.get(number):
+                    report.problems.append(f"{tar}: {key}: belongs to the split {split}")
                 if key in tar_of_key:
                     report.problems.append(f"{tar}: {key}: in {tar_of_key[key]} already, keys must be unique")
                 tar_of_key.setdefault(key, tar)
@@ -201,8 +208,8 @@ def _check_sample(
             continue
         try:
             if name == schema.extra_member(key, "cls"):
-                if not data.isdigit():
-                    raise ValueError("expected the number of a class")
+                if not data.isdigit() or len(data) > 9 or int(data) >= len(manifest["classes"]):
+                    raise ValueError(f"expected the number of one of {len(manifest['classes'])} classes")
             elif name == schema.extra_member(key, schema.STROKES):
                 yield from (f"{name}: {problem}" for problem in _check_strokes(data, expected, manifest))
             elif name.endswith(".txt"):

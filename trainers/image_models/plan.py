@@ -89,13 +89,13 @@ def plan_images(
     if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
         threads = max(usable_cores() // ranks.local_world_size, 1)
     threads = set_threads(threads)
-    shards = open_shards(options.shards, cache=options.cache)
-    shards.require(sketches=NUM_SKETCHES)
+    whole = open_shards(options.shards, cache=options.cache)
+    shards = whole.take_split(options.split, "train").require(sketches=NUM_SKETCHES)
     if not 0 <= options.redraw <= 1:
         raise UsageError(f"--redraw {options.redraw}: expected a share from 0 to 1")
     if options.redraw:
         shards.require_strokes()
-    validation = None
+    validation = whole.take_split("val", "val") if "val" in whole.splits and shards is not whole else None
     if options.validation is not None:
         validation = open_shards(options.validation, cache=options.cache)
         validation.require(sketches=1)

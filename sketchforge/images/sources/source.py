@@ -152,12 +152,13 @@ class ImageSource:
     image: ByteSource
     caption: ByteSource | None = None  # text
     metadata: ByteSource | None = None  # a JSON object
+    mask: ByteSource | None = None  # an image, light where the subject is
 
     def read(self) -> bytes:
         """The encoded image; raises ImageError where it cannot be read."""
         return self.image.read()
 
     def sizes(self) -> Iterator[int]:
-        """Bytes of image, caption and metadata, -1 for what is missing: a cheap test for changes."""
-        for byte_source in (self.image, self.caption, self.metadata):
+        """Bytes of image, caption, metadata and mask, -1 for what is missing: a cheap test for changes."""
+        for byte_source in (self.image, self.caption, self.metadata, self.mask):
             yield -1 if byte_source is None else byte_source.num_bytes

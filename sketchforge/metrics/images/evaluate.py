@@ -70,7 +70,7 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     device = choose_device(options.device)
     set_threads(options.threads)
     model = load_model(options.model, str(device))
-    shards = open_shards(options.shards).require(sketches=1)
+    shards = open_shards(options.shards).require(sketches=1).take_split(options.split, "test")
     pairs = {
         MATCHED: matched_pairs(shards.num_samples, options.samples, len(shards.styles)),
         MISMATCHED: mismatched_pairs(shards.num_samples, options.samples, len(shards.styles), options.seed),

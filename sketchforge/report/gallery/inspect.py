@@ -37,7 +37,8 @@ class StyleInk:
 class Inspection:
     """A folder's statistics.
 
-    `num_captions`, `sizes`, `num_strokes` and `styles` are of the `num_read` samples; all else is of the whole folder.
+    `num_captions`, `num_classes`, `coverage`, `sizes`, `num_strokes` and `styles` are of the `num_read` samples; all else is
+    of the whole folder.
     """
 
     manifest: Mapping[str, Any]
@@ -47,6 +48,9 @@ class Inspection:
     num_bytes: int  # of the finished shards' tars
     num_read: int
     num_captions: int  # among those read
+    num_classes: dict[str, int]  # class -> samples among those read; {} where there are none
+    splits: dict[str, int]  # split -> samples; {} where there are none
+    coverage: float | None  # mean share of an image that is subject, by the masks; None where there are none
     sizes: dict[tuple[int, int], int]  # (width, height) -> samples among those read
     num_strokes: int | None  # of those read; None: the folder keeps none
     styles: tuple[StyleInk, ...]
@@ -76,6 +80,9 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     chosen = spread_evenly(list(keys), options.samples or len(keys))
     sizes: Counter[tuple[int, int]] = Counter()
     num_captions = num_strokes = 0
+    labels: Counter[str] = Counter()
+    coverage: list[float] = []
+    classes = shards.manifest["classes"]
     ink: list[list[float]] = [[] for _ in shards.styles]
     num_png_bytes = [0] * len(ink)
     with progress.track("sample", len(chosen)):
@@ -86,6 +93,10 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
                 if schema.STROKES in sample.extras:
                     stored = strokes_from_json(sample.extras[schema.STROKES], hands=False)
                     num_strokes += len(stored.strokes)
+                if (label := sample.extras.get(schema.CLASS)) is not None:
+                    labels[classes[int(label)]] += 1
+                if (mask := sample.extras.get(schema.MASK)) is not None:
+                    coverage.append(1 - ink_share(mask))
                 for index, png in enumerate(sample.sketches):
                     ink[index].append(ink_share(png))
                     num_png_bytes[index] += len(png)
@@ -98,6 +109,12 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         num_bytes=num_bytes,
         num_read=len(chosen),
         num_captions=num_captions,
+        num_classes=dict(sorted(labels.items())),
+        splits={
+            name: sum(number in numbers for number in keys.values())
+            for name, numbers in shards.splits.items()
+        },
+        coverage=sum(coverage) / len(coverage) if coverage else None,
         sizes=dict(sizes),
         num_strokes=num_strokes if schema.STROKES in shards.manifest["extras"] else None,
         styles=tuple(

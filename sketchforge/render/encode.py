@@ -1,0 +1,119 @@
+"""The work of worker processes on one input once it is drawn: hands, strokes, mask, PNG files. No torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sketchforge.images.encode import encode_png
+from sketchforge.images.line_art import BLANK, binarize
+from sketchforge.images.resize import pad_white, resize_image
+from sketchforge.shards.schema import MASK, STROKES, json_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sketchforge.render.hands import RenderHands
+
+
+@dataclass(frozen=True)
+class DrawnPicture:
+    """What was drawn: its pixels and sizes (height, width)."""
+
+    key: str
+    pixels: np.ndarray  # uint8 HxWx3 RGB, at the size it was drawn at
+    size: tuple[int, int]  # of the finished sketches
+    stored_size: tuple[int, int]  # of the white paper in whose middle they are put
+    foreground: np.ndarray | None = (
+        None  # uint8 of `size`, 255 = subject; None: found by colour, and not stored
+    )
+
+
+@dataclass(frozen=True)
+class SketchEncoding:
+    """What the sketches of all images become."""
+
+    hands: RenderHands | None  # who draws them anew; None: they stay the method's own
+    thresholds: tuple[float, float] | None  # (high, low) to binarize by, one bit a pixel; None: 8-bit grey
+    keeps_strokes: bool
+
+
+@dataclass(frozen=True)
+class EncodedSketches:
+    """The sketches of an image as PNG files."""
+
+    pngs: Sequence[bytes]
+    seconds: float
+    is_blank: bool  # every one of them
+    hands: str = "[]"  # JSON text: who drew each of them, and how
+    extras: Mapping[str, bytes] = field(default_factory=dict)  # of schema.EXTRAS
+
+
+def encode_sample(
+    sketches: Sequence[np.ndarray], picture: DrawnPicture, encoding: SketchEncoding
+) -> EncodedSketches:
+    """Encode the sketches of an image, N of uint8 HxW in grey, or what hands make of them.
+
+    Hands trace them at the size that they were drawn at, and paint at the picture's.
+    """
+    start = time.perf_counter()
+    extras, described, thresholds = {}, "[]", encoding.thresholds
+    if encoding.hands is not None or encoding.keeps_strokes:
+        import numpy as np
+
+        from sketchforge.strokes.draw import draw_hands, trace_picture
+        from sketchforge.strokes.painting import INK_LEVEL
+        from sketchforge.strokes.stored import store_strokes, strokes_to_json
+
+        traced = trace_picture(np.stack(list(sketches)), _find_subject(picture))
+        hands, drawings, styles = encoding.hands, [], ()
+        if hands is not None:
+            drawings = draw_hands(traced, hands.hands, hands.seed, picture.key, picture.size)
+            styles, sketches = hands.styles, [drawing.sketch for drawing in drawings]
+            coverage = {"foreground": round(float(traced.foreground.mean()), 3)}
+            described = json_bytes([drawing.describe() | coverage for drawing in drawings]).decode()
+            thresholds = (INK_LEVEL, INK_LEVEL) if thresholds else None
+        if encoding.keeps_strokes:
+            stored = store_strokes(traced, drawings, styles, picture.size, picture.stored_size)
+            extras[STROKES] = strokes_to_json(stored)
+    if picture.foreground is not None:
+        extras[MASK] = encode_png(pad_white(picture.foreground, *picture.stored_size, level=0), False)
+    seconds = time.perf_counter() - start
+    encoded = encode_sketches(sketches, thresholds, picture.stored_size, picture.size)
+    return replace(encoded, seconds=encoded.seconds + seconds, hands=described, extras=extras)
+
+
+def encode_sketches(
+    sketches: Sequence[np.ndarray],
+    thresholds: tuple[float, float] | None,
+    stored_size: tuple[int, int] | None = None,
+    picture_size: tuple[int, int] | None = None,
+) -> EncodedSketches:
+    """Encode sketches, N of uint8 HxW, as PNG files.
+
+    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. picture_size: (height, width) that they
+    are resized to in grey; stored_size: that of the white paper in whose middle they are put then; None: their own.
+    """
+    start = time.perf_counter()
+    if picture_size is not None:
+        sketches = [resize_image(sketch, *picture_size) for sketch in sketches]
+    if stored_size is not None:
+        sketches = [pad_white(sketch, *stored_size) for sketch in sketches]
+    if thresholds is not None:
+        sketches = [binarize(sketch, *thresholds) for sketch in sketches]
+    pngs = [encode_png(sketch, thresholds is not None) for sketch in sketches]
+    is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
+    return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
+
+
+def _find_subject(picture: DrawnPicture) -> np.ndarray:
+    """float32 in [0, 1], of any size: where the subject is."""
+    import numpy as np
+
+    if picture.foreground is not None:
+        return picture.foreground.astype(np.float32) / 255
+    from sketchforge.strokes.foreground import find_foreground
+
+    return find_foreground(picture.pixels)
