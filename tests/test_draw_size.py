@@ -26,6 +26,7 @@ from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.strokes.stored import strokes_from_json
 
 BUILTIN = {"tom": Path("builtin"), "checkpoints": 1, "workers": 1, "threads": 1}
 
@@ -115,7 +116,7 @@ def test_the_default_never_exceeds_the_picture_and_grows_with_it(side):
 def test_the_default_is_what_the_manifest_records(photos, tmp_path):
     options = RenderOptions(tmp_path / "out", photos, size=320, limit=1, **BUILTIN)
     render(options)
-    assert read_manifest(tmp_path / "out")["options"]["draw_size"] == default_draw_size(320)
+    assert read_manifest(tmp_path / "out")["options"]["draw_size"] == default_draw_size(320) < 320
 
 
 def test_a_picture_drawn_again_is_drawn_at_the_same_size(tmp_path):
@@ -132,6 +133,22 @@ def test_a_picture_drawn_again_is_drawn_at_the_same_size(tmp_path):
     large = dataclasses.replace(redrawing, draw_size=96)
     other = sketch_distances(sketches, large.draw(image[None], [0]))["relative"][0]
     assert same < 0.1 < other
+
+
+@pytest.mark.parametrize("hands", ["none", "builtin"])
+def test_strokes_are_kept_at_the_size_of_the_sketches(tmp_path, hands):
+    image = np.full((96, 64, 3), 200, np.uint8)
+    image[24:72, 16:48] = 20
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(image).save(tmp_path / "photos" / "a.png")
+    options = {"fit": "keep", "draw_size": 48, "hands": hands, "strokes": True}
+    drawn = render_canny(tmp_path / "photos", tmp_path / "out", **options)
+    with tarfile.open(next((tmp_path / "out").glob("*.tar"))) as tar:
+        stored = strokes_from_json(tar.extractfile("a_png.strokes.json").read())
+    assert stored.strokes.size == drawn["a_png"].shape == (96, 64)
+    x, y = np.abs(stored.strokes.points - [31.5, 47.5]).T
+    distance = np.maximum(x - 16, y - 24)
+    assert np.abs(distance).max() < 4, "on the square's edge, but for its corners"
 
 
 def test_lines_stand_where_they_are_at_any_size():

@@ -236,12 +236,22 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     monkeypatch.setattr(pipeline, "_build_extras", lambda *_: {})
     pool, prepared = (
         SimpleNamespace(submit=lambda *_: None),
-        SimpleNamespace(jpeg=b"", caption=None, seconds=0.0, stored_size=(8, 8), foreground=None),
+        SimpleNamespace(
+            jpeg=b"",
+            caption=None,
+            seconds=0.0,
+            stored_size=(8, 8),
+            foreground=None,
+            pixels=None,
+            picture_size=(8, 8),
+        ),
     )
-    images = [(0, None, prepared)] * 3
+    images = [(0, SimpleNamespace(key="a"), prepared)] * 3
     spent = []
     for _, seconds, _ in pipeline.dispatch_encode(
-        (images, drawing, 6.0), SimpleNamespace(options=SimpleNamespace(thresholds=None), hands=None), pool
+        (images, drawing, 6.0),
+        SimpleNamespace(options=SimpleNamespace(thresholds=None, strokes=False), hands=None),
+        pool,
     ):
         spent.append(seconds)
         [next(ticks) for _ in range(100)]

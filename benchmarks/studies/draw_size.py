@@ -47,7 +47,7 @@ from sketchforge.strokes.hands import pick_hands, read_hands  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 
 SNAPSHOTS = (0, 2, 4, 7)
-SIZES = {256: (128, 152, 176, 208, 232, 256), 481: (176, 208, 256, 320, 384, 481)}
+SIZES = {256: (128, 152, 176, 208, 232, 256), 481: (176, 208, 240, 256, 320, 384, 481)}
 ROWS = [*(f"snapshot {number}" for number in SNAPSHOTS), "careful", "outline"]
 
 
@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--photos", type=int, default=16)
+    parser.add_argument("--only", nargs="*", default=[""], help="measurements whose names hold one of these")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     found = json.loads(asked.out.read_text()) if asked.out.is_file() else {}
@@ -156,7 +157,7 @@ def main() -> None:
         ]
         tasks += [(f"{half} realism 256 {size}", realism, (parity, size)) for size in SIZES[256]]
         for name, measure, arguments in tasks:
-            if name not in found:
+            if name not in found and any(part in name for part in asked.only):
                 found[name] = measure(drawer, asked.data, *arguments)
                 write_json(asked.out, found)
                 print(name, json.dumps(found[name]), flush=True)

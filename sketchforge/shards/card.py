@@ -7,25 +7,23 @@ from one that may be written anew.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sketchforge.checkpoints.origins import describe_drawer
 from sketchforge.shards import schema
+from sketchforge.shards.card_features import write_data_files, write_features
 from sketchforge.shards.schema import json_bytes
 from sketchforge.shards.splits import split_ranges
 from sketchforge.strokes.stored import PER_PIXEL
-from sketchforge.strokes.stored import SHAPE as STROKES_SHAPE
 from sketchforge.utils.files import write_bytes
 from sketchforge.utils.markdown import escape, fence
 
 MAX_BYTES = 16 << 20  # larger cards are not ours: that of a folder of 1,000 styles has 0.3 MB
 _MAX_OPTION = 200  # characters
 _SIZE_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
-_TYPES = {str: "string", int: "int64"}
 _MARK = re.compile(rb"<!-- sketchforge: ([0-9a-f]{64}) [^\n]*-->\n\Z")
 
 
@@ -104,59 +102,13 @@ def _write_front_matter(manifest: Mapping[str, Any]) -> str:
         # `datasets` keeps what it loaded by the folder's name and this text: other shards need another one.
         f"  description: shards of digest {_digest_shards(manifest)}",
         "  data_files:",
-        *_write_data_files(manifest),
+        *write_data_files(manifest),
         "dataset_info:",  # else `datasets` takes the columns from the first tar, which may hold no sample
         "  features:",
-        *(f"  {line}" for line in _write_features(len(manifest["styles"]), captioned, manifest)),
+        *(f"  {line}" for line in write_features(manifest)),
         "---",
     ]
     return "\n".join(lines)
-
-
-def _write_data_files(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Which tars are which split: all are train where the folder has no splits. Empty ones cannot be loaded."""
-    if not manifest["splits"]:
-        yield from ("  - split: train", '    path: "*.tar"')
-    for name, numbers in split_ranges(manifest["splits"]).items():
-        if numbers:
-            yield from (f"  - split: {name}", "    path:")
-            yield from (f'    - "{schema.shard_name(number)}.tar"' for number in numbers)
-
-
-def _write_features(num_sketches: int, captioned: bool, manifest: Mapping[str, Any]) -> Iterator[str]:
-    for name in schema.sample_members("", num_sketches, captioned, manifest["extras"]):
-        yield f"- name: {name.removeprefix('.')}"
-        if name == schema.metadata_member(""):
-            yield from _write_type(schema.SAMPLE_SHAPE, "  ")
-        elif name == schema.extra_member("", schema.STROKES):
-            yield from _write_type(STROKES_SHAPE, "  ")
-        elif name == schema.extra_member("", schema.CLASS):
-            yield from ("  dtype:", "    class_label:", "      names:")
-            # JSON's text in quotes is YAML's, too, so that no name of a class can be anything else.
-            yield from (
-                f"        '{number}': {json.dumps(name)}" for number, name in enumerate(manifest["classes"])
-            )
-        else:
-            yield "  dtype: string" if name == schema.caption_member("") else "  dtype: image"
-    yield from ("- name: __key__", "  dtype: string", "- name: __url__", "  dtype: string")
-
-
-def _write_type(shape: object, indent: str) -> Iterator[str]:
-    """The type of a column from the shape of its JSON, as in `files.has_shape`."""
-    if isinstance(shape, dict):
-        yield f"{indent}struct:"
-        for entry, inner in sorted(shape.items()):
-            yield f"{indent}- name: {entry}"
-            yield from _write_type(inner, f"{indent}  ")
-    elif isinstance(shape, list):
-        # `sequence` is read by all versions of `datasets`, `list` by newer ones alone.
-        if isinstance(shape[0], type):
-            yield f"{indent}sequence: {_TYPES[shape[0]]}"
-        else:
-            yield f"{indent}sequence:"
-            yield from _write_type(shape[0], f"{indent}  ")
-    else:
-        yield f"{indent}dtype: {_TYPES[shape]}"
 
 
 def _name_size(count: int) -> str:
