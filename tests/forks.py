@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import environment
@@ -97,6 +99,13 @@ class Forked:
         if self.returncode is None:
             self.returncode = _ask(wait=self.pid, options=options)
         return self.returncode
+
+    def until(self, reached: Callable[[], object], seconds: float = 120) -> None:
+        """Return as soon as `reached`, or once the process is over. It must not take `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self.poll() is None and not reached():
+            assert time.monotonic() < deadline, f"process {self.pid} goes nowhere"
+            time.sleep(0.005)
 
     def wait(self) -> Forked:
         self.poll(0)
