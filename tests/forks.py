@@ -23,7 +23,7 @@ from conftest import environment
 # The child leaves the loop and becomes the program. It ends as an interpreter does, threads and exit functions
 # first, but does not take apart the thousands of modules that the libraries are: that is half a second.
 SERVER = """
-import atexit, cv2, json, os, signal, sys, threading, traceback
+import atexit, cv2, json, os, signal, sys, tempfile, threading, traceback
 import PIL.Image, safetensors.torch, scipy, torch, torch._dynamo, torch.distributed.run
 import torch.utils.tensorboard, torchvision
 for line in sys.stdin:
@@ -42,6 +42,7 @@ for number, path in enumerate([os.devnull, *order["output"]]):
     os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)
 os.environ.clear()
 os.environ.update(order["environment"])
+tempfile.tempdir = None  # or TMPDIR would count for nothing: libraries have asked for the folder already
 os.chdir(order["cwd"])
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["-c", *order["arguments"]]

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import tempfile
 import time
 
 import pytest
@@ -39,7 +40,8 @@ run.main(["--standalone", *sys.argv[1:]])
 
 def torchrun(count, *words, cwd, before=""):
     ranks = [f"--nproc-per-node={count}", "-m", "--", "sketchforge", *words]
-    return forked(SMALL + before + TORCHRUN, *ranks, cwd=cwd)
+    with tempfile.TemporaryDirectory() as logs:  # which torchrun leaves behind
+        return forked(SMALL + before + TORCHRUN, *ranks, cwd=cwd, TMPDIR=logs)
 
 
 # Before the training of torchrun's children: rank {rank} does something to itself or its parent in step {step}.
