@@ -44,6 +44,14 @@ def pytest_addoption(parser):
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of `-n auto`: one a core that this process may use; beyond eight, imports outweigh the tests."""
+    from sketchforge.utils.device import usable_cores
+
+    return min(8, usable_cores())
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
@@ -135,9 +143,9 @@ def quick_measures():
         yield
 
 
-@pytest.fixture(scope="module")
-def no_weights_from_outside(tmp_path_factory):
-    """Whatever weights and features this machine keeps, a module's tests begin without any."""
+@pytest.fixture(scope="module", autouse=True)
+def own_caches(tmp_path_factory):
+    """Whatever weights and features this machine keeps, a module's tests begin without any and leave it none."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(folder / "torch"))

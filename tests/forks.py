@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import environment
@@ -21,7 +23,7 @@ from conftest import environment
 # The child leaves the loop and becomes the program. It ends as an interpreter does, threads and exit functions
 # first, but does not take apart the thousands of modules that the libraries are: that is half a second.
 SERVER = """
-import atexit, cv2, json, os, signal, sys, threading, traceback
+import atexit, cv2, json, os, signal, sys, tempfile, threading, traceback
 import PIL.Image, safetensors.torch, scipy, torch, torch._dynamo, torch.distributed.run
 import torch.utils.tensorboard, torchvision
 for line in sys.stdin:
@@ -40,6 +42,7 @@ for number, path in enumerate([os.devnull, *order["output"]]):
     os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)
 os.environ.clear()
 os.environ.update(order["environment"])
+tempfile.tempdir = None  # or TMPDIR would count for nothing: libraries have asked for the folder already
 os.chdir(order["cwd"])
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["-c", *order["arguments"]]
@@ -97,6 +100,13 @@ class Forked:
         if self.returncode is None:
             self.returncode = _ask(wait=self.pid, options=options)
         return self.returncode
+
+    def until(self, reached: Callable[[], object], seconds: float = 120) -> None:
+        """Return as soon as `reached`, or once the process is over. It must not take `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self.poll() is None and not reached():
+            assert time.monotonic() < deadline, f"process {self.pid} goes nowhere"
+            time.sleep(0.005)
 
     def wait(self) -> Forked:
         self.poll(0)

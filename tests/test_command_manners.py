@@ -403,7 +403,7 @@ def things(tmp_path):
 
 
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
-def test_wrong_input_ends_with_2_and_one_line(call, things, no_weights_from_outside, words):
+def test_wrong_input_ends_with_2_and_one_line(call, things, words):
     code, _, stderr = call(*words)
     assert (code, stderr.count("error: ")) == (2, 1), stderr
     assert stderr.count("\n") == 1
@@ -422,7 +422,7 @@ DAMAGED = [  # what is there is broken
 
 
 @pytest.mark.parametrize("words", DAMAGED, ids=" ".join)
-def test_damaged_input_ends_with_1_and_one_line(call, tmp_path, no_weights_from_outside, words):
+def test_damaged_input_ends_with_1_and_one_line(call, tmp_path, words):
     make_photos(tmp_path / "photos", 2)
     for folder in ("shards", "bad"):
         (tmp_path / folder).mkdir()

@@ -1,6 +1,7 @@
 """How many cores there are to compute with: affinity, quotas of control groups, and OMP_NUM_THREADS."""
 
 import pytest
+from conftest import pytest_xdist_auto_num_workers
 
 from sketchforge.utils import device
 from sketchforge.utils.cpu_quota import cpu_quota
@@ -59,6 +60,12 @@ def test_usable_cores_are_those_of_the_process_within_the_quota(monkeypatch, quo
     monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     monkeypatch.setattr(device, "cpu_quota", lambda: quota)
     assert device.usable_cores() == cores
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 2), (64, 8)])
+def test_these_tests_take_a_process_per_usable_core_up_to_eight(monkeypatch, cores, processes):
+    monkeypatch.setattr(device, "usable_cores", lambda: cores)
+    assert pytest_xdist_auto_num_workers() == processes
 
 
 @pytest.mark.parametrize(

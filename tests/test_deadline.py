@@ -38,9 +38,8 @@ end = lambda number: os._exit(128 + number)
 def signalled(code, folder, number, *arguments):
     """Run `code` until it hangs, send it a signal, and return its end, long before it would hang no more."""
     child = Forked(START + code, *arguments, cwd=folder)
-    while not (folder / "ready").exists():
-        assert child.poll() is None, child.wait().stderr
-        time.sleep(0.01)
+    child.until((folder / "ready").exists)
+    assert child.poll() is None, child.wait().stderr
     sent = time.monotonic()
     child.send_signal(number)
     child.wait()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,12 @@ def teacher_of(blocks, seed: int = 0, **options: str) -> Encoder:
     return freeze(encoder)
 
 
+TEACHERS = {
+    "equal": lambda: teacher_of(COMPACT_BLOCKS),
+    "wider": lambda: teacher_of(WIDER, input_range="imagenet", padding="zeros"),
+}
+
+
 def save_teacher(path: Path, encoder: Encoder) -> Path:
     """As a VGG19 state dict that says it wants RGB in [0, 1] and reflected borders."""
     at = [0, 2, 5, 7, 10, 12, 14, 16, 19]
@@ -102,6 +109,13 @@ def train(teacher: Encoder, steps: int, seed: int = 0, progress=Progress(), size
         teacher, readers(), drawings, steps=steps, batch_size=8, size=size, seed=seed,
         device=torch.device("cpu"), progress=progress,
     )  # fmt: skip
+
+
+@cache
+def briefly(kind: str) -> tuple[Encoder, dict[str, float]]:
+    """What nine steps make of a teacher of equal or wider layers, for all tests that ask."""
+    torch.set_num_threads(1)
+    return train(TEACHERS[kind](), steps=9)
 
 
 @pytest.fixture
@@ -150,8 +164,8 @@ class Recorder(Progress):
 
 def test_a_student_of_equal_widths_comes_to_compute_the_teachers_function(threads):
     torch.set_num_threads(1)
-    teacher = teacher_of(COMPACT_BLOCKS)
-    (_, few), (encoder, many) = (train(teacher, steps) for steps in (9, 324))
+    teacher = TEACHERS["equal"]()
+    (_, few), (encoder, many) = briefly("equal"), train(teacher, 324)
     assert list(many) == [tap for tap in teacher.tap_names() if tap.startswith("relu")]
     assert all(many[tap] < min(few[tap], 1.5) for tap in many)
     assert many["relu1_2"] < 0.4 and many["relu2_1"] < 0.6
@@ -160,8 +174,7 @@ def test_a_student_of_equal_widths_comes_to_compute_the_teachers_function(thread
 
 def test_a_teacher_of_other_widths_is_learned_through_linear_maps(threads):
     torch.set_num_threads(1)
-    teacher = teacher_of(WIDER, input_range="imagenet", padding="zeros")
-    (_, few), (encoder, many) = (train(teacher, steps) for steps in (9, 90))
+    (_, few), (encoder, many) = briefly("wider"), train(TEACHERS["wider"](), 90)
     assert encoder.blocks == COMPACT_BLOCKS and (encoder.input_range, encoder.padding) == ("unit", "reflect")
     assert all(many[tap] < few[tap] for tap in list(many)[:5])  # the deeper ones take longer
     assert many["relu1_1"] < 0.9
@@ -174,16 +187,16 @@ def test_a_narrower_teacher_serves_too(threads):
     assert many["relu1_1"] < min(few["relu1_1"], 0.9) and many["relu1_2"] < few["relu1_2"]
 
 
-@pytest.mark.parametrize("blocks", [COMPACT_BLOCKS, WIDER], ids=["equal", "wider"])
-def test_faint_and_strong_teachers_are_learned_alike(threads, blocks):
+@pytest.mark.parametrize("kind", TEACHERS)
+def test_faint_and_strong_teachers_are_learned_alike(threads, kind):
     """Real VGG features run into the hundreds: neither rates nor fits may depend on the size."""
     torch.set_num_threads(1)
-    strong = teacher_of(blocks)
+    strong = TEACHERS[kind]()
     with torch.no_grad():
         strong.convs["conv1_1"].weight.mul_(100)
         for conv in strong.convs.values():
             conv.bias.mul_(100)  # all features are now a hundred times as large, and otherwise the same
-    weak, loud = (train(teacher, steps=9)[1] for teacher in (teacher_of(blocks), strong))
+    (_, weak), (_, loud) = briefly(kind), train(strong, steps=9)
     for tap in list(weak)[:6]:  # beyond, rounding decides in a training this short
         assert loud[tap] == pytest.approx(weak[tap], rel=0.1), tap
 
@@ -200,12 +213,12 @@ def test_torchs_own_random_state_and_earlier_work_change_nothing(threads):
 
 
 def test_the_weights_are_what_float16_holds(threads):
-    encoder, _ = train(teacher_of(COMPACT_BLOCKS), steps=9, size=16)
+    encoder, _ = briefly("equal")
     for tensor in encoder.state_dict().values():
         assert tensor.dtype == torch.float32 and torch.equal(tensor, tensor.half().float())
 
 
-@pytest.mark.parametrize("steps", [9, 10, 40])
+@pytest.mark.parametrize("steps", [9, 10, 18])
 def test_every_step_is_reported_layers_first_then_all(threads, steps):
     progress = Recorder()
     train(teacher_of(COMPACT_BLOCKS), steps, size=16, progress=progress)

@@ -17,7 +17,7 @@ from sketchforge.metrics.images.compare import compare_images
 from sketchforge.options import EvalCompareOptions
 
 BUILTIN = (("builtin", None),)
-pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
+pytestmark = pytest.mark.usefixtures("quick_measures")
 
 
 @pytest.fixture(scope="module")

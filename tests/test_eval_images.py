@@ -22,7 +22,7 @@ from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis.synthesizer import load_model
 
 BUILTIN = (("builtin", None),)
-pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
+pytestmark = pytest.mark.usefixtures("quick_measures")
 
 
 class Copies:

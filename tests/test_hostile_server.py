@@ -203,13 +203,13 @@ def test_of_an_endless_command_no_more_is_taken_than_wanted(tmp_path):
 def test_a_command_does_not_outlive_a_process_that_is_killed(tmp_path):
     note = tmp_path / "pid"
     code = """
-import os, shlex, signal, sys, threading
+import os, shlex, signal, sys, threading, time
 from pathlib import Path
 from sketchforge.shards.cache import ShardCache
 from sketchforge.shards.remote import RemoteFolder
 def kill_when_it_runs():
     while not os.path.exists(sys.argv[1]):
-        pass
+        time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 threading.Thread(target=kill_when_it_runs).start()
 note = shlex.quote(sys.argv[1])
@@ -225,6 +225,7 @@ def assert_no_group(group: int) -> None:
     deadline = time.monotonic() + SECONDS
     while any(running_group == group for _, running_group in running_processes()):
         assert time.monotonic() < deadline, f"group {group} still runs"
+        time.sleep(0.01)
 
 
 def running_processes() -> list[tuple[int, int]]:
@@ -373,9 +374,9 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
             "--steps", 100_000, "--batch-size", 2, "--workers", workers, "--threads", 1, "--device", "cpu",
             cwd=tmp_path / "cwd", TMPDIR=str(tmp_path / "tmp"),
         )  # fmt: skip
-        log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
-        while not (stalled.exists() and log.exists() and len(read_log(log)) >= 3):
-            assert training.poll() is None and time.monotonic() < deadline, training.wait().stderr
+        log = tmp_path / "run" / "log.jsonl"
+        training.until(lambda: stalled.exists() and log.exists() and len(read_log(log)) >= 3)
+        assert training.poll() is None, training.wait().stderr
         # With workers, batches may be ready still; all are trained on before the process waits.
         training.send_signal(sent)
         start = time.monotonic()
@@ -389,6 +390,7 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
     # The server that forks workers takes a moment to see that it is alone.
     while working_in(tmp_path / "cwd"):
         assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.01)
     assert not list((tmp_path / "tmp").iterdir())
 
 

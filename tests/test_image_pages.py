@@ -20,7 +20,7 @@ from sketchforge.report.components import table_html
 from sketchforge.report.images.tables import distance_tables, model_figures
 from sketchforge.report.tables import figure_cell
 
-pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
+pytestmark = pytest.mark.usefixtures("quick_measures")
 NAME = EVIL.replace("/", "")  # a name that a folder may have
 QUICK = ("--features", "builtin", "--features", "inception", "--threads", "1", "--device", "cpu")
 
@@ -36,7 +36,7 @@ def measured(folder: Path, *words: object) -> tuple[Page, dict, str]:
 
 
 @pytest.fixture(scope="module")
-def model(quick_measures, no_weights_from_outside, drawn, squeeze, tmp_path_factory):
+def model(quick_measures, drawn, squeeze, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     ae_run(folder / NAME)
     words = ["images", "--model", folder / NAME, "--shards", drawn, "--samples", 12]
@@ -45,7 +45,7 @@ def model(quick_measures, no_weights_from_outside, drawn, squeeze, tmp_path_fact
 
 
 @pytest.fixture(scope="module")
-def comparison(quick_measures, no_weights_from_outside, trained, ten_sketches, tmp_path_factory):
+def comparison(quick_measures, trained, ten_sketches, tmp_path_factory):
     folder = tmp_path_factory.mktemp("comparison")
     photos = make_photos(folder / NAME, 7)
     (photos / "damaged.jpg").write_bytes(b"\xff\xd8\xff")

@@ -2,16 +2,24 @@
 
 import re
 import signal
+import tempfile
 import time
 
 import pytest
 import torch
-from forks import forked, forked_cli
+from forks import COMMAND_LINE, forked, forked_cli
 from safetensors.torch import load_file
 
 from sketchforge.checkpoints.run_log import read_log
 
 WORDS = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--workers", "0", "--device", "cpu"]
+
+# The demo recipe's losses on networks of next to nothing.
+SMALL = """
+from dataclasses import replace
+import trainers.autoencoder.recipe as ae
+ae.RECIPES["demo"] = replace(ae.RECIPES["demo"], width=0.0625, style_dim=32)
+"""
 
 # What `torchrun` runs, but that it forks the ranks where that would start interpreters.
 TORCHRUN = """
@@ -31,7 +39,9 @@ run.main(["--standalone", *sys.argv[1:]])
 
 
 def torchrun(count, *words, cwd, before=""):
-    return forked(before + TORCHRUN, f"--nproc-per-node={count}", "-m", "--", "sketchforge", *words, cwd=cwd)
+    ranks = [f"--nproc-per-node={count}", "-m", "--", "sketchforge", *words]
+    with tempfile.TemporaryDirectory() as logs:  # which torchrun leaves behind
+        return forked(SMALL + before + TORCHRUN, *ranks, cwd=cwd, TMPDIR=logs)
 
 
 # Before the training of torchrun's children: rank {rank} does something to itself or its parent in step {step}.
@@ -134,7 +144,7 @@ def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
     done = torchrun(2, *words, "--run", "two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("sketches × styles") == 1  # one of them speaks
-    alone = forked_cli(*words, "--run", "one", "--accumulate", "2", cwd=tmp_path)
+    alone = forked(SMALL + COMMAND_LINE, *words, "--run", "one", "--accumulate", "2", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     two, one = (load_file(tmp_path / run / "model.safetensors") for run in ("two", "one"))
     for name, value in one.items():

@@ -28,7 +28,7 @@ from sketchforge.utils.markdown import escape
 EVIL = 'run"><img src=x onerror=alert(1)>&|*b*'  # a name that a folder may have
 QUICK = ("--threads", "1", "--workers", "1", "--device", "cpu")
 RECIPE = {name: 0.1 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
-pytestmark = pytest.mark.usefixtures("quick_measures", "no_weights_from_outside")
+pytestmark = pytest.mark.usefixtures("quick_measures")
 
 
 def reported(folder: Path, *more: object) -> tuple[int, str]:
@@ -50,7 +50,7 @@ def record(folder: Path, log: str = "", **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(quick_measures, no_weights_from_outside, tmp_path_factory) -> Path:
+def place(quick_measures, tmp_path_factory) -> Path:
     """What a user has: sketches by two snapshots and by Canny, an auto-encoder trained on them, a GAN with an
     odd name, a training that is not finished and a folder of something else; and the report of it all."""
     folder = tmp_path_factory.mktemp("place")

@@ -29,7 +29,7 @@ from trainers.tom.run import train_tom
 from trainers.tom.step import TomTrainer
 
 RECIPE = RECIPES["lean"]
-WORDS = "--size 32 --steps 12 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
+WORDS = "--size 32 --steps 8 --batch-size 2 --snapshots 3 --threads 1 --device cpu".split()
 
 
 @cache
@@ -42,13 +42,20 @@ def some_drawings(size):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A training of seconds; four drawings, for to draw all that are built in takes longer than the steps."""
+    """A training of a second; few photos and drawings, for what is built in takes longer than the steps."""
     folder = tmp_path_factory.mktemp("drawings")
     for number, image in enumerate(some_drawings(96)):
         (folder / f"{number}.png").write_bytes(encode_png(image, binary=False))
     return TomTrainOptions(
-        size=32, steps=12, batch_size=2, snapshots=3, threads=1, device="cpu", drawings=folder
-    )
+        images=make_photos(tmp_path_factory.mktemp("photos"), 4), drawings=folder,
+        size=32, steps=8, batch_size=2, snapshots=3, threads=1, device="cpu",
+    )  # fmt: skip
+
+
+def command(run, tiny):
+    """The words of the same training as `tiny`."""
+    inputs = ["--images", str(tiny.images), "--drawings", str(tiny.drawings)]
+    return ["tom-train", "--run", str(run), *inputs, *WORDS]
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +219,7 @@ def test_run_folder(finished):
     difference = np.array(selection["difference"])
     assert np.allclose(difference, difference.T, atol=1e-6) and (np.diag(difference) == 0).all()
     assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "discriminator" in entry] == list(
-        range(1, 13)
+        range(1, 9)
     )
     assert not list(finished.rglob("*.part")) and not (finished / "state.pt").exists()
 
@@ -230,7 +237,7 @@ def test_another_seed_another_result(finished, tmp_path, tiny):
     )
 
 
-@pytest.mark.parametrize("stops", [[1], [5, 9], [12]])
+@pytest.mark.parametrize("stops", [[1], [3, 6], [8]])
 def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkeypatch, stops, tiny):
     monkeypatch.setattr(tom_run, "SAVE_EVERY", 4)
     options = replace(tiny, run=tmp_path / "run")
@@ -244,23 +251,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path, monkey
 
 def test_killed_at_any_moment_and_resumed_equals_uninterrupted(finished, tmp_path, tiny):
     """SIGKILL when the log has reached a line drawn at random: what is on disk then is all that is left."""
-    code = """
-import sys
-from pathlib import Path
-from sketchforge.options import TomTrainOptions
+    code = f"""
 from trainers.tom import run as tom_run
 tom_run.SAVE_EVERY = 3
-tom_run.train_tom(TomTrainOptions(run=Path(sys.argv[1]), size=32, steps=12, batch_size=2, snapshots=3, threads=1,
-                                      device="cpu", drawings=Path(sys.argv[2])))
-"""
+{COMMAND_LINE}"""
     run, log = tmp_path / "run", tmp_path / "run" / "log.jsonl"
-    for lines in np.random.default_rng(0).integers(1, 20, 3):
-        process = Forked(code, run, tiny.drawings)
-        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < lines):
-            pass
+    for lines in np.random.default_rng(0).integers(1, 14, 3):
+        process = Forked(code, *command(run, tiny))
+        process.until(lambda: log.exists() and log.read_bytes().count(b"\n") >= lines)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert forked(code, run, tiny.drawings).returncode == 0
+    assert forked(code, *command(run, tiny)).returncode == 0
     assert files_of(run) == files_of(finished)
 
 
@@ -300,7 +301,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_and_the_run_can_go
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"steps": 24}, "was begun with --steps 12, now asked for --steps 24"),
+        ({"steps": 16}, "was begun with --steps 8, now asked for --steps 16"),
         ({"seed": 3}, "was begun with --seed 0, now asked for --seed 3"),
         ({"encoder": "random"}, "was begun with --encoder builtin, now asked for --encoder random"),
     ],
@@ -373,7 +374,7 @@ def test_full_disk_is_one_line_and_the_run_can_go_on(finished, tmp_path, monkeyp
 
     monkeypatch.setattr(state, "write_bytes", full)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    words = ["tom-train", "--run", str(run), "--drawings", str(tiny.drawings), *WORDS]
+    words = command(run, tiny)
     assert command_line(words) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert error == [f"error: {saved[0]}: No space left on device at step 1; the state of step 0 is kept"]
@@ -410,10 +411,9 @@ def test_no_readable_photo_at_all_is_an_error(tmp_path, tiny):
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code, tiny):
     run = tmp_path / "run"
-    process = Forked(COMMAND_LINE, "tom-train", "--run", run, "--drawings", tiny.drawings, *WORDS)
+    process = Forked(COMMAND_LINE, *command(run, tiny))
     log = run / "log.jsonl"
-    while process.poll() is None and not (log.exists() and log.stat().st_size):
-        pass
+    process.until(lambda: log.exists() and log.stat().st_size)
     process.send_signal(sent)
     errors = process.wait().stderr
     assert process.returncode == code, errors

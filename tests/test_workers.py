@@ -27,7 +27,7 @@ def start_a_helper_and(how: str, note: str) -> None:
     """What a library may do behind our back: start a program, which notes its number, and then hang or die."""
     subprocess.Popen(["sh", "-c", 'echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 3600', note])
     while not os.path.exists(note):
-        pass
+        time.sleep(0.01)
     if how == "hang":
         time.sleep(3600)
     if how == "die":
@@ -75,14 +75,14 @@ def test_a_pool_that_is_left_while_its_workers_hang_is_gone_soon(tmp_path):
         for note in notes:
             pool.submit(start_a_helper_and, "hang", str(note))
         while not all(note.exists() for note in notes):
-            pass
+            time.sleep(0.01)
         processes = [process.pid for process in multiprocessing.active_children()]
         raise KeyboardInterrupt
     assert all(map(gone, [*processes, *(int(note.read_text()) for note in notes)]))
 
 
 HUNG = """
-import multiprocessing, os, signal, sys
+import multiprocessing, os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 import test_workers
 from sketchforge.utils.worker_pool import worker_pool
@@ -90,7 +90,7 @@ if __name__ == "__main__":
     with worker_pool(1, 3600) as pool:
         task = pool.submit(test_workers.start_a_helper_and, "hang", sys.argv[2])
         while not os.path.exists(sys.argv[2]):
-            pass
+            time.sleep(0.01)
         print(*[process.pid for process in multiprocessing.active_children()], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -131,7 +131,7 @@ def test_only_the_task_that_hangs_is_lost():
         # The first one is there before the clock runs: processes take a while to start.
         first = pool.submit(abs, -1)
         while not first.done():
-            pass
+            time.sleep(0.01)
         hangs, other = pool.submit(time.sleep, 3600), pool.submit(abs, -2)
         with pytest.raises(WorkerLost) as lost:
             pool.result(hangs)
@@ -214,7 +214,7 @@ def test_a_task_that_died_is_tried_again_with_nothing_beside_it(tmp_path):
     with worker_pool(2, 60) as pool:
         task = pool.submit(os.system, runs)
         while not beside.exists():
-            pass
+            time.sleep(0.01)
         assert lose(pool, (os.system, dies)) == [DIED]
         assert pool.result(task) == 0
     assert note.read_text().split() == ["1", "0"]
@@ -228,13 +228,13 @@ def test_what_cannot_be_sent_back_is_an_error():
 
 
 UNKILLABLE = """
-import os, shlex, sys
+import os, shlex, sys, time
 from sketchforge.utils import worker_pool as workers
 if __name__ == "__main__":
     with workers.worker_pool(1, 3600) as pool:
         pool.submit(os.system, f"touch {shlex.quote(sys.argv[1])}; exec sleep 3600")
         while not os.path.exists(sys.argv[1]):
-            pass
+            time.sleep(0.01)
         workers._GroupLeader.kill = lambda self: None
     print("closed")
 """

@@ -24,16 +24,17 @@ import numpy
 import sketchforge.checkpoints.encoder as encoders, sketchforge.images.builtin.drawings as drawings
 import trainers.autoencoder.recipe as ae, trainers.gan.recipe as gan, trainers.tom.run as tom
 import trainers.autoencoder.run, trainers.encoder.run, trainers.gan.run, trainers.loop as loop
+import trainers.image_models.train as image_models
 import sketchforge.metrics.images.feature_networks as feature_networks, trainers.image_models.validation as validation
 import torch.utils.tensorboard
 ae.RECIPES["demo"] = replace(
     ae.RECIPES["demo"], width=0.0625, style_dim=32, perceptual=0.0, style_triplet=0.0, content_triplet=0.0
 )
 gan.RECIPES["demo"] = replace(gan.RECIPES["demo"], width=0.02, perceptual=0.0, r1=0.0)
-tom.SAVE_EVERY, loop.SAVE_SECONDS = 1, -1
+tom.SAVE_EVERY, loop.SAVE_SECONDS, image_models.NUM_PREVIEWS = 1, -1, 1
 feature_networks.BUILTIN_SIDE, validation.NUM_MISMATCHED = 64, 12
-photos = encoders.calibration_images
-encoders.calibration_images = lambda: photos()[:2]
+photos = encoders.calibration_images()[:2]
+encoders.calibration_images = lambda: photos
 drawings.load_drawings = lambda size: [("d", numpy.tile(numpy.uint8([[0, 255], [255, 255]]), (24, 24)))]
 """
 COMMON = ["--threads", "1", "--device", "cpu"]
