@@ -422,9 +422,16 @@ def test_a_training_refuses_shards_without_strokes_and_records_the_share(
     assert plan.record["options"]["redraw"] == 0.5
 
 
-def test_damaged_strokes_are_named_or_passed_over(with_strokes, tmp_path):
+@pytest.mark.parametrize(
+    ("entry", "other", "told"),
+    [
+        (b'"closed"', b'"clothed"', r"cannot be read \(strokes: expected"),
+        (b'"size":[64,64]', b'"size":[64,32]', "of a picture of 32 x 64 pixels, expected 64 x 64"),
+    ],
+)
+def test_damaged_strokes_are_named_or_passed_over(with_strokes, tmp_path, entry, other, told):
     shards = shutil.copytree(with_strokes.shards, tmp_path / "out")
-    change_member(shards, ".strokes.json", lambda data: data.replace(b'"closed"', b'"clothed"'))
+    change_member(shards, ".strokes.json", lambda data: data.replace(entry, other))
     manifest = json.loads((shards / "manifest.json").read_text())
     path = sorted(shards.glob("*.tar"))[-1]
     manifest["shards"][-1] |= {
@@ -435,7 +442,7 @@ def test_damaged_strokes_are_named_or_passed_over(with_strokes, tmp_path):
     last = [line["key"] for line in lines(shards)][-1]
     damaged = dataset(shards, 1.0)
     position = next(position for position in range(4) if damaged.order.index_of(position) == 3)
-    with pytest.raises(SketchforgeError, match=rf"{last}\.strokes\.json: cannot be read \(strokes: expected"):
+    with pytest.raises(SketchforgeError, match=rf"{last}\.strokes\.json: {told}"):
         damaged[position]
     assert dataset(shards, 1.0, skip_bad=True)[position]["skipped"] == 1
     assert dataset(shards, 0.0)[position]["skipped"] == 0, "they are read only where something is drawn anew"
