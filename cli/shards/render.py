@@ -21,10 +21,10 @@ from cli.options import (
     threads_option,
 )
 from cli.progress import Bar
+from cli.shards.render_messages import describe_estimate, describe_kept, print_render_summary
 from cli.source_types import Pixels, SourceText
 from cli.verbosity import print_next_step
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
-from sketchforge.utils.text import count_noun
 
 DEFAULTS = defaults_of(RenderOptions)
 
@@ -110,6 +110,22 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["sketch_format"],
     show_default=True,
     help="png1: black and white; png: 8-bit grey.",
+)
+@option(
+    "--grey-levels",
+    group="Look",
+    type=click.IntRange(2, 256),
+    default=DEFAULTS["grey_levels"],
+    show_default=True,
+    metavar="N",
+    help="png: how many greys, black and white among them; 256 keeps all. Soft greys hide a copy of the photo, which "
+    "models learn to read.",
+)
+@option(
+    "--thin",
+    group="Look",
+    is_flag=True,
+    help="hed, pidinet, teed: lines one pixel wide, along the ridges of edges (non-maximum suppression).",
 )
 @option(
     "--threshold",
@@ -276,65 +292,11 @@ def render_command(dry_run: bool, **values: Any) -> None:
         click.echo(describe_rendering(job))
         if passed_over := describe_passed_over(job.plan.passed_over):
             click.echo(passed_over)
-        click.echo(_describe_estimate(job))
+        click.echo(describe_estimate(job))
         return
     progress = Bar(delay=0)
-    with on_interrupt(lambda: _resume_hint(options, progress)):
+    with on_interrupt(lambda: describe_kept(options, progress)):
         summary = render(options, progress)
-    _print_summary(options, summary)
+    print_render_summary(options, summary)
     if summary.num_images and summary.complete:
         print_next_step("gallery", options.shards, "--html", "gallery.html")
-
-
-def _describe_estimate(job: Any) -> str:
-    return (
-        f"to do: {count_noun(job.num_images, 'image')}, "
-        f"{count_noun(job.num_images * job.num_sketches, 'sketch')}, "
-        f"{count_noun(len(job.todo), 'shard')}; "
-        f"device {job.ready.device}; {count_noun(job.num_workers, 'worker')}; "
-        f"about {job.estimated_bytes() / 1e6:,.1f} MB in all"
-    )
-
-
-def _print_summary(options: RenderOptions, summary: Any) -> None:
-    from sketchforge.render.summary import describe_outcomes
-
-    folder = options.shards
-    of_task = f" of task {options.task_id}" if options.num_tasks > 1 else ""
-    samples = (
-        f"{count_noun(summary.outcomes['ok'], 'sample')} in "
-        f"{count_noun(summary.num_shards, 'shard')}{of_task}"
-    )
-    if summary.num_shards == 0:
-        click.echo(
-            f"{folder}: nothing to do for task {options.task_id}: more tasks than shards; lower --samples-per-shard"
-        )
-    elif summary.num_images == 0:
-        click.echo(f"{folder}: complete already, {samples}")
-    else:
-        rate = summary.num_images / summary.seconds
-        click.echo(
-            f"{folder}: {samples}; {count_noun(summary.num_images, 'image')} in {summary.seconds:.1f} s "
-            f"({rate:.1f} images/s), "
-            f"slowest stage: {summary.slowest_stage}"
-        )
-    if options.num_tasks > 1:
-        state = "all tasks are done" if summary.complete else "other tasks have shards to make still"
-        click.echo(f"{folder}: {state}")
-    for line in describe_outcomes(options, summary):
-        click.echo(line)
-
-
-def _resume_hint(options: RenderOptions, progress: Bar) -> str:
-    """Say of an interrupted run what is kept and how to go on."""
-    from sketchforge.shards.manifest import read_manifest
-
-    if not progress.unit:
-        return "nothing was begun yet, what was finished before is kept"
-    command = "run the same command again"
-    if options.overwrite:
-        command += " without --overwrite"
-    folder = options.shards
-    num_shards = read_manifest(folder)["num_shards"]
-    finished = f"{len(list(folder.glob('*.stats.json')))} of {count_noun(num_shards, 'shard')}"
-    return f"{finished} in {folder} are finished and kept; {command} to continue"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
-from sketchforge.options import RenderOptions
+from sketchforge.options import RenderOptions, SketchTone
 from sketchforge.render.prepare import EncodedSketches, encode_sketches
 from sketchforge.shards.schema import json_bytes
 from sketchforge.strokes.hands import Hand, read_hands
@@ -64,6 +64,8 @@ def open_hands(options: RenderOptions) -> RenderHands | None:
         return None
     if options.low_threshold is not None:
         raise UsageError("--low-threshold: has no meaning with --hands, whose strokes are chosen otherwise")
+    if options.thin:
+        raise UsageError("--thin: has no meaning with --hands, which trace thin lines anyway")
     path = None if options.hands == BUILTIN else Path(options.hands)
     hands = read_hands(path)
     count = options.checkpoints if options.method == "tom" else len(hands)
@@ -76,13 +78,13 @@ def encode_hands(
     pixels: np.ndarray,
     key: str,
     hands: RenderHands,
-    is_binary: bool,
+    tone: SketchTone,
     stored_size: tuple[int, int] | None = None,
 ) -> EncodedSketches:
     """Draw an image's sketches anew in each hand, and encode them; in a worker process.
 
-    sketches: the method's, N of uint8 HxW in grey. pixels: uint8 HxWx3 RGB. is_binary: one bit a pixel.
-    stored_size: as `encode_sketches` takes it.
+    sketches: the method's, N of uint8 HxW in grey. pixels: uint8 HxWx3 RGB. tone: whose thresholds make way for
+    INK_LEVEL. stored_size: as `encode_sketches` takes it.
     """
     import numpy as np
 
@@ -92,6 +94,7 @@ def encode_hands(
     picture = trace_picture(np.stack(list(sketches)), pixels)
     drawn = draw_hands(picture, hands.hands, hands.seed, key, sketches[0].shape)
     seconds = time.perf_counter() - start
-    thresholds = (INK_LEVEL, INK_LEVEL) if is_binary else None
-    encoded = encode_sketches(drawn, thresholds, stored_size)
+    if tone.thresholds is not None:
+        tone = dataclasses.replace(tone, thresholds=(INK_LEVEL, INK_LEVEL))
+    encoded = encode_sketches(drawn, tone, stored_size)
     return encoded._replace(seconds=encoded.seconds + seconds)

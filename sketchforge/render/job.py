@@ -125,6 +125,10 @@ def _collect_options(options: RenderOptions, ready: ReadySketcher) -> dict[str, 
         recorded["threshold"], low_threshold = options.thresholds
         if low_threshold < options.threshold:
             recorded["low_threshold"] = low_threshold
+    if options.sketch_format == "png":
+        recorded["grey_levels"] = options.grey_levels
+    if options.thin:
+        recorded["thin"] = True
     return {**recorded, **ready.options}
 
 
@@ -132,4 +136,5 @@ def _list_libraries(options: RenderOptions) -> list[str]:
     """List the distributions whose versions can change a shard's bytes."""
     libraries = ["sketchforge", "numpy", "pillow", "opencv-python-headless"]
     libraries += [] if options.method == "canny" else ["torch"]
+    libraries += ["scikit-image"] if options.thin else []
     return libraries + ([] if options.hands == NONE else ["scikit-image", "scipy"])

@@ -157,11 +157,10 @@ def dispatch_encode(
 def _submit_encode(
     image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
 ) -> Task:
-    options = job.options
+    tone = job.options.tone
     if job.hands is None:
-        return pool.submit(encode_sketches, sketches, options.thresholds, prepared.stored_size)
-    is_binary = options.sketch_format == "png1"
-    arguments = (prepared.pixels, image.key, job.hands, is_binary, prepared.stored_size)
+        return pool.submit(encode_sketches, sketches, tone, prepared.stored_size)
+    arguments = (prepared.pixels, image.key, job.hands, tone, prepared.stored_size)
     return pool.submit(encode_hands, sketches, *arguments)
 
 

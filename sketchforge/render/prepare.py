@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sketchforge.images.decode import TOO_LARGE, ImageError, decode_image
+from sketchforge.images.edge_thinning import suppress_non_maxima
 from sketchforge.images.encode import encode_jpeg, encode_png
-from sketchforge.images.line_art import BLANK, binarize
+from sketchforge.images.line_art import BLANK, binarize, quantize_greys
 from sketchforge.images.resize import fit_longer_side, fit_square, pad_white
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
@@ -22,7 +23,7 @@ from sketchforge.utils.stderr import captured_stderr
 if TYPE_CHECKING:
     import numpy as np
 
-    from sketchforge.options import RenderOptions
+    from sketchforge.options import RenderOptions, SketchTone
 
 
 def _parse_finite(text: str) -> float | None:
@@ -97,20 +98,23 @@ def prepare(image: ImageSource, size: int, fit: str) -> Prepared:
 
 def encode_sketches(
     sketches: Sequence[np.ndarray],
-    thresholds: tuple[float, float] | None,
+    tone: SketchTone,
     stored_size: tuple[int, int] | None = None,
 ) -> EncodedSketches:
-    """Encode the sketches of an image, N of uint8 HxW, as PNG files.
+    """Encode the sketches of an image, N of uint8 HxW, as PNG files: of one bit a pixel, or 8-bit grey.
 
-    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. stored_size: (height, width) of
-    the white paper in whose middle they are put; None: their own.
+    stored_size: (height, width) of the white paper in whose middle they are put; None: their own.
     """
     start = time.perf_counter()
+    if tone.thin:  # on their own paper: the edge of other paper around them is no line
+        sketches = [suppress_non_maxima(sketch) for sketch in sketches]
     if stored_size is not None:
         sketches = [pad_white(sketch, *stored_size) for sketch in sketches]
-    if thresholds is not None:
-        sketches = [binarize(sketch, *thresholds) for sketch in sketches]
-    pngs = [encode_png(sketch, thresholds is not None) for sketch in sketches]
+    if tone.thresholds is not None:
+        sketches = [binarize(sketch, *tone.thresholds) for sketch in sketches]
+    else:
+        sketches = [quantize_greys(sketch, tone.levels) for sketch in sketches]
+    pngs = [encode_png(sketch, tone.thresholds is not None) for sketch in sketches]
     is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
     return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
 

@@ -19,8 +19,9 @@ import torch
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.tom import OWN_RUN, builtin_run, find_tom_run, read_tom_run, tom_run_name
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.line_art import binarize
+from sketchforge.images.line_art import binarize, quantize_greys
 from sketchforge.metrics.images.features import crop_square
+from sketchforge.options import SketchTone
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.tom import TomSketcher
 
@@ -61,7 +62,7 @@ class Redrawing:
 
     sketchers: tuple[TomSketcher, ...]  # of one style each, in the order of the set's styles
     size: int  # of the stored sketches, in pixels
-    thresholds: tuple[float, float] | None  # as `binarize` takes them; None for grey sketches
+    tone: SketchTone  # of the stored sketches
     digest: str  # of the encoder and the snapshots
 
     def draw(self, images: np.ndarray, styles: Sequence[int]) -> np.ndarray:
@@ -72,7 +73,8 @@ class Redrawing:
             indices = [index for index, image_style in enumerate(styles) if image_style == style]
             drawings = self.sketchers[style].draw(large[indices]).result()
             for index, grey in zip(indices, drawings[:, 0], strict=True):
-                result[index] = binarize(grey, *self.thresholds) if self.thresholds else grey
+                thresholds, levels = self.tone.thresholds, self.tone.levels
+                result[index] = binarize(grey, *thresholds) if thresholds else quantize_greys(grey, levels)
         return result
 
 
@@ -124,4 +126,5 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
     if options.get("sketch_format") == "png1":
         thresholds = float(options["threshold"]), float(options.get("low_threshold", LOW_THRESHOLD))
     digest = f"{record['encoder'][:16]}+{'+'.join(str(style_digest)[:16] for style_digest in style_digests)}"
-    return Redrawing(tuple(sketchers), shards.side, thresholds, digest)
+    tone = SketchTone(False, thresholds, int(options.get("grey_levels", 256)))
+    return Redrawing(tuple(sketchers), shards.side, tone, digest)
