@@ -268,6 +268,7 @@ def test_rows_and_what_they_rest_on(compared):
         ("folder", "own"),
         ("reference", "people (drawings)"),
         ("reference", "others (drawings)"),
+        ("pairs", "people (drawings of one photo)"),
     ]
     assert row_of(compared, "canny").figures["strokes"]["ink"].images == 6
     people = row_of(compared, "people (drawings)").figures
