@@ -132,7 +132,7 @@ class Stages:
             _wake(pool, self.cores)
             start = time.perf_counter()
             tasks = [
-                pool.submit(encode_sketches, self.sketches[at % len(self.sketches)], self.options.thresholds)
+                pool.submit(encode_sketches, self.sketches[at % len(self.sketches)], self.options.tone)
                 for at in range(len(self.images))
             ]
             for image, prepared, task in zip(self.images, self.prepared, tasks, strict=True):
@@ -146,7 +146,9 @@ class Stages:
 def _wake(pool: Any, cores: int) -> None:
     """Start the processes and import what they need; starting is no stage."""
     grey = np.full((10, 64, 64), 255, np.uint8)
-    for task in [pool.submit(encode_sketches, grey, (0.6, 0.1)) for _ in range(8 * cores)]:
+    for task in [
+        pool.submit(encode_sketches, grey, RenderOptions(Path("unused")).tone) for _ in range(8 * cores)
+    ]:
         pool.result(task)
 
 

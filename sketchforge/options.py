@@ -43,6 +43,15 @@ def default_draw_size(side: int) -> int:
 
 
 @dataclass(frozen=True)
+class SketchTone:
+    """What becomes of a sketch in grey before it is stored."""
+
+    thin: bool  # keep ridges alone, before anything else
+    thresholds: tuple[float, float] | None  # high and low, black and white by them; None: stays grey
+    levels: int  # of grey, where it stays grey
+
+
+@dataclass(frozen=True)
 class RenderOptions:
     """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
 
@@ -63,6 +72,8 @@ class RenderOptions:
     )
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
+    grey_levels: int = 8  # png: greys that sketches may have, black and white among them; 2 to 256
+    thin: bool = False  # hed, pidinet, teed: keep the ridges of edges alone, lines one pixel wide
     threshold: float = 0.65  # png1: paper where the sketch is above it
     # png1: lines that are nowhere as dark as this are left out; None: TOM_LOW_THRESHOLD for tom, else none
     low_threshold: float | None = None
@@ -99,6 +110,11 @@ class RenderOptions:
             return None
         default_low = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
         return self.threshold, default_low if self.low_threshold is None else self.low_threshold
+
+    @property
+    def tone(self) -> SketchTone:
+        """What becomes of the greys that a method draws."""
+        return SketchTone(self.thin, self.thresholds, self.grey_levels)
 
     def drawn_side(self, side: int) -> int:
         """The longer side at which a picture whose own is `side` is drawn, in pixels; never larger than it is."""

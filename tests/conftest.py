@@ -272,6 +272,17 @@ def members(folder: Path, number: int = 0) -> dict[str, bytes]:
         return {info.name: tar.extractfile(info).read() for info in tar}
 
 
+def stored_sketches(shards: Path) -> dict[str, np.ndarray]:
+    """The sketches of a folder by their members' names, bool HxW or uint8 HxW."""
+    found = {}
+    for path in sorted(shards.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".png"):
+                    found[member.name] = np.array(Image.open(io.BytesIO(tar.extractfile(member).read())))
+    return found
+
+
 def lines(folder: Path) -> list[dict]:
     return [
         json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()

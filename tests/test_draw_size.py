@@ -18,7 +18,7 @@ from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.metrics.images.sketch_reconstruction import redrawing_of, sketch_distances
-from sketchforge.options import RenderOptions, default_draw_size
+from sketchforge.options import RenderOptions, SketchTone, default_draw_size
 from sketchforge.render.encode import encode_sketches
 from sketchforge.render.render import render
 from sketchforge.shards.manifest import read_manifest
@@ -163,7 +163,9 @@ def test_lines_stand_where_they_are_at_any_size():
 
 def test_sketches_are_enlarged_before_they_are_padded():
     grey = np.zeros((8, 4), np.uint8)
-    png = encode_sketches([grey], (0.5, 0.5), stored_size=(16, 16), picture_size=(16, 8)).pngs[0]
+    png = encode_sketches(
+        [grey], SketchTone(False, (0.5, 0.5), 8), stored_size=(16, 16), picture_size=(16, 8)
+    ).pngs[0]
     ink = ~np.array(Image.open(io.BytesIO(png)))
     assert ink.sum() == 16 * 8 and ink[:, 4:12].all()
 

@@ -88,7 +88,7 @@ def test_equal_inputs_give_equal_bytes(folders, written, tmp_path):
 
 def test_the_json_says_what_was_measured_with_what(folders, written):
     found = json.loads((written / "a.json").read_text())
-    assert (found["format"], found["version"], found["seed"]) == ("sketchforge-sketch-evaluation", 2, 0)
+    assert (found["format"], found["version"], found["seed"]) == ("sketchforge-sketch-evaluation", 3, 0)
     assert found["options"]["shards"] == [str(folders / "out"), str(folders / "canny")]
     assert [one["annotated"] for one in found["counts"]["shards"]] == [3, 3]
     assert [one["measured"] for one in found["counts"]["references"]] == [4]

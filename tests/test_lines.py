@@ -146,9 +146,9 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
     drawn = {key: np.stack([dark_and_faint(), dark_and_faint()]) for key in "ab"}
     pairs = {key: list(pair) for key, pair in drawn.items()}
     grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png", method="tom")
-    thresholds = RenderOptions(tmp_path, method="tom").thresholds
+    tone = RenderOptions(tmp_path, method="tom").tone
     stored = [
-        {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, thresholds).pngs}
+        {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, tone).pngs}
         for key, pair in drawn.items()
     ]
     bits = store(tmp_path / "bits", [stored], ["s", "t"], fit="keep")
@@ -268,6 +268,7 @@ def test_rows_and_what_they_rest_on(compared):
         ("folder", "own"),
         ("reference", "people (drawings)"),
         ("reference", "others (drawings)"),
+        ("pairs", "people (drawings of one photo)"),
     ]
     assert row_of(compared, "canny").figures["strokes"]["ink"].images == 6
     people = row_of(compared, "people (drawings)").figures

@@ -1,7 +1,6 @@
 """`render --hands`: ten sketches by ten hands, whatever the method, recorded and repeatable."""
 
 import dataclasses
-import io
 import json
 import tarfile
 from pathlib import Path
@@ -9,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import contents
-from PIL import Image
+from conftest import contents, stored_sketches
 
 from cli.main import run
 from sketchforge.checkpoints.catalog import AbsentError
@@ -47,25 +45,15 @@ def by_hands(photos, tmp_path_factory) -> RenderOptions:
     return options
 
 
-def sketches(shards) -> dict[str, np.ndarray]:
-    found = {}
-    for path in sorted(shards.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name.endswith(".png"):
-                    found[member.name] = np.array(Image.open(io.BytesIO(tar.extractfile(member).read())))
-    return found
-
-
 def test_every_image_has_a_sketch_of_each_hand(by_hands):
     manifest = read_manifest(by_hands.shards)
     assert manifest["styles"] == NAMES
-    assert len(sketches(by_hands.shards)) == 4 * 10
+    assert len(stored_sketches(by_hands.shards)) == 4 * 10
     assert verify(by_hands.shards).problems == []
 
 
 def test_the_sketches_differ_and_are_black_and_white(by_hands):
-    drawn = sketches(by_hands.shards)
+    drawn = stored_sketches(by_hands.shards)
     first = [image for name, image in drawn.items() if name.startswith("p001.")]
     assert all(image.dtype == bool for image in first)
     assert len({image.tobytes() for image in first}) == 10
@@ -84,7 +72,7 @@ def test_another_seed_draws_otherwise_and_is_refused_in_the_same_folder(by_hands
         render(other)
     other = dataclasses.replace(other, shards=tmp_path / "out")
     render(other)
-    ours, theirs = sketches(by_hands.shards), sketches(other.shards)
+    ours, theirs = stored_sketches(by_hands.shards), stored_sketches(other.shards)
     assert (ours["p001.sketch0.png"] == theirs["p001.sketch0.png"]).all(), (
         "the careful hand has no chance in it"
     )
@@ -228,5 +216,5 @@ def test_grey_sketches_keep_the_pens_soft_edges(photos, tmp_path):
         tmp_path / "out", photos, method="canny", size=64, hands="builtin", limit=1, sketch_format="png"
     )
     render(options)
-    levels = np.unique(next(iter(sketches(options.shards).values())))
+    levels = np.unique(next(iter(stored_sketches(options.shards).values())))
     assert len(levels) > 2 and levels.max() == 255

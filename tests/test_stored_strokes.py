@@ -21,9 +21,10 @@ from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
-from sketchforge.options import AeTrainOptions, InspectOptions
-from sketchforge.render.hands import RenderHands, encode_hands, encode_traced
-from sketchforge.render.prepare import encode_sketches, prepare
+from sketchforge.options import AeTrainOptions, InspectOptions, SketchTone
+from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample, encode_sketches
+from sketchforge.render.hands import RenderHands
+from sketchforge.render.prepare import prepare
 from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.manifest import read_manifest
@@ -41,6 +42,8 @@ from sketchforge.strokes.stored import (
     strokes_to_json,
 )
 from sketchforge.strokes.strokes import StrokeSet
+
+BINARY = SketchTone(False, (0.6, 0.6), 8)
 
 SIDE = 96
 
@@ -149,7 +152,8 @@ def prepared(fit: str):
 def test_every_hand_can_be_painted_again(fit):
     image, sketches = prepared(fit)
     hands = RenderHands(read_hands(), 0, "builtin")
-    encoded = encode_hands(sketches, image.pixels, "key", hands, True, image.stored_size, keeps_strokes=True)
+    picture = DrawnPicture("key", image.pixels, image.picture_size, image.stored_size)
+    encoded = encode_sample(sketches, picture, SketchEncoding(hands, BINARY, keeps_strokes=True))
     kept = strokes_from_json(encoded.extras["strokes.json"])
     assert kept.size == image.stored_size
     assert [hand.name for hand in kept.hands] == list(hands.styles)
@@ -160,14 +164,15 @@ def test_every_hand_can_be_painted_again(fit):
         assert (grey(png) < 128).sum() > 50
         # On the painter's own grid: only a width now and then is rounded the other way.
         assert overlap(hand.paint()[inside], grey(png)[inside]) >= 0.98, hand.name
-    without = encode_hands(sketches, image.pixels, "key", hands, True, image.stored_size)
+    without = encode_sample(sketches, picture, SketchEncoding(hands, BINARY, keeps_strokes=False))
     assert without.pngs == encoded.pngs, "and what is kept changes no sketch"
 
 
 def test_without_hands_the_strokes_are_those_of_the_methods_sketches():
     image, sketches = prepared("pad")
-    encoded = encode_traced(sketches, image.pixels, (0.6, 0.6), image.stored_size)
-    assert encoded.pngs == encode_sketches(sketches, (0.6, 0.6), image.stored_size).pngs
+    picture = DrawnPicture("key", image.pixels, image.picture_size, image.stored_size)
+    encoded = encode_sample(sketches, picture, SketchEncoding(None, BINARY, keeps_strokes=True))
+    assert encoded.pngs == encode_sketches(sketches, BINARY, image.stored_size).pngs
     kept = strokes_from_json(encoded.extras["strokes.json"])
     assert kept.hands == ()
     assert overlap(kept.traced().paint(), grey(encoded.pngs[0])) > 0.4

@@ -65,7 +65,9 @@ def main() -> None:
     folders = rendered(work / "lines", [photo for photo, _ in pairs], methods)
     report(work / "lines", shards=folders, references=(second, first, data / "sketches/style_set"))
 
-    greys = rendered(work / "content-grey", some, methods, sketch_format="png")  # last, for it takes longest
+    greys = rendered(
+        work / "content-grey", some, methods, sketch_format="png", grey_levels=256
+    )  # last, for it takes longest
     report(work / "content-grey", shards=greys, **annotated)
 
 

@@ -16,7 +16,7 @@ COLUMNS: dict[str, list[tuple[str, str, float, int]]] = {
         ("recall", "recall", 1, 3),
     ],
     "realism": [("auc", "AUC", 1, 3), ("kid", "KID ×1000", 1000, 1)],
-    "variety": [("vendi", "Vendi", 1, 2)],
+    "variety": [("vendi", "Vendi", 1, 2), ("shared", "shared lines", 1, 3)],
     "strokes": [
         ("ink", "ink %", 100, 1),
         ("width", "width px", 1, 1),
@@ -45,8 +45,9 @@ def tables(evaluation: Any) -> Iterator[str]:
         ),
         (
             VARIETY,
-            "how many different styles the styles of one image are, higher is better",
-            evaluation.of_kind("folder"),
+            "how different the styles of one image are: Vendi of pen and ink, higher is better; line pixels shared, "
+            "lower",
+            evaluation.of_kind("folder", "pairs"),
         ),
         (STROKES, "median over sketches [95 %]", styles + references),
     )
@@ -59,6 +60,8 @@ def tables(evaluation: Any) -> Iterator[str]:
         yield from _format_table(block, columns, measured)
         if block == CONTENT and people:
             yield "people: each annotator against the others"
+        if block == CONTENT and any(row.is_marked for row in measured):
+            yield "*: published weights learnt from BSDS500; its train and val are in their training set"
         if block == STROKES:
             yield "10th to 90th percentile over sketches"
             yield from _format_table(block, columns, measured, _format_percentiles)
@@ -94,7 +97,8 @@ def _format_table(
             for figure, (_, _, factor, decimals) in zip(figures, columns, strict=True)
         ]
         counts = [figure.images for figure in figures if figure]
-        table.append(["people" if row.kind == "people" else row.name, *cells, str(max(counts))])
+        mark = " *" if block == "content" and row.is_marked else ""
+        table.append(["people" if row.kind == "people" else row.name + mark, *cells, str(max(counts))])
     return align(table)
 
 

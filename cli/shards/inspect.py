@@ -62,6 +62,8 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
         state = f"unfinished, {contents.num_finished:,} of {count_noun(shards, 'shard')}"
     num_styles = len(manifest["styles"])
     threshold = f", threshold {options['threshold']}" if "threshold" in options else ""
+    levels = f", {options['grey_levels']} greys" if "grey_levels" in options else ""
+    thin = ", thin" if options.get("thin") else ""
     fit = options.get("fit")
     geometry = (
         "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')} pixels, fit {fit}"
@@ -73,7 +75,7 @@ def _list_facts(folder: Path, contents: Any) -> list[str]:
         ("format", f"{manifest['format']}, version {manifest['version']}"),
         ("method", f"{options.get('method')}, {count_noun(num_styles, 'style')}"),
         ("geometry", geometry),
-        ("sketches", f"{options.get('sketch_format')}{threshold}"),
+        ("sketches", f"{options.get('sketch_format')}{threshold}{levels}{thin}"),
         ("samples", f"{contents.num_samples:,}"),
         ("failed", f"{count_noun(sum(contents.failed.values()), 'input')}: {failed}" if failed else "0"),
         *([("not read", passed_over)] if passed_over else []),

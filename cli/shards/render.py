@@ -143,6 +143,22 @@ DEFAULTS = defaults_of(RenderOptions)
     help="png1: black and white; png: 8-bit grey.",
 )
 @option(
+    "--grey-levels",
+    group="Look",
+    type=click.IntRange(2, 256),
+    default=DEFAULTS["grey_levels"],
+    show_default=True,
+    metavar="N",
+    help="png: how many greys, black and white among them; 256 keeps all. Soft greys hide a copy of the photo, which "
+    "models learn to read.",
+)
+@option(
+    "--thin",
+    group="Look",
+    is_flag=True,
+    help="hed, pidinet, teed: lines one pixel wide, along the ridges of edges (non-maximum suppression).",
+)
+@option(
     "--threshold",
     group="Look",
     type=click.FloatRange(0, 1, max_open=True),

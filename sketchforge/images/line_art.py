@@ -1,4 +1,4 @@
-"""Grey -> black and white, by two thresholds (hysteresis, Canny 1986).
+"""Grey -> black and white, by two thresholds (hysteresis, Canny 1986), or -> few greys.
 
 A single threshold breaks a line wherever its grey varies around it, and turns every faint spot into specks.
 With two, a line may be faint in places if it is dark elsewhere, and what is dark nowhere is not a line.
@@ -30,6 +30,17 @@ def binarize(sketch: np.ndarray, threshold: float, low_threshold: float) -> np.n
     dark = np.flatnonzero(sketch <= np.uint8(low_threshold * 255))
     label_levels[labels.ravel().take(dark)] = 0
     return label_levels.take(labels)
+
+
+def quantize_greys(sketch: np.ndarray, levels: int) -> np.ndarray:
+    """uint8 of any shape -> the same with `levels` greys, 2 to 256, equally spaced from 0 to 255, without dithering.
+
+    Each value becomes the nearest of them, so paper and black stay, and a second time changes nothing. Soft greys
+    hide a copy of the photo in the paper, and what learns from them reads it instead of the lines.
+    """
+    steps = levels - 1
+    nearest = (2 * np.arange(256) * steps + 255) // 510  # in whole numbers: rounding cannot differ by machine
+    return ((2 * nearest * 255 + steps) // (2 * steps)).astype(np.uint8)[sketch]
 
 
 def line_widths(ink: np.ndarray) -> np.ndarray:

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sketchforge.images.edge_thinning import suppress_non_maxima
 from sketchforge.images.encode import encode_png
-from sketchforge.images.line_art import BLANK, binarize
+from sketchforge.images.line_art import BLANK, binarize, quantize_greys
 from sketchforge.images.resize import pad_white, resize_image
 from sketchforge.shards.schema import MASK, STROKES, json_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from sketchforge.options import SketchTone
     from sketchforge.render.hands import RenderHands
 
 
@@ -36,7 +38,7 @@ class SketchEncoding:
     """What the sketches of all images become."""
 
     hands: RenderHands | None  # who draws them anew; None: they stay the method's own
-    thresholds: tuple[float, float] | None  # (high, low) to binarize by, one bit a pixel; None: 8-bit grey
+    tone: SketchTone
     keeps_strokes: bool
 
 
@@ -59,7 +61,7 @@ def encode_sample(
     Hands trace them at the size that they were drawn at, and paint at the picture's.
     """
     start = time.perf_counter()
-    extras, described, thresholds = {}, "[]", encoding.thresholds
+    extras, described, tone = {}, "[]", encoding.tone
     if encoding.hands is not None or encoding.keeps_strokes:
         import numpy as np
 
@@ -74,36 +76,41 @@ def encode_sample(
             styles, sketches = hands.styles, [drawing.sketch for drawing in drawings]
             coverage = {"foreground": round(float(traced.foreground.mean()), 3)}
             described = json_bytes([drawing.describe() | coverage for drawing in drawings]).decode()
-            thresholds = (INK_LEVEL, INK_LEVEL) if thresholds else None
+            if tone.thresholds is not None:
+                tone = replace(tone, thresholds=(INK_LEVEL, INK_LEVEL))
         if encoding.keeps_strokes:
             stored = store_strokes(traced, drawings, styles, picture.size, picture.stored_size)
             extras[STROKES] = strokes_to_json(stored)
     if picture.foreground is not None:
         extras[MASK] = encode_png(pad_white(picture.foreground, *picture.stored_size, level=0), False)
     seconds = time.perf_counter() - start
-    encoded = encode_sketches(sketches, thresholds, picture.stored_size, picture.size)
+    encoded = encode_sketches(sketches, tone, picture.stored_size, picture.size)
     return replace(encoded, seconds=encoded.seconds + seconds, hands=described, extras=extras)
 
 
 def encode_sketches(
     sketches: Sequence[np.ndarray],
-    thresholds: tuple[float, float] | None,
+    tone: SketchTone,
     stored_size: tuple[int, int] | None = None,
     picture_size: tuple[int, int] | None = None,
 ) -> EncodedSketches:
-    """Encode sketches, N of uint8 HxW, as PNG files.
+    """Encode sketches, N of uint8 HxW, as PNG files: of one bit a pixel, or 8-bit grey.
 
-    thresholds: (high, low) to binarize by, one bit a pixel; None: 8-bit grey. picture_size: (height, width) that they
+    picture_size: (height, width) that they
     are resized to in grey; stored_size: that of the white paper in whose middle they are put then; None: their own.
     """
     start = time.perf_counter()
     if picture_size is not None:
         sketches = [resize_image(sketch, *picture_size) for sketch in sketches]
+    if tone.thin:  # on their own paper: the edge of other paper around them is no line
+        sketches = [suppress_non_maxima(sketch) for sketch in sketches]
     if stored_size is not None:
         sketches = [pad_white(sketch, *stored_size) for sketch in sketches]
-    if thresholds is not None:
-        sketches = [binarize(sketch, *thresholds) for sketch in sketches]
-    pngs = [encode_png(sketch, thresholds is not None) for sketch in sketches]
+    if tone.thresholds is not None:
+        sketches = [binarize(sketch, *tone.thresholds) for sketch in sketches]
+    else:
+        sketches = [quantize_greys(sketch, tone.levels) for sketch in sketches]
+    pngs = [encode_png(sketch, tone.thresholds is not None) for sketch in sketches]
     is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
     return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
 

@@ -55,6 +55,8 @@ def open_hands(options: RenderOptions) -> RenderHands | None:
         return None
     if options.low_threshold is not None:
         raise UsageError("--low-threshold: has no meaning with --hands, whose strokes are chosen otherwise")
+    if options.thin:
+        raise UsageError("--thin: has no meaning with --hands, which trace thin lines anyway")
     path = None if options.hands == BUILTIN else Path(options.hands)
     hands = read_hands(path)
     count = options.checkpoints if options.method == "tom" else len(hands)

@@ -147,6 +147,10 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
         recorded["threshold"], low_threshold = options.thresholds
         if low_threshold < options.threshold:
             recorded["low_threshold"] = low_threshold
+    if options.sketch_format == "png":
+        recorded["grey_levels"] = options.grey_levels
+    if options.thin:
+        recorded["thin"] = True
     return {**recorded, **ready.options}
 
 
@@ -159,5 +163,6 @@ def _list_libraries(options: RenderOptions) -> list[str]:
     """List the distributions whose versions can change a shard's bytes."""
     libraries = ["sketchforge", "numpy", "pillow", "opencv-python-headless"]
     libraries += [] if options.method == "canny" else ["torch"]
+    libraries += ["scikit-image"] if options.thin else []
     traces = options.hands != NONE or options.strokes
     return libraries + (["scikit-image", "scipy"] if traces else [])

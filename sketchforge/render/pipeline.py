@@ -162,7 +162,7 @@ def _submit_encode(
     picture = DrawnPicture(
         image.key, prepared.pixels, prepared.picture_size, prepared.stored_size, prepared.foreground
     )
-    encoding = SketchEncoding(job.hands, job.options.thresholds, job.options.strokes)
+    encoding = SketchEncoding(job.hands, job.options.tone, job.options.strokes)
     return pool.submit(encode_sample, sketches, picture, encoding)
 
 

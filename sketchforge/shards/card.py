@@ -184,8 +184,9 @@ def _write_description(manifest: Mapping[str, Any]) -> str:
 
 def _write_members(manifest: Mapping[str, Any]) -> str:
     rows: list[tuple[object, ...]] = [("`KEY.jpg`", "the image, RGB")]
-    binary = manifest["options"]["sketch_format"] == "png1"
-    bits = "black and white, one bit" if binary else "grey, eight bits"
+    options = manifest["options"]
+    greys = f"{options['grey_levels']} greys" if "grey_levels" in options else "grey"
+    bits = "black and white, one bit" if options["sketch_format"] == "png1" else f"{greys}, eight bits"
     names = schema.sample_members("KEY", len(manifest["styles"]), manifest["captioned"])
     first, last = names[1], names[len(manifest["styles"])]
     sketch_names = f"`{first}`" if first == last else f"`{first}` to `{last}`"

@@ -145,6 +145,9 @@ def _find_impossible_entries(manifest: Mapping[str, Any]) -> Iterator[str]:
     thresholds = (options.get(name) for name in ("threshold", "low_threshold"))
     if any(threshold is not None and not files.has_shape(threshold, float) for threshold in thresholds):
         yield "options"
+    levels = options.get("grey_levels", 256)
+    if not files.has_shape(levels, int) or not 2 <= levels <= 256:
+        yield "options"
     if not 1 <= len(styles) <= schema.MAX_STYLES:
         yield "styles"
     if manifest["complete"] and len(shards) != manifest["num_shards"]:

@@ -39,6 +39,8 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         inapplicable += ["--checkpoints"] if options.checkpoints != RenderOptions.checkpoints else []
     if options.edge_weights is not None and options.method in ("tom", "canny"):
         inapplicable.append("--edge-weights")
+    if options.thin and options.method not in EDGE_NETWORKS:
+        inapplicable.append("--thin")
     if options.precision != "float32" and options.method == "canny":
         inapplicable.append("--precision")
     if inapplicable:
@@ -48,6 +50,10 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
             f"--draw-size {options.draw_size}: is larger than --size {options.size}; sketches are drawn at their own "
             "size at most"
         )
+    if options.grey_levels != RenderOptions.grey_levels and options.sketch_format != "png":
+        raise UsageError(f"--grey-levels: has no meaning with --sketch-format {options.sketch_format}")
+    if not 2 <= options.grey_levels <= 256:
+        raise UsageError(f"--grey-levels {options.grey_levels}: expected 2 to 256")
     low = options.low_threshold
     if low is not None and low > options.threshold and options.sketch_format == "png1":
         raise UsageError(

@@ -19,9 +19,10 @@ import torch
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.tom import OWN_RUN, builtin_run, find_tom_run, read_tom_run, tom_run_name
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.line_art import binarize
+from sketchforge.images.line_art import binarize, quantize_greys
 from sketchforge.images.resize import resize_image, shrink_to
 from sketchforge.metrics.images.features import crop_square
+from sketchforge.options import SketchTone
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.tom import TomSketcher
 
@@ -63,7 +64,7 @@ class Redrawing:
     sketchers: tuple[TomSketcher, ...]  # of one style each, in the order of the set's styles
     size: int  # of the stored sketches, in pixels
     draw_size: int  # at which they were drawn, before they were enlarged
-    thresholds: tuple[float, float] | None  # as `binarize` takes them; None for grey sketches
+    tone: SketchTone  # of the stored sketches
     digest: str  # of the encoder and the snapshots
 
     def draw(self, images: np.ndarray, styles: Sequence[int]) -> np.ndarray:
@@ -75,7 +76,8 @@ class Redrawing:
             drawings = self.sketchers[style].draw(drawn[indices]).result()
             for index, small in zip(indices, drawings[:, 0], strict=True):
                 grey = resize_image(small, self.size, self.size)
-                result[index] = binarize(grey, *self.thresholds) if self.thresholds else grey
+                thresholds, levels = self.tone.thresholds, self.tone.levels
+                result[index] = binarize(grey, *thresholds) if thresholds else quantize_greys(grey, levels)
         return result
 
 
@@ -133,4 +135,5 @@ def redrawing_of(shards: ShardSet, run: Path | None, device: torch.device) -> Re
         thresholds = float(options["threshold"]), float(options.get("low_threshold", LOW_THRESHOLD))
     digest = f"{record['encoder'][:16]}+{'+'.join(str(style_digest)[:16] for style_digest in style_digests)}"
     draw_size = int(options.get("draw_size", shards.side))
-    return Redrawing(tuple(sketchers), shards.side, draw_size, thresholds, digest)
+    tone = SketchTone(False, thresholds, int(options.get("grey_levels", 256)))
+    return Redrawing(tuple(sketchers), shards.side, draw_size, tone, digest)

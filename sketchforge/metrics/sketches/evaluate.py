@@ -11,7 +11,12 @@ from __future__ import annotations
 import importlib.util
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.metrics.sketches.inputs import find_annotations, find_drawings, find_shards
+from sketchforge.metrics.sketches.inputs import (
+    drawn_more_than_once,
+    find_annotations,
+    find_drawings,
+    find_shards,
+)
 from sketchforge.metrics.sketches.measure_sets import Measuring, builtin_encoder, processes
 from sketchforge.metrics.sketches.result import SketchEvaluation, as_json
 from sketchforge.metrics.sketches.summary import summarize
@@ -54,7 +59,8 @@ def evaluate_sketches(options: EvalSketchesOptions, progress: Progress | None = 
     workers = options.workers or min(default_threads(), 1 + num_sketches // WORTH_A_PROCESS)
     with progress.track("sketch", num_sketches), processes(workers) as pool:
         measuring = Measuring(options.seed, bool(drawings), pool, progress)
-        references = [measuring.drawings(drawing_set) for drawing_set in drawings]
+        paired = drawn_more_than_once(drawings)
+        references = [measuring.drawings(drawing_set, paired) for drawing_set in drawings]
         folders = [
             measuring.shards(sketch_input, files, people=index == 0)
             for index, (sketch_input, files) in enumerate(zip(shards, annotations, strict=True))

@@ -14,6 +14,7 @@ from sketchforge.shards import schema
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.shards.sidecars import sample_sources
+from sketchforge.sketchers.factory import EDGE_NETWORKS
 from sketchforge.utils.text import count_noun
 
 MAX_PER_PHOTO = 20  # more drawings with one stem are a numbered series, not drawings of one photo
@@ -50,6 +51,18 @@ class SketchInput:
         options = self.shards.options
         grey = options["sketch_format"] != "png1"
         return RenderOptions(self.path, method=options["method"]).thresholds if grey else None
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether these are the probabilities of an edge network, of which ridges alone are lines."""
+        options = self.shards.options
+        is_network = options["method"] in EDGE_NETWORKS and "hands" not in options
+        return is_network and options["sketch_format"] != "png1" and not options.get("thin")
+
+    @property
+    def is_suppressed(self) -> bool:
+        """Whether content is measured after non-maximum suppression: few greys have steps for ridges."""
+        return self.is_broad and self.shards.options.get("grey_levels", 256) == 256
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,12 @@ def find_drawings(folder: Path, samples: int) -> DrawingSet:
         photos = stems
     chosen = spread_evenly(list(zip(images, photos, strict=True)), samples or len(images))
     return DrawingSet(folder, len(images), *(tuple(column) for column in zip(*chosen, strict=True)))
+
+
+def drawn_more_than_once(sets: Sequence[DrawingSet]) -> set[str]:
+    """The photos of which there are two drawings or more, in all sets together."""
+    counts = Counter(photo for drawing_set in sets for photo in drawing_set.photos)
+    return {photo for photo, count in counts.items() if count > 1}
 
 
 def distinct_names(folders: Sequence[Path]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -42,6 +42,7 @@ class Measured:
         default_factory=list
     )  # (K,) for variety; empty where the folder has one style
     counts: list[BoundaryCounts] = field(default_factory=list)
+    lines: dict[str, list[np.ndarray]] = field(default_factory=dict)  # by photo, of drawings to be compared
 
     def part(self, indices: Sequence[int]) -> Measured:
         """The sketches at `indices`, without content and variety."""
@@ -62,6 +63,7 @@ class MeasuredFolder:
     styles: list[Measured]
     people: list[BoundaryCounts]  # one per image with two annotators or more
     lone: int  # images with one annotator
+    shared: list[float]  # of each image, the `shared_lines` of its sketches; none for one style or blank ones
 
 
 class Measuring:
@@ -70,12 +72,15 @@ class Measuring:
     def __init__(self, seed: int, realism: bool, pool: WorkerPool | None, progress: Progress) -> None:
         self._seed, self._realism, self._pool, self._progress = seed, realism, pool, progress
 
-    def drawings(self, one: DrawingSet) -> Measured:
-        """Measure the drawings of a set; those that cannot be read are left out."""
+    def drawings(self, one: DrawingSet, paired: Collection[str] = ()) -> Measured:
+        """Measure the drawings of a set; those that cannot be read are left out.
+
+        paired: photos whose drawings are to be compared with each other.
+        """
         from sketchforge.metrics.sketches.measure_sketch import SketchTask
 
         def tasks() -> Iterator[SketchTask]:
-            for image in one.drawings:
+            for image, photo in zip(one.drawings, one.photos, strict=True):
                 try:
                     data = image.read()
                 except ImageError:
@@ -87,18 +92,25 @@ class Measuring:
                     thresholds=None,
                     patches=self._realism,
                     seed=self._seed,
+                    lines=photo in paired,
                 )
 
         result = Measured()
         for photo, (task, measured) in zip(one.photos, _measure(tasks(), self._pool), strict=True):
             if not isinstance(measured, ImageError):
                 self._add(result, photo, task, measured, variety=False)
+                if measured.lines is not None:
+                    result.lines.setdefault(photo, []).append(measured.lines)
             self._progress.advance()
         return result
 
     def shards(self, one: SketchInput, annotations: Mapping[str, Path], people: bool) -> MeasuredFolder:
+        from sketchforge.metrics.sketches.shared_lines import shared_lines
+
         styles = [Measured() for _ in one.styles]
         agreement, lone = [], 0
+        shared: list[float] = []
+        lines: list[np.ndarray] = []  # of the image at hand
         for index, (task, measured) in enumerate(
             _measure(self._shard_tasks(one, annotations, people), self._pool)
         ):
@@ -113,8 +125,14 @@ class Measuring:
                 agreement.append(measured.people)
             elif task.people and task.annotation:
                 lone += 1
+            if measured.lines is not None:
+                lines.append(measured.lines)
+            if len(lines) == len(styles):
+                share = shared_lines(lines)
+                shared += [] if share is None else [share]
+                lines = []
             self._progress.advance()
-        return MeasuredFolder(styles, agreement, lone)
+        return MeasuredFolder(styles, agreement, lone, shared)
 
     def _shard_tasks(
         self, sketch_input: SketchInput, annotations: Mapping[str, Path], people: bool
@@ -135,6 +153,8 @@ class Measuring:
                     annotation=annotations.get(sample.key),
                     frame=sketch_input.frame,
                     original_size=sizes if all(isinstance(size, int) for size in sizes) else None,
+                    suppressed=sketch_input.is_suppressed,
+                    lines=len(sample.sketches) > 1,
                     people=people and index == 0,
                 )
 

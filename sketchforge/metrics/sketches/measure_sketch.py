@@ -10,6 +10,7 @@ import numpy as np
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import read_image
+from sketchforge.images.edge_thinning import suppress_non_maxima
 from sketchforge.images.line_art import binarize
 from sketchforge.metrics.sketches.boundaries import (
     BoundaryCounts,
@@ -19,6 +20,7 @@ from sketchforge.metrics.sketches.boundaries import (
     read_boundaries,
 )
 from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches
+from sketchforge.metrics.sketches.shared_lines import line_points
 from sketchforge.metrics.sketches.strokes import INK, Strokes, measure_strokes
 
 PATCHES = 20  # of a sketch, at most
@@ -39,6 +41,8 @@ class SketchTask:
     annotation: Path | None = None
     frame: tuple[int, str] = (0, "keep")  # size and fit, as `fit_square` takes them
     original_size: tuple[int, int] | None = None  # width, height of the photo, where known
+    suppressed: bool = False  # whether content is that of the ridges alone
+    lines: bool = False  # whether to find the line pixels, to compare with those of other sketches
     people: bool = False  # whether to measure the annotators against each other, too
 
 
@@ -50,10 +54,11 @@ class SketchMeasurement:
     patches: np.ndarray | None  # float64 (K, F) from `describe_patches`
     counts: BoundaryCounts | None
     people: BoundaryCounts | None  # None also where there is only one annotator
+    lines: np.ndarray | None  # from `line_points`
 
 
 def measure_sketch(task: SketchTask) -> SketchMeasurement:
-    """Measure one sketch. Content is measured as it is stored, the rest in two tones.
+    """Measure one sketch. Content is measured as it is stored, or its ridges are, the rest in two tones.
 
     Raises SketchforgeError for an annotation that does not fit it, ImageError for an image that is
     unreadable.
@@ -64,14 +69,15 @@ def measure_sketch(task: SketchTask) -> SketchMeasurement:
     if task.annotation:
         annotations = _read_annotations(task, task.annotation)
         try:
-            counts = boundary_counts(image, annotations)
+            counts = boundary_counts(suppress_non_maxima(image) if task.suppressed else image, annotations)
         except SketchforgeError as error:
             raise SketchforgeError(f"{task.where}: {task.name} and {task.annotation}: {error}") from error
         people = human_agreement(annotations) if task.people and len(annotations) > 1 else None
     patches = None
     if task.patches:
         patches = describe_patches(stroke_patches(sketch, PATCHES, task.seed, task.name))
-    return SketchMeasurement(measure_strokes(sketch), patches, counts, people)
+    lines = line_points(sketch) if task.lines else None
+    return SketchMeasurement(measure_strokes(sketch), patches, counts, people, lines)
 
 
 def two_tone_sketch(task: SketchTask) -> np.ndarray:

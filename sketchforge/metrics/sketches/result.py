@@ -12,11 +12,12 @@ from sketchforge.metrics.sketches.inputs import DrawingSet, SketchInput
 from sketchforge.options import EvalSketchesOptions
 
 FORMAT = "sketchforge-sketch-evaluation"
-VERSION = 2
+VERSION = 3
 ENCODER = "builtin"
 HALVINGS = 20  # of the references, for the human baseline
 AUC_RUNS = 5  # of the two-sample test, each with its own seed; the AUC is their mean
 PEOPLE = "people (each against the others)"  # the name of their row
+PAIRS = "people (drawings of one photo)"  # the name of theirs
 
 CONTENT, REALISM, VARIETY, STROKES = "content", "realism", "variety", "strokes"  # the blocks
 # The fields of Strokes that are summarised, and those whose distribution is compared with the references'.
@@ -26,15 +27,23 @@ COMPARED = ("ink", "relative_width", "straightness", "fragments", "short_share")
 
 @dataclass(frozen=True)
 class Row:
-    """The estimates of one style, one shard folder (variety), one set of drawings, or the annotators."""
+    """The estimates of a style, a shard folder or pairs of drawings (variety), a set of drawings, the annotators."""
 
-    kind: str  # style | folder | reference | people
+    kind: str  # style | folder | reference | people | pairs
     name: str
     source: str  # the folder
     images: int  # that were measured
     figures: Mapping[str, Mapping[str, Estimate]]  # block -> name -> estimate
     threshold: float | None = None  # of darkness, at which content's precision, recall and F (ODS) were taken
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)  # SUMMARISED -> of every sketch
+    trained_on: str = (
+        ""  # an edge network's: the photos with boundaries that its published weights learnt from
+    )
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether boundaries of BSDS500 are in the training set of what drew it."""
+        return "BSDS500" in self.trained_on
 
     def figure(self, block: str, name: str) -> Estimate | None:
         return self.figures.get(block, {}).get(name)
@@ -69,7 +78,9 @@ def as_json(evaluation: SketchEvaluation) -> dict[str, Any]:
         rows.append(
             {"kind": row.kind, "name": row.name, "source": row.source, "images": row.images, **figures}
             | ({} if row.threshold is None else {"threshold": row.threshold})
+            | ({"trained_on": row.trained_on} if row.trained_on else {})
         )
+    from sketchforge.metrics.sketches import shared_lines
     from sketchforge.metrics.sketches.boundaries import THRESHOLDS, TOLERANCE
     from sketchforge.metrics.sketches.features import kernel_distance_name
     from sketchforge.metrics.sketches.measure_sketch import PATCHES
@@ -111,11 +122,17 @@ def as_json(evaluation: SketchEvaluation) -> dict[str, Any]:
                 str(sketch_input.path): _describe_thresholds(sketch_input)
                 for sketch_input in evaluation.shards
             },
+            "suppressed": [
+                str(sketch_input.path) for sketch_input in evaluation.shards if sketch_input.is_suppressed
+            ],
         },
         "methods": {
             "kid": kernel_distance_name(ENCODER),
             "patches": PATCHES,
             "vendi_width": WIDTH,
+            "shared_tolerance": shared_lines.TOLERANCE / shared_lines.SIDE,
+            "shared_shift": shared_lines.MAX_SHIFT / shared_lines.SIDE,
+            "shared_scales": list(shared_lines.SCALES),
             "resamplings": RESAMPLINGS,
             "halvings": HALVINGS,
             "auc_runs": AUC_RUNS,

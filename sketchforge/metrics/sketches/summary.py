@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sketchforge.checkpoints.origins import training_data_of
 from sketchforge.errors import SketchforgeError
 from sketchforge.metrics.estimates import LEVEL, Estimate, MissingMetric, estimate_all
 from sketchforge.metrics.sketches.boundaries import BoundaryCounts, summarize_boundaries
@@ -16,6 +17,7 @@ from sketchforge.metrics.sketches.result import (
     AUC_RUNS,
     CONTENT,
     HALVINGS,
+    PAIRS,
     PEOPLE,
     REALISM,
     STROKES,
@@ -52,6 +54,7 @@ def summarize(
         *_build_style_rows(options, shards, folders, reference, gaps),
         *_build_folder_rows(options, shards, folders, gaps),
         *_build_reference_rows(options, drawings, references, gaps),
+        *_build_pairs_rows(options, references, gaps),
         *_build_people_rows(options, folders, gaps),
     ]
     return rows, list(dict.fromkeys(gaps))
@@ -109,6 +112,12 @@ def _build_style_rows(
                 gaps.append(
                     MissingMetric(name, CONTENT, f"no annotation for this key: {num_missing} of {num_images}")
                 )
+            if options.boundaries and sketch_input.is_broad and not sketch_input.is_suppressed:
+                gaps.append(
+                    MissingMetric(
+                        name, CONTENT, "scored as drawn: ridges take all greys, render with --grey-levels 256"
+                    )
+                )
             figures |= compare_with_references(measured, reference, name, options.seed, gaps)
             values = stroke_values(measured.strokes)
             yield Row(
@@ -119,6 +128,7 @@ def _build_style_rows(
                 figures=figures,
                 threshold=threshold,
                 values=values,
+                trained_on=training_data_of(sketch_input.shards.method),
             )
 
 
@@ -131,7 +141,8 @@ def _build_folder_rows(
     names = distinct_names([sketch_input.path for sketch_input in shards])
     for sketch_input, folder, name in zip(shards, folders, names, strict=True):
         if len(sketch_input.styles) > 1:
-            figures = {VARIETY: _estimate_variety(folder.styles, options.seed)}
+            variety = _estimate_variety(folder.styles, options.seed)
+            figures = {VARIETY: variety | _estimate_shared(folder.shared, options.seed)}
             yield Row(
                 kind="folder",
                 name=name,
@@ -177,6 +188,31 @@ def _build_reference_rows(
         )
 
 
+def _build_pairs_rows(
+    options: EvalSketchesOptions, references: Sequence[Measured], gaps: list[MissingMetric]
+) -> Iterator[Row]:
+    """Two people's drawings of one photo, in all references together."""
+    from sketchforge.metrics.sketches.shared_lines import shared_lines
+
+    if not options.references:
+        return
+    lines = defaultdict(list)
+    for measured in references:
+        for photo, drawings in measured.lines.items():
+            lines[photo] += drawings
+    shares = [share for photo in sorted(lines) if (share := shared_lines(lines[photo])) is not None]
+    if shares:
+        yield Row(
+            kind="pairs",
+            name=PAIRS,
+            source=", ".join(map(str, options.references)),
+            images=len(shares),
+            figures={VARIETY: _estimate_shared(shares, options.seed)},
+        )
+    else:
+        gaps.append(MissingMetric(PAIRS, VARIETY, "no two drawings of one photo among the references"))
+
+
 def _build_people_rows(
     options: EvalSketchesOptions, folders: Sequence[MeasuredFolder], gaps: list[MissingMetric]
 ) -> Iterator[Row]:
@@ -219,6 +255,14 @@ def _estimate_variety(styles: Sequence[Measured], seed: int) -> dict[str, Estima
     images = zip(*(style.styles for style in styles), strict=True)
     scores = np.array([vendi_score(style_distances(np.stack(vectors))) for vectors in images])
     return estimate_all(len(scores), lambda indices: {"vendi": float(scores[indices].mean())}, seed)
+
+
+def _estimate_shared(shares: Sequence[float], seed: int) -> dict[str, Estimate]:
+    """The share of line pixels that two drawings of one photo have in common, mean over photos."""
+    if not shares:
+        return {}
+    values = np.array(shares)
+    return estimate_all(len(values), lambda indices: {"shared": float(values[indices].mean())}, seed)
 
 
 # Sets of sketches against the references: realism and strokes, and the human baseline, people against people.

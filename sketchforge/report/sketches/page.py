@@ -9,11 +9,11 @@ import numpy as np
 
 from sketchforge.metrics.estimates import Estimate
 from sketchforge.metrics.sketches.inputs import distinct_names
-from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, Row, SketchEvaluation
+from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY, Row, SketchEvaluation
 from sketchforge.report.components import images_table
 from sketchforge.report.html import page, template, text, write_page
 from sketchforge.report.sketches.images import ImageRow, image_rows
-from sketchforge.report.sketches.tables import COLUMNS, MEASURED, NEUTRAL, Column
+from sketchforge.report.sketches.tables import COLUMNS, IN_TRAINING_SET, MEASURED, NEUTRAL, Column
 from sketchforge.report.svg import bar, key_to_mark, plot, scale_of
 from sketchforge.utils.text import count_noun
 
@@ -105,6 +105,7 @@ def _render_block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
         yield {
             CONTENT: "what people reach, each against the others.",
             REALISM: "the floor: one half of the human drawings against the other, mean over 20 halvings.",
+            VARIETY: "two people's drawings of one photo.",
             STROKES: "the human drawings; under distance the floor, one half of them against the other.",
         }[block]
         yield "</p>\n"
@@ -112,6 +113,8 @@ def _render_block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
     for column in columns:
         yield f"<div><dt>{text(column.heading)}</dt><dd>{text(column.explained)}</dd></div>\n"
     yield "</dl>\n"
+    if block == CONTENT and any(row.is_marked for row in rows):
+        yield f'<p class="faint">{text(IN_TRAINING_SET)}</p>\n'
     if block == STROKES:
         yield f'<p class="faint">Medians over sketches. {text(NEUTRAL)}</p>\n'
     yield "</section>\n"
@@ -119,7 +122,7 @@ def _render_block(block: str, evaluation: SketchEvaluation) -> Iterator[str]:
 
 def _find_baseline(block: str, evaluation: SketchEvaluation) -> Row | None:
     """The human baseline that a block's bars are marked with; None where it was not measured."""
-    rows = evaluation.of_kind("people" if block == CONTENT else "reference")
+    rows = evaluation.of_kind({CONTENT: "people", VARIETY: "pairs"}.get(block, "reference"))
     return rows[0] if rows and rows[0].figures.get(block) else None
 
 
@@ -135,7 +138,7 @@ def _render_table(columns: Sequence[Column], rows: Sequence[Row], baseline: Row 
         for column in columns
     ]
     for row in rows:
-        yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}</th>'
+        yield f'<tr class="{row.kind}"><th scope="row">{text(row.name)}{_mark(row, columns)}</th>'
         counts = []
         for column, scale in zip(columns, scales, strict=True):
             figure = row.figure(column.block, column.name)
@@ -144,6 +147,10 @@ def _render_table(columns: Sequence[Column], rows: Sequence[Row], baseline: Row 
             counts += [figure.images] if figure else []
         yield f"<td>{max(counts, default=0):,}</td></tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
+
+
+def _mark(row: Row, columns: Sequence[Column]) -> str:
+    return " *" if row.is_marked and columns[0].block == CONTENT else ""
 
 
 def _render_cell(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sketchforge.metrics.estimates import Estimate
 from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY, SketchEvaluation
 from sketchforge.report.images.tables import model_figures
-from sketchforge.report.sketches.tables import COLUMNS, Column
+from sketchforge.report.sketches.tables import COLUMNS, IN_TRAINING_SET, Column
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.published import (
     TABLE_1,
@@ -250,7 +250,7 @@ def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[
     tables = []
     for title, corner, blocks, kinds in (
         ("Lines", "style", (CONTENT, REALISM, STROKES), ("style", "people", "reference")),
-        ("Variety", "folder", (VARIETY,), ("folder",)),
+        ("Variety", "folder", (VARIETY,), ("folder", "pairs")),
     ):
         rows = [row for row in evaluation.of_kind(*kinds) if any(row.figures.get(block) for block in blocks)]
         columns = [
@@ -273,9 +273,14 @@ def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[
                 for figure, column in zip(figures, columns, strict=True)
             ]
             images = max((figure.images for figure in figures if figure), default=0)
-            drawn_by = "people" if row.kind in ("people", "reference") else methods.get(row.source, "")
-            table_rows.append(TableRow(row.name, (Cell(drawn_by), *cells, Cell(f"{images:,}"))))
+            drawn_by = (
+                "people" if row.kind in ("people", "reference", "pairs") else methods.get(row.source, "")
+            )
+            mark = " *" if row.is_marked and row.figures.get(CONTENT) else ""
+            table_rows.append(TableRow(row.name + mark, (Cell(drawn_by), *cells, Cell(f"{images:,}"))))
         notes = tuple(f"{column.heading}: {column.explained}" for column in columns if explained)
+        if any(row.is_marked and row.figures.get(CONTENT) for row in rows):
+            notes = (*notes, IN_TRAINING_SET)
         tables.append(Table(title, corner, headings, tuple(table_rows), notes))
     return tables
 
@@ -283,7 +288,7 @@ def sketch_tables(evaluation: SketchEvaluation, explained: bool = True) -> list[
 def _add_arrow(column: Column) -> str:
     if column.block == STROKES:
         return column.heading  # neither high nor low is better
-    return f"{column.heading} {'↓' if column.block == REALISM else '↑'}"
+    return f"{column.heading} {'↓' if column.lower_is_better else '↑'}"
 
 
 def ranking_table(report: Report) -> Table | None:
