@@ -226,8 +226,8 @@ def rendered(method: str, options: RenderOptions, work: Path) -> float:
     return spent / len(find_images(options.images))
 
 
-def profile(options: RenderOptions, rounds: int = 10) -> str:
-    """Milliseconds of an image's ten sketches by operation, a table in Markdown."""
+def profile(options: RenderOptions, rounds: int = 10, least: float = 0.01) -> str:
+    """Milliseconds of an image's ten sketches by operation, a table in Markdown; above the share `least` of all."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiled
 
@@ -242,7 +242,7 @@ def profile(options: RenderOptions, rounds: int = 10) -> str:
     rows = [
         (name, value)
         for name, value in sorted(spent.items(), key=lambda item: -item[1])
-        if value > 0.01 * whole
+        if value > least * whole
     ]
     lines = [f"| {name} | {value:.1f} | {value / whole:.0%} |" for name, value in rows]
     return "\n".join(

@@ -54,7 +54,8 @@ def test_ratios_by_hand():
 
 
 def test_the_profile_is_of_what_draws(options):
-    assert "| aten::mkldnn_convolution |" in rendering.profile(options, rounds=1)
+    """However little of the time: on a busy machine any operation may take most of it."""
+    assert "| aten::mkldnn_convolution |" in rendering.profile(options, rounds=1, least=0)
 
 
 def test_multiply_adds_counted(monkeypatch, capsys):
