@@ -51,7 +51,7 @@ from sketchforge.models.encoder import VGG16_BLOCKS, Encoder  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.models.tom import PaperGenerator  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
-from sketchforge.render.encode import encode_sketches  # noqa: E402
+from sketchforge.render.encode import encode_sketches, sketch_tone  # noqa: E402
 from sketchforge.render.prepare import prepare  # noqa: E402
 from sketchforge.report.provenance import hardware  # noqa: E402
 from sketchforge.shards.writer import Record, write_shard  # noqa: E402
@@ -132,7 +132,9 @@ class Stages:
             _wake(pool, self.cores)
             start = time.perf_counter()
             tasks = [
-                pool.submit(encode_sketches, self.sketches[at % len(self.sketches)], self.options.tone)
+                pool.submit(
+                    encode_sketches, self.sketches[at % len(self.sketches)], sketch_tone(self.options)
+                )
                 for at in range(len(self.images))
             ]
             for image, prepared, task in zip(self.images, self.prepared, tasks, strict=True):
@@ -147,7 +149,8 @@ def _wake(pool: Any, cores: int) -> None:
     """Start the processes and import what they need; starting is no stage."""
     grey = np.full((10, 64, 64), 255, np.uint8)
     for task in [
-        pool.submit(encode_sketches, grey, RenderOptions(Path("unused")).tone) for _ in range(8 * cores)
+        pool.submit(encode_sketches, grey, sketch_tone(RenderOptions(Path("unused"))))
+        for _ in range(8 * cores)
     ]:
         pool.result(task)
 

@@ -36,19 +36,9 @@ TOM_LOW_THRESHOLD = 0.15
 def default_draw_size(side: int) -> int:
     """The longer side in pixels at which TOM draws a picture of `side`: 176 of 256, 240 of 512, 320 of 1024.
 
-    Its generators see a fixed number of pixels around each one: drawn large, hair and stone become hatching. Measured
-    in docs/sketch-quality.md; a multiple of 16, never more than the picture has.
+    Drawn large, hair and stone become hatching (docs/sketch-quality.md). A multiple of 16, at most what there is.
     """
     return min(side, 16 * round(11 * (side / 256) ** 0.44))
-
-
-@dataclass(frozen=True)
-class SketchTone:
-    """What becomes of a sketch in grey before it is stored."""
-
-    thin: bool  # keep ridges alone, before anything else
-    thresholds: tuple[float, float] | None  # high and low, black and white by them; None: stays grey
-    levels: int  # of grey, where it stays grey
 
 
 @dataclass(frozen=True)
@@ -68,7 +58,7 @@ class RenderOptions:
     checkpoints: int = 10  # number of the run's snapshots that draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
     draw_size: int | None = (
-        None  # longer side at which images are drawn; None: `default_draw_size` for tom, else theirs
+        None  # longer side of what is drawn; None: `default_draw_size` for tom, else theirs
     )
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
@@ -79,9 +69,7 @@ class RenderOptions:
     low_threshold: float | None = None
     # none (the method's own sketches) | builtin (ten hands) | a TOML file of hands: who draws the strokes anew
     hands: str = "none"
-    styles: tuple[str, ...] | None = (
-        None  # names of the hands that draw, in order; None: all, with tom `checkpoints`
-    )
+    styles: tuple[str, ...] | None = None  # names of hands, in order; None: all, with tom `checkpoints`
     hands_seed: int = 0  # of what is random about the hands
     strokes: bool = False  # keep the strokes of every image, and what its hands made of them
     canny_low: float | None = None  # hysteresis thresholds on 8-bit gradients; None: automatic
@@ -110,11 +98,6 @@ class RenderOptions:
             return None
         default_low = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
         return self.threshold, default_low if self.low_threshold is None else self.low_threshold
-
-    @property
-    def tone(self) -> SketchTone:
-        """What becomes of the greys that a method draws."""
-        return SketchTone(self.thin, self.thresholds, self.grey_levels)
 
     def drawn_side(self, side: int) -> int:
         """The longer side at which a picture whose own is `side` is drawn, in pixels; never larger than it is."""

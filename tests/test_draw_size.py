@@ -15,10 +15,10 @@ from cli.main import run
 from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import UsageError
 from sketchforge.images.builtin.photos import load_photos
-from sketchforge.images.line_art import binarize
+from sketchforge.images.line_art import SketchTone, binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.metrics.images.sketch_reconstruction import redrawing_of, sketch_distances
-from sketchforge.options import RenderOptions, SketchTone, default_draw_size
+from sketchforge.options import RenderOptions, default_draw_size
 from sketchforge.render.encode import encode_sketches
 from sketchforge.render.render import render
 from sketchforge.shards.manifest import read_manifest
@@ -183,7 +183,7 @@ def test_hands_trace_small_and_paint_large(tmp_path):
         hands="builtin",
         workers=1,
     )
-    render(dataclasses.replace(options, sketch_format="png"))
+    render(dataclasses.replace(options, sketch_format="png", grey_levels=256))
     grey = first_sketches(tmp_path / "out")["a_png"]
     between = ((grey > 32) & (grey < 224)).mean() / (grey < 128).mean()
     assert (grey < 128).any()

@@ -188,7 +188,7 @@ from sketchforge.render.encode import encode_sketches
 from sketchforge.render.prepare import encode_jpeg, prepare
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
-from sketchforge.options import SketchTone
+from sketchforge.images.line_art import SketchTone
 from sketchforge.utils.worker_pool import WorkerPool, _start_worker
 data = encode_jpeg(numpy.zeros((20, 20, 3), numpy.uint8))
 assert prepare(ImageSource("k", "k.jpg", ByteSource(len(data), data=data)), 16, "crop").reason is None

@@ -25,7 +25,7 @@ from sketchforge.metrics.sketches.strokes import compare_strokes, measure_stroke
 from sketchforge.metrics.sketches.summary import split_halves
 from sketchforge.metrics.sketches.two_sample_test import TwoSampleResult, two_sample_test
 from sketchforge.options import EvalSketchesOptions, RenderOptions
-from sketchforge.render.encode import encode_sketches
+from sketchforge.render.encode import encode_sketches, sketch_tone
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import derive_seed
@@ -146,7 +146,7 @@ def test_greys_are_measured_as_render_would_have_stored_them(tmp_path):
     drawn = {key: np.stack([dark_and_faint(), dark_and_faint()]) for key in "ab"}
     pairs = {key: list(pair) for key, pair in drawn.items()}
     grey = shards_of(tmp_path / "grey", pairs, ["s", "t"], sketch_format="png", method="tom")
-    tone = RenderOptions(tmp_path, method="tom").tone
+    tone = sketch_tone(RenderOptions(tmp_path, method="tom"))
     stored = [
         {"key": key, "size": (SIDE, SIDE), "sketches": encode_sketches(pair, tone).pngs}
         for key, pair in drawn.items()

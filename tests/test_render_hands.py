@@ -149,7 +149,7 @@ def test_named_hands_draw_in_their_order_what_they_draw_among_all(by_hands, tmp_
     chosen = dataclasses.replace(by_hands, shards=tmp_path / "out", styles=("chalk", "outline"))
     render(chosen)
     assert read_manifest(chosen.shards)["styles"] == ["chalk", "outline"]
-    few, many = sketches(chosen.shards), sketches(by_hands.shards)
+    few, many = stored_sketches(chosen.shards), stored_sketches(by_hands.shards)
     assert (few["p001.sketch0.png"] == many["p001.sketch7.png"]).all()
     assert (few["p001.sketch1.png"] == many["p001.sketch1.png"]).all()
 
@@ -165,7 +165,7 @@ def test_more_sketches_than_snapshots(photos, tmp_path):
         workers=1, threads=1,
     )  # fmt: skip
     render(options)
-    drawn = sketches(options.shards)
+    drawn = stored_sketches(options.shards)
     assert len({image.tobytes() for image in drawn.values()}) == 12
     assert len(read_manifest(options.shards)["digests"]) == 1 + 10, "the encoder and all ten snapshots"
 

@@ -19,9 +19,10 @@ from sketchforge.data.augment import stored_pair
 from sketchforge.data.dataset import ShardDataset
 from sketchforge.data.order import SampleOrder
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.line_art import SketchTone
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
-from sketchforge.options import AeTrainOptions, InspectOptions, SketchTone
+from sketchforge.options import AeTrainOptions, InspectOptions
 from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample, encode_sketches
 from sketchforge.render.hands import RenderHands
 from sketchforge.render.prepare import prepare
@@ -32,7 +33,8 @@ from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.strokes.draw import HandDrawing, draw_hands, trace_picture
-from sketchforge.strokes.hands import read_hands
+from sketchforge.strokes.hands import Hand, read_hands
+from sketchforge.strokes.moving import Placement
 from sketchforge.strokes.redraw import redraw_sketch
 from sketchforge.strokes.stored import (
     PER_PIXEL,
@@ -108,7 +110,8 @@ def test_lines_are_a_point_and_the_steps_from_there_by_hand():
             },
         ),
     )
-    drawing = HandDrawing(np.zeros((30, 40), np.uint8), np.array([1]), strokes, np.array([2, 2, 1, 3, 1.5]))
+    paper, widths = np.zeros((30, 40), np.uint8), np.array([2, 2, 1, 3, 1.5])
+    drawing = HandDrawing(paper, np.array([1]), strokes, widths, Hand("mine"), Placement())
     value = json.loads(strokes_to_json(store_strokes(traced, [drawing], ["mine"], (30, 40))))
     assert value["size"] == [30, 40] and PER_PIXEL == value["per_pixel"] == 48
     assert value["strokes"]["points"] == [[480, 960, 96, -24], [48, 96, 0, 144, 0, -144]]

@@ -6,10 +6,21 @@ With two, a line may be faint in places if it is dark elsewhere, and what is dar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 BLANK = 0.001  # ink share below which a sketch counts as blank
+
+
+@dataclass(frozen=True)
+class SketchTone:
+    """What becomes of a sketch in grey before it is stored."""
+
+    thin: bool  # keep ridges alone, before anything else
+    thresholds: tuple[float, float] | None  # high and low, black and white by them; None: stays grey
+    levels: int  # of grey, where it stays grey
 
 
 def binarize(sketch: np.ndarray, threshold: float, low_threshold: float) -> np.ndarray:

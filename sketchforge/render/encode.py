@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from sketchforge.images.edge_thinning import suppress_non_maxima
 from sketchforge.images.encode import encode_png
-from sketchforge.images.line_art import BLANK, binarize, quantize_greys
+from sketchforge.images.line_art import BLANK, SketchTone, binarize, quantize_greys
 from sketchforge.images.resize import pad_white, resize_image
 from sketchforge.shards.schema import MASK, STROKES, json_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sketchforge.options import SketchTone
+    from sketchforge.options import RenderOptions
     from sketchforge.render.hands import RenderHands
 
 
@@ -51,6 +51,11 @@ class EncodedSketches:
     is_blank: bool  # every one of them
     hands: str = "[]"  # JSON text: who drew each of them, and how
     extras: Mapping[str, bytes] = field(default_factory=dict)  # of schema.EXTRAS
+
+
+def sketch_tone(options: RenderOptions) -> SketchTone:
+    """What becomes of the greys that a method draws."""
+    return SketchTone(options.thin, options.thresholds, options.grey_levels)
 
 
 def encode_sample(

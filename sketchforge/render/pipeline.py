@@ -18,7 +18,7 @@ import numpy as np
 
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
-from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample
+from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample, sketch_tone
 from sketchforge.render.job import RenderJob
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, prepare
@@ -162,7 +162,7 @@ def _submit_encode(
     picture = DrawnPicture(
         image.key, prepared.pixels, prepared.picture_size, prepared.stored_size, prepared.foreground
     )
-    encoding = SketchEncoding(job.hands, job.options.tone, job.options.strokes)
+    encoding = SketchEncoding(job.hands, sketch_tone(job.options), job.options.strokes)
     return pool.submit(encode_sample, sketches, picture, encoding)
 
 

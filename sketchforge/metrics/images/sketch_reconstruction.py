@@ -19,10 +19,9 @@ import torch
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.tom import OWN_RUN, builtin_run, find_tom_run, read_tom_run, tom_run_name
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.line_art import binarize, quantize_greys
+from sketchforge.images.line_art import SketchTone, binarize, quantize_greys
 from sketchforge.images.resize import resize_image, shrink_to
 from sketchforge.metrics.images.features import crop_square
-from sketchforge.options import SketchTone
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.tom import TomSketcher
 
