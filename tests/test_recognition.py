@@ -171,7 +171,7 @@ def test_c_falls_with_the_number_of_sketches_a_photo(study, monkeypatch):
     monkeypatch.setattr(study.classifier, "fit_logistic", lambda x, y, c: seen.append(c) or fit(x, y, c))
     features = np.random.default_rng(0).normal(size=(30, 4))
     labels = np.arange(30) % 3
-    study.classifier.choose_strength(features, labels, 10, features, labels)
+    study.classifier.logistic_answers(features, labels, 10, features)
     assert seen == pytest.approx([1e-5, 1e-4, 1e-3])
 
 
@@ -185,14 +185,12 @@ def test_sketches_that_are_there_ten_times_teach_as_one_does(study):
     assert np.abs(once - often).max() < 1e-3
 
 
-def test_the_strength_with_the_highest_auc_is_taken(study, monkeypatch):
-    aucs = iter((0.6, 0.9, 0.7))
-    monkeypatch.setattr(study.classifier, "mean_auc", lambda scores, labels: next(aucs))
-    features = np.random.default_rng(0).normal(size=(12, 2))
-    strength, scores = study.classifier.choose_strength(
-        features, np.arange(12) % 3, 1, features, np.arange(12) % 3
-    )
-    assert strength == 1e-3 and scores.shape == (12, 3)
+def test_answers_are_the_mean_of_all_strengths(study, monkeypatch):
+    fitted = iter(np.eye(3)[[0, 1, 1]])
+    stand_in = lambda *_: SimpleNamespace(probabilities=lambda asked, row=next(fitted): row[None])  # noqa: E731
+    monkeypatch.setattr(study.classifier, "fit_logistic", stand_in)
+    answers = study.classifier.logistic_answers(np.zeros((3, 2)), np.arange(3), 1, np.zeros((1, 2)))
+    assert answers.tolist() == [pytest.approx([1 / 3, 2 / 3, 0])]
 
 
 def test_folds_keep_a_photos_drawings_together(study):

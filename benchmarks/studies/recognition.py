@@ -142,22 +142,20 @@ def develop(asked: argparse.Namespace) -> None:
                 parts, kinds = sketches_for(asked.name, seed, size, data, work, asked.hands)
             else:
                 parts, kinds = [Drawn.whole(shard_squares(folder, size))], shard_kinds(folder)
-            strength, probabilities = developed(network, parts, kinds, data, work)
+            probabilities = developed(network, parts, kinds, data, work)
             count = sum(part.chosen.shape[1] for part in parts)
-            print_development(asked, network, strength, probabilities, count)
+            print_development(asked, network, probabilities, count)
     print(f"{time.perf_counter() - start:.0f} s")
 
 
-def print_development(
-    asked: argparse.Namespace, network: str, strength: float, probabilities: np.ndarray, count: int
-) -> None:
+def print_development(asked: argparse.Namespace, network: str, probabilities: np.ndarray, count: int) -> None:
     question = tuning_question(asked.data)
     found = Answers.of(probabilities)
     figures = (
         accuracies(found.predicted[None], question),
         mean_aucs(found.scores[None], question),
     )
-    print(f"{NETWORKS[network].title}, {count} sketches a photo, C·K {strength:g}, seed {asked.seed}")
+    print(f"{NETWORKS[network].title}, {count} sketches a photo, seed {asked.seed}")
     print(f"  accuracy {percent(interval(figures[0]))}, AUC {percent(interval(figures[1]))}")
     kinds = np.array([kind_of(photo) for photo in question.photos])
     shares = [

@@ -47,19 +47,16 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, c: float) -> Fitted:
     return Fitted(model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64))
 
 
-def choose_strength(
-    features: np.ndarray, labels: np.ndarray, num_sketches: int, asked: np.ndarray, true: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The strength whose classifier has the highest AUC on `asked`, and its probabilities there, (M,J).
+def logistic_answers(
+    features: np.ndarray, labels: np.ndarray, num_sketches: int, asked: np.ndarray
+) -> np.ndarray:
+    """Probabilities for `asked`, float64 (M,J): the mean of the classifiers of all STRENGTHS.
 
-    C is the strength divided by K, the sketches of a photo. Of equals the smallest is taken.
+    C is the strength divided by K, the sketches of a photo. None is chosen: by AUC strengths can be equal to the
+    hundredth of a point whose accuracies are ten points apart.
     """
-    answers = {
-        strength: fit_logistic(features, labels, strength / num_sketches).probabilities(asked)
-        for strength in STRENGTHS
-    }
-    strength = max(answers, key=lambda strength: mean_auc(answers[strength], true))
-    return strength, answers[strength]
+    fitted = (fit_logistic(features, labels, strength / num_sketches) for strength in STRENGTHS)
+    return np.mean([classifier.probabilities(asked) for classifier in fitted], axis=0)
 
 
 def mean_auc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -81,18 +78,13 @@ def wins(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
 
 def cross_validated(
     features: np.ndarray, labels: np.ndarray, folds: np.ndarray, num_sketches: int
-) -> tuple[float, np.ndarray]:
-    """As `choose_strength`, each fold asked of a classifier that was trained on the others."""
-    answers = {}
-    for strength in STRENGTHS:
-        scores = np.zeros((len(labels), labels.max() + 1))
-        for fold in np.unique(folds):
-            others = folds != fold
-            fitted = fit_logistic(features[others], labels[others], strength / num_sketches)
-            scores[~others] = fitted.probabilities(features[~others])
-        answers[strength] = scores
-    strength = max(answers, key=lambda strength: mean_auc(answers[strength], labels))
-    return strength, answers[strength]
+) -> np.ndarray:
+    """As `logistic_answers`, each fold asked of classifiers that were trained on the others; (N,J)."""
+    scores = np.zeros((len(labels), labels.max() + 1))
+    for fold in np.unique(folds):
+        others = folds != fold
+        scores[~others] = logistic_answers(features[others], labels[others], num_sketches, features[~others])
+    return scores
 
 
 def folds_of(photos: Sequence[str], labels: np.ndarray, count: int) -> np.ndarray:

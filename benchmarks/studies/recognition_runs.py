@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from recognition_classifier import (
     CNN_SIZE,
-    choose_strength,
     cnn_answers,
     cross_validated,
-    fit_logistic,
     folds_of,
+    logistic_answers,
 )
 from recognition_data import (
     FOLDS,
@@ -61,16 +60,14 @@ def prepared_drawings(size: int, data: Path, work: Path) -> np.ndarray:
     return kept_array(work / f"drawings-{size}.npy", lambda: read_drawings(data, drawings, size))
 
 
-def developed(
-    network: str, parts: Sequence[Drawn], kinds: np.ndarray, data: Path, work: Path
-) -> tuple[float, np.ndarray]:
-    """The strength that is chosen for sketches of photos that show `kinds`, (P,), and probabilities (M,3).
+def developed(network: str, parts: Sequence[Drawn], kinds: np.ndarray, data: Path, work: Path) -> np.ndarray:
+    """Probabilities (M,3) of sketches' classifier, whose photos show `kinds`, (P,).
 
     Only the kinds that are tuned on take part; asked are the drawings that may be looked at.
     """
     tested, described = tested_drawings(data), described_drawings(network, data, work)
     features, seen = sketch_features(network, parts, described, data, work), kinds != UNSEEN
-    return choose_for(features[seen], kinds[seen], described, tested)
+    return answers_of(features[seen], kinds[seen], described.drawings[tested.tuning], tested)
 
 
 def sketch_features(
@@ -85,18 +82,11 @@ def sketch_features(
     return np.concatenate(found, axis=1)
 
 
-def choose_for(
-    features: np.ndarray, kinds: np.ndarray, described: Described, tested: Tested
-) -> tuple[float, np.ndarray]:
-    labels, tuning = labels_of(kinds, tested), tested.tuning
+def answers_of(features: np.ndarray, kinds: np.ndarray, asked: np.ndarray, tested: Tested) -> np.ndarray:
+    """Probabilities for features `asked` (M,D), of a classifier of sketches' (P,K,D) whose photos show `kinds`."""
     count = features.shape[1]
-    return choose_strength(
-        features.reshape(-1, features.shape[2]),
-        labels.repeat(count),
-        count,
-        described.drawings[tuning],
-        tested.labels[tuning],
-    )
+    labels = labels_of(kinds, tested).repeat(count)
+    return logistic_answers(features.reshape(-1, features.shape[2]), labels, count, asked)
 
 
 def labels_of(kinds: Sequence[str] | np.ndarray, tested: Tested) -> np.ndarray:
@@ -115,11 +105,8 @@ def recognition(name: str, seed: int, data: Path, work: Path, hands: str = "buil
         described = described_drawings(network, data, work)
         features = sketch_features(network, parts, described, data, work)
         seen = kinds != UNSEEN
-        strength, three = choose_for(features[seen], kinds[seen], described, tested)
-        count = features.shape[1]
-        labels = labels_of(kinds, tested).repeat(count)
-        fitted = fit_logistic(features.reshape(-1, features.shape[2]), labels, strength / count)
-        four = fitted.probabilities(described.drawings)
+        three = answers_of(features[seen], kinds[seen], described.drawings[tested.tuning], tested)
+        four = answers_of(features, kinds, described.drawings, tested)
         searched = gallery(tested.drawings)
         coloured = [
             described.scale(photo_features(network, tuple(found), data, work)) for found in (photos, searched)
@@ -127,7 +114,6 @@ def recognition(name: str, seed: int, data: Path, work: Path, hands: str = "buil
         true = [searched.index(photo) for photo in tested.photos]
         ranks = retrieved_ranks(features, coloured[0], described.drawings, coloured[1], true, seed)
         result[network] = {
-            "strength": strength,
             "three": Answers.of(three).to_json(),
             "four": Answers.of(four).to_json(),
             "ranks": " ".join(map(str, ranks)),
@@ -158,10 +144,9 @@ def ceiling(data: Path, work: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"set": PEOPLE, "seed": 0, "sketches": 2, "photos": int(halves.sum()) // 2}
     for network in NETWORKS:
         features = described_drawings(network, data, work).drawings
-        strength, three = cross_validated(features[tuning], tested.labels[tuning], folds, 2)
-        four = fit_logistic(features[halves], tested.labels[halves], strength / 2).probabilities(features)
-        answers = {"three": Answers.of(three).to_json(), "four": Answers.of(four).to_json()}
-        result[network] = {"strength": strength, **answers}
+        three = cross_validated(features[tuning], tested.labels[tuning], folds, 2)
+        four = logistic_answers(features[halves], tested.labels[halves], 2, features)
+        result[network] = {"three": Answers.of(three).to_json(), "four": Answers.of(four).to_json()}
     squares = prepared_drawings(CNN_SIZE, data, work)
     three = np.zeros((len(tuning), tested.labels[tuning].max() + 1))
     for fold in range(FOLDS):
