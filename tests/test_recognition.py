@@ -287,7 +287,7 @@ def test_a_random_choice_of_hands_differs_by_photo_and_not_by_call(study, world,
 
 
 def test_a_source_without_the_photos_is_one_clear_line(study, world, tmp_path):
-    samples = [{"key": "a", "sketches": [png(line_drawing(0, 1, 8))], "json": {"source": "elsewhere.png"}}]
+    samples = [{"key": "a", "sketches": [png(line_drawing(0, 1, 8))], "source": "elsewhere.png"}]
     store(tmp_path / "shards", [samples], ["one"])
     with pytest.raises(UsageError, match="has no sketches of .*b000") as error:
         study.sets.shard_squares(tmp_path / "shards", 8, study.data.labelled_photos(world)[:1])
@@ -464,6 +464,35 @@ def test_from_sketches_to_answers(study, world, tmp_path, monkeypatch):
     assert top["photos"] == 120 and set(top) >= set(study.tables.CLASSIFIERS)
     three = study.results.Answers.from_json(top["mobilenet"]["three"])
     assert study.classifier.mean_auc(three.scores, tested.labels[tested.tuning]) > 0.9
+
+
+def test_develop_compares_a_shard_folder_on_the_drawings_that_may_be_looked_at(
+    study, world, results, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(study.runs, "describe", shapes)
+    study.runs.described_drawings.cache_clear()
+    photos = study.command.development_photos(world, 0)
+    kinds = [KINDS.index(study.data.kind_of(photo)) for photo in photos]
+    samples = [
+        {
+            "key": f"{n:02d}",
+            "sketches": [png(line_drawing(kind, 500 + n))],
+            "source": str(photos[n]),
+        }
+        for n, kind in enumerate(kinds)
+    ]
+    store(tmp_path / "shards", [samples], ["one"])
+    arguments = ["develop", "--data", str(world), "--work", str(tmp_path / "work"), "--results", str(results)]
+    monkeypatch.setattr(sys, "argv", ["recognition.py", *arguments, "--shards", str(tmp_path / "shards")])
+    study.command.main()
+    study.runs.described_drawings.cache_clear()
+    printed = capsys.readouterr().out
+    assert "MobileNetV2, 1 sketches a photo, seed 0" in printed and "horse" not in printed
+    accuracy = float(printed.split("  accuracy ")[1].split()[0])
+    assert accuracy > 80
+    for title in ("TOM × 10", "hands × 10"):
+        other, difference = printed.split(f"beside {title}: accuracy ")[1].split()[:2]
+        assert float(other) + float(difference.strip("(")) == pytest.approx(accuracy, abs=0.11)
 
 
 def test_features_are_cell_means_kept_by_content(study, tmp_path, monkeypatch):

@@ -52,7 +52,6 @@ from recognition_sets import (  # noqa: E402
     drawing_methods,
     hands_digest,
     render_photos,
-    shard_kinds,
     shard_squares,
     sketches_for,
 )
@@ -128,20 +127,21 @@ def develop(asked: argparse.Namespace) -> None:
     if asked.name is not None and asked.name not in SETS:
         raise UsageError(f"--set {asked.name}: no such set; there are {', '.join(SETS)}")
     with tempfile.TemporaryDirectory(prefix="develop-", dir=work) as temporary:
-        folder = asked.shards
+        folder, photos = asked.shards, development_photos(data, seed)
         if asked.name is None and folder is None:
             methods = drawing_methods(data)
             if asked.method not in methods:
                 raise UsageError(f"--method {asked.method}: there are {', '.join(methods)}")
             options = methods[asked.method] | {"hands": asked.hands, "hands_seed": seed}
             options.pop("threshold", None)
-            folder = render_photos(Path(temporary) / "hands", development_photos(data, seed), options, work)
+            folder = render_photos(Path(temporary) / "hands", photos, options, work)
         for network in asked.network or ["mobilenet"]:
             size = NETWORKS[network].size
             if folder is None:
                 parts, kinds = sketches_for(asked.name, seed, size, data, work, asked.hands)
             else:
-                parts, kinds = [Drawn.whole(shard_squares(folder, size))], shard_kinds(folder)
+                parts = [Drawn.whole(shard_squares(folder, size, photos))]
+                kinds = np.array([kind_of(photo) for photo in photos])
             probabilities = developed(network, parts, kinds, data, work)
             count = sum(part.chosen.shape[1] for part in parts)
             print_development(asked, network, probabilities, count)

@@ -211,24 +211,18 @@ def hands_digest(hands: str) -> str:
     return digest.hexdigest()[:8]
 
 
-def shard_squares(folder: Path, size: int, photos: Sequence[Path] | None = None) -> np.ndarray:
-    """uint8 (P,K,size,size), prepared sketches of a shard folder, of these photos or all, in their order."""
+def shard_squares(folder: Path, size: int, photos: Sequence[Path]) -> np.ndarray:
+    """uint8 (P,K,size,size), prepared sketches of these photos from a shard folder, in their order."""
     shards = open_folder(folder)
+    wanted = {str(photo) for photo in photos}
     squares = {}
-    wanted = None if photos is None else {str(photo) for photo in photos}
     for raw in raw_samples(shards, shards.keys):
-        if wanted is None or raw.metadata["source"] in wanted:
-            squares[raw.metadata["source"]] = [
-                ink_square(read_image(sketch)[..., 0], size) for sketch in raw.sketches
-            ]
-    order = squares if photos is None else map(str, photos)
-    try:
-        return np.array([squares[source] for source in order])
-    except KeyError as error:
-        raise UsageError(f"{folder}: has no sketches of {error.args[0]}; render it again") from None
-
-
-def shard_kinds(folder: Path) -> np.ndarray:
-    """What the photos of a shard folder show, by their folders' names, (P,)."""
-    shards = open_folder(folder)
-    return np.array([kind_of(raw.metadata["source"]) for raw in raw_samples(shards, shards.keys)])
+        if raw.metadata["source"] in wanted:
+            sketches = [read_image(sketch)[..., 0] for sketch in raw.sketches]
+            squares[raw.metadata["source"]] = [ink_square(sketch, size) for sketch in sketches]
+    for photo in photos:
+        if str(photo) not in squares:
+            raise UsageError(
+                f"{folder}: has no sketches of {photo}; render all that is listed into a new folder"
+            )
+    return np.array([squares[str(photo)] for photo in photos])
