@@ -71,16 +71,18 @@ class Estimate:
     high: float
 
 
-def estimate(values: np.ndarray, count: int = 2000) -> Estimate:
-    """The mean of (seeds, photos), and percentiles of its bootstrap over both: other trainings, other photos.
+def resample(shape: tuple[int, ...], count: int = 2000) -> list[np.ndarray]:
+    """Bootstrap weights of each axis, (count, length) with rows of sum 1: how often each of as many is drawn.
 
-    The draws depend on the shape alone, so that sets are compared draw by draw.
+    They depend on the shape alone, so that sets are compared draw by draw.
     """
-    draw = numpy_generator(0, "utility", *values.shape)
-    # How often each row and column is drawn, of as many as there are.
-    seeds, photos = (
-        draw.multinomial(length, [1 / length] * length, count) / length for length in values.shape
-    )
+    draw = numpy_generator(0, "utility", *shape)
+    return [draw.multinomial(length, [1 / length] * length, count) / length for length in shape]
+
+
+def estimate(values: np.ndarray, count: int = 2000) -> Estimate:
+    """The mean of (seeds, photos), and percentiles of its bootstrap over both: other trainings, other photos."""
+    seeds, photos = resample(values.shape, count)
     low, high = np.quantile(np.einsum("cs,sp,cp->c", seeds, values, photos, optimize=True), (0.025, 0.975))
     return Estimate(float(values.mean()), float(low), float(high))
 
