@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,8 @@ def test_stroke3_by_hand():
 def test_an_npz_holds_every_drawing_without_pickle(shards, stored, tmp_path):
     convert(ConvertOptions(shards, "stroke3", tmp_path / "a.npz"))
     read = {}
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}, "no time of day"
     with np.load(tmp_path / "a.npz", allow_pickle=False) as data:
         for part, _ in PARTS:
             assert data[part].dtype == np.int16

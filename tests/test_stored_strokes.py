@@ -35,7 +35,7 @@ from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.strokes.draw import HandDrawing, draw_hands, trace_picture
 from sketchforge.strokes.hands import Hand, read_hands
 from sketchforge.strokes.moving import Placement
-from sketchforge.strokes.redraw import redraw_sketch
+from sketchforge.strokes.redraw import drop_strokes, redraw_sketch
 from sketchforge.strokes.stored import (
     PER_PIXEL,
     StoredStrokes,
@@ -358,6 +358,21 @@ def test_short_faint_strokes_are_left_out_more_often(stored):
         sketch = redraw_sketch(rows, 0, number) < 128
         seen += [sketch[y - 12 : y + 13].any() for y in (20, 48, 76)]
     assert seen[0] == 100 > seen[1] > seen[2] > 5
+
+
+def test_strokes_are_left_out_by_salience_and_length():
+    taken, salience, length = (
+        np.array([4, 6, 8, 9]),
+        np.array([1.0, 0.1, 0.9, 0.1]),
+        np.array([0.01, 0.01, 0.01, 0.4]),
+    )
+    counts = dict.fromkeys(taken.tolist(), 0)
+    for seed in range(400):
+        for number in drop_strokes(taken, salience, length, np.random.default_rng(seed)):
+            counts[int(number)] += 1
+    assert counts[4] == 400, "the most salient one"
+    assert counts[8] > counts[6] + 50 and counts[9] > counts[6] + 50
+    assert counts[6] == pytest.approx(400 * (1 - 0.3 * 0.9 * np.exp(-0.1)), abs=35)
 
 
 def dataset(shards: Path, redraw: float, **more) -> ShardDataset:

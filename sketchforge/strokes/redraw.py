@@ -34,7 +34,7 @@ def redraw_sketch(stored: StoredStrokes, seed: int, *key: object) -> np.ndarray:
     salience = weigh_strokes(features, strokes.closed, hand, rng)
     taken = choose_strokes(salience, hand.keep)
     if len(taken):
-        taken = _drop_strokes(taken, salience[taken], features.length[taken], rng)
+        taken = drop_strokes(taken, salience[taken], features.length[taken], rng)
     lines = draw_lines(move_strokes(strokes.select(taken), hand, rng), hand, rng)
     return paint_strokes(lines, hand, None, rng, stored.size)
 
@@ -64,9 +64,12 @@ def _vary_hand(rng: np.random.Generator) -> Hand:
     )
 
 
-def _drop_strokes(
+def drop_strokes(
     taken: np.ndarray, salience: np.ndarray, length: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Leave strokes out, the likelier the shorter and the less salient; the most salient one stays."""
+    """Leave strokes out, the likelier the shorter and the less salient; the most salient one stays.
+
+    taken: their numbers. salience, length: of each of these. Returns the numbers of those that are left.
+    """
     probability = rng.uniform(0, DROP) * (1 - salience / salience.max()) * np.exp(-length / SHORT)
     return taken[rng.random(len(taken)) >= probability]
