@@ -45,8 +45,7 @@ def tables(evaluation: Any) -> Iterator[str]:
         ),
         (
             VARIETY,
-            "how different the styles of one image are: Vendi of pen and ink, higher is better; line pixels shared, "
-            "lower",
+            "of pen and ink (Vendi), higher is better; of lines (share in common), lower is better",
             evaluation.of_kind("folder", "pairs"),
         ),
         (STROKES, "median over sketches [95 %]", styles + references),
