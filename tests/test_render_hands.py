@@ -166,6 +166,13 @@ def test_named_hands_draw_in_their_order_what_they_draw_among_all(by_hands, tmp_
     assert (few["p001.sketch1.png"] == many["p001.sketch1.png"]).all()
 
 
+def test_other_names_are_refused_in_the_same_folder(by_hands, tmp_path):
+    chosen = dataclasses.replace(by_hands, shards=tmp_path / "out", styles=("chalk",), limit=1)
+    render(chosen)
+    with pytest.raises(UsageError, match="was made with --styles chalk, now brush"):
+        render(dataclasses.replace(chosen, styles=("brush",)))
+
+
 def test_named_hands_leave_the_number_of_snapshots_alone():
     hands = open_hands(RenderOptions("out", checkpoints=3, hands="builtin", styles=("brush", "brush")))
     assert hands.styles == ("brush", "brush 2")
@@ -207,12 +214,13 @@ def test_progress_says_who_draws(by_hands, tmp_path):
         (["--hands", "builtin", "--low-threshold", "0.1"], "--low-threshold: has no meaning with --hands"),
         (
             ["--hands", "none", "--styles", "brush"],
-            "--styles: names hands; there are none with --hands none, choose by --checkpoints",
+            "--styles: names hands, and there are none with --hands none; add --hands builtin",
         ),
         (
             ["--hands", "builtin", "--styles", "brush,pencil"],
             "--styles pencil: no such hand; there are careful, outline",
         ),
+        (["--hands", "builtin", "--threshold", "0.5"], "--threshold: has no meaning with --hands builtin"),
         (["--hands", "builtin", "--styles", "brush,,naive"], "'brush,,naive' has an empty name in it"),
     ],
 )
