@@ -199,6 +199,39 @@ def test_hands_are_not_drawn_again_by_a_snapshot(photos, tmp_path):
         redrawing_of(open_shards(options.shards), None, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("method", "hands", "source"),
+    [
+        ("tom", None, "builtin"),
+        ("canny", None, "none"),
+        ("hed", None, "none"),
+        ("tom", "none", "none"),
+        ("canny", "builtin", "builtin"),
+        ("tom", "mine.toml", "mine.toml"),
+    ],
+)
+def test_tom_has_hands_by_default_and_edge_detectors_stay_as_they_are(method, hands, source):
+    assert RenderOptions("out", method=method, hands=hands).hands_source == source
+
+
+def test_ten_hands_are_what_tom_draws_by_default(photos, tmp_path):
+    words = [
+        "render",
+        "--images",
+        str(photos),
+        "--limit",
+        "1",
+        "--size",
+        "64",
+        "--threads",
+        "1",
+        "--workers",
+        "1",
+    ]
+    assert run([*words, "--tom", "builtin", "--shards", str(tmp_path / "out")]) == 0
+    assert read_manifest(tmp_path / "out")["styles"] == NAMES
+
+
 def test_progress_says_who_draws(by_hands, tmp_path):
     job = preview(dataclasses.replace(by_hands, shards=tmp_path / "out"))
     assert "(canny; drawn anew by 10 hands)" in describe_rendering(job)
