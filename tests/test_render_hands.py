@@ -144,7 +144,10 @@ def test_each_sample_says_who_drew_its_sketches_and_how(by_hands):
                 name: value for name, value in parameters.items() if value and name not in ("name", "number")
             }
         assert all(0 <= drawing["foreground"] <= 1 and drawing["strokes"] >= 0 for drawing in drawings)
-        assert (drawings[0]["turn"], drawings[0]["scale"], drawings[0]["shift"]) == (0, [1, 1], [0, 0])
+        assert (
+            json.dumps([drawings[0][name] for name in ("turn", "scale", "shift")])
+            == "[0.0, [1.0, 1.0], [0.0, 0.0]]"
+        )
 
 
 def test_what_was_sampled_for_a_hand_stands_in_the_description(by_hands):
