@@ -165,7 +165,7 @@ def tasks(sweep: str, asked: argparse.Namespace, work: Path) -> dict[int, dict[s
     if asked.method != "canny":
         usual |= {"threads": asked.cores}
     if asked.method == "tom":
-        usual |= {"tom": "builtin"}
+        usual |= {"tom": "builtin", "hands": "none"}
 
     def photos(count: int) -> str:
         folder = work / f"photos-{count}"
@@ -184,7 +184,10 @@ def tasks(sweep: str, asked: argparse.Namespace, work: Path) -> dict[int, dict[s
         return {size: here | {"size": size} for size in SIZES if size <= asked.largest}
     run = work / "run"
     run = str(run if run.exists() else repeated_run(run, max(SKETCHES)))
-    return {count: here | {"method": "tom", "tom": run, "checkpoints": count} for count in SKETCHES}
+    return {
+        count: here | {"method": "tom", "tom": run, "checkpoints": count, "hands": "none"}
+        for count in SKETCHES
+    }
 
 
 def measure(sweep: str, asked: argparse.Namespace, work: Path) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ authors    per snapshot and image: read it, all of VGG16, their generator (512-5
 hed, canny `--method hed` is one pass of HED (random weights), model alone; canny is all of `render --method canny`.
 decode, draw, encode   the stages of `render` alone: workers reading and storing photos; the model, on pixels at hand;
            workers making black and white PNGs of sketches at hand, and the tar.
-render     all of it, ten snapshots.
+render     all of it, ten snapshots without hands (what those add: benchmarks/cpu_cost.py).
 rates      what torch reaches here: one 3x3 convolution of 64 channels at 128², and a matrix product of 1024.
 
 `--profile` shows instead where the time of drawing goes, by operation, on one thread.
@@ -99,7 +99,7 @@ class Stages:
         self, images: list[ImageSource], options: RenderOptions, ready: ReadySketcher, cores: int
     ) -> None:
         self.images, self.options, self.ready, self.cores = images, options, ready, cores
-        self.prepared = [prepare(image, options.size, options.fit) for image in images]
+        self.prepared = [prepare(image, options.size, options.fit, options.drawn_side) for image in images]
         # The first ones take longer.
         self.sketches = list(
             ready.sketcher.draw(np.stack([one.pixels for one in self.prepared[:8]])).result()
@@ -110,7 +110,8 @@ class Stages:
             _wake(pool, self.cores)
             start = time.perf_counter()
             tasks = [
-                pool.submit(prepare, image, self.options.size, self.options.fit) for image in self.images
+                pool.submit(prepare, image, self.options.size, self.options.fit, self.options.drawn_side)
+                for image in self.images
             ]
             for task in tasks:
                 pool.result(task)
@@ -133,7 +134,11 @@ class Stages:
             start = time.perf_counter()
             tasks = [
                 pool.submit(
-                    encode_sketches, self.sketches[at % len(self.sketches)], sketch_tone(self.options)
+                    encode_sketches,
+                    self.sketches[at % len(self.sketches)],
+                    sketch_tone(self.options),
+                    None,
+                    (self.options.size, self.options.size),
                 )
                 for at in range(len(self.images))
             ]
@@ -217,7 +222,7 @@ def rendered(method: str, options: RenderOptions, work: Path) -> float:
     """
     task = {"images": str(options.images), "method": method, "size": options.size, "plan": False}
     if method == "tom":
-        task |= {"tom": str(options.tom), "checkpoints": options.checkpoints}
+        task |= {"tom": str(options.tom), "checkpoints": options.checkpoints, "hands": "none"}
     with tempfile.TemporaryDirectory(dir=work) as out:
         words = [
             sys.executable,
@@ -235,7 +240,8 @@ def profile(options: RenderOptions, rounds: int = 10, least: float = 0.01) -> st
     from torch.profiler import profile as profiled
 
     sketcher = open_sketcher(options).sketcher
-    image = to_tensor(prepare(find_images(options.images)[0], options.size, options.fit).pixels)
+    prepared = prepare(find_images(options.images)[0], options.size, options.fit, options.drawn_side)
+    image = to_tensor(prepared.pixels)
     sketcher.sketches(image)
     with profiled(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(rounds):

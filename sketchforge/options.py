@@ -67,8 +67,8 @@ class RenderOptions:
     threshold: float = 0.65  # png1: paper where the sketch is above it
     # png1: lines that are nowhere as dark as this are left out; None: TOM_LOW_THRESHOLD for tom, else none
     low_threshold: float | None = None
-    # none (the method's own sketches) | builtin (ten hands) | a TOML file of hands: who draws the strokes anew
-    hands: str = "none"
+    # none (the method's own sketches) | builtin (ten hands) | a TOML file: who draws anew; None: builtin for tom, else none
+    hands: str | None = None
     styles: tuple[str, ...] | None = None  # names of hands, in order; None: all, with tom `checkpoints`
     hands_seed: int = 0  # of what is random about the hands
     strokes: bool = False  # keep the strokes of every image, and what its hands made of them
@@ -98,6 +98,11 @@ class RenderOptions:
             return None
         default_low = TOM_LOW_THRESHOLD if self.method == "tom" else self.threshold
         return self.threshold, default_low if self.low_threshold is None else self.low_threshold
+
+    @property
+    def hands_source(self) -> str:
+        """`hands`, or what the method has by default: edge detectors stay what they are known as."""
+        return self.hands or ("builtin" if self.method == "tom" else "none")
 
     def drawn_side(self, side: int) -> int:
         """The longer side at which a picture whose own is `side` is drawn, in pixels; never larger than it is."""

@@ -176,7 +176,7 @@ def drawn(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("drawn")
     photos = make_photos(folder / "photos", 8)
-    small = {"checkpoints": 2, "size": 64, "workers": 1, "threads": 1}
+    small = {"checkpoints": 2, "hands": "none", "size": 64, "workers": 1, "threads": 1}
     render(RenderOptions(folder / "out", photos, tom=Path("builtin"), **small))
     return folder / "out"
 

@@ -96,6 +96,12 @@ def test_another_draw_size_is_refused_in_the_same_folder(photos, tmp_path):
         render_canny(photos, tmp_path / "out", size=64, draw_size=32)
 
 
+def test_a_size_that_follows_from_another_is_not_what_a_refusal_names(photos, tmp_path):
+    render_canny(photos, tmp_path / "out", size=64)
+    with pytest.raises(UsageError, match="was made with --size 64, now 48"):
+        render_canny(photos, tmp_path / "out", size=48)
+
+
 def test_the_command_takes_it(photos, tmp_path):
     words = ["render", "--images", str(photos), "--method", "canny", "--limit", "1", "--size", "64"]
     assert run([*words, "--draw-size", "32", "--shards", str(tmp_path / "out")]) == 0

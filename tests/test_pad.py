@@ -60,7 +60,7 @@ def photos(tmp_path_factory):
 def padded(request, edge_weights, photos, tmp_path_factory):
     """The options of a padded rendering in grey, and its samples by name: (photo, sketch, metadata)."""
     method = request.param
-    more = {"tom": {"tom": "builtin", "checkpoints": 1}, "canny": {}}
+    more = {"tom": {"tom": "builtin", "checkpoints": 1, "hands": "none"}, "canny": {}}
     options = RenderOptions(
         tmp_path_factory.mktemp(method) / "out",
         photos,
@@ -175,7 +175,7 @@ def test_small_images_that_are_kept_are_drawn(method, edge_weights, tmp_path):
     for height, width in ((8, 8), (8, 40), (15, 9)):
         Image.fromarray(scene(1, height, width)).save(tmp_path / "in" / f"{height}-{width}.png")
     weights = {"edge_weights": edge_weights / f"{method}.safetensors"}
-    more = {"tom": {"tom": "builtin", "checkpoints": 1}, "canny": {}}.get(method, weights)
+    more = {"tom": {"tom": "builtin", "checkpoints": 1, "hands": "none"}, "canny": {}}.get(method, weights)
     options = RenderOptions(
         tmp_path / "out",
         tmp_path / "in",

@@ -79,7 +79,7 @@ def drawn_by_tom(tmp_path_factory):
     root = tmp_path_factory.mktemp("drawn")
     options = RenderOptions(
         root / "out", make_photos(root / "photos", 2), tom=Path("builtin"), checkpoints=2, size=64, workers=1,
-        threads=1,
+        threads=1, hands="none",
     )  # fmt: skip
     render(options)
     return options

@@ -132,7 +132,10 @@ def test_each_sample_says_who_drew_its_sketches_and_how(by_hands):
                 name: value for name, value in parameters.items() if value and name not in ("name", "number")
             }
         assert all(0 <= drawing["foreground"] <= 1 and drawing["strokes"] >= 0 for drawing in drawings)
-        assert (drawings[0]["turn"], drawings[0]["scale"], drawings[0]["shift"]) == (0, [1, 1], [0, 0])
+        assert (
+            json.dumps([drawings[0][name] for name in ("turn", "scale", "shift")])
+            == "[0.0, [1.0, 1.0], [0.0, 0.0]]"
+        )
 
 
 def test_what_was_sampled_for_a_hand_stands_in_the_description(by_hands):
@@ -152,6 +155,13 @@ def test_named_hands_draw_in_their_order_what_they_draw_among_all(by_hands, tmp_
     few, many = stored_sketches(chosen.shards), stored_sketches(by_hands.shards)
     assert (few["p001.sketch0.png"] == many["p001.sketch7.png"]).all()
     assert (few["p001.sketch1.png"] == many["p001.sketch1.png"]).all()
+
+
+def test_other_names_are_refused_in_the_same_folder(by_hands, tmp_path):
+    chosen = dataclasses.replace(by_hands, shards=tmp_path / "out", styles=("chalk",), limit=1)
+    render(chosen)
+    with pytest.raises(UsageError, match="was made with --styles chalk, now brush"):
+        render(dataclasses.replace(chosen, styles=("brush",)))
 
 
 def test_named_hands_leave_the_number_of_snapshots_alone():
@@ -180,6 +190,39 @@ def test_hands_are_not_drawn_again_by_a_snapshot(photos, tmp_path):
         redrawing_of(open_shards(options.shards), None, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("method", "hands", "source"),
+    [
+        ("tom", None, "builtin"),
+        ("canny", None, "none"),
+        ("hed", None, "none"),
+        ("tom", "none", "none"),
+        ("canny", "builtin", "builtin"),
+        ("tom", "mine.toml", "mine.toml"),
+    ],
+)
+def test_tom_has_hands_by_default_and_edge_detectors_stay_as_they_are(method, hands, source):
+    assert RenderOptions("out", method=method, hands=hands).hands_source == source
+
+
+def test_ten_hands_are_what_tom_draws_by_default(photos, tmp_path):
+    words = [
+        "render",
+        "--images",
+        str(photos),
+        "--limit",
+        "1",
+        "--size",
+        "64",
+        "--threads",
+        "1",
+        "--workers",
+        "1",
+    ]
+    assert run([*words, "--tom", "builtin", "--shards", str(tmp_path / "out")]) == 0
+    assert read_manifest(tmp_path / "out")["styles"] == NAMES
+
+
 def test_progress_says_who_draws(by_hands, tmp_path):
     job = preview(dataclasses.replace(by_hands, shards=tmp_path / "out"))
     assert "(canny; drawn anew by 10 hands)" in describe_rendering(job)
@@ -195,12 +238,13 @@ def test_progress_says_who_draws(by_hands, tmp_path):
         (["--hands", "builtin", "--low-threshold", "0.1"], "--low-threshold: has no meaning with --hands"),
         (
             ["--hands", "none", "--styles", "brush"],
-            "--styles: names hands; there are none with --hands none, choose by --checkpoints",
+            "--styles: names hands, and there are none with --hands none; add --hands builtin",
         ),
         (
             ["--hands", "builtin", "--styles", "brush,pencil"],
             "--styles pencil: no such hand; there are careful, outline",
         ),
+        (["--hands", "builtin", "--threshold", "0.5"], "--threshold: has no meaning with --hands builtin"),
         (["--hands", "builtin", "--styles", "brush,,naive"], "'brush,,naive' has an empty name in it"),
     ],
 )

@@ -56,7 +56,7 @@ def place(quick_measures, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     photos = make_photos(folder / "photos", 6)
     common = {"size": 64, "workers": 1, "threads": 1}
-    render(RenderOptions(folder / "out", photos, tom=Path("builtin"), checkpoints=2, **common))
+    render(RenderOptions(folder / "out", photos, tom=Path("builtin"), checkpoints=2, hands="none", **common))
     render(RenderOptions(folder / "out-canny", photos, method="canny", **common))
     digest = shards_digest(open_shards(folder / "out"))
     runs = folder / "runs"

@@ -74,6 +74,7 @@ def drawn(tmp_path_factory) -> Path:
         photos,
         tom=Path("builtin"),
         checkpoints=2,
+        hands="none",
         size=64,
         workers=1,
         threads=1,

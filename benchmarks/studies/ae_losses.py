@@ -96,7 +96,9 @@ def shards_of(data: Path, work: Path) -> tuple[Path, Path]:
     ):
         listed = work / f"{name}.txt"
         listed.write_text("\n".join(map(str, chosen)) + "\n")
-        render(RenderOptions(work / name, str(listed), tom=Path("builtin"), workers=1, threads=1))
+        render(
+            RenderOptions(work / name, str(listed), tom=Path("builtin"), hands="none", workers=1, threads=1)
+        )
         folders.append(work / name)
     return folders[0], folders[1]
 

@@ -39,11 +39,11 @@ from sketchforge.metrics.sketches.measure_sketch import PATCHES  # noqa: E402
 from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches  # noqa: E402
 from sketchforge.metrics.sketches.statistics import estimate_auc, estimate_kid  # noqa: E402
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions  # noqa: E402
-from sketchforge.render.hands import INK_LEVEL  # noqa: E402
 from sketchforge.sketchers.tom import TomSketcher  # noqa: E402
 from sketchforge.strokes.draw import draw_hands, trace_picture  # noqa: E402
 from sketchforge.strokes.foreground import find_foreground  # noqa: E402
 from sketchforge.strokes.hands import pick_hands, read_hands  # noqa: E402
+from sketchforge.strokes.painting import INK_LEVEL  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 
 SNAPSHOTS = (0, 2, 4, 7)

@@ -63,7 +63,7 @@ def drawn_by_machine(
         "TEED": {"method": "teed", "edge_weights": weights / "teed" / "teed_biped_7.safetensors"},
     }
     if tom:
-        plans["TOM"] = {"method": "tom", "tom": tom}
+        plans["TOM"] = {"method": "tom", "tom": tom, "hands": "none"}
     sets: dict[str, Sketches] = {}
     for method, options in plans.items():
         folder = work / method.lower()

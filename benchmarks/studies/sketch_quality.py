@@ -75,7 +75,7 @@ def methods_at_hand(data: Path, tom: Path | None, tuned: dict[str, float]) -> di
     weights = data / "weights"
     options = {f"canny_{name}": tuned[name] for name in ("low", "high", "blur")}
     return {
-        "tom": {"method": "tom", "tom": tom},
+        "tom": {"method": "tom", "tom": tom, "hands": "none"},
         "canny": {"method": "canny"},
         "canny-tuned": {"method": "canny", **options},
         # Thresholds that docs/weights.md advises: probabilities are not grey tones.

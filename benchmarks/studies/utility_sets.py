@@ -55,7 +55,7 @@ def methods_at_hand(data: Path) -> dict[str, dict[str, Any]]:
     for name, (path, threshold) in networks.items():
         if path.is_file():
             found[name] = {"method": name, "edge_weights": path, "threshold": threshold}
-    return found | {"tom": {"method": "tom", "tom": Path("builtin")}}
+    return found | {"tom": {"method": "tom", "tom": Path("builtin"), "hands": "none"}}
 
 
 def sets_at_hand(work: Path) -> list[str]:

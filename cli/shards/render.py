@@ -179,10 +179,9 @@ DEFAULTS = defaults_of(RenderOptions)
     "--hands",
     group="Drawing",
     type=SourceText("none", "builtin"),
-    default=DEFAULTS["hands"],
-    show_default=True,
     metavar="none|builtin|FILE",
-    help="Let ten hands draw the method's sketches anew, as ten people would; FILE: hands of one's own (TOML).",
+    help="Who draws the method's sketches anew: builtin: ten hands, as ten people would; FILE: hands of one's own (TOML); "
+    "none: nobody, sketches are the method's own. [default: builtin for tom, none for other methods]",
 )
 @option(
     "--styles",

@@ -25,7 +25,8 @@ class RenderHands:
 
     hands: Sequence[Hand]
     seed: int
-    source: str  # builtin, or the file's name
+    source: str  # builtin, or the file's name; and a digest of all hands in it
+    picked: bool = False  # whether they were named by --styles
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -34,31 +35,39 @@ class RenderHands:
 
     @property
     def options(self) -> Mapping[str, object]:
-        """What the manifest records of them; the digest is over all parameters."""
-        parameters = [dataclasses.asdict(hand) for hand in self.hands]
-        digest = hashlib.sha256(json_bytes(parameters)).hexdigest()[:16]
-        return {"hands": f"{self.source} {digest}", "hands_seed": self.seed}
+        """What the manifest records of them."""
+        picked = {"styles": ",".join(self.styles)} if self.picked else {}
+        return {"hands": self.source, "hands_seed": self.seed} | picked
 
 
 def open_hands(options: RenderOptions) -> RenderHands | None:
-    """The hands that `options.hands` names; None where the method's own sketches are wanted.
+    """The hands that `options.hands_source` names; None where the method's own sketches are wanted.
 
     Those of `options.styles`, else with TOM as many as --checkpoints asks for, the most careful first; beyond those of
     the file they draw again. Raises UsageError for a file or a name that does not exist or options that do not go with
     hands, SketchforgeError for a file that is wrong.
     """
-    if options.hands == NONE:
+    source = options.hands_source
+    if source == NONE:
         if options.styles is not None:
-            raise UsageError(
-                "--styles: names hands; there are none with --hands none, choose by --checkpoints"
-            )
+            remedy = "choose snapshots by --checkpoints" if options.method == "tom" else "add --hands builtin"
+            raise UsageError(f"--styles: names hands, and there are none with --hands none; {remedy}")
         return None
-    if options.low_threshold is not None:
-        raise UsageError("--low-threshold: has no meaning with --hands, whose strokes are chosen otherwise")
+    changed = {
+        "--threshold": options.threshold != RenderOptions.threshold,
+        "--low-threshold": options.low_threshold is not None,
+    }
+    for name, is_changed in changed.items():
+        if is_changed:
+            raise UsageError(
+                f"{name}: has no meaning with --hands {source}, whose strokes are chosen otherwise; add --hands none"
+            )
     if options.thin:
-        raise UsageError("--thin: has no meaning with --hands, which trace thin lines anyway")
-    path = None if options.hands == BUILTIN else Path(options.hands)
+        raise UsageError(f"--thin: has no meaning with --hands {source}, which trace thin lines anyway")
+    path = None if source == BUILTIN else Path(source)
     hands = read_hands(path)
     count = options.checkpoints if options.method == "tom" else len(hands)
     chosen = repeat_hands(hands, count) if options.styles is None else pick_hands(hands, options.styles)
-    return RenderHands(chosen, options.hands_seed, BUILTIN if path is None else path.name)
+    digest = hashlib.sha256(json_bytes([dataclasses.asdict(hand) for hand in hands])).hexdigest()[:16]
+    name = BUILTIN if path is None else path.name
+    return RenderHands(chosen, options.hands_seed, f"{name} {digest}", options.styles is not None)

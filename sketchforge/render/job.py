@@ -143,7 +143,7 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
         recorded["draw_size"] = options.drawn_side(options.size)
     elif options.draw_size is not None:
         recorded["draw_size"] = options.draw_size
-    if options.thresholds is not None and options.hands == NONE:
+    if options.thresholds is not None and options.hands_source == NONE:
         recorded["threshold"], low_threshold = options.thresholds
         if low_threshold < options.threshold:
             recorded["low_threshold"] = low_threshold
@@ -164,5 +164,5 @@ def _list_libraries(options: RenderOptions) -> list[str]:
     libraries = ["sketchforge", "numpy", "pillow", "opencv-python-headless"]
     libraries += [] if options.method == "canny" else ["torch"]
     libraries += ["scikit-image"] if options.thin else []
-    traces = options.hands != NONE or options.strokes
+    traces = options.hands_source != NONE or options.strokes
     return libraries + (["scikit-image", "scipy"] if traces else [])

@@ -159,9 +159,7 @@ def dispatch_encode(
 def _submit_encode(
     image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
 ) -> Task:
-    picture = DrawnPicture(
-        image.key, prepared.pixels, prepared.picture_size, prepared.stored_size, prepared.foreground
-    )
+    picture = DrawnPicture.of(image.key, prepared)
     encoding = SketchEncoding(job.hands, sketch_tone(job.options), job.options.strokes)
     return pool.submit(encode_sample, sketches, picture, encoding)
 

@@ -23,8 +23,9 @@ def check_same_inputs(
     manifest: Mapping[str, Any],
 ) -> None:
     """Raise UsageError where the folder of the manifest `previous` holds other shards than `manifest` describes."""
-    # The number of images decides how many are in a shard, unless --samples-per-shard does.
-    derived = ("samples_per_shard",)
+    # The number of images decides how many are in a shard, unless --samples-per-shard does, and the size of the sketches
+    # that at which they are drawn.
+    derived = ("samples_per_shard", "draw_size")
     given, now = ({k: v for k, v in m["options"].items() if k not in derived} for m in (previous, manifest))
     manifests.check_same(options.shards, {"options": given}, {"options": now}, ["options"])
     for name in ("styles", "digests"):

@@ -102,6 +102,10 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
 
     recorded_options["checkpoints"] = options.checkpoints
     sketcher = TomSketcher.from_run(
-        find_tom_run(options.tom), options.checkpoints, device, precision, or_all=options.hands != "none"
+        find_tom_run(options.tom),
+        options.checkpoints,
+        device,
+        precision,
+        or_all=options.hands_source != "none",
     )
     return ReadySketcher(sketcher, str(device), recorded_options)

@@ -48,12 +48,12 @@ class HandDrawing:
             if value and name not in ("name", "number")
         }
         turn, *pairs = dataclasses.astuple(self.placement)
-        scale, shift = ([round(float(value), 4) for value in pair] for pair in pairs)
+        scale, shift = ([round(float(value), 4) + 0.0 for value in pair] for pair in pairs)
         return {
             "hand": self.hand.name,
             "number": self.hand.number,
             "strokes": len(self.taken),
-            "turn": round(float(turn), 2),
+            "turn": round(float(turn), 2) + 0.0,  # no -0.0
             "scale": scale,
             "shift": shift,
             "parameters": parameters,
