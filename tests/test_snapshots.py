@@ -60,19 +60,25 @@ def test_as_many_as_asked_for_even_where_all_are_alike():
 
 
 def test_poor_candidates_are_dropped():
-    content = [0.6, 0.6, 0.6 - 2 * CONTENT_TOLERANCE, 0.6]
-    realism = [0.1, 0.1, 0.1, 0.5]
-    assert passing_candidates(content, realism, 2) == ([0, 1], 0)
+    content = [0.6, 0.6, 0.6 - 2 * CONTENT_TOLERANCE, 0.6, 0.6, 0.6]
+    realism = [0.1, 0.2, 0.1, 0.5, 0.1, 0.1]
+    ink = [0.05, 0.05, 0.05, 0.05, 0.15, 0.02]
+    assert passing_candidates(content, realism, ink, 2) == ([0, 1], 0)
+
+
+def test_one_that_comes_very_near_to_its_drawings_drops_no_other():
+    """Drawings of a window may be easier to come near than those of others."""
+    assert passing_candidates([0.6] * 4, [0.01, 0.3, 0.32, 0.34], [0.05] * 4, 2) == ([0, 1, 2, 3], 0)
 
 
 def test_too_few_good_ones_relax_the_tolerances_and_always_give_the_number_asked_for():
     content = [0.9, 0.1, 0.2, 0.3]
     for count in range(1, 5):
-        passing, relaxed = passing_candidates(content, [0.0, 9.0, 5.0, 1.0], count)
+        passing, relaxed = passing_candidates(content, [0.0, 9.0, 5.0, 1.0], [1, 1, 40, 0.01], count)
         assert len(set(passing)) >= count
         assert (relaxed > 0) == (count > 1)
     with pytest.raises(ValueError, match="4 candidates cannot give 5"):
-        passing_candidates(content, [0.0] * 4, 5)
+        passing_candidates(content, [0.0] * 4, [1.0] * 4, 5)
 
 
 def test_pen_and_boldness_are_no_difference():
@@ -111,9 +117,9 @@ def test_blank_sketches_have_all_lines_in_common_with_each_other_and_half_with_a
 
 
 def test_the_most_careful_is_first_and_the_boldest_gains_nothing():
-    """Four candidates draw lines 30, 60 and 90; one also 110, one in a pen that covers thrice as much."""
+    """Four candidates draw lines 30, 60 and 90; one also 110, one in a broader pen."""
     candidates = np.stack(
-        [page(30, 60, 110), page(30, 60, 90), page(30, 60, 90, width=9), page(30, 60, 90), page(15, 75, 118)]
+        [page(30, 60, 110), page(30, 60, 90), page(30, 60, 90, width=5), page(30, 60, 90), page(15, 75, 118)]
     )
     selection = select([0.6] * 5, [0.1] * 5, candidates, 3)
     assert selection.chosen[0] in (1, 2, 3), "its lines are those of the mean"
@@ -125,3 +131,10 @@ def test_poor_candidates_are_not_chosen_however_different():
     candidates = np.stack([page(30, 60), page(30, 61), page(5, 118)])
     selection = select([0.6, 0.6, 0.1], [0.1] * 3, candidates, 2)
     assert sorted(selection.chosen) == [0, 1] and selection.passing == [0, 1] and selection.relaxed == 0
+
+
+def test_clogged_and_nearly_empty_sketches_are_not_chosen_however_different():
+    clogged, empty = page(*range(5, 120, 12), width=6), np.full((1, SIDE, SIDE), 0.999, np.float32)
+    candidates = np.stack([page(30, 60), clogged, page(31, 60), empty, page(30, 61)])
+    selection = select([0.6] * 5, [0.1] * 5, candidates, 3)
+    assert selection.passing == [0, 2, 4] and selection.relaxed == 0

@@ -16,7 +16,11 @@ import numpy as np
 
 WINDOW = 3  # evaluations averaged to test whether the score still changes
 CONTENT_TOLERANCE = 0.04  # of correlation below the best candidate
-REALISM_TOLERANCE = 0.15  # of relative distance above the best candidate; failures lie at 0.3 and more
+# Of relative distance above the median candidate: windows imitate drawings that are not equally easy to come near.
+REALISM_TOLERANCE = 0.15
+INK_RATIO = (
+    2.0  # to the median candidate's; with more a sketch is clogged, with less than its inverse nearly empty
+)
 RELAXATION = 1.5
 INK_BELOW = 0.65  # of grey; what `render` takes for ink
 LEVELS = np.linspace(0.1, 0.9, 9)  # of grey; the thresholds among which lines of equal length are looked for
@@ -55,14 +59,15 @@ def select(content: Sequence[float], realism: Sequence[float], sketches: np.ndar
 
     content: (M) correlation of layout with the photo, higher is better. realism: (M) distance to the
     drawings' statistics, lower is better. sketches: (M,V,H,W) in [0, 1], of the same V images.
-    1. Candidates off the best content or realism by more than a tolerance are dropped. While fewer than
-       `count` remain, the tolerances are widened.
+    1. Candidates off the best content, the median realism or the median ink by more than a tolerance are
+       dropped. While fewer than `count` remain, the tolerances are widened.
     2. The most careful candidate is first: its lines are nearest to those of the mean of all that remain.
     3. Farthest-point selection by `line_differences`: each next one is the candidate farthest from all chosen
        so far, so every prefix of the result is diverse as well.
     Raises ValueError when there are fewer candidates than `count`.
     """
-    passing, relaxed = passing_candidates(content, realism, count)
+    ink = (1 - sketches).mean((1, 2, 3))
+    passing, relaxed = passing_candidates(content, realism, ink, count)
     good = sketches[passing]
     difference = line_differences(np.concatenate([good, good.mean(0, keepdims=True)]))
     order = farthest_first(difference[:-1, :-1], int(difference[-1, :-1].argmin()), count)
@@ -70,20 +75,22 @@ def select(content: Sequence[float], realism: Sequence[float], sketches: np.ndar
 
 
 def passing_candidates(
-    content: Sequence[float], realism: Sequence[float], count: int
+    content: Sequence[float], realism: Sequence[float], ink: Sequence[float], count: int
 ) -> tuple[list[int], int]:
     """(indices of the candidates within the tolerances, at least `count`; how many times these were widened).
 
-    Raises ValueError when there are fewer candidates than `count`.
+    ink: (M) mean darkness. Raises ValueError when there are fewer candidates than `count`.
     """
-    content, realism = np.asarray(content, float), np.asarray(realism, float)
+    content, realism, ink = (np.asarray(scores, float) for scores in (content, realism, ink))
     if len(content) < count:
         raise ValueError(f"{len(content)} candidates cannot give {count} snapshots")
     relaxed = 0
     while True:
         factor = RELAXATION**relaxed
         passes = content >= content.max() - CONTENT_TOLERANCE * factor
-        passes &= realism <= realism.min() + REALISM_TOLERANCE * factor
+        passes &= realism <= np.median(realism) + REALISM_TOLERANCE * factor
+        passes &= ink <= np.median(ink) * INK_RATIO * factor
+        passes &= ink >= np.median(ink) / (INK_RATIO * factor)
         if passes.sum() >= count:
             return [int(i) for i in np.flatnonzero(passes)], relaxed
         relaxed += 1
