@@ -55,5 +55,7 @@ AS_CODED = {
     "style_taps": ("pool2", "pool3", "relu4_1"),  # pool4 lies below the built-in encoder
     "synthetic_weight": 0.0,
     "denoising": 0,
+    "window_denoising": (),
+    "window_pasted_shares": (),
     "discriminator_learning_rate": 2e-4,
 }

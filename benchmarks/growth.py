@@ -77,7 +77,7 @@ def store_photos(folder: Path, count: int) -> Path:
 
 def repeated_run(folder: Path, count: int) -> Path:
     """A run of TOM with so many snapshots: the built-in ones, repeated under other names."""
-    from sketchforge.checkpoints.tom import ENCODER_FILE, builtin_run, snapshot_path
+    from sketchforge.checkpoints.tom import builtin_run, snapshot_path
 
     builtin = builtin_run()
     record = json.loads((builtin / "run.json").read_bytes())
@@ -85,7 +85,6 @@ def repeated_run(folder: Path, count: int) -> Path:
     repeated = [(stored[number % len(stored)], number // len(stored)) for number in range(count)]
     record["snapshots"] = [one | {"style": f"{one['style']}-{turn}"} for one, turn in repeated]
     (folder / "snapshots").mkdir(parents=True)
-    shutil.copyfile(builtin / ENCODER_FILE, folder / ENCODER_FILE)
     for number in range(count):
         shutil.copyfile(snapshot_path(builtin, number % len(stored)), snapshot_path(folder, number))
     (folder / "run.json").write_text(json.dumps(record))

@@ -95,7 +95,11 @@ def tom_sides(layout: Layout) -> dict[str, Side]:
     options = TomTrainOptions(
         size=layout.size, batch_size=layout.batch_size, threads=layout.cores, device=layout.device.type
     )
-    as_coded = AS_CODED | {"style_taps": ("pool2", "pool3", "pool4"), "pattern_contrast": 0.0}
+    as_coded = AS_CODED | {
+        "style_taps": ("pool2", "pool3", "pool4"),
+        "pattern_contrast": 0.0,
+        "pasted_share": 0.0,
+    }
     paper = replace(RECIPES["paper"], **as_coded)
     trainers = {
         "ours": TomTrainer(options, RECIPES["lean"], load_encoder("builtin"), photos, drawings),

@@ -10,8 +10,15 @@ import torch
 from conftest import make_photos
 from forks import forked_cli
 
-from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncate_encoder
-from sketchforge.checkpoints.tom import builtin_run, find_tom_run, read_tom_run
+from sketchforge.checkpoints.encoder import encoder_digest, load_encoder
+from sketchforge.checkpoints.tom import (
+    ENCODER_FILE,
+    builtin_run,
+    find_tom_run,
+    read_run_encoder,
+    read_tom_run,
+)
+from sketchforge.errors import SketchforgeError
 from sketchforge.images.builtin.photos import load_photos
 from sketchforge.images.line_art import binarize
 from sketchforge.images.tensors import to_tensor
@@ -34,11 +41,22 @@ def drawn():
 
 def test_they_are_small_and_belong_to_the_builtin_encoder():
     run = builtin_run()
-    assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) <= 2_500_000
+    assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) <= 2_100_000
     record = read_tom_run(run)
     assert len(record["snapshots"]) == 10
-    taps = record["recipe"]["generator_taps"]
-    assert record["encoder"] == encoder_digest(truncate_encoder(load_encoder("builtin"), taps))
+    assert record["encoder"] == encoder_digest(load_encoder("builtin"))
+
+
+def test_the_encoder_is_not_stored_a_second_time_and_a_copy_of_the_run_finds_it(tmp_path):
+    assert not (builtin_run() / ENCODER_FILE).exists()
+    copy = shutil.copytree(builtin_run(), tmp_path / "copy")
+    record = read_tom_run(copy)
+    assert encoder_digest(read_run_encoder(copy, record)) == record["encoder"]
+
+
+def test_a_run_of_another_encoder_needs_its_own(tmp_path):
+    with pytest.raises(SketchforgeError, match=f"{tmp_path / ENCODER_FILE}: no such file"):
+        read_run_encoder(tmp_path, {"encoder": "another"})
 
 
 def test_every_style_draws_lines_and_leaves_paper(drawn):

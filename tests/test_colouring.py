@@ -92,6 +92,54 @@ def test_texture_comes_from_the_photos():
     assert max(image[40:56, 40:56].astype(float).std(axis=(0, 1)).max() for image in rough) > 3
 
 
+def pasted(drawing: np.ndarray, photos: np.ndarray, seed: int) -> np.ndarray:
+    return synthesize_photo(drawing, photos, 0, np.random.default_rng(seed), 1.0).astype(float)
+
+
+def stripes() -> np.ndarray:
+    """Photos of broad stripes, which no region is filled with and shading cannot show."""
+    photo = np.full((SIZE, SIZE, 3), 20, np.uint8)
+    photo[:, (np.arange(SIZE) // 8) % 2 == 1] = 220
+    return np.stack([photo, photo])
+
+
+def test_a_pasted_figure_has_a_photo_around_it_and_its_own_inside():
+    for seed in range(8):
+        image = pasted(ring(), stripes(), seed)
+        plain = synthesize_photo(ring(), stripes(), 0, np.random.default_rng(seed)).astype(float)
+        assert np.corrcoef(image[2:10].mean((0, 2)), stripes()[0, 0, :, 0])[0, 1] > 0.8
+        inside = (slice(40, 57), slice(40, 57))
+        assert np.abs(image[inside] - plain[inside]).mean() < 25, "but for the last blur"
+
+
+def test_half_pasted_half_not():
+    striped = 0
+    for seed in range(40):
+        image = synthesize_photo(ring(), stripes(), 0, np.random.default_rng(seed), 0.5).astype(float)
+        striped += np.ptp(image[2:10].mean((0, 2))) > 60
+    assert 10 <= striped <= 30
+
+
+def test_the_lines_of_a_pasted_figure_are_there():
+    for seed in range(8):
+        with_figure = pasted(ring(), flat_photos(120, 120), seed)
+        row = with_figure[48].mean(-1)
+        assert np.abs(row[18:24] - row[48]).max() > 5, "the ring crosses the middle row at 20"
+
+
+@pytest.mark.parametrize("what", ["no figure", "no surroundings", "a landscape"])
+def test_only_a_figure_before_surroundings_is_pasted(what):
+    drawing = np.full((SIZE, SIZE), 255, np.uint8)
+    if what == "no surroundings":
+        cv2.rectangle(drawing, (3, 3), (SIZE - 4, SIZE - 4), 0, 2)
+    if what == "a landscape":  # sky and two fields share the border
+        for row in (32, 64):
+            cv2.line(drawing, (0, row), (SIZE - 1, row), 0, 3)
+    for seed in range(6):
+        plain = synthesize_photo(drawing, stripes(), 0, np.random.default_rng(seed))
+        assert np.array_equal(pasted(drawing, stripes(), seed), plain)
+
+
 def test_the_same_draw_gives_the_same_image():
     first, again = (
         synthesize_photo(ring(), noisy_photos(2), CONTRAST, np.random.default_rng(9)) for _ in range(2)

@@ -28,6 +28,7 @@ from sketchforge.utils.files import sha256_of
 CPU = torch.device("cpu")
 BUILTIN = Path("builtin")
 SKETCH, STYLE = draw("cat", "marker", 96), scene(1, 80, 80)
+STYLES = [each["style"] for each in json.loads((builtin_run() / "run.json").read_text())["snapshots"]]
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_an_exported_file_makes_the_same_image_by_itself(runs, name):
     assert card == out.with_suffix(".md") and sha256_of(out) in card.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("snapshot", [None, "0", "2", "tom-960"])
+@pytest.mark.parametrize("snapshot", [None, "0", "2", STYLES[2]])
 def test_the_snapshot_draws_as_its_run_does(runs, snapshot):
     """On an odd-sized image at the size of `render`, by the same two thresholds."""
     number = {None: 0, "0": 0}.get(snapshot, 2)
@@ -79,7 +80,7 @@ def test_the_file_reads_as_a_runs_model_does(runs):
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert {name: metadata[name] for name in ABOUT} == ABOUT
     source = metadata["exported_from"]
-    assert source == {"run": "gan", "command": "gan-train", "tom": {"run": "builtin", "snapshot": "tom-320"}}
+    assert source == {"run": "gan", "command": "gan-train", "tom": {"run": "builtin", "snapshot": STYLES[0]}}
     with safe_open(str(out), framework="pt") as file:
         assert file.metadata()["format"] == "sketchforge-synthesizer" and file.metadata()["version"] == "2"
         assert str(runs) not in json.dumps(file.metadata())  # where it lay is nobody's business
@@ -127,7 +128,7 @@ def test_the_card_blames_no_shipped_weights_that_had_no_part_in_it(runs):
 
 def test_the_card_says_what_drew_the_sketches_that_it_learnt_from(runs):
     (first, *_), encoder = builtin_digests()
-    drawn_by = {"method": "tom", "digests": {"encoder": encoder, "tom-320": first}}
+    drawn_by = {"method": "tom", "digests": {"encoder": encoder, STYLES[0]: first}}
     assert KNOWN["tom"].licence in licence_of(runs, drawn_by=drawn_by)
 
 
@@ -181,7 +182,7 @@ def test_nothing_is_overwritten_unless_asked_for(runs):
         (["--run", "gan", "--out", "folder.safetensors"], 2, "folder.safetensors: is a folder"),
         (["--run", "gan", "--snapshot", "1"], 2, "--snapshot 1: of which run?"),
         (["--run", "gan", "--tom", "builtin", "--snapshot", "10"], 2, "its number from 0 to 9"),
-        (["--run", "gan", "--tom", "builtin", "--snapshot", "best"], 2, "snapshot best: builtin has tom-320,"),
+        (["--run", "gan", "--tom", "builtin", "--snapshot", "best"], 2, f"snapshot best: builtin has {STYLES[0]},"),
         (["--run", "gan", "--tom", "gan"], 2, "--tom gan: not a run of `sketchforge tom-train`"),
         (["--run", "gan", "--tom", "nowhere"], 2, "nowhere: no trained generators there"),
     ],

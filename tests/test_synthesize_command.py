@@ -11,6 +11,7 @@ from synthesis_models import SIZE, ae_run, drawing, gan_run
 
 import sketchforge
 from cli.main import run as command_line
+from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.images.builtin.photos import load_photos
 from sketchforge.synthesis.fitting import prepare_drawing, stitch
 from sketchforge.synthesis.inputs import find_image_inputs
@@ -248,11 +249,15 @@ def test_mix_stitches_and_keeps_the_stitched_image(call, tmp_path, names):
     assert np.array_equal(pixels(tmp_path / "out" / f"cat--{style}.png"), made)
 
 
+def builtin_style(number: int) -> str:
+    return json.loads((builtin_run() / "run.json").read_text())["snapshots"][number]["style"]
+
+
 def test_transfer_draws_with_tom_and_keeps_the_sketch(call, tmp_path):
     words = ["--content", "paintings/monet.png", "--style", "paintings/klee.png"]
     code, out, err = call("transfer", *words)
     assert code == 0, err
-    assert "sketches are drawn by snapshot 0 of the built-in run, tom-320" in out
+    assert f"sketches are drawn by snapshot 0 of the built-in run, {builtin_style(0)}" in out
     assert set(files(tmp_path / "out")) == {"monet.sketch.png", "monet--klee.png", "grid.png", "outputs.json"}
     sketch = pixels(tmp_path / "out" / "monet.sketch.png")
     assert sketch.shape == (192, 256) and set(np.unique(sketch)) == {0, 255}
@@ -269,7 +274,7 @@ def test_a_models_own_snapshot_comes_first(call, tmp_path):
     command_line(["export", "--tom", "builtin", "--snapshot", "2", "--out", "m.safetensors"])
     words = ["--content", "paintings/monet.png", "--style", "paintings/klee.png", "--model", "m.safetensors"]
     code, out, _ = call("transfer", *words)
-    assert code == 0 and "the model's own snapshot, tom-960" in out
+    assert code == 0 and f"the model's own snapshot, {builtin_style(2)}" in out
     own = pixels(tmp_path / "out" / "monet.sketch.png")
     code, out, _ = call("transfer", *words, "--tom", "builtin", "--checkpoint", "2", "--overwrite")
     assert np.array_equal(own, pixels(tmp_path / "out" / "monet.sketch.png"))

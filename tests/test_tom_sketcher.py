@@ -133,6 +133,10 @@ def test_damaged_foreign_and_missing_files_are_named(own_run, name):
     path.write_bytes(other.read_bytes())
     with pytest.raises(SketchforgeError, match=str(path)):
         TomSketcher.from_run(own_run, 1, CPU)
+
+
+def test_a_missing_snapshot_is_named(own_run):
+    path = own_run / "snapshots" / "00.safetensors"
     path.unlink()
     with pytest.raises(SketchforgeError, match=f"{path}: no such file"):
         TomSketcher.from_run(own_run, 1, CPU)

@@ -192,6 +192,23 @@ def test_content_is_taken_from_the_denoised_photo(encoder, tiny):
     assert losses[0]["content"] != losses[1]["content"] and losses[0]["gram"] == losses[1]["gram"]
 
 
+def test_windows_take_turns_in_how_much_they_leave_out(encoder, tiny):
+    """Only the content's source and the synthetic photos change, and windows of the same turn are alike."""
+    recipe = replace(
+        RECIPE,
+        denoising=5,
+        window_denoising=(5, 13),
+        window_pasted_shares=(0.0, 1.0),
+        pasted_share=0.0,
+    )
+    tom = TomTrainer(replace(tiny, size=64), recipe, encoder, photo_readers(2), drawing_readers(2))
+    tom.groups = [[0, 1]]  # of all windows, so that nothing else differs
+    before, first, second, third = (tom.batch(0, window) for window in (None, 0, 1, 2))
+    assert torch.equal(first.photos, second.photos) and torch.equal(first.drawings, second.drawings)
+    assert torch.equal(first.denoised, before.denoised) and not torch.equal(first.denoised, second.denoised)
+    assert torch.equal(first.denoised, third.denoised) and torch.equal(first.synthetic, third.synthetic)
+
+
 def test_snapshots_are_the_average_of_the_last_steps(encoder, tiny):
     tom = TomTrainer(tiny, replace(RECIPE, ema_decay=0.5), encoder, photo_readers(2), drawing_readers(2))
     expected = [p.clone() for p in tom.networks.ema.parameters()]

@@ -111,7 +111,9 @@ class ContrastAugmented(TomTrainer):
 
 
 # The recipe when the study was made, which every variant changes; the last variants lead to today's.
-STUDIED: dict[str, Any] = {"denoising": 7, "pattern_contrast": 0.0}
+STUDIED: dict[str, Any] = {
+    "denoising": 7, "pattern_contrast": 0.0, "pasted_share": 0.0, "ema_decay": 0.9,
+}  # fmt: skip
 DEFAULT = replace(RECIPES["lean"], **STUDIED)
 THREE_TAPS = {"generator_taps": ("relu3_1", "relu2_1", "relu1_1"), "widths": (48, 32, 16)}
 

@@ -154,7 +154,7 @@ KNOWN = {
         ),
         WeightFile(
             name="tom",
-            what="ten snapshots of TOM's generator, and its encoder",
+            what="ten snapshots of TOM's generator, which see through the built-in encoder",
             used_by="render --tom builtin (the default where there is no runs/tom)",
             file_names=("run.json",),  # with the snapshots that it names beside it
             folder=lambda: builtin_folder() / "tom",

@@ -1,13 +1,13 @@
 """The run folder that a training of TOM writes, and that rendering reads.
 
     run.json              format, version, options, digests; once finished: the snapshots, most diverse first
-    encoder.safetensors   the encoder layers that the generators need
+    encoder.safetensors   the encoder layers that the generators need; in the built-in run those of the built-in encoder
     snapshots/NN.safetensors
     selection.json        scores of every candidate and how far the snapshots differ
     contact-sheet.png, previews/, log.jsonl
     state.pt, candidates/ only while training is unfinished
 
-It is self-contained: drawing needs no file outside it.
+Drawing needs no file outside it and the package.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from sketchforge.errors import SketchforgeError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from sketchforge.models.encoder import Encoder
 
 RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 2
 SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 2
@@ -55,6 +57,28 @@ def tom_run_name(run: Path) -> str:
 def read_tom_run(run: Path) -> dict[str, Any] | None:
     """Read run.json; None where there is none, and errors, as for `runs.read_record`."""
     return read_record(run, RUN_FORMAT, RUN_VERSION)
+
+
+def read_run_encoder(run: Path, record: Mapping[str, Any]) -> Encoder:
+    """Read the encoder layers that the snapshots are fed.
+
+    Where the run has no file of them and the recorded digest is the built-in encoder's, they are that encoder's: the
+    built-in run does not store them a second time. Raises SketchforgeError for a missing, corrupt or foreign file.
+    """
+    from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, read_encoder
+
+    path = run / ENCODER_FILE
+    if not path.exists():
+        encoder = load_encoder("builtin")  # it ends at the deepest layer that generators are fed
+        if encoder_digest(encoder) == record.get("encoder"):
+            return encoder
+    encoder = read_encoder(path)
+    if encoder_digest(encoder) != record.get("encoder"):
+        raise SketchforgeError(
+            f"{path}: is not the encoder that this run was trained with; "
+            "restore the file, or train a run in another folder"
+        )
+    return encoder
 
 
 def snapshot_path(run: Path, number: int) -> Path:

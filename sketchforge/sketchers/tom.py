@@ -12,9 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sketchforge.checkpoints.encoder import encoder_digest, read_encoder
+from sketchforge.checkpoints.encoder import encoder_digest
 from sketchforge.checkpoints.tensor_files import tensors_digest
-from sketchforge.checkpoints.tom import ENCODER_FILE, read_snapshot, read_tom_run, snapshot_path, tom_run_name
+from sketchforge.checkpoints.tom import (
+    read_run_encoder,
+    read_snapshot,
+    read_tom_run,
+    snapshot_path,
+    tom_run_name,
+)
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
@@ -96,12 +102,7 @@ class TomSketcher:
                 f"--checkpoints {count}: {tom_run_name(run)} has {count_noun(len(snapshots), 'snapshot')}; "
                 "ask for that many or fewer"
             )
-        encoder = read_encoder(run / ENCODER_FILE)
-        if encoder_digest(encoder) != record.get("encoder"):
-            raise SketchforgeError(
-                f"{run / ENCODER_FILE}: is not the encoder that this run was trained with; "
-                "restore the file, or train a run in another folder"
-            )
+        encoder = read_run_encoder(run, record)
         generators = []
         for number in range(count):
             path = snapshot_path(run, number)

@@ -19,7 +19,7 @@ from sketchforge.utils.files import has_shape
 from trainers.tom.selection import has_plateaued
 from trainers.tom.step import TomTrainer
 
-NUM_EVALUATIONS = 25  # over the whole run; each after the plateau ends a style window and adds a candidate
+NUM_EVALUATIONS = 40  # over the whole run; each after the plateau ends a style window and adds a candidate
 LATEST_PLATEAU = 0.5  # share of the steps; after it every evaluation adds a candidate, plateau or not
 
 

@@ -30,11 +30,18 @@ class TomRecipe:
     synthetic_weight: float = 20.0  # of recovering the drawing of a synthetic photo (synthetic_photos.py)
     num_synthetic: int = 2  # synthetic photos in a step
     pattern_contrast: float = 70.0  # in grey levels, of their patterns, which G must not draw; 0: no patterns
+    pasted_share: float = (
+        0.3  # of the synthetic photos with a figure: a photo lies behind, which G must leave out
+    )
+    # Both of these in style windows, by turns: some leave out more than others. Empty: as before the windows.
+    window_denoising: tuple[int, ...] = (7, 13, 19)
+    window_pasted_shares: tuple[float, ...] = (0.0, 0.3, 0.6)
     generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
-    # Snapshots hold the EMA of G's weights, for each step pulls G towards the few drawings of its batch.
-    ema_decay: float = 0.9
+    # Snapshots hold the EMA of G's weights, for each step pulls G towards the few drawings of its batch. Over three
+    # steps: a longer average makes the windows' sketches alike, and no better.
+    ema_decay: float = 0.7
 
     def record(self) -> dict[str, Any]:
         return recipe_record(self)
@@ -47,6 +54,8 @@ RECIPES = {
         generator_taps=("pool3",),
         widths=(512, 512, 256),
         denoising=0,
+        window_denoising=(),
+        window_pasted_shares=(),
         synthetic_weight=0.0,
         # As published; it suits 4.7 M parameters, the lean G's 58 thousand need more.
         generator_learning_rate=2e-4,

@@ -30,7 +30,7 @@ from trainers.state import STATE_FILE
 from trainers.tom.candidates import Candidates, grey_levels
 from trainers.tom.plan import TomPlan, plan_tom
 from trainers.tom.recipe import TomRecipe
-from trainers.tom.selection import pairwise_difference, select
+from trainers.tom.selection import select
 from trainers.tom.step import NUM_VALIDATION_IMAGES, TomTrainer
 
 SHEET_FILE = "contact-sheet.png"
@@ -123,11 +123,10 @@ def _finish(plan: TomPlan, trainer: TomTrainer, candidates: Candidates, progress
     sketches = np.stack(
         [trainer.evaluate(generator=generator.to(trainer.device)).sketches for generator in generators]
     )
-    difference = pairwise_difference(sketches)
     selection = select(
         [scores["content"] for scores in evaluations],
         [scores["realism"] for scores in evaluations],
-        difference,
+        sketches,
         options.snapshots,
     )
     if selection.relaxed:
@@ -149,13 +148,13 @@ def _finish(plan: TomPlan, trainer: TomTrainer, candidates: Candidates, progress
         run / "selection.json",
         {
             "format": "sketchforge-tom-selection",
-            "version": 2,
+            "version": 3,
             "plateau_at": candidates.plateau_at,
             "evaluations": candidates.evaluations,
             "passing": [evaluations[i]["step"] for i in selection.passing],
             "relaxed": selection.relaxed,
             "chosen": [evaluations[i]["step"] for i in chosen],
-            "difference": np.round(difference[np.ix_(chosen, chosen)].astype(float), 6).tolist(),
+            "difference": np.round(selection.difference, 6).tolist(),
         },
     )
     photos = to_uint8(trainer.validation_photos)

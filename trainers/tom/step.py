@@ -153,14 +153,18 @@ class TomTrainer:
         else:
             picks = numpy_generator(seed, "tom window", step).choice(self.group(window), batch_size)
             drawings = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
+        denoising = _by_turns(recipe.window_denoising, window, recipe.denoising)
+        pasted_share = _by_turns(recipe.window_pasted_shares, window, recipe.pasted_share)
         originals = drawings[: recipe.num_synthetic if recipe.synthetic_weight else 0]
         synthetic = []
         for i, original in enumerate(originals):
             rng = numpy_generator(seed, "tom coloured", first + i)
             synthetic.append(
-                synthesize_photo(original[..., 0], np.stack(photos), recipe.pattern_contrast, rng)
+                synthesize_photo(
+                    original[..., 0], np.stack(photos), recipe.pattern_contrast, rng, pasted_share
+                )
             )
-        denoised = [denoise(photo, recipe.denoising) for photo in photos] if recipe.denoising else []
+        denoised = [denoise(photo, denoising) for photo in photos] if denoising else []
         return Batch(*(_stack(images) for images in (photos, denoised, drawings, synthetic, originals)))
 
     def group(self, window: int) -> list[int]:
@@ -299,6 +303,11 @@ class TomTrainer:
     @torch.no_grad()
     def _encode_photos(self, photos: Tensor) -> dict[str, Tensor]:
         return self.encoder(photos, [*self.recipe.generator_taps, *self.recipe.content_taps, LAYOUT_TAP])
+
+
+def _by_turns(values: Sequence[float], window: int | None, otherwise: float) -> float:
+    """The value whose turn it is in a window; `otherwise` before the windows, and where there are none."""
+    return otherwise if window is None or not values else values[window % len(values)]
 
 
 def _stack(images: Sequence[np.ndarray]) -> Tensor:

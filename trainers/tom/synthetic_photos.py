@@ -4,7 +4,7 @@ Departure from the paper, which has photos without drawings and drawings without
 paper into regions. Filled with colours, shading and texture from the photos, and with its lines faint, dark
 or light, it becomes an image whose correct drawing is the original. Recovering the original teaches G, in S's
 own style, that an edge between two faint tones is a line, and that fur, bark, grass and a giraffe's patches
-are not.
+are not. Pasted on a photo, it also teaches that what lies behind a figure may be left out, outlines and all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ SHADING_SCALE = 24  # pixels; slower variation is shading
 LARGEST_GAP = 5  # pixels; wider gaps in a line merge the two regions beside it
 # Pixels, std of the blur that makes a pattern of noise; coarser than texture.
 PATTERN_SCALES = (2.5, 12.0)
+SURROUNDING = 0.5  # share of the border that one region takes, at least, where a drawing has a figure
+FIGURE_SHARES = (0.05, 0.8)  # of the area; less is hardly a figure, more leaves no surroundings
+FARTHEST_FOCUS = 3.0  # pixels, std of the blur of surroundings out of focus
 
 
 def synthesize_photo(
-    drawing: np.ndarray, photos: np.ndarray, contrast: float, rng: np.random.Generator
+    drawing: np.ndarray,
+    photos: np.ndarray,
+    contrast: float,
+    rng: np.random.Generator,
+    pasted_share: float = 0.0,
 ) -> np.ndarray:
     """uint8 H×W drawing (dark on light), uint8 K×H×W×3 RGB photos -> uint8 H×W×3 RGB image of that layout.
 
     contrast: grey levels between the two tones of a pattern, at most; 0: no patterns.
+    pasted_share: of the drawings that have a figure, in [0, 1]; these show one of the photos around it.
     """
     ink = 1 - stretch_contrast(drawing)
     regions = _find_regions(ink, int(rng.integers(1, LARGEST_GAP + 1)))
@@ -59,6 +67,8 @@ def synthesize_photo(
     )
     shading = cv2.resize(shading, (width, height), interpolation=cv2.INTER_CUBIC)
     image += rng.uniform(0, 0.5) * (shading - shading.mean((0, 1)))
+    if rng.random() < pasted_share:
+        image = _paste_figure(image, regions, photos, rng)
 
     # Real outlines are steps between tones more often than lines, and a line may be lighter than its
     # surroundings.
@@ -94,6 +104,31 @@ def _make_pattern(height: int, width: int, rng: np.random.Generator) -> np.ndarr
         field = np.abs(field - field.mean())
     pattern = (field > np.quantile(field, rng.uniform(0.3, 0.7))).astype(np.float32)
     return cv2.GaussianBlur(pattern, (0, 0), 0.7)
+
+
+def _paste_figure(
+    image: np.ndarray, regions: np.ndarray, photos: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """float32 H×W×3 -> the same with one of the photos around the figure; itself where it has no figure.
+
+    Surroundings are the region that takes most of the border, and half of it at least; the figure is the rest.
+    The photo is often out of focus or pale, as what lies behind things is.
+    """
+    border = np.concatenate([regions[0], regions[-1], regions[1:-1, 0], regions[1:-1, -1]])
+    sizes = np.bincount(border)
+    surroundings = int(sizes.argmax())
+    figure = (regions != surroundings).astype(np.float32)
+    if sizes[surroundings] < SURROUNDING * len(border) or not (
+        FIGURE_SHARES[0] <= figure.mean() <= FIGURE_SHARES[1]
+    ):
+        return image
+    photo = photos[int(rng.integers(len(photos)))]
+    if rng.random() < 0.5:
+        photo = cv2.GaussianBlur(photo, (0, 0), rng.uniform(0.5, FARTHEST_FOCUS))
+    mean = photo.mean((0, 1))
+    photo = mean + rng.uniform(0.4, 1.0) * (photo - mean)
+    figure = cv2.GaussianBlur(figure, (0, 0), 0.7)[..., None]
+    return figure * image + (1 - figure) * photo
 
 
 def stretch_contrast(drawing: np.ndarray) -> np.ndarray:
