@@ -35,10 +35,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import growth  # noqa: E402
 from rendering import Authors  # noqa: E402
 
+from sketchforge.images.line_art import SketchTone  # noqa: E402
 from sketchforge.images.sources import find_images  # noqa: E402
 from sketchforge.models.hed import HED  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
-from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample, sketch_tone  # noqa: E402
+from sketchforge.render.encode import (  # noqa: E402
+    DrawnPicture,
+    SketchEncoding,
+    encode_sample,
+    encode_sketches,
+    sketch_tone,
+)
 from sketchforge.render.hands import open_hands  # noqa: E402
 from sketchforge.render.prepare import prepare  # noqa: E402
 from sketchforge.report.provenance import hardware  # noqa: E402
@@ -68,7 +75,7 @@ class Costs:
         self.sketcher = open_sketcher(self.options).sketcher
         hands = open_hands(self.options)
         assert hands is not None
-        self.hands, self.tone = hands, sketch_tone(options)
+        self.hands, self.tone = hands, sketch_tone(self.options)
         torch.manual_seed(0)
         self.hed_sketcher = EdgeSketcher("hed", HED().eval(), torch.device("cpu"))
         self.author = Authors(asked.size)
@@ -91,7 +98,9 @@ class Costs:
         def draw() -> None:
             for image in self.images:
                 pixels = self._prepare(image, whole=True).pixels
-                encode_sketches(CannySketcher().draw(pixels[None]).result()[0], (0.65, 0.65))
+                encode_sketches(
+                    CannySketcher().draw(pixels[None]).result()[0], SketchTone(False, (0.65, 0.65), 8)
+                )
 
         return cpu_seconds(draw) / len(self.images)
 
