@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sketchforge.options import RenderOptions
     from sketchforge.render.hands import RenderHands
+    from sketchforge.render.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,12 @@ class DrawnPicture:
     pixels: np.ndarray  # uint8 HxWx3 RGB, at the size it was drawn at
     size: tuple[int, int]  # of the finished sketches
     stored_size: tuple[int, int]  # of the white paper in whose middle they are put
-    foreground: np.ndarray | None = (
-        None  # uint8 of `size`, 255 = subject; None: found by colour, and not stored
-    )
+    foreground: np.ndarray | None = None  # uint8 of `size`, 255 = subject; None: found by colour, not stored
+
+    @classmethod
+    def of(cls, key: str, prepared: Prepared) -> DrawnPicture:
+        """What encoding needs of an image that was prepared."""
+        return cls(key, prepared.pixels, prepared.picture_size, prepared.stored_size, prepared.foreground)
 
 
 @dataclass(frozen=True)
