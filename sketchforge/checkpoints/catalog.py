@@ -111,6 +111,13 @@ TOM_LICENCE = (
     "(CC BY-NC-SA) and from a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this "
     "before commercial use"
 )
+FOREGROUND_LICENCE = (
+    "MIT for sketchforge's part; learnt from cutouts of Tux Paint's stamps (GPL-2) before the built-in photos and "
+    "backgrounds of MATE (GPL-2+ and CC BY-SA), with notice in NOTICE.md; unsettled beyond that: it sees through the "
+    "encoder `builtin`, which learnt from BSDS500 (non-commercial research), PACS (research), synthetic portraits of "
+    "OMI (CC BY-NC-SA) and a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this before "
+    "commercial use"
+)
 SHIPPED = "it comes with the package: install sketchforge again"
 TORCHVISION = "BSD 3-Clause (torchvision); trained on ImageNet"
 TORCHVISIONS_FILE = "copy torchvision's file into that folder under its own name, or give any path as "
@@ -118,6 +125,7 @@ TORCHVISIONS_FILE = "copy torchvision's file into that folder under its own name
 READ_ENCODER = "sketchforge.checkpoints.encoder:read_encoder"
 LOAD_TEACHER = "sketchforge.checkpoints.encoder:load_teacher"
 LOAD_EDGE_NETWORK = "sketchforge.checkpoints.edge_networks:load_edge_network"
+OPEN_FOREGROUND = "sketchforge.sketchers.foreground:open_foreground_finder"
 OPEN_SNAPSHOTS = "sketchforge.sketchers.tom:open_all_snapshots"
 OPEN_FEATURES = "sketchforge.metrics.images.feature_networks:open_features"
 OPEN_LPIPS = "sketchforge.metrics.images.lpips:open_lpips"
@@ -162,6 +170,16 @@ KNOWN = {
             licence=TOM_LICENCE,
             placing=SHIPPED,
             loader=OPEN_SNAPSHOTS,
+        ),
+        WeightFile(
+            name="foreground",
+            what="a head on `builtin` that finds the subject of a picture",
+            used_by="sketchforge.sketchers.foreground",
+            file_names=("foreground.safetensors",),
+            folder=builtin_folder,
+            licence=FOREGROUND_LICENCE,
+            placing=SHIPPED,
+            loader=OPEN_FOREGROUND,
         ),
         WeightFile(
             name="vgg16",
