@@ -96,6 +96,22 @@ def rendered(photos, tmp_path_factory) -> RenderOptions:
 
 
 @pytest.fixture(scope="session")
+def with_strokes(tmp_path_factory) -> RenderOptions:
+    """Four images, one of them white, two a shard, drawn by hands whose strokes are kept; never written to."""
+    from sketchforge.render.render import render
+
+    folder = tmp_path_factory.mktemp("strokes")
+    photos = make_photos(folder / "in", 3)
+    Image.new("RGB", (70, 50), "white").save(photos / "a-white.jpg")
+    options = RenderOptions(
+        folder / "out", photos, method="canny", size=64, hands="builtin", strokes=True,
+        samples_per_shard=2, workers=1,
+    )  # fmt: skip
+    render(options)
+    return options
+
+
+@pytest.fixture(scope="session")
 def ten_sketches(tmp_path_factory) -> Path:
     """A shard folder of ten images of 64 pixels in three shards, ten sketches each; never written to."""
     samples = []

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, contents, run_python, scene
+from conftest import ROOT, contents, members, run_python, scene
 from PIL import Image
 from recorded_progress import RecordedProgress
 
@@ -139,6 +139,33 @@ def test_every_sample_has_every_column(reading):
     name, rows = reading
     expected = sorted([*COLUMNS, *(["txt"] if CAPTIONS[name] else [])])
     assert [row["columns"] for row in rows] == [expected] * len(rows)
+
+
+LOAD_STROKES = """
+import glob, json, sys
+from datasets import load_dataset
+
+folder = sys.argv[1]
+tars = sorted(glob.glob(f"{folder}/*.tar"))
+ways = [
+    load_dataset(folder, split="train"),
+    load_dataset(folder, split="train", streaming=True),
+    load_dataset("webdataset", data_files=tars, split="train"),
+]
+print(json.dumps([{row["__key__"]: row["strokes.json"] for row in rows} for rows in ways]))
+"""
+
+
+def test_strokes_are_read_as_they_are_stored_also_where_the_first_image_has_none(with_strokes, tmp_path):
+    done = run_python(LOAD_STROKES, with_strokes.shards, **offline(tmp_path))
+    assert done.returncode == 0, done.stderr
+    stored = {}
+    for path in sorted(with_strokes.shards.glob("*.tar")):
+        for name, data in members(with_strokes.shards, int(path.stem)).items():
+            if name.endswith(".strokes.json"):
+                stored[name.partition(".")[0]] = json.loads(data)
+    assert not next(iter(stored.values()))["strokes"]["points"], "the white one"
+    assert json.loads(done.stdout) == [stored] * 3
 
 
 def test_captions_are_the_inputs_and_empty_where_there_is_none(reading):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,18 @@ def test_other_inputs_are_refused(rendered, tmp_path):
     (inputs / "p000.jpg").rename(inputs / "q000.jpg")
     with pytest.raises(UsageError, match="was made from 3 --images, now 3: removed p000.jpg; "):
         render(options)
+
+
+def test_captions_that_come_later_are_refused(rendered, tmp_path):
+    """Every sample would get a text: the shards there would be others."""
+    images = shutil.copytree(rendered.images, tmp_path / "in")
+    options = dataclasses.replace(rendered, images=images, shards=tmp_path / "out", limit=4)
+    render(options)
+    before = contents(options.shards)
+    (images / "p000.txt").write_text("a text")
+    with pytest.raises(UsageError, match="was made with captions: none, now some; choose another folder"):
+        render(options)
+    assert contents(options.shards) == before
 
 
 def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_path):

@@ -37,7 +37,7 @@ def check_same_inputs(
         raise UsageError(
             f"{options.shards}: was made from {before} --images, now {now}{change and f': {change}'}; images that were added go into a folder of their own: {_REMEDY}"
         )
-    manifests.check_same(options.shards, previous, manifest, ["options"])
+    manifests.check_same(options.shards, previous, manifest, ["options", "captioned", "extras"])
 
 
 def _compare_weights(options: RenderOptions, previous: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:

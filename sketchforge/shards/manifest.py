@@ -198,6 +198,8 @@ def check_same(
             flag = name
         if name == "captioned":
             flag, before, now = "captions:", *("some" if value else "none" for value in (before, now))
+        if name == "extras":
+            flag = "further members:"
         raise UsageError(
             f"{folder}: was made with {flag} {_format_value(before)}, now {_format_value(now)}; choose another "
             "folder for --shards (only --overwrite replaces what is there)"

@@ -120,10 +120,10 @@ def plan_images(
             "accumulate": options.accumulate,
             "precision": str(precision).removeprefix("torch."),
             "seed": options.seed,
+            "redraw": options.redraw,
             "threads": threads,
             "device": device.type,
-        }
-        | ({"redraw": options.redraw} if options.redraw else {}),
+        },
         "recipe": recipe_entry,
         "trained_with": None if encoder is None else encoder_digest(encoder),
         "shards": _identify_shards(shards),
