@@ -32,6 +32,7 @@ from sketchforge.shards.verify import verify
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.strokes.draw import HandDrawing, draw_hands, trace_picture
 from sketchforge.strokes.hands import read_hands
+from sketchforge.strokes.moving import Placement
 from sketchforge.strokes.redraw import redraw_sketch
 from sketchforge.strokes.stored import (
     PER_PIXEL,
@@ -50,7 +51,7 @@ def picture():
     greys = np.full((3, SIDE, SIDE), 255, np.uint8)
     greys[:, 20:23, 20:76] = greys[:, 20:76, 20:23] = greys[:, 73:76, 20:76] = greys[:, 20:76, 73:76] = 0
     greys[:2, 46:49, 40:54] = 60
-    return trace_picture(greys, np.ones((SIDE, SIDE), np.float32))
+    return trace_picture(greys, np.ones((SIDE, SIDE), np.float32), np.full((SIDE, SIDE, 3), 255, np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,8 @@ def test_lines_are_a_point_and_the_steps_from_there_by_hand():
             },
         ),
     )
-    drawing = HandDrawing(np.zeros((30, 40), np.uint8), np.array([1]), strokes, np.array([2, 2, 1, 3, 1.5]))
+    drawing = HandDrawing(np.zeros((30, 40), np.uint8), np.array([1]), strokes, np.array([2, 2, 1, 3, 1.5]),
+                          read_hands()[0], Placement())  # fmt: skip
     value = json.loads(strokes_to_json(store_strokes(traced, [drawing], ["mine"], (30, 40))))
     assert value["size"] == [30, 40] and PER_PIXEL == value["per_pixel"] == 48
     assert value["strokes"]["points"] == [[480, 960, 96, -24], [48, 96, 0, 144, 0, -144]]
@@ -149,24 +151,23 @@ def prepared(fit: str):
 def test_every_hand_can_be_painted_again(fit):
     image, sketches = prepared(fit)
     hands = RenderHands(read_hands(), 0, "builtin")
-    encoded = encode_hands(sketches, image.pixels, "key", hands, True, image.stored_size, keeps_strokes=True)
+    encoded = encode_hands(
+        sketches, image.pixels, "key", hands, True, image.picture_size, image.stored_size, keeps_strokes=True
+    )
     kept = strokes_from_json(encoded.extras["strokes.json"])
     assert kept.size == image.stored_size
     assert [hand.name for hand in kept.hands] == list(hands.styles)
-    (height, width), (high, wide) = image.stored_size, image.pixels.shape[:2]
-    top, left = (height - high) // 2, (width - wide) // 2
-    inside = slice(top, top + high), slice(left, left + wide)  # the picture on its paper
     for png, hand in zip(encoded.pngs, kept.hands, strict=True):
         assert (grey(png) < 128).sum() > 50
         # On the painter's own grid: only a width now and then is rounded the other way.
-        assert overlap(hand.paint()[inside], grey(png)[inside]) >= 0.98, hand.name
-    without = encode_hands(sketches, image.pixels, "key", hands, True, image.stored_size)
+        assert overlap(hand.paint(), grey(png)) >= 0.98, hand.name
+    without = encode_hands(sketches, image.pixels, "key", hands, True, image.picture_size, image.stored_size)
     assert without.pngs == encoded.pngs, "and what is kept changes no sketch"
 
 
 def test_without_hands_the_strokes_are_those_of_the_methods_sketches():
     image, sketches = prepared("pad")
-    encoded = encode_traced(sketches, image.pixels, (0.6, 0.6), image.stored_size)
+    encoded = encode_traced(sketches, image.pixels, (0.6, 0.6), image.picture_size, image.stored_size)
     assert encoded.pngs == encode_sketches(sketches, (0.6, 0.6), image.stored_size).pngs
     kept = strokes_from_json(encoded.extras["strokes.json"])
     assert kept.hands == ()

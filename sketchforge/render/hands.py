@@ -101,8 +101,8 @@ def encode_hands(
     from sketchforge.strokes.stored import store_strokes, strokes_to_json
 
     start = time.perf_counter()
-    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
-    drawings = draw_hands(picture, hands.hands, hands.seed, key, picture_size)
+    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels), pixels)
+    drawings = draw_hands(picture, hands.hands, hands.seed, key, picture_size, stored_size)
     extras = {}
     if keeps_strokes:
         stored = store_strokes(picture, drawings, hands.styles, picture_size, stored_size)
@@ -133,7 +133,7 @@ def encode_traced(
     from sketchforge.strokes.stored import store_strokes, strokes_to_json
 
     start = time.perf_counter()
-    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels))
+    picture = trace_picture(np.stack(list(sketches)), find_foreground(pixels), pixels)
     extras = {STROKES: strokes_to_json(store_strokes(picture, [], [], picture_size, stored_size))}
     seconds = time.perf_counter() - start
     encoded = encode_sketches(sketches, thresholds, stored_size, picture_size)
