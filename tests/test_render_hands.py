@@ -32,7 +32,7 @@ NAMES = [
     "brush",
     "naive",
     "ruler",
-    "detailer",
+    "hatcher",
     "chalk",
     "memory",
     "gesture",
