@@ -30,7 +30,7 @@ NAMES = [
     "brush",
     "naive",
     "ruler",
-    "detailer",
+    "hatcher",
     "chalk",
     "memory",
     "gesture",
@@ -105,7 +105,7 @@ def test_a_hand_that_draws_again_draws_otherwise(tmp_path):
 
     options = RenderOptions("out", method="tom", checkpoints=2, hands=str(path))
     hands = open_hands(options).hands
-    picture = trace_picture(grey, np.ones((64, 64), np.float32))
+    picture = trace_picture(grey, np.ones((64, 64), np.float32), np.full((64, 64, 3), 255, np.uint8))
     first, second = draw_hands(picture, hands, 0, "key", (64, 64))
     assert (first.sketch != second.sketch).any()
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sketchforge.strokes.strokes import StrokeSet
+from sketchforge.strokes.strokes import StrokeSet, smooth_paths
 from sketchforge.strokes.tracing import (
     join_pieces,
     order_pixels,
@@ -126,7 +126,8 @@ def test_a_stair_becomes_a_diagonal():
 
 def test_points_of_a_stroke_are_evenly_spaced_and_keep_the_ends():
     walk = np.stack([np.arange(101.0), np.zeros(101)], 1)
-    points = space_points(walk, 4.0, ring=False)
+    points = space_points(StrokeSet.of([walk[::-1], walk], np.zeros(2, bool), (SIDE, SIDE)), 4.0)
+    points = list(points)[1]
     assert np.allclose(points[[0, -1]], walk[[0, -1]])
     assert np.allclose(np.diff(points[:, 0]), 4.0, atol=1e-3)
 
@@ -138,3 +139,19 @@ def test_pictures_of_twice_the_size_have_the_same_strokes():
     assert len(small) == len(large) == 2
     assert large.lengths() == pytest.approx(2 * small.lengths(), rel=0.05)
     assert abs(len(large.points) - len(small.points)) <= 4
+
+
+def test_smoothing_keeps_straight_lines_and_ends_and_shrinks_a_ring_evenly():
+    turn = np.linspace(0, 2 * np.pi, 41)
+    ring = 50 + 20 * np.stack([np.cos(turn), np.sin(turn)], 1)
+    line = np.stack([np.linspace(0, 30, 11), np.linspace(0, 60, 11)], 1)
+    corner = np.array([[0.0, 0], [10, 0], [10, 10]])
+    strokes = StrokeSet.of([line, ring, corner], np.array([False, True, False]), (SIDE, SIDE))
+    smooth = strokes.moved(smooth_paths(strokes.points, strokes.offsets, strokes.closed, 1.5))
+    straight, round_, bent = smooth
+    assert np.allclose(straight, line, atol=1e-4)
+    radii = np.hypot(*(round_ - 50).T)
+    assert np.allclose(radii, radii[0], atol=1e-4) and 18 < radii[0] < 20
+    assert np.allclose(round_[0], round_[-1])
+    assert np.allclose(bent[[0, -1]], corner[[0, -1]], atol=1e-4)
+    assert 3 < bent[1, 0] < 9.5, "cut across"

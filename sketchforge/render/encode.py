@@ -78,10 +78,12 @@ def encode_sample(
         from sketchforge.strokes.painting import INK_LEVEL
         from sketchforge.strokes.stored import store_strokes, strokes_to_json
 
-        traced = trace_picture(np.stack(list(sketches)), _find_subject(picture))
+        traced = trace_picture(np.stack(list(sketches)), _find_subject(picture), picture.pixels)
         hands, drawings, styles = encoding.hands, [], ()
         if hands is not None:
-            drawings = draw_hands(traced, hands.hands, hands.seed, picture.key, picture.size)
+            drawings = draw_hands(
+                traced, hands.hands, hands.seed, picture.key, picture.size, picture.stored_size
+            )
             styles, sketches = hands.styles, [drawing.sketch for drawing in drawings]
             coverage = {"foreground": round(float(traced.foreground.mean()), 3)}
             described = json_bytes([drawing.describe() | coverage for drawing in drawings]).decode()
@@ -93,7 +95,8 @@ def encode_sample(
     if picture.foreground is not None:
         extras[MASK] = encode_png(pad_white(picture.foreground, *picture.stored_size, level=0), False)
     seconds = time.perf_counter() - start
-    encoded = encode_sketches(sketches, tone, picture.stored_size, picture.size)
+    drawn_size = picture.size if encoding.hands is None else None  # hands paint on the whole paper
+    encoded = encode_sketches(sketches, tone, picture.stored_size, drawn_size)
     return replace(encoded, seconds=encoded.seconds + seconds, hands=described, extras=extras)
 
 

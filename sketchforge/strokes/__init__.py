@@ -2,9 +2,10 @@
 
 consensus   grey sketches -> one darkness map
 tracing     darkness -> strokes: ordered points
-salience    how much each stroke matters
+foreground  where the subject is, by colour
 hands       ten named ways to draw, and the file that holds their parameters
-choosing    the strokes that a hand takes
+tone        where the picture is dark, and the lines that lay it on
+choosing    how much each stroke matters, and the strokes that a hand takes
 moving      how a hand places, bends and straightens them
 painting    strokes -> lines of ink -> a sketch, by the hand's pen
 stored      strokes and lines <-> KEY.strokes.json

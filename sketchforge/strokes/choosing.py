@@ -11,9 +11,18 @@ from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.strokes import StrokeSet
 
 CLOSED_BONUS = 1.5
+# An eye's line is short, and it is what is looked for first: along a small dark form a stroke counts as one that is
+# longer, by up to this share of the side.
+FORM_LENGTH = 0.15
 # What a line of the surroundings still counts to a hand that leaves them out: where the foreground holds no line, it
 # draws them rather than nothing.
 LEAST_FOREGROUND = 0.02
+# A foreground with fewer agreed lines in it, in sides, is in doubt, and the surroundings count again.
+ENOUGH = 1.2
+MOST_FEATURES, CLEAR = 8, 0.4  # strokes, and how much they bound clear dark forms of the subject's middle
+# A mask is no contour: lines this near to it, as a share of the side, count as lines of the subject, by up to this.
+FRINGE, FRINGE_WEIGHT = 0.05, 0.7
+OUTLINE_WIDTH = 0.04  # of the side: what is nearer to the subject's edge may be its outline
 FRAME_MARGIN = 0.035  # of the side: a line nearer to the edge of the picture may be its frame
 
 
@@ -27,6 +36,8 @@ class StrokeFeatures:
     foreground: np.ndarray
     centre: np.ndarray
     frame: np.ndarray  # the share of it that runs along the picture's edge
+    outline: np.ndarray  # the share of it that runs along the foreground's edge
+    forms: np.ndarray  # how much it bounds small dark forms
 
     @property
     def agreement(self) -> np.ndarray:
@@ -35,9 +46,10 @@ class StrokeFeatures:
 
 
 def describe_strokes(
-    strokes: StrokeSet, darkness: np.ndarray, ink: np.ndarray, foreground: np.ndarray
+    strokes: StrokeSet, darkness: np.ndarray, ink: np.ndarray, foreground: np.ndarray, forms: np.ndarray
 ) -> StrokeFeatures:
-    """Measure strokes on maps of the picture: darkness and foreground, float32 HxW, ink of N sketches, uint8 (N,H,W)."""
+    """Measure strokes on maps of the picture: darkness, foreground and small dark forms, float32 HxW, ink of N
+    sketches, uint8 (N,H,W)."""
     height, width = strokes.size
     x, y = strokes.points.T
     edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
@@ -45,9 +57,33 @@ def describe_strokes(
         length=strokes.lengths() / strokes.side,
         darkness=strokes.means(strokes.sample(darkness)),
         presence=np.stack([strokes.means(strokes.sample(layer)) for layer in ink], 1),
-        foreground=strokes.means(strokes.sample(foreground)),
+        foreground=strokes.means(strokes.sample(_add_fringe(foreground, FRINGE * strokes.side))),
         centre=strokes.means(strokes.sample(centre_weight(strokes.size))),
         frame=strokes.means(edge < FRAME_MARGIN * strokes.side),
+        outline=strokes.means(strokes.sample(_find_outline(foreground, OUTLINE_WIDTH * strokes.side))),
+        forms=strokes.means(strokes.sample(forms)),
+    )
+
+
+def _add_fringe(foreground: np.ndarray, width: float) -> np.ndarray:
+    """float32 HxW: the foreground, and what it fades to around it."""
+    import cv2
+
+    outside = (foreground <= 0.5 * foreground.max()).astype(np.uint8)
+    if outside.all():
+        return foreground
+    away = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+    return np.maximum(foreground, FRINGE_WEIGHT * foreground.max() * np.exp(-((away / width) ** 2)))
+
+
+def _find_outline(foreground: np.ndarray, width: float) -> np.ndarray:
+    """float32 HxW: 1 where the edge of the foreground is at most `width` pixels away."""
+    import cv2
+
+    inside = (foreground > 0.5 * foreground.max()).astype(np.uint8)
+    away = cv2.distanceTransform(inside, cv2.DIST_L2, 3) + cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    return (
+        (away <= width).astype(np.float32) if inside.any() and not inside.all() else np.ones_like(foreground)
     )
 
 
@@ -56,19 +92,33 @@ def weigh_strokes(
 ) -> np.ndarray:
     """The salience of each stroke to a hand, float64 (S,).
 
-    length^long · agreement · darkness · (1 - fore + fore·max(mask², LEAST_FOREGROUND)) · (1 - frame·along the frame)
-    · (.4 + .6·centre) · a bonus for closed forms · e^N(0, taste), where agreement is that of all sketches, blended by
-    `own` with presence in the hand's own one.
+    (length + FORM_LENGTH·forms)^long · agreement · darkness · (1 - fore + fore·max(mask², LEAST_FOREGROUND))
+    · (1 - frame·along the frame) · (1 - contour + contour·max(outline, forms)) · (.4 + .6·centre) · a bonus for closed
+    forms · e^N(0, taste), where agreement is that of all sketches, blended by `own` with presence in the hand's own
+    one, and fore is the hand's, less where the foreground holds too few lines to be trusted.
     """
     own = features.presence[:, hand.number % features.presence.shape[1]]
     agreement = (1 - hand.own) * features.agreement + hand.own * own
-    salience = features.length**hand.long * agreement * features.darkness
+    salience = (features.length + FORM_LENGTH * features.forms) ** hand.long * agreement * features.darkness
     foreground = np.maximum(features.foreground**2, LEAST_FOREGROUND)
-    salience *= 1 - hand.foreground + hand.foreground * foreground
+    inside = float((features.length * features.agreement * features.foreground).sum())
+    strictness = hand.foreground * (1 - max(0.0, 1 - inside / ENOUGH) ** 2)
+    salience *= 1 - strictness + strictness * foreground
+    salience *= 1 - hand.contour + hand.contour * np.maximum(features.outline, features.forms)
     salience *= 1 - hand.frame * features.frame
     salience *= 0.4 + 0.6 * features.centre
     salience *= np.where(closed, CLOSED_BONUS, 1.0)
     return salience * np.exp(rng.normal(0, 1, len(salience)) * hand.taste)
+
+
+def find_features(features: StrokeFeatures) -> np.ndarray:
+    """The numbers of the strokes, in order, that no hand leaves out: eyes, nose and mouth, where there is a subject.
+
+    They bound clear dark forms of the foreground, and most sketches have them; the clearest MOST_FEATURES.
+    """
+    clear = features.forms * features.foreground * (features.agreement > 0.5) * (0.4 + 0.6 * features.centre)
+    order = np.argsort(-clear, kind="stable")[:MOST_FEATURES]
+    return np.sort(order[clear[order] > CLEAR])
 
 
 def choose_strokes(salience: np.ndarray, keep: float) -> np.ndarray:

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
-from sketchforge.strokes.choosing import StrokeFeatures, choose_strokes, describe_strokes, weigh_strokes
+from sketchforge.strokes.choosing import (
+    StrokeFeatures,
+    choose_strokes,
+    describe_strokes,
+    find_features,
+    weigh_strokes,
+)
 from sketchforge.strokes.consensus import merge_sketches
 from sketchforge.strokes.hands import Hand
-from sketchforge.strokes.moving import Placement, draw_lines, move_strokes, sample_placement
+from sketchforge.strokes.moving import Placement, draw_lines, fill_paper, move_strokes, sample_placement
 from sketchforge.strokes.painting import ink_lines, paint_lines
 from sketchforge.strokes.strokes import StrokeSet
+from sketchforge.strokes.tone import Tone, draw_tone, find_forms, measure_tone
 from sketchforge.strokes.tracing import trace
 from sketchforge.utils.seeding import numpy_generator
 
 
 @dataclass(frozen=True)
 class TracedPicture:
-    """A picture's strokes and what is known of them."""
+    """A picture's strokes, and what is known of it."""
 
     strokes: StrokeSet
     features: StrokeFeatures
     darkness: np.ndarray  # float32 HxW
     foreground: np.ndarray  # float32 HxW in [0, 1]
+    tone: Tone
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ class HandDrawing:
 
     sketch: np.ndarray  # uint8 HxW in grey, 255 = paper
     taken: np.ndarray  # int64: the numbers of the strokes that it took
-    lines: StrokeSet  # the lines of ink that its pen left, in the strokes' own pixels
+    # Of ink that its pen left, those of tone last; in the strokes' own pixels, beyond the picture, too.
+    lines: StrokeSet
     widths: np.ndarray  # float64 (P,): of the ink at the lines' points, in the same pixels
     hand: Hand
     placement: Placement
@@ -60,41 +70,69 @@ class HandDrawing:
         }
 
 
-def trace_picture(greys: np.ndarray, foreground: np.ndarray) -> TracedPicture:
+def trace_picture(greys: np.ndarray, foreground: np.ndarray, pixels: np.ndarray) -> TracedPicture:
     """Trace the strokes of a picture.
 
-    greys: uint8 (N,H,W), 255 = paper. foreground: float32 in [0, 1], of any size, 1 where the subject is.
+    greys: uint8 (N,H,W), 255 = paper. foreground: float32 in [0, 1], of any size, 1 where the subject is. pixels:
+    uint8 RGB, of any size.
     """
     darkness, ink = merge_sketches(greys)
     strokes = trace(darkness)
     foreground = _fit(foreground, darkness.shape)
-    features = describe_strokes(strokes, darkness, ink, foreground)
-    return TracedPicture(strokes, features, darkness, foreground)
+    tone = measure_tone(pixels, foreground)
+    features = describe_strokes(strokes, darkness, ink, foreground, _fit(find_forms(tone), darkness.shape))
+    strokes = replace(strokes, darkness=strokes.sample(darkness))
+    return TracedPicture(strokes, features, darkness, foreground, tone)
 
 
 def draw_hands(
-    picture: TracedPicture, hands: Sequence[Hand], seed: int, key: str, size: tuple[int, int]
+    picture: TracedPicture,
+    hands: Sequence[Hand],
+    seed: int,
+    key: str,
+    size: tuple[int, int],
+    paper: tuple[int, int] | None = None,
 ) -> list[HandDrawing]:
-    """Draw a traced picture in each hand, on paper of `size` (height, width).
+    """Draw a traced picture in each hand, `size` (height, width) in pixels.
 
-    What is random comes from `seed`, `key` and the hand's name, whichever hands draw beside it.
+    paper: (height, width) of the sketches, in whose middle the picture lies, as `pad_white` puts it; a hand that
+    fills the paper fills all of it. None: the picture's own. What is random comes from `seed`, `key` and the hand's
+    name, whichever hands draw beside it.
     """
-    return [draw_hand(picture, hand, seed, f"{key} {hand.name}", size) for hand in hands]
+    return [draw_hand(picture, hand, seed, f"{key} {hand.name}", size, paper or size) for hand in hands]
 
 
-def draw_hand(picture: TracedPicture, hand: Hand, seed: int, key: str, size: tuple[int, int]) -> HandDrawing:
+def draw_hand(
+    picture: TracedPicture,
+    hand: Hand,
+    seed: int,
+    key: str,
+    size: tuple[int, int],
+    paper: tuple[int, int],
+) -> HandDrawing:
     rng = numpy_generator(seed, "hand", key)
     salience = weigh_strokes(picture.features, picture.strokes.closed, hand, rng)
-    taken = choose_strokes(salience, hand.keep)
+    taken = np.union1d(choose_strokes(salience, hand.keep), find_features(picture.features))
+    tone = draw_tone(picture.tone, hand, picture.strokes.size, rng)
     placement = sample_placement(hand, rng)
-    moved = move_strokes(picture.strokes.select(taken), hand, rng, placement)
-    lines = draw_lines(moved, hand, rng)
-    darkness = lines.sample(picture.darkness) if hand.pressure else None
-    lines, widths = ink_lines(lines, hand, darkness, rng)
-    return HandDrawing(paint_lines(lines, widths, size), taken, lines, widths, hand, placement)
+    moved = move_strokes(picture.strokes.select(taken).followed_by(tone), hand, rng, placement)
+    scale = max(size) / moved.side
+    if hand.fills_paper:
+        moved = fill_paper(moved, min(paper) / scale)
+    strokes, tone = moved.select(np.arange(len(taken))), moved.select(np.arange(len(taken), len(moved)))
+    lines = draw_lines(strokes, hand, rng)
+    lines, widths = ink_lines(lines, hand, lines.darkness, rng)
+    if len(tone):
+        shading = replace(hand, pen=hand.tone_pen, pressure=0.0, taper=0.0)
+        tone, tone_widths = ink_lines(tone, shading, None, rng)
+        lines = StrokeSet.of([*lines, *tone], np.append(lines.closed, tone.closed), lines.size)
+        widths = np.concatenate([widths, tone_widths])
+    corner = [(paper[axis] - size[axis]) // 2 / scale for axis in (1, 0)]
+    placed = replace(
+        lines, points=lines.points + np.array(corner, np.float32), size=tuple(round(n / scale) for n in paper)
+    )
+    return HandDrawing(paint_lines(placed, widths, paper), taken, lines, widths, hand, placement)
 
 
 def _fit(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    import cv2
-
     return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_LINEAR)

@@ -31,6 +31,9 @@ class Hand:
     long: float = 1.0  # exponent of a stroke's length in its salience
     foreground: float = 0.0  # 0: surroundings count like the subject; 1: not at all
     frame: float = 0.9  # how little lines along the picture's own frame count
+    contour: float = (
+        0.0  # 1: lines count that run along the subject's edge, or around small dark forms; 0: all alike
+    )
     own: float = (
         0.5  # 0: a stroke counts by the share of all sketches that have it; 1: by its own sketch alone
     )
@@ -50,6 +53,12 @@ class Hand:
     doubled: float = 0.0  # share of strokes that are drawn twice
     lifts: float = 0.0  # probability, per LIFT_EVERY, that the pen is lifted for a moment
     overshoot: float = 0.0  # how far an open line runs on beyond its ends
+    # What is laid on beside the lines
+    hatching: float = 0.0  # share of the subject, its darkest, that is hatched
+    spacing: float = 0.016  # between two lines of hatching
+    slant: float = 50.0  # of hatching, degrees, up to the right
+    blacks: float = 0.0  # share of the subject that is filled: the darkest of its small forms
+    tone_pen: float = 0.004  # width of the pen for both
     # The pen
     pen: float = 0.008  # width
     width_std: float = 0.0  # of a stroke's width, of 1
@@ -137,5 +146,9 @@ def _read_hand(source: Path, name: str, number: int, table: object) -> Hand:
     if not 0 < hand.keep <= 1 or not 0 < hand.pen <= 0.25 or not 2 <= hand.cells <= 64:
         raise SketchforgeError(
             f"{source}: [{name}]: keep in (0, 1], pen in (0, .25] and cells from 2 to 64 were expected"
+        )
+    if not 0.003 <= hand.tone_pen <= 0.25 or not 0.003 <= hand.spacing <= 1:
+        raise SketchforgeError(
+            f"{source}: [{name}]: tone_pen from .003 to .25 and spacing from .003 to 1 were expected"
         )
     return hand

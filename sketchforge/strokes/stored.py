@@ -89,7 +89,7 @@ class StoredStrokes:
     def features(self) -> StrokeFeatures:
         """What a hand weighs."""
         blank = np.zeros(self.size, np.float32)
-        placed = describe_strokes(self.strokes, blank, blank[None], blank)
+        placed = describe_strokes(self.strokes, blank, blank[None], blank, blank)
         return replace(placed, darkness=self.darkness, presence=self.presence, foreground=self.foreground)
 
     def traced(self) -> StoredHand:

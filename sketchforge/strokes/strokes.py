@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,20 +14,23 @@ class StrokeSet:
 
     points: float32 (P,2), x and y in pixels, the centre of the first pixel at 0. offsets: int64 (S+1,), stroke s
     has points[offsets[s]:offsets[s+1]], two at least. closed: bool (S,), rings, whose last point is their first.
-    size: (height, width) of the picture.
+    size: (height, width) of the picture. darkness: float32 (P,) in [0, 1], of the picture where the points come
+    from; it goes with them wherever they are moved. None where it is not known.
     """
 
     points: np.ndarray
     offsets: np.ndarray
     closed: np.ndarray
     size: tuple[int, int]
+    darkness: np.ndarray | None = None
 
     @classmethod
     def of(cls, pieces: Sequence[np.ndarray], closed: np.ndarray, size: tuple[int, int]) -> StrokeSet:
-        """StrokeSet from a list of (n,2) arrays."""
+        """StrokeSet from a list of (n,2) arrays, or of (n,3) ones, whose third column is the darkness."""
         offsets = np.cumsum([0, *(len(piece) for piece in pieces)])
-        points = np.concatenate(pieces) if len(pieces) else np.zeros((0, 2))
-        return cls(points.astype(np.float32), offsets, np.asarray(closed, bool), size)
+        rows = np.concatenate(pieces).astype(np.float32) if len(pieces) else np.zeros((0, 2), np.float32)
+        darkness = rows[:, 2] if rows.shape[1] == 3 else None
+        return cls(rows[:, :2], offsets, np.asarray(closed, bool), size, darkness)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -36,6 +39,12 @@ class StrokeSet:
         return (
             self.points[begin:end] for begin, end in zip(self.offsets[:-1], self.offsets[1:], strict=True)
         )
+
+    def rows(self) -> list[np.ndarray]:
+        """The strokes as `of` takes them: (n,2), or (n,3) where their darkness is known."""
+        known = self.darkness is not None
+        rows = np.column_stack([self.points, self.darkness]) if known else self.points
+        return np.split(rows, self.offsets[1:-1]) if len(self) else []
 
     @property
     def side(self) -> int:
@@ -85,26 +94,48 @@ class StrokeSet:
 
     def select(self, numbers: np.ndarray) -> StrokeSet:
         """Only these strokes, in this order."""
-        pieces = [self.points[self.offsets[number] : self.offsets[number + 1]] for number in numbers]
-        return StrokeSet.of(pieces, self.closed[numbers], self.size)
+        rows = self.rows()
+        return StrokeSet.of([rows[number] for number in numbers], self.closed[numbers], self.size)
+
+    def followed_by(self, pieces: Sequence[np.ndarray]) -> StrokeSet:
+        """These strokes, and after them open ones, (n,2) each, whose darkness is 1."""
+        if not len(pieces):
+            return self
+        if self.darkness is not None:
+            pieces = [np.column_stack([piece, np.ones(len(piece))]) for piece in pieces]
+        return StrokeSet.of(
+            [*self.rows(), *pieces], np.append(self.closed, np.zeros(len(pieces), bool)), self.size
+        )
 
     def moved(self, points: np.ndarray) -> StrokeSet:
         """The same strokes at other points, (P,2)."""
-        return StrokeSet(points.astype(np.float32), self.offsets, self.closed, self.size)
+        return replace(self, points=points.astype(np.float32))
 
 
-def smooth_path(piece: np.ndarray, sigma: float, ring: bool) -> np.ndarray:
-    """Smooth a path, (n,2) of two points at least, by a Gaussian along it; its ends stay where they are.
+def smooth_paths(points: np.ndarray, offsets: np.ndarray, closed: np.ndarray, sigma: float) -> np.ndarray:
+    """Smooth paths by a Gaussian along them; the ends of open ones stay where they are.
 
-    sigma: in points. ring: whether its last point is its first.
+    points: (P,2). offsets, closed: as in a StrokeSet. sigma: in points. Returns float64 (P,2).
     """
-    radius = min(int(3 * sigma) + 1, len(piece) - 1)
+    radius = int(3 * sigma) + 1
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    if ring:
-        padded = np.concatenate([piece[-radius - 1 : -1], piece, piece[1 : radius + 1]])
-    else:  # mirrored through the end points, so that the ends do not draw in
-        padded = np.concatenate(
-            [2 * piece[0] - piece[radius:0:-1], piece, 2 * piece[-1] - piece[-2 : -radius - 2 : -1]]
-        )
     weights /= weights.sum()
-    return np.stack([np.convolve(padded[:, axis], weights, "valid") for axis in (0, 1)], 1)
+    counts = np.diff(offsets)
+    # Each path with `radius` points more at either end: a ring goes on, another is mirrored through its end, so that
+    # ends do not draw in.
+    padded_begins = offsets[:-1] + 2 * radius * np.arange(len(counts))
+    owner = np.repeat(np.arange(len(counts)), counts + 2 * radius)
+    place = np.arange(len(owner)) - padded_begins[owner] - radius
+    last = (counts - 1)[owner]
+    around = place % np.maximum(last, 1)  # a ring's last point is its first
+    mirrored = np.clip(np.where(place > last, 2 * last - place, np.abs(place)), 0, last)
+    source = offsets[:-1][owner] + np.where(closed[owner], around, mirrored)
+    end = offsets[:-1][owner] + np.where(place < 0, 0, last)
+    beyond = ((place < 0) | (place > last)) & ~closed[owner]
+    points = points.astype(np.float64)
+    padded = np.where(beyond[:, None], 2 * points[end] - points[source], points[source])
+    inside = (place >= 0) & (place <= last)
+    smooth = np.stack([np.convolve(padded[:, axis], weights, "same")[inside] for axis in (0, 1)], 1)
+    ends = np.stack([offsets[:-1], offsets[1:] - 1])[:, ~closed]
+    smooth[ends] = points[ends]
+    return smooth

@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
-from sketchforge.strokes.strokes import StrokeSet, smooth_path
+from sketchforge.strokes.strokes import StrokeSet, smooth_paths
 
 THRESHOLD = 0.30  # darkness that counts as ink
 PEAK = 1.35 * THRESHOLD  # of the darkest pixel of a line that is kept
@@ -31,8 +31,10 @@ def trace(darkness: np.ndarray) -> StrokeSet:
     side = max(height, width)
     pieces, closed = order_pixels(thin_lines(darkness, side))
     pieces, closed = join_pieces(pieces, closed, JOIN * side)
-    points = [space_points(piece, KNOTS * side, ring) for piece, ring in zip(pieces, closed, strict=True)]
-    return StrokeSet.of(points, np.array(closed, bool), (height, width))
+    pieces = [
+        np.append(piece, piece[:1], 0) if ring else piece for piece, ring in zip(pieces, closed, strict=True)
+    ]
+    return space_points(StrokeSet.of(pieces, np.array(closed, bool), (height, width)), KNOTS * side)
 
 
 def thin_lines(darkness: np.ndarray, side: int) -> np.ndarray:
@@ -191,12 +193,19 @@ def join_pieces(
     return [joined[number] for number in order], [rings[number] for number in order]
 
 
-def space_points(piece: np.ndarray, step: float, ring: bool) -> np.ndarray:
-    """Smooth a walk over pixels and take a point every `step` pixels, ends included; a ring ends at its start."""
-    if ring:
-        piece = np.concatenate([piece, piece[:1]])
-    smooth = smooth_path(piece, SMOOTH, ring)
-    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(smooth, axis=0), axis=1))])
-    count = max(2, round(float(lengths[-1]) / step) + 1)
-    at = np.linspace(0, lengths[-1], count)
-    return np.stack([np.interp(at, lengths, smooth[:, axis]) for axis in (0, 1)], 1).astype(np.float32)
+def space_points(strokes: StrokeSet, step: float) -> StrokeSet:
+    """Smooth walks over pixels and take a point of each every `step` pixels, ends included."""
+    if not len(strokes):
+        return strokes
+    smooth = smooth_paths(strokes.points, strokes.offsets, strokes.closed, SMOOTH)
+    steps = np.linalg.norm(np.diff(smooth, axis=0, prepend=smooth[:1]), axis=1)
+    steps[strokes.offsets[1:-1]] = 1.0  # from one walk to the next: any length will do
+    along = np.cumsum(steps)
+    begins, ends = along[strokes.offsets[:-1]], along[strokes.offsets[1:] - 1]
+    counts = np.maximum(2, np.round((ends - begins) / step).astype(int) + 1)
+    offsets = np.append(0, np.cumsum(counts))
+    share = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    at = np.repeat(begins, counts) + share * np.repeat((ends - begins) / (counts - 1), counts)
+    at = np.minimum(at, np.repeat(ends, counts))
+    points = np.stack([np.interp(at, along, smooth[:, axis]) for axis in (0, 1)], 1)
+    return StrokeSet(points.astype(np.float32), offsets, strokes.closed, strokes.size)
