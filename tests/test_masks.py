@@ -134,7 +134,7 @@ def test_a_folder_with_masks_of_other_images_is_refused(own_masks, tmp_path):
         UsageError, match="holds a mask for none of the images; the first one's would be by/path.png"
     ):
         draw(tmp_path / "out", tmp_path / "in", tmp_path / "others")
-    with pytest.raises(UsageError, match="no such folder; expected colour, alpha or a folder of masks"):
+    with pytest.raises(UsageError, match="no such folder; expected head, colour, alpha or a folder of masks"):
         draw(tmp_path / "out", tmp_path / "in", tmp_path / "nowhere")
 
 

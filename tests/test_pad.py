@@ -68,6 +68,7 @@ def padded(request, edge_weights, photos, tmp_path_factory):
         size=SIZE,
         fit="pad",
         sketch_format="png",
+        grey_levels=256,
         device="cpu",
         threads=1,
         workers=1,

@@ -177,7 +177,7 @@ def test_more_sketches_than_snapshots(photos, tmp_path):
     render(options)
     drawn = stored_sketches(options.shards)
     assert len({image.tobytes() for image in drawn.values()}) == 12
-    assert len(read_manifest(options.shards)["digests"]) == 1 + 10, "the encoder and all ten snapshots"
+    assert len(read_manifest(options.shards)["digests"]) == 2 + 10, "encoder, head and all ten snapshots"
 
 
 def test_hands_are_not_drawn_again_by_a_snapshot(photos, tmp_path):

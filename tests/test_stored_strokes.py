@@ -216,7 +216,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "message"), FAULTS, ids=lambda part: str(part)[:30])
+@pytest.mark.parametrize(
+    ("path", "value", "message"), FAULTS, ids=[f"{path}-{message[:40]}" for path, _, message in FAULTS]
+)
 def test_what_is_damaged_is_told_in_one_line(stored, path, value, message):
     assert len(stored.strokes) == 2
     with pytest.raises(ValueError) as caught:

@@ -74,7 +74,7 @@ class Drawer:
             binarize(resize_image(grey, height, width), RenderOptions.threshold, TOM_LOW_THRESHOLD)
             for grey in greys
         ]
-        traced = trace_picture(greys, find_foreground(picture))
+        traced = trace_picture(greys, find_foreground(picture), picture)
         drawings = draw_hands(traced, self.hands, 0, key, (height, width))
         hands = [binarize(drawing.sketch, INK_LEVEL, INK_LEVEL) for drawing in drawings]
         return dict(zip(ROWS, binary + hands, strict=True))

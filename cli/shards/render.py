@@ -57,10 +57,10 @@ DEFAULTS = defaults_of(RenderOptions)
 @option(
     "--masks",
     group="Input",
-    type=SourceText("colour", "alpha"),
-    metavar="colour|alpha|DIR",
-    help="Give every sample a mask of its subject (KEY.mask.png), which hands draw by, too: what is unlike the colours "
-    "of the border, the image's own transparency, or masks from a folder.",
+    type=SourceText("head", "colour", "alpha"),
+    metavar="head|colour|alpha|DIR",
+    help="Give every sample a mask of its subject (KEY.mask.png), which hands draw by, too: by a small network, by "
+    "what is unlike the colours of the border, by the image's own transparency, or from a folder.",
 )
 @option(
     "--split",

@@ -29,7 +29,7 @@ class DrawnPicture:
     pixels: np.ndarray  # uint8 HxWx3 RGB, at the size it was drawn at
     size: tuple[int, int]  # of the finished sketches
     stored_size: tuple[int, int]  # of the white paper in whose middle they are put
-    foreground: np.ndarray | None = None  # uint8 of `size`, 255 = subject; None: found by colour, not stored
+    foreground: np.ndarray | None = None  # uint8 of any size, 255 = subject; None: found by colour
 
     @classmethod
     def of(cls, key: str, prepared: Prepared) -> DrawnPicture:
@@ -43,7 +43,8 @@ class SketchEncoding:
 
     hands: RenderHands | None  # who draws them anew; None: they stay the method's own
     tone: SketchTone
-    keeps_strokes: bool
+    keeps_strokes: bool = False
+    keeps_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def encode_sample(
         if encoding.keeps_strokes:
             stored = store_strokes(traced, drawings, styles, picture.size, picture.stored_size)
             extras[STROKES] = strokes_to_json(stored)
-    if picture.foreground is not None:
-        extras[MASK] = encode_png(pad_white(picture.foreground, *picture.stored_size, level=0), False)
+    if encoding.keeps_mask:
+        mask = resize_image(picture.foreground, *picture.size)
+        extras[MASK] = encode_png(pad_white(mask, *picture.stored_size, level=0), False)
     seconds = time.perf_counter() - start
     drawn_size = picture.size if encoding.hands is None else None  # hands paint on the whole paper
     encoded = encode_sketches(sketches, tone, picture.stored_size, drawn_size)

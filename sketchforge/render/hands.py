@@ -14,6 +14,7 @@ from pathlib import Path
 from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
 from sketchforge.shards.schema import json_bytes
+from sketchforge.sketchers.factory import EDGE_NETWORKS
 from sketchforge.strokes.hands import Hand, pick_hands, read_hands, repeat_hands
 
 NONE, BUILTIN = "none", "builtin"
@@ -62,7 +63,7 @@ def open_hands(options: RenderOptions) -> RenderHands | None:
             raise UsageError(
                 f"{name}: has no meaning with --hands {source}, whose strokes are chosen otherwise; add --hands none"
             )
-    if options.thin:
+    if options.thin and options.method in EDGE_NETWORKS:  # others have no such option at all
         raise UsageError(f"--thin: has no meaning with --hands {source}, which trace thin lines anyway")
     path = None if source == BUILTIN else Path(source)
     hands = read_hands(path)

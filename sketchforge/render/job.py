@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sketchforge.options import RenderOptions
 from sketchforge.render.hands import NONE, RenderHands, open_hands
-from sketchforge.render.masks import mask_folder
+from sketchforge.render.masks import FOREGROUND, HEAD, mask_folder
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.resume import FolderState, refresh_state
 from sketchforge.shards import manifest as manifests
@@ -22,6 +22,10 @@ STROKES_BYTES = (
 )
 
 
+if TYPE_CHECKING:
+    from sketchforge.sketchers.foreground import ForegroundFinder
+
+
 @dataclass(frozen=True)
 class RenderJob:
     """Everything that a run will do, known before anything is written."""
@@ -29,6 +33,7 @@ class RenderJob:
     plan: RenderPlan
     ready: ReadySketcher
     hands: RenderHands | None  # who draws anew what the sketcher has drawn
+    finder: ForegroundFinder | None  # of subjects; None: they are found by colour, or read, or not wanted
     manifest: Mapping[str, Any]  # as it stands at the beginning of the run
     state: FolderState  # of the output folder before the run
 
@@ -102,20 +107,21 @@ def open_job(plan: RenderPlan) -> RenderJob:
     """
     hands = open_hands(plan.options)
     ready = open_sketcher(plan.options)
+    finder = _open_finder(plan.options, ready)
     manifest = manifests.new_manifest(
         options=_collect_options(plan, ready) | (hands.options if hands else {}),
         styles=hands.styles if hands else ready.sketcher.styles,
-        digests=ready.sketcher.digests,
+        digests={**ready.sketcher.digests} | ({"foreground": finder.digest} if finder else {}),
         inputs=manifests.describe_inputs(plan.images),
         num_shards=len(plan.shards),
-        libraries=_list_libraries(plan.options),
+        libraries=_list_libraries(plan.options, finder is not None),
         captioned=plan.captioned,
         passed_over=plan.passed_over,
         extras=_list_extras(plan.options),
         classes=plan.labels.classes if plan.labels else (),
         splits=plan.splits,
     )
-    return RenderJob(plan, ready, hands, manifest, refresh_state(plan, manifest))
+    return RenderJob(plan, ready, hands, finder, manifest, refresh_state(plan, manifest))
 
 
 def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object]:
@@ -154,15 +160,27 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
     return {**recorded, **ready.options}
 
 
+def _open_finder(options: RenderOptions, ready: ReadySketcher) -> ForegroundFinder | None:
+    """The learned head, where masks are to be its own, or hands draw and have no other masks to go by."""
+    traces = options.hands_source != NONE or options.strokes
+    if (options.masks or (FOREGROUND if traces else None)) != HEAD:
+        return None
+    import torch
+
+    from sketchforge.sketchers.foreground import ForegroundFinder
+
+    return ForegroundFinder(torch.device(ready.device))
+
+
 def _list_extras(options: RenderOptions) -> list[str]:
     wanted = {CLASS: options.labels, MASK: options.masks, STROKES: options.strokes or None}
     return [extra for extra, value in wanted.items() if value is not None]
 
 
-def _list_libraries(options: RenderOptions) -> list[str]:
+def _list_libraries(options: RenderOptions, finds: bool) -> list[str]:
     """List the distributions whose versions can change a shard's bytes."""
     libraries = ["sketchforge", "numpy", "pillow", "opencv-python-headless"]
-    libraries += [] if options.method == "canny" else ["torch"]
+    libraries += [] if options.method == "canny" and not finds else ["torch"]
     libraries += ["scikit-image"] if options.thin else []
     traces = options.hands_source != NONE or options.strokes
     return libraries + (["scikit-image", "scipy"] if traces else [])

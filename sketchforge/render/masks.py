@@ -1,4 +1,4 @@
-"""Where the subject of each input is: by colour, by the source's own alpha, or by masks that the user has."""
+"""Where the subject of each input is: by a learned head, by colour, by the source's own alpha, or by masks that the user has."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.folder import extension_of, walk_files
 from sketchforge.images.sources.source import ByteSource, FileState
 
-COLOUR, ALPHA = "colour", "alpha"
-METHODS = (COLOUR, ALPHA)  # everything else is a folder of masks
+HEAD, COLOUR, ALPHA = "head", "colour", "alpha"
+FOREGROUND = HEAD  # what hands go by where --masks does not say
+METHODS = (HEAD, COLOUR, ALPHA)  # everything else is a folder of masks
 MASK_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff")
 
 

@@ -95,6 +95,7 @@ def _draw_batches(
             drawing = None
             start = time.perf_counter()
             if shape is not None:
+                images = _find_foregrounds(images, job)
                 drawing = job.ready.sketcher.draw(np.stack([prepared.pixels for *_, prepared in images]))
             num_behind += len(images) if in_progress else 0
             in_progress.append((images, drawing, time.perf_counter() - start))
@@ -121,6 +122,18 @@ def _micro_batches(
             prepared = _wait_prepared(image, task, pool)
             groups.setdefault(_get_shape(prepared), []).append((next(positions), image, prepared))
         yield from groups.values()
+
+
+def _find_foregrounds(images: _Group, job: RenderJob) -> _Group:
+    """Find where the subjects are, where the learned head does: it runs in this process, for workers have no torch."""
+    if job.finder is None:
+        return images
+    found = job.finder.find(np.stack([prepared.pixels for *_, prepared in images]))
+    masks = np.rint(found * 255).astype(np.uint8)
+    return [
+        (position, image, replace(prepared, foreground=mask))
+        for (position, image, prepared), mask in zip(images, masks, strict=True)
+    ]
 
 
 def dispatch_encode(
@@ -160,7 +173,8 @@ def _submit_encode(
     image: ImageSource, prepared: Prepared, sketches: np.ndarray, job: RenderJob, pool: WorkerPool
 ) -> Task:
     picture = DrawnPicture.of(image.key, prepared)
-    encoding = SketchEncoding(job.hands, sketch_tone(job.options), job.options.strokes)
+    options = job.options
+    encoding = SketchEncoding(job.hands, sketch_tone(options), options.strokes, options.masks is not None)
     return pool.submit(encode_sample, sketches, picture, encoding)
 
 

@@ -15,7 +15,7 @@ from sketchforge.images.encode import encode_jpeg
 from sketchforge.images.resize import fit_longer_side, fit_square, pad_white, shrink_to
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
-from sketchforge.render.masks import ALPHA, COLOUR
+from sketchforge.render.masks import ALPHA, COLOUR, HEAD
 from sketchforge.shards.schema import json_bytes
 from sketchforge.utils.stderr import captured_stderr
 
@@ -43,9 +43,7 @@ class Prepared:
     seconds: float
     # uint8 HxWx3 RGB, to be drawn from: without the borders of "pad", at the drawn size
     pixels: np.ndarray | None = None
-    foreground: np.ndarray | None = (
-        None  # uint8 HxW of the picture's size, 255 = subject; None: not asked for
-    )
+    foreground: np.ndarray | None = None  # uint8 HxW of any size, 255 = subject; None: not read or found
     picture_size: tuple[int, int] = (0, 0)  # height and width of the finished sketches, without those borders
     jpeg: bytes = b""  # the image to be stored, with them
     stored_size: tuple[int, int] = (0, 0)  # its height and width
@@ -77,7 +75,7 @@ def prepare(
         with captured_stderr() as printed:
             data = image.read()
             decoded = decode_image(data)
-            mask = None if masks is None else _read_mask(image, data, masks, decoded.pixels)
+            mask = None if masks in (None, HEAD) else _read_mask(image, data, masks, decoded.pixels)
     except ImageError as error:
         return Prepared(error.reason, time.perf_counter() - start, note=printed.text or None)
     caption, metadata, note = _read_caption_and_metadata(image)
