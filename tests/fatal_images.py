@@ -4,13 +4,13 @@ import os
 import time
 
 
-def prepare_unless_fatal(image, size, fit):
+def prepare_unless_fatal(image, *arguments):
     """`prepare`, but an image called fatal ends the process, as a crashing decoder does."""
     if "fatal" in image.source:
         os._exit(3)
     from sketchforge.render.prepare import prepare
 
-    return prepare(image, size, fit)
+    return prepare(image, *arguments)
 
 
 def hang(*_):

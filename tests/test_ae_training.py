@@ -490,7 +490,7 @@ def test_shards_of_a_newer_version(options, tmp_path):
     folder = shards_of(tmp_path / "shards", 4)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 3"):
+    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 4"):
         train_ae(replace(options, shards=str(folder)))
 
 

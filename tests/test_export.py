@@ -19,8 +19,8 @@ from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.line_art import binarize
-from sketchforge.images.tensors import to_tensor
-from sketchforge.options import ExportOptions
+from sketchforge.images.resize import resize_image, shrink_to
+from sketchforge.options import ExportOptions, default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.export import export
 from sketchforge.utils.files import sha256_of
@@ -52,13 +52,14 @@ def test_an_exported_file_makes_the_same_image_by_itself(runs, name):
 
 @pytest.mark.parametrize("snapshot", [None, "0", "2", STYLES[2]])
 def test_the_snapshot_draws_as_its_run_does(runs, snapshot):
-    """On an odd-sized image at the size of `render`, by the same two thresholds."""
+    """On an odd-sized image at the size of `render`, drawn small as there, by the same two thresholds."""
     number = {None: 0, "0": 0}.get(snapshot, 2)
     out, _ = export(ExportOptions(runs / "gan", runs / "m.safetensors", BUILTIN, snapshot))
     image = scene(3, 256, 191)
     sketch = sketchforge.load(out, "cpu").sketch(image)
-    drawn = TomSketcher.from_run(builtin_run(), 3, CPU).sketches(to_tensor(image))[0, number, 0]
-    expected = binarize(drawn.mul(255).round().byte().numpy(), 0.65, 0.15)
+    small = shrink_to(image, default_draw_size(256))
+    drawn = TomSketcher.from_run(builtin_run(), 3, CPU).draw(small[None]).result()[0, number]
+    expected = binarize(resize_image(drawn, 256, 191), 0.65, 0.15)
     assert np.array_equal(sketch, expected) and 0 < (sketch == 0).mean() < 0.5
 
 

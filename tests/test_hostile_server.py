@@ -350,11 +350,14 @@ def working_in(folder: Path) -> list[int]:
     [("http", 0, signal.SIGINT, 130), ("pipe", 1, signal.SIGTERM, 143)],
 )
 def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
-    tmp_path, kind, workers, sent, code
+    tmp_path, tmp_path_factory, kind, workers, sent, code
 ):
+    temporary = tmp_path_factory.mktemp(
+        "t"
+    )  # short: sockets of processes lie in it, whose paths have a limit
     served = make_set(tmp_path / "out", sizes=[1] * 16)
     held_out = make_set(tmp_path / "held", sizes=[2])
-    for name in ("cwd", "tmp", "seen"):
+    for name in ("cwd", "seen"):
         (tmp_path / name).mkdir()
     stalled = tmp_path / "stalled"
 
@@ -372,7 +375,7 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
         training = Forked(
             COMMAND_LINE, "ae-train", "--shards", source, "--validation", held_out, "--run", tmp_path / "run",
             "--steps", 100_000, "--batch-size", 2, "--workers", workers, "--threads", 1, "--device", "cpu",
-            cwd=tmp_path / "cwd", TMPDIR=str(tmp_path / "tmp"),
+            cwd=tmp_path / "cwd", TMPDIR=str(temporary),
         )  # fmt: skip
         log = tmp_path / "run" / "log.jsonl"
         training.until(lambda: stalled.exists() and log.exists() and len(read_log(log)) >= 3)
@@ -391,7 +394,7 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
     while working_in(tmp_path / "cwd"):
         assert time.monotonic() < deadline, "a process is left"
         time.sleep(0.01)
-    assert not list((tmp_path / "tmp").iterdir())
+    assert not list(temporary.iterdir())
 
 
 def test_trials_at_random_end_with_the_right_bytes_or_one_line(tmp_path, pytestconfig, capsys, caplog):

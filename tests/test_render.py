@@ -156,8 +156,15 @@ def shades(monkeypatch):
 
 @pytest.mark.parametrize(("form", "tones"), [("png1", (255, 0)), ("png", (204, 153))])
 def test_threshold_parts_ink_from_paper(rendered, tmp_path, shades, form, tones):
+    thresholds = {"threshold": 0.7, "low_threshold": 0.65}
     render_again(
-        rendered, tmp_path / "out", method="tom", sketch_format=form, threshold=0.7, low_threshold=0.65
+        rendered,
+        tmp_path / "out",
+        method="tom",
+        hands="none",
+        sketch_format=form,
+        grey_levels=256 if form == "png" else 8,
+        **thresholds,
     )
     found = members(tmp_path / "out")
     for name, data in found.items():
@@ -250,7 +257,7 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
     spent = []
     for _, seconds, _ in pipeline.dispatch_encode(
         (images, drawing, 6.0),
-        SimpleNamespace(options=SimpleNamespace(thresholds=None, strokes=False), hands=None),
+        SimpleNamespace(options=RenderOptions("out"), hands=None),
         pool,
     ):
         spent.append(seconds)
