@@ -174,7 +174,7 @@ KNOWN = {
         WeightFile(
             name="foreground",
             what="a head on `builtin` that finds the subject of a picture",
-            used_by="sketchforge.sketchers.foreground",
+            used_by="render: the hands, and --masks head",
             file_names=("foreground.safetensors",),
             folder=builtin_folder,
             licence=FOREGROUND_LICENCE,
