@@ -110,8 +110,8 @@ def encode_sketches(
 ) -> EncodedSketches:
     """Encode sketches, N of uint8 HxW, as PNG files: of one bit a pixel, or 8-bit grey.
 
-    picture_size: (height, width) that they
-    are resized to in grey; stored_size: that of the white paper in whose middle they are put then; None: their own.
+    picture_size: (height, width) that they are resized to in grey; stored_size: that of the white paper in whose middle
+    they are put then; None: their own.
     """
     start = time.perf_counter()
     if picture_size is not None:
