@@ -60,7 +60,7 @@ def test_as_many_as_asked_for_even_where_all_are_alike():
 
 
 def test_poor_candidates_are_dropped():
-    content = [0.6, 0.6, 0.6 - 2 * CONTENT_TOLERANCE, 0.6, 0.6, 0.6]
+    content = [0.6, 0.7, 0.6 - 2 * CONTENT_TOLERANCE, 0.6, 0.6, 0.6]
     realism = [0.1, 0.2, 0.1, 0.5, 0.1, 0.1]
     ink = [0.05, 0.05, 0.05, 0.05, 0.15, 0.02]
     assert passing_candidates(content, realism, ink, 2) == ([0, 1], 0)
@@ -131,6 +131,15 @@ def test_poor_candidates_are_not_chosen_however_different():
     candidates = np.stack([page(30, 60), page(30, 61), page(5, 118)])
     selection = select([0.6, 0.6, 0.1], [0.1] * 3, candidates, 2)
     assert sorted(selection.chosen) == [0, 1] and selection.passing == [0, 1] and selection.relaxed == 0
+
+
+def test_where_all_are_blank_there_are_snapshots_all_the_same():
+    assert select([0.0] * 3, [1.0] * 3, np.ones((3, 1, SIDE, SIDE), np.float32), 2).chosen == [0, 1]
+
+
+def test_a_good_start_drops_none_of_those_that_follow():
+    """The first candidate has the best content by far."""
+    assert passing_candidates([0.9, 0.6, 0.6, 0.6], [0.1] * 4, [0.05] * 4, 2) == ([0, 1, 2, 3], 0)
 
 
 def test_clogged_and_nearly_empty_sketches_are_not_chosen_however_different():

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 WINDOW = 3  # evaluations averaged to test whether the score still changes
-CONTENT_TOLERANCE = 0.04  # of correlation below the best candidate
-# Of relative distance above the median candidate: windows imitate drawings that are not equally easy to come near.
-REALISM_TOLERANCE = 0.15
-INK_RATIO = (
-    2.0  # to the median candidate's; with more a sketch is clogged, with less than its inverse nearly empty
-)
+# Beside the median candidate: the first are best in content, and windows imitate drawings that are not equally easy to
+# come near.
+CONTENT_TOLERANCE = 0.04  # of correlation below it
+REALISM_TOLERANCE = 0.15  # of relative distance above it
+INK_RATIO = 1.4  # with more times its ink a sketch is clogged, with less than the inverse it is nearly empty
+FAINTEST = 1e-4  # mean darkness; with less a sketch is as good as blank
 RELAXATION = 1.5
 INK_BELOW = 0.65  # of grey; what `render` takes for ink
 LEVELS = np.linspace(0.1, 0.9, 9)  # of grey; the thresholds among which lines of equal length are looked for
@@ -59,7 +59,7 @@ def select(content: Sequence[float], realism: Sequence[float], sketches: np.ndar
 
     content: (M) correlation of layout with the photo, higher is better. realism: (M) distance to the
     drawings' statistics, lower is better. sketches: (M,V,H,W) in [0, 1], of the same V images.
-    1. Candidates off the best content, the median realism or the median ink by more than a tolerance are
+    1. Candidates worse than the median in content or realism by more than a tolerance, or off its ink, are
        dropped. While fewer than `count` remain, the tolerances are widened.
     2. The most careful candidate is first: its lines are nearest to those of the mean of all that remain.
     3. Farthest-point selection by `line_differences`: each next one is the candidate farthest from all chosen
@@ -81,16 +81,16 @@ def passing_candidates(
 
     ink: (M) mean darkness. Raises ValueError when there are fewer candidates than `count`.
     """
-    content, realism, ink = (np.asarray(scores, float) for scores in (content, realism, ink))
+    content, realism = np.asarray(content, float), np.asarray(realism, float)
     if len(content) < count:
         raise ValueError(f"{len(content)} candidates cannot give {count} snapshots")
+    log_ink = np.log(np.maximum(ink, FAINTEST))
     relaxed = 0
     while True:
         factor = RELAXATION**relaxed
-        passes = content >= content.max() - CONTENT_TOLERANCE * factor
+        passes = content >= np.median(content) - CONTENT_TOLERANCE * factor
         passes &= realism <= np.median(realism) + REALISM_TOLERANCE * factor
-        passes &= ink <= np.median(ink) * INK_RATIO * factor
-        passes &= ink >= np.median(ink) / (INK_RATIO * factor)
+        passes &= np.abs(log_ink - np.median(log_ink)) <= np.log(INK_RATIO) * factor
         if passes.sum() >= count:
             return [int(i) for i in np.flatnonzero(passes)], relaxed
         relaxed += 1
