@@ -42,7 +42,7 @@ test: $(VENV)/.tested-install ## run the tests on all cores (SKETCHFORGE_TEST_DA
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TRAINING_KILLS=50 of each training struck, FUZZ=20000 damaged inputs, SERVER=500 bad servers
-	$(BIN)/python -m pytest tests/test_kills.py tests/test_fuzz.py tests/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
+	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
 clean: ## remove what demo, the trainings and eval made; .venv stays
 	rm -rf eval runs/tom runs/ae runs/gan $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html

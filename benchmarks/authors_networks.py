@@ -3,7 +3,7 @@
 Their networks of stage 2, made of the same parts, are in authors_gan.py.
 
 Built from what is known of their code, layers, widths and where style and content enter, not from the code
-itself. tests/test_training_step_benchmark.py holds them to what is known of their sizes:
+itself. tests/benchmarks/test_training_step_benchmark.py holds them to what is known of their sizes:
 
 | millions of parameters | known | here |
 |---|---|---|

@@ -1,16 +1,10 @@
-"""What the tests share: images made by code, and ways of running the command line and comparing folders."""
+"""The fixtures of several tests, and options of the campaigns."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import io
-import json
 import os
 import signal
-import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 # One thread: what tests compute is small, and threads that wait for each other on a busy machine are many times slower.
@@ -26,11 +20,11 @@ import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from sketchforge.options import RenderOptions  # noqa: E402
+from tests.helpers.photos import make_photos, scene  # noqa: E402
+from tests.helpers.stored import png, store  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and children inherit it: here nobody ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser):
@@ -57,31 +51,6 @@ def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.startswith("SKETCHFORGE_") and name != "SKETCHFORGE_TEST_DATA":
             monkeypatch.delenv(name)
-
-
-def scene(seed: int, height: int, width: int) -> np.ndarray:
-    """uint8 HxWx3: a shaded ground with a few filled shapes; different for every seed."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[0:height, 0:width]
-    shade = (rows * rng.uniform(0.1, 0.6) + columns * rng.uniform(0.1, 0.6)) % 256
-    image = np.repeat(shade[..., None], 3, axis=2).astype(np.uint8)
-    for _ in range(5):
-        centre = (int(rng.integers(width)), int(rng.integers(height)))
-        colour = tuple(int(level) for level in rng.integers(0, 256, 3))
-        cv2.circle(image, centre, int(rng.integers(3, max(4, min(height, width) // 3))), colour, -1)
-    return image
-
-
-def make_photos(folder: Path, count: int) -> Path:
-    """`count` images, JPEG and PNG, of various sizes, some in a sub-folder."""
-    rng = np.random.default_rng(count)
-    for number in range(count):
-        height, width = (int(side) for side in rng.integers(40, 90, 2))
-        inside = folder / "more" if number % 4 == 3 else folder
-        inside.mkdir(parents=True, exist_ok=True)
-        name = f"p{number:03d}.{'png' if number % 3 == 2 else 'jpg'}"
-        Image.fromarray(scene(number, height, width)).save(inside / name, quality=90)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +154,8 @@ def drawn(tmp_path_factory) -> Path:
 def trained(tmp_path_factory) -> Path:
     """A run of an auto-encoder that has learnt nothing; beside it gan/, the same with a refiner."""
     import torch
-    from synthesis_models import ae_run, gan_run
+
+    from tests.helpers.synthesis_models import ae_run, gan_run
 
     folder = tmp_path_factory.mktemp("runs")
     with torch.random.fork_rng(devices=[]):
@@ -208,162 +178,8 @@ def squeeze(tmp_path_factory) -> Path:
     return path
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a shard folder by name, hidden ones included, but for the seconds in the stats."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            data = path.read_bytes()
-            if path.name.endswith(".stats.json"):
-                stats = json.loads(data)
-                assert set(stats.pop("seconds")) <= {"decode", "draw", "encode", "write"}
-                stats.pop("checksum", None)  # covers the seconds, too
-                data = json.dumps(stats).encode()
-            found[path.relative_to(folder).as_posix()] = data
-    return found
-
-
-def environment(**more: str) -> dict[str, str]:
-    """For subprocesses: this checkout first, one thread each."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKETCHFORGE_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
-
-
-def run_python(code: str, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a process and group of its own. Waits until every process holding its output is gone."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment(**more),
-        start_new_session=True,
-    )
-
-
 @pytest.fixture(autouse=True)
 def _one_thread():
     """What one test sets torch to, the next one does not inherit."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-
-
-def run_cli(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m sketchforge` with these arguments."""
-    return subprocess.run(
-        [sys.executable, "-m", "sketchforge", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env=environment(**more),
-    )
-
-
-def render_again(base: RenderOptions, folder: Path, **changes) -> dict[str, bytes]:
-    from sketchforge.render.render import render
-
-    render(dataclasses.replace(base, shards=folder, **changes))
-    return contents(folder)
-
-
-def members(folder: Path, number: int = 0) -> dict[str, bytes]:
-    with tarfile.open(folder / f"{number:05d}.tar") as tar:
-        return {info.name: tar.extractfile(info).read() for info in tar}
-
-
-def stored_sketches(shards: Path) -> dict[str, np.ndarray]:
-    """The sketches of a folder by their members' names, bool HxW or uint8 HxW."""
-    found = {}
-    for path in sorted(shards.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name.endswith(".png"):
-                    found[member.name] = np.array(Image.open(io.BytesIO(tar.extractfile(member).read())))
-    return found
-
-
-def lines(folder: Path) -> list[dict]:
-    return [
-        json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()
-    ]
-
-
-def png(pixels: np.ndarray, binary: bool = True) -> bytes:
-    """A sketch as it is stored, from uint8 HxW."""
-    buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
-    (image.convert("1", dither=Image.Dither.NONE) if binary else image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def store(
-    folder: Path, shards: list[list[dict]], styles: list[str], num_shards: int | None = None, **options
-) -> Path:
-    """A shard folder made by hand, without the writer and what it would refuse.
-
-    A sample is a dict of `key`, `sketches` (PNG bytes) and perhaps `source`, `caption`, `size` and
-    `original_size` (width, height). With more `num_shards` than there are shards the folder counts as unfinished.
-    """
-    from sketchforge.shards.card import write_card
-    from sketchforge.shards.manifest import finished_manifest, new_manifest, write_manifest
-    from sketchforge.shards.schema import VERSION
-
-    folder.mkdir(parents=True)
-    captioned = any("caption" in sample for samples in shards for sample in samples)
-    for number, samples in enumerate(shards):
-        lines = []
-        with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
-            for sample in samples:
-                key, source = sample["key"], sample.get("source", f"{sample['key']}.jpg")
-                width, height = sample.get("size", (8, 8))
-                image = io.BytesIO()
-                Image.fromarray(scene(len(key), height, width)).save(image, "JPEG")
-                metadata = {
-                    "source": source,
-                    "width": width,
-                    "height": height,
-                    "styles": styles,
-                    "hands": "[]",
-                    "meta": "{}",
-                }
-                wide, high = sample.get("original_size", (width, height))
-                metadata |= {"sha256": "", "method": "canny", "original_width": wide, "original_height": high}
-                found = {"jpg": image.getvalue()}
-                found |= {f"sketch{index}.png": data for index, data in enumerate(sample["sketches"])}
-                if captioned:
-                    found["txt"] = sample.get("caption", "").encode()
-                found["json"] = json.dumps(metadata).encode()
-                for ending, data in found.items():
-                    info = tarfile.TarInfo(f"{key}.{ending}")
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
-                line = {"key": key, "source": source, "status": "ok", "reason": None}
-                lines.append(json.dumps(line) + "\n")
-        (folder / f"{number:05d}.jsonl").write_text("".join(lines))
-        stats = {
-            "format": "sketchforge-shards-stats",
-            "version": VERSION,
-            "shard": f"{number:05d}",
-            "fingerprint": "",
-            "inputs": "",
-            "outcomes": {"ok": len(samples)},
-            "seconds": {},
-            "tar": _described(folder / f"{number:05d}.tar"),
-            "sidecar": _described(folder / f"{number:05d}.jsonl"),
-        }
-        (folder / f"{number:05d}.stats.json").write_text(json.dumps(stats))
-    usual = {"method": "canny", "size": 8, "fit": "crop", "sketch_format": "png1", "threshold": 0.7}
-    planned = num_shards or len(shards)
-    manifest = new_manifest(usual | options, styles, {}, {"count": 0, "sha256": ""}, planned, [], captioned)
-    if planned == len(shards):
-        stats = [json.loads(path.read_text()) for path in sorted(folder.glob("*.stats.json"))]
-        manifest = finished_manifest(manifest, stats)
-        write_card(folder, manifest)
-    write_manifest(folder, manifest)
-    return folder
-
-
-def _described(path: Path) -> dict:
-    data = path.read_bytes()
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

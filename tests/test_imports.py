@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_python
+
+from tests.helpers.commands import ROOT, run_python
 
 FORBIDDEN = {
     "sketchforge": {"cli", "trainers", "click"},

@@ -6,11 +6,12 @@ import re
 import shlex
 
 import pytest
-from conftest import ROOT, make_photos, scene
 from PIL import Image
 
 from cli.main import COMMANDS, run
 from sketchforge.images.builtin.drawings import draw
+from tests.helpers.commands import ROOT
+from tests.helpers.photos import make_photos, scene
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

@@ -1,0 +1,351 @@
+"""The run folder of a training: held by one training, continued by its own state alone, never overwritten."""
+
+import dataclasses
+import json
+import re
+import shutil
+import signal
+import sys
+
+import pytest
+import torch
+
+from sketchforge.checkpoints.runs import RUN_LOCK
+from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.encode import encode_png
+from sketchforge.options import AeTrainOptions, TomTrainOptions
+from tests.helpers.commands import ROOT, run_python
+from tests.helpers.forks import forked
+from tests.helpers.photos import make_photos
+from tests.helpers.recorded_progress import RecordedProgress
+from trainers.autoencoder import recipe as ae_recipe
+from trainers.autoencoder.recipe import AeRecipe
+from trainers.autoencoder.run import train_ae
+from trainers.run_folder import hold_run
+from trainers.tom.run import train_tom
+
+TINY = AeRecipe(
+    size=64, steps=3, batch_size=2, width=0.03, style_dim=8, num_classes=4, passes=2, learning_rate=1e-3,
+    reconstruction=1.0, perceptual=0.0, style_triplet=0.0, content_triplet=0.0, content_class=0.0,
+)  # fmt: skip
+
+
+class StopAt(RecordedProgress):
+    """Ctrl-C after so many steps."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def begin(self, unit, total, done=0):
+        super().begin(unit, total, done)
+        self.unit = unit
+
+    def advance(self, **figures):
+        self.left -= self.unit == "step"
+        if not self.left:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ae_recipe.RECIPES, "demo", TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stopped(ten_sketches, tmp_path_factory, tiny):
+    """Options of a run of three steps that was stopped after two; never written to."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    options = AeTrainOptions(shards=str(ten_sketches), run=run, threads=1, workers=0, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train_ae(options, StopAt(2))
+    return options
+
+
+@pytest.fixture
+def options(stopped, tmp_path):
+    """The same run, for a test to change."""
+    shutil.copytree(stopped.run, tmp_path / "run")
+    return dataclasses.replace(stopped, run=tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def finished(stopped, tmp_path_factory):
+    """The same run, completed; never written to."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    shutil.copytree(stopped.run, run)
+    train_ae(dataclasses.replace(stopped, run=run))
+    return dataclasses.replace(stopped, run=run)
+
+
+def files_of(run):
+    """Every file but TensorBoard's."""
+    paths = [path for path in sorted(run.rglob("*")) if path.is_file() and "tensorboard" not in path.parts]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
+
+
+def refusal(options, kind=SketchforgeError, train=train_ae):
+    """The one line by which a training is refused; nothing in its folder has changed."""
+    before = files_of(options.run)
+    with pytest.raises(SketchforgeError) as caught:
+        train(options)
+    assert type(caught.value) is kind and "\n" not in str(caught.value)
+    assert files_of(options.run) == before
+    return str(caught.value)
+
+
+def change_state(options, **changes):
+    path = options.run / "state.pt"
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+
+
+def test_a_second_training_is_refused_and_names_the_first(options):
+    with hold_run(options.run):
+        said = refusal(options)
+    assert re.fullmatch(
+        r".*run: another training is at work there \(process \d+ on \S+\); wait for it.*", said
+    )
+
+
+def test_a_second_training_is_refused_also_where_it_would_overwrite(options):
+    with hold_run(options.run):
+        assert "another training is at work" in refusal(dataclasses.replace(options, overwrite=True))
+
+
+def test_a_training_that_was_killed_blocks_nobody(options):
+    code = "import os, sys; from pathlib import Path; from trainers.run_folder import hold_run\n"
+    code += "with hold_run(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    assert forked(code, options.run).returncode == -signal.SIGKILL
+    assert (options.run / RUN_LOCK).exists()
+    with hold_run(options.run):
+        pass
+    assert not (options.run / RUN_LOCK).exists()
+
+
+def test_a_training_killed_before_it_wrote_anything_leaves_an_empty_folder_to_the_next(stopped, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in (RUN_LOCK, f".run.json.{'a' * 16}.part"):
+        (run / name).touch()
+    train_ae(dataclasses.replace(stopped, run=run))
+    assert sorted(path.name for path in run.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_training_that_is_refused_leaves_no_folder(stopped, tmp_path):
+    with pytest.raises(SketchforgeError):
+        train_ae(dataclasses.replace(stopped, run=tmp_path / "a" / "run", shards="nowhere"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(UsageError, match="is a file; name a folder with --run"), hold_run(tmp_path / "run"):
+        pass
+
+
+def test_a_state_that_is_lost_is_missed(options):
+    (options.run / "state.pt").unlink()
+    said = refusal(options)
+    assert "state.pt: is missing, and 2 steps with it" in said and "only --overwrite discards" in said
+
+
+def test_a_finished_run_that_has_lost_its_state_is_not_overwritten_by_more_steps(finished, tmp_path):
+    options = dataclasses.replace(finished, run=tmp_path / "run", steps=4)
+    shutil.copytree(finished.run, options.run)
+    (options.run / "state.pt").unlink()
+    assert "state.pt: is missing, and 3 steps with it" in refusal(options)
+
+
+def test_a_finished_run_that_has_lost_its_model_writes_it_again(finished, tmp_path):
+    options = dataclasses.replace(finished, run=tmp_path / "run")
+    shutil.copytree(finished.run, options.run)
+    whole = files_of(options.run)
+    (options.run / "model.safetensors").unlink()
+    train_ae(options)
+    assert files_of(options.run) == whole | {"state.pt": (options.run / "state.pt").read_bytes()}
+
+
+def test_fewer_steps_than_are_done_are_refused(options):
+    said = refusal(dataclasses.replace(options, steps=1), UsageError)
+    assert "run: stands at step 2, --steps 1 asked; ask for 2 or more" in said
+
+
+def test_fewer_steps_than_the_state_has_are_refused_whatever_the_record_says(options):
+    path = options.run / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"steps_done": 1}))
+    with pytest.raises(UsageError, match="stands at step 2, --steps 1 asked"):
+        train_ae(dataclasses.replace(options, steps=1))
+
+
+def test_the_state_of_another_seed_is_refused_with_both_values(options):
+    other = dataclasses.replace(options, run=options.run.with_name("other"), seed=7)
+    with pytest.raises(KeyboardInterrupt):
+        train_ae(other, StopAt(1))
+    shutil.copy(other.run / "state.pt", options.run)
+    with pytest.raises(
+        SketchforgeError, match="another run, begun with --seed 7, where run.json has --seed 0"
+    ):
+        train_ae(options)
+    shutil.copytree(other.run, options.run, dirs_exist_ok=True)  # and a folder that is wholly another's
+    assert "was begun with --seed 7, now asked for --seed 0" in refusal(options, UsageError)
+
+
+def test_the_model_of_another_run_is_refused_and_not_overwritten(finished, options):
+    other = dataclasses.replace(options, run=options.run.with_name("other"), seed=7)
+    train_ae(other)
+    shutil.copy(other.run / "model.safetensors", options.run)
+    said = refusal(options)
+    assert (
+        "model.safetensors: is the model of another run, trained with --seed 7, where run.json has --seed 0"
+        in said
+    )
+
+
+def test_another_number_of_ranks_is_refused_with_both(options):
+    path = options.run / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"world_size": 2}))
+    assert "was begun with 2 ranks, now asked for 1 process" in refusal(options, UsageError)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2}, {"version": [3]}, {"identity": "{}"}, {"identity": "[1"}, {"identity": "[]"}, {"identity": 3},
+        {"step": -1}, {"step": "2"}, {"step": True}, {"step": 10**30}, {"evaluation_due": 1}, {"extra": []},
+        {"extra": {"group": -1}}, {"extra": {"group": "x"}}, {"parts": {}}, {"parts": [1]}, {"parts": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_any_value_in_a_state_is_refused_in_one_line(options, change):
+    change_state(options, **change)
+    with pytest.raises(SketchforgeError) as caught:
+        train_ae(options)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
+
+
+def parts_of(options):
+    return torch.load(options.run / "state.pt", weights_only=True)["parts"]
+
+
+def without_a_key(parts):
+    del parts["model"][next(iter(parts["model"]))]
+
+
+def of_another_shape(parts):
+    parts["model"][next(iter(parts["model"]))] = torch.zeros(3)
+
+
+def not_finite(parts):
+    next(iter(parts["model"].values()))[0] = float("nan")
+
+
+def moment_of_another_shape(parts):
+    parts["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+
+
+def moment_not_finite(parts):
+    parts["optimizer"]["state"][0]["exp_avg"][0] = float("inf")
+
+
+def rate_below_zero(parts):
+    parts["optimizer"]["param_groups"][0]["lr"] = -1.0
+
+
+def other_betas(parts):
+    parts["optimizer"]["param_groups"][0]["betas"] = (2.0, "x")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_a_key, of_another_shape, not_finite, moment_of_another_shape, moment_not_finite, rate_below_zero,
+        other_betas,
+    ],
+)  # fmt: skip
+def test_networks_and_optimisers_of_no_training_are_refused(options, damage):
+    parts = parts_of(options)
+    damage(parts)
+    change_state(options, parts=parts)
+    with pytest.raises(
+        SketchforgeError, match=r"state.pt: cannot be read as a training state \(\w+\); restore"
+    ):
+        train_ae(options)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 0.5, 0.999])
+def test_a_state_that_is_cut_short_is_refused(options, size):
+    path = options.run / "state.pt"
+    data = path.read_bytes()
+    path.write_bytes(data[: size if isinstance(size, int) else int(size * len(data))])
+    assert "state.pt: cannot be read as a training state" in refusal_after_begin(options)
+
+
+def refusal_after_begin(options):
+    with pytest.raises(SketchforgeError) as caught:
+        train_ae(options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tail", ['{"step": 3, "loss": 1.0}\n{"step": 4}\n', '{"step": 3, "lo', "\0\xff\n", "[" * 9999]
+)
+def test_a_log_that_is_longer_than_the_state_or_damaged_at_its_end_is_mended(options, finished, tail):
+    with open(options.run / "log.jsonl", "a", encoding="latin-1") as file:
+        file.write(tail)
+    train_ae(options)
+    assert (options.run / "log.jsonl").read_bytes() == (finished.run / "log.jsonl").read_bytes()
+
+
+def test_a_log_that_is_gone_costs_its_lines_alone(options, finished):
+    (options.run / "log.jsonl").unlink()
+    train_ae(options)
+    assert (options.run / "model.safetensors").read_bytes() == (
+        finished.run / "model.safetensors"
+    ).read_bytes()
+    steps = [json.loads(line)["step"] for line in (options.run / "log.jsonl").read_text().splitlines()]
+    assert set(steps) == {2, 3}  # the evaluation of step 2 was due
+
+
+@pytest.fixture(scope="module")
+def tom_options(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tom")
+    (folder / "drawings").mkdir()
+    for number, key in enumerate((("woman", "quill"), ("child", "cartoon"))):
+        (folder / "drawings" / f"{number}.png").write_bytes(encode_png(draw(*key, 64), binary=False))
+    return TomTrainOptions(
+        size=32, steps=3, batch_size=1, snapshots=2, threads=1, device="cpu", drawings=folder / "drawings",
+        images=make_photos(folder / "photos", 2), run=folder / "run",
+    )  # fmt: skip
+
+
+def test_toms_state_is_missed_too_and_so_is_a_candidate_of_another_run(tom_options):
+    with pytest.raises(KeyboardInterrupt):
+        train_tom(tom_options, StopAt(3))
+    state = tom_options.run / "state.pt"
+    kept = state.read_bytes()
+    state.unlink()
+    assert "state.pt: is missing, and 3 steps with it" in refusal(tom_options, train=train_tom)
+    state.write_bytes(kept)
+    candidates = sorted((tom_options.run / "candidates").iterdir())
+    other = dataclasses.replace(tom_options, run=tom_options.run.with_name("other"), seed=5)
+    with pytest.raises(KeyboardInterrupt):
+        train_tom(other, StopAt(3))
+    shutil.copy(other.run / "candidates" / candidates[0].name, candidates[0])
+    with pytest.raises(SketchforgeError, match="is the candidate of another run; restore the file"):
+        train_tom(tom_options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_the_tests_pass_where_sigint_is_ignored():
+    """As in a background job of a shell: one test that interrupts itself, started so."""
+    name = "tests/trainers/test_training_loop.py::test_an_interruption_in_a_step_waits_until_the_step_is_done"
+    code = "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += (
+        f"sys.exit(subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', {name!r}],"
+    )
+    code += f" cwd={str(ROOT)!r}).returncode)"
+    done = run_python(code)
+    assert done.returncode == 0, done.stdout + done.stderr
