@@ -11,6 +11,7 @@ from sketchforge.losses.adversarial import (
     hinge_generator,
     log_discriminator,
     log_generator,
+    r1_weight,
 )
 from sketchforge.losses.tom import content_loss, gram_loss
 from sketchforge.models.features import adain, gram
@@ -140,3 +141,9 @@ def test_gram_loss_equals_its_definition():
 def test_gram_loss_gradients():
     sketches, drawings = maps(2, 2, 3, 3, seed=1).requires_grad_(), maps(2, 2, 3, 3, seed=2)
     assert torch.autograd.gradcheck(lambda x: gram_loss({"a": x}, {"a": drawings}), (sketches,))
+
+
+def test_the_weight_of_r1_grows_with_the_area_and_falls_with_the_batch():
+    assert r1_weight(64, 8) == pytest.approx(2e-4 * 4096 / 8)
+    assert r1_weight(128, 8) == pytest.approx(4 * r1_weight(64, 8))
+    assert r1_weight(64, 16) == pytest.approx(r1_weight(64, 8) / 2)
