@@ -221,7 +221,10 @@ def run_tests(tests: list[str], mutant: Mutant | None, timeout: float) -> tuple[
         if ended:
             return status == 0, time.monotonic() - start
         time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # it has come to no group of its own yet
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return False, timeout
 
