@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from sketchforge.shards.schema import CLASS, json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
+
+if TYPE_CHECKING:
+    from sketchforge.sketchers.foreground import ForegroundFinder
 
 # One input in flight: its record so far, and the task that encodes its sketches, None where there are none.
 _Pending = tuple[Record, Task | None]
@@ -95,7 +98,7 @@ def _draw_batches(
             drawing = None
             start = time.perf_counter()
             if shape is not None:
-                images = _find_foregrounds(images, job)
+                images = find_foregrounds(images, job.finder)
                 drawing = job.ready.sketcher.draw(np.stack([prepared.pixels for *_, prepared in images]))
             num_behind += len(images) if in_progress else 0
             in_progress.append((images, drawing, time.perf_counter() - start))
@@ -124,11 +127,11 @@ def _micro_batches(
         yield from groups.values()
 
 
-def _find_foregrounds(images: _Group, job: RenderJob) -> _Group:
+def find_foregrounds(images: _Group, finder: ForegroundFinder | None) -> _Group:
     """Find where the subjects are, where the learned head does: it runs in this process, for workers have no torch."""
-    if job.finder is None:
+    if finder is None:
         return images
-    found = job.finder.find(np.stack([prepared.pixels for *_, prepared in images]))
+    found = finder.find(np.stack([prepared.pixels for *_, prepared in images]))
     masks = np.rint(found * 255).astype(np.uint8)
     return [
         (position, image, replace(prepared, foreground=mask))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from sketchforge.checkpoints.runs import find_model
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.decode import read_image
+from sketchforge.images.image_like import ImageLike, list_images, to_rgb
 from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
@@ -28,11 +28,6 @@ from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_s
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, ink_area, prepare_drawing, prepare_style
 from sketchforge.utils.device import choose_device
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-ImageLike: TypeAlias = "np.ndarray | Image.Image | Path | str"
 
 GPU_BATCH = 16
 LEAST_DRAWN = 32  # pixels; of smaller images the encoder's deepest maps have no interior
@@ -121,8 +116,8 @@ class Synthesizer:
                 "this model cannot draw sketches; export it with a snapshot, as by "
                 "`sketchforge export --tom builtin`"
             )
-        sources, single = _as_list(images)
-        sketches = [draw_sketch(self._sketcher, _to_rgb(image), self.size) for image in sources]
+        sources, single = list_images(images)
+        sketches = [draw_sketch(self._sketcher, to_rgb(image), self.size) for image in sources]
         return sketches[0] if single else sketches
 
     @overload
@@ -165,15 +160,15 @@ class Synthesizer:
         Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
         are no images; ImageError for a path that cannot be read.
         """
-        drawings, single_drawing = _as_list(sketches)
-        images, single_style = _as_list(styles)
+        drawings, single_drawing = list_images(sketches)
+        images, single_style = list_images(styles)
         count = len(images) if single_drawing else len(drawings)
         if not single_style and len(images) != count:
             raise ValueError(
                 f"{len(drawings)} sketches and {len(images)} styles: expected as many of each, or one"
             )
-        fitted = [prepare_drawing(_to_rgb(drawing), self.size, raw) for drawing in drawings]
-        styled = [prepare_style(_to_rgb(image), self.size) for image in images]
+        fitted = [prepare_drawing(to_rgb(drawing), self.size, raw) for drawing in drawings]
+        styled = [prepare_style(to_rgb(image), self.size) for image in images]
         fitted, styled = (
             inputs * count if single else inputs
             for inputs, single in ((fitted, single_drawing), (styled, single_style))
@@ -248,32 +243,3 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarr
     padded = cv2.copyMakeBorder(small, 0, padding[0], 0, padding[1], cv2.BORDER_REPLICATE)
     grey = sketcher.draw(padded[None]).result()[0, 0, : small.shape[0], : small.shape[1]]
     return binarize(resize_image(grey, height, width), RenderOptions.threshold, TOM_LOW_THRESHOLD)
-
-
-def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
-    """(the images, whether `images` is a single one)."""
-    if isinstance(images, list | tuple):
-        return list(images), False
-    return [images], True
-
-
-def _to_rgb(image: ImageLike) -> np.ndarray:
-    """Any image -> uint8 H×W×3 RGB."""
-    from PIL import Image, ImageOps
-
-    from sketchforge.images.colour import to_srgb
-
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return np.array(to_srgb(ImageOps.exif_transpose(image)))
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"found a {type(image).__name__}, expected a path, a PIL image or a uint8 array")
-    if (
-        image.dtype != np.uint8
-        or image.ndim not in (2, 3)
-        or image.shape[2:] not in ((), (3,))
-        or not image.size
-    ):
-        raise ValueError(f"expected uint8 H×W×3 or H×W, found {image.dtype} of shape {image.shape}")
-    return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2))
