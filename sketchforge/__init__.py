@@ -31,17 +31,31 @@ from sketchforge.errors import SketchforgeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Unpack
 
     from sketchforge.data.pairs import PairDataset, pairs
+    from sketchforge.render.keywords import RenderKeywords
     from sketchforge.render.sketch import Sketches, sketch
+    from sketchforge.render.summary import RenderSummary
     from sketchforge.synthesis.synthesizer import Synthesizer
+    from sketchforge.utils.progress import Progress
 
     __version__: str
 
+    # What calling the package of this name does.
+    def render(
+        images: str | Path | None,
+        shards: str | Path,
+        *,
+        progress: Progress | None = None,
+        **options: Unpack[RenderKeywords],
+    ) -> RenderSummary: ...
+
+
 __all__ = [
     "PairDataset",
-    "SketchforgeError",
     "Sketches",
+    "SketchforgeError",
     "Synthesizer",
     "UsageError",
     "__version__",

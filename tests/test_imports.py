@@ -213,3 +213,18 @@ if __name__ == "__main__":
 """
     libraries = {name.split(".")[0] for name in imported_by(code)}
     assert not libraries & {"torch", "torchvision", "scipy", "webdataset", "click", "lpips"}
+
+
+def test_libraries_that_measure_are_loaded_only_where_something_is_measured():
+    """Commands, readers, trainings and models do without them; both are slow to import."""
+    code = """
+import importlib
+from cli.main import COMMANDS
+for target in COMMANDS.values():
+    importlib.import_module(target.split(":")[0])
+import sketchforge.data.pairs, sketchforge.render.sketch, sketchforge.synthesis.synthesizer
+import trainers.autoencoder.run, trainers.encoder.run, trainers.gan.run, trainers.tom.run
+import sketchforge.metrics.images.evaluate, sketchforge.report.summary.write
+"""
+    libraries = {name.split(".")[0] for name in imported_by(code)}
+    assert not libraries & {"lpips", "scipy", "skimage", "sklearn", "torch_fidelity"}

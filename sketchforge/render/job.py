@@ -109,7 +109,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
     ready = open_sketcher(plan.options)
     finder = open_finder(plan.options, ready)
     manifest = manifests.new_manifest(
-        options=_collect_options(plan, ready) | (hands.options if hands else {}),
+        options={**_collect_options(plan, ready), **(hands.options if hands else {})},
         styles=hands.styles if hands else ready.sketcher.styles,
         digests={**ready.sketcher.digests} | ({"foreground": finder.digest} if finder else {}),
         inputs=manifests.describe_inputs(plan.images),

@@ -62,8 +62,9 @@ class Sketches(Mapping[str, "np.ndarray"]):
         return np.stack(list(self.values()))
 
 
+# A text is an image, no sequence of them.
 @overload
-def sketch(images: ImageLike, **options: Unpack[SketchKeywords]) -> Sketches: ...
+def sketch(images: ImageLike, **options: Unpack[SketchKeywords]) -> Sketches: ...  # type: ignore[overload-overlap]
 @overload
 def sketch(images: Sequence[ImageLike], **options: Unpack[SketchKeywords]) -> list[Sketches]: ...
 def sketch(
@@ -119,11 +120,11 @@ def _draw(sources: Sequence[ImageSource], options: RenderOptions) -> Iterator[Sk
     styles = ready.sketcher.styles if hands is None else hands.styles
     for source in sources:
         prepared = prepare(source, options.size, options.fit, options.drawn_side, options.masks)
-        if prepared.reason is not None:
-            raise ImageError(prepared.reason, source.source)
+        if prepared.reason is not None or prepared.pixels is None:
+            raise ImageError(str(prepared.reason), source.source)
+        (drawn,) = ready.sketcher.draw(prepared.pixels[None]).images()
         ((_, _, prepared),) = find_foregrounds([(0, source, prepared)], finder)
-        (grey,) = ready.sketcher.draw(prepared.pixels[None]).images()
-        encoded = encode_sample(grey, DrawnPicture.of(source.key, prepared), encoding)
+        encoded = encode_sample(list(drawn), DrawnPicture.of(source.key, prepared), encoding)
         yield Sketches(
             decode_image(prepared.jpeg).pixels,
             {name: _decode_sketch(png) for name, png in zip(styles, encoded.pngs, strict=True)},
@@ -134,4 +135,6 @@ def _decode_sketch(png: bytes) -> np.ndarray:
     import cv2
     import numpy as np
 
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    sketch = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert sketch is not None  # it was encoded a moment ago
+    return sketch

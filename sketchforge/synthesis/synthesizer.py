@@ -100,8 +100,9 @@ class Synthesizer:
             images.to(device=self.device, memory_format=torch.channels_last)
         )
 
+    # A text is an image, no sequence of them.
     @overload
-    def sketch(self, images: ImageLike) -> np.ndarray: ...
+    def sketch(self, images: ImageLike) -> np.ndarray: ...  # type: ignore[overload-overlap]
     @overload
     def sketch(self, images: Sequence[ImageLike]) -> list[np.ndarray]: ...
     def sketch(self, images: ImageLike | Sequence[ImageLike]) -> np.ndarray | list[np.ndarray]:
@@ -121,17 +122,26 @@ class Synthesizer:
         return sketches[0] if single else sketches
 
     @overload
-    def synthesize(
-        self, sketches: ImageLike, styles: ImageLike, keys: Any = None, noise: int | None = None, **more: Any
+    def synthesize(  # type: ignore[overload-overlap]
+        self,
+        sketches: ImageLike,
+        styles: ImageLike,
+        keys: Sequence[object] | None = None,
+        noise: int | None = None,
+        *,
+        raw: bool = False,
+        batch_size: int | None = None,
     ) -> np.ndarray: ...
     @overload
     def synthesize(
         self,
         sketches: ImageLike | Sequence[ImageLike],
         styles: ImageLike | Sequence[ImageLike],
-        keys: Any = None,
+        keys: Sequence[object] | None = None,
         noise: int | None = None,
-        **more: Any,
+        *,
+        raw: bool = False,
+        batch_size: int | None = None,
     ) -> list[np.ndarray]: ...
     def synthesize(
         self,
@@ -169,10 +179,8 @@ class Synthesizer:
             )
         fitted = [prepare_drawing(to_rgb(drawing), self.size, raw) for drawing in drawings]
         styled = [prepare_style(to_rgb(image), self.size) for image in images]
-        fitted, styled = (
-            inputs * count if single else inputs
-            for inputs, single in ((fitted, single_drawing), (styled, single_style))
-        )
+        fitted = fitted * count if single_drawing else fitted
+        styled = styled * count if single_style else styled
         results = list(
             self.generate(fitted, styled, range(count) if keys is None else keys, noise, batch_size)
         )
@@ -220,7 +228,7 @@ class Synthesizer:
         image = self._autoencoder.decode(self._autoencoder.encode_content(content), style)
         sampled = None
         if noise is not None:
-            if not self.takes_noise:
+            if self._refiner is None or not self.takes_noise:
                 raise ValueError("noise is asked for, but this model was trained without; leave it out")
             sampled = draw_noise(self._refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
         return (image if self._refiner is None else self._refiner(image, style, sampled)).float()
@@ -236,7 +244,7 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarr
     The aspect is kept; the longer side becomes max(size, DRAWN_SIDE) pixels.
     """
     side = max(size, DRAWN_SIDE)
-    image = fit_square(image, side, "pad")[ink_area(*image.shape[:2], side)]
+    image = fit_square(image, side, "pad")[ink_area(image.shape[0], image.shape[1], side)]
     height, width = image.shape[:2]
     small = shrink_to(image, default_draw_size(side))
     padding = [max(0, LEAST_DRAWN - length) for length in small.shape[:2]]
