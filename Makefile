@@ -10,7 +10,7 @@ SERVER ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan eval test soak clean
+.PHONY: help install demo train-ae train-gan eval test check format coverage soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -41,6 +41,18 @@ eval: install ## measure the sketches in out*/ and the models in runs/ into eval
 test: $(VENV)/.tested-install ## run the tests on all cores (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+check: $(VENV)/.dev-install ## format, lint and types: what has to be clean before a commit (seconds, the first time a minute)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev-install ## mend what `make check` says of format, and of lint what can be mended safely
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(VENV)/.dev-install ## run the tests, and list the lines of sketchforge, trainers and cli that they never reach
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered
+
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TRAINING_KILLS=50 of each training struck, FUZZ=20000 damaged inputs, SERVER=500 bad servers
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
@@ -65,3 +77,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 $(VENV)/.tested-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.dev-install: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
+	@touch $@ $(VENV)/.installed $(VENV)/.tested-install

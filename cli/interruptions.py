@@ -25,7 +25,7 @@ def raise_on_signals() -> None:
         signal.signal(signal.SIGINT, _raise_interrupted)
 
 
-def find_interruption(error: BaseException) -> KeyboardInterrupt | None:
+def find_interruption(error: BaseException | None) -> KeyboardInterrupt | None:
     """The interruption that an exception is, or that has come out as it.
 
     None where no signal was received, or the exception says itself what the signal came of.
@@ -39,7 +39,8 @@ def find_interruption(error: BaseException) -> KeyboardInterrupt | None:
 
 def _explains_signals(error: BaseException) -> bool:
     """Whether an exception, or one behind it, says of itself that signals came of it."""
-    chain, waiting = set(), [error]
+    chain = set[BaseException]()
+    waiting: list[BaseException | None] = [error]
     while waiting:
         one = waiting.pop()
         if one is not None and one not in chain:  # an exception may be its own cause

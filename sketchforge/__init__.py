@@ -14,7 +14,9 @@ The route of the data, step by step:
 | 7. stream | `data` | shards -> image, sketch, variant, style view |
 | 8. auto-encoder | `models.autoencoder`; `trainers.autoencoder` | sketch + style image -> image |
 | 9. refiner | `models.gan`; `trainers.gan` | the auto-encoder's image -> an image with detail |
-| 10. use | `synthesis`; `sketchforge.load` | sketches + style images -> images |
+| 10. use | `synthesis` | sketches + style images -> images |
+
+The public names are those of `__all__`; docs/api.md shows their use.
 
 Imports run cli -> trainers -> sketchforge, never back. This package needs no GPU, no network and no weights
 to be imported. It never prints, never exits and never touches global random state.
@@ -22,14 +24,55 @@ to be imported. It never prints, never exits and never touches global random sta
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from sketchforge.errors import SketchforgeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Unpack
 
+    from sketchforge.data.pairs import PairDataset, pairs
+    from sketchforge.render.keywords import RenderKeywords
+    from sketchforge.render.sketch import Sketches, sketch
+    from sketchforge.render.summary import RenderSummary
     from sketchforge.synthesis.synthesizer import Synthesizer
+    from sketchforge.utils.progress import Progress
 
-__all__ = ["__version__", "load"]
+    __version__: str
+
+    # What calling the package of this name does.
+    def render(
+        images: str | Path | None,
+        shards: str | Path,
+        *,
+        progress: Progress | None = None,
+        **options: Unpack[RenderKeywords],
+    ) -> RenderSummary: ...
+
+
+__all__ = [
+    "PairDataset",
+    "Sketches",
+    "SketchforgeError",
+    "Synthesizer",
+    "UsageError",
+    "__version__",
+    "load",
+    "pairs",
+    "render",
+    "sketch",
+]
+
+# Where public names are defined: each module is imported when one of its names is asked for.
+_MODULES = {
+    "PairDataset": "sketchforge.data.pairs",
+    "Sketches": "sketchforge.render.sketch",
+    "Synthesizer": "sketchforge.synthesis.synthesizer",
+    "pairs": "sketchforge.data.pairs",
+    "sketch": "sketchforge.render.sketch",
+}
 
 
 def load(path: str | Path, device: str = "auto") -> Synthesizer:
@@ -43,9 +86,18 @@ def load(path: str | Path, device: str = "auto") -> Synthesizer:
 
 
 def __getattr__(name: str) -> Any:
-    """`__version__`, looked up when asked for: that takes as long as importing this package."""
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sketchforge.utils.versions import installed_version
+    if name == "__version__":
+        from sketchforge.utils.versions import installed_version
 
-    return installed_version("sketchforge")
+        return installed_version("sketchforge")
+    if name == "render":  # a package that can be called
+        return import_module("sketchforge.render")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

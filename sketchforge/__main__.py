@@ -15,8 +15,9 @@ def main() -> None:
     try:
         import cli
     except ImportError:
-        cli = None
-    found = getattr(cli, "__file__", None)
+        found = None
+    else:
+        found = cli.__file__
     if found is None or Path(found).resolve() != ours:
         sys.exit(_explain_other_package(ours, found))
     try:

@@ -39,7 +39,7 @@ TINY = {
 }
 
 
-PROGRAMS = [block for kind, block in BLOCKS if kind == "python"]
+SKETCH, PAIRS, READ, LOAD = (block for kind, block in BLOCKS if kind == "python")
 
 
 def printed_by(program, names):
@@ -93,7 +93,7 @@ def test_commands_as_typed(newcomer, monkeypatch):
             (newcomer / "out").rename(newcomer / "first")
         assert run(shlex.split(line)[1:]) == 0, line
     assert (newcomer / "gallery.png").stat().st_size > 1000
-    assert printed_by(PROGRAMS[0], {}) == "(32, 32) (32, 32)\n" * 4
+    assert printed_by(READ, {}) == "(32, 32) (32, 32)\n" * 4
 
 
 def test_two_processes_of_a_loader_see_every_sample_once(newcomer):
@@ -101,10 +101,25 @@ def test_two_processes_of_a_loader_see_every_sample_once(newcomer):
     assert run(["render", "--method", "canny", "--images", "photos/", "--shards", "out/"]) == 0
     names = {}
     shape = "torch.Size([2, 3, 32, 32])"
-    assert printed_by(PROGRAMS[1], names) == f"{shape} {shape}\n" * 2
+    assert printed_by(LOAD, names) == f"{shape} {shape}\n" * 2
     assert names["loader"].num_workers == 2
     seen = [photo.numpy().tobytes() for photos, _ in names["loader"] for photo in photos]
     assert len(seen) == len(set(seen)) == 4
+
+
+def test_three_lines_draw_a_photo(newcomer):
+    printed_by(SKETCH, {})
+    assert Image.open("outline.png").size == (256, 256)
+
+
+def test_several_processes_share_the_pairs(newcomer):
+    assert run(["render", "--method", "canny", "--images", "photos/", "--shards", "out/"]) == 0
+    names = {}
+    shapes = "torch.Size([2, 3, 32, 32]) torch.Size([2, 1, 32, 32])\n"
+    assert printed_by(PAIRS, names) == shapes * 2
+    assert sorted(key for batch in names["loader"] for key in batch["key"]) == sorted(
+        item["key"] for item in names["loader"].dataset
+    )
 
 
 def test_images_that_the_documents_show_exist():

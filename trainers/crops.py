@@ -64,7 +64,7 @@ class CropSampler:
         image = self._read_image(index)
         rng = numpy_generator(self.seed, f"{self.purpose} crop", position)
         shorter = min(image.shape[:2])
-        side = max(int(round(shorter * rng.uniform(1 / self.zoom, 1.0))), 1)
+        side = max(round(shorter * rng.uniform(1 / self.zoom, 1.0)), 1)
         top = int(rng.integers(image.shape[0] - side + 1))
         left = int(rng.integers(image.shape[1] - side + 1))
         crop = image[top : top + side, left : left + side]

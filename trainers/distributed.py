@@ -61,7 +61,7 @@ class Ranks:
 
     def device(self, name: str) -> str:
         """This rank's device under --device `name`: with CUDA, each rank of a machine has a GPU to itself."""
-        if self.world_size > 1 and (name == "cuda" or name == "auto" and torch.cuda.is_available()):
+        if self.world_size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
             return f"cuda:{self.local_rank}"
         return name
 

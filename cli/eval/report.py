@@ -133,8 +133,9 @@ def report_command(**values: Any) -> None:
 
     options = EvalReportOptions(**values)
     if not (options.html or options.markdown or options.json):
-        endings = {"html": "html", "markdown": "md", "json": "json"}
-        options = replace(options, **{name: OUT / f"report.{ending}" for name, ending in endings.items()})
+        options = replace(
+            options, html=OUT / "report.html", markdown=OUT / "report.md", json=OUT / "report.json"
+        )
     check_outputs(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
         report = make_report(options, Bar())

@@ -18,7 +18,7 @@ from sketchforge.models.pidinet import PiDiNet
 from sketchforge.models.teed import TEED
 from sketchforge.utils.files import check_format, parse_json
 
-NETWORKS = {"hed": HED, "pidinet": PiDiNet, "teed": TEED}
+NETWORKS: dict[str, type[HED | PiDiNet | TEED]] = {"hed": HED, "pidinet": PiDiNet, "teed": TEED}
 
 # A file that `weights install` has converted: a safetensors file whose metadata says what the tensors do not.
 FORMAT, VERSION = "sketchforge-edge-network", 1

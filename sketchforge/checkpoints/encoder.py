@@ -152,7 +152,7 @@ def _load_torchvision_encoder(name: str, option: str) -> Encoder:
     return _build_vgg_encoder(state, name)
 
 
-def _download_state(name: str, option: str) -> Mapping[str, Tensor]:
+def _download_state(name: str, option: str) -> dict[str, Any]:
     from urllib.error import URLError
 
     import torchvision
@@ -216,14 +216,18 @@ def _build_vgg_encoder(state: Mapping[str, Tensor], source: str, note: str = "")
                 f"{source}: features.{number} is not a convolution's weight and bias, as in VGG it is"
             )
     widths = iter(int(state[f"features.{number}.weight"].shape[0]) for number in conv_numbers)
-    blocks = [list(row) for row in ([width for _, width in zip(block, widths)] for block in layout) if row]
+    blocks = [
+        list(row)
+        for row in ([width for _, width in zip(block, widths, strict=False)] for block in layout)
+        if row
+    ]
     # A file's own note on its input decides; files without one follow torchvision.
     is_unit_range = note.startswith("RGB in [0,1]")
     encoder = Encoder(
         blocks, "unit" if is_unit_range else "imagenet", "reflect" if "reflect" in note else "zeros"
     )
     tensors = {}
-    for number, name in zip(conv_numbers, encoder.convs):
+    for number, name in zip(conv_numbers, encoder.convs, strict=True):
         tensors[f"convs.{name}.weight"] = state[f"features.{number}.weight"].float()
         tensors[f"convs.{name}.bias"] = state[f"features.{number}.bias"].float()
     try:

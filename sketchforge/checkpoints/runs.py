@@ -87,7 +87,7 @@ def read_steps_done(run: Path) -> int:
     except (OSError, ValueError):
         return 0
     steps_done = record.get("steps_done") if isinstance(record, dict) else 0
-    return steps_done if has_shape(steps_done, int) else 0
+    return steps_done if isinstance(steps_done, int) and has_shape(steps_done, int) else 0
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.encoder import Encoder
     from sketchforge.models.gan import Refiner
+    from sketchforge.models.tom import TomGenerator
 
 
 FORMAT, VERSION = "sketchforge-synthesizer", 2
@@ -38,7 +39,7 @@ class SketchPart:
 
     style: str  # the snapshot's name
     encoder: Encoder
-    generator: nn.Module
+    generator: TomGenerator
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, 
             header = file.metadata() or {}
             check_format(path, header, format_name, version)
             metadata = parse_json(header["metadata"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
         if not isinstance(metadata, dict):
             raise ValueError("its description is no JSON object")
     except (SafetensorError, KeyError, OSError, ValueError) as error:

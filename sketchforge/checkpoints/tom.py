@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sketchforge.models.encoder import Encoder
+    from sketchforge.models.tom import TomGenerator
 
 RUN_FORMAT, RUN_VERSION = "sketchforge-tom-run", 2
 SNAPSHOT_FORMAT, SNAPSHOT_VERSION = "sketchforge-tom-snapshot", 2
@@ -96,7 +97,7 @@ def write_snapshot(path: Path, generator: nn.Module, metadata: Mapping[str, Any]
     save_tensors(path, SNAPSHOT_FORMAT, SNAPSHOT_VERSION, generator.state_dict(), description)
 
 
-def read_snapshot(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def read_snapshot(path: Path) -> tuple[TomGenerator, dict[str, Any]]:
     """Read (generator in eval mode, metadata).
 
     Raises SketchforgeError for a corrupt, foreign or newer file.

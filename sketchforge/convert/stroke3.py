@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -56,7 +56,11 @@ class Stroke3File:
                     file.seek(0)
                     while chunk := file.read(1 << 20):
                         member.write(chunk)
-                names = {"offsets": begins, "keys": self._keys[part], "hands": self._hands[part]}
+                names: dict[str, Any] = {
+                    "offsets": begins,
+                    "keys": self._keys[part],
+                    "hands": self._hands[part],
+                }
                 for name, values in names.items():
                     array = np.array(values) if len(values) else np.array([], "<U1")
                     with archive.open(_entry(f"{part}_{name}"), "w", force_zip64=True) as member:

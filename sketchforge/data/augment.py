@@ -64,7 +64,8 @@ def pair_pixels(
     if augment is None:
         square, sketch_crops = fit_square(image, size, "crop"), _fit_squares(sketches, size)
         return _to_tensors(square, sketch_crops[0], sketch_crops[-1], style_view=square)
-    params = sample_pairs(seed, [key], *image.shape[:2], size, augment)
+    height, width = image.shape[:2]
+    params = sample_pairs(seed, [key], height, width, size, augment)
     zoomed_side = augment.zoomed(size)
     top, left = (int(offset) for offset in params.corner[0])
 
@@ -121,7 +122,7 @@ def style_view(image: np.ndarray, size: int, shrunk: np.ndarray, view: np.ndarra
     values = cv2.warpAffine(
         image.astype(np.float32), view, (size, size), flags=warp_flags, borderMode=cv2.BORDER_REFLECT_101
     )
-    return cv2.convertScaleAbs(cv2.max(values, 0))  # rounded, and 255 at most
+    return cv2.convertScaleAbs(np.maximum(values, 0))  # rounded, and 255 at most
 
 
 def _check_pair(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:

@@ -66,7 +66,8 @@ def sample_pairs(
 
 def _scale_to_integers(number: int | np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Scale uniform numbers in [0, 1) to integers from 0 to number - 1, all equally likely."""
-    return np.floor(uniform * number).astype(np.int64)
+    integers: np.ndarray = np.floor(uniform * number).astype(np.int64)
+    return integers
 
 
 def _sample_erasing(uniform: np.ndarray, size: int, augment: PairAugmentation) -> np.ndarray:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import reduction
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class PackedBatch:
             return self
         return _receive(self.slot.pool, self.slot.number, len(self.contents), self.parts, self.others)
 
-    def __reduce__(self) -> tuple:  # pickled when it leaves a worker
+    def __reduce__(self) -> tuple[Any, ...]:  # pickled when it leaves a worker
         if self.slot is None:
             return PackedBatch, (self.contents, self.parts, self.others)
         return _receive, (self.slot.pool, self.slot.number, len(self.contents), self.parts, self.others)
@@ -119,7 +119,8 @@ def _allocate(sample: Mapping[str, Any], count: int, slot: Slot | None) -> Packe
     elif get_worker_info() is None:
         contents = torch.empty(num_bytes, dtype=torch.uint8)
     else:
-        contents = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(num_bytes))
+        storage = torch.UntypedStorage._new_shared(num_bytes)  # type: ignore[no-untyped-call]  # torch's
+        contents = torch.empty(0, dtype=torch.uint8).set_(storage)
     other_names = sample.keys() - {part.name for part in parts}
     return PackedBatch(contents, parts, {name: [] for name in sample if name in other_names}, slot)
 
@@ -173,7 +174,7 @@ class PoolMemory:
         memory = np.frombuffer(self._map, np.uint8, self._slot_bytes, number * self._slot_bytes)
         return Slot(self.pool, number, memory)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _attach, (self.pool, self._slot_bytes, reduction.DupFd(self._file))
 
 
@@ -184,7 +185,7 @@ class BatchPool:
     its holder does: where no slot is free, a batch gets new memory.
     """
 
-    _instances: weakref.WeakValueDictionary[int, BatchPool] = weakref.WeakValueDictionary()
+    _instances: ClassVar[weakref.WeakValueDictionary[int, BatchPool]] = weakref.WeakValueDictionary()
     _ids = itertools.count()
 
     def __init__(self, slots: int, slot_bytes: int) -> None:

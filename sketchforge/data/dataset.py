@@ -29,7 +29,7 @@ OPEN_SHARDS = 64  # files that a process keeps open, with the spans of their mem
 Make = Callable[..., Mapping[str, Any]]
 
 
-class ShardDataset(Dataset):
+class ShardDataset(Dataset[dict[str, Any]]):
     """Training samples by their position in the order: dataset[position] -> dict.
 
     make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into
@@ -185,7 +185,7 @@ class _Location(NamedTuple):
     """The location of a sample: its position in the order, and what the order says of it."""
 
     position: int
-    index: int
+    index: int  # type: ignore[assignment]  # in place of tuple's method of this name, which nobody calls
     shard: int
     place: int
     group: int

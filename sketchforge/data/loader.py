@@ -99,7 +99,7 @@ class Batches:
         warnings, warnings_end = context.Pipe(duplex=False)
         loader = DataLoader(
             packer,
-            batch_sampler=tasks,
+            batch_sampler=tasks,  # type: ignore[arg-type]  # what `__getitems__` takes, any object will do
             collate_fn=_return_as_is,
             num_workers=self.workers,
             prefetch_factor=PREFETCHED,
@@ -192,7 +192,7 @@ class _Failure:
     error: SketchforgeError
 
 
-class _BatchPacker(Dataset):
+class _BatchPacker(Dataset[Any]):
     """The dataset for torch's loader: reads and packs the batch of a task."""
 
     def __init__(self, dataset: ShardDataset, memory: PoolMemory | None) -> None:
@@ -200,7 +200,7 @@ class _BatchPacker(Dataset):
 
     def __getitems__(self, task: tuple[int | None, list[int]]) -> PackedBatch | _Failure:
         number, positions = task
-        slot = None if number is None else self.memory.slot(number)
+        slot = None if number is None or self.memory is None else self.memory.slot(number)
         try:
             return pack(self.dataset.samples(positions), len(positions), slot)
         except SketchforgeError as error:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from sketchforge.utils.seeding import numpy_generator
+
+T = TypeVar("T")
 
 KEPT = 8  # permutations cached at a time; positions are requested nearly in sequence
 
@@ -51,7 +53,7 @@ class SampleOrder:
         self.num_groups = 1 if group is None else -(-self.num_samples // group)
         self._starts = [0, *np.cumsum(self.shard_sizes).tolist()]
         self._nonempty = np.flatnonzero(self.shard_sizes)
-        self._cache: dict[tuple, Any] = {}
+        self._cache: dict[tuple[object, ...], Any] = {}
 
     @property
     def cycle(self) -> int:
@@ -145,8 +147,8 @@ class SampleOrder:
 
         return self._get_or_compute(key, permute)
 
-    def _get_or_compute(self, key: tuple, compute: Callable[[], Any]) -> Any:
-        value = self._cache.pop(key, None)
+    def _get_or_compute(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
+        value: T | None = self._cache.pop(key, None)
         if value is None:
             value = compute()
             while len(self._cache) >= KEPT:

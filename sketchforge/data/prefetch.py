@@ -58,7 +58,7 @@ class DevicePrefetch:
                 del batch  # its memory may be reused for the next one
                 yield ready
             return
-        stream = torch.cuda.Stream(self._device)
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch's
         upcoming = self._copy(self._fetch_next(loader), stream)
         while upcoming is not None:
             current = torch.cuda.current_stream(self._device)

@@ -14,7 +14,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -47,10 +47,8 @@ class _ConnectionHandler(logging.Handler):
         self._connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        with suppress(OSError):  # nobody listens any more
             self._connection.send_bytes(self.format(record).encode()[:_MAX_WARNING_BYTES])
-        except OSError:
-            pass  # nobody listens any more
 
 
 def _end_with_parent() -> None:

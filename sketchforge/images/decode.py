@@ -11,6 +11,7 @@ import io
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -169,10 +170,8 @@ def decode_alpha(data: bytes) -> np.ndarray | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _load(data, tuple(FORMATS))
-        try:
+        with suppress(Exception):  # as in `_convert_to_rgb`
             image = ImageOps.exif_transpose(image)
-        except Exception:  # as in `_convert_to_rgb`
-            pass
         alpha = alpha_of(image)
         return None if alpha is None else np.ascontiguousarray(alpha)
 

@@ -245,7 +245,7 @@ def _remove_specks(sketch: np.ndarray, noise: float) -> np.ndarray:
     if noise < _CLEAN:
         return sketch
     dot_area = 4 * (max(sketch.shape) / 256) ** 2
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((sketch == 0).astype(np.uint8), connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((sketch == 0).astype(np.uint8), connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] < max(3, dot_area)
     small[0] = False
     return np.where(small[labels], np.uint8(PAPER), sketch)

@@ -40,7 +40,7 @@ def binarize(sketch: np.ndarray, threshold: float, low_threshold: float) -> np.n
     label_levels = np.full(num_labels, 255, np.uint8)  # of each component; the first is the paper
     dark = np.flatnonzero(sketch <= np.uint8(low_threshold * 255))
     label_levels[labels.ravel().take(dark)] = 0
-    return label_levels.take(labels)
+    return label_levels.take(np.asarray(labels, np.int32))
 
 
 def quantize_greys(sketch: np.ndarray, levels: int) -> np.ndarray:

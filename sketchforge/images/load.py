@@ -7,13 +7,15 @@ level or colour is transparent, which part of a canvas the first frame covers.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from sketchforge.images.metadata import PlainPng
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+    from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
 
 _BITS, _PHOTOMETRIC, _MAX_SAMPLE, _PLANAR, _SAMPLE_FORMAT, _XMP = 258, 262, 281, 284, 339, 700  # TIFF's tags
 _WHITE_IS_ZERO, _SEPARATE_PLANES, _UNSIGNED, _FLOAT = 0, 2, 1, 3  # their values
@@ -25,11 +27,11 @@ def load_pixels(image: Image.Image) -> Image.Image:
     Returns it in a mode that `colour.to_srgb` takes, with the file's `info`.
     """
     if image.format == "TIFF":
-        return _load_tiff(image)
+        return _load_tiff(cast("TiffImageFile", image))
     if image.format == "GIF":
-        return _load_gif(image)
+        return _load_gif(cast("ImageFile", image))
     image.load()
-    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")  # a header with room for alpha, and a program that left it zero
     return image
 
@@ -42,7 +44,7 @@ def load_png(image: Image.Image, png: PlainPng) -> Image.Image:
     image.load()
     if png.profile is not None:
         image.info["icc_profile"] = png.profile
-    if png.transparent is None or image.mode not in ("1", "L", "RGB") and not image.mode.startswith("I"):
+    if png.transparent is None or (image.mode not in ("1", "L", "RGB") and not image.mode.startswith("I")):
         return image
     levels = np.asarray(image).astype(np.uint16)
     if png.depth == 16 and image.mode == "RGB":
@@ -86,7 +88,7 @@ def _load_low_bytes(png: PlainPng) -> np.ndarray:
     return np.asarray(image).astype(np.uint16)
 
 
-def _load_gif(image: Image.Image) -> Image.Image:
+def _load_gif(image: ImageFile) -> Image.Image:
     """Load the first frame; what it leaves uncovered of the canvas is transparent."""
     from PIL import Image, ImageChops
 
@@ -96,12 +98,12 @@ def _load_gif(image: Image.Image) -> Image.Image:
         return image
     covered = Image.new("L", image.size, 0)
     covered.paste(255, frame)
-    image = image.convert("RGBA")
-    image.putalpha(ImageChops.multiply(image.getchannel("A"), covered))
-    return image
+    uncovered = image.convert("RGBA")
+    uncovered.putalpha(ImageChops.multiply(uncovered.getchannel("A"), covered))
+    return uncovered
 
 
-def _load_tiff(image: Image.Image) -> Image.Image:
+def _load_tiff(image: TiffImageFile) -> Image.Image:
     import numpy as np
 
     tags = image.tag_v2
@@ -122,28 +124,28 @@ def _load_tiff(image: Image.Image) -> Image.Image:
     return _replace_pixels(image, 255 - grey if is_inverted else grey)
 
 
-def _largest_level(tags: object, bits: int) -> int:
+def _largest_level(tags: Any, bits: int) -> int:
     """The level of full light: that of all bits, or of as many bits as the tag MaxSampleValue says are used.
 
     Programs that store 10, 12 or 14 bits of a sensor in 16 write 1023, 4095 or 16383 there. Any other value is
     a statistic of the image, by which the standard allows no change of its looks.
     """
-    largest = _first(tags.get(_MAX_SAMPLE), 0)  # type: ignore[attr-defined]
+    largest = _first(tags.get(_MAX_SAMPLE), 0)
     is_full_light = bits == 16 and largest in [(1 << used) - 1 for used in range(9, 16)]
     return largest if is_full_light else (1 << bits) - 1
 
 
-def _correct_tile(tile: tuple, bits: int, tags: object) -> tuple:
+def _correct_tile(tile: Any, bits: int, tags: Any) -> Any:
     """A tile's description, where Pillow takes the wrong byte order or the wrong width of its samples."""
     rawmode = tile[3][0] if isinstance(tile[3], tuple) else tile[3]
     if tile[0] == "libtiff":  # gives samples in the machine's own order
-        return _replace_rawmode(tile, {"F;32BF": "F;32NF"}.get(rawmode, rawmode))
-    if bits == 16 and tags.get(_PLANAR) == _SEPARATE_PLANES and len(rawmode) == 1:  # type: ignore[attr-defined]
-        return _replace_rawmode(tile, f"{rawmode};16{'L' if tags.prefix == b'II' else 'B'}")  # type: ignore[attr-defined]
+        return _replace_rawmode(tile, "F;32NF" if rawmode == "F;32BF" else rawmode)
+    if bits == 16 and tags.get(_PLANAR) == _SEPARATE_PLANES and len(rawmode) == 1:
+        return _replace_rawmode(tile, f"{rawmode};16{'L' if tags.prefix == b'II' else 'B'}")
     return tile
 
 
-def _replace_rawmode(tile: tuple, rawmode: str) -> tuple:
+def _replace_rawmode(tile: Any, rawmode: str) -> Any:
     """The description with another raw mode, the first of the decoder's arguments."""
     codec, extents, offset, arguments = tile
     arguments = (rawmode, *arguments[1:]) if isinstance(arguments, tuple) else rawmode

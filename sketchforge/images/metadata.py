@@ -51,7 +51,7 @@ def strip_png(data: bytes) -> PlainPng:
                 transparent = _read_levels(contents, 1 if colour_type == 0 else 3, depth)
             elif kind == b"iCCP" and is_sound:
                 profile = _inflate(contents.partition(b"\0")[2][1:], MAX_PROFILE)
-            elif kind == b"tRNS" or is_sound and _holds_exif(kind, contents):
+            elif kind == b"tRNS" or (is_sound and _holds_exif(kind, contents)):
                 kept.append(data[position:end])
         if kind == b"IEND":
             break

@@ -57,7 +57,7 @@ def content_confusion(head: nn.Module, pooled: Tensor) -> Tensor:
     if pooled.ndim != 2:
         raise ValueError(f"pooled is {_format_shape(pooled)}, expected (B,D): average over positions first")
     weights = {name: weight.detach() for name, weight in head.named_parameters()}
-    probabilities = functional_call(head, weights, (pooled,)).softmax(dim=1)
+    probabilities: Tensor = functional_call(head, weights, (pooled,)).softmax(dim=1)
     return (probabilities - 1 / probabilities.shape[1]).square().sum(dim=1).mean()
 
 
@@ -112,7 +112,7 @@ def derange(indices: Tensor, generator: torch.Generator) -> Tensor:
     cpu_indices = indices.cpu()
     if not len(cpu_indices):
         return indices.new_empty(0, dtype=torch.int64)
-    _, group, counts = cpu_indices.unique(return_inverse=True, return_counts=True)
+    _, group, counts = cpu_indices.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]  # torch's
     largest = int(counts.max())
     if 2 * largest > len(cpu_indices):
         raise ValueError(

@@ -58,7 +58,8 @@ def _translate(images: Tensor, generator: torch.Generator) -> Tensor:
     lefts = _sample_integers(images, 2 * right + 1, generator).tolist()
     padded = F.pad(images, (right, right, down, down))
     translated = [
-        image[:, top : top + height, left : left + width] for image, top, left in zip(padded, tops, lefts)
+        image[:, top : top + height, left : left + width]
+        for image, top, left in zip(padded, tops, lefts, strict=True)
     ]
     return torch.stack(translated)
 

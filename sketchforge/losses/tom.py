@@ -25,7 +25,7 @@ def gram_loss(sketches: Mapping[str, Tensor], drawings: Mapping[str, Tensor]) ->
     normalised by the element count). Dividing by the drawings' own size makes one weight fit every tap and
     encoder, and comparing batch means leaves each drawing its own style.
     """
-    total = 0.0
+    total = next(iter(sketches.values())).new_zeros(())
     for tap, features in sketches.items():
         target = gram(drawings[tap]).mean(0)
         total = total + (gram(features).mean(0) - target).square().sum() / target.square().sum()

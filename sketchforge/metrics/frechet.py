@@ -111,4 +111,4 @@ def check_features(features: np.ndarray) -> np.ndarray:
 
 def _reduce_rows(rows: np.ndarray) -> np.ndarray:
     """A factor of the same covariance with no more rows than columns."""
-    return np.linalg.qr(rows, mode="r") if len(rows) > rows.shape[1] else rows
+    return np.asarray(np.linalg.qr(rows, mode="r")) if len(rows) > rows.shape[1] else rows

@@ -6,6 +6,7 @@ Shape letters: B batch, C channels, H, W height and width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,9 @@ class Encoder(nn.Module):
     padding: "reflect" or "zeros", the padding that the weights were trained with.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, blocks: Sequence[Sequence[int]], input_range: str = "unit", padding: str = "reflect"
     ) -> None:
@@ -43,11 +47,12 @@ class Encoder(nn.Module):
         self.blocks = tuple(tuple(block) for block in blocks)
         self.input_range = input_range
         self.padding = padding
+        mode: Literal["reflect", "zeros"] = "reflect" if padding == "reflect" else "zeros"
         self.convs = nn.ModuleDict()
         channels = 3
         for b, block in enumerate(self.blocks, start=1):
             for i, width in enumerate(block, start=1):
-                self.convs[f"conv{b}_{i}"] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding)
+                self.convs[f"conv{b}_{i}"] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=mode)
                 channels = width
         self.scales: dict[str, float] = {}
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -119,6 +124,7 @@ def orthogonal_encoder(
     """Untrained encoder with orthogonal weights and zero biases: the ablation of the encoder's training."""
     encoder = Encoder(blocks)
     for conv in encoder.convs.values():
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
         nn.init.orthogonal_(conv.weight, gain=2**0.5, generator=generator)
         nn.init.zeros_(conv.bias)
     return freeze(encoder)

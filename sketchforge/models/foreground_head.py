@@ -54,6 +54,9 @@ class ForegroundHead(nn.Module):
     tap_channels: channels of each of TAPS.
     """
 
+    places: Tensor
+    border: Tensor
+
     def __init__(self, tap_channels: Mapping[str, int]) -> None:
         super().__init__()
         self.tap_channels = {tap: int(tap_channels[tap]) for tap in TAPS}

@@ -157,6 +157,7 @@ class NoisyUp(Up):
         """x (B,C,H,W), noise (B,1,2H,2W) -> (B,width,2H,2W)."""
         x = self.norm(upsample_conv(x, self.weight))
         if noise is not None:
+            assert self.noise_scale is not None
             # One call keeps the memory layout of x; a product of these shapes does not. The dtype of x keeps
             # a bfloat16 map from becoming float32.
             x = torch.addcmul(x, self.noise_scale.to(x.dtype), noise.to(x.dtype))
@@ -200,7 +201,7 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B,3,S,S) float -> (B,1,5,5) logits. Raises ValueError for other shapes."""
         _check_shape("image", image, (len(image), 3, self.size, self.size))
-        x, maps = image, {}
+        x, maps = image, dict[int, Tensor]()
         for name, down in self.downs.items():
             side = int(name)
             x = F.leaky_relu(down(x), SLOPE)
@@ -238,6 +239,7 @@ def _initialize_conv(conv: nn.Conv2d, factor: float = 1.0) -> nn.Conv2d:
     nn.init.kaiming_normal_(conv.weight, a=SLOPE)
     with torch.no_grad():
         conv.weight *= factor
+    assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv
 

@@ -15,6 +15,7 @@ Shape letters: B batch, C channels, H, W height and width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,8 @@ class HED(nn.Module):
     widths: output channels of every 3x3 convolution, by stage, as in VGG16. geometry: one of GEOMETRIES.
     """
 
+    mean: Tensor
+
     def __init__(self, widths: Sequence[Sequence[int]] = VGG16_BLOCKS, geometry: str = GEOMETRIES[0]) -> None:
         super().__init__()
         self.geometry = geometry
@@ -58,7 +61,7 @@ class HED(nn.Module):
             self.register_buffer(f"bilinear{2**s}", bilinear_kernel(2**s), persistent=False)
 
     @staticmethod
-    def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
+    def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """The constructor's arguments for weights of these shapes (by state-dict key)."""
         return {
             "widths": [

@@ -8,6 +8,7 @@ width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,9 @@ _RADIAL = {"block1_2", "block2_3", "block3_3", "block4_3"}
 class PiDiNet(nn.Module):
     """Edge probabilities. widths: channels of the four stages. reduced: channels before the 1x1 edge maps."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, widths: Sequence[int] = (60, 120, 240, 240), reduced: int = 24) -> None:
         super().__init__()
         self.init_block = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
@@ -46,7 +50,7 @@ class PiDiNet(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     @staticmethod
-    def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
+    def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """The constructor's arguments for weights of these shapes (by state-dict key)."""
         return {
             "widths": [shapes[f"block{s}_1.conv2.weight"][0] for s in range(1, len(BLOCKS) + 1)],

@@ -7,6 +7,8 @@ names of the authors' network. Shape letters: B batch, C channels, H, W height a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,8 @@ class TEED(nn.Module):
     block's map. fused: channels of the fusion.
     """
 
+    mean: Tensor
+
     def __init__(self, widths: Sequence[int] = (16, 32, 48), upsampled: int = 16, fused: int = 24) -> None:
         super().__init__()
         width_1, width_2, width_3 = widths
@@ -43,7 +47,7 @@ class TEED(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
     @staticmethod
-    def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
+    def arguments_for(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """The constructor's arguments for weights of these shapes (by state-dict key)."""
         blocks = ("block_1", "block_2", "dblock_3.denselayer1")
         return {
@@ -111,7 +115,7 @@ class _Upsampling(nn.Module):
         super().__init__()
         steps = len(widths) - 1
         layers: list[nn.Module] = []
-        for channels, width in zip(widths, widths[1:]):
+        for channels, width in pairwise(widths):
             doubling = nn.ConvTranspose2d(width, width, 2**steps, stride=2, padding=steps - 1)
             layers += [nn.Conv2d(channels, width, 1), _Smish(), doubling]
         self.features = nn.Sequential(*layers)

@@ -6,6 +6,7 @@ Shape letters: B batch, C channels, H, W height and width of the image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ class LeanGenerator(nn.Module):
         self.tap_channels, self.widths = tuple(tap_channels), tuple(widths)
         self.stages = nn.ModuleList()
         channels = 0
-        for tap_width, width in zip(tap_channels, widths):
+        for tap_width, width in zip(tap_channels, widths, strict=True):
             self.stages.append(nn.Conv2d(channels + tap_width, width, 3, padding=1, padding_mode="replicate"))
             channels = width
         self.to_sketch = nn.Conv2d(channels, 1, 3, padding=1, padding_mode="replicate")
@@ -61,7 +62,7 @@ class LeanGenerator(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """{tap: (B,C,H/stride,W/stride)}, prepared -> (B,1,H,W) in [-1, 1], 1 = paper, -1 = ink."""
         x = None
-        for tap, stage in zip(self.taps, self.stages):
+        for tap, stage in zip(self.taps, self.stages, strict=True):
             tap_map = features[tap]
             if x is not None:
                 # To the size of the tap: the encoder's pooling rounds odd sizes down.
@@ -109,7 +110,8 @@ class PaperGenerator(nn.Module):
         return self.layers(features[self.taps[0]])
 
 
-GENERATORS = {"lean": LeanGenerator, "paper": PaperGenerator}
+TomGenerator: TypeAlias = LeanGenerator | PaperGenerator
+GENERATORS: Mapping[str, type[TomGenerator]] = {"lean": LeanGenerator, "paper": PaperGenerator}
 
 
 class GramDiscriminator(nn.Module):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sketchforge.models.tom import CONTRAST_FLOOR, LeanGenerator, PaperGenerator
+from sketchforge.models.tom import CONTRAST_FLOOR, LeanGenerator, PaperGenerator, TomGenerator
 from sketchforge.models.upsample_conv import PolyphaseConv, pad, repeat_padding, unpad
 
 # The finest stage computes this many pixels at a time: larger maps exceed the processor's caches, and their
@@ -25,11 +25,12 @@ TILE_PIXELS = 512 * 512
 
 
 def for_inference(
-    generator: nn.Module, precision: torch.dtype = torch.float32
+    generator: TomGenerator, precision: torch.dtype = torch.float32
 ) -> LeanInference | PaperInference:
     """Copy a generator in eval mode for inference in `precision`; later changes of it have no effect."""
-    inference_class = LeanInference if isinstance(generator, LeanGenerator) else PaperInference
-    return inference_class(generator, precision)
+    if isinstance(generator, LeanGenerator):
+        return LeanInference(generator, precision)
+    return PaperInference(generator, precision)
 
 
 class LeanInference:
@@ -40,15 +41,16 @@ class LeanInference:
         self.stages: list[tuple[Tensor, Tensor, PolyphaseConv | None]] = []
         channels = 0
         for stage in generator.stages:
+            assert isinstance(stage, nn.Conv2d) and stage.bias is not None
             weight = stage.weight.detach().to(precision)
             coarser = PolyphaseConv(weight[:, :channels]) if channels else None
             self.stages.append(
                 (_to_channels_last(weight[:, channels:]), stage.bias.detach().to(precision), coarser)
             )
             channels = weight.shape[0]
-        self.last = tuple(
-            x.detach().to(precision) for x in (generator.to_sketch.weight, generator.to_sketch.bias)
-        )
+        last = generator.to_sketch
+        assert last.bias is not None
+        self.last = last.weight.detach().to(precision), last.bias.detach().to(precision)
 
     @staticmethod
     def prepare(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -93,7 +95,7 @@ class LeanInference:
     ) -> Tensor:
         weight, bias, coarser = stage
         y = F.conv2d(tap_map, weight, bias)
-        return F.leaky_relu_(y if coarser is None else coarser.add_to(y, x), 0.1)
+        return F.leaky_relu_(y if coarser is None or x is None else coarser.add_to(y, x), 0.1)
 
 
 class PaperInference:
@@ -104,10 +106,13 @@ class PaperInference:
         self.stages: list[tuple[PolyphaseConv, Tensor]] = []
         *stages, last, _ = generator.layers
         for _, conv, norm, _ in zip(*[iter(stages)] * 4, strict=True):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None and isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None and norm.running_var is not None
             scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
             bias = scale * (conv.bias.detach() - norm.running_mean) + norm.bias.detach()
             weight = (conv.weight.detach() * scale[:, None, None, None]).to(precision)
             self.stages.append((PolyphaseConv(weight), bias[None, :, None, None].to(precision)))
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
         self.last = last.weight.detach().to(precision), last.bias.detach().to(precision)
 
     @staticmethod

@@ -33,7 +33,8 @@ class DrawnPicture:
 
     @classmethod
     def of(cls, key: str, prepared: Prepared) -> DrawnPicture:
-        """What encoding needs of an image that was prepared."""
+        """What encoding needs of an image that was prepared, without a reason why not."""
+        assert prepared.pixels is not None
         return cls(key, prepared.pixels, prepared.picture_size, prepared.stored_size, prepared.foreground)
 
 
@@ -71,21 +72,22 @@ def encode_sample(
     Hands trace them at the size that they were drawn at, and paint at the picture's.
     """
     start = time.perf_counter()
-    extras, described, tone = {}, "[]", encoding.tone
+    extras, described, tone = dict[str, bytes](), "[]", encoding.tone
     if encoding.hands is not None or encoding.keeps_strokes:
         import numpy as np
 
-        from sketchforge.strokes.draw import draw_hands, trace_picture
+        from sketchforge.strokes.draw import HandDrawing, draw_hands, trace_picture
         from sketchforge.strokes.painting import INK_LEVEL
         from sketchforge.strokes.stored import store_strokes, strokes_to_json
 
         traced = trace_picture(np.stack(list(sketches)), _find_subject(picture), picture.pixels)
-        hands, drawings, styles = encoding.hands, [], ()
+        hands, drawings = encoding.hands, list[HandDrawing]()
+        styles = () if hands is None else hands.styles
         if hands is not None:
             drawings = draw_hands(
                 traced, hands.hands, hands.seed, picture.key, picture.size, picture.stored_size
             )
-            styles, sketches = hands.styles, [drawing.sketch for drawing in drawings]
+            sketches = [drawing.sketch for drawing in drawings]
             coverage = {"foreground": round(float(traced.foreground.mean()), 3)}
             described = json_bytes([drawing.describe() | coverage for drawing in drawings]).decode()
             if tone.thresholds is not None:
@@ -93,7 +95,7 @@ def encode_sample(
         if encoding.keeps_strokes:
             stored = store_strokes(traced, drawings, styles, picture.size, picture.stored_size)
             extras[STROKES] = strokes_to_json(stored)
-    if encoding.keeps_mask:
+    if encoding.keeps_mask and picture.foreground is not None:
         mask = resize_image(picture.foreground, *picture.size)
         extras[MASK] = encode_png(pad_white(mask, *picture.stored_size, level=0), False)
     seconds = time.perf_counter() - start

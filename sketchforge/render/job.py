@@ -107,9 +107,9 @@ def open_job(plan: RenderPlan) -> RenderJob:
     """
     hands = open_hands(plan.options)
     ready = open_sketcher(plan.options)
-    finder = _open_finder(plan.options, ready)
+    finder = open_finder(plan.options, ready)
     manifest = manifests.new_manifest(
-        options=_collect_options(plan, ready) | (hands.options if hands else {}),
+        options={**_collect_options(plan, ready), **(hands.options if hands else {})},
         styles=hands.styles if hands else ready.sketcher.styles,
         digests={**ready.sketcher.digests} | ({"foreground": finder.digest} if finder else {}),
         inputs=manifests.describe_inputs(plan.images),
@@ -160,7 +160,7 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
     return {**recorded, **ready.options}
 
 
-def _open_finder(options: RenderOptions, ready: ReadySketcher) -> ForegroundFinder | None:
+def open_finder(options: RenderOptions, ready: ReadySketcher) -> ForegroundFinder | None:
     """The learned head, where masks are to be its own, or hands draw and have no other masks to go by."""
     traces = options.hands_source != NONE or options.strokes
     if (options.masks or (FOREGROUND if traces else None)) != HEAD:

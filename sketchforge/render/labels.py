@@ -41,7 +41,7 @@ def read_labels(source: str, images: Sequence[ImageSource]) -> Labels:
         names = {image.key: _name_folder(image) for image in images}
     else:
         table = _read_table(Path(source))
-        names = {image.key: table.get(image.source) or table.get(image.key) for image in images}
+        names = {image.key: table.get(image.source) or table.get(image.key) or "" for image in images}
     missing = [image.source for image in images if not names[image.key]]
     if missing:
         where = "lie in no folder of their own" if source == FOLDER else "have no class"
@@ -85,7 +85,7 @@ def _read_table(path: Path) -> dict[str, str]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter)
             for row in reader:
-                if not row or reader.line_num == 1 and row[0].strip().lower() in _HEADS:
+                if not row or (reader.line_num == 1 and row[0].strip().lower() in _HEADS):
                     continue
                 name, label = _check_row(path, reader.line_num, row)
                 if table.setdefault(name, label) != label:

@@ -46,7 +46,7 @@ def add_masks(images: Sequence[ImageSource], folder: Path) -> list[ImageSource]:
         replace(image, mask=_find_mask(files, os.path.splitext(image.source)[0], image.key))
         for image in images
     ]
-    if masked and all(image.mask.reason is not None for image in masked):
+    if masked and all(image.mask is None or image.mask.reason is not None for image in masked):
         raise UsageError(
             f"--masks {folder}: holds a mask for none of the images; the first one's would be "
             f"{os.path.splitext(masked[0].source)[0]}.png or {masked[0].key}.png"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from sketchforge.shards.schema import CLASS, json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
+
+if TYPE_CHECKING:
+    from sketchforge.sketchers.foreground import ForegroundFinder
 
 # One input in flight: its record so far, and the task that encodes its sketches, None where there are none.
 _Pending = tuple[Record, Task | None]
@@ -42,7 +45,7 @@ def records(
     job: RenderJob,
     pool: WorkerPool,
     num_workers: int,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Yield one record for every input of `shards`, in order. Raises SketchforgeError when drawing fails."""
     options = job.options
     # Enough inputs to keep every worker busy while a batch is drawn; more would only cost memory.
@@ -81,7 +84,7 @@ def _draw_batches(
     batches: Iterator[Sequence[tuple[ImageSource, Task]]],
     job: RenderJob,
     pool: WorkerPool,
-) -> Iterator[tuple[_Position, Record, Task | None]]:
+) -> Generator[tuple[_Position, Record, Task | None], None, None]:
     """Draw the images batch by batch and dispatch their sketches.
 
     A micro-batch is the images of a batch that have equal size. While one is encoded, so many images are
@@ -91,12 +94,11 @@ def _draw_batches(
     num_behind = 0  # images in progress behind the oldest micro-batch
     try:
         for images in _micro_batches(batches, pool):
-            shape = _get_shape(images[0][2])
             drawing = None
             start = time.perf_counter()
-            if shape is not None:
-                images = _find_foregrounds(images, job)
-                drawing = job.ready.sketcher.draw(np.stack([prepared.pixels for *_, prepared in images]))
+            if (pixels := stack_pixels(images)) is not None:
+                images = find_foregrounds(images, job.finder)
+                drawing = job.ready.sketcher.draw(pixels)
             num_behind += len(images) if in_progress else 0
             in_progress.append((images, drawing, time.perf_counter() - start))
             while num_behind >= job.options.batch_size:
@@ -124,11 +126,17 @@ def _micro_batches(
         yield from groups.values()
 
 
-def _find_foregrounds(images: _Group, job: RenderJob) -> _Group:
+def stack_pixels(images: _Group) -> np.ndarray | None:
+    """uint8 (B,H,W,3) of images that have one size; None where they could not be read."""
+    pixels = [prepared.pixels for *_, prepared in images if prepared.pixels is not None]
+    return np.stack(pixels) if pixels else None
+
+
+def find_foregrounds(images: _Group, finder: ForegroundFinder | None) -> _Group:
     """Find where the subjects are, where the learned head does: it runs in this process, for workers have no torch."""
-    if job.finder is None:
+    if finder is None or (pixels := stack_pixels(images)) is None:
         return images
-    found = job.finder.find(np.stack([prepared.pixels for *_, prepared in images]))
+    found = finder.find(pixels)
     masks = np.rint(found * 255).astype(np.uint8)
     return [
         (position, image, replace(prepared, foreground=mask))

@@ -74,7 +74,7 @@ def plan_render(options: RenderOptions) -> RenderPlan:
     samples_per_shard = options.samples_per_shard or default_samples_per_shard(len(images))
     options = replace(options, samples_per_shard=samples_per_shard)
     if options.split is None:
-        shards, splits = plan_shards(images, samples_per_shard), []
+        shards, splits = plan_shards(images, samples_per_shard), list[dict[str, object]]()
     else:
         images, shards, splits = plan_splits(images, samples_per_shard, parse_splits(options.split))
     return RenderPlan(options, images, shards, found.passed_over, splits, labels)

@@ -124,6 +124,7 @@ def _read_mask(image: ImageSource, data: bytes, masks: str, pixels: np.ndarray) 
         alpha = decode_alpha(data)
         return np.full((height, width), 255, np.uint8) if alpha is None else alpha
     try:
+        assert image.mask is not None  # by `add_masks`
         mask = cv2.cvtColor(decode_image(image.mask.read()).pixels, cv2.COLOR_RGB2GRAY)
     except ImageError as error:
         raise ImageError(NO_MASK, str(error)) from error

@@ -59,7 +59,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
         for line in filter(None, lines):
             progress.note(line)
         summary = start_summary(job)
-        if job.is_done:
+        if job.is_done and job.state.manifest is not None:
             if not (options.shards / schema.CARD).exists():
                 _write_card(job, job.state.manifest)
             remove_stale_locks(options.shards)  # left by a run that was killed at its very end
@@ -162,9 +162,10 @@ def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress
     """
     folder = job.options.shards
     all_stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
-    summary.complete = None not in all_stats
+    finished = [stats for stats in all_stats if stats is not None]
+    summary.complete = len(finished) == len(all_stats)
     if summary.complete:
-        manifest = manifests.finished_manifest(job.manifest, all_stats)
+        manifest = manifests.finished_manifest(job.manifest, finished)
         if not _write_card(job, manifest):
             progress.note(f"{folder / schema.CARD}: was edited, left as it is")
         _write_manifest(job, manifest)  # after the card: a complete folder has one

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.shards.lock import lock, remove_stale_locks
+from sketchforge.shards.lock import remove_stale_locks
 from sketchforge.shards.remote import RemoteFolder
 from sketchforge.utils.files import atomic_write, remove_abandoned, try_lock
+from sketchforge.utils.lock import lock
 
 _CACHED_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.tar")
 _WAIT_SECONDS = 0.1  # between looks at a shard that another process is fetching

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def _describe_size(manifest: Mapping[str, Any]) -> str:
     return "the size of its image" if side is None else f"{side} × {side} pixels"
 
 
-def _write_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def _write_table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     """Format a Markdown table of cells that are escaped already."""
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(map(str, row)) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)

@@ -55,5 +55,5 @@ def _write_type(shape: object, indent: str) -> Iterator[str]:
         else:
             yield f"{indent}sequence:"
             yield from _write_type(shape[0], f"{indent}  ")
-    else:
+    elif isinstance(shape, type):
         yield f"{indent}dtype: {_TYPES[shape]}"

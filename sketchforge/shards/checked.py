@@ -57,13 +57,13 @@ class CheckedShards:
 
     def _check(self, shard: int, file: BinaryIO, sha256: str) -> str | None:
         file.seek(0)
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+        actual = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has `readinto`
         if actual != sha256:
             return f"SHA-256 {actual[:16]}…, but the manifest says {sha256[:16]}…"
         self._own.add(shard)
         return None
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         if self._file is None or get_spawning_popen() is None:  # not on its way to a worker process
             return CheckedShards, ()
         return _attach, (reduction.DupFd(self._file),)

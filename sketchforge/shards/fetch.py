@@ -74,12 +74,14 @@ def _try_once(
     policy: FetchPolicy,
 ) -> None:
     digest, count = hashlib.sha256(), 0
-    with StallGuard(policy.stall_seconds, policy.min_bytes) as guard:
-        with closing(chunks(address, max_bytes + 1, guard)) as received:
-            for chunk in received:
-                digest.update(chunk)
-                count += len(chunk)
-                target.write(chunk)
+    with (
+        StallGuard(policy.stall_seconds, policy.min_bytes) as guard,
+        closing(chunks(address, max_bytes + 1, guard)) as received,
+    ):
+        for chunk in received:
+            digest.update(chunk)
+            count += len(chunk)
+            target.write(chunk)
     target.flush()
     if (fault := find_fault(count, digest.hexdigest())) is not None:
         raise TransferError(fault)

@@ -81,7 +81,7 @@ def new_manifest(
 
 def finished_manifest(manifest: Mapping[str, Any], all_stats: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The manifest of the finished run, from the stats of every shard in order."""
-    shards, outcomes = [], Counter()
+    shards, outcomes = [], Counter[str]()
     for stats in all_stats:
         outcomes.update(stats["outcomes"])
         shards.append(
@@ -112,7 +112,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; expected shards made by `sketchforge render`")
     try:
-        manifest = files.read_json(path)
+        manifest: dict[str, Any] = files.read_json(path)
     except FileNotFoundError:
         raise UsageError(
             f"{folder}: holds no {schema.MANIFEST}; expected shards made by `sketchforge render`"
@@ -138,9 +138,7 @@ def _find_impossible_entries(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of entries whose numbers are impossible: a loop up to such a number would not end."""
     options, styles, shards = manifest["options"], manifest["styles"], manifest["shards"]
     side = schema.image_side(manifest)
-    if side is None and options["fit"] != "keep" or side is not None and not files.has_shape(side, int):
-        yield "options"
-    elif side is not None and side > MAX_SIDE:
+    if options["fit"] != "keep" if side is None else not files.has_shape(side, int) or side > MAX_SIDE:
         yield "options"
     thresholds = (options.get(name) for name in ("threshold", "low_threshold"))
     if any(threshold is not None and not files.has_shape(threshold, float) for threshold in thresholds):

@@ -56,8 +56,8 @@ class OpenShard:
         )
         return StoredSample(key, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), sketch_images)
 
-    def read_strokes(self, place: int, size: tuple[int, int]) -> StoredStrokes:
-        """Read the strokes of the sample at index `place`, of a set that has them; without the hands' lines.
+    def read_strokes(self, place: int, size: tuple[int, int], hands: bool = False) -> StoredStrokes:
+        """Read the strokes of the sample at index `place`, of a set that has them; `hands`: with the hands' lines.
 
         size: (height, width) of its image. Raises DamagedError when they are missing, cannot be read, or are of
         another size.
@@ -65,7 +65,7 @@ class OpenShard:
         column = len(self._suffixes) - 1
         data = self._read_member(place, column, self._spans[place, column].tolist())
         try:
-            strokes = strokes_from_json(data, hands=False)
+            strokes = strokes_from_json(data, hands)
         except ValueError as error:
             raise self._build_error(place, column, f"cannot be read ({error})") from error
         if strokes.size != size:

@@ -151,20 +151,22 @@ def _read_contents(file: BinaryIO, member: Member, max_bytes: int) -> bytes | No
 
 
 def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
+    stored: dict[str, bytes] = {}
     for name, data in contents.items():
         if data is None:
             raise SketchforgeError(f"{name} is too large")
+        stored[name] = data
     for name in (schema.image_member(key), schema.metadata_member(key)):
-        if name not in contents:
+        if name not in stored:
             raise SketchforgeError(f"{name} is missing")
-    sketches = []
-    while schema.sketch_member(key, len(sketches)) in contents:
-        sketches.append(contents[schema.sketch_member(key, len(sketches))])
-    metadata = parse_json(contents[schema.metadata_member(key)])
-    caption = contents.get(schema.caption_member(key)) or b""
+    sketches: list[bytes] = []
+    while schema.sketch_member(key, len(sketches)) in stored:
+        sketches.append(stored[schema.sketch_member(key, len(sketches))])
+    metadata = parse_json(stored[schema.metadata_member(key)])
+    caption = stored.get(schema.caption_member(key), b"")
     return RawSample(
         key,
-        contents[schema.image_member(key)],
+        stored[schema.image_member(key)],
         tuple(sketches),
         {
             **metadata,
@@ -173,8 +175,8 @@ def _parse_sample(key: str, contents: dict[str, bytes | None]) -> RawSample:
         },
         caption.decode("utf-8", errors="replace"),
         {
-            extra: contents[name]
+            extra: stored[name]
             for extra in schema.EXTRAS
-            if (name := schema.extra_member(key, extra)) in contents
+            if (name := schema.extra_member(key, extra)) in stored
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ class ShardFiles:
     tar: Path  # NNNNN.tar: the samples
     stats: Path  # NNNNN.stats.json: counts, digests, seconds
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Path]:
         return iter((self.sidecar, self.tar, self.stats))
 
 

@@ -50,7 +50,8 @@ class ShardSet:
     @property
     def options(self) -> Mapping[str, Any]:
         """The options that the shards were rendered with."""
-        return self.manifest["options"]
+        options: Mapping[str, Any] = self.manifest["options"]
+        return options
 
     @property
     def method(self) -> str:
@@ -59,7 +60,8 @@ class ShardSet:
     @property
     def styles(self) -> list[str]:
         """The names of the styles of every sample's sketches, in order."""
-        return self.manifest["styles"]
+        styles: list[str] = self.manifest["styles"]
+        return styles
 
     @property
     def side(self) -> int | None:
@@ -242,7 +244,7 @@ def _fetch_manifest(remote: RemoteFolder) -> dict[str, Any]:
             raise TransferError(f"more than {files.MAX_JSON_BYTES:,} bytes", lasting=True)
         text = target.getvalue()
         # Anything else than an object, as a rule a page for people, is what the address has: see below.
-        return "cut off" if not text or text.startswith(b"{") and not _is_json(text) else None
+        return "cut off" if not text or (text.startswith(b"{") and not _is_json(text)) else None
 
     try:
         remote.fetch(schema.MANIFEST, target, files.MAX_JSON_BYTES, find_fault)

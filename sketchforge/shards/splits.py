@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sketchforge.errors import UsageError
 
@@ -62,7 +63,7 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
     return name  # the shares add up to a little less than 1
 
 
-def split_ranges(splits: Sequence[Mapping[str, object]]) -> dict[str, range]:
+def split_ranges(splits: Sequence[Mapping[str, Any]]) -> dict[str, range]:
     """The numbers of each split's shards, from the entries of a manifest ({"name", "shards"}), in order."""
     ranges, start = {}, 0
     for entry in splits:

@@ -21,10 +21,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sketchforge.utils.versions import installed_version
 
@@ -115,7 +115,7 @@ class StallGuard:
                 return
 
 
-def chunks(address: str, limit: int, guard: StallGuard) -> Iterator[bytes]:
+def chunks(address: str, limit: int, guard: StallGuard) -> Generator[bytes, None, None]:
     """Yield at most `limit` bytes of the file at `address`, in pieces. Raises TransferError."""
     scheme = urllib.parse.urlsplit(address).scheme.lower()
     if scheme in ("http", "https"):
@@ -135,14 +135,14 @@ def chunks(address: str, limit: int, guard: StallGuard) -> Iterator[bytes]:
     guard.check()
 
 
-def _read(read: Callable[[int], bytes], limit: int, guard: StallGuard) -> Iterator[bytes]:
+def _read(read: Callable[[int], bytes], limit: int, guard: StallGuard) -> Generator[bytes, None, None]:
     while limit > 0 and (chunk := read(min(CHUNK, limit))):
         limit -= len(chunk)
         guard.progress(len(chunk))
         yield chunk
 
 
-def _file_chunks(address: str, limit: int, guard: StallGuard) -> Iterator[bytes]:
+def _file_chunks(address: str, limit: int, guard: StallGuard) -> Generator[bytes, None, None]:
     path = address
     if address.lower().startswith("file:"):
         path = urllib.request.url2pathname(urllib.parse.urlsplit(address).path)
@@ -152,7 +152,7 @@ def _file_chunks(address: str, limit: int, guard: StallGuard) -> Iterator[bytes]
         yield from _read(file.read, limit, guard)
 
 
-def _command_chunks(command: list[str], limit: int, guard: StallGuard) -> Iterator[bytes]:
+def _command_chunks(command: list[str], limit: int, guard: StallGuard) -> Generator[bytes, None, None]:
     """Yield what a command prints; its last line on stderr is the cause where it fails."""
     leashed = ["/bin/sh", "-c", _LEASHED, "sh", *command] if hasattr(os, "killpg") else command
     process = subprocess.Popen(
@@ -163,6 +163,7 @@ def _command_chunks(command: list[str], limit: int, guard: StallGuard) -> Iterat
         bufsize=0,
         start_new_session=True,
     )
+    assert process.stdin and process.stdout
     complaints = bytearray()
     listener = threading.Thread(target=_keep_last, args=(process.stderr, complaints), daemon=True)
     listener.start()
@@ -238,13 +239,15 @@ class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(self._connect, _WatchedTlsConnection), request)
 
-    def _connect(self, kind: type, host: str, **options: Any) -> http.client.HTTPConnection:
+    def _connect(
+        self, kind: type[_WatchedConnection | _WatchedTlsConnection], host: str, **options: Any
+    ) -> http.client.HTTPConnection:
         connection = kind(host, **options)
         connection.guard = self._guard
         return connection
 
 
-def _http_chunks(address: str, limit: int, guard: StallGuard) -> Iterator[bytes]:
+def _http_chunks(address: str, limit: int, guard: StallGuard) -> Generator[bytes, None, None]:
     with _open_url(address, guard) as response:
         promised = response.headers.get("Content-Length", "")
         received = 0
@@ -269,7 +272,7 @@ def _open_url(address: str, guard: StallGuard) -> http.client.HTTPResponse:
     while url not in visited and len(visited) <= MAX_REDIRECTS:
         visited.add(url)
         try:
-            return opener.open(_build_request(url), timeout=guard.seconds)
+            return cast(http.client.HTTPResponse, opener.open(_build_request(url), timeout=guard.seconds))
         except urllib.error.HTTPError as error:
             with closing(error):
                 location = error.headers.get("Location")

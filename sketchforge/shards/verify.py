@@ -224,9 +224,9 @@ def _check_sample(
                     yield f"{name}: {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
             elif name.endswith((".jpg", ".png")):
                 # The size is read from the header, before anything is decoded.
-                size = stored_size(data)
-                if size is not None and expected is not None and size != expected:
-                    yield f"{name}: {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]}"
+                stored = stored_size(data)
+                if stored is not None and expected is not None and stored != expected:
+                    yield f"{name}: {stored[0]} x {stored[1]} pixels, expected {expected[0]} x {expected[1]}"
                     continue
                 formats = ("PNG",) if name.endswith(".png") else ("JPEG",)
                 height, width = decode_image(data, formats).pixels.shape[:2]

@@ -45,7 +45,7 @@ class ShardWriter:
         self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]
         self._lines: list[bytes] = []
         self._outcomes: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()  # type: ignore[assignment]  # stage -> seconds, floats
+        self.seconds: Counter[str] = Counter()  # stage -> seconds, floats
 
     def add(self, record: Record) -> None:
         status = schema.OK if record.reason is None else schema.FAILED
@@ -82,7 +82,7 @@ class ShardWriter:
                 with disk_errors(self._path):
                     self._tar.addfile(member, io.BytesIO(data))
             self._tar.members.clear()  # tarfile would keep every header
-        self.seconds["write"] += time.perf_counter() - start
+        self.seconds["write"] += time.perf_counter() - start  # type: ignore[assignment]  # Counter adds floats
 
     def close(self) -> None:
         self._tar.close()
@@ -140,7 +140,7 @@ def write_shard(
             files.write_bytes(paths.sidecar, writer.sidecar, sweep=False)
         with disk_errors(paths.tar):
             open_tar.close()
-        writer.seconds["write"] += time.perf_counter() - start
+        writer.seconds["write"] += time.perf_counter() - start  # type: ignore[assignment]  # Counter adds floats
     with disk_errors(paths.stats):
         stats = writer.stats(schema.shard_name(number), fingerprint, inputs)
         files.write_checksummed_json(paths.stats, stats, sweep=False)

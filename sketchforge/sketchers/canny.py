@@ -30,7 +30,7 @@ class CannySketcher:
     """
 
     method = "canny"
-    styles = ("canny",)
+    styles: tuple[str, ...] = ("canny",)
     digests: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, low: float | None = None, high: float | None = None, blur: float = 2.0) -> None:

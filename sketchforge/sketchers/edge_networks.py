@@ -13,6 +13,7 @@ from sketchforge.checkpoints.edge_networks import load_edge_network
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.tensors import draw_on
+from sketchforge.utils.device import place
 
 
 class EdgeSketcher:
@@ -26,10 +27,10 @@ class EdgeSketcher:
         self, method: str, network: nn.Module, device: torch.device, precision: torch.dtype = torch.float32
     ) -> None:
         self.method = method
-        self.styles = (method,)
+        self.styles: tuple[str, ...] = (method,)
         self.digests: Mapping[str, str] = {method: tensors_digest(network.state_dict())}
         # channels_last is up to three times as fast on a CPU.
-        self.network = network.to(device, precision, memory_format=torch.channels_last)
+        self.network = place(network, device, precision)
         self.device, self.precision = device, precision
 
     @classmethod

@@ -65,10 +65,8 @@ def open_sketcher(options: RenderOptions) -> ReadySketcher:
         from sketchforge.sketchers.canny import CannySketcher
 
         canny = CannySketcher(options.canny_low, options.canny_high, options.canny_blur)
-        recorded_options = {
-            name: getattr(options, name) for name in ("canny_low", "canny_high", "canny_blur")
-        }
-        return ReadySketcher(canny, "cpu", recorded_options)
+        names = ("canny_low", "canny_high", "canny_blur")
+        return ReadySketcher(canny, "cpu", {name: getattr(options, name) for name in names})
     if options.method not in METHODS:
         raise UsageError(f"--method {options.method}: expected one of {', '.join(METHODS)}")
     from sketchforge.utils.device import choose_device, choose_precision, set_threads

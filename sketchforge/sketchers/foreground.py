@@ -15,7 +15,7 @@ from sketchforge.checkpoints.foreground import read_foreground_head
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.foreground_head import INPUT_SIDE, MASK_SIDE, foreground_features
-from sketchforge.utils.device import thread_pool
+from sketchforge.utils.device import place, thread_pool
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class ForegroundFinder:
         head, power = read_foreground_head(path or KNOWN["foreground"].candidates()[0], encoder)
         self.digest = tensors_digest(head.state_dict())
         self.device = device
-        self.encoder = encoder.to(device, memory_format=torch.channels_last)
-        self.head = head.to(device, memory_format=torch.channels_last)
+        self.encoder = place(encoder, device)
+        self.head = place(head, device)
         self.prior = _centre_prior(power)
         # On a CPU each picture has a thread of its own: torch's would busy-wait beside those that draw.
         self._pool = thread_pool(torch.get_num_threads()) if device.type == "cpu" else None

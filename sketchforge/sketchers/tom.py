@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Executor, Future
 from pathlib import Path
 from threading import Event
 
@@ -24,10 +24,11 @@ from sketchforge.checkpoints.tom import (
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
+from sketchforge.models.tom import TomGenerator
 from sketchforge.models.tom_inference import LeanInference, PaperInference, for_inference
 from sketchforge.sketchers.base import Drawing
 from sketchforge.sketchers.tensors import check_pixels, draw_on, drawing_errors, extend_sides, to_levels
-from sketchforge.utils.device import thread_pool
+from sketchforge.utils.device import place, thread_pool
 from sketchforge.utils.text import count_noun
 
 # Of the coarsest map. Where a side is no multiple of it, the encoder's poolings leave out its last pixels, and what comes
@@ -47,7 +48,7 @@ class TomSketcher:
     def __init__(
         self,
         encoder: Encoder,
-        generators: Sequence[nn.Module],
+        generators: Sequence[TomGenerator],
         styles: Sequence[str],
         device: torch.device,
         precision: torch.dtype = torch.float32,
@@ -58,7 +59,7 @@ class TomSketcher:
             style: tensors_digest(generator.state_dict())
             for style, generator in zip(styles, generators, strict=True)
         }
-        self.encoder = encoder.to(device, precision, memory_format=torch.channels_last)
+        self.encoder = place(encoder, device, precision)
         self.generators = [generator.eval().to(device) for generator in generators]
         self.drawings = [for_inference(generator, precision) for generator in self.generators]
         self._threads = torch.get_num_threads()
@@ -123,7 +124,7 @@ class TomSketcher:
             return draw_on(self.device, self.sketches, pixels, self.method, STRIDE)
         cancelled = Event()
         height, width = pixels.shape[1:3]
-        futures = self._submit_images(extend_sides(pixels, STRIDE), cancelled)
+        futures = self._submit_images(self._pool, extend_sides(pixels, STRIDE), cancelled)
         count = len(self.drawings)
 
         def images() -> Iterator[np.ndarray]:
@@ -147,7 +148,9 @@ class TomSketcher:
         prepared = self._prepare(images)
         return self._stack_sketches([drawing(prepared) for drawing in self.drawings], images.shape[2:])
 
-    def _submit_images(self, pixels: np.ndarray, cancelled: Event) -> list[Future[np.ndarray]]:
+    def _submit_images(
+        self, pool: Executor, pixels: np.ndarray, cancelled: Event
+    ) -> list[Future[np.ndarray]]:
         """Submit all sketches to the pool: all of the first image, then all of the second, and so on.
 
         Images are drawn one by one, because the maps of one image fit a processor's caches and those of eight
@@ -159,16 +162,16 @@ class TomSketcher:
         futures: list[Future[np.ndarray]] = []
         for image in pixels:
             if len(ahead) == self._threads:
-                futures += self._submit_drawings(ahead.popleft(), image.shape[:2])
-            ahead.append(self._pool.submit(self._prepare_image, image, cancelled))
+                futures += self._submit_drawings(pool, ahead.popleft(), image.shape[:2])
+            ahead.append(pool.submit(self._prepare_image, image, cancelled))
         for prepared in ahead:
-            futures += self._submit_drawings(prepared, pixels.shape[1:3])
+            futures += self._submit_drawings(pool, prepared, pixels.shape[1:3])
         return futures
 
     def _submit_drawings(
-        self, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]
+        self, pool: Executor, prepared: Future[Mapping[str, Tensor]], size: Sequence[int]
     ) -> list[Future[np.ndarray]]:
-        return [self._pool.submit(self._draw_sketch, drawing, prepared, size) for drawing in self.drawings]
+        return [pool.submit(self._draw_sketch, drawing, prepared, size) for drawing in self.drawings]
 
     @torch.inference_mode()
     def _prepare_image(self, image: np.ndarray, cancelled: Event) -> Mapping[str, Tensor]:
@@ -194,7 +197,7 @@ class TomSketcher:
     @staticmethod
     def _stack_sketches(outputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """N of (B,1,H',W') in [-1, 1] -> (B,N,1,H,W) in [0, 1]; size: (H, W)."""
-        sketches = torch.stack(outputs, dim=1).float()
+        sketches = torch.stack(list(outputs), dim=1).float()
         if sketches.shape[-2:] != tuple(size):
             # The paper's generator draws only multiples of 8; the missing border pixels become paper.
             missing = (0, size[1] - sketches.shape[-1], 0, size[0] - sketches.shape[-2])
@@ -218,7 +221,7 @@ def _list_nearby_runs(run: Path) -> str:
     return f"; there is {', '.join(runs)}" if runs else ""
 
 
-def _check_taps(path: Path, generator: nn.Module, encoder: Encoder) -> None:
+def _check_taps(path: Path, generator: TomGenerator, encoder: Encoder) -> None:
     for tap, channels in zip(generator.taps, generator.tap_channels, strict=True):
         if tap not in encoder.tap_names() or encoder.tap_channels(tap) != channels:
             raise SketchforgeError(

@@ -119,17 +119,19 @@ def draw_hand(
     scale = max(size) / moved.side
     if hand.fills_paper:
         moved = fill_paper(moved, min(paper) / scale)
-    strokes, tone = moved.select(np.arange(len(taken))), moved.select(np.arange(len(taken), len(moved)))
+    strokes, shade = moved.select(np.arange(len(taken))), moved.select(np.arange(len(taken), len(moved)))
     lines = draw_lines(strokes, hand, rng)
     lines, widths = ink_lines(lines, hand, lines.darkness, rng)
-    if len(tone):
+    if len(shade):
         shading = replace(hand, pen=hand.tone_pen, pressure=0.0, taper=0.0)
-        tone, tone_widths = ink_lines(tone, shading, None, rng)
-        lines = StrokeSet.of([*lines, *tone], np.append(lines.closed, tone.closed), lines.size)
-        widths = np.concatenate([widths, tone_widths])
+        shade, shade_widths = ink_lines(shade, shading, None, rng)
+        lines = StrokeSet.of([*lines, *shade], np.append(lines.closed, shade.closed), lines.size)
+        widths = np.concatenate([widths, shade_widths])
     corner = [(paper[axis] - size[axis]) // 2 / scale for axis in (1, 0)]
     placed = replace(
-        lines, points=lines.points + np.array(corner, np.float32), size=tuple(round(n / scale) for n in paper)
+        lines,
+        points=lines.points + np.array(corner, np.float32),
+        size=(round(paper[0] / scale), round(paper[1] / scale)),
     )
     return HandDrawing(paint_lines(placed, widths, paper), taken, lines, widths, hand, placement)
 

@@ -33,7 +33,9 @@ def find_foreground(pixels: np.ndarray) -> np.ndarray:
         return np.ones(pixels.shape[:2], np.float32)
     cv2.setRNGSeed(SEED)  # GrabCut begins with k-means
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    # A mask in place of a rectangle.
+    cv2.grabCut(bgr, labels, (0, 0, 0, 0), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     mask = _keep_large_parts(np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)))
     if not mask.any():
         return np.ones(pixels.shape[:2], np.float32)
@@ -46,12 +48,11 @@ def _score(small: np.ndarray) -> np.ndarray:
     """float32 SIDExSIDE: distance to the nearest of the border's colours, weighted by nearness to the middle."""
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     border = np.concatenate(
-        [lab[:BORDER].reshape(-1, 3), lab[-BORDER:].reshape(-1, 3)]
-        + [lab[:, :BORDER].reshape(-1, 3), lab[:, -BORDER:].reshape(-1, 3)]
+        [strip.reshape(-1, 3) for strip in (lab[:BORDER], lab[-BORDER:], lab[:, :BORDER], lab[:, -BORDER:])]
     )
     cv2.setRNGSeed(SEED)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 10, 0.5)
-    _, _, colours = cv2.kmeans(border, CLUSTERS, None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    _, _, colours = cv2.kmeans(border, CLUSTERS, np.empty(0, np.int32), stop, 1, cv2.KMEANS_PP_CENTERS)
     distance = np.linalg.norm(lab[:, :, None] - colours, axis=-1).min(-1)
     return cv2.GaussianBlur(distance, (0, 0), 1.0) * centre_weight((SIDE, SIDE))
 

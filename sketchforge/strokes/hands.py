@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
 
@@ -138,11 +139,10 @@ def _read_hand(source: Path, name: str, number: int, table: object) -> Hand:
             raise SketchforgeError(
                 f"{source}: [{name}] {key} = {value!r}: expected a {wanted.__name__}, not negative, at most {MOST}"
             )
-    hand = Hand(
-        name,
-        number,
-        **{key: float(v) if type(v) is int and key != "cells" else v for key, v in table.items()},
-    )
+    values: dict[str, Any] = {
+        key: float(v) if type(v) is int and key != "cells" else v for key, v in table.items()
+    }
+    hand = Hand(name, number, **values)
     if not 0 < hand.keep <= 1 or not 0 < hand.pen <= 0.25 or not 2 <= hand.cells <= 64:
         raise SketchforgeError(
             f"{source}: [{name}]: keep in (0, 1], pen in (0, .25] and cells from 2 to 64 were expected"

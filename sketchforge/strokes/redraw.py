@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def _builtin_hands() -> tuple[Hand, ...]:
 def _vary_hand(rng: np.random.Generator) -> Hand:
     hands = _builtin_hands()
     hand = hands[rng.integers(len(hands))]
-    changes = {}
+    changes: dict[str, Any] = {}
     for field in fields(Hand):
         value = getattr(hand, field.name)
         if isinstance(value, float) and field.name not in _DRAWN_APART:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -178,13 +178,13 @@ def _encode_points(strokes: StrokeSet) -> list[list[int]]:
     steps[strokes.offsets[:-1]] = points[strokes.offsets[:-1]]
     flat = steps.ravel().tolist()
     ends = (2 * strokes.offsets).tolist()
-    return [flat[begin:end] for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [flat[begin:end] for begin, end in pairwise(ends)]
 
 
 def _encode_widths(hand: StoredHand) -> list[list[int]]:
     """For each line the width at each of its points, or a single one where they are equal."""
     widths, ends = _round(hand.widths * PER_PIXEL), hand.lines.offsets.tolist()
-    pieces = (widths[begin:end] for begin, end in zip(ends[:-1], ends[1:], strict=True))
+    pieces = (widths[begin:end] for begin, end in pairwise(ends))
     return [piece if min(piece) < max(piece) else piece[:1] for piece in pieces]
 
 

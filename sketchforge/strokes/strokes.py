@@ -42,8 +42,8 @@ class StrokeSet:
 
     def rows(self) -> list[np.ndarray]:
         """The strokes as `of` takes them: (n,2), or (n,3) where their darkness is known."""
-        known = self.darkness is not None
-        rows = np.column_stack([self.points, self.darkness]) if known else self.points
+        darkness = self.darkness
+        rows = self.points if darkness is None else np.column_stack([self.points, darkness])
         return np.split(rows, self.offsets[1:-1]) if len(self) else []
 
     @property

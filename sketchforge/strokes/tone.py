@@ -103,7 +103,7 @@ def hatch(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    covered = turned >= np.resize(np.float32(levels), len(turned))[:, None]
+    covered = turned >= np.resize(np.asarray(levels, np.float32), len(turned))[:, None]
     edges = np.diff(np.pad(covered, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     lines, begins = np.nonzero(edges == 1)
     ends = np.nonzero(edges == -1)[1] - 1

@@ -44,7 +44,7 @@ def thin_lines(darkness: np.ndarray, side: int) -> np.ndarray:
     ink = (darkness > THRESHOLD).astype(np.uint8)
     num_labels, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     peaks = np.zeros(num_labels, np.float32)
-    np.maximum.at(peaks, labels.ravel(), darkness.ravel())
+    np.maximum.at(peaks, np.asarray(labels, np.int32).ravel(), darkness.ravel())
     kept = (stats[:, cv2.CC_STAT_AREA] >= MIN_AREA * side) & (peaks >= PEAK)
     kept[0] = False
     return remove_corners(skeletonize(kept[labels]))
@@ -54,7 +54,8 @@ def remove_corners(lines: np.ndarray) -> np.ndarray:
     """Take away the inner pixels of stairs: those without which their neighbours are still connected."""
     lines = lines.astype(np.uint8)
     removable = _removable_neighbourhoods()
-    rows, columns = np.indices(lines.shape, sparse=True)
+    height, width = lines.shape
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None]
     for turn in range(4):  # no two neighbours in one turn, so that a line is never cut
         field = (rows % 2 == turn // 2) & (columns % 2 == turn % 2)
         lines[field & (lines > 0) & removable[_neighbourhoods(lines)]] = 0

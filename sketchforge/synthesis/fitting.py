@@ -49,7 +49,8 @@ def prepare_sketch(sketch: np.ndarray, size: int, notes: tuple[str, ...] = ()) -
     Raises ValueError for other dtypes and shapes.
     """
     square = fit_drawing(sketch, max(size, DRAWN_SIDE))
-    return FittedSketch(sketch, fit_square(square, size, "crop"), ink_area(*sketch.shape, size), notes)
+    height, width = sketch.shape
+    return FittedSketch(sketch, fit_square(square, size, "crop"), ink_area(height, width, size), notes)
 
 
 def prepare_style(image: np.ndarray, size: int) -> np.ndarray:

@@ -105,8 +105,8 @@ def builtin_drawings() -> list[ImageInput]:
 
     inputs = []
     for words in BUILTIN_DRAWINGS:
-        pixels = draw(*words.split())
-        name = words.split()[0]
+        name, pen = words.split()
+        pixels = draw(name, pen)
         data = b"P5\n%d %d\n255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
         source = ImageSource(name, f"{name}.pgm", ByteSource(len(data), data=data))
         inputs.append(ImageInput(name, f"built-in drawing {name}", source))

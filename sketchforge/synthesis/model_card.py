@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.origins import describe_drawer, describe_encoder, is_shipped_snapshot
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
 from sketchforge.utils.markdown import escape, fence
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LONGEST = 200  # characters; longer values of the metadata, which anybody may have written, are cut
 FIGURES = {
@@ -47,7 +50,7 @@ def _write_title(file: str, stored: StoredModel) -> str:
 
 
 def _write_description(stored: StoredModel, part: SketchPart | None) -> str:
-    modules = {"auto-encoder": stored.autoencoder, "refiner": stored.refiner}
+    modules: dict[str, nn.Module | None] = {"auto-encoder": stored.autoencoder, "refiner": stored.refiner}
     if part is not None:
         modules |= {"TOM's encoder": part.encoder, f"TOM's generator {escape(part.style)}": part.generator}
     sizes = [f"{name} {_count_weights(module)}" for name, module in modules.items() if module is not None]

@@ -69,12 +69,9 @@ def remove_stale(folder: Path, made: OutputRecord, done: set[str]) -> int:
     description.
     """
     stored = _read_record(folder)
-    names = (
-        []
-        if stored is None
-        else [name for name in stored["files"] if name not in done and (folder / name).is_file()]
-    )
-    stale = [name for name in names if made.files.get(name) != stored["files"][name]]
+    files = {} if stored is None else stored["files"]
+    names = [name for name in files if name not in done and (folder / name).is_file()]
+    stale = [name for name in names if made.files.get(name) != files[name]]
     for name in stale:
         (folder / name).unlink()
     return len(stale)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from sketchforge.checkpoints.runs import find_model
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.decode import read_image
+from sketchforge.images.image_like import ImageLike, list_images, to_rgb
 from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
@@ -28,11 +28,6 @@ from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_s
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, ink_area, prepare_drawing, prepare_style
 from sketchforge.utils.device import choose_device
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-ImageLike: TypeAlias = "np.ndarray | Image.Image | Path | str"
 
 GPU_BATCH = 16
 LEAST_DRAWN = 32  # pixels; of smaller images the encoder's deepest maps have no interior
@@ -105,8 +100,9 @@ class Synthesizer:
             images.to(device=self.device, memory_format=torch.channels_last)
         )
 
+    # A text is an image, no sequence of them.
     @overload
-    def sketch(self, images: ImageLike) -> np.ndarray: ...
+    def sketch(self, images: ImageLike) -> np.ndarray: ...  # type: ignore[overload-overlap]
     @overload
     def sketch(self, images: Sequence[ImageLike]) -> list[np.ndarray]: ...
     def sketch(self, images: ImageLike | Sequence[ImageLike]) -> np.ndarray | list[np.ndarray]:
@@ -121,22 +117,31 @@ class Synthesizer:
                 "this model cannot draw sketches; export it with a snapshot, as by "
                 "`sketchforge export --tom builtin`"
             )
-        sources, single = _as_list(images)
-        sketches = [draw_sketch(self._sketcher, _to_rgb(image), self.size) for image in sources]
+        sources, single = list_images(images)
+        sketches = [draw_sketch(self._sketcher, to_rgb(image), self.size) for image in sources]
         return sketches[0] if single else sketches
 
     @overload
-    def synthesize(
-        self, sketches: ImageLike, styles: ImageLike, keys: Any = None, noise: int | None = None, **more: Any
+    def synthesize(  # type: ignore[overload-overlap]
+        self,
+        sketches: ImageLike,
+        styles: ImageLike,
+        keys: Sequence[object] | None = None,
+        noise: int | None = None,
+        *,
+        raw: bool = False,
+        batch_size: int | None = None,
     ) -> np.ndarray: ...
     @overload
     def synthesize(
         self,
         sketches: ImageLike | Sequence[ImageLike],
         styles: ImageLike | Sequence[ImageLike],
-        keys: Any = None,
+        keys: Sequence[object] | None = None,
         noise: int | None = None,
-        **more: Any,
+        *,
+        raw: bool = False,
+        batch_size: int | None = None,
     ) -> list[np.ndarray]: ...
     def synthesize(
         self,
@@ -165,19 +170,17 @@ class Synthesizer:
         Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
         are no images; ImageError for a path that cannot be read.
         """
-        drawings, single_drawing = _as_list(sketches)
-        images, single_style = _as_list(styles)
+        drawings, single_drawing = list_images(sketches)
+        images, single_style = list_images(styles)
         count = len(images) if single_drawing else len(drawings)
         if not single_style and len(images) != count:
             raise ValueError(
                 f"{len(drawings)} sketches and {len(images)} styles: expected as many of each, or one"
             )
-        fitted = [prepare_drawing(_to_rgb(drawing), self.size, raw) for drawing in drawings]
-        styled = [prepare_style(_to_rgb(image), self.size) for image in images]
-        fitted, styled = (
-            inputs * count if single else inputs
-            for inputs, single in ((fitted, single_drawing), (styled, single_style))
-        )
+        fitted = [prepare_drawing(to_rgb(drawing), self.size, raw) for drawing in drawings]
+        styled = [prepare_style(to_rgb(image), self.size) for image in images]
+        fitted = fitted * count if single_drawing else fitted
+        styled = styled * count if single_style else styled
         results = list(
             self.generate(fitted, styled, range(count) if keys is None else keys, noise, batch_size)
         )
@@ -225,7 +228,7 @@ class Synthesizer:
         image = self._autoencoder.decode(self._autoencoder.encode_content(content), style)
         sampled = None
         if noise is not None:
-            if not self.takes_noise:
+            if self._refiner is None or not self.takes_noise:
                 raise ValueError("noise is asked for, but this model was trained without; leave it out")
             sampled = draw_noise(self._refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
         return (image if self._refiner is None else self._refiner(image, style, sampled)).float()
@@ -241,39 +244,10 @@ def draw_sketch(sketcher: TomSketcher, image: np.ndarray, size: int) -> np.ndarr
     The aspect is kept; the longer side becomes max(size, DRAWN_SIDE) pixels.
     """
     side = max(size, DRAWN_SIDE)
-    image = fit_square(image, side, "pad")[ink_area(*image.shape[:2], side)]
+    image = fit_square(image, side, "pad")[ink_area(image.shape[0], image.shape[1], side)]
     height, width = image.shape[:2]
     small = shrink_to(image, default_draw_size(side))
     padding = [max(0, LEAST_DRAWN - length) for length in small.shape[:2]]
     padded = cv2.copyMakeBorder(small, 0, padding[0], 0, padding[1], cv2.BORDER_REPLICATE)
     grey = sketcher.draw(padded[None]).result()[0, 0, : small.shape[0], : small.shape[1]]
     return binarize(resize_image(grey, height, width), RenderOptions.threshold, TOM_LOW_THRESHOLD)
-
-
-def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
-    """(the images, whether `images` is a single one)."""
-    if isinstance(images, list | tuple):
-        return list(images), False
-    return [images], True
-
-
-def _to_rgb(image: ImageLike) -> np.ndarray:
-    """Any image -> uint8 H×W×3 RGB."""
-    from PIL import Image, ImageOps
-
-    from sketchforge.images.colour import to_srgb
-
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return np.array(to_srgb(ImageOps.exif_transpose(image)))
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"found a {type(image).__name__}, expected a path, a PIL image or a uint8 array")
-    if (
-        image.dtype != np.uint8
-        or image.ndim not in (2, 3)
-        or image.shape[2:] not in ((), (3,))
-        or not image.size
-    ):
-        raise ValueError(f"expected uint8 H×W×3 or H×W, found {image.dtype} of shape {image.shape}")
-    return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2))

@@ -18,7 +18,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     mounts = root / "sys/fs/cgroup"
     quotas = []
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
             quotas += [_read_quota(folder / "cpu.max") for folder in _list_groups(mounts, path)]
         elif "cpu" in controllers.split(","):

@@ -7,7 +7,7 @@ import math
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from threading import Barrier
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sketchforge.errors import UsageError
 from sketchforge.utils.cpu_quota import cpu_quota
@@ -15,6 +15,8 @@ from sketchforge.utils.text import count_noun
 
 if TYPE_CHECKING:
     import torch
+
+M = TypeVar("M", bound="torch.nn.Module")
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +94,15 @@ def set_threads(threads: int) -> int:
     torch.set_flush_denormal(True)
     _log.info("%s of torch", count_noun(num_threads, "thread"))
     return num_threads
+
+
+def place(module: M, device: torch.device, dtype: torch.dtype | None = None) -> M:
+    """Move a module to a device, in channels-last order; `dtype` None keeps its own."""
+    import torch
+
+    # torch's types know no memory format here.
+    module.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
 
 
 def to_device(value: Any, device: torch.device) -> Any:

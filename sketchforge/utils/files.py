@@ -149,7 +149,7 @@ def open_file(path: Path | str) -> BinaryIO:
     return open(descriptor, "rb")
 
 
-def write_bytes(path: Path, data: bytes, sweep: bool = True) -> None:
+def write_bytes(path: Path, data: bytes | memoryview, sweep: bool = True) -> None:
     with atomic_write(path, sweep) as file:
         file.write(data)
 

@@ -24,12 +24,12 @@ def deferred_signals(*signals: signal.Signals) -> Iterator[None]:
     handlers: dict[int, Any] = {}
     can_block = hasattr(signal, "pthread_sigmask")
     in_main_thread = threading.current_thread() is threading.main_thread()
-    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if can_block else None
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if can_block else set()
     try:
         if in_main_thread:
             _deferrals.append((handlers, caught))
-            for number in signals:
-                handlers[number] = signal.signal(number, lambda received, _: caught.append(received))
+            for deferred in signals:
+                handlers[deferred] = signal.signal(deferred, lambda received, _: caught.append(received))
         yield
     finally:
         try:  # one that another thread takes raises as soon as its handler is back

@@ -65,7 +65,7 @@ def any_members(file: BinaryIO) -> Iterator[Member]:
     """
     reader = _HeaderReader(file)
     try:
-        with tarfile.open(fileobj=reader, mode="r:") as tar:
+        with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]  # it reads, seeks and tells
             last_offset = -1
             while (info := tar.next()) is not None:
                 tar.members.clear()  # tarfile would keep every header

@@ -275,7 +275,8 @@ class _Worker:
         self.process.kill()
         self.process.join(seconds)
         if self.process.is_alive():
-            processes._children.discard(self.process)  # else the interpreter would wait for it before it ends
+            # Else the interpreter would wait for it before it ends.
+            processes._children.discard(self.process)  # type: ignore[attr-defined]  # there is no public way
 
 
 class _GroupLeader(SpawnProcess):

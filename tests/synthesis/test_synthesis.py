@@ -1,7 +1,5 @@
 """The Python interface: a loaded model makes what the trained one makes, of anything that is an image."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -16,9 +14,9 @@ from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.synthesis.fitting import DRAWN_SIDE, ink_area, prepare_drawing, prepare_sketch
-from tests.helpers.commands import ROOT, run_python
+from tests.helpers.commands import run_python
 from tests.helpers.photos import scene
-from tests.helpers.synthesis_models import ABOUT, SIZE, ae_run, drawing, gan_run, new_autoencoder, new_refiner
+from tests.helpers.synthesis_models import ABOUT, SIZE, ae_run, gan_run, new_autoencoder, new_refiner
 from trainers.autoencoder.recipe import AeRecipe
 from trainers.autoencoder.run import RUN_FORMAT as AE_RUN_FORMAT
 from trainers.autoencoder.step import AutoEncoderTrainer
@@ -260,29 +258,6 @@ def test_bad_files_are_named_in_one_line(runs, tmp_path, name, data, message):
     with pytest.raises(SketchforgeError, match=message) as caught:
         sketchforge.load(path, "cpu")
     assert len(str(caught.value).splitlines()) == 1 and name in str(caught.value)
-
-
-def test_the_document_runs_as_it_stands(tmp_path, monkeypatch):
-    """docs/api.md, at tiny size."""
-    from pathlib import Path
-
-    from sketchforge.options import ExportOptions
-    from sketchforge.synthesis.export import export
-
-    gan_run(tmp_path / "gan")
-    monkeypatch.chdir(tmp_path)
-    export(ExportOptions(run=Path("gan"), out=Path("model.safetensors"), tom=Path("builtin")))
-    drawing(tmp_path, "drawing.png")
-    Image.fromarray(STYLES[0]).save("painting.jpg")
-    Image.fromarray(STYLES[1]).save("photo.jpg")
-    blocks = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.S | re.M
-    )
-    assert blocks
-    names = {}
-    for block in blocks:
-        exec(compile(block, "docs/api.md", "exec"), names)
-    assert Image.open("made.png").size == (SIZE, SIZE)
 
 
 def test_about_tells_what_the_file_told(model):

@@ -14,7 +14,7 @@ computes the teacher's function. It approximates a wider teacher.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -169,7 +169,12 @@ def tap_errors(encoder: Encoder, teacher: Encoder, heads: nn.ModuleDict, images:
     device = next(teacher.parameters()).device
     encoder = encoder.to(device)
     layers = list(encoder.convs)
-    count, error, total, square = 0, Counter(), Counter(), Counter()
+    count = 0
+    error, total, square = (
+        defaultdict[str, Any](float),
+        defaultdict[str, Any](float),
+        defaultdict[str, Any](float),
+    )
     for batch in images.split(32):
         teacher_outputs = preactivations(teacher, batch.to(device), layers[-1])
         student_outputs = preactivations(encoder, batch.to(device))

@@ -142,7 +142,7 @@ def is_written(out: Path, record: Mapping[str, Any], folders: Sequence[Sequence[
     names = (*SETTINGS, "threads", "device")
     teacher = {"name": record["options"]["teacher"], "sha256": record["teacher"]}
     images = metadata.get("images")
-    found = [entry["found"] for entry in images] if has_shape(images, [{"found": int}]) else None
+    found = [entry["found"] for entry in images or ()] if has_shape(images, [{"found": int}]) else None
     return (
         metadata.get("teacher") == teacher
         and found == [len(readers) for readers in folders]
@@ -175,12 +175,12 @@ def _identify_images(readers: Sequence[ImageReader]) -> dict[str, Any]:
     return {"count": len(lines), "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
 
 
-def folder_labels(folders: Sequence[Path]) -> list[str]:
+def folder_labels(folders: Sequence[str | Path]) -> list[str]:
     """The folders' names, with as many names of parents as make them different.
 
     Example: a/x/photos, a/y/photos, a/faces -> x/photos, y/photos, faces.
     """
-    parts = [folder.resolve().parts for folder in folders]
+    parts = [Path(folder).resolve().parts for folder in folders]
     names = []
     for folder_parts in parts:
         length = 1

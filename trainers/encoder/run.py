@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _train(plan: EncoderPlan, run: Path, progress: Progress) -> dict[str, float]
         encoder, errors = train_encoder(
             plan.teacher,
             plan.readers,
-            [lambda drawing=drawing: drawing for drawing in drawings],
+            [partial(np.asarray, drawing) for drawing in drawings],
             steps=options.steps,
             batch_size=options.batch_size,
             size=options.size,
@@ -122,7 +123,7 @@ def _train(plan: EncoderPlan, run: Path, progress: Progress) -> dict[str, float]
                 "found": len(readers),
                 "unreadable": sum(reader.failure is not None for reader in readers),
             }
-            for label, readers in zip(folder_labels(options.images), plan.folders)
+            for label, readers in zip(folder_labels(options.images), plan.folders, strict=True)
         ],
         "drawings": len(drawings),
         "errors": errors,

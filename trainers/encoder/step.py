@@ -43,7 +43,7 @@ class DistillTrainer:
             self._reference = preactivations(self.teacher, self._probe, self.layers[-1])
         self.heads, self._variances = nn.ModuleDict(), {}
         for name, target in self._reference.items():
-            conv = self.student.convs[name]
+            conv = self.student.conv(name)
             same_width = conv.b.numel() == target.shape[1]
             target_values = target if same_width else F.relu(target)
             self.heads[name] = nn.Identity() if same_width else Head(conv.b.numel(), target_values)
@@ -96,11 +96,11 @@ class DistillTrainer:
         self.optimizer.begin(phase)
 
     def _start_layer(self, name: str) -> None:
-        conv, head, target = self.student.convs[name], self.heads[name], self._reference[name]
-        same_width = isinstance(head, nn.Identity)
+        conv, head, target = self.student.conv(name), self.heads[name], self._reference[name]
+        same_width = not isinstance(head, Head)
         inputs = self.student.inputs_of(name, self._probe)
         conv.start(inputs, target if same_width else None, self._rng)
-        if not same_width:
+        if isinstance(head, Head):
             with torch.no_grad():
                 head.start(F.relu(conv(inputs)), F.relu(target))
 

@@ -18,12 +18,18 @@ class Student(nn.Module):
         self.convs = nn.ModuleDict()
         channels = 3
         for name, conv in Encoder(COMPACT_BLOCKS).convs.items():
+            assert isinstance(conv, nn.Conv2d)
             self.convs[name] = WhitenedConv(channels, conv.out_channels, rng)
             channels = conv.out_channels
 
+    def conv(self, name: str) -> WhitenedConv:
+        conv = self.convs[name]
+        assert isinstance(conv, WhitenedConv)
+        return conv
+
     def forward(self, images: Tensor, until: str | None = None) -> dict[str, Tensor]:
         """Outputs of every convolution before its ReLU, up to `until`."""
-        outputs, x = {}, (images + 1) / 2
+        outputs, x = dict[str, Tensor](), (images + 1) / 2
         for name in self.convs:
             if name.endswith("_1") and outputs:
                 x = F.max_pool2d(x, 2)
@@ -50,7 +56,8 @@ class Student(nn.Module):
         """The plain encoder, rounded to float16 values, so that the measured and written weights agree."""
         encoder = Encoder(COMPACT_BLOCKS)
         for name, conv in encoder.convs.items():
-            weight, bias = self.convs[name].fold()
+            weight, bias = self.conv(name).fold()
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             conv.weight.copy_(weight.half())
             conv.bias.copy_(bias.half())
         return freeze(encoder)

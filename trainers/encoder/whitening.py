@@ -24,6 +24,10 @@ def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
 class WhitenedConv(nn.Module):
     """Reflect-padded 3x3 convolution (B,C,H,W) -> (B,K,H,W), its weights learned in whitened coordinates."""
 
+    gain: Tensor
+    whitener: Tensor
+    centre: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, generator: torch.Generator) -> None:
         super().__init__()
         patch_size = in_channels * 9
@@ -75,6 +79,11 @@ class Head(nn.Module):
 
     It scales its outputs by the target's channel stds, as `WhitenedConv` does.
     """
+
+    std: Tensor
+    mean: Tensor
+    centre: Tensor
+    size: Tensor
 
     def __init__(self, channels: int, target: Tensor) -> None:
         super().__init__()

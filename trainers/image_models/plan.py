@@ -54,7 +54,7 @@ class ImagePlan(Generic[RecipeT]):
     @property
     def finished(self) -> bool:
         """Whether the run folder's training has done all steps and left its model."""
-        has_ended = bool(self.found) and bool(self.found.get("figures")) and not self.options.overwrite
+        has_ended = self.found is not None and bool(self.found.get("figures")) and not self.options.overwrite
         return (
             has_ended and self.steps_done == self.recipe.steps and (self.options.run / MODEL_FILE).is_file()
         )

@@ -49,7 +49,10 @@ class Candidates:
         window = self.window(step - 1)
         evaluation = self.trainer.evaluate(window)
         photos = to_uint8(self.trainer.validation_photos)
-        rows = [[photo, grey_levels(sketch)] for photo, sketch in zip(photos[:4], evaluation.sketches)]
+        rows = [
+            [photo, grey_levels(sketch)]
+            for photo, sketch in zip(photos[:4], evaluation.sketches, strict=False)
+        ]
         sheet = contact_sheet(rows, ["photo", f"step {step}"])
         scores = {
             "step": step,

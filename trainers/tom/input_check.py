@@ -113,7 +113,7 @@ def _refuse_swapped(options: TomTrainOptions, photos: InputSurvey, drawings: Inp
         )
 
 
-def _refuse_drawings(folder: Path | None, drawings: InputSurvey) -> None:
+def _refuse_drawings(folder: str | Path | None, drawings: InputSurvey) -> None:
     blank = drawings.number(ImageKind.BLANK)
     if blank > drawings.measured / 2:
         raise UsageError(

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,7 @@ def drawing_readers(
 
     drawings = load_drawings(256)
     identities = [(key, hashlib.sha256(pixels.tobytes()).hexdigest()) for key, pixels in drawings]
-    return [lambda pixels=pixels: _repeat_grey(pixels) for _, pixels in drawings], _record_source(
-        None, identities
-    )
+    return [partial(_repeat_grey, pixels) for _, pixels in drawings], _record_source(None, identities)
 
 
 def _find(source: str | Path, passed_over: Counter[str] | None) -> list[ImageSource]:

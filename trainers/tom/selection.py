@@ -81,15 +81,15 @@ def passing_candidates(
 
     ink: (M) mean darkness. Raises ValueError when there are fewer candidates than `count`.
     """
-    content, realism = np.asarray(content, float), np.asarray(realism, float)
-    if len(content) < count:
-        raise ValueError(f"{len(content)} candidates cannot give {count} snapshots")
+    contents, realisms = np.asarray(content, float), np.asarray(realism, float)
+    if len(contents) < count:
+        raise ValueError(f"{len(contents)} candidates cannot give {count} snapshots")
     log_ink = np.log(np.maximum(ink, FAINTEST))
     relaxed = 0
     while True:
         factor = RELAXATION**relaxed
-        passes = content >= np.median(content) - CONTENT_TOLERANCE * factor
-        passes &= realism <= np.median(realism) + REALISM_TOLERANCE * factor
+        passes = contents >= np.median(contents) - CONTENT_TOLERANCE * factor
+        passes &= realisms <= np.median(realisms) + REALISM_TOLERANCE * factor
         passes &= np.abs(log_ink - np.median(log_ink)) <= np.log(INK_RATIO) * factor
         if passes.sum() >= count:
             return [int(i) for i in np.flatnonzero(passes)], relaxed

@@ -15,6 +15,7 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from sketchforge.losses.adversarial import ADVERSARIAL
 from sketchforge.losses.tom import content_loss, gram_loss
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.features import content_correlation, gram
-from sketchforge.models.tom import GENERATORS, GramDiscriminator
+from sketchforge.models.tom import GENERATORS, GramDiscriminator, TomGenerator
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device
 from sketchforge.utils.seeding import numpy_generator
@@ -40,6 +41,8 @@ from trainers.tom.recipe import TomRecipe
 from trainers.tom.style_windows import neighbourhoods, style_vectors
 from trainers.tom.synthetic_photos import denoise, synthesize_photo
 
+N = TypeVar("N", int, float)
+
 LAYOUT_TAP = "relu3_1"  # where the validation compares the layouts of sketch and photo
 NUM_VALIDATION_IMAGES = 8
 MAX_REFERENCES = 128  # drawings that styles and realism are measured on, at most
@@ -50,7 +53,7 @@ FINE_TAPS = ("relu1_1", "relu2_1")  # fine layers: how lines are drawn rather th
 class Networks:
     """The networks and optimisers that training updates and a saved state holds."""
 
-    generator: nn.Module
+    generator: TomGenerator
     ema: nn.Module  # of the generator's weights; it draws and is saved
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
@@ -305,7 +308,7 @@ class TomTrainer:
         return self.encoder(photos, [*self.recipe.generator_taps, *self.recipe.content_taps, LAYOUT_TAP])
 
 
-def _by_turns(values: Sequence[float], window: int | None, otherwise: float) -> float:
+def _by_turns(values: Sequence[N], window: int | None, otherwise: N) -> N:
     """The value whose turn it is in a window; `otherwise` before the windows, and where there are none."""
     return otherwise if window is None or not values else values[window % len(values)]
 

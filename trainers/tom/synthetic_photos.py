@@ -141,9 +141,8 @@ def _find_regions(ink: np.ndarray, gap: int) -> np.ndarray:
     """int H×W: the label of each pixel's region; ink pixels take the nearest region's label."""
     closed_ink = (ink > 0.5).astype(np.uint8)
     if gap > 1:
-        closed_ink = cv2.morphologyEx(
-            closed_ink, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
-        )
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
+        closed_ink = cv2.morphologyEx(closed_ink, cv2.MORPH_CLOSE, kernel).astype(np.uint8, copy=False)
     if closed_ink.all():
         return np.zeros(ink.shape, np.int32)
     _, labels = cv2.distanceTransformWithLabels(closed_ink, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)

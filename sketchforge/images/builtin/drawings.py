@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def load_drawings(size: int = 256, seed: int = 0) -> list[tuple[str, np.ndarray]
     ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _author_strokes(subject: str) -> tuple[Stroke, ...]:
     sketch = Sketch()
     _AUTHORS[subject](sketch)
@@ -123,7 +123,8 @@ def _author_strokes(subject: str) -> tuple[Stroke, ...]:
 
 
 def _turn_stroke(stroke: Stroke, turn: np.ndarray) -> Stroke:
-    def about_centre(points: np.ndarray | None) -> np.ndarray | None:
-        return None if points is None else (points - 0.5) @ turn.T + 0.5
+    def about_centre(points: np.ndarray) -> np.ndarray:
+        return (points - 0.5) @ turn.T + 0.5
 
-    return Stroke(about_centre(stroke.points), stroke.weight, about_centre(stroke.area), stroke.ink)
+    area = None if stroke.area is None else about_centre(stroke.area)
+    return Stroke(about_centre(stroke.points), stroke.weight, area, stroke.ink)

@@ -193,7 +193,7 @@ def _paint(canvas: np.ndarray, path: np.ndarray, width: np.ndarray, ink: int) ->
     half = np.maximum(0, np.round((width - 1) / 2)).astype(int)
     thick = np.where(half < 2, half + 1, 2 * half - 1)
     edges = np.flatnonzero(np.diff(thick)) + 1
-    for a, b in zip([0, *edges], [*edges, len(thick)]):
+    for a, b in zip([0, *edges], [*edges, len(thick)], strict=True):
         # One sample of overlap on either side closes the seam between two widths.
         run = fixed[max(0, a - 1) : b + 1] if b - a < 2 else fixed[a : b + 1]
         cv2.polylines(canvas, [run], False, ink, int(thick[a]), shift=4)

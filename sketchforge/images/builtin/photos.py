@@ -22,9 +22,9 @@ def load_photos() -> list[tuple[str, np.ndarray]]:
     """
     crops = []
     for path in sorted(FOLDER.glob("*.jpg")):
-        photo = cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-        )
+        decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        assert decoded is not None, path  # it came with the package
+        photo = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         for scale, (share, across_short, across_long) in enumerate(SCALES):
             for position, crop in enumerate(_cut_squares(photo, share, across_short, across_long)):
                 if edge_coverage(crop) >= MIN_COVERAGE:

@@ -7,6 +7,7 @@ A point list is a float array of shape (N, 2) holding (x, y); y points down.  Su
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def spline_pieces(points: np.ndarray, corners: list[int], closed: bool) -> list[
         corners = [c - corners[0] for c in corners]
         points = np.concatenate([points, points[:1]])
     cuts = sorted({0, *corners, len(points) - 1})
-    return [catmull_rom(points[a : b + 1]) for a, b in zip(cuts, cuts[1:])]
+    return [catmull_rom(points[a : b + 1]) for a, b in pairwise(cuts)]
 
 
 def ellipse(
@@ -134,5 +135,5 @@ def hatch_lines(area: np.ndarray, angle: float, gap: float) -> list[np.ndarray]:
         crosses = (local[:, 1] > y) != (following[:, 1] > y)
         a, b = local[crosses], following[crosses]
         xs = np.sort(a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1]))
-        lines += [np.array([[x0, y], [x1, y]]) @ turn for x0, x1 in zip(xs[::2], xs[1::2])]
+        lines += [np.array([[x0, y], [x1, y]]) @ turn for x0, x1 in zip(xs[::2], xs[1::2], strict=False)]
     return lines

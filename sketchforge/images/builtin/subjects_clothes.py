@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from .sketch import NONE, PAPER, Sketch
 
@@ -102,10 +103,10 @@ def shoe(s: Sketch) -> None:
         (42, 47.6, 35.6, 47.4),
         (37, 53, 31, 52.6),
     ]
-    for (x0, y0, x1, y1), (x2, y2, x3, y3) in zip(eyelets, eyelets[1:]):
+    for (x0, y0, x1, y1), (x2, y2, x3, y3) in pairwise(eyelets):
         s.curve(f"{x0},{y0} {(x0 + x3) / 2},{(y0 + y3) / 2 + 0.8} {x3},{y3}", 1)
         s.curve(f"{x1},{y1} {(x1 + x2) / 2},{(y1 + y2) / 2 + 0.8} {x2},{y2}", 1)
-    for x0, y0, x1, y1 in eyelets:
+    for x0, y0, *_ in eyelets:
         s.oval(x0 + 1, y0, 1.2, w=0.8)
     s.curve("43,18 34,9 24,8 20,14 27,19 38,19 44,17.4", 1, NONE)
     s.curve("43,18 36,24 30,32 31,40", 1)

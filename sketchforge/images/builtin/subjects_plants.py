@@ -64,7 +64,7 @@ def sunflower(s: Sketch) -> None:
     s.leaf(49, 84, 200, 36, 20, 5, 1.1)
     s.leaf(53, 80, -28, 38, 20, 5, 1.1)
     s.leaf(51, 93, 20, 30, 13, 4, 1)
-    for ring, count, start, length, width in ((0, 15, 12, 34, 11), (1, 15, 0, 31, 10)):
+    for count, start, length, width in ((15, 12, 34, 11), (15, 0, 31, 10)):
         for k in range(count):
             a = start + k * 360 / count
             x, y = 50 + 12 * math.cos(math.radians(a)), 37 + 12 * math.sin(math.radians(a))
@@ -173,7 +173,7 @@ def cactus(s: Sketch) -> None:
 
 def mushrooms(s: Sketch) -> None:
     """A group of spotted mushrooms among ferns, with a snail."""
-    for x, y, a, flip in ((12, 92, -105, 1), (90, 92, -75, 1), (22, 92, -85, 1)):
+    for x, y, a in ((12, 92, -105), (90, 92, -75), (22, 92, -85)):
         with s.at(x, y, rot=a):
             s.curve("0,0 20,1 44,-2", 0.9)
             for k in range(11):

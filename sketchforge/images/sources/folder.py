@@ -101,7 +101,7 @@ def walk_files(
             if prefix and not into_shards and _holds_shards(folder):
                 passed_over[SHARD_FOLDERS] += 1
                 continue
-            inner = []
+            inner: list[tuple[str, str]] = []
             for entry in entries:
                 if _leads_to_folder(entry):
                     (links if entry.is_symlink() else inner).append((entry.path, f"{prefix}{entry.name}/"))

@@ -36,7 +36,7 @@ def expand_pattern(pattern: str, passed_over: Counter[str]) -> dict[str, str]:
     Folders that exist by the very name in the pattern are taken by it, so `photos [2019]/*.jpg` is what it says.
     Folders that match are counted in `passed_over`. Raises UsageError where nothing matches.
     """
-    from braceexpand import UnbalancedBracesError, braceexpand
+    from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]  # not in its types
 
     folder, rest = ("", pattern) if os.path.exists(pattern) else _split_literal(pattern)
     try:
@@ -88,7 +88,7 @@ def read_list(path: str) -> dict[str, str]:
     lines = re.split(r"\r\n|\n|\r", text)
     for number, name in enumerate((line.strip() for line in lines), start=1):
         file = os.path.normpath(os.path.join(folder, name))
-        if not name or name.startswith("#") and not os.path.lexists(file):
+        if not name or (name.startswith("#") and not os.path.lexists(file)):
             continue
         if not os.path.lexists(file):
             check_path(name, f"{path}, line {number}: {name}")

@@ -25,6 +25,7 @@ import zlib
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack
+from typing import BinaryIO, cast
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import TRUNCATED, UNREADABLE
@@ -162,7 +163,9 @@ def _read_headers(state: FileState, gzipped: bool, members: list[Member]) -> str
     try:
         with ExitStack() as files:
             file = files.enter_context(open_file(state.path))
-            stream = files.enter_context(gzip.GzipFile(fileobj=file)) if gzipped else file
+            stream: BinaryIO = file
+            if gzipped:
+                stream = cast(BinaryIO, files.enter_context(gzip.GzipFile(fileobj=file)))
             for member in any_members(stream):
                 members.append(member)  # one by one: the members before a damaged one count
             # tarfile takes an invalid header for the end of the tar.

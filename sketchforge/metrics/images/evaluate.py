@@ -81,9 +81,8 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     similarities = _open_similarities(options, device, gaps)
     redrawing = _open_redrawing(options, shards, device, gaps)
 
-    has_reference = options.reference is not None
-    samples = options.samples
-    images = open_image_set(options.reference, samples) if has_reference else shard_images(shards, samples)
+    source, samples = options.reference, options.samples
+    images = shard_images(shards, samples) if source is None else open_image_set(source, samples)
     data_gaps, warnings = data_warnings(images, take_inventory(images))
     gaps += data_gaps
     # A model cannot exceed its own resolution, so the reference is cropped and resized as in the model's

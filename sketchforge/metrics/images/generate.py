@@ -108,7 +108,7 @@ def mismatched_pairs(images: int, samples: int, sketches: int, seed: int) -> lis
         raise UsageError(f"{images} image: styles of other images need two or more; render more images")
     rng = numpy_generator(seed, "mismatched pairs", images)
     order, steps = rng.permutation(images), rng.permutation(images - 1) + 1
-    pairs = []
+    pairs: list[Pair] = []
     for round_index, step in enumerate(steps):
         for position in range(min(images, samples - len(pairs))):
             content, style = int(order[position]), int(order[(position + step) % images])

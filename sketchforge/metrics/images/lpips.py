@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def open_lpips(backbone: str, given: Path | None, device: torch.device = CPU) ->
     layers = torch.nn.ModuleDict(
         {
             layer_name: module
-            for block in network.net.children()
+            for block in cast(torch.nn.Module, network.net).children()
             for layer_name, module in block.named_children()
         }
     )

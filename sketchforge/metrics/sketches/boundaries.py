@@ -119,7 +119,8 @@ def _resize_annotation(annotation: np.ndarray, height: int, width: int) -> np.nd
     targets = np.zeros((*annotation.shape, 2), np.int32)  # where each pixel went, x before y as OpenCV has it
     targets[annotation] = np.stack([columns, rows], axis=1)
     for joined, first, second in _find_neighbours(annotation):
-        cv2.polylines(resized, np.stack([targets[first][joined], targets[second][joined]], axis=1), False, 1)
+        ends = np.stack([targets[first][joined], targets[second][joined]], axis=1)
+        cv2.polylines(resized, list(ends), False, 1)
     return _thin_lines(resized > 0)
 
 

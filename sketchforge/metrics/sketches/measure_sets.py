@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,8 +46,12 @@ class Measured:
 
     def part(self, indices: Sequence[int]) -> Measured:
         """The sketches at `indices`, without content and variety."""
-        columns = (self.photos, self.strokes, self.patches, self.features)
-        return Measured(*([column[index] for index in indices] for column in columns))
+        return Measured(
+            photos=[self.photos[index] for index in indices],
+            strokes=[self.strokes[index] for index in indices],
+            patches=[self.patches[index] for index in indices],
+            features=[self.features[index] for index in indices],
+        )
 
     @property
     def members(self) -> list[np.ndarray]:
@@ -141,7 +145,6 @@ class Measuring:
         from sketchforge.metrics.sketches.measure_sketch import SketchTask
 
         for sample in raw_samples(sketch_input.shards, sketch_input.chosen):
-            sizes = sample.metadata.get("original_width"), sample.metadata.get("original_height")
             for index, sketch in enumerate(sample.sketches):
                 yield SketchTask(
                     name=sample.key,
@@ -152,7 +155,7 @@ class Measuring:
                     seed=self._seed,
                     annotation=annotations.get(sample.key),
                     frame=sketch_input.frame,
-                    original_size=sizes if all(isinstance(size, int) for size in sizes) else None,
+                    original_size=_original_size(sample.metadata),
                     suppressed=sketch_input.is_suppressed,
                     lines=len(sample.sketches) > 1,
                     people=people and index == 0,
@@ -213,3 +216,9 @@ def _measure(
             yield oldest, resolve(oldest, partial(pool.result, pending, oldest.name))
     for oldest, pending in waiting:
         yield oldest, resolve(oldest, partial(pool.result, pending, oldest.name))
+
+
+def _original_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(width, height) of a sample's source; None where they are not known."""
+    width, height = metadata.get("original_width"), metadata.get("original_height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None

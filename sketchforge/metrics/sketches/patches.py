@@ -38,7 +38,7 @@ def stroke_patches(sketch: np.ndarray, count: int, seed: int, *key: object) -> n
     rng = numpy_generator(seed, "stroke patches", *key)
     chosen = rng.permutation(len(rows))[:count]
     patches = np.empty((len(chosen), PATCH_SIDE, PATCH_SIDE), np.uint8)
-    for patch, row, column in zip(patches, rows[chosen], columns[chosen]):
+    for patch, row, column in zip(patches, rows[chosen], columns[chosen], strict=True):
         patch[:] = np.where(lines[row : row + PATCH_SIDE, column : column + PATCH_SIDE], 0, 255)
     return patches
 

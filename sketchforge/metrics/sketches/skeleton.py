@@ -155,10 +155,10 @@ def _order_pixels(pieces: _Pieces) -> tuple[np.ndarray, np.ndarray]:
     degree -= np.bincount(links[cut].ravel(), minlength=count)
     ends = np.flatnonzero(degree < 2)
     ends = ends[np.argsort(label[ends], kind="stable")]
-    ends = np.repeat(ends, 2 - degree[ends]).reshape(-1, 2)  # a piece of one pixel begins and ends with it
-    ties = np.stack([ends[:-1, 1], ends[1:, 0]], axis=1)
+    pairs = np.repeat(ends, 2 - degree[ends]).reshape(-1, 2)  # a piece of one pixel begins and ends with it
+    ties = np.stack([pairs[:-1, 1], pairs[1:, 0]], axis=1)
     path = _build_graph(np.concatenate([np.delete(links, cut, axis=0), ties]), count)
-    return breadth_first_order(path, ends[0, 0], directed=False, return_predecessors=False), closed
+    return breadth_first_order(path, pairs[0, 0], directed=False, return_predecessors=False), closed
 
 
 def _build_graph(links: np.ndarray, count: int) -> csr_array:

@@ -170,7 +170,8 @@ def ranked_pairs(result: TwoSampleResult, images: np.ndarray) -> tuple[np.ndarra
         second = np.sort(result.scores[~result.labels & (result.folds == fold)])
         ranks = [np.searchsorted(second, result.scores[first], side) for side in ("left", "right")]
         wins[first], pairs[first] = (ranks[0] + ranks[1]) / 2, len(second)
-    return tuple(np.bincount(image, per_patch[result.labels], len(images)) for per_patch in (wins, pairs))
+    won, compared = (np.bincount(image, values[result.labels], len(images)) for values in (wins, pairs))
+    return won, compared
 
 
 def _collect_patches(measured: Measured) -> tuple[np.ndarray, list[str]]:

@@ -196,7 +196,7 @@ def _build_pairs_rows(
 
     if not options.references:
         return
-    lines = defaultdict(list)
+    lines = defaultdict[str, list[np.ndarray]](list)
     for measured in references:
         for photo, drawings in measured.lines.items():
             lines[photo] += drawings

@@ -98,21 +98,21 @@ def two_sample_test(
             )
     _count_groups(groups_a, groups_b)
     rows_a, rows_b = match_by_ink(features_a[:, 0], features_b[:, 0], seed)
-    groups = np.concatenate([np.asarray(groups_a, str)[rows_a], np.asarray(groups_b, str)[rows_b]])
+    matched = np.concatenate([np.asarray(groups_a, str)[rows_a], np.asarray(groups_b, str)[rows_b]])
     labels = np.repeat([True, False], [len(rows_a), len(rows_b)])
-    num_groups = _count_groups(groups[labels], groups[~labels])
+    num_groups = _count_groups(matched[labels], matched[~labels])
     features = np.concatenate([features_a[rows_a], features_b[rows_b]])[:, 1:]
     shuffle_seed = derive_seed(seed, "folds of the two-sample test") % 2**32
     splitter = StratifiedGroupKFold(min(FOLDS, num_groups), shuffle=True, random_state=shuffle_seed)
     scores, folds = np.zeros(len(labels)), np.zeros(len(labels), int)
-    for fold, (train, test) in enumerate(splitter.split(features, labels, groups)):
+    for fold, (train, test) in enumerate(splitter.split(features, labels, matched)):
         if labels[train].all() or not labels[train].any():
-            raise UsageError(_explain_shortage(*(len(set(groups[side])) for side in (labels, ~labels))))
+            raise UsageError(_explain_shortage(*(len(set(matched[side])) for side in (labels, ~labels))))
         regression = LogisticRegression(class_weight="balanced", max_iter=1000)
         classifier = make_pipeline(StandardScaler(), regression)
         classifier.fit(features[train], labels[train])
         scores[test], folds[test] = classifier.decision_function(features[test]), fold
-    return TwoSampleResult(scores, labels, groups, folds)
+    return TwoSampleResult(scores, labels, matched, folds)
 
 
 def match_by_ink(ink_a: np.ndarray, ink_b: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

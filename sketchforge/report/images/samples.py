@@ -146,7 +146,7 @@ def _generate_ranked(
     model: Synthesizer, reader: SampleReader, pairs: list[Pair], name: str, values: np.ndarray
 ) -> list[RankedImage]:
     styles = reader.shards.styles
-    ranked = []
+    ranked: list[RankedImage] = []
     for batch in generate_images(model, reader, pairs, name):
         for pair, sketch, output, image in zip(
             batch.pairs, batch.sketches, batch.images, batch.contents, strict=True

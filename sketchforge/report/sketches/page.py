@@ -169,7 +169,7 @@ def _render_cell(
         percentiles = f'<span class="ends">10th {number(figure.p10)}, 90th {number(figure.p90)}</span>'
     return (
         f"<b>{number(figure.value)}</b> {interval}"
-        f"{bar(figure, scale, baseline and baseline.value)}{percentiles}"
+        f"{bar(figure, scale, None if baseline is None else baseline.value)}{percentiles}"
     )
 
 

@@ -106,7 +106,7 @@ def _render_lines(report: Report, images: _Images) -> Iterator[str]:
         yield from ["", f"### {title}", ""]
         yield from (f"- {escape(name)}: {escape(value)}" for name, value in values.items())
     if report.commands:
-        yield from ["", "### Commands that measure the same", "", *fence(report.commands)]
+        yield from ["", "### Commands that measure the same", "", *fence(list(report.commands))]
     yield from ["", escape(MEASURES)]
 
 
