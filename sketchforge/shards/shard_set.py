@@ -78,6 +78,11 @@ class ShardSet:
         """Whether every sample keeps its strokes."""
         return schema.STROKES in self.manifest["extras"]
 
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, by number; [] where images have none."""
+        return self.manifest["classes"]
+
     @cached_property
     def finished(self) -> list[int]:
         """The numbers of the finished shards of a local set, in order."""
@@ -123,8 +128,19 @@ class ShardSet:
 
     def require_strokes(self) -> ShardSet:
         """Return this set; UsageError where its samples keep no strokes."""
-        if not self.has_strokes:
-            raise UsageError(f"{self.source}: keeps no strokes; render with --strokes into another folder")
+        return self._require_extra(schema.STROKES, "keeps no strokes", "--strokes")
+
+    def require_masks(self) -> ShardSet:
+        """Return this set; UsageError where its samples keep no masks."""
+        return self._require_extra(schema.MASK, "keeps no masks", "--masks head")
+
+    def require_classes(self) -> ShardSet:
+        """Return this set; UsageError where its images have no classes."""
+        return self._require_extra(schema.CLASS, "its images have no classes", "--labels folder")
+
+    def _require_extra(self, extra: str, problem: str, option: str) -> ShardSet:
+        if extra not in self.manifest["extras"]:
+            raise UsageError(f"{self.source}: {problem}; render with {option} into another folder")
         return self
 
     @property
