@@ -170,7 +170,7 @@ class ShardDataset(Dataset):
         binary = self.shards.options["sketch_format"] == "png1"
         sketches = list(sample.sketches)
         for place in redrawn:
-            sketch = redraw_sketch(strokes, self.order.seed, sample.key, position, place)
+            sketch = redraw_sketch(strokes, sample.image, self.order.seed, sample.key, position, place)
             sketches.insert(place, binarize(sketch, INK_LEVEL, INK_LEVEL) if binary else sketch)
         return replace(sample, sketches=tuple(sketches))
 
