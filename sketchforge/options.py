@@ -173,7 +173,7 @@ class EvalImagesOptions:
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
     encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path
     tom: Path | None = None  # the run that drew the shards, or "builtin"; None: runs/tom or the built-in one
-    split: str | None = None  # of the shards; None: test where there is one, else all
+    split: str | None = None  # of the shards; None: test, else val, where there are splits, else all
     cache: Path | None = None  # folder for features of references; None: the user's cache folder
     seed: int = 0
     device: str = "auto"
@@ -190,6 +190,7 @@ class EvalCompareOptions:
     reference: str  # a folder, tars, a list, or shards
     sets: tuple[str, ...]  # as `reference`, or models
     shards: str | None = None  # sketches and styles for models; None: the reference, where it is shards
+    split: str | None = None  # of all shards that have splits; None: test, else val
     samples: int = 2048  # images of each set, spread evenly, and mismatched pairs of models; 0: all
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     cache: Path | None = None

@@ -33,6 +33,13 @@ DEFAULTS = defaults_of(EvalCompareOptions)
     help="Sketches for models among the sets.  [default: the reference, if shards]",
 )
 @option(
+    "--split",
+    group="Input",
+    metavar="NAME",
+    help="Which split of shards that have splits to take, or `all`. "
+    "[default: test, else val, where there are splits, else all]",
+)
+@option(
     "--samples",
     group="Measures",
     type=click.IntRange(min=0),

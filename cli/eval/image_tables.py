@@ -15,7 +15,10 @@ def model_table(evaluation: Any) -> Iterator[str]:
     from sketchforge.report.tables import digits
 
     (model,) = evaluation.models
-    yield f"{model['name']}, {model['size']} x {model['size']}, against {_describe_reference(evaluation.reference)}"
+    yield (
+        f"{model['name']}, {model['size']} x {model['size']}, sketches of {model['sketches']}, against "
+        f"{_describe_reference(evaluation.reference)}"
+    )
     chance = {
         row.titles[name]: figure.value
         for row in evaluation.rows
@@ -38,6 +41,8 @@ def model_table(evaluation: Any) -> Iterator[str]:
 def comparison_tables(evaluation: Any) -> Iterator[str]:
     """Yield a table per network with a line per set; then notes, warnings and missing figures."""
     yield f"distances from {_describe_reference(evaluation.reference)}; lower is better"
+    for model in evaluation.models:
+        yield f"{model['name']}: sketches of {model['sketches']}"
     for features in dict.fromkeys(row.features for row in evaluation.rows):
         rows = [row for row in evaluation.rows if row.features == features]
         titles = rows[0].titles

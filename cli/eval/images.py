@@ -52,7 +52,8 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     "--split",
     group="Input",
     metavar="NAME",
-    help="Which split of the shards to measure on, or `all`. [default: test where there is one, else all]",
+    help="Which split of the shards to measure on, or `all`. "
+    "[default: test, else val, where there are splits, else all]",
 )
 @option(
     "--reference",

@@ -13,10 +13,14 @@ from sketchforge.shards import schema
 from sketchforge.shards.reader import RawSample, raw_samples, read_errors
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.strokes.stored import StoredHand, strokes_from_json
+from sketchforge.utils.seeding import uniforms
 
 TRACED = "traced"  # the only drawing of samples that no hand has drawn
 SIMPLE_SIDE = 255  # of a simplified drawing, its longer side, as Quick, Draw! has it
 TOLERANCE = 2.0  # of its lines, in its own units
+# Of a set without splits: parts and where each ends, in a number that follows from the key, so that all drawings of an
+# image are in one part.
+PARTS = (("train", 0.9), ("valid", 0.95), ("test", 1.0))
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class LineDrawing:
 
     key: str
     word: str  # the name of the image's class, "" where it has none
+    part: str  # that it belongs to, see `find_part`
     hand: StoredHand
 
 
@@ -60,15 +65,29 @@ def read_drawings(
             hands = {hand.name: hand for hand in (stored.hands or [stored.traced()])}
             if missing := [name for name in names if name not in hands]:
                 raise ValueError(f"{member}: has no hand {missing[0]}")
-        word = _find_word(shards, sample)
-        yield [LineDrawing(sample.key, word, hands[name]) for name in names]
+        word, part = _find_word(shards, sample), find_part(shards, sample.key)
+        yield [LineDrawing(sample.key, word, part, hands[name]) for name in names]
 
 
 def _find_word(shards: ShardSet, sample: RawSample) -> str:
-    classes, number = shards.manifest.get("classes"), sample.extras.get("cls", b"")
-    if isinstance(classes, list) and number.isdigit() and int(number) < len(classes):
-        return str(classes[int(number)])
-    return ""
+    number = sample.extras.get(schema.CLASS, b"")
+    return shards.classes[int(number)] if number.isdigit() and int(number) < len(shards.classes) else ""
+
+
+def find_part(shards: ShardSet, key: str) -> str:
+    """The part that an image's drawings belong to: its split, where the set has splits, else that of `part_of`.
+
+    The split "val" is called "valid", as readers of these formats expect, unless there is one of that name.
+    """
+    splits, number = shards.splits, shards.keys[key]
+    part = next((name for name, numbers in splits.items() if number in numbers), part_of(key))
+    return "valid" if part == "val" and "valid" not in splits else part
+
+
+def part_of(key: str) -> str:
+    """The part of PARTS that a key falls into."""
+    place = float(uniforms(1, 0, "part", key)[0])
+    return next(name for name, end in PARTS if place < end)
 
 
 def simplify_lines(hand: StoredHand) -> list[np.ndarray]:

@@ -31,6 +31,7 @@ class NdjsonFile:
             "drawing": [line.T.tolist() for line in simplify_lines(drawing.hand)],
             "key": drawing.key,
             "hand": drawing.hand.name,
+            "split": drawing.part,
         }
         self._file.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 

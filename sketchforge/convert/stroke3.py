@@ -1,69 +1,80 @@
 """Drawings in stroke-3, as sketch-rnn reads them: (dx, dy, whether the pen is lifted after it), in one .npz.
 
 sketch-rnn's own files hold arrays of objects, which only pickle reads. Here the drawings of a part lie one after
-another in one array, and a second one says where each begins.
+another in one array, and a second one says where each begins. Parts are train, valid and test, and further splits of
+the shards.
 """
 
 from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from sketchforge.convert.drawings import LineDrawing, simplify_lines
+from sketchforge.convert.drawings import PARTS, LineDrawing, simplify_lines
+from sketchforge.errors import UsageError
 from sketchforge.utils.files import atomic_write
-from sketchforge.utils.seeding import uniforms
 
-# Parts and where each ends, in a number that follows from the key: all drawings of an image are in one part.
-PARTS = (("train", 0.9), ("valid", 0.95), ("test", 1.0))
+COLUMNS = ("offsets", "keys", "hands")  # of a part's drawings, an array for each
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # so that equal drawings are equal bytes
 
 
-class Stroke3File:
-    """Gathers drawings by parts: their points in temporary files, so that memory does not grow with them."""
+@dataclass
+class _Part:
+    """The drawings of a part: their points in a temporary file, so that memory does not grow with them."""
 
-    def __init__(self, files: Sequence[IO[bytes]]) -> None:
-        self._files = dict(zip((name for name, _ in PARTS), files, strict=True))
-        self._lengths: dict[str, list[int]] = {name: [] for name, _ in PARTS}
-        self._keys: dict[str, list[str]] = {name: [] for name, _ in PARTS}
-        self._hands: dict[str, list[str]] = {name: [] for name, _ in PARTS}
+    file: IO[bytes]
+    lengths: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    hands: list[str] = field(default_factory=list)
+
+
+class Stroke3File:
+    """Gathers drawings by parts. new_file: opens a temporary file."""
+
+    def __init__(self, new_file: Callable[[], IO[bytes]]) -> None:
+        self._new_file = new_file
+        self._parts = {name: _Part(new_file()) for name, _ in PARTS}
 
     def has(self, key: str) -> bool:
         return False
 
     def add(self, drawing: LineDrawing) -> None:
-        part = part_of(drawing.key)
+        part = self._parts.get(drawing.part) or self._begin_part(drawing.part)
         offsets = to_stroke3(simplify_lines(drawing.hand))
-        self._files[part].write(offsets.astype("<i2").tobytes())
-        self._lengths[part].append(len(offsets))
-        self._keys[part].append(drawing.key)
-        self._hands[part].append(drawing.hand.name)
+        part.file.write(offsets.astype("<i2").tobytes())
+        part.lengths.append(len(offsets))
+        part.keys.append(drawing.key)
+        part.hands.append(drawing.hand.name)
+
+    def _begin_part(self, name: str) -> _Part:
+        if name.endswith(tuple(f"_{column}" for column in COLUMNS)):
+            raise UsageError(
+                f"--to stroke3: the split {name} has a name that arrays of the file have; try --to ndjson"
+            )
+        return self._parts.setdefault(name, _Part(self._new_file()))
 
     def write(self, target: BinaryIO) -> None:
         """The arrays PART, PART_offsets, PART_keys and PART_hands of every part, as an .npz file."""
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for part, file in self._files.items():
-                lengths = self._lengths[part]
-                begins = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
-                with archive.open(_entry(part), "w", force_zip64=True) as member:
+            for name, part in self._parts.items():
+                begins = np.concatenate([[0], np.cumsum(part.lengths, dtype=np.int64)]).astype("<i8")
+                with archive.open(_entry(name), "w", force_zip64=True) as member:
                     header = {"descr": "<i2", "fortran_order": False, "shape": (int(begins[-1]), 3)}
                     np.lib.format.write_array_header_1_0(member, header)
-                    file.seek(0)
-                    while chunk := file.read(1 << 20):
+                    part.file.seek(0)
+                    while chunk := part.file.read(1 << 20):
                         member.write(chunk)
-                names: dict[str, Any] = {
-                    "offsets": begins,
-                    "keys": self._keys[part],
-                    "hands": self._hands[part],
-                }
-                for name, values in names.items():
+                columns: tuple[Sequence[Any] | np.ndarray, ...] = (begins, part.keys, part.hands)
+                for column, values in zip(COLUMNS, columns, strict=True):
                     array = np.array(values) if len(values) else np.array([], "<U1")
-                    with archive.open(_entry(f"{part}_{name}"), "w", force_zip64=True) as member:
+                    with archive.open(_entry(f"{name}_{column}"), "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, array, allow_pickle=False)
 
 
@@ -71,15 +82,9 @@ class Stroke3File:
 def open_stroke3(out: Path, names: Sequence[str]) -> Iterator[Stroke3File]:
     """The file appears when all drawings are in it."""
     with ExitStack() as files, atomic_write(out) as target:
-        writer = Stroke3File([files.enter_context(tempfile.TemporaryFile()) for _ in PARTS])
+        writer = Stroke3File(lambda: files.enter_context(tempfile.TemporaryFile()))
         yield writer
         writer.write(target)
-
-
-def part_of(key: str) -> str:
-    """Which part an image's drawings belong to."""
-    place = float(uniforms(1, 0, "part", key)[0])
-    return next(name for name, end in PARTS if place < end)
 
 
 def to_stroke3(lines: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from sketchforge.data.augment_params import PairAugmentation, sample_pairs
 from sketchforge.images.resize import fit_square
-from sketchforge.images.tensors import normalize_pixels
+from sketchforge.images.tensors import normalize_pixels, to_unit
 
 PAPER = 255
+MASK = "mask"  # the one entry of a pair that is in [0, 1]
 
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _SQUARE = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
@@ -32,23 +33,31 @@ def training_pair(
     seed: int,
     key: object,
     augment: PairAugmentation | None = PairAugmentation(),
+    mask: np.ndarray | None = None,
 ) -> dict[str, Tensor]:
     """The tensors of one sample, float32 in [-1, 1], S = size, 1 = paper in sketches.
 
     image: uint8 H×W×3 RGB.
     sketches: uint8 H×W, the sketch and a second one to make the variant from; a single one serves for both.
+    mask: uint8 H×W, 255 = subject; None: there is none.
     Raises ValueError for other dtypes and shapes.
 
     "image" (3,S,S) and "sketch" (1,S,S): the same random crop and flip of both.
     "variant" (1,S,S): the second sketch, same crop and flip, with random line width and random regions erased
     (Eqs. 9-10).
     "style_view" (3,S,S): another square of the image, flipped, rotated and scaled at random (Eqs. 7-8).
+    "mask" (1,S,S), in [0, 1], where one is passed: the same crop and flip as the image's.
 
     With augment None nothing is random: all tensors show the centred square, the variant is the second
     sketch.
     """
-    pixels = pair_pixels(image, sketches, size, seed, key, augment)
-    return {name: normalize_pixels(source_pixels) for name, source_pixels in pixels.items()}
+    pixels = pair_pixels(image, sketches, size, seed, key, augment, mask)
+    return {name: normalize_entry(name, source_pixels) for name, source_pixels in pixels.items()}
+
+
+def normalize_entry(name: str, pixels: Tensor) -> Tensor:
+    """An entry of a pair, levels in 0..255 -> float32 in the range that entries of this name have."""
+    return to_unit(pixels) if name == MASK else normalize_pixels(pixels)
 
 
 def pair_pixels(
@@ -58,12 +67,14 @@ def pair_pixels(
     seed: int,
     key: object,
     augment: PairAugmentation | None = PairAugmentation(),
+    mask: np.ndarray | None = None,
 ) -> dict[str, Tensor]:
     """`training_pair` before normalisation, uint8 (C,S,S): a quarter of the bytes to move to a device."""
-    _check_pair(image, sketches)
+    _check_pair(image, sketches, mask)
     if augment is None:
         square, sketch_crops = fit_square(image, size, "crop"), _fit_squares(sketches, size)
-        return _to_tensors(square, sketch_crops[0], sketch_crops[-1], style_view=square)
+        mask_crop = None if mask is None else fit_square(mask, size, "crop")
+        return _to_tensors(square, sketch_crops[0], sketch_crops[-1], square, mask_crop)
     height, width = image.shape[:2]
     params = sample_pairs(seed, [key], height, width, size, augment)
     zoomed_side = augment.zoomed(size)
@@ -76,15 +87,22 @@ def pair_pixels(
     sketch_crops = [crop(square) for square in _fit_squares(sketches, zoomed_side)]
     variant = sketch_variant(sketch_crops[-1], int(params.line_width[0]), params.erased[0])
     view = style_view(image, size, params.shrunk[0], params.view[0])
-    return _to_tensors(crop(fit_square(image, zoomed_side, "crop")), sketch_crops[0], variant, view)
+    mask_crop = None if mask is None else crop(fit_square(mask, zoomed_side, "crop"))
+    return _to_tensors(
+        crop(fit_square(image, zoomed_side, "crop")), sketch_crops[0], variant, view, mask_crop
+    )
 
 
-def stored_pair(image: np.ndarray, sketches: Sequence[np.ndarray], key: object) -> dict[str, np.ndarray]:
+def stored_pair(
+    image: np.ndarray, sketches: Sequence[np.ndarray], key: object, mask: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The sample as stored, from which `augment_gpu.PairBatches` makes the pair: nothing is computed here.
 
-    uint8 "image" (H,W,3), "sketch" and "variant" (H,W); arguments as for `training_pair`, not checked.
+    uint8 "image" (H,W,3), "sketch", "variant" and, where there is one, "mask" (H,W); arguments as for
+    `training_pair`, not checked.
     """
-    return {"image": image, "sketch": sketches[0], "variant": sketches[-1]}
+    masks = {} if mask is None else {MASK: mask}
+    return {"image": image, "sketch": sketches[0], "variant": sketches[-1], **masks}
 
 
 def sketch_variant(sketch: np.ndarray, line_width: int, erased: np.ndarray) -> np.ndarray:
@@ -125,15 +143,16 @@ def style_view(image: np.ndarray, size: int, shrunk: np.ndarray, view: np.ndarra
     return cv2.convertScaleAbs(np.maximum(values, 0))  # rounded, and 255 at most
 
 
-def _check_pair(image: np.ndarray, sketches: Sequence[np.ndarray]) -> None:
+def _check_pair(image: np.ndarray, sketches: Sequence[np.ndarray], mask: np.ndarray | None) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: expected uint8 H×W×3, found {image.dtype} of shape {image.shape}")
     if len(sketches) not in (1, 2):
         raise ValueError(f"{len(sketches)} sketches: expected two, or one that serves for both")
-    for sketch in sketches:
-        if sketch.dtype != np.uint8 or sketch.shape != image.shape[:2]:
-            actual = f"{sketch.dtype} of shape {sketch.shape}"
-            raise ValueError(f"sketch: expected uint8 of the image's {image.shape[:2]}, found {actual}")
+    planes = [("sketch", sketch) for sketch in sketches] + ([] if mask is None else [(MASK, mask)])
+    for name, plane in planes:
+        if plane.dtype != np.uint8 or plane.shape != image.shape[:2]:
+            actual = f"{plane.dtype} of shape {plane.shape}"
+            raise ValueError(f"{name}: expected uint8 of the image's {image.shape[:2]}, found {actual}")
 
 
 def _fit_squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
@@ -144,7 +163,11 @@ def _fit_squares(sketches: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
 
 
 def _to_tensors(
-    image: np.ndarray, sketch: np.ndarray, variant: np.ndarray, style_view: np.ndarray
+    image: np.ndarray,
+    sketch: np.ndarray,
+    variant: np.ndarray,
+    style_view: np.ndarray,
+    mask: np.ndarray | None,
 ) -> dict[str, Tensor]:
     def to_planes(pixels: np.ndarray) -> Tensor:
         planes = torch.empty((3, *pixels.shape[:2]), dtype=torch.uint8)
@@ -159,4 +182,5 @@ def _to_tensors(
         "sketch": to_plane(sketch),
         "variant": to_plane(variant),
         "style_view": to_planes(style_view),
+        **({} if mask is None else {MASK: to_plane(mask)}),
     }

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sketchforge.data.augment import PAPER
+from sketchforge.data.augment import MASK, PAPER, normalize_entry
 from sketchforge.data.augment_params import PairAugmentation, PairParams, sample_pairs
 from sketchforge.images.resize import resize_weights
-from sketchforge.images.tensors import normalize_pixels
 from sketchforge.utils.device import to_device
 
 _MARGIN = 2  # pixels beyond the border that cubic interpolation reads at positions within the image
@@ -40,24 +39,31 @@ class PairBatches:
     def __call__(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Make the training pairs of a batch.
 
-        In, on the CPU: uint8 "image" (B,H,W,3), "sketch" and "variant" (B,H,W), int64 "position" (B,).
+        In, on the CPU: uint8 "image" (B,H,W,3), "sketch", "variant" and perhaps "mask" (B,H,W), int64
+        "position" (B,).
         Out, on `device`: float32 in [-1, 1], "image" and "style_view" (B,3,S,S), "sketch" and "variant"
-        (B,1,S,S). Other entries are moved unchanged.
+        (B,1,S,S); in [0, 1] "mask" (B,1,S,S). Other entries are moved unchanged.
         """
         height, width = batch["image"].shape[1:3]
         params = sample_pairs(self.seed, batch["position"].tolist(), height, width, self.size, self.augment)
         moved = {name: to_device(value, device) for name, value in batch.items()}
         image = moved["image"].permute(0, 3, 1, 2).float()
-        sketches = torch.stack([moved["sketch"], moved["variant"]], dim=1).float()
-        crops = self._crop(torch.cat([image, sketches], dim=1), params)
-        variant = _erase(_change_line_widths(crops[:, 4:], params.line_width), params.erased)
+        names = ["sketch", "variant", *([MASK] if MASK in moved else [])]
+        planes = torch.stack([moved[name] for name in names], dim=1).float()
+        crops = self._crop(torch.cat([image, planes], dim=1), params)
+        variant = _erase(_change_line_widths(crops[:, 4:5], params.line_width), params.erased)
         pairs = {
             "image": crops[:, :3],
             "sketch": crops[:, 3:4],
             "variant": variant,
             "style_view": _style_views(image, params, self.size),
         }
-        return {**moved, **{name: normalize_pixels(levels).contiguous() for name, levels in pairs.items()}}
+        if MASK in moved:
+            pairs[MASK] = crops[:, 5:]
+        return {
+            **moved,
+            **{name: normalize_entry(name, levels).contiguous() for name, levels in pairs.items()},
+        }
 
     def _crop(self, images: Tensor, params: PairParams) -> Tensor:
         """8-bit values (B,C,H,W) -> (B,C,S,S): the centred square is resized, cropped, mirrored or not."""

@@ -33,11 +33,12 @@ class ShardDataset(Dataset[dict[str, Any]]):
     """Training samples by their position in the order: dataset[position] -> dict.
 
     make(image, sketches, key=position) turns an image (uint8 H×W×3 RGB) and its sketches (uint8 H×W) into
-    tensors or arrays. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`. It
+    tensors or arrays; with `masks` it gets mask=… (uint8 H×W, 255 = subject), too. It is a pure function, such as `functools.partial(training_pair, size=256, seed=0)`. It
     must accept white images (see `blank`), and be picklable where there are workers.
     num_sketches: how many of a sample's sketches `make` gets, chosen at random without repetition.
     redraw: the share of them, 0 to 1, that are drawn anew from the sample's strokes at every position
     (`redraw_sketch`), whichever they are.
+    masks, classes: whether each sample's mask and class are read; `shards.classes` has the names.
     skip_bad: where a sample cannot be used, take the next good one in the order; otherwise DamagedError names
     shard, key and problem. A shard that could not be opened once counts as missing for the rest of this
     process.
@@ -47,9 +48,10 @@ class ShardDataset(Dataset[dict[str, Any]]):
     "group", "label": the running number of the group and the class label within it, see SampleOrder.
     "position": the position in the order.
     "skipped": 1 where the next good sample replaces the one of this position (skip_bad), else 0.
+    "class": the number of the image's class, with `classes`.
 
-    Raises UsageError when the set has too few sketches, or no strokes to draw anew, SketchforgeError when no
-    sample is good.
+    Raises UsageError when the set has too few sketches, or lacks strokes to draw anew, masks or classes that are
+    asked for, SketchforgeError when no sample is good.
     """
 
     def __init__(
@@ -60,12 +62,18 @@ class ShardDataset(Dataset[dict[str, Any]]):
         num_sketches: int = 2,
         skip_bad: bool = False,
         redraw: float = 0.0,
+        masks: bool = False,
+        classes: bool = False,
     ) -> None:
         self.shards = shards.require(sketches=num_sketches, one_size=False)
         if not 0 <= redraw <= 1:
             raise ValueError(f"redraw={redraw}: expected a share from 0 to 1")
         if redraw:
             shards.require_strokes()
+        if masks:
+            shards.require_masks()
+        if classes:
+            shards.require_classes()
         if list(order.shard_sizes) != shards.shard_sizes:
             raise ValueError("order: made for other shard sizes than this set's")
         pool = min(order.pool, len(shards.shard_sizes))
@@ -76,7 +84,7 @@ class ShardDataset(Dataset[dict[str, Any]]):
                 "least as many"
             )
         self.order, self.make, self.num_sketches, self.skip_bad = order, make, num_sketches, skip_bad
-        self.redraw = redraw
+        self.redraw, self.masks, self.classes = redraw, masks, classes
         self._open: dict[int, OpenShard] = {}
         self._damage: dict[int, str] = {}  # shards that cannot be used at all, and why
 
@@ -92,11 +100,19 @@ class ShardDataset(Dataset[dict[str, Any]]):
             for position in positions
         ]
         for position, sketches, redrawn, location in planned:
-            stored, location = self._read(location, sketches, redrawn)
-            yield {
-                **self.make(stored.image, stored.sketches, key=position),
-                **_build_metadata(position, location),
-            }
+            stored, extras, location = self._read(location, sketches, redrawn)
+            yield self._build_sample(stored, extras, position, location)
+
+    def _build_sample(
+        self, stored: StoredSample, extras: _Extras, position: int, location: _Location
+    ) -> dict[str, Any]:
+        masks = {} if extras.mask is None else {"mask": extras.mask}
+        classes = {} if extras.class_number is None else {"class": extras.class_number}
+        return {
+            **self.make(stored.image, stored.sketches, key=position, **masks),
+            **_build_metadata(position, location),
+            **classes,
+        }
 
     def _locate(self, position: int) -> _Location:
         index = self.order.index_of(position)
@@ -104,8 +120,8 @@ class ShardDataset(Dataset[dict[str, Any]]):
 
     def _read(
         self, location: _Location, sketches: list[int], redrawn: list[int]
-    ) -> tuple[StoredSample, _Location]:
-        """Read the sample there, or with skip_bad the next good one; returns it and its location.
+    ) -> tuple[StoredSample, _Extras, _Location]:
+        """Read the sample there, or with skip_bad the next good one; returns it, its extras and its location.
 
         sketches: their numbers; redrawn: which of them, by their place in the list, are drawn anew.
         """
@@ -119,7 +135,9 @@ class ShardDataset(Dataset[dict[str, Any]]):
                 if redrawn:
                     strokes = shard.read_strokes(location.place, sample.image.shape[:2])
                     sample = self._draw_anew(sample, strokes, redrawn, position)
-                return sample, location
+                mask = shard.read_mask(location.place, sample.image.shape[:2]) if self.masks else None
+                class_number = shard.read_class(location.place) if self.classes else None
+                return sample, _Extras(mask, class_number), location
             except DamagedError as error:
                 if not self.skip_bad:
                     raise
@@ -152,7 +170,7 @@ class ShardDataset(Dataset[dict[str, Any]]):
         binary = self.shards.options["sketch_format"] == "png1"
         sketches = list(sample.sketches)
         for place in redrawn:
-            sketch = redraw_sketch(strokes, self.order.seed, sample.key, position, place)
+            sketch = redraw_sketch(strokes, sample.image, self.order.seed, sample.key, position, place)
             sketches.insert(place, binarize(sketch, INK_LEVEL, INK_LEVEL) if binary else sketch)
         return replace(sample, sketches=tuple(sketches))
 
@@ -160,9 +178,10 @@ class ShardDataset(Dataset[dict[str, Any]]):
         """A sample made from a white image, to learn shapes from; None where images have many sizes."""
         if (size := self.shards.side) is None:
             return None
-        sketches = [np.full((size, size), 255, np.uint8) for _ in range(self.num_sketches)]
-        sample = self.make(np.full((size, size, 3), 255, np.uint8), sketches, key=0)
-        return {**sample, **_build_metadata(0, self._locate(0))}
+        white = np.full((size, size), 255, np.uint8)
+        stored = StoredSample("", np.full((size, size, 3), 255, np.uint8), (white,) * self.num_sketches)
+        extras = _Extras(white if self.masks else None, 0 if self.classes else None)
+        return self._build_sample(stored, extras, 0, self._locate(0))
 
     def _open_shard(self, shard: int) -> OpenShard:
         if (damage := self._damage.get(shard)) is not None:
@@ -179,6 +198,13 @@ class ShardDataset(Dataset[dict[str, Any]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_open": {}}  # files stay with their process
+
+
+class _Extras(NamedTuple):
+    """What of a sample is read where it is asked for."""
+
+    mask: np.ndarray | None  # uint8 H×W
+    class_number: int | None
 
 
 class _Location(NamedTuple):

@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchforge.images.tensors import normalize_pixels
+from sketchforge.data.augment import normalize_entry
 from sketchforge.utils.device import to_device
 
 Batch = dict[str, Any]
 
 
 def move_to_device(batch: Mapping[str, Any], device: torch.device) -> Batch:
-    """Move tensors to the device; uint8 ones become float32 in [-1, 1] there: a quarter of the bytes."""
+    """Move tensors to the device; uint8 ones become float32 there: a quarter of the bytes."""
     moved = {name: to_device(value, device) for name, value in batch.items()}
     return {
-        name: normalize_pixels(value) if isinstance(value, Tensor) and value.dtype == torch.uint8 else value
+        name: normalize_entry(name, value)
+        if isinstance(value, Tensor) and value.dtype == torch.uint8
+        else value
         for name, value in moved.items()
     }
 

@@ -63,4 +63,5 @@ def line_widths(ink: np.ndarray) -> np.ndarray:
     """
     fine = np.repeat(np.repeat(ink.astype(np.uint8), 2, axis=0), 2, axis=1)
     distance = cv2.distanceTransform(fine, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return distance.reshape(ink.shape[0], 2, ink.shape[1], 2).max(axis=(1, 3))
+    rows = np.maximum(distance[::2], distance[1::2])
+    return np.maximum(rows[:, ::2], rows[:, 1::2])

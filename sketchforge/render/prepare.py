@@ -33,6 +33,8 @@ def _parse_finite(text: str) -> float | None:
 _LENIENT_PARSERS: dict[str, Any] = {"parse_constant": _parse_finite, "parse_float": _parse_finite}
 
 MAX_CAPTION = 1 << 20  # bytes: what is longer is no caption, and readers have limits
+MAX_METADATA = 16 << 20  # bytes: parsed, JSON takes many times as much
+NO_SUBJECT = "no subject found by colour: the mask is all of the image"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Prepared:
     original_height: int = 0
     caption: bytes | None = None  # UTF-8
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    note: str | None = None  # why the caption or the metadata could not be used; what the decoder printed
+    # Why the caption or the metadata could not be used, that no subject was found; what the decoder printed.
+    note: str | None = None
 
 
 def prepare(
@@ -97,7 +100,8 @@ def prepare(
         original_height=height,
         caption=caption,
         metadata=metadata,
-        note=note,
+        note="; ".join(filter(None, [note, NO_SUBJECT if masks == COLOUR and mask.min() == 255 else None]))
+        or None,
     )
 
 
@@ -158,12 +162,17 @@ def _read_caption_and_metadata(image: ImageSource) -> tuple[bytes | None, dict[s
         )
         caption = None
     try:
+        if image.metadata and image.metadata.num_bytes > MAX_METADATA:
+            raise ImageError(TOO_LARGE)
         # Python's json writes NaN, which other readers refuse.
         parsed = json.loads(image.metadata.read(), **_LENIENT_PARSERS) if image.metadata else {}
         if not isinstance(parsed, dict):
             raise ValueError
         json_bytes(parsed)  # raises UnicodeEncodeError, a ValueError, for lone surrogates
         metadata = parsed
-    except (ImageError, ValueError, RecursionError):
+    except ImageError as error:
+        too_large = f"more than {MAX_METADATA >> 20} MiB"
+        notes.append(f"metadata left out: {too_large if error.reason == TOO_LARGE else 'unreadable'}")
+    except (ValueError, RecursionError):
         notes.append("metadata left out: not a JSON object")
     return caption, metadata, "; ".join(notes) or None

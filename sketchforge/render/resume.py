@@ -21,7 +21,7 @@ from sketchforge.render.same_inputs import check_same_inputs
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.writer import finished_stats
-from sketchforge.utils.files import parse_json
+from sketchforge.utils.files import parse_json, read_bounded
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:
     Images are compared by size; with `check_digests` by SHA-256, too.
     """
     try:
-        lines = schema.shard_files(options.shards, shard.number).sidecar.read_bytes().splitlines()
+        lines = read_bounded(schema.shard_files(options.shards, shard.number).sidecar).splitlines()
         recorded = {line["key"]: (line["bytes"], line.get("sha256")) for line in map(parse_json, lines)}
     except (OSError, ValueError, KeyError, TypeError):
         return ""

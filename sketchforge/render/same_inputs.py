@@ -11,7 +11,7 @@ from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
-from sketchforge.utils.files import parse_json
+from sketchforge.utils.files import parse_json, read_bounded
 
 _REMEDY = "choose another folder for --shards (only --overwrite replaces what is there)"
 
@@ -67,7 +67,7 @@ def _find_change(
     is_whole = True
     for number in range(previous["num_shards"]):
         try:
-            sidecar = schema.shard_files(options.shards, number).sidecar.read_bytes()
+            sidecar = read_bounded(schema.shard_files(options.shards, number).sidecar)
             recorded.update(
                 (line["key"], str(line["source"])) for line in map(parse_json, sidecar.splitlines())
             )

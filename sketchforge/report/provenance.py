@@ -61,6 +61,7 @@ def sketches_command_line(asked: EvalSketchesOptions) -> str:
 
 def images_command_line(asked: EvalImagesOptions) -> str:
     words: list[object] = ["images", "--model", asked.model, "--shards", asked.shards]
+    words += ["--split", asked.split] if asked.split else []
     words += ["--reference", asked.reference] if asked.reference else []
     words += [*_format_networks("--features", asked.features), *_format_networks("--lpips", asked.lpips)]
     for encoder in asked.encoders:
@@ -72,6 +73,7 @@ def images_command_line(asked: EvalImagesOptions) -> str:
 def compare_command_line(asked: EvalCompareOptions) -> str:
     words: list[object] = ["compare", asked.reference, *asked.sets]
     words += ["--shards", asked.shards] if asked.shards else []
+    words += ["--split", asked.split] if asked.split else []
     words += _format_networks("--features", asked.features)
     return _join_command([*words, "--samples", asked.samples, "--seed", asked.seed])
 

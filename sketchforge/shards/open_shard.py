@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterable
 
@@ -14,7 +15,7 @@ from sketchforge.shards.reader import StoredSample, keyed_members
 from sketchforge.shards.shard_set import DamagedError, ShardSet
 from sketchforge.strokes.stored import StoredStrokes, strokes_from_json
 
-# The first bytes of an image and of a sketch, and the flag for OpenCV to decode each.
+# The first bytes of an image and of a sketch or a mask, and the flag for OpenCV to decode each.
 _MEMBER_FORMATS = ((b"\xff\xd8\xff", cv2.IMREAD_COLOR), (b"\x89PNG", cv2.IMREAD_GRAYSCALE))
 
 
@@ -29,9 +30,10 @@ class OpenShard:
         side = shards.side
         self._size = None if side is None else (side, side)
         self._max_bytes = schema.most_bytes(side)
-        # The suffixes of a sample's member names, by column of `_spans`: the image, its sketches, its strokes.
-        extras = [schema.STROKES] if shards.has_strokes else []
-        self._suffixes = schema.sample_members("", len(shards.styles), captioned=False, extras=extras)[:-1]
+        # The suffixes of a sample's member names, by column of `_spans`: the image, its sketches, its extras.
+        self._suffixes = schema.sample_members(
+            "", len(shards.styles), captioned=False, extras=shards.manifest["extras"]
+        )[:-1]
         self._file = shards.open(number)
         try:
             self._keys, self._spans = self._read_headers()
@@ -62,8 +64,7 @@ class OpenShard:
         size: (height, width) of its image. Raises DamagedError when they are missing, cannot be read, or are of
         another size.
         """
-        column = len(self._suffixes) - 1
-        data = self._read_member(place, column, self._spans[place, column].tolist())
+        column, data = self._read_extra(place, schema.STROKES)
         try:
             strokes = strokes_from_json(data, hands)
         except ValueError as error:
@@ -73,6 +74,32 @@ class OpenShard:
             problem = f"of a picture of {width} x {height} pixels, expected {wide} x {high}"
             raise self._build_error(place, column, problem)
         return strokes
+
+    def read_mask(self, place: int, size: tuple[int, int]) -> np.ndarray:
+        """Read the mask of the sample at index `place`, of a set that has them: uint8 HxW, 255 = subject.
+
+        size: (height, width) of its image. Raises DamagedError when it is missing, cannot be decoded, or is of
+        another size.
+        """
+        column = self._suffixes.index(schema.extra_member("", schema.MASK))
+        return self._read_image(place, column, self._spans[place, column].tolist(), size[::-1])
+
+    def read_class(self, place: int) -> int:
+        """Read the number of the class of the sample at index `place`, of a set that has them.
+
+        Raises DamagedError when it is missing, or is not that of one of the set's classes.
+        """
+        column, data = self._read_extra(place, schema.CLASS)
+        count = len(self._shards.classes)
+        # As many digits as the largest number has: Python's int takes long ones, and digits of other alphabets.
+        if not re.fullmatch(rb"[0-9]{1,%d}" % len(str(count)), data) or int(data) >= count:
+            raise self._build_error(place, column, f"{data[:20]!r}, expected a class, 0 to {count - 1}")
+        return int(data)
+
+    def _read_extra(self, place: int, extra: str) -> tuple[int, bytes]:
+        """(column, contents) of one of schema.EXTRAS."""
+        column = self._suffixes.index(schema.extra_member("", extra))
+        return column, self._read_member(place, column, self._spans[place, column].tolist())
 
     def _read_member(self, position: int, column: int, span: list[int]) -> bytes:
         offset, num_bytes = span

@@ -22,7 +22,7 @@ from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.remote import RemoteFolder, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
-from sketchforge.shards.splits import ALL, split_ranges
+from sketchforge.shards.splits import ALL, held_out_first, split_ranges
 from sketchforge.shards.transports import TransferError
 from sketchforge.utils import files
 from sketchforge.utils.text import count_noun
@@ -45,7 +45,9 @@ class ShardSet:
     remote: RemoteFolder | None = None
     cache: ShardCache | None = None
     checked: CheckedShards = field(default_factory=CheckedShards, compare=False)
-    numbers: range | None = None  # of the shards of a split, where it is one; None: all
+    # Of a split of a folder: the numbers of its shards, and its name. None: the whole folder.
+    numbers: range | None = None
+    split: str | None = None
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -79,6 +81,11 @@ class ShardSet:
     def has_strokes(self) -> bool:
         """Whether every sample keeps its strokes."""
         return schema.STROKES in self.manifest["extras"]
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, by number; [] where images have none."""
+        return self.manifest["classes"]
 
     @cached_property
     def finished(self) -> list[int]:
@@ -125,8 +132,19 @@ class ShardSet:
 
     def require_strokes(self) -> ShardSet:
         """Return this set; UsageError where its samples keep no strokes."""
-        if not self.has_strokes:
-            raise UsageError(f"{self.source}: keeps no strokes; render with --strokes into another folder")
+        return self._require_extra(schema.STROKES, "keeps no strokes", "--strokes")
+
+    def require_masks(self) -> ShardSet:
+        """Return this set; UsageError where its samples keep no masks."""
+        return self._require_extra(schema.MASK, "keeps no masks", "--masks head")
+
+    def require_classes(self) -> ShardSet:
+        """Return this set; UsageError where its images have no classes."""
+        return self._require_extra(schema.CLASS, "its images have no classes", "--labels folder")
+
+    def _require_extra(self, extra: str, problem: str, option: str) -> ShardSet:
+        if extra not in self.manifest["extras"]:
+            raise UsageError(f"{self.source}: {problem}; render with {option} into another folder")
         return self
 
     @property
@@ -151,7 +169,30 @@ class ShardSet:
         entries = self.manifest["shards"][numbers.start : numbers.stop]
         if not any(entry["samples"] for entry in entries):
             raise UsageError(f"{self.source}: its split {name} holds no samples")
-        return replace(self, manifest={**self.manifest, "shards": entries}, numbers=numbers)
+        return replace(
+            self,
+            name=f"{self.name}, split {name}",
+            manifest={**self.manifest, "shards": entries},
+            numbers=numbers,
+            split=name,
+        )
+
+    def take_held_out(self, name: str | None = None) -> ShardSet:
+        """Return the split of a finished set to measure on: never that which trainings take, unless it is named.
+
+        name: as for `take_split`; None: test, else val, else another but train, the first that holds samples; the whole
+        set where it has no splits. Raises UsageError as `take_split` does, and where only train holds samples.
+        """
+        if name is not None or not self.splits:
+            return self.take_split(name, ALL)
+        entries = self.manifest["shards"]
+        for held_out in held_out_first(self.splits):
+            if any(entries[number]["samples"] for number in self.splits[held_out]):
+                return self.take_split(held_out, ALL)
+        raise UsageError(
+            f"{self.source}: of its splits {', '.join(self.splits)} only train holds samples; --split train measures on "
+            "what models learn from"
+        )
 
     def address(self, shard: int) -> str:
         """The address of a shard, for messages."""

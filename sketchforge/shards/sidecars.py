@@ -9,7 +9,7 @@ from typing import Any
 from sketchforge.errors import SketchforgeError
 from sketchforge.shards import schema
 from sketchforge.shards.writer import read_stats
-from sketchforge.utils.files import parse_json
+from sketchforge.utils.files import parse_json, read_bounded
 
 
 def finished_shards(folder: Path, manifest: Mapping[str, Any]) -> list[int]:
@@ -21,9 +21,9 @@ def finished_shards(folder: Path, manifest: Mapping[str, Any]) -> list[int]:
 def sample_records(path: Path) -> list[dict[str, Any]]:
     """Read a sidecar's records of the inputs that became samples, in order.
 
-    Raises OSError where it cannot be read; ValueError, KeyError or TypeError where it is damaged.
+    Raises OSError where it cannot be read; ValueError, KeyError or TypeError where it is damaged or beyond all measure.
     """
-    records = [parse_json(line) for line in path.read_bytes().splitlines()]
+    records = [parse_json(line) for line in read_bounded(path).splitlines()]
     return [record for record in records if record["status"] == schema.OK]
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sketchforge.errors import UsageError
 
 ALL = "all"  # no split's name: the whole set
+TRAIN = "train"
+HELD_OUT = ("test", "val")  # what is measured on, the first of them that there is
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _EXAMPLE = "train=.9,test=.1"
 
@@ -61,6 +63,12 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
         if place < end:
             return name
     return name  # the shares add up to a little less than 1
+
+
+def held_out_first(names: Iterable[str]) -> list[str]:
+    """The names of splits that are held out of trainings, those of HELD_OUT before others, without TRAIN."""
+    others = [name for name in names if name != TRAIN]
+    return [name for name in HELD_OUT if name in others] + [name for name in others if name not in HELD_OUT]
 
 
 def split_ranges(splits: Sequence[Mapping[str, Any]]) -> dict[str, range]:

@@ -149,7 +149,7 @@ def write_shard(
 def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
     """Read the stats of a finished shard; None where they are missing or damaged."""
     try:
-        stats = files.parse_json(schema.shard_files(folder, number).stats.read_bytes())
+        stats = files.read_json(schema.shard_files(folder, number).stats)
     except (OSError, ValueError):
         return None
     is_valid = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"

@@ -20,13 +20,15 @@ from sketchforge.strokes.consensus import INK
 from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.painting import paint_lines
 from sketchforge.strokes.strokes import StrokeSet
+from sketchforge.strokes.subject import SHAPE as SUBJECT_SHAPE
+from sketchforge.strokes.subject import decode_subject, encode_subject, place_subject
 from sketchforge.utils.files import has_shape, parse_json
 from sketchforge.utils.seeding import numpy_generator
 
 if TYPE_CHECKING:  # tracing loads SciPy, which readers do without
     from sketchforge.strokes.draw import HandDrawing, TracedPicture
 
-FORMAT, VERSION = "sketchforge-strokes", 1
+FORMAT, VERSION = "sketchforge-strokes", 2
 PER_PIXEL = 48  # points and widths are in so many parts of a pixel: the grid on which pens are painted
 MOST_SALIENT = 1000
 # The parts of the file and their types; [[int]] is a list of numbers for each stroke.
@@ -35,6 +37,7 @@ SHAPE: dict[str, Any] = {
     "version": int,
     "size": [int],
     "per_pixel": int,
+    "subject": SUBJECT_SHAPE,
     "strokes": {
         "points": [[int]],
         "closed": [int],
@@ -79,6 +82,7 @@ class StoredStrokes:
     darkness: np.ndarray  # float64 (S,) in [0, 1]
     foreground: np.ndarray  # float64 (S,) in [0, 1]
     presence: np.ndarray  # float64 (S,N) in [0, 1]: how much of the stroke each snapshot has
+    subject: np.ndarray  # bool hxw, see `subject.map_size`: where the picture's subject is
     hands: tuple[StoredHand, ...]
 
     @property
@@ -126,6 +130,7 @@ def store_strokes(
         darkness=features.darkness,
         foreground=features.foreground,
         presence=features.presence,
+        subject=place_subject(picture.tone.subject, size, paper),
         hands=tuple(
             StoredHand(name, drawing.taken, place(drawing.lines), drawing.widths * scale)
             for name, drawing in zip(names, drawings, strict=True)
@@ -161,6 +166,7 @@ def strokes_to_json(stored: StoredStrokes) -> bytes:
         "version": VERSION,
         "size": list(stored.size),
         "per_pixel": PER_PIXEL,
+        "subject": encode_subject(stored.subject),
         "strokes": strokes,
         "hands": hands,
     }
@@ -212,14 +218,16 @@ def strokes_from_json(data: bytes, hands: bool = True) -> StoredStrokes:
         ):
             raise ValueError(f"{part}: expected lists called {', '.join(SHAPE[part])}")
     size, unit = (value["size"][0], value["size"][1]), value["per_pixel"]
-    strokes = _read_strokes(value["strokes"], size, unit)
+    strokes = _read_strokes(value["strokes"], decode_subject(value.get("subject"), size), size, unit)
     if hands:
         read = tuple(_read_hands(value["hands"], len(strokes.strokes), size, unit))
         strokes = replace(strokes, hands=read)
     return strokes
 
 
-def _read_strokes(columns: dict[str, Any], size: tuple[int, int], unit: int) -> StoredStrokes:
+def _read_strokes(
+    columns: dict[str, Any], subject: np.ndarray, size: tuple[int, int], unit: int
+) -> StoredStrokes:
     points = _read_lines("strokes.points", columns["points"], size, unit)
     count = len(points)
     limits = {
@@ -243,6 +251,7 @@ def _read_strokes(columns: dict[str, Any], size: tuple[int, int], unit: int) -> 
         darkness=read["darkness"] / 100,
         foreground=read["foreground"] / 100,
         presence=presence.reshape(count, lengths[0] if lengths else 1) / 100,
+        subject=subject,
         hands=(),
     )
 

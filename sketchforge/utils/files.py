@@ -164,13 +164,18 @@ def read_json(path: Path) -> Any:
 
     Raises OSError, and ValueError for what `parse_json` refuses and for more than MAX_JSON_BYTES.
     """
+    return parse_json(read_bounded(path))
+
+
+def read_bounded(path: Path) -> bytes:
+    """The contents of a file of JSON, at most MAX_JSON_BYTES. Raises OSError, and ValueError for more."""
     data = bytearray()
     with open_file(path) as file:
         while chunk := file.read(1 << 20):  # in chunks: read(limit) would allocate the limit at once
             data += chunk
             if len(data) > MAX_JSON_BYTES:
                 raise ValueError(f"more than {MAX_JSON_BYTES:,} bytes")
-    return parse_json(bytes(data))
+    return bytes(data)
 
 
 def parse_json(data: bytes | str) -> Any:

@@ -9,6 +9,7 @@ from tests.helpers.commands import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import cpu_cost
 import growth
 import rendering
 import sketch_cost
@@ -66,3 +67,36 @@ def test_multiply_adds_counted(monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert 16 * found["ten sketches"] == pytest.approx(8.3, rel=0.15)
     assert found["the authors' ten"] > 100 * found["ten sketches"]
+
+
+def test_cpu_costs_are_medians_and_their_ratios_of_one_round():
+    first = {"authors": 40.0, "hed": 1.0, "canny": 0.01, "snapshots": 0.2, "hands": 0.25}
+    second = first | {"snapshots": 0.1, "hed": 0.4}
+    found = cpu_cost.summarize([first, second, first])
+    assert found["cpu_ms"] == {"authors": 40000, "hed": 1000, "canny": 10, "snapshots": 200, "hands": 250}
+    assert found["ratios"] == {
+        "snapshots: times as fast as the authors' way": 200,
+        "hands": 160,
+        "snapshots, in HED maps": 0.2,
+        "hands, in HED maps": 0.25,
+    }
+
+
+def test_cpu_costs_have_a_row_for_each_size():
+    found = [{"size": 256, "draw_size": 176, "cpu_ms": {"authors": 47680.2, "hed": 1042.0}}]
+    assert cpu_cost.format_table(found, "cpu_ms").splitlines()[2] == "| 256, 176 | 47,680 | 1,042 |"
+
+
+def test_the_cost_of_hands_has_the_foreground_head_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering, "Authors", lambda size: None)
+    photos = growth.store_photos(tmp_path / "photos", 2)
+    costs = cpu_cost.Costs(48, None, photos, tmp_path)
+    seen = []
+    find = costs.finder.find
+    monkeypatch.setattr(costs.finder, "find", lambda pixels: seen.append(len(pixels)) or find(pixels))
+    found = costs.with_hands()
+    assert seen == [1]
+    assert found["hands"] >= found["head"] + found["drawing"]
+    assert min(found.values()) > 0
+    costs.snapshots()
+    assert seen == [1], "snapshots alone need no foreground"

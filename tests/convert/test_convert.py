@@ -12,20 +12,23 @@ import pytest
 
 from cli.main import run
 from sketchforge.convert.convert import convert
-from sketchforge.convert.drawings import LineDrawing, simplify_lines
+from sketchforge.convert.drawings import PARTS, LineDrawing, part_of, simplify_lines
 from sketchforge.convert.ndjson import open_ndjson
-from sketchforge.convert.stroke3 import PARTS, part_of, to_stroke3
+from sketchforge.convert.stroke3 import open_stroke3, to_stroke3
 from sketchforge.convert.svg import draw_svg, open_svg_folder
 from sketchforge.convert.targets import TARGETS
 from sketchforge.errors import UsageError
-from sketchforge.options import ConvertOptions
+from sketchforge.options import ConvertOptions, RenderOptions
+from sketchforge.render.render import render
 from sketchforge.shards.reader import raw_samples
 from sketchforge.shards.shard_set import open_folder
+from sketchforge.shards.splits import parse_splits, split_of
 from sketchforge.strokes.hands import read_hands
 from sketchforge.strokes.painting import paint_lines
 from sketchforge.strokes.stored import StoredHand, strokes_from_json
 from sketchforge.strokes.strokes import StrokeSet
 from tests.helpers.folders import contents
+from tests.helpers.photos import make_photos
 
 NAMES = [hand.name for hand in read_hands()]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -216,7 +219,7 @@ def test_ndjson_has_a_line_of_every_drawing(shards, stored, tmp_path):
 
 def test_the_word_is_the_images_class(tmp_path):
     with open_ndjson(tmp_path / "a.ndjson", ["mine"]) as writer:
-        writer.add(LineDrawing("key", "horse", hand([(0, 0), (9, 9)])))
+        writer.add(LineDrawing("key", "horse", "train", hand([(0, 0), (9, 9)])))
     assert json.loads((tmp_path / "a.ndjson").read_text())["word"] == "horse"
 
 
@@ -251,6 +254,60 @@ def test_parts_have_their_shares():
     assert counts.count("train") == pytest.approx(1800, abs=60)
     assert counts.count("valid") == pytest.approx(100, abs=40)
     assert counts.count("test") == pytest.approx(100, abs=40)
+
+
+@pytest.fixture(scope="module")
+def split_shards(tmp_path_factory) -> Path:
+    """Twelve images of two classes, drawn by one hand, in the splits train, val and dev."""
+    folder = tmp_path_factory.mktemp("split")
+    for name in ("cat", "dog"):
+        make_photos(folder / "in" / name, 6)
+    render(
+        RenderOptions(
+            folder / "out", folder / "in", method="canny", size=32, hands="builtin", styles=("careful",),
+            strokes=True, workers=1, labels="folder", split="train=.5,val=.25,dev=.25",
+        )
+    )  # fmt: skip
+    return folder / "out"
+
+
+def parts_in(shards: Path) -> dict[str, str]:
+    """Key -> its split, by the shares, "val" by the name that drawings have."""
+    shares = parse_splits("train=.5,val=.25,dev=.25")
+    return {key: split_of(key, shares).replace("val", "valid") for key in open_folder(shards).keys}
+
+
+def test_ndjson_has_the_shards_own_splits_and_classes(split_shards, tmp_path):
+    convert(ConvertOptions(split_shards, "ndjson", tmp_path / "all.ndjson"))
+    entries = [json.loads(line) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
+    assert {entry["key"]: entry["split"] for entry in entries} == parts_in(split_shards)
+    assert {(entry["key"][:3], entry["word"]) for entry in entries} == {("cat", "cat"), ("dog", "dog")}
+
+
+def test_an_npz_has_the_shards_own_splits(split_shards, tmp_path):
+    convert(ConvertOptions(split_shards, "stroke3", tmp_path / "a.npz"))
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as data:
+        parts = {name.removesuffix("_keys") for name in data.files if name.endswith("_keys")}
+        assert parts == {"train", "valid", "test", "dev"}, "those that readers expect are always there"
+        found = {str(key): part for part in parts for key in data[f"{part}_keys"]}
+        assert len(data["test"]) == 0
+    assert found == parts_in(split_shards)
+    assert {"train", "valid", "dev"} == set(found.values())
+
+
+def test_a_set_without_splits_is_parted_by_its_keys(shards, tmp_path):
+    convert(ConvertOptions(shards, "ndjson", tmp_path / "all.ndjson"))
+    entries = [json.loads(line) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
+    assert all(entry["split"] == part_of(entry["key"]) for entry in entries)
+
+
+def test_a_split_with_the_name_of_an_array_is_refused(tmp_path):
+    with (
+        pytest.raises(UsageError, match="the split train_keys has a name that arrays of the file have"),
+        open_stroke3(tmp_path / "a.npz", ["mine"]) as writer,
+    ):
+        writer.add(LineDrawing("key", "", "train_keys", hand([(0, 0), (9, 9)])))
+    assert not any(tmp_path.iterdir())
 
 
 # All of them.

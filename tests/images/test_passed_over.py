@@ -342,3 +342,18 @@ def test_a_caption_beyond_any_measure_is_left_out_with_a_note(tmp_path):
     render(RenderOptions(tmp_path / "out", tmp_path / "in", method="canny", size=32, workers=1))
     (line,) = lines(tmp_path / "out")
     assert line["status"] == "ok" and line["note"] == "caption left out: unreadable"
+
+
+def test_metadata_beyond_any_measure_is_left_out_with_a_note(tmp_path):
+    from sketchforge.options import RenderOptions
+    from sketchforge.render.render import render
+    from tests.helpers.folders import lines, members
+
+    make_photos(tmp_path / "in", 1)
+    with open(tmp_path / "in" / "p000.json", "wb") as file:
+        file.write(b'{"a": 1}')
+        file.truncate((16 << 20) + 1)
+    render(RenderOptions(tmp_path / "out", tmp_path / "in", method="canny", size=32, workers=1))
+    (line,) = lines(tmp_path / "out")
+    assert (line["status"], line["note"]) == ("ok", "metadata left out: more than 16 MiB")
+    assert json.loads(members(tmp_path / "out")["p000.json"])["meta"] == "{}"

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("quick_measures")
 class Copies:
     """A model that gives back one of the two that it is given; f_style is the mean colour."""
 
-    size, digest, refines = 64, "none", False
+    size, digest, refines, metadata = 64, "none", False, {}
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -169,7 +169,7 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         code = run(words(drawn, trained, "--json", tmp_path / "a.json", "--lpips", f"squeeze={squeeze}"))
     assert code == 0 and "error" not in err.getvalue()  # on a slow machine there is a bar
     told = out.getvalue()
-    assert told.startswith("ae, 64 x 64, against out (8 images, 64 x 64)\n")
+    assert told.startswith("ae, 64 x 64, sketches of out, against out (8 images, 64 x 64)\n")
     found = json.loads((tmp_path / "a.json").read_text())
     assert (found["format"], found["version"], found["command"]) == (
         "sketchforge-image-evaluation",

@@ -14,7 +14,7 @@ from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.verify import verify
 from tests.helpers.commands import run_cli
-from tests.helpers.folders import members
+from tests.helpers.folders import lines, members
 from tests.helpers.photos import scene
 
 HEIGHT, WIDTH = 60, 100
@@ -95,6 +95,21 @@ def test_the_colour_method_finds_a_ball(tmp_path):
     Image.fromarray(ball).save(tmp_path / "in" / "a.png")
     mask = draw(tmp_path / "out", tmp_path / "in", "colour")["a_png.mask.png"][..., 0]
     assert mask[32, 32] == 255 and mask[2, 2] == 0
+
+
+def test_where_colour_finds_no_subject_a_note_says_so(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (80, 64), (90, 90, 90)).save(tmp_path / "in" / "plain.png")
+    pixels = np.full((64, 80, 3), (200, 210, 220), np.uint8)
+    cv2.circle(pixels, (44, 30), 16, (180, 40, 30), -1)
+    Image.fromarray(pixels).save(tmp_path / "in" / "ball.png")
+    stored = draw(tmp_path / "out", tmp_path / "in", "colour")
+    assert stored["plain_png.mask.png"].min() == 255
+    notes = {line["source"]: line.get("note") for line in lines(tmp_path / "out")}
+    assert notes == {
+        "ball.png": None,
+        "plain.png": "no subject found by colour: the mask is all of the image",
+    }
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,12 +44,14 @@ from sketchforge.strokes.stored import (
     strokes_to_json,
 )
 from sketchforge.strokes.strokes import StrokeSet
+from sketchforge.strokes.subject import decode_subject, encode_subject, place_subject
 from tests.helpers.folders import contents, lines, members
 from tests.helpers.photos import scene
 
 BINARY = SketchTone(False, (0.6, 0.6), 8)
 
 SIDE = 96
+PLAIN_PICTURE = np.full((SIDE, SIDE, 3), 255, np.uint8)
 
 
 def picture():
@@ -87,6 +90,27 @@ def grey(data: bytes) -> np.ndarray:
 
 
 # The file.
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_map_of_one_value_is_read_as_it_was_written(level):
+    subject = place_subject(np.full((5, 7), level, np.float32), (60, 80), (60, 80))
+    assert (subject.shape, subject.mean()) == ((96, 128), level)
+    assert np.array_equal(decode_subject(encode_subject(subject), (60, 80)), subject)
+
+
+def test_runs_by_hand():
+    subject = np.zeros((128, 128), bool)
+    subject[0, :3] = subject[127, 126:] = subject[4, 5] = True
+    value = encode_subject(subject)
+    assert value["runs"] == [0, 3, 4 * 128 + 5 - 3, 1, 127 * 128 + 126 - 4 * 128 - 6, 2]
+    assert np.array_equal(decode_subject(value, (50, 50)), subject)
+
+
+def test_on_larger_paper_the_subject_lies_in_the_middle():
+    placed = place_subject(np.ones((64, 128), np.float32), (40, 80), (80, 80))
+    assert placed[32:96].all()
+    assert not placed[:32].any() and not placed[96:].any()
 
 
 def test_what_is_read_is_what_was_written(stored):
@@ -191,7 +215,12 @@ def spoilt(stored: StoredStrokes, *path, value) -> bytes:
 
 FAULTS = [
     (("format",), "other", 'expected "format": "sketchforge-strokes"'),
-    (("version",), 2, "version 2, but this sketchforge reads version 1"),
+    (("version",), 1, "version 1, but this sketchforge reads version 2"),
+    (("subject",), None, "subject: expected size and runs"),
+    (("subject", "runs"), [-1, 1], "subject: expected size and runs"),
+    (("subject", "size"), [128, 127], "subject.size [128, 127]: expected [128, 128]"),
+    (("subject", "runs"), [1 << 40], "subject.runs: expected lengths that add up to 16,384"),
+    (("subject", "runs"), [0] * 20_000, "subject.runs: expected lengths that add up to 16,384"),
     (("size",), [96], "size [96]: expected height and width"),
     (("size",), [1 << 20, 1 << 20], "expected height and width, 1 to 16384 pixels"),
     (("per_pixel",), 0, "per_pixel 0: expected 1 to"),
@@ -319,23 +348,74 @@ def test_inspect_says_how_many_strokes_an_image_has(with_strokes, capsys, monkey
 
 
 def test_a_drawing_anew_follows_from_seed_and_key_alone(stored):
-    first = redraw_sketch(stored, 0, "key", 1)
+    first = redraw_sketch(stored, PLAIN_PICTURE, 0, "key", 1)
     assert first.shape == (SIDE, SIDE) and first.dtype == np.uint8
-    assert (redraw_sketch(stored, 0, "key", 1) == first).all()
-    assert (redraw_sketch(stored, 0, "key", 2) != first).any()
-    assert (redraw_sketch(stored, 1, "key", 1) != first).any()
+    assert (redraw_sketch(stored, PLAIN_PICTURE, 0, "key", 1) == first).all()
+    assert (redraw_sketch(stored, PLAIN_PICTURE, 0, "key", 2) != first).any()
+    assert (redraw_sketch(stored, PLAIN_PICTURE, 1, "key", 1) != first).any()
+
+
+def dark_half() -> np.ndarray:
+    """A picture that is dark on its left, and has a small black disc at the right."""
+    pixels = np.full((SIDE, SIDE, 3), 235, np.uint8)
+    pixels[:, : SIDE // 2] = 40
+    cv2.circle(pixels, (75, 48), 3, (0, 0, 0), -1)
+    return pixels
+
+
+def ink_by(hands: str, stored, pixels, monkeypatch) -> np.ndarray:
+    """The mean ink of 20 drawings anew by one of the hands that ship, without deformation."""
+    (chosen,) = [hand for hand in read_hands() if hand.name == hands]
+    still = dataclasses.replace(chosen, field=0.0, turn=0.0, scale=0.0, shift=0.0, anisotropy=0.0)
+    monkeypatch.setattr("sketchforge.strokes.redraw._builtin_hands", lambda: (still,))
+    return np.mean([redraw_sketch(stored, pixels, 0, number) < 128 for number in range(20)], axis=0)
+
+
+def test_a_hand_that_hatches_does_so_anew_in_what_is_dark(stored, monkeypatch):
+    whole = dataclasses.replace(stored, subject=np.ones_like(stored.subject))
+    plain, toned = (ink_by("hatcher", whole, pixels, monkeypatch) for pixels in (PLAIN_PICTURE, dark_half()))
+    added = toned - plain
+    assert added[26:70, 26:44].mean() > 0.1 > 5 * abs(added[26:44, 52:70].mean())
+
+
+def test_only_the_subject_is_hatched_anew(stored, monkeypatch):
+    upper = np.zeros_like(stored.subject)
+    upper[:64] = True
+    above = dataclasses.replace(stored, subject=upper)
+    added = ink_by("hatcher", above, dark_half(), monkeypatch) - ink_by(
+        "hatcher", above, PLAIN_PICTURE, monkeypatch
+    )
+    assert added[26:44, 26:44].mean() > 0.1 > 5 * abs(added[54:70, 26:44].mean())
+
+
+def test_a_stroke_around_a_small_dark_form_is_never_left_out(stored):
+    """An eye: the least of strokes by length, beside long ones."""
+    turn = np.linspace(0, 2 * np.pi, 12)
+    eye = np.stack([75 + 4 * np.cos(turn), 48 + 4 * np.sin(turn)], 1)
+    along = np.linspace(0, 1, 30)[:, None]
+    pieces = [eye] + [np.array([[8, y]]) + along * [[80, 0]] for y in (8, 14, 80, 88)]
+    strokes = StrokeSet.of(pieces, np.array([1, 0, 0, 0, 0]), (SIDE, SIDE))
+    ones = np.ones(5)
+    face = dataclasses.replace(
+        stored, strokes=strokes, width=ones, foreground=ones, darkness=ones, presence=np.ones((5, 1)),
+        subject=np.ones_like(stored.subject), hands=(),
+    )  # fmt: skip
+    pixels = dark_half()
+    pixels[:, : SIDE // 2] = 235
+    drawn = [(redraw_sketch(face, pixels, 0, number) < 128)[36:60, 60:90].any() for number in range(40)]
+    assert all(drawn)
 
 
 def test_a_drawing_anew_stays_in_its_place(stored):
     """Ink's middle and extent are the picture's, but for a tenth of its side."""
     for number in range(30):
-        rows, columns = np.nonzero(redraw_sketch(stored, 0, number) < 128)
+        rows, columns = np.nonzero(redraw_sketch(stored, PLAIN_PICTURE, 0, number) < 128)
         assert abs(rows.mean() - 47.5) < 0.1 * SIDE and abs(columns.mean() - 47.5) < 0.1 * SIDE
         assert abs(np.ptp(columns) - 55) < 0.2 * SIDE
 
 
 def test_widths_differ_between_drawings(stored):
-    ink = [(redraw_sketch(stored, 0, number) < 128).mean() for number in range(30)]
+    ink = [(redraw_sketch(stored, PLAIN_PICTURE, 0, number) < 128).mean() for number in range(30)]
     assert max(ink) > 2 * min(ink)
 
 
@@ -355,7 +435,7 @@ def test_short_faint_strokes_are_left_out_more_often(stored):
     )
     seen = np.zeros(3)
     for number in range(100):
-        sketch = redraw_sketch(rows, 0, number) < 128
+        sketch = redraw_sketch(rows, PLAIN_PICTURE, 0, number) < 128
         seen += [sketch[y - 12 : y + 13].any() for y in (20, 48, 76)]
     assert seen[0] == 100 > seen[1] > seen[2] > 5
 

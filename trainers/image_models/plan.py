@@ -23,6 +23,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
+from sketchforge.shards.splits import ALL, TRAIN
 from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
 from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
@@ -31,6 +32,7 @@ from trainers.state import check_steps
 
 RUN_VERSION = 2
 MODEL_ENTRIES = ("options", "recipe", "shards")  # of run.json, in the metadata of the model
+VALIDATION = "val"  # the split that trainings validate on
 NUM_SKETCHES = 2  # per image in a step: one to decode, another to compare it with (Eq. 10)
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
@@ -90,15 +92,12 @@ def plan_images(
         threads = max(usable_cores() // ranks.local_world_size, 1)
     threads = set_threads(threads)
     whole = open_shards(options.shards, cache=options.cache)
-    shards = whole.take_split(options.split, "train").require(sketches=NUM_SKETCHES)
+    shards = whole.take_split(options.split, TRAIN).require(sketches=NUM_SKETCHES)
     if not 0 <= options.redraw <= 1:
         raise UsageError(f"--redraw {options.redraw}: expected a share from 0 to 1")
     if options.redraw:
         shards.require_strokes()
-    validation = whole.take_split("val", "val") if "val" in whole.splits and shards is not whole else None
-    if options.validation is not None:
-        validation = open_shards(options.validation, cache=options.cache)
-        validation.require(sketches=1)
+    validation = _choose_validation(options, whole, shards)
     if options.eval_every and options.best_by == "perceptual" and not perceives:
         raise UsageError(
             "--best-by perceptual: this training has no perceptual loss; choose reconstruction or frechet"
@@ -186,6 +185,26 @@ def check_batches(options: ImageTrainOptions, recipe: Recipe) -> None:
             f"--batch-size {recipe.batch_size} in {num_micro_batches} micro-batches: expected two images in each or more, "
             "for one is told from another (Eqs. 7 and 10), and batches are normalised"
         )
+
+
+def _choose_validation(options: ImageTrainOptions, whole: ShardSet, shards: ShardSet) -> ShardSet | None:
+    """The shards to validate on: those of --validation, else the split val, where `shards` are another split.
+
+    Of a folder with splits it is val, else another that is not trained on. Raises UsageError for the very images that
+    are trained on.
+    """
+    named = None
+    if options.validation is not None:
+        named = open_shards(options.validation, cache=options.cache).require(sketches=1)
+    elif shards.split in (None, VALIDATION) or VALIDATION not in whole.splits:
+        return None
+    source = named or whole
+    chosen = source.take_split(VALIDATION, ALL) if VALIDATION in source.splits else source.take_held_out()
+    if shards_digest(chosen) == shards_digest(shards):
+        raise UsageError(
+            f"--validation {options.validation}: the very images that are trained on; name others, or leave it out"
+        )
+    return chosen
 
 
 def _identify_shards(shards: ShardSet) -> dict[str, Any]:

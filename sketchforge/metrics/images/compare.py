@@ -28,6 +28,7 @@ from sketchforge.metrics.images.reference import (
     distance_rows,
     library_versions,
     open_networks,
+    seen_warning,
     sizes_text,
     small_sample_warning,
 )
@@ -56,9 +57,10 @@ def compare_images(options: EvalCompareOptions, progress: Progress | None = None
     if is_model(options.reference):
         raise UsageError(f"{options.reference}: a model; the reference must be images, folders or shards")
     names = set_names(options.sets)
+    _check_split(options)
     gaps: list[MissingMetric] = []
     networks = open_networks(options.features, device, gaps)
-    images = open_image_set(options.reference, options.samples)
+    images = open_image_set(options.reference, options.samples, options.split)
     inventory = take_inventory(images)
     new_gaps, warnings = data_warnings(images, inventory)
     gaps += new_gaps
@@ -102,8 +104,10 @@ class _StoredSet:
     pairing = ""
 
     def __init__(self, options: EvalCompareOptions, source: str, name: str) -> None:
+        self._images: ImageSet = open_image_set(source, options.samples, options.split)
         self.name, self.source = name, source
-        self._images: ImageSet = open_image_set(source, options.samples)
+        if self._images.split:
+            self.name += f", split {self._images.split}"
         self._inventory: Inventory = take_inventory(self._images)
         self.count = self._inventory.count
         self.groups = range(self.count)
@@ -157,7 +161,11 @@ class _ModelSet:
         return [np.concatenate(rows) for rows in features]
 
     def data_warnings(self, reference: Reference) -> tuple[list[MissingMetric], list[MissingMetric]]:
-        return [], _warn_of_other_size(self.name, f"{self._model.size} x {self._model.size}", reference)
+        warnings = seen_warning(
+            self.name, self._model.metadata, open_shards(self._shards.source), self._shards
+        )
+        size = f"{self._model.size} x {self._model.size}"
+        return [], warnings + _warn_of_other_size(self.name, size, reference)
 
     def record(self) -> dict[str, Any]:
         model = self._model
@@ -168,6 +176,7 @@ class _ModelSet:
             "digest": model.digest,
             "refined": model.refines,
             "shards": self._shards.source,
+            "sketches": self._shards.name,
         }
 
 
@@ -191,7 +200,16 @@ def shards_for(options: EvalCompareOptions, source: str) -> ShardSet:
         raise UsageError(
             f"{source}: a model, which needs sketches; name shards for it to draw out with --shards"
         )
-    return open_shards(shards).require(sketches=1)
+    opened = open_shards(shards).require(sketches=1)
+    return opened.take_held_out(options.split if opened.splits else None)
+
+
+def _check_split(options: EvalCompareOptions) -> None:
+    """Raise UsageError where --split means nothing."""
+    sources = [options.reference, *options.sets, *([options.shards] if options.shards else [])]
+    shards = [open_shards(source) for source in sources if options.split and is_shards(source)]
+    if options.split and not any(opened.splits for opened in shards):
+        raise UsageError(f"--split {options.split}: none of the sets was rendered with --split")
 
 
 def set_names(sources: Sequence[str]) -> list[str]:
@@ -205,6 +223,7 @@ def _record_options(options: EvalCompareOptions) -> dict[str, Any]:
         "reference": options.reference,
         "sets": list(options.sets),
         "shards": options.shards,
+        "split": options.split,
         "samples": options.samples,
         "features": [name if path is None else f"{name}={path}" for name, path in options.features],
         "seed": options.seed,

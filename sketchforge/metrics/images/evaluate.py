@@ -44,6 +44,7 @@ from sketchforge.metrics.images.reference import (
     distance_rows,
     library_versions,
     open_networks,
+    seen_warning,
     small_sample_warning,
 )
 from sketchforge.metrics.images.result import CHANCE, MATCHED, MISMATCHED, ImageEvaluation
@@ -70,7 +71,8 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     device = choose_device(options.device)
     set_threads(options.threads)
     model = load_model(options.model, str(device))
-    shards = open_shards(options.shards).require(sketches=1).take_split(options.split, "test")
+    whole = open_shards(options.shards).require(sketches=1)
+    shards = whole.take_held_out(options.split)
     pairs = {
         MATCHED: matched_pairs(shards.num_samples, options.samples, len(shards.styles)),
         MISMATCHED: mismatched_pairs(shards.num_samples, options.samples, len(shards.styles), options.seed),
@@ -85,6 +87,7 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     images = shard_images(shards, samples) if source is None else open_image_set(source, samples)
     data_gaps, warnings = data_warnings(images, take_inventory(images))
     gaps += data_gaps
+    warnings += seen_warning(name_of(options.model), model.metadata, whole, shards)
     # A model cannot exceed its own resolution, so the reference is cropped and resized as in the model's
     # training.
     images = images.at(model.size)
@@ -129,9 +132,12 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
         warnings.append(MissingMetric(name, "pairs", f"{reason}; there are no more"))
     return ImageEvaluation(
         command="images",
-        options=_record_options(options),
+        options=_record_options(options, shards.split),
         reference=reference.record(),
-        models=(metadata | {"size": model.size, "digest": model.digest, "refined": model.refines},),
+        models=(
+            metadata
+            | {"size": model.size, "digest": model.digest, "refined": model.refines, "sketches": shards.name},
+        ),
         rows=tuple(rows),
         gaps=tuple(gaps),
         warnings=tuple(warnings),
@@ -265,10 +271,11 @@ def _open_redrawing(
         return None
 
 
-def _record_options(options: EvalImagesOptions) -> dict[str, Any]:
+def _record_options(options: EvalImagesOptions, split: str | None) -> dict[str, Any]:
     return {
         "model": str(options.model),
         "shards": str(options.shards),
+        "split": split,
         "reference": options.reference and str(options.reference),
         "samples": options.samples,
         "features": [_format_path(*choice) for choice in options.features],

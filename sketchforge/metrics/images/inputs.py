@@ -38,6 +38,7 @@ class ImageSet:
     num_found: int
     count: int  # of the chosen images
     images: Callable[[], Iterator[tuple[str, np.ndarray | None]]]  # (key, uint8 HxWx3); None: unreadable
+    split: str | None = None  # of the shards that it is of
 
     def readable(self) -> Iterator[np.ndarray]:
         """The images that can be read."""
@@ -89,14 +90,15 @@ class SampleReader:
         self._open.clear()
 
 
-def open_image_set(source: str | Path, samples: int) -> ImageSet:
+def open_image_set(source: str | Path, samples: int, split: str | None = None) -> ImageSet:
     """Open a source and choose at most `samples` (0: all) of its images, spread evenly.
 
-    source: shards, by their folder or URL; or images as `render --images` takes them. Raises UsageError where
-    there are none, SketchforgeError for damaged shards.
+    source: shards, by their folder or URL; or images as `render --images` takes them. split: of shards that have
+    splits, see `ShardSet.take_held_out`. Raises UsageError where there are none, SketchforgeError for damaged shards.
     """
     if is_shards(source):
-        return shard_images(open_shards(source), samples)
+        shards = open_shards(source)
+        return shard_images(shards.take_held_out(split if shards.splits else None), samples)
     image_sources = find_images(source)
     chosen = spread_evenly(image_sources, samples or len(image_sources))
 
@@ -129,7 +131,8 @@ def shard_images(shards: ShardSet, samples: int) -> ImageSet:
         finally:
             reader.close()
 
-    return ImageSet(name_of(shards.source), shards.source, total, len(chosen), images)
+    name = name_of(shards.source) + (f", split {shards.split}" if shards.split else "")
+    return ImageSet(name, shards.source, total, len(chosen), images, shards.split)
 
 
 def take_inventory(images: ImageSet) -> Inventory:

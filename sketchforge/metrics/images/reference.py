@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sketchforge.metrics.images.features import FeatureNetwork
 from sketchforge.metrics.images.inputs import ImageSet, Inventory
 from sketchforge.metrics.images.result import ENOUGH, ImageRow
 from sketchforge.metrics.images.statistics import estimate_distances
+from sketchforge.shards.shard_set import ShardSet, shards_digest
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.versions import installed_version
 
@@ -31,6 +32,9 @@ LIBRARIES = (
     "opencv-python-headless",
     "pillow",
 )
+
+
+SEEN_IN_TRAINING = "holds images that it was trained on"
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,37 @@ def small_sample_warning(name: str, count: int, reference: Reference) -> list[Mi
         "one count with one reference"
     )
     return [MissingMetric(name, "distances", reason)]
+
+
+def seen_warning(
+    name: str, metadata: Mapping[str, Any], whole: ShardSet, shards: ShardSet
+) -> list[MissingMetric]:
+    """The warning for a model that was trained on what it is measured on; empty where nothing says so.
+
+    metadata: of the model's file. shards: what it is measured on, `whole` or a split of it.
+    """
+    trained_on = metadata.get("shards")
+    digest = trained_on.get("digest") if isinstance(trained_on, Mapping) else None
+    # Splits do not overlap, the whole set overlaps all of them.
+    parts = [
+        whole,
+        *(whole.take_split(split, split) for split in ([shards.split] if shards.split else _filled(whole))),
+    ]
+    if digest is None or digest not in map(shards_digest, parts):
+        return []
+    return [
+        MissingMetric(name, "images", f"{shards.name}: {SEEN_IN_TRAINING}: figures are better than on others")
+    ]
+
+
+def _filled(shards: ShardSet) -> list[str]:
+    """The names of the splits that hold samples."""
+    entries = shards.manifest["shards"]
+    return [
+        name
+        for name, numbers in shards.splits.items()
+        if any(entries[number]["samples"] for number in numbers)
+    ]
 
 
 def data_warnings(images: ImageSet, inventory: Inventory) -> tuple[list[MissingMetric], list[MissingMetric]]:

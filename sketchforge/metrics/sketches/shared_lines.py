@@ -10,8 +10,7 @@ shift: a wider search adds as much chance as agreement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import cv2
@@ -30,21 +29,37 @@ _MARGIN = 32  # pixels around the paper: as far out as the search moves a point
 _WIDE = SIDE + 2 * _MARGIN
 
 
-def _grid(scales: Sequence[float], shifts: Sequence[int]) -> np.ndarray:
-    """(K,3): every scale with every shift along x and y."""
-    return np.array([(scale, x, y) for scale in scales for y in shifts for x in shifts], np.float32)
+def _shifts(along: Iterable[int]) -> np.ndarray:
+    """intp (K,2): every shift along x with every one along y."""
+    return np.array([(x, y) for y in along for x in along], np.intp)
 
 
-_COARSE = _grid(SCALES, range(-MAX_SHIFT, MAX_SHIFT + 1, 4))
-_FINE = _grid((0.97, 1.0, 1.03), (-2, 0, 2))
-_FINEST = _grid((1.0,), (-1, 0, 1))
-_IN_PLACE = _grid((1.0,), (0,))
+# The search: scales, and shifts along x and y, each time from the best so far.
+_COARSE = SCALES, _shifts(range(-MAX_SHIFT, MAX_SHIFT + 1, 4))
+_FINE = (0.97, 1.0, 1.03), _shifts((-2, 0, 2))
+_FINEST = _shifts((-1, 0, 1))
+_REACH = np.arange(-int(TOLERANCE), int(TOLERANCE) + 1)
+_DISC = (np.hypot(*np.meshgrid(_REACH, _REACH)) <= TOLERANCE).astype(np.uint8)
+_IN_PLACE = 1.0, np.zeros(2, np.intp)
 
 
-@dataclass(frozen=True)
 class _Drawing:
-    points: np.ndarray  # float32 (P,2), see `line_points`
-    near: np.ndarray  # bool (_WIDE * _WIDE,): within TOLERANCE of one of them
+    """A drawing, and where its points are at every scale that was asked for: pairs ask for the same ones."""
+
+    def __init__(self, points: np.ndarray) -> None:
+        """points: float32 (P,2), see `line_points`."""
+        self.points = points
+        self.near = _find_near(points)  # float32 (_WIDE * _WIDE,): 1 within TOLERANCE of one of them, else 0
+        self.sample = points[:: max(1, len(points) // _SAMPLE)]
+        self._pixels: dict[tuple[float, bool], np.ndarray] = {}
+
+    def pixels(self, scale: float, sampled: bool) -> np.ndarray:
+        """intp (P,): `_to_pixels` of the points, or of the sample, at a scale about the middle."""
+        key = scale, sampled
+        if key not in self._pixels:
+            points = self.sample if sampled else self.points
+            self._pixels[key] = _to_pixels(points * np.float32(scale))
+        return self._pixels[key]
 
 
 def line_points(sketch: np.ndarray) -> np.ndarray:
@@ -66,40 +81,42 @@ def shared_lines(drawings: Sequence[np.ndarray]) -> float | None:
     drawings: `line_points` of each. Of the drawing with fewer points it is those within TOLERANCE of the other's, at the
     best shift and scale. Pairs with a blank drawing are left out; None where no pair is left.
     """
-    prepared = [_prepare(points) for points in drawings if len(points)]
+    prepared = [_Drawing(points) for points in drawings if len(points)]
     shares = [_share(first, second) for first, second in combinations(prepared, 2)]
     return float(np.mean(shares)) if shares else None
 
 
-def _prepare(points: np.ndarray) -> _Drawing:
-    paper = np.ones(_WIDE * _WIDE, np.uint8)
-    paper[_to_pixels(points)] = 0
-    distance = cv2.distanceTransform(paper.reshape(_WIDE, _WIDE), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return _Drawing(points, distance.ravel() <= TOLERANCE)
+def _find_near(points: np.ndarray) -> np.ndarray:
+    lines = np.zeros(_WIDE * _WIDE, np.uint8)
+    lines[_to_pixels(points)] = 1
+    return cv2.dilate(lines.reshape(_WIDE, _WIDE), _DISC).ravel().astype(np.float32)
 
 
 def _share(first: _Drawing, second: _Drawing) -> float:
     sparse, dense = sorted((first, second), key=lambda drawing: len(drawing.points))
-    sample = sparse.points[:: max(1, len(sparse.points) // _SAMPLE)]
-    placement = _IN_PLACE[0]
-    for steps in (_COARSE, _FINE):
-        placements = _vary(placement, steps)
-        placement = placements[np.argmax(_evaluate(sample, dense, placements))]
-    placements = np.concatenate([_vary(placement, _FINEST), _IN_PLACE])
-    return float(_evaluate(sparse.points, dense, placements).max())
+    scale, shift = _IN_PLACE
+    for factors, steps in (_COARSE, _FINE):
+        scales, shifts = [scale * factor for factor in factors], shift + steps
+        shares = _evaluate(sparse, dense, scales, shifts, sampled=True)
+        best = np.unravel_index(np.argmax(shares), shares.shape)
+        scale, shift = scales[best[0]], shifts[best[1]]
+    nearby = _evaluate(sparse, dense, [scale], shift + _FINEST, sampled=False)
+    in_place = _evaluate(sparse, dense, [_IN_PLACE[0]], _IN_PLACE[1][None], sampled=False)
+    return float(max(nearby.max(), in_place.max()))
 
 
-def _vary(placement: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """A placement, (3,), changed by each of the steps, (K,3): scales multiply, shifts add up."""
-    return np.concatenate([placement[:1] * steps[:, :1], placement[1:] + steps[:, 1:]], axis=1)
-
-
-def _evaluate(points: np.ndarray, dense: _Drawing, placements: np.ndarray) -> np.ndarray:
-    """(K,): the share of points near the lines of `dense`, for each placement (K,3) of scale, x, y."""
-    return dense.near[_to_pixels(points * placements[:, None, :1] + placements[:, None, 1:])].mean(axis=1)
+def _evaluate(
+    sparse: _Drawing, dense: _Drawing, scales: Sequence[float], shifts: np.ndarray, sampled: bool
+) -> np.ndarray:
+    """(S,K): the share of points of one drawing near the lines of the other, for every scale and shift, (K,2)."""
+    pixels = np.stack([sparse.pixels(scale, sampled) for scale in scales])
+    offsets = shifts[:, 1] * _WIDE + shifts[:, 0]  # shifts are whole pixels
+    # As float32, whose sums are quick, and exact up to 2^24 points.
+    hits = dense.near.take(pixels[:, None] + offsets[:, None]).sum(axis=-1)
+    return hits.astype(np.float64) / pixels.shape[-1]
 
 
 def _to_pixels(points: np.ndarray) -> np.ndarray:
-    """x, y from the middle, (...,2) -> int32 (...): where they are on a paper with _MARGIN around, row by row."""
-    pixels = (points + np.float32(_WIDE / 2)).astype(np.int32)  # all are above 0, so this rounds down
-    return pixels[..., 1] * _WIDE + pixels[..., 0]
+    """x, y from the middle, (P,2) -> intp (P,): where they are on a paper with _MARGIN around, row by row."""
+    pixels = (points + np.float32(_WIDE / 2)).astype(np.intp)  # all are above 0, so this rounds down
+    return pixels[:, 1] * _WIDE + pixels[:, 0]

@@ -90,11 +90,15 @@ def comparison_rows(options: EvalCompareOptions) -> list[ImageRow]:
     reference shows the same image as the reference in every row. Of a model they are the first that were
     measured. Raises the errors of `compare_images`.
     """
-    columns = [_read_source_column(f"{name_of(options.reference)} (reference)", options.reference)]
+    columns = [
+        _read_source_column(f"{name_of(options.reference)} (reference)", options.reference, options.split)
+    ]
     for source, name in zip(options.sets, set_names(options.sets), strict=True):
         generated = is_model(source)
         columns.append(
-            _generate_model_column(options, source, name) if generated else _read_source_column(name, source)
+            _generate_model_column(options, source, name)
+            if generated
+            else _read_source_column(name, source, options.split)
         )
     length = max(map(len, columns))
     padded = [
@@ -103,8 +107,8 @@ def comparison_rows(options: EvalCompareOptions) -> list[ImageRow]:
     return list(zip(*padded, strict=True))
 
 
-def _read_source_column(heading: str, source: str) -> list[PageImage]:
-    images = open_image_set(source, SHOWN).images()
+def _read_source_column(heading: str, source: str, split: str | None) -> list[PageImage]:
+    images = open_image_set(source, SHOWN, split).images()
     return [
         PageImage(heading, f"{heading}: {key}", None if pixels is None else reduce(pixels))
         for key, pixels in images

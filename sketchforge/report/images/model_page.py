@@ -41,10 +41,10 @@ def write_model_page(path: Path, found: ImageEvaluation, options: EvalImagesOpti
 def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> Iterator[str]:
     """Yield the page in pieces; equal evaluations and images give equal bytes."""
     (model,) = found.models
-    shards, seed = found.options["shards"], found.options["seed"]
+    seed = found.options["seed"]
     facts = [
         f"{model['size']} pixels",
-        f"sketches and styles of {shards}",
+        f"sketches and styles of {model['sketches']}",
         f"against {describe_reference_set(found)}",
         f"seed {seed}",
     ]

@@ -82,7 +82,7 @@ def model_samples(asked: EvalImagesOptions, name: str) -> ModelSamples:
     Raises the errors of `evaluate_images`.
     """
     model = load_model(asked.model, str(choose_device(asked.device)))
-    shards = open_shards(asked.shards).require(sketches=1)
+    shards = open_shards(asked.shards).require(sketches=1).take_held_out(asked.split)
     error = image_error(_open_first_lpips(asked, model.device), load_encoder("builtin").to(model.device))
     pairs = matched_pairs(shards.num_samples, asked.samples, len(shards.styles))
     reader = SampleReader(shards)

@@ -90,7 +90,8 @@ def image_settings(found: ImageEvaluation) -> list[tuple[str, dict[str, str]]]:
     for model in found.models:
         refined = ", refined" if model["refined"] else ""
         description = (
-            f"{model['source']}, {model['size']} pixels{refined}, weights {str(model['digest'])[:16]}"
+            f"{model['source']}, {model['size']} pixels{refined}, sketches of {model['sketches']}, "
+            f"weights {str(model['digest'])[:16]}"
         )
         compared[f"model {model['name']}"] = description
     return [

@@ -11,7 +11,7 @@ from sketchforge.checkpoints.runs import TrainedRun
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.metrics.estimates import MissingMetric
 from sketchforge.metrics.images.evaluate import evaluate_images
-from sketchforge.metrics.images.reference import library_versions
+from sketchforge.metrics.images.reference import SEEN_IN_TRAINING, library_versions
 from sketchforge.metrics.sketches.evaluate import evaluate_sketches
 from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.options import EvalImagesOptions, EvalReportOptions, EvalSketchesOptions
@@ -22,6 +22,7 @@ from sketchforge.report.summary.curves import run_curves
 from sketchforge.report.summary.held_out import HELD_OUT, SEEN, EvaluationSet, choose_evaluation_set
 from sketchforge.report.summary.inputs import ReportInputs, find_folders, find_inputs
 from sketchforge.shards.shard_set import ShardSet
+from sketchforge.shards.splits import ALL
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
 
@@ -84,8 +85,13 @@ def make_report(options: EvalReportOptions, progress: Progress | None = None) ->
         models.append(findings)
         commands.append(images_command_line(image_options))
         gaps += [replace(gap, row=gap.row and name) for gap in findings.evaluation.gaps]
-        warnings += [replace(warning, row=name) for warning in findings.evaluation.warnings]
-        if evaluation_set.images != HELD_OUT:
+        caution = evaluation_set.images != HELD_OUT
+        warnings += [
+            replace(warning, row=name)
+            for warning in findings.evaluation.warnings
+            if not caution or SEEN_IN_TRAINING not in warning.reason
+        ]
+        if caution:
             warnings.append(MissingMetric(name, "images", _describe_caution(evaluation_set)))
     if not models:
         gaps += _find_missing_weights()
@@ -156,7 +162,9 @@ def _build_image_options(
         "threads",
     )
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
-    return EvalImagesOptions(model=run.folder, shards=str(evaluation_set.folder.path), **shared)
+    folder = evaluation_set.folder
+    split = folder.split or (ALL if folder.splits else None)
+    return EvalImagesOptions(model=run.folder, shards=str(folder.path), split=split, **shared)
 
 
 def _evaluate_model(

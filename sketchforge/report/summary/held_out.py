@@ -8,6 +8,8 @@ from typing import Any
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
+from sketchforge.shards.splits import HELD_OUT as HELD_OUT_SPLITS
+from sketchforge.shards.splits import TRAIN, held_out_first
 
 HELD_OUT, SEEN, UNKNOWN = "images held out", "images seen in training", "not its training shards"
 
@@ -27,36 +29,59 @@ class EvaluationSet:
 def choose_evaluation_set(
     record: Mapping[str, Any], folders: Sequence[ShardSet], named: bool
 ) -> EvaluationSet | None:
-    """The folder to evaluate a model on; None where no folder is usable.
+    """The folder, or the split of one, to evaluate a model on; None where none is usable.
 
     The first of these that is among `folders`:
 
-        the training's --validation shards, if they share no image with its shards  -> HELD_OUT
-        other shards that share no image with the training's                        -> HELD_OUT or UNKNOWN
-        the training's shards                                                       -> SEEN
+        the test split of the folder whose train split the training had                 -> HELD_OUT
+        the training's validation shards, if they share no image with its shards        -> HELD_OUT
+        other shards that share no image with the training's; of a folder with splits
+        test, val or another, never train                                               -> HELD_OUT or UNKNOWN
+        the training's shards                                                           -> SEEN
 
     record: run.json. It names both the training's shards by their digests, so that they are found wherever
     they lie. It has no validation where the training had none, and in runs of older versions.
     named: whether the user says that `folders` are held out. Where the training's shards are not among
-    `folders`, shared images cannot be found: then the second case is HELD_OUT if `named`, else UNKNOWN.
+    `folders`, shared images cannot be found: then the third case is HELD_OUT if `named`, else UNKNOWN.
     Folders with TOM's sketches come first, for models are trained on those.
     """
-    usable = [(folder, opened) for folder in folders if (opened := _open_usable(folder)) is not None]
-    usable.sort(key=lambda pair: pair[0].method != "tom")  # stable
-    training_folders, validation_folders = (
-        [folder for folder, opened in usable if shards_digest(opened) == _read_digest(record, part)]
-        for part in ("shards", "validation")
+    parts = [part for folder in folders if _is_usable(folder) for part in _list_parts(folder)]
+    parts.sort(key=lambda part: part.method != "tom")  # stable
+    trained, validated = (
+        [part for part in parts if shards_digest(part) == _read_digest(record, name)]
+        for name in ("shards", "validation")
     )
-    seen = {key for folder in training_folders for key in folder.keys}
-    other_folders = [
-        folder for folder, _ in usable if folder not in training_folders and seen.isdisjoint(folder.keys)
+    seen = {key for part in trained for key in part.keys}
+    others = [
+        part
+        for part in parts
+        if _may_be_held_out(part) and part not in trained and seen.isdisjoint(part.keys)
     ]
-    for folder in other_folders:
-        if folder in validation_folders:
-            return EvaluationSet(folder, HELD_OUT)
-    if other_folders:
-        return EvaluationSet(other_folders[0], HELD_OUT if training_folders or named else UNKNOWN)
-    return EvaluationSet((training_folders or [usable[0][0]])[0], SEEN) if usable else None
+    for preferred in (_find_tests(others, trained), [part for part in others if part in validated]):
+        if preferred:
+            return EvaluationSet(preferred[0], HELD_OUT)
+    if others:
+        return EvaluationSet(others[0], HELD_OUT if trained or named else UNKNOWN)
+    return EvaluationSet((trained or parts)[0], SEEN) if parts else None
+
+
+def _list_parts(folder: ShardSet) -> list[ShardSet]:
+    """What of a folder models may be evaluated on: its splits, those held out first, and the whole of it."""
+    splits = [*held_out_first(folder.splits), *(name for name in folder.splits if name == TRAIN)]
+    entries = folder.manifest["shards"]
+    sizes = {name: sum(entries[number]["samples"] for number in folder.splits[name]) for name in splits}
+    return [*(folder.take_split(name, name) for name in splits if sizes[name] > 1), folder]
+
+
+def _may_be_held_out(part: ShardSet) -> bool:
+    """Whether trainings leave a part out as a rule: not a split that they take, nor a whole folder with such a split."""
+    return part.split != TRAIN if part.split else not part.splits
+
+
+def _find_tests(others: Sequence[ShardSet], trained: Sequence[ShardSet]) -> list[ShardSet]:
+    """The test splits of the folders of which another split was trained on."""
+    folders = {part.path for part in trained if part.split}
+    return [part for part in others if part.split == HELD_OUT_SPLITS[0] and part.path in folders]
 
 
 def _read_digest(record: Mapping[str, Any], part: str) -> str | None:
@@ -64,10 +89,10 @@ def _read_digest(record: Mapping[str, Any], part: str) -> str | None:
     return entry.get("digest") if isinstance(entry, Mapping) else None
 
 
-def _open_usable(folder: ShardSet) -> ShardSet | None:
-    """Open the folder's shards; None where a model cannot be evaluated on them."""
+def _is_usable(folder: ShardSet) -> bool:
+    """Whether a model can be evaluated on a folder's shards: finished, with sketches, and of two images or more."""
     try:
         opened = open_shards(folder.path).require(sketches=1)
     except SketchforgeError:
-        return None
-    return opened if opened.num_samples > 1 else None  # mismatched styles need two images
+        return False
+    return opened.num_samples > 1  # mismatched styles need two images

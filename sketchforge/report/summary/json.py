@@ -67,6 +67,7 @@ def _convert_model(model: ModelFindings) -> dict[str, Any]:
         "recipe": dict(model.recipe),
         "measured_on": {
             "shards": str(model.evaluation_set.folder.path),
+            "split": model.evaluation_set.folder.split,
             "images": model.evaluation_set.images,
         },
         "evaluation": image_json(model.evaluation),
