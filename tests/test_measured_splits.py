@@ -240,7 +240,9 @@ def one_sketch(monkeypatch):
         (None, "whole", None),
     ],
 )
-def test_a_training_validates_on_what_it_does_not_learn_from(folders, one_sketch, split, validation, expected):
+def test_a_training_validates_on_what_it_does_not_learn_from(
+    folders, one_sketch, split, validation, expected
+):
     given = None if validation is None else str(folders / validation)
     chosen = plan(folders, split=split, validation=given).validation
     assert (chosen and chosen.split) == expected
