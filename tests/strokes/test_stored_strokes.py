@@ -315,8 +315,8 @@ def change_member(shards: Path, ending: str, change) -> None:
     [
         (lambda data: data[:-9], "cannot be read (Expecting"),
         (
-            lambda data: data.replace(b'"size":[64,64]', b'"size":[64,63]'),
-            "of a picture of 63 x 64 pixels, expected 64 x 64",
+            lambda data: data.replace(b'"size":[64,64]', b'"size":[32,32]'),
+            "of a picture of 32 x 32 pixels, expected 64 x 64",
         ),
         (lambda data: data.replace(b'"careful"', b'"another"'), "of the hands another, outline"),
         (lambda data: None, "missing"),
@@ -529,7 +529,7 @@ def test_a_training_refuses_shards_without_strokes_and_records_the_share(
     ("entry", "other", "told"),
     [
         (b'"closed"', b'"clothed"', r"cannot be read \(strokes: expected"),
-        (b'"size":[64,64]', b'"size":[64,32]', "of a picture of 32 x 64 pixels, expected 64 x 64"),
+        (b'"size":[64,64]', b'"size":[32,32]', "of a picture of 32 x 32 pixels, expected 64 x 64"),
     ],
 )
 def test_damaged_strokes_are_named_or_passed_over(with_strokes, tmp_path, entry, other, told):
