@@ -1,6 +1,7 @@
 """The study behind TOM's recipe: one thing changed at a time, the same steps for all.
 
     python benchmarks/studies/tom_recipe.py train --data DATA --work DIR [NAME ...]   # again to go on, beside it to share
+    python benchmarks/studies/free_tom_images.py --data DATA --out FREE  # for the variants of free material
     python benchmarks/studies/tom_recipe.py table --work DIR
 
 DATA holds photos/bsds500/{train,val,boundaries_val}, sketches/style_set, sketches/pacs and photo_sketch_pairs.tsv.
@@ -62,6 +63,7 @@ class Variant:
     options: dict[str, Any] = field(default_factory=dict)
     trainer_class: type[TomTrainer] = TomTrainer
     num_drawings: int | None = None
+    is_free: bool = False  # R are the photos that free_tom_images.py leaves
 
 
 class FallingRate(TomTrainer):
@@ -115,6 +117,8 @@ STUDIED: dict[str, Any] = {
     "denoising": 7, "pattern_contrast": 0.0, "pasted_share": 0.0, "ema_decay": 0.9,
 }  # fmt: skip
 DEFAULT = replace(RECIPES["lean"], **STUDIED)
+# Today's, with the average of the study: without windows one generator has to stand for all.
+TODAY: dict[str, Any] = {"denoising": 13, "pattern_contrast": 70.0, "pasted_share": 0.3}
 THREE_TAPS = {"generator_taps": ("relu3_1", "relu2_1", "relu1_1"), "widths": (48, 32, 16)}
 
 VARIANTS: dict[str, Variant] = {
@@ -156,6 +160,9 @@ VARIANTS: dict[str, Variant] = {
     "patterns": Variant("patterns in the coloured drawings", {"pattern_contrast": 70.0}),
     "both": Variant("both: the default recipe now", {"denoising": 13, "pattern_contrast": 70.0}),
     "both seed 1": Variant("both, another seed", {"denoising": 13, "pattern_contrast": 70.0}, {"seed": 1}),
+    "today": Variant("today's recipe: both, and figures pasted on photos", TODAY),
+    "free photos": Variant("today's recipe, photos of free licences", TODAY, is_free=True),
+    "free photos, study": Variant("the recipe of the study, photos of free licences", is_free=True),
     "as coded": Variant(
         "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, PaperJudged
     ),
@@ -165,7 +172,7 @@ VARIANTS: dict[str, Variant] = {
 }  # fmt: skip
 
 
-def train(name: str, data: Path, work: Path, steps: int) -> None:
+def train(name: str, data: Path, work: Path, steps: int, free: Path | None) -> None:
     """Train a variant, draw with it, score it."""
     variant = VARIANTS[name]
     given = {"size": SIZE, "steps": steps, "batch_size": 4} | variant.options
@@ -174,7 +181,8 @@ def train(name: str, data: Path, work: Path, steps: int) -> None:
     options = TomTrainOptions(threads=1, **given)
     torch.set_num_threads(1)
     recipe = replace(RECIPES[options.generator], **STUDIED | variant.recipe)
-    photos, _ = photo_readers(data / "photos/bsds500/train")
+    assert free or not variant.is_free, f"{name}: needs --free"
+    photos, _ = photo_readers(free / "photos" if variant.is_free else data / "photos/bsds500/train")
     drawings, _ = drawing_readers(options.drawings)
     if variant.num_drawings:  # spread over all subjects and pens
         spread = np.linspace(0, len(drawings) - 1, variant.num_drawings).round().astype(int)
@@ -271,6 +279,7 @@ def main() -> None:
     training.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     training.add_argument("--data", type=Path, required=True)
     training.add_argument("--work", type=Path, required=True)
+    training.add_argument("--free", type=Path, help="what free_tom_images.py left")
     training.add_argument("--steps", type=int, default=STEPS)
     commands.add_parser("table").add_argument("--work", type=Path, required=True)
     asked = parser.parse_args()
@@ -284,7 +293,7 @@ def main() -> None:
             continue
         claim.touch()
         try:
-            train(name, asked.data, asked.work, asked.steps)
+            train(name, asked.data, asked.work, asked.steps, asked.free)
         finally:
             claim.unlink()
         print(name, (asked.work / f"{name}.json").read_text(), flush=True)

@@ -106,9 +106,10 @@ ENCODER_LICENCE = (
     "descends from VGG19 (ImageNet; non-commercial research); weigh this before commercial use"
 )
 TOM_LICENCE = (
-    "MIT for sketchforge's part; unsettled beyond that: learnt from BSDS500 (non-commercial research) and PACS "
-    "(research), through the encoder `builtin`, which learnt from these, from synthetic portraits of OMI "
-    "(CC BY-NC-SA) and from a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this "
+    "MIT for sketchforge's part; learnt from cutouts of Tux Paint's stamps (GPL-2) before backgrounds of MATE (GPL-2+ "
+    "and CC BY-SA), the built-in photos and drawings, with notice in NOTICE.md; unsettled beyond that: they see through "
+    "the encoder `builtin`, which learnt from BSDS500 (non-commercial research), PACS (research), synthetic portraits "
+    "of OMI (CC BY-NC-SA) and a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this "
     "before commercial use"
 )
 FOREGROUND_LICENCE = (
