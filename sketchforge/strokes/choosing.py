@@ -38,6 +38,7 @@ class StrokeFeatures:
     frame: np.ndarray  # the share of it that runs along the picture's edge
     outline: np.ndarray  # the share of it that runs along the foreground's edge
     forms: np.ndarray  # how much it bounds small dark forms
+    contrast: np.ndarray  # how much the picture's colours differ on its two sides
 
     @property
     def agreement(self) -> np.ndarray:
@@ -46,10 +47,15 @@ class StrokeFeatures:
 
 
 def describe_strokes(
-    strokes: StrokeSet, darkness: np.ndarray, ink: np.ndarray, foreground: np.ndarray, forms: np.ndarray
+    strokes: StrokeSet,
+    darkness: np.ndarray,
+    ink: np.ndarray,
+    foreground: np.ndarray,
+    forms: np.ndarray,
+    contrast: np.ndarray,
 ) -> StrokeFeatures:
-    """Measure strokes on maps of the picture: darkness, foreground and small dark forms, float32 HxW, ink of N
-    sketches, uint8 (N,H,W)."""
+    """Measure strokes on maps of the picture: darkness, foreground, small dark forms and contrast, float32 HxW, ink of
+    N sketches, uint8 (N,H,W)."""
     height, width = strokes.size
     x, y = strokes.points.T
     edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
@@ -62,6 +68,7 @@ def describe_strokes(
         frame=strokes.means(edge < FRAME_MARGIN * strokes.side),
         outline=strokes.means(strokes.sample(_find_outline(foreground, OUTLINE_WIDTH * strokes.side))),
         forms=strokes.means(strokes.sample(forms)),
+        contrast=strokes.means(strokes.sample(contrast)),
     )
 
 
@@ -93,8 +100,8 @@ def weigh_strokes(
     """The salience of each stroke to a hand, float64 (S,).
 
     (length + FORM_LENGTH·forms)^long · agreement · darkness · (1 - fore + fore·max(mask², LEAST_FOREGROUND))
-    · (1 - frame·along the frame) · (1 - contour + contour·max(outline, forms)) · (.4 + .6·centre) · a bonus for closed
-    forms · e^N(0, taste), where agreement is that of all sketches, blended by `own` with presence in the hand's own
+    · (1 - frame·along the frame) · (1 - contour + contour·max(outline, forms)) · (1 - contrast + contrast·that of the
+    stroke²) · (.4 + .6·centre) · a bonus for closed forms · e^N(0, taste), where agreement is that of all sketches, blended by `own` with presence in the hand's own
     one, and fore is the hand's, less where the foreground holds too few lines to be trusted.
     """
     own = features.presence[:, hand.number % features.presence.shape[1]]
@@ -105,6 +112,7 @@ def weigh_strokes(
     strictness = hand.foreground * (1 - max(0.0, 1 - inside / ENOUGH) ** 2)
     salience *= 1 - strictness + strictness * foreground
     salience *= 1 - hand.contour + hand.contour * np.maximum(features.outline, features.forms)
+    salience *= 1 - hand.contrast + hand.contrast * features.contrast**2
     salience *= 1 - hand.frame * features.frame
     salience *= 0.4 + 0.6 * features.centre
     salience *= np.where(closed, CLOSED_BONUS, 1.0)

@@ -35,6 +35,7 @@ class Hand:
     contour: float = (
         0.0  # 1: lines count that run along the subject's edge, or around small dark forms; 0: all alike
     )
+    contrast: float = 0.0  # 1: lines count by how much colours differ on their two sides; 0: all alike
     own: float = (
         0.5  # 0: a stroke counts by the share of all sketches that have it; 1: by its own sketch alone
     )
@@ -53,7 +54,7 @@ class Hand:
     tremor: float = 0.0  # std of a displacement of every knot
     doubled: float = 0.0  # share of strokes that are drawn twice
     lifts: float = 0.0  # probability, per LIFT_EVERY, that the pen is lifted for a moment
-    overshoot: float = 0.0  # how far an open line runs on beyond its ends
+    overshoot: float = 0.0  # how far an open line runs on at most, beyond half of its ends
     # What is laid on beside the lines
     hatching: float = 0.0  # share of the subject, its darkest, that is hatched
     spacing: float = 0.016  # between two lines of hatching

@@ -104,7 +104,7 @@ def draw_lines(strokes: StrokeSet, hand: Hand, rng: np.random.Generator) -> Stro
             lines += [_draw_beside(line, rng.normal(0, DOUBLED_STD * side, (2, 2))) for line in lines]
         for line in lines:
             if hand.overshoot and (hand.straighten or not ring):
-                line = _run_on(line, hand.overshoot * side * rng.random(2))
+                line = _run_on(line, hand.overshoot * side * (2 * rng.random(2) - 1))
             pieces += _lift_pen(line, hand.lifts, side, rng) if hand.lifts else [line]
     return StrokeSet.of(pieces, np.zeros(len(pieces), bool), strokes.size)
 
@@ -133,10 +133,12 @@ def _draw_beside(line: np.ndarray, drift: np.ndarray) -> np.ndarray:
 
 
 def _run_on(line: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """A line longer at its ends by `lengths`, (2,), in pixels; where that is negative the end is met."""
     ends = line[[0, -1]].copy()
     outward = ends[:, :2] - line[[1, -2], :2]
     ends[:, :2] += outward / np.maximum(np.linalg.norm(outward, axis=1), 1e-6)[:, None] * lengths[:, None]
-    return np.concatenate([ends[:1], line, ends[1:]])
+    begin, end = (ends[[number]] if lengths[number] > 0 else ends[:0] for number in (0, 1))
+    return np.concatenate([begin, line, end])
 
 
 def _lift_pen(line: np.ndarray, probability: float, side: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -92,8 +92,8 @@ class StoredStrokes:
 
     def features(self) -> StrokeFeatures:
         """What a hand weighs."""
-        blank = np.zeros(self.size, np.float32)
-        placed = describe_strokes(self.strokes, blank, blank[None], blank, blank)
+        blank, even = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
+        placed = describe_strokes(self.strokes, blank, blank[None], blank, blank, even)
         return replace(placed, darkness=self.darkness, presence=self.presence, foreground=self.foreground)
 
     def traced(self) -> StoredHand:

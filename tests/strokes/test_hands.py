@@ -15,7 +15,7 @@ from sketchforge.strokes.hands import Hand, pick_hands, read_hands
 from sketchforge.strokes.moving import FILL, draw_lines, fill_paper, move_strokes
 from sketchforge.strokes.painting import paint_strokes
 from sketchforge.strokes.strokes import StrokeSet
-from sketchforge.strokes.tone import Tone, draw_tone
+from sketchforge.strokes.tone import Tone, draw_tone, hatch, measure_tone
 
 SIDE = 256
 PLAIN = Hand("plain", taste=0, frame=0)
@@ -50,6 +50,7 @@ def test_a_picture_is_sampled_at_x_and_y():
 def features_of(**values) -> StrokeFeatures:
     """Of one stroke, a long one in a foreground that is not in doubt."""
     plain = dict(length=8.0, darkness=1.0, foreground=1.0, centre=1.0, frame=0.0, outline=0.0, forms=0.0)
+    plain["contrast"] = 1.0
     columns = {name: np.array([value]) for name, value in (plain | values).items()}
     return StrokeFeatures(presence=np.array([[0.25, 0.75]]), **columns)
 
@@ -89,11 +90,31 @@ def test_contours_and_dark_forms_are_what_an_outline_is_of():
     assert weight(features_of(forms=1.0), hand) > plain
 
 
+def test_lines_between_colours_count_more_than_those_within_one():
+    hand = dataclasses.replace(PLAIN, contrast=0.5)
+    plain = weight(features_of(), PLAIN)
+    assert weight(features_of(), hand) == pytest.approx(plain)
+    assert weight(features_of(contrast=0.5), hand) == pytest.approx((0.5 + 0.5 * 0.25) * plain)
+    assert weight(features_of(contrast=0.0), PLAIN) == pytest.approx(plain), "without it all count alike"
+
+
+def test_contrast_is_where_colours_meet_whatever_their_lightness():
+    """Two halves of one lightness, fine stripes at the left edge: texture is no contrast."""
+    colours = np.array([[[60, 30, 40], [60, 30, -40]]], np.float32)
+    pixels = np.repeat(cv2.cvtColor(colours, cv2.COLOR_LAB2RGB) * 255, [64, 64], axis=1).repeat(128, 0)
+    pixels[:, :16] += 60 * (np.arange(16) // 2 % 2)[:, None]
+    contrast = measure_tone(pixels.round().astype(np.uint8), np.ones((128, 128), np.float32)).contrast
+    assert contrast[:, 62:66].min() > 0.7
+    assert contrast[8:-8, 24:48].max() < 0.05
+    assert contrast[8:-8, 4:12].max() < 0.5
+
+
 def test_surroundings_count_where_the_foreground_holds_hardly_a_line():
     """A mask that has found nothing of the subject must not leave the paper blank."""
     hand = dataclasses.replace(PLAIN, foreground=1.0)
     foreground = np.array([1.0, 0.0, 0.0])
-    rest = {name: np.zeros(3) for name in ("frame", "outline", "forms")} | {"centre": np.ones(3)}
+    rest = {name: np.zeros(3) for name in ("frame", "outline", "forms")}
+    rest |= {name: np.ones(3) for name in ("centre", "contrast")}
     taken = {}
     for length in (0.1, 3.0):
         lengths = np.array([length, 1.0, 1.2])
@@ -182,17 +203,23 @@ def test_a_ruler_draws_each_side_by_itself_and_beyond_its_ends():
     ring = StrokeSet.of([square], np.array([True]), (SIDE, SIDE))
     sides = draw_lines(ring, dataclasses.replace(PLAIN, straighten=0.01, overshoot=0.04), rng())
     assert len(sides) == 4
+    lengths = []
     for side in sides:
         corners = np.abs(np.diff(side, axis=0)).sum(1)
-        assert 130 < corners.sum() <= 130 + 2 * 0.04 * SIDE
+        lengths.append(corners.sum())
+        assert 130 <= corners.sum() <= 130 + 2 * 0.04 * SIDE
         assert min(np.ptp(side, axis=0)) < 0.01, "straight"
+    assert max(lengths) > 132
 
 
 def test_overshoot_runs_on_in_the_same_direction():
     strokes = lines(straight(100, 50, 150, 50))
+    strokes = StrokeSet.of([*strokes] * 40, np.zeros(40, bool), strokes.size)
     moved = draw_lines(strokes, dataclasses.replace(PLAIN, overshoot=0.05), rng())
     assert np.allclose(moved.points[:, 1], 50)
     assert 100 - 0.05 * SIDE <= moved.points[:, 0].min() < 100
+    begins = moved.points[moved.offsets[:-1], 0]
+    assert 10 < (begins < 100).sum() < 30, "about half of all ends"
     assert 150 < moved.points[:, 0].max() <= 150 + 0.05 * SIDE
 
 
@@ -266,8 +293,9 @@ def test_gaps_leave_out_their_share():
 
 
 def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A red ball on grey ground with a line far from it: (greys, pixels)."""
+    """A red ball on grey ground, whose edge is a line far from it: (greys, pixels)."""
     pixels = np.full((SIDE, SIDE, 3), 120, np.uint8)
+    pixels[240:] = 60
     cv2.circle(pixels, (128, 128), 60, (220, 30, 20), -1)
     grey = np.full((SIDE, SIDE), 255, np.uint8)
     cv2.circle(grey, (128, 128), 60, 0, 2)
@@ -307,7 +335,7 @@ def test_lines_beside_the_foreground_count_as_lines_of_the_subject():
     mask[:, :100] = 1
     strokes = lines(*(straight(x, 20, x, 230) for x in (50, 103, 115, 180)))
     blank = np.zeros((SIDE, SIDE), np.float32)
-    inside, edge, near, far = describe_strokes(strokes, blank, blank[None], mask, blank).foreground
+    inside, edge, near, far = describe_strokes(strokes, blank, blank[None], mask, blank, blank).foreground
     assert inside == 1
     assert 0.6 < edge <= 0.7
     assert 0.05 < near < 0.3
@@ -410,23 +438,51 @@ def test_blacks_fill_small_dark_forms():
 
 @pytest.mark.parametrize("slant", [0.0, 50.0, 90.0])
 def test_hatching_has_its_slant_and_spacing(slant):
-    tone = Tone(
-        np.ones((128, 128), np.float32), np.zeros((128, 128), np.float32), np.ones((128, 128), np.float32)
-    )
+    even = np.ones((128, 128), np.float32)
+    tone = Tone(even, np.zeros_like(even), even, even)
     hand = dataclasses.replace(PLAIN, hatching=1.0, spacing=0.05, slant=slant)
     hatching = draw_tone(tone, hand, (SIDE, SIDE), rng())
-    along = np.array([line[-1] - line[0] for line in hatching])
-    angles = np.rad2deg(np.arctan2(-along[:, 1], along[:, 0]))
-    assert np.allclose(angles, angles[0], atol=0.5)
-    assert abs(angles[0] - slant) < 25, "about the hand's, with a std of 8 degrees"
-    across = np.array([-along[0, 1], along[0, 0]]) / np.linalg.norm(along[0])
-    distances = np.diff(np.sort([line[0] @ across for line in hatching]))
+    steps = np.concatenate([np.diff(line, axis=0) for line in hatching])
+    angles = np.rad2deg(np.arctan2(-steps[:, 1], steps[:, 0])) % 180
+    angle = np.median(angles[(angles - slant) % 180 < 90] if slant == 0 else angles)
+    assert abs(angle - slant) < 25, "about the hand's, with a std of 8 degrees"
+    across = np.array([np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))])
+    rows = np.sort(np.concatenate(hatching) @ across)
+    distances = np.diff(rows[np.append(True, np.diff(rows) > 1)])
     assert distances.mean() == pytest.approx(0.05 * SIDE, rel=0.1)
+
+
+def test_hatching_goes_back_and_forth_over_what_is_dark_alone():
+    """Two dark squares: a line back and forth over each, none between them."""
+    darkness = np.zeros((128, 128), np.float32)
+    darkness[40:80, 10:50] = darkness[40:80, 70:110] = 1
+    hatching = hatch(darkness, [0.5], 0.0, 0.03, (SIDE, SIDE), rng())
+    assert len(hatching) == 2
+    for line, left in zip(sorted(hatching, key=lambda line: line[0, 0]), (20, 140), strict=True):
+        assert left - 3 <= line[:, 0].min() and line[:, 0].max() <= left + 83
+        turns = np.diff(np.sign(np.diff(line[:, 0])[np.abs(np.diff(line[:, 0])) > 2])) != 0
+        assert turns.sum() + 1 == pytest.approx(80 / (0.03 * SIDE), abs=1), "as many rows as fit"
+
+
+def test_the_pen_does_not_go_back_where_the_next_line_ends_far_away():
+    darkness = np.zeros((128, 128), np.float32)
+    darkness[20:60, 50:80] = darkness[60:100, 10:120] = 1
+    short, long = sorted(
+        hatch(darkness, [0.5], 0.0, 0.03, (SIDE, SIDE), rng()), key=lambda line: np.ptp(line[:, 0])
+    )
+    assert np.ptp(short[:, 0]) < 64 < 210 < np.ptp(long[:, 0])
+    assert short[:, 1].max() < 2 * 60 < long[:, 1].min() + 0.03 * SIDE
+
+
+def test_hatching_does_not_run_over_to_what_lies_beside_the_next_line():
+    darkness = np.zeros((128, 128), np.float32)
+    darkness[20:60, 20:80] = darkness[60:100, 12:18] = darkness[60:100, 83:88] = 1
+    assert len(hatch(darkness, [0.5], 0.0, 0.03, (SIDE, SIDE), rng())) == 3
 
 
 def test_the_darker_half_is_hatched_twice_as_densely():
     ramp = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (128, 1))
-    tone = Tone(ramp, np.zeros_like(ramp), np.ones_like(ramp))
+    tone = Tone(ramp, np.zeros_like(ramp), np.ones_like(ramp), np.ones_like(ramp))
     hand = dataclasses.replace(PLAIN, hatching=0.5, spacing=0.02, slant=90.0)
     lengths: dict[bool, float] = {True: 0.0, False: 0.0}
     for line in draw_tone(tone, hand, (SIDE, SIDE), rng()):
