@@ -5,7 +5,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
+
+from tests.helpers.commands import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks" / "studies"))
 
