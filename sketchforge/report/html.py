@@ -1,22 +1,23 @@
 """The shell that all pages share: one HTML file that fetches nothing, with shared colours and fonts.
 
-A page adds its title, further CSS, a script and its body. Strings from outside (keys, sources, captions,
-names of styles and folders) enter the body through `text` only. A page holds no JSON: its script reads the
-document.
+A page adds its title, further CSS, a script and its body. Pages are templates, which escape whatever enters them;
+only what templates have made is Markup. A page holds no JSON: its script reads the document.
 """
 
 from __future__ import annotations
 
 import base64
-import html
-import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from sketchforge.images.encode import encode_jpeg, encode_png
 from sketchforge.utils import files
@@ -30,27 +31,39 @@ def write_page(path: Path, pieces: Iterable[str]) -> None:
         file.writelines(piece.encode("utf-8", errors="replace") for piece in pieces)
 
 
-def page(title: str, style: str, script: str, body: Iterable[str]) -> Iterator[str]:
+def page(title: str, style: str, script: str, body: Iterable[Markup]) -> Iterator[Markup]:
     """Yield the page in pieces, in order; `body` is consumed piece by piece.
 
     `title` is any text, `body` HTML. `style` and `script` come from this package and must not hold "</style"
     or "</script".
     """
-    head, foot = template("page.html").split("$body")
-    values = {"title": text(title), "style": template("page.css") + style, "script": script}
-    yield string.Template(head).substitute(values)
-    yield from body
-    yield string.Template(foot).substitute(values)
+    style = asset("page.css") + style
+    return fill_template("page.html", title=title, style=Markup(style), script=Markup(script), body=body)
 
 
-def template(name: str) -> str:
+def fill_template(name: str, /, **values: Any) -> Iterator[Markup]:
+    """Yield a template of this package, filled in, in pieces; `name` is its path relative to the package.
+
+    Values are escaped, but for those that are Markup.
+    """
+    return map(Markup, _environment().get_template(name).generate(**values))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def asset(name: str) -> str:
     """The text of a file of this package; `name` is its path relative to the package."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def text(value: object) -> str:
-    """Any value as escaped HTML text, valid between tags and inside a quoted attribute."""
-    return html.escape(str(value), quote=True)
 
 
 def data_uri(media_type: str, data: bytes) -> str:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from sketchforge.metrics.estimates import Estimate
-from sketchforge.report.html import text
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 28, 36  # margins: numbers at the left and below, names at the right
@@ -39,10 +39,10 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{text(title)}" font-family="sans-serif" font-size="11" fill="#333">',
+        f'aria-label="{escape(title)}" font-family="sans-serif" font-size="11" fill="#333">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        f'<text x="{LEFT}" y="16" font-size="13">{text(title)}</text>',
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{text(x_label)}</text>',
+        f'<text x="{LEFT}" y="16" font-size="13">{escape(title)}</text>',
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>',
     ]
     for tick in y_ticks:
         _, y = to_pixels(0, tick)
@@ -62,7 +62,7 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
         y = TOP + 14 + 16 * num_named
         num_named += 1
         parts.append(f'<path d="M{WIDTH - RIGHT + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{text(name)}</text>')
+        parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{escape(name)}</text>')
     return "\n".join(parts) + "\n</svg>\n"
 
 
@@ -90,9 +90,9 @@ def ticks_between(smallest: float, largest: float) -> list[float]:
 BINS = 24
 
 
-def key_to_mark() -> str:
+def key_to_mark() -> Markup:
     """The mark of `bar` alone, for a legend."""
-    return f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_draw_mark(6)}</svg>'
+    return Markup(f'<svg class="key" viewBox="0 0 12 16" aria-hidden="true">{_draw_mark(6)}</svg>')
 
 
 def scale_of(figures: Sequence[Estimate]) -> tuple[float, float]:
@@ -104,7 +104,7 @@ def scale_of(figures: Sequence[Estimate]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1)
 
 
-def bar(figure: Estimate, scale: tuple[float, float], mark: float | None) -> str:
+def bar(figure: Estimate, scale: tuple[float, float], mark: float | None) -> Markup:
     """Draw a dot for the value, a bar for the interval, and a mark for what the figure is compared with.
 
     The drawing spans `scale`, (low, high), from left to right.
@@ -120,17 +120,17 @@ def bar(figure: Estimate, scale: tuple[float, float], mark: float | None) -> str
         width = max(1, to_x(figure.high) - to_x(figure.low))
         shapes.append(f'<rect class="interval" x="{to_x(figure.low)}" y="5" width="{width:.1f}" height="6"/>')
     shapes.append(f'<circle class="value" cx="{to_x(figure.value)}" cy="8" r="3"/>')
-    return f'<svg class="bar" viewBox="0 0 120 16" aria-hidden="true">{"".join(shapes)}</svg>'
+    return Markup(f'<svg class="bar" viewBox="0 0 120 16" aria-hidden="true">{"".join(shapes)}</svg>')
 
 
 def plot(
     values: Sequence[float], people: Sequence[float] | None, bounds: tuple[float, float], label: str
-) -> str:
+) -> Markup:
     """Draw the histogram of `values` as a line over the filled one of `people`, both at full height."""
     shapes = [] if people is None else [f'<path class="people" d="{_draw_histogram(people, bounds)}z"/>']
     shapes.append(f'<path class="style" d="{_draw_histogram(values, bounds)}"/>')
-    opening = f'<svg class="plot" viewBox="0 0 120 40" role="img" aria-label="{text(label)}">'
-    return f"{opening}{''.join(shapes)}</svg>"
+    opening = f'<svg class="plot" viewBox="0 0 120 40" role="img" aria-label="{escape(label)}">'
+    return Markup(f"{opening}{''.join(shapes)}</svg>")
 
 
 def _draw_mark(x: float) -> str:

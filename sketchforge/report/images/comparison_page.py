@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from sketchforge.metrics.estimates import merge_missing
 from sketchforge.metrics.images.compare import set_names, shards_for
 from sketchforge.metrics.images.generate import generate_images, is_model, mismatched_pairs
@@ -45,7 +47,7 @@ def write_comparison_page(path: Path, found: ImageEvaluation, options: EvalCompa
     write_page(path, comparison_page(found, comparison_rows(options), compare_command_line(options)))
 
 
-def comparison_page(found: ImageEvaluation, images: Sequence[ImageRow], command: str) -> Iterator[str]:
+def comparison_page(found: ImageEvaluation, images: Sequence[ImageRow], command: str) -> Iterator[Markup]:
     """Yield the page in pieces; equal evaluations and images give equal bytes."""
     sets = len(found.options["sets"])
     facts = [f"{count_noun(sets, 'set')} of images", f"seed {found.options['seed']}"]
@@ -61,19 +63,19 @@ def comparison_page(found: ImageEvaluation, images: Sequence[ImageRow], command:
     return sections_page(f"Distances from {describe_reference_set(found)}", facts, sections)
 
 
-def _render_distances(evaluation: ImageEvaluation) -> Iterator[str]:
+def _render_distances(evaluation: ImageEvaluation) -> Iterator[Markup]:
     tables = distance_tables(evaluation)
     if tables:
         yield from tables_html(tables)
         yield note_html(HOW_TO_READ)
 
 
-def _render_images(rows: Sequence[ImageRow]) -> Iterator[str]:
-    yield f'<p class="faint">{BESIDE}</p>\n'
+def _render_images(rows: Sequence[ImageRow]) -> Iterator[Markup]:
+    yield note_html(BESIDE, "faint")
     yield from images_table(rows, "Some of the images", even=True)
 
 
-def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[str]:
+def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[Markup]:
     yield from provenance_html(image_settings(evaluation), [command])
     yield note_html(MEASURES)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from markupsafe import Markup
+
 from sketchforge.metrics.estimates import merge_missing
 from sketchforge.metrics.images.result import ImageEvaluation
 from sketchforge.options import EvalImagesOptions
@@ -38,7 +40,7 @@ def write_model_page(path: Path, found: ImageEvaluation, options: EvalImagesOpti
     write_page(path, model_page(found, samples, images_command_line(options)))
 
 
-def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> Iterator[str]:
+def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> Iterator[Markup]:
     """Yield the page in pieces; equal evaluations and images give equal bytes."""
     (model,) = found.models
     seed = found.options["seed"]
@@ -61,17 +63,18 @@ def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> I
     return sections_page(f"{model['name']} measured", facts, sections)
 
 
-def _render_images(name: str, source: str, samples: ModelSamples) -> Iterator[str]:
-    yield f'<p class="faint">{GRID_EXPLAINED}</p>\n<div class="grids">\n'
+def _render_images(name: str, source: str, samples: ModelSamples) -> Iterator[Markup]:
+    yield note_html(GRID_EXPLAINED, "faint")
+    yield Markup('<div class="grids">\n')
     yield from grid_html(name, source, samples.grid)
-    yield "</div>\n"
+    yield Markup("</div>\n")
 
 
-def _render_samples(name: str, samples: ModelSamples) -> Iterator[str]:
-    yield f'<p class="faint">{RANKED_EXPLAINED}</p>\n'
+def _render_samples(name: str, samples: ModelSamples) -> Iterator[Markup]:
+    yield note_html(RANKED_EXPLAINED, "faint")
     yield from ranking_html(name, samples.ranking)
 
 
-def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[str]:
+def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[Markup]:
     yield from provenance_html(image_settings(evaluation), [command])
     yield note_html(MEASURES)

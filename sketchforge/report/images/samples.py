@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from markupsafe import Markup
 
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.images.contact_sheet import labelled_grid
-from sketchforge.images.encode import encode_jpeg
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor
 from sketchforge.losses.autoencoder import perceptual
@@ -25,7 +25,7 @@ from sketchforge.metrics.images.lpips import PerceptualSimilarity, open_lpips
 from sketchforge.metrics.images.statistics import estimate_means
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
-from sketchforge.report.html import data_uri, text
+from sketchforge.report.html import fill_template, image_uri
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
@@ -192,26 +192,27 @@ GRID_EXPLAINED = (
 RANKED_EXPLAINED = "Sketch, output and image: what is made of sketches in the style of their own image."
 
 
-def grid_html(name: str, detail: str, grid: np.ndarray) -> Iterator[str]:
+def grid_html(name: str, detail: str, grid: np.ndarray) -> Iterator[Markup]:
     """Yield the figure. grid: uint8 H×W×3, from `styles_grid`; detail: stands beside the model's name."""
-    uri = data_uri("image/jpeg", encode_jpeg(grid))
-    yield f'<figure>\n<figcaption><b>{text(name)}</b> <span class="faint">{text(detail)}</span>'
-    yield f'</figcaption>\n<img src="{uri}" alt="{text(grid_alt(name))}" loading="lazy" decoding="async">\n'
-    yield "</figure>\n"
+    return fill_template(
+        "images/grid.html", name=name, detail=detail, uri=image_uri(grid), alt=grid_alt(name)
+    )
 
 
 def grid_alt(name: str) -> str:
     return f"{name}: sketches of some images, each drawn out in the styles of all of them"
 
 
-def ranking_html(name: str, ranking: Ranking) -> Iterator[str]:
+def ranking_html(name: str, ranking: Ranking) -> Iterator[Markup]:
     """Yield the best and worst images under the model's name."""
-    yield f"<h3>{text(name)} <small>{text(describe_ranking(ranking))}</small></h3>\n"
-    for end, images in (("best", ranking.best), ("worst", ranking.worst)):
-        yield f'<div class="strips" role="group" aria-label="{text(name)}, {end}">\n'
-        for rank, image in enumerate(images, start=1):
-            yield _render_strip(name, f"{end} {rank}", image)
-        yield "</div>\n"
+    return fill_template(
+        "images/ranking.html",
+        name=name,
+        described=describe_ranking(ranking),
+        ranking=ranking,
+        image_uri=image_uri,
+        strip_alt=strip_alt,
+    )
 
 
 def describe_ranking(ranking: Ranking) -> str:
@@ -220,15 +221,3 @@ def describe_ranking(ranking: Ranking) -> str:
 
 def strip_alt(name: str, rank: str, one: RankedImage) -> str:
     return f"{one.key}: sketch, image by {name}, image; {rank}, {one.value:.4f}"
-
-
-def _render_strip(name: str, rank: str, image: RankedImage) -> str:
-    uri = data_uri("image/jpeg", encode_jpeg(image.strip))
-    height, width = image.strip.shape[:2]
-    return (
-        f'<figure><img src="{uri}" alt="{text(strip_alt(name, rank, image))}" width="{width}" '
-        f'height="{height}" loading="lazy" decoding="async"><figcaption><span class="rank">{rank}</span> '
-        f'<b>{image.value:.4f}</b> <span class="faint">{text(image.key)}, {text(image.sketch)}</span>'
-        "</figcaption>"
-        "</figure>\n"
-    )
