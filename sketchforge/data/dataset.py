@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from sketchforge.data.order import SampleOrder
+from sketchforge.data.order import SampleOrder, SubsetOrder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.line_art import binarize
 from sketchforge.shards.open_shard import OpenShard
@@ -44,7 +44,8 @@ class ShardDataset(Dataset):
 
     A sample is the dict that `make` returns, with these ints added:
     "index": the number of the image in the set.
-    "group", "label": the running number of the group and the class label within it, see SampleOrder.
+    "group", "label": the running number of the group and the class label within it, see SampleOrder;
+    NO_GROUP for a sample that is in none, see SubsetOrder.
     "position": the position in the order.
     "skipped": 1 where the next good sample replaces the one of this position (skip_bad), else 0.
 
@@ -55,7 +56,7 @@ class ShardDataset(Dataset):
     def __init__(
         self,
         shards: ShardSet,
-        order: SampleOrder,
+        order: SampleOrder | SubsetOrder,
         make: Make,
         num_sketches: int = 2,
         skip_bad: bool = False,

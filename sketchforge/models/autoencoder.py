@@ -43,6 +43,12 @@ class ContentFeatures:
     maps: Mapping[int, Tensor]  # sides 8, 16 and 32
     masks: Mapping[int, Tensor]  # the maps, or the sketch as (B,1,side,side) in [0, 1], or empty
 
+    def __getitem__(self, rows: Tensor) -> ContentFeatures:
+        """The features of these sketches, int64 (R,)."""
+        maps = {side: x[rows] for side, x in self.maps.items()}
+        same = self.masks is self.maps
+        return ContentFeatures(maps, maps if same else {side: x[rows] for side, x in self.masks.items()})
+
     @property
     def bottleneck(self) -> Tensor:
         """f_content of the paper, (B,C,8,8)."""

@@ -28,7 +28,7 @@ from trainers.image_models.interface import PERCEPTUAL_TAPS
 from trainers.image_models.validation import Validation
 
 TINY = AeRecipe(
-    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, learning_rate=1e-3
+    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, subset=4, subset_passes=2, learning_rate=1e-3
 )
 CPU = torch.device("cpu")
 
@@ -76,7 +76,8 @@ def micro_batch(count=4, seed=0, **given):
 
     made = {"image": image(3), "sketch": image(1), "variant": image(1), "style_view": image(3)}
     numbers = torch.arange(count)
-    return made | {"index": numbers, "label": numbers, "group": torch.zeros_like(numbers)} | given
+    numbered = dict.fromkeys(("index", "label", "position"), numbers)
+    return made | numbered | {"group": torch.zeros_like(numbers)} | given
 
 
 def new_trainer(encoder, num_images=4, **changes):
@@ -416,6 +417,14 @@ def test_weights_and_sizes_that_cannot_be(tiny):
         ({"losses": (("style_class", -1.0),)}, "expected a weight of 0"),
         ({"losses": (("reconstruction", 0.0), ("perceptual", 0.0))}, "both 0"),
         ({"size": 96}, "--size 96: expected 64, 128"),
+        ({"translated": 1.5}, "--translated 1.5: expected a share from 0 to 1"),
+        ({"subset": 1}, "--subset 1: expected 2 images or more"),
+        ({"subset_passes": 0}, "--subset-passes 0: expected 1 pass or more"),
+        ({"style_margin": -0.1}, "--style-margin -0.1: expected a difference of cosines from 0 to 2"),
+        (
+            {"content_margin": float("nan")},
+            "--content-margin nan: expected a difference of cosines from 0 to 2",
+        ),
         ({"accumulate": 3}, "--accumulate 3: does not divide"),
         ({"accumulate": 4}, "two images in each"),
     ):
@@ -427,7 +436,7 @@ def test_the_published_configuration():
     """Appendix A and the authors' code, as far as they say."""
     paper = RECIPES["paper"]
     assert (paper.size, paper.batch_size, paper.steps) == (1024, 16, 100_000)
-    assert (paper.style_dim, paper.num_classes, paper.passes) == (512, 500, 100)
+    assert (paper.style_dim, paper.subset, paper.subset_passes) == (512, 500, 100)
     assert (paper.learning_rate, paper.later_learning_rate, paper.betas) == (2e-4, 1e-4, (0.5, 0.999))
 
 

@@ -21,6 +21,22 @@ LOSSES = (
 )
 
 
+# The fields of a recipe that have an option each.
+OVERRIDES = (
+    *("size", "steps", "batch_size", "dmi", "style"),
+    *("translated", "subset", "subset_passes", "style_margin", "content_margin"),
+)
+INFINITY = float("inf")
+LIMITS = {  # by option: the lowest and the highest value, in words, too
+    "translated": (0, 1, "a share from 0 to 1"),
+    "subset": (2, INFINITY, "2 images or more, told apart as classes"),
+    "subset_passes": (1, INFINITY, "1 pass or more"),
+    # cosines differ by 2 at most
+    "style_margin": (0, 2, "a difference of cosines from 0 to 2"),
+    "content_margin": (0, 2, "a difference of cosines from 0 to 2"),
+}
+
+
 @dataclass(frozen=True)
 class AeRecipe:
     """Sizes, weights and learning rates of one recipe for the auto-encoder."""
@@ -43,9 +59,13 @@ class AeRecipe:
     style_class: float = 0.1  # Eq. 8
     content_triplet: float = 0.1  # Eq. 10
     content_class: float = 0.1  # Eq. 9
-    margin: float = 0.5  # of Eqs. 7 and 10, in cosines; not published
-    num_classes: int = 500  # k of Eqs. 8-9, the images of a subset: each is a class (paper: 500 to 2,000)
-    passes: int = 100  # over the images of a subset before the next subset, as in the authors' code
+    # Share of each batch that is decoded from a translation of the image and a transformed sketch (section 4.1);
+    # the rest is decoded from the image's own style and the plain sketch, as the model is used.
+    translated: float = 0.5
+    style_margin: float = 0.5  # of Eq. 7, in cosines; not published
+    content_margin: float = 0.5  # of Eq. 10
+    subset: int = 500  # k of Eqs. 8-9, the images that are classes at a time (A.1: 500 to 2,000)
+    subset_passes: int = 100  # over them before the next subset, as in the authors' code
     learning_rate: float = 2e-4
     later_learning_rate: float = 1e-4  # of style encoder and decoder after the first subset (authors' code)
     betas: tuple[float, float] = (0.5, 0.999)
@@ -75,12 +95,15 @@ RECIPES = {
 def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     """The recipe that the options name, with their changes. Raises UsageError for impossible values."""
     recipe = RECIPES[options.recipe]
-    overrides = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
+    overrides = {name: getattr(options, name) for name in OVERRIDES}
     changes: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+    for name, (low, high, expected) in LIMITS.items():
+        if name in changes and not low <= changes[name] <= high:
+            raise UsageError(f"--{name.replace('_', '-')} {changes[name]}: expected {expected}")
     for name, weight in options.losses:
         if name not in LOSSES:
             raise UsageError(f"--loss {name}: no such loss; there are {', '.join(LOSSES)}")
-        if not 0 <= weight < float("inf"):
+        if not 0 <= weight < INFINITY:
             raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
         changes[name] = weight
     recipe = replace(recipe, **changes)

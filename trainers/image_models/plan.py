@@ -29,7 +29,7 @@ from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
 from trainers.run_folder import check_state_is_there
 from trainers.state import check_steps
 
-RUN_VERSION = 2
+RUN_VERSION = 3
 MODEL_ENTRIES = ("options", "recipe", "shards")  # of run.json, in the metadata of the model
 NUM_SKETCHES = 2  # per image in a step: one to decode, another to compare it with (Eq. 10)
 
