@@ -252,7 +252,7 @@ class ImageTrainOptions:
     split: str | None = None  # of the shards; None: train where there is one, else all
     validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
     run: Path
-    recipe: str = "demo"  # demo | paper
+    recipe: str = "demo"  # demo | large | paper
     size: int | None = None  # side of the images, in pixels: a power of two, 64 to 1024
     steps: int | None = None
     batch_size: int | None = None  # images a step

@@ -26,6 +26,8 @@ from sketchforge.utils.text import count_noun
 
 OPEN_SHARDS = 64  # files that a process keeps open, with the spans of their members
 
+NUMBERS = ("index", "group", "label", "position", "skipped")  # ints of a sample, beside what `make` returns
+
 Make = Callable[..., Mapping[str, Any]]
 
 

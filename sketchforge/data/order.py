@@ -162,12 +162,12 @@ class SubsetOrder:
     """Positions by turns of a rotating subset (the even ones) and of all samples (the odd ones).
 
     So half of every batch, however it is divided, is of the subset whose images are the classes of Eq. 8
-    (appendix A.1), and half passes through all samples, N in 2N positions: whatever N, no sample waits for the
-    subset that it is in.
+    (appendix A.1), and half passes through all samples, N in 2N positions: whatever N, no sample waits for
+    the subset that it is in.
 
-    shard_sizes, seed, pool: as for `SampleOrder`. size: of the subset, at most: k of Eq. 8. passes: through the
-    subset, before the next. Where there are at most `size` samples, all are the subset, and every position is
-    in it. Raises ValueError as SampleOrder does.
+    shard_sizes, seed, pool: as for `SampleOrder`. size: of the subset, at most: k of Eq. 8. passes: through
+    the subset, before the next. Where there are at most `size` samples, all are the subset, and every
+    position is in it. Raises ValueError as SampleOrder does.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class SubsetOrder:
         return self._all.place_of(index)
 
     def group_of(self, position: int) -> tuple[int, int]:
-        """(running number of the subset, class label of the sample); NO_GROUP twice for one of all samples."""
+        """(running number of the subset, class label of the sample); NO_GROUP twice for those of all."""
         order, own_position = self._split(position)
         return order.group_of(own_position) if order is self._subset else (NO_GROUP, NO_GROUP)
 

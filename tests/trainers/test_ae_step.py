@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from sketchforge.checkpoints.encoder import load_encoder
 from trainers.autoencoder.recipe import LOSSES, AeRecipe
@@ -34,9 +35,15 @@ def eight_samples(**given):
 
 
 def trainer_of(encoder=None, **changes):
-    """In eval mode, so that a sample does not depend on its batch."""
+    """In eval mode, so that a sample does not depend on its batch, and with statistics that let samples through."""
     trainer = AutoEncoderTrainer(replace(TINY, **changes), encoder, num_images=8, seed=0, device=CPU)
-    trainer.networks.model.eval()
+    model, batch = trainer.networks.model, eight_samples()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(batch["sketch"], batch["image"])
+    model.eval()
     return trainer
 
 
@@ -73,6 +80,8 @@ def test_translated_style_and_transformed_sketch_are_decoded_against_the_origina
     sketches[translated], styles[translated] = batch["variant"][translated], batch["style_view"][translated]
     with torch.no_grad():
         expected = F.mse_loss(trainer.networks.model(sketches, styles), batch["image"])
+        plain = F.mse_loss(trainer.networks.model(batch["sketch"], batch["image"]), batch["image"])
+    assert share == 0 or abs(plain / expected - 1) > 1e-3  # it is told apart
     torch.testing.assert_close(losses_of(trainer, batch)["reconstruction"], expected, rtol=1e-4, atol=1e-6)
 
 

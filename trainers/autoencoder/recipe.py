@@ -49,19 +49,20 @@ class AeRecipe:
     style_dim: int
     dmi: str = "feature"
     style: str = "multiply"
-    # Weights of Eq. 12; none is published. The authors' code has 1 for all terms, but sums LPIPS over a batch
-    # of 32, where the other terms are means. Here all terms are means, and the two that make images weigh a
-    # hundred times as much as the others: with less weight, classifying 500 images dominates the training
-    # (docs/results.md).
+    # Weights of Eq. 12, which prints 1 for its five terms (recipe "paper"). The authors' code adds LPIPS,
+    # summed over a batch of 32, where the other terms are means. Here all terms are means, and the two that
+    # make images weigh a hundred times as much as the others.
     reconstruction: float = 10.0
     perceptual: float = 10.0  # on the built-in encoder's features; the authors' code: LPIPS with VGG
     style_triplet: float = 0.1  # Eq. 7
     style_class: float = 0.1  # Eq. 8
     content_triplet: float = 0.1  # Eq. 10
     content_class: float = 0.1  # Eq. 9
-    # Share of each batch that is decoded from a translation of the image and a transformed sketch (section 4.1);
-    # the rest is decoded from the image's own style and the plain sketch, as the model is used.
+    # Share of each batch that is decoded from a translation of the image and a transformed sketch (section
+    # 4.1); the rest is decoded from the image's own style and the plain sketch, as the model is used.
     translated: float = 0.5
+    # A second step of the optimiser with every batch, which reconstructs from plain images and sketches.
+    plain_step: bool = False
     style_margin: float = 0.5  # of Eq. 7, in cosines; not published
     content_margin: float = 0.5  # of Eq. 10
     subset: int = 500  # k of Eqs. 8-9, the images that are classes at a time (A.1: 500 to 2,000)
@@ -87,8 +88,32 @@ RECIPES = {
         later_learning_rate=1e-3,
         ema_decay=0.98,
     ),
-    # As published: 1024 pixels, batches of 16, 100,000 steps, on one large GPU or several.
-    "paper": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),
+    # The demo's losses at full size, on one large GPU or several.
+    "large": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),
+    # What is printed, [P], or else what the authors' code does, [C]. Where neither says: margins of .5.
+    "paper": AeRecipe(
+        size=1024,  # [P] section 5
+        steps=100_000,  # [C]
+        batch_size=16,  # [P]; [C] 32
+        width=1.0,  # [C]
+        style_dim=512,  # [P] section 4.1
+        dmi="feature",  # [P] A.2
+        style="multiply",  # [P] A.2
+        reconstruction=1.0,  # [P] Eq. 12
+        perceptual=0.0,  # [P] Eq. 12 has no such term
+        style_triplet=1.0,  # [P] Eq. 12
+        style_class=1.0,  # [P] Eq. 12
+        content_triplet=1.0,  # [P] Eq. 12
+        content_class=1.0,  # [P] Eq. 12
+        translated=1.0,  # [P] section 4.1
+        plain_step=True,  # [C]
+        subset=500,  # [P] A.1
+        subset_passes=100,  # [C]
+        learning_rate=2e-4,  # [P]
+        later_learning_rate=1e-4,  # [C]
+        betas=(0.5, 0.999),  # [C]
+        ema_decay=0.0,  # [C] none: what is kept are the weights themselves
+    ),
 }
 
 

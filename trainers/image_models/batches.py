@@ -19,7 +19,7 @@ from trainers.image_models.plan import NUM_SKETCHES, ImagePlan
 
 @dataclass(frozen=True)
 class Subset:
-    """Half of every batch is of `size` images for `passes` through them, then of the next; see `SubsetOrder`."""
+    """Half of every batch is of `size` images for `passes` through them; see `SubsetOrder`."""
 
     size: int
     passes: int

@@ -23,7 +23,7 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
-from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
+from sketchforge.utils.device import choose_precision, set_threads, usable_cores
 from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
 from trainers.run_folder import check_state_is_there
@@ -84,7 +84,7 @@ def plan_images(
         options.run, run_format, RUN_VERSION
     )
     ranks = Ranks.from_environment()
-    device = choose_device(ranks.device(options.device))
+    device = ranks.claim_device(options.device)
     threads = options.threads
     if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
         threads = max(usable_cores() // ranks.local_world_size, 1)
