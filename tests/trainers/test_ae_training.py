@@ -444,6 +444,7 @@ def test_paper_recipe_dry_run(ten_sketches, tmp_path):
     done = forked_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "100,000 steps of 16 at 1024 pixels" in done.stdout and not list(tmp_path.iterdir())
+    assert "demonstration" not in done.stdout
 
 
 def test_command_line(ten_sketches, tmp_path):
@@ -453,6 +454,7 @@ def test_command_line(ten_sketches, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "10 images with 10 sketches each" in done.stdout and "runs/ae/grid.png" in done.stdout
+    assert "64 pixels: a demonstration; --size 128 takes" in done.stdout
     assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
     again = forked_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
                     "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip
