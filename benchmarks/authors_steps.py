@@ -58,13 +58,14 @@ class AuthorsAutoEncoding:
 
     def step(self, number: int, batch: Mapping[str, Tensor]) -> None:
         """batch: "image", "style_view" (B,3,S,S), "sketch" and its VARIANTS (B,1,S,S), "label" int64 (B,)."""
-        self._update(self._self_supervised(batch))
+        self._update(self._self_supervised(batch, VARIANTS[number % 3]))
         # Of the second step is known that a plain auto-encoder learns from one of three sketches, not the loss:
         # here the paper's, a squared error. LPIPS would take more time, so this is to their advantage.
         model, image = self.model, batch["image"]
         self._update(F.mse_loss(model(batch[VARIANTS[number % 3]], image), image))
 
-    def _self_supervised(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def _self_supervised(self, batch: Mapping[str, Tensor], decoded: str) -> Tensor:
+        """The losses on both views; reconstruction (section 4.1) from the style view and one variant."""
         model, image = self.model, batch["image"]
         # Their negatives: the batch shuffled, even where an image is its own then.
         others = torch.randperm(len(image), device=image.device)
@@ -77,9 +78,12 @@ class AuthorsAutoEncoding:
         content = model.content_encoder(batch["sketch"])
         plain = content[8]  # the coarsest map alone, f_content; at which maps they compare is not known
         for name in VARIANTS:
-            variant = model.content_encoder(batch[name])[8]
+            variants = model.content_encoder(batch[name])
+            variant = variants[8]
             loss = loss + F.relu(2 + F.mse_loss(variant, plain) - F.mse_loss(variant[others], plain))
-        output = model.decoder(content, styles)
+            if name == decoded:
+                content = variants
+        output = model.decoder(content, views)
         return loss + F.mse_loss(output, image) + self.distance(output, image).sum()
 
     def _update(self, loss: Tensor) -> None:

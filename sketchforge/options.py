@@ -57,9 +57,8 @@ class RenderOptions:
     tom: Path | None = None  # run of `tom-train`, or "builtin"; None: runs/tom if there is one, else built-in
     checkpoints: int = 10  # number of the run's snapshots that draw, the most diverse first
     size: int = 256  # side of the output square, in pixels
-    draw_size: int | None = (
-        None  # longer side of what is drawn; None: `default_draw_size` for tom, else theirs
-    )
+    # Longer side of what is drawn; None: `default_draw_size` for tom, else theirs.
+    draw_size: int | None = None
     fit: str = "crop"  # crop (largest centred square, then resized) | pad (white borders) | keep (as it is)
     sketch_format: str = "png1"  # png1 (bilevel) | png (8-bit grey)
     grey_levels: int = 8  # png: greys that sketches may have, black and white among them; 2 to 256
@@ -254,7 +253,7 @@ class ImageTrainOptions:
     split: str | None = None  # of the shards; None: train where there is one, else all
     validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
     run: Path
-    recipe: str = "demo"  # demo | paper
+    recipe: str = "demo"  # demo | large | paper
     size: int | None = None  # side of the images, in pixels: a power of two, 64 to 1024
     steps: int | None = None
     batch_size: int | None = None  # images a step
@@ -282,6 +281,11 @@ class AeTrainOptions(ImageTrainOptions):
     losses: tuple[tuple[str, float], ...] = ()  # (loss, weight) where the weight differs from the recipe's
     dmi: str | None = None  # none | sketch | feature
     style: str | None = None  # none | adain | add | multiply
+    translated: float | None = None  # share decoded from translated style and sketch (section 4.1)
+    subset: int | None = None  # k of Eq. 8: images that are classes at a time
+    subset_passes: int | None = None  # through them, before the next
+    style_margin: float | None = None  # of Eqs. 7 and 10, in cosines
+    content_margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

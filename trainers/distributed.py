@@ -2,13 +2,13 @@
 
 Every rank processes its own micro-batches of each batch. The gradients are averaged, so all ranks take the
 same step: N ranks learn what one process learns that accumulates gradients over N micro-batches (--accumulate
-N). Only rank 0 writes files and prints.
+N), the statistics of BatchNorm included, which are averaged, too. Only rank 0 writes files and prints.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from sketchforge.errors import UsageError
+from sketchforge.utils.device import choose_device, to_device
 from trainers.roll_call import RollCall
 
 
@@ -64,6 +65,14 @@ class Ranks:
         if self.world_size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
             return f"cuda:{self.local_rank}"
         return name
+
+    def claim_device(self, name: str) -> torch.device:
+        """This rank's device, which CUDA then uses where none is named; raises as `choose_device` does."""
+        device = choose_device(self.device(name))
+        if device.type == "cuda":
+            # NCCL, and every tensor made on "cuda", would otherwise be on GPU 0, of all ranks.
+            torch.cuda.set_device(device)
+        return device
 
     @property
     def roll_call(self) -> RollCall:
@@ -137,18 +146,37 @@ class Ranks:
             distributed.all_reduce(shared, distributed.ReduceOp.MAX)
         return int(shared)
 
-    def all_reduce_mean(self, values: dict[str, float]) -> dict[str, float]:
-        """The mean of each value over the ranks that have it; every rank gets the same dict."""
-        if self.world_size == 1:
-            return values
-        gathered: list[dict[str, float]] = [{} for _ in range(self.world_size)]
-        with self._exchange():
-            distributed.all_gather_object(gathered, values)
-        names = dict.fromkeys(name for rank_values in gathered for name in rank_values)
-        by_name = {
-            name: [rank_values[name] for rank_values in gathered if name in rank_values] for name in names
+    def all_reduce_mean(self, values: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, float]:
+        """The mean of each value over the ranks that have it; every rank gets the same dict.
+
+        values: scalars, at least one. names: all that a rank may have, in one order on all ranks. One
+        message, and one copy from the device.
+        """
+        zero = torch.zeros_like(next(iter(values.values())))
+        sums = torch.stack([values.get(name, zero) for name in names])
+        counts = torch.tensor([float(name in values) for name in names])
+        if self.world_size > 1:
+            shared = torch.cat([sums, to_device(counts, sums.device)])
+            with self._exchange():
+                distributed.all_reduce(shared)
+            sums, counts = shared.cpu().chunk(2)
+        return {
+            name: value / count
+            for name, value, count in zip(names, sums.tolist(), counts.tolist(), strict=True)
+            if count
         }
-        return {name: sum(named_values) / len(named_values) for name, named_values in by_name.items()}
+
+    def average_buffers(self, module: nn.Module) -> None:
+        """Replace each buffer of floats, such as a BatchNorm's statistics, by its mean over all ranks."""
+        buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        if self.world_size == 1 or not buffers:
+            return
+        flat = torch.cat([buffer.flatten() for buffer in buffers])
+        with self._exchange():
+            distributed.all_reduce(flat)
+        flat /= self.world_size
+        for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(mean.view(buffer.shape))
 
 
 def _get_memory_format(parameter: Tensor) -> torch.memory_format:

@@ -9,11 +9,14 @@ from torch import nn
 @torch.no_grad()
 def ema_update(ema: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the EMA's weights and buffers towards the model's: ema = decay·ema + (1-decay)·model."""
-    for ema_value, value in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
-        if value.is_floating_point():
-            ema_value.lerp_(value, 1 - decay)
-        else:
-            ema_value.copy_(value)  # counters
+    pairs = list(zip(ema.state_dict().values(), model.state_dict().values(), strict=True))
+    floats = [pair for pair in pairs if pair[1].is_floating_point()]
+    counters = [pair for pair in pairs if not pair[1].is_floating_point()]
+    # A few kernels for all tensors of a GPU, not one for each of hundreds.
+    if floats:
+        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), 1 - decay)
+    if counters:
+        torch._foreach_copy_(*map(list, zip(*counters, strict=True)))
 
 
 def warmed_up_decay(number: int, decay: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -44,10 +45,23 @@ def check_finite(loss: Tensor, what: str = "the loss", terms: Mapping[str, Tenso
         raise FloatingPointError(f"{what} became {loss.item()}" + (f" ({values})" if values else ""))
 
 
-def accumulate(means: dict[str, float], losses: Mapping[str, Tensor], num_micro_batches: int) -> None:
-    """Add one micro-batch's losses to the means over all micro-batches, as `backward` adds up gradients."""
+def accumulate(means: dict[str, Tensor], losses: Mapping[str, Tensor], num_micro_batches: int) -> None:
+    """Add one micro-batch's losses to the means over all micro-batches, as `backward` adds up gradients.
+
+    They stay on their device: to read each would make it wait for the host as often. `Ranks.all_reduce_mean`
+    reads them together.
+    """
     for name, loss in losses.items():
-        means[name] = means.get(name, 0.0) + loss.item() / num_micro_batches
+        share = loss.detach().float() / num_micro_batches
+        means[name] = means[name] + share if name in means else share
+
+
+def check_finite_means(means: Mapping[str, float]) -> None:
+    """Raise FloatingPointError, which names the losses, where one of them is not finite."""
+    total = sum(means.values())
+    if not math.isfinite(total):
+        values = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
+        raise FloatingPointError(f"the loss became {total} ({values})")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float | Mapping[str, float]) -> None:

@@ -1,6 +1,6 @@
 """The picture of ten hands at the head of the README: seven built-in photos, as `render` draws them by default.
 
-    python benchmarks/studies/hands_picture.py --out docs/images/ten-hands.jpg
+python benchmarks/studies/hands_picture.py --out docs/images/ten-hands.jpg
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 @measuring_options(DEFAULTS)
 @output_files_options()
 def images_command(**values: Any) -> None:
-    """Measure how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec and Sty-Rec.
+    """Measure how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec, Sty-Rec, layout leak and lattice.
 
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
     downloaded; what lacks them is named. measures.md of the documentation says what each figure can and

@@ -67,6 +67,43 @@ def _parse_weights(
     type=click.Choice(["none", "adain", "add", "multiply"]),
     help="How the style enters it (Table 4). [default: the recipe's]",
 )
+@option(
+    "--translated",
+    group="Training",
+    type=click.FloatRange(0, 1),
+    metavar="0..1",
+    help="Share of each batch that is decoded from a translated style image and a transformed sketch, "
+    "against the original. [default: the recipe's]",
+)
+@option(
+    "--subset",
+    group="Training",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Images that style-class tells apart at a time: half of every batch is of them, half of all "
+    "images. [default: the recipe's]",
+)
+@option(
+    "--subset-passes",
+    group="Training",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Passes through the subset before the next. [default: the recipe's]",
+)
+@option(
+    "--style-margin",
+    group="Training",
+    type=click.FloatRange(0, 2),
+    metavar="COSINE",
+    help="Margin of style-triplet. [default: the recipe's]",
+)
+@option(
+    "--content-margin",
+    group="Training",
+    type=click.FloatRange(0, 2),
+    metavar="COSINE",
+    help="Margin of content-triplet. [default: the recipe's]",
+)
 @machine_options(DEFAULTS)
 def ae_train_command(dry_run: bool, **values: Any) -> None:
     """Train the auto-encoder: a sketch and a style image make an image, trained from shards alone.

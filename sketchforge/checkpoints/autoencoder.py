@@ -12,7 +12,7 @@ from sketchforge.errors import SketchforgeError
 if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
 
-FORMAT, VERSION = "sketchforge-autoencoder", 2
+FORMAT, VERSION = "sketchforge-autoencoder", 3  # 2: maps were doubled by nearest neighbour
 SETTINGS = ("size", "width", "style_dim", "dmi", "style")  # arguments of AutoEncoder
 
 

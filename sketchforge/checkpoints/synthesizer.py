@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sketchforge.models.tom import TomGenerator
 
 
-FORMAT, VERSION = "sketchforge-synthesizer", 2
+FORMAT, VERSION = "sketchforge-synthesizer", 3  # 2: maps were doubled by nearest neighbour
 REFINER_SETTINGS = ("size", "width", "style_dim", "noise")  # arguments of Refiner
 ENCODER_SETTINGS = ("blocks", "input_range", "padding")  # arguments of Encoder
 GENERATOR_SETTINGS = ("taps", "tap_channels", "widths")  # arguments of the generators

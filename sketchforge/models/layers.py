@@ -55,7 +55,7 @@ class ResidualBlock(nn.Module):
 
 
 class Up(nn.Module):
-    """Twice the side: nearest neighbour, 3x3 convolution, BatchNorm, GLU; (B,C,H,W) -> (B,width,2H,2W).
+    """Twice the side: bilinear, 3x3 convolution, BatchNorm, GLU; (B,C,H,W) -> (B,width,2H,2W).
 
     Departure: the authors' code normalises each instance here. That sets every channel of every image to mean
     0 and std 1, which undoes the multiplication by style on the coarser map. BatchNorm normalises all images

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sketchforge.utils.seeding import torch_generator
+from sketchforge.utils.seeding import derive_seed
 
 NOISE_DIM = 512  # length of the noise vector, as in the authors' code, whatever the width of the network
 
@@ -25,21 +25,29 @@ class Noise:
         return Noise(self.vector.to(device), {side: x.to(device) for side, x in self.maps.items()})
 
 
-def draw_noise(sides: Iterable[int], keys: Sequence[object], seed: int) -> Noise:
-    """Noise of one vector and one map per side, on the CPU, for the samples that `keys` name.
+def draw_noise(
+    sides: Iterable[int], keys: Sequence[object], seed: int, device: torch.device = torch.device("cpu")
+) -> Noise:
+    """Noise of one vector and one map per side, for the samples that `keys` name.
 
     sides: a refiner's `noise_sides`. keys: one per sample, at least one; keys with the same text give the
-    same noise.
+    same noise. device: where it is drawn and stays. Drawn on the CPU, the numbers are the same for every
+    device, and a batch of large images costs a copy of its own size.
 
-    A sample's vector depends on (seed, its key) alone, each of its maps on (seed, its key, side), neither on
-    the rest of the batch nor on the device. Raises ValueError where there are no keys.
+    A sample's vector depends on (seed, its key) alone, each of its maps on (seed, its key, side), and both
+    on the kind of device, not on the rest of the batch. Raises ValueError where there are no keys.
     """
     if not keys:
         raise ValueError("no keys given, expected one for each sample")
-    maps = {side: torch.stack([_sample_normal(seed, key, 1, side, side) for key in keys]) for side in sides}
-    return Noise(torch.stack([_sample_normal(seed, key, NOISE_DIM) for key in keys]), maps)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.stack([_sample_normal(seed, key, device, *shape) for key in keys])
+
+    maps = {side: draw(1, side, side) for side in sides}
+    return Noise(draw(NOISE_DIM), maps)
 
 
-def _sample_normal(seed: int, key: object, *shape: int) -> Tensor:
+def _sample_normal(seed: int, key: object, device: torch.device, *shape: int) -> Tensor:
     """Sample standard normal numbers; each shape has a stream of its own."""
-    return torch.randn(shape, generator=torch_generator(seed, "noise", key, *shape))
+    rng = torch.Generator(device).manual_seed(derive_seed(seed, "noise", key, *shape))
+    return torch.randn(shape, generator=rng, device=device)

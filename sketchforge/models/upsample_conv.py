@@ -1,13 +1,14 @@
-"""A 3x3 convolution of a map enlarged ×2 by nearest neighbour, without enlarging it, in two forms.
+"""A 3x3 convolution of a map of twice the size, without making that map, in two forms.
+
+    upsample_conv   for auto-encoder and refiner: bilinear ×2, differentiable in map and weight
+    PolyphaseConv   for TOM's inference: nearest neighbour ×2, one 2x2 convolution for the four phases of the
+                    result (even or odd row, even or odd column), added to an existing map; weights summed
+                    once
 
 After nearest-neighbour ×2 at most four of the nine pixels under the 3x3 window are different ones. Summing
-the weights of the same pixel leaves 4/9 of the multiplications, and needs no large map in between.
-
-    upsample_conv   for training: zero padding, one transposed convolution, differentiable in map and weight
-    PolyphaseConv   for inference: replicate padding, one 2x2 convolution for the four phases of the result
-                    (even or odd row, even or odd column), added to an existing map; weights summed once
-
-Both equal the plain convolution up to rounding, and each other wherever the window stays within the map.
+the weights of the same pixel leaves 4/9 of the multiplications, and needs no large map in between. Bilinear
+×2 is nearest neighbour ×2 smoothed by [1 2 1]/4, which may as well come after the convolution. Both equal
+the plain computation with replicate padding, up to rounding.
 
 Shape letters: B batch, C channels in, D channels out, H, W height and width of the small map, h, w those of
 the result.
@@ -21,13 +22,22 @@ from torch import Tensor
 
 
 def upsample_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Nearest neighbour ×2, then a 3x3 convolution with zero padding.
+    """Bilinear ×2 (align_corners=False), then a 3x3 convolution with replicate padding.
 
     x (B,C,H,W), weight (D,C,3,3) -> (B,D,2H,2W).
-    The summed weights are a transposed convolution of 4x4 and stride 2.
+
+    Departure: the authors' code enlarges by nearest neighbour. That leaves a lattice of two and four pixels
+    on even areas, for every pixel of a block has the same neighbours.
     """
+    # The weights summed for nearest neighbour are a transposed convolution of 4x4 and stride 2, whose result
+    # has a pixel more on every side, for the smoothing to use up.
     summed = 4 * F.avg_pool2d(F.pad(weight, (1, 1, 1, 1)), 2, stride=1)
-    return F.conv_transpose2d(x, summed.flip(2, 3).transpose(0, 1), stride=2, padding=1)
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    rough = F.conv_transpose2d(padded, summed.flip(2, 3).transpose(0, 1), stride=2, padding=2)
+    ones = torch.ones(1, 1, 2, 2, dtype=rough.dtype, device=rough.device)
+    binomial = F.avg_pool2d(F.pad(ones, (1, 1, 1, 1)), 2, stride=1) / 4  # [1 2 1]/4 in both directions
+    # A convolution of each channel takes half the time of two averages of two.
+    return F.conv2d(rough, binomial.expand(rough.shape[1], 1, 3, 3), groups=rough.shape[1])
 
 
 class PolyphaseConv:
@@ -45,12 +55,16 @@ class PolyphaseConv:
         self.phases = polyphase_weight(self.weight)
 
     def add_to(self, result: Tensor, small: Tensor) -> Tensor:
-        """Add the convolution of small (B,C,H+2,W+2) at size h, w to result (B,D,h+2,w+2), in place.
+        """result (B,D,h+2,w+2) plus the convolution of small (B,C,H+2,W+2) at size h, w, channels last.
 
-        The values in the padding of the result have no meaning; see `repeat_padding`.
+        In place, where the result is channels last already. The values in the padding of the result have no
+        meaning; see `repeat_padding`.
         """
         height, width, channels = small.shape[2] - 2, small.shape[3] - 2, result.shape[1]
         size = result.shape[2] - 2, result.shape[3] - 2
+        result = result.contiguous(
+            memory_format=torch.channels_last
+        )  # not what every device's convolution gives
         if size != (2 * height, 2 * width):
             large = F.interpolate(unpad(small), size=size, mode="nearest")
             return result.add_(F.conv2d(pad(large, 2), self.weight))

@@ -19,6 +19,9 @@ LONGEST = 200  # characters; longer values of the metadata, which anybody may ha
 FIGURES = {
     "reconstruction": "mean squared error of the image given back from its own sketch and style, on [-1, 1]",
     "perceptual": "mean squared distance of the frozen encoder's features of the two",
+    "reconstruction_mirrored": "the same error with the style image mirrored",
+    "leak": "change of the image when the style image is mirrored, over that when it is another's",
+    "lattice": "share of the fine variation in even areas that is locked to the pixel grid",
 }
 
 

@@ -161,10 +161,30 @@ def test_self_supervision_of_stage_1_by_hand(steps, thin, batch):
     model.content_encoder.forward = lambda sketch: {
         side: torch.ones(len(sketch), width, side, side) for side, width in ((8, 64), (16, 32), (32, 16))
     }
-    loss = trainer._self_supervised(batch)
+    loss = trainer._self_supervised(batch, "bold")
     error = F.mse_loss(model(batch["sketch"], batch["image"]), batch["image"])
     # LPIPS is added up over the two images.
     torch.testing.assert_close(loss, 2 * torch.log(torch.tensor(500.0)) + 3 * 2 + error + 200)
+
+
+@pytest.mark.parametrize(("number", "variant"), [(0, "bold"), (1, "erased"), (5, "bold_erased")])
+def test_stage_1_decodes_the_view_s_style_and_a_variant(steps, thin, batch, number, variant):
+    """Section 4.1: the reconstruction is from the translated inputs, against the original."""
+    trainer = steps.AuthorsAutoEncoding(64, lambda a, b: torch.zeros(len(a)), CPU)
+    model, decoded = trainer.model, []
+    model.style_encoder.forward = lambda image: {
+        dim: image.mean((2, 3)).repeat(1, dim)[:, :dim] for dim in (64, 32, 16)
+    }
+    model.content_encoder.forward = lambda sketch: {
+        side: F.adaptive_avg_pool2d(sketch, side).expand(-1, width, -1, -1)
+        for side, width in ((8, 64), (16, 32), (32, 16))
+    }
+    model.decoder.forward = lambda content, styles: decoded.append((content, styles)) or batch["image"]
+    trainer._update = lambda loss: None
+    trainer.step(number, batch)
+    content, styles = decoded[0]
+    assert torch.equal(content[8], model.content_encoder(batch[variant])[8])
+    assert torch.equal(styles[64], model.style_encoder(batch["style_view"])[64])
 
 
 def test_a_step_of_stage_2_changes_all_but_the_auto_encoder(steps, thin, batch):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sketchforge.data.order import OrderedBatches, SampleOrder, batch_positions
+from sketchforge.data.order import NO_GROUP, OrderedBatches, SampleOrder, SubsetOrder, batch_positions
 
 SIZES = {
     "one sample": [1],
@@ -151,3 +151,65 @@ def test_positions_and_samples_that_are_not():
         order[-1]
     with pytest.raises(IndexError, match="sample 3 of 3"):
         order.place_of(3)
+
+
+def subset_order(**changes):
+    return SubsetOrder(**{"shard_sizes": [9] * 6, "seed": 3, "size": 10, "passes": 2, "pool": 2} | changes)
+
+
+@pytest.mark.parametrize("batch_size", [2, 6, 16])
+def test_half_of_every_batch_is_of_the_subset_and_half_of_all(batch_size):
+    order = subset_order()
+    for step in range(40):
+        groups = [order.group_of(position)[0] for position in batch_positions(step, batch_size)]
+        assert groups.count(NO_GROUP) == batch_size / 2
+
+
+@pytest.mark.parametrize(("count", "size"), [(97, 10), (501, 500), (1100, 50)])
+def test_no_image_waits_for_the_subset_it_is_in(count, size):
+    """Every image is in every 2N/B steps, counted from the first, whatever the subset."""
+    batch_size = 16
+    order = SubsetOrder([count], 0, size)
+    for turn in range(2):
+        steps = range(turn * 2 * count // batch_size, -(-(turn + 1) * 2 * count // batch_size))
+        seen = {
+            order.index_of(position)
+            for step in steps
+            for position in batch_positions(step, batch_size)
+            if order.group_of(position) == (NO_GROUP, NO_GROUP)
+        }
+        assert seen == set(range(count))
+
+
+def test_the_subset_lasts_for_its_passes_and_its_labels_hold():
+    order = subset_order()  # 54 images in six subsets of nine
+    for number in range(12):
+        positions = range(number * 36, (number + 1) * 36, 2)
+        assert {order.group_of(position)[0] for position in positions} == {number}
+        members = Counter(order.index_of(position) for position in positions)
+        assert len(members) == 9 and set(members.values()) == {2}
+        labels = {(order.index_of(position), order.group_of(position)[1]) for position in positions}
+        assert sorted(label for _, label in labels) == list(range(9))
+
+
+def test_the_subset_and_all_images_come_in_orders_of_their_own():
+    """The subsets are cut from one permutation of all images; the other half passes through another."""
+    alone = SampleOrder([9] * 6, 3, pool=2)
+    assert indices(subset_order(), range(1, 108, 2)) != indices(alone, range(54))
+
+
+def test_few_images_are_the_subset_for_ever():
+    order, alone = subset_order(size=54), SampleOrder([9] * 6, 3, 54, 2, 2)
+    assert [order[position] for position in range(200)] == [alone[position] for position in range(200)]
+    assert all(order.group_of(position) == (0, order.index_of(position)) for position in range(200))
+
+
+def test_both_halves_keep_their_shards_in_use():
+    assert (subset_order().pool, subset_order(size=54).pool) == (4, 2)
+
+
+def test_a_subset_of_none_is_refused():
+    with pytest.raises(ValueError, match="group=0: expected 1 or more"):
+        subset_order(size=0)
+    with pytest.raises(IndexError, match="position -1"):
+        subset_order().index_of(-1)

@@ -191,6 +191,9 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         {"sr", "sr_colour", "sr_texture"},
         {"skt_rec", "skt_rec_relative"},
         {"sty_rec"},
+        {"lattice"},
+        {"leak", "error", "error_mirrored", "error_turned"},
+        {"style_mirrored", "style_turned", "style_other"},
     ]
     for row in found["rows"]:
         assert row["count"] == (8 if row["pairs"] == "matched" else 12)
@@ -205,11 +208,12 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         assert gap["reason"] in told
     assert "the reference has fewer than 2,048 images" in told
     table = [line for line in told.splitlines() if "mismatched  " in line or "matched  " in line]
-    assert len(table) == 9 and max(map(len, table)) <= 110
+    assert len(table) == 17 and max(map(len, table)) <= 110
     chance = {row["titles"][name]: row[name] for row in by_chance for name in row["titles"]}
     assert set(chance) == {
         *(f"SR{part} (builtin)" for part in ("", " colour", " texture")),
         "Sty-Rec",
+        "lattice",
         "Skt-Rec",
         "Skt-Rec by ink",
     }

@@ -25,15 +25,22 @@ def last(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 4, 3, 5), (2, 4, 8, 8)])
 def test_upsample_conv_is_the_convolution_of_the_large_map(shape):
     x, weight = maps(*shape).double(), maps(6, 4, 3, 3, seed=1).double()
-    expected = F.conv2d(x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), weight, padding=1)
+    large = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    expected = F.conv2d(F.pad(large, (1, 1, 1, 1), mode="replicate"), weight)
     torch.testing.assert_close(upsample_conv(x, weight), expected)
 
 
-def test_both_forms_agree_within_the_map():
-    x, weight = maps(2, 3, 5, 4), maps(4, 3, 3, 3, seed=1)
-    polyphase = PolyphaseConv(weight).add_to(last(torch.zeros(2, 4, 12, 10)), pad(x))
-    inner = upsample_conv(x, weight)[:, :, 1:-1, 1:-1]
-    torch.testing.assert_close(unpad(polyphase)[:, :, 1:-1, 1:-1], inner, atol=1e-5, rtol=1e-5)
+def test_upsample_conv_gradients():
+    x, weight = maps(1, 2, 2, 3).double().requires_grad_(), maps(2, 2, 3, 3, seed=1).double().requires_grad_()
+    assert torch.autograd.gradcheck(upsample_conv, (x, weight))
+
+
+def test_phases_are_right_whatever_the_layout_of_the_map():
+    small, weight, before = maps(2, 3, 5, 4), maps(4, 3, 3, 3, seed=1), maps(2, 4, 12, 10, seed=2)
+    assert before.is_contiguous()
+    found = PolyphaseConv(weight).add_to(before, pad(small))
+    expected = PolyphaseConv(weight).add_to(last(before), pad(small))
+    assert torch.equal(found, expected)
 
 
 def enlarged_convolution(small: torch.Tensor, weight: torch.Tensor, size, mode: str) -> torch.Tensor:

@@ -64,7 +64,7 @@ def test_equal_to_the_refining_trainer_bit_for_bit(model):
         sketches, images = batch(count)
         made = model.synthesize_tensors(sketches, images)
         assert torch.equal(made, trained.synthesize(sketches, images))
-        assert made.std() > 0.03  # something is there to be compared
+        assert made.std() > 0.02  # something is there to be compared
 
 
 def test_equal_to_the_auto_encoding_trainer_bit_for_bit(runs):
@@ -241,7 +241,7 @@ def test_formats_of_runs_are_those_of_the_trainers():
             {"format": "sketchforge-tom-snapshot"},
             "found format 'sketchforge-tom-snapshot', expected a model",
         ),
-        ("newer", {"version": "9"}, "version 9, but this sketchforge reads version 2"),
+        ("newer", {"version": "9"}, "version 9, but this sketchforge reads version 3"),
         ("cut", 5000, "cannot be read as"),
         ("emptied", {"metadata": "{}"}, "not a usable model"),
     ],
@@ -251,7 +251,7 @@ def test_bad_files_are_named_in_one_line(runs, tmp_path, name, data, message):
 
     path, good = tmp_path / name, runs / "gan" / "model.safetensors"
     if isinstance(data, dict):
-        usual = {"format": "sketchforge-synthesizer", "version": "2", "metadata": "{}"}
+        usual = {"format": "sketchforge-synthesizer", "version": "3", "metadata": "{}"}
         save_file(load_file(good), path, usual | data)
     elif data is not None:
         path.write_bytes(good.read_bytes()[:data] if isinstance(data, int) else data)

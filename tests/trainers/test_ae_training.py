@@ -21,14 +21,14 @@ from sketchforge.utils.progress import Progress
 from tests.helpers.forks import forked_cli
 from tests.helpers.stored import png, store
 from trainers.autoencoder import recipe as ae_recipe
-from trainers.autoencoder.recipe import LOSSES, RECIPES, AeRecipe, ae_recipe_of
+from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
 from trainers.autoencoder.run import train_ae
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.interface import PERCEPTUAL_TAPS
 from trainers.image_models.validation import Validation
 
 TINY = AeRecipe(
-    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, num_classes=4, passes=2, learning_rate=1e-3
+    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, subset=4, subset_passes=2, learning_rate=1e-3
 )
 CPU = torch.device("cpu")
 
@@ -76,7 +76,8 @@ def micro_batch(count=4, seed=0, **given):
 
     made = {"image": image(3), "sketch": image(1), "variant": image(1), "style_view": image(3)}
     numbers = torch.arange(count)
-    return made | {"index": numbers, "label": numbers, "group": torch.zeros_like(numbers)} | given
+    numbered = dict.fromkeys(("index", "label", "position"), numbers)
+    return made | numbered | {"group": torch.zeros_like(numbers)} | given
 
 
 def new_trainer(encoder, num_images=4, **changes):
@@ -168,8 +169,9 @@ def test_images_of_the_subset_before_have_no_class(encoder):
     found = new_trainer(encoder, num_images=8)
     mixed = micro_batch(group=torch.tensor([0, 0, 1, 1]), label=torch.tensor([2, 3, 0, 1]))
     found._change_subset(1)
-    labels, known = found._get_labels(mixed)
-    assert labels[known].tolist() == [0, 1]
+    rows, labels = found._get_labels(mixed)
+    assert rows.tolist() == [2, 3]
+    assert labels.tolist() == [0, 1]
 
 
 def test_few_images_are_classes_for_ever(encoder):
@@ -232,7 +234,7 @@ def test_four_images_overfit(encoder):
         "style_view": images.flip(3),
     }
     found = new_trainer(encoder, learning_rate=1e-2, ema_decay=0.9)
-    for number in range(70):
+    for number in range(80):
         found.step(number, [batch])
     error = (found.synthesize(sketches, images) - images).square().mean()
     assert error < 0.1 * images.var(), error / images.var()
@@ -353,7 +355,8 @@ def test_images_held_out_are_measured_and_shown(options, finished, tmp_path):
     notes = Notes()
     train_ae(held_out, notes)
     found = json.loads((held_out.run / "run.json").read_text())["figures"]
-    assert set(found) == {"held_out_reconstruction", "held_out_perceptual"}
+    names = ("reconstruction", "perceptual", "reconstruction_mirrored", "leak", "lattice")
+    assert set(found) == {f"held_out_{name}" for name in names}
     assert any("on 3 images held out" in note for note in notes.notes)
     assert (held_out.run / "grid.png").read_bytes() != (finished / "grid.png").read_bytes()
     recorded = json.loads((held_out.run / "run.json").read_text())["validation"]
@@ -369,7 +372,13 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder)
     validation = Validation(open_shards(ten_sketches), 64, held_out=False)
     found = new_trainer(encoder)
     found.synthesize = lambda sketches, images: images
-    assert validation.figures(found) == {"seen_reconstruction": 0, "seen_perceptual": 0}
+    figures = validation.figures(found)
+    assert (figures["seen_reconstruction"], figures["seen_perceptual"]) == (0, 0)
+    # All of the style's layout comes out; the ratio is that of the images themselves.
+    images = validation.images
+    mirrored, other = ((images - changed).square().mean() for changed in (images.flip(3), images.roll(-1, 0)))
+    assert figures["seen_reconstruction_mirrored"] == pytest.approx(float(mirrored), rel=1e-4)
+    assert figures["seen_leak"] == pytest.approx(float(mirrored / other), rel=1e-4)
     assert len(validation.images) == 10 and validation.images.shape[1:] == (3, 64, 64)
     sheet = validation.grid(found)
     pitch = 128 + 4
@@ -416,6 +425,14 @@ def test_weights_and_sizes_that_cannot_be(tiny):
         ({"losses": (("style_class", -1.0),)}, "expected a weight of 0"),
         ({"losses": (("reconstruction", 0.0), ("perceptual", 0.0))}, "both 0"),
         ({"size": 96}, "--size 96: expected 64, 128"),
+        ({"translated": 1.5}, "--translated 1.5: expected a share from 0 to 1"),
+        ({"subset": 1}, "--subset 1: expected 2 images or more"),
+        ({"subset_passes": 0}, "--subset-passes 0: expected 1 pass or more"),
+        ({"style_margin": -0.1}, "--style-margin -0.1: expected a difference of cosines from 0 to 2"),
+        (
+            {"content_margin": float("nan")},
+            "--content-margin nan: expected a difference of cosines from 0 to 2",
+        ),
         ({"accumulate": 3}, "--accumulate 3: does not divide"),
         ({"accumulate": 4}, "two images in each"),
     ):
@@ -423,18 +440,11 @@ def test_weights_and_sizes_that_cannot_be(tiny):
             ae_recipe_of(AeTrainOptions(**changes))
 
 
-def test_the_published_configuration():
-    """Appendix A and the authors' code, as far as they say."""
-    paper = RECIPES["paper"]
-    assert (paper.size, paper.batch_size, paper.steps) == (1024, 16, 100_000)
-    assert (paper.style_dim, paper.num_classes, paper.passes) == (512, 500, 100)
-    assert (paper.learning_rate, paper.later_learning_rate, paper.betas) == (2e-4, 1e-4, (0.5, 0.999))
-
-
 def test_paper_recipe_dry_run(ten_sketches, tmp_path):
     done = forked_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "100,000 steps of 16 at 1024 pixels" in done.stdout and not list(tmp_path.iterdir())
+    assert "demonstration" not in done.stdout
 
 
 def test_command_line(ten_sketches, tmp_path):
@@ -444,6 +454,7 @@ def test_command_line(ten_sketches, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "10 images with 10 sketches each" in done.stdout and "runs/ae/grid.png" in done.stdout
+    assert "64 pixels: a demonstration; --size 128 takes" in done.stdout
     assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
     again = forked_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
                     "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip

@@ -148,7 +148,7 @@ def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
     assert alone.returncode == 0, alone.stderr
     two, one = (load_file(tmp_path / run / "model.safetensors") for run in ("two", "one"))
     for name, value in one.items():
-        if value.is_floating_point() and "running" not in name:  # a rank has only its own part's statistics
+        if value.is_floating_point():  # running statistics, too
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
     logs = [
         [

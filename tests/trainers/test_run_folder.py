@@ -26,7 +26,7 @@ from trainers.run_folder import hold_run
 from trainers.tom.run import train_tom
 
 TINY = AeRecipe(
-    size=64, steps=3, batch_size=2, width=0.03, style_dim=8, num_classes=4, passes=2, learning_rate=1e-3,
+    size=64, steps=3, batch_size=2, width=0.03, style_dim=8, subset=4, subset_passes=2, learning_rate=1e-3,
     reconstruction=1.0, perceptual=0.0, style_triplet=0.0, content_triplet=0.0, content_class=0.0,
 )  # fmt: skip
 

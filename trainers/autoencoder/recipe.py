@@ -21,6 +21,22 @@ LOSSES = (
 )
 
 
+# The fields of a recipe that have an option each.
+OVERRIDES = (
+    *("size", "steps", "batch_size", "dmi", "style"),
+    *("translated", "subset", "subset_passes", "style_margin", "content_margin"),
+)
+INFINITY = float("inf")
+LIMITS = {  # by option: the lowest and the highest value, in words, too
+    "translated": (0, 1, "a share from 0 to 1"),
+    "subset": (2, INFINITY, "2 images or more, told apart as classes"),
+    "subset_passes": (1, INFINITY, "1 pass or more"),
+    # cosines differ by 2 at most
+    "style_margin": (0, 2, "a difference of cosines from 0 to 2"),
+    "content_margin": (0, 2, "a difference of cosines from 0 to 2"),
+}
+
+
 @dataclass(frozen=True)
 class AeRecipe:
     """Sizes, weights and learning rates of one recipe for the auto-encoder."""
@@ -33,19 +49,24 @@ class AeRecipe:
     style_dim: int
     dmi: str = "feature"
     style: str = "multiply"
-    # Weights of Eq. 12; none is published. The authors' code has 1 for all terms, but sums LPIPS over a batch
-    # of 32, where the other terms are means. Here all terms are means, and the two that make images weigh a
-    # hundred times as much as the others: with less weight, classifying 500 images dominates the training
-    # (docs/results.md).
+    # Weights of Eq. 12, which prints 1 for its five terms (recipe "paper"). The authors' code adds LPIPS,
+    # summed over a batch of 32, where the other terms are means. Here all terms are means, and the two that
+    # make images weigh a hundred times as much as the others.
     reconstruction: float = 10.0
     perceptual: float = 10.0  # on the built-in encoder's features; the authors' code: LPIPS with VGG
     style_triplet: float = 0.1  # Eq. 7
     style_class: float = 0.1  # Eq. 8
     content_triplet: float = 0.1  # Eq. 10
     content_class: float = 0.1  # Eq. 9
-    margin: float = 0.5  # of Eqs. 7 and 10, in cosines; not published
-    num_classes: int = 500  # k of Eqs. 8-9, the images of a subset: each is a class (paper: 500 to 2,000)
-    passes: int = 100  # over the images of a subset before the next subset, as in the authors' code
+    # Share of each batch that is decoded from a translation of the image and a transformed sketch (section
+    # 4.1); the rest is decoded from the image's own style and the plain sketch, as the model is used.
+    translated: float = 0.5
+    # A second step of the optimiser with every batch, which reconstructs from plain images and sketches.
+    plain_step: bool = False
+    style_margin: float = 0.5  # of Eq. 7, in cosines; not published
+    content_margin: float = 0.5  # of Eq. 10
+    subset: int = 500  # k of Eqs. 8-9, the images that are classes at a time (A.1: 500 to 2,000)
+    subset_passes: int = 100  # over them before the next subset, as in the authors' code
     learning_rate: float = 2e-4
     later_learning_rate: float = 1e-4  # of style encoder and decoder after the first subset (authors' code)
     betas: tuple[float, float] = (0.5, 0.999)
@@ -67,20 +88,47 @@ RECIPES = {
         later_learning_rate=1e-3,
         ema_decay=0.98,
     ),
-    # As published: 1024 pixels, batches of 16, 100,000 steps, on one large GPU or several.
-    "paper": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),
+    # The demo's losses at full size, on one large GPU or several.
+    "large": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512),
+    # What is printed, [P], or else what the authors' code does, [C]. Where neither says: margins of .5.
+    "paper": AeRecipe(
+        size=1024,  # [P] section 5
+        steps=100_000,  # [C]
+        batch_size=16,  # [P]; [C] 32
+        width=1.0,  # [C]
+        style_dim=512,  # [P] section 4.1
+        dmi="feature",  # [P] A.2
+        style="multiply",  # [P] A.2
+        reconstruction=1.0,  # [P] Eq. 12
+        perceptual=0.0,  # [P] Eq. 12 has no such term
+        style_triplet=1.0,  # [P] Eq. 12
+        style_class=1.0,  # [P] Eq. 12
+        content_triplet=1.0,  # [P] Eq. 12
+        content_class=1.0,  # [P] Eq. 12
+        translated=1.0,  # [P] section 4.1
+        plain_step=True,  # [C]
+        subset=500,  # [P] A.1
+        subset_passes=100,  # [C]
+        learning_rate=2e-4,  # [P]
+        later_learning_rate=1e-4,  # [C]
+        betas=(0.5, 0.999),  # [C]
+        ema_decay=0.0,  # [C] none: what is kept are the weights themselves
+    ),
 }
 
 
 def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     """The recipe that the options name, with their changes. Raises UsageError for impossible values."""
     recipe = RECIPES[options.recipe]
-    overrides = {name: getattr(options, name) for name in ("size", "steps", "batch_size", "dmi", "style")}
+    overrides = {name: getattr(options, name) for name in OVERRIDES}
     changes: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+    for name, (low, high, expected) in LIMITS.items():
+        if name in changes and not low <= changes[name] <= high:
+            raise UsageError(f"--{name.replace('_', '-')} {changes[name]}: expected {expected}")
     for name, weight in options.losses:
         if name not in LOSSES:
             raise UsageError(f"--loss {name}: no such loss; there are {', '.join(LOSSES)}")
-        if not 0 <= weight < float("inf"):
+        if not 0 <= weight < INFINITY:
             raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
         changes[name] = weight
     recipe = replace(recipe, **changes)

@@ -10,6 +10,7 @@ from sketchforge.options import AeTrainOptions
 from sketchforge.utils.progress import Progress
 from trainers.autoencoder.recipe import AeRecipe, ae_recipe_of
 from trainers.autoencoder.step import AutoEncoderTrainer
+from trainers.image_models.batches import Subset
 from trainers.image_models.plan import ImagePlan, plan_images
 from trainers.image_models.train import GRID_FILE, train_images
 from trainers.run_folder import hold_run
@@ -61,6 +62,6 @@ def _train(plan: ImagePlan[AeRecipe], progress: Progress) -> None:
         compiled=options.compile,
         ranks=plan.ranks,
     )
-    # Only Eq. 8 needs subsets; without it, each pass covers all images.
-    group, passes = (recipe.num_classes, recipe.passes) if recipe.style_class else (None, 1)
-    train_images(plan, trainer, progress, group, passes)
+    # Only Eq. 8 needs a subset; without it, every batch is of all images.
+    subset = Subset(recipe.subset, recipe.subset_passes) if recipe.style_class else None
+    train_images(plan, trainer, progress, subset)

@@ -1,11 +1,12 @@
 """Training of the auto-encoder: sketch and style to image (paper section 4.1, appendix A, Eqs. 7-12).
 
 E_style maps an image to f_style, E_content maps a sketch to f_content, and G1 decodes both to an image. The
-model learns from single images: G1 reconstructs an image from its f_style and the f_content of one of its
-sketches (Eq. 12). Self-supervised losses separate style from content. f_style stays the same when the image
-is turned, flipped, cut and scaled, and differs between images (Eqs. 7-8). f_content stays the same for
-another sketch of the image, with bolder lines and holes (Eq. 10), and does not identify images as f_style
-does (Eq. 9).
+model learns from single images: G1 reconstructs an image from the f_style of a translation of it and the
+f_content of a transformed sketch of it (Eq. 12): the layout of the image is not to be had from its style. A
+share of each batch is decoded from the image's own f_style and the plain sketch. Self-supervised losses
+separate style from content. f_style stays the same when the image is turned, flipped, cut and scaled, and
+differs between images (Eqs. 7-8). f_content stays the same for another sketch of the image, with bolder lines
+and holes (Eq. 10), and does not identify images as f_style does (Eq. 9).
 
 All randomness derives from (seed, purpose, step), so a killed run resumes with the same results.
 """
@@ -13,10 +14,10 @@ All randomness derives from (seed, purpose, step), so a killed run resumes with 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,23 +31,29 @@ from sketchforge.losses.autoencoder import (
     style_classification,
     triplet,
 )
-from sketchforge.models.autoencoder import AutoEncoder, StyleHead
+from sketchforge.models.autoencoder import AutoEncoder, ContentFeatures, StyleHead
 from sketchforge.models.encoder import Encoder
+from sketchforge.utils.device import to_device
 from sketchforge.utils.seeding import torch_generator
-from trainers.autoencoder.recipe import AeRecipe
+from trainers.autoencoder.recipe import LOSSES, AeRecipe
+from trainers.batch_statistics import MeanStatistics
 from trainers.distributed import Ranks
 from trainers.ema import ema_update
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import (
     accumulate,
     channels_last,
-    check_finite,
+    check_finite_means,
     seed_torch,
     set_learning_rate,
     total_of,
 )
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
+
+EncodedT = TypeVar("EncodedT", Tensor, ContentFeatures)
+
+PLAIN_LOSS = "plain_reconstruction"  # of the second optimiser step, in the log
 
 LATER = ("style_encoder", "decoder")  # these learn at the recipe's later learning rate
 
@@ -62,11 +69,46 @@ class AeNetworks:
     head_optimizer: torch.optim.Optimizer
 
 
+def is_translated(positions: Tensor, share: float) -> Tensor:
+    """Which samples are decoded from their translations, bool (B,), by their positions in the order (B,).
+
+    Every `share` of the pairs of neighbouring positions, evenly spread; so however a batch is divided among
+    ranks and micro-batches, the same samples are.
+    """
+    pair = positions.cpu().double().div(2).floor()
+    return ((pair + 1) * share).floor() > (pair * share).floor()
+
+
+class _Encoded(NamedTuple, Generic[EncodedT]):
+    """encoded: of plain inputs, then of translated ones, if both were. decoded: of what is decoded."""
+
+    encoded: EncodedT
+    decoded: EncodedT
+
+
+def _encode_pairs(
+    encode: Callable[[Tensor], EncodedT], plain: Tensor, other: Tensor, translated: Tensor, both: bool
+) -> _Encoded[EncodedT]:
+    """Encode (B,C,S,S) plain inputs and their translations; not `both`: of each pair only what is decoded."""
+    mask, count = to_device(translated, plain.device), len(plain)
+
+    def choose(x: Tensor) -> Tensor:
+        rows = mask.view(-1, *[1] * (x.ndim - 1))
+        return torch.where(rows, x[count:], x[:count])  # whose gradient costs less than that of an index
+
+    if not both:
+        encoded = encode(torch.where(mask[:, None, None, None], other, plain))
+        return _Encoded(encoded, encoded)
+    encoded = encode(torch.cat([plain, other]))
+    chosen = choose(encoded) if isinstance(encoded, Tensor) else encoded.apply(choose)
+    return _Encoded(encoded, chosen)
+
+
 class AutoEncoderTrainer:
     """The auto-encoder's training step, and synthesis with its EMA weights.
 
     encoder: frozen, with PERCEPTUAL_TAPS; None where the perceptual loss is off.
-    num_images: of the training set; there are as many classes, at most `recipe.num_classes`.
+    num_images: of the training set; there are as many classes, at most `recipe.subset`.
     """
 
     def __init__(
@@ -83,10 +125,12 @@ class AutoEncoderTrainer:
         self.ranks = ranks
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
         self.encoder = None if encoder is None else channels_last(encoder, device)
-        self.rotates = num_images > recipe.num_classes
-        self.num_classes = min(num_images, recipe.num_classes)
+        self.rotates = num_images > recipe.subset
+        self.num_classes = min(num_images, recipe.subset)
         self.group = 0  # the subset whose images are the classes
-        self.interruptible, self.changing = device.type == "cpu" and not compiled, False
+        # Between the two steps of the optimiser there is no state to go back to.
+        self.interruptible = device.type == "cpu" and not compiled and not recipe.plain_step
+        self.changing = False
         self.networks = self._build_networks()
         if compiled:
             # In place, so that the names of the weights do not change.
@@ -111,7 +155,8 @@ class AutoEncoderTrainer:
     def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
         """Update the weights once from the micro-batches, in order; return the unweighted losses.
 
-        Raises FloatingPointError before the optimisers step when a loss is not finite. What raises while
+        Raises FloatingPointError before the optimisers step when a loss is not finite (the loss of the plain
+        step: before its own). What raises while
         `changing` is false leaves the state as it was, or with the head of the subset that comes next.
         """
         net, ranks, recipe = self.networks, self.ranks, vars(self.recipe)
@@ -119,89 +164,118 @@ class AutoEncoderTrainer:
         self._change_subset(ranks.all_reduce_max(self._find_subset(batch), self.device))
         net.optimizer.zero_grad(set_to_none=True)
         net.head_optimizer.zero_grad(set_to_none=True)
-        means: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         with buffers_kept_on_error(net.model, net.head):
+            statistics = MeanStatistics(net.model, len(batch))
             for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
                 losses = self.losses(micro_batch, torch_generator(self.seed, "mismatched", number, index))
-                loss = total_of(recipe[name] * loss for name, loss in losses.items()) / len(batch)
-                check_finite(loss, terms=losses)
-                loss.backward()
-                accumulate(means, losses, len(batch))
+                (total_of(recipe[name] * loss for name, loss in losses.items()) / len(batch)).backward()
+                accumulate(sums, losses, len(batch))
+                statistics.note()
             ranks.average_gradients(net.model.parameters())
             if self.recipe.style_class:
                 ranks.average_gradients(net.head.parameters())
-            means = ranks.all_reduce_mean(means)
+            statistics.finish(ranks)
+            means = ranks.all_reduce_mean(sums, LOSSES)
+            check_finite_means(means)
         self.changing = True
         set_learning_rate(net.optimizer, self._get_learning_rates())
         net.optimizer.step()
         if self.recipe.style_class:
             net.head_optimizer.step()
+        if self.recipe.plain_step:
+            means |= self._step_plain(batch)
         ema_update(net.ema, net.model, self.recipe.ema_decay)
         self.changing = False
         return means
 
+    def _step_plain(self, batch: Sequence[MicroBatch]) -> dict[str, float]:
+        """Update the weights once more, to give images back from their own styles and plain sketches."""
+        net, ranks, sums = self.networks, self.ranks, dict[str, Tensor]()
+        statistics = MeanStatistics(net.model, len(batch))
+        net.optimizer.zero_grad(set_to_none=True)
+        for micro_batch in batch:
+            with self._autocast():
+                output = net.model(micro_batch["sketch"], micro_batch["image"])
+            loss = reconstruction(output.float(), micro_batch["image"])
+            (self.recipe.reconstruction * loss / len(batch)).backward()
+            accumulate(sums, {PLAIN_LOSS: loss}, len(batch))
+            statistics.note()
+        ranks.average_gradients(net.model.parameters())
+        statistics.finish(ranks)
+        means = ranks.all_reduce_mean(sums, [PLAIN_LOSS])
+        check_finite_means(means)
+        net.optimizer.step()
+        return means
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
     def losses(self, micro_batch: MicroBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """The losses of Eq. 12 that have a weight, unweighted."""
-        net, recipe = self.networks, self.recipe
-        image, sketch = micro_batch["image"], micro_batch["sketch"]
+        recipe, image, sketch = self.recipe, micro_batch["image"], micro_batch["sketch"]
         negatives = None
         if recipe.style_triplet or recipe.content_triplet:
             negatives = self._choose_negatives(micro_batch["index"], rng)
-        uses_views = recipe.style_triplet or recipe.style_class
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            # One pass for images and views: half the calls, and batch statistics over twice as many images.
-            styles = net.model.encode_style(
-                torch.cat([image, micro_batch["style_view"]]) if uses_views else image
-            )
-            content = net.model.encode_content(sketch)
-            variant = (
-                net.model.encode_content(micro_batch["variant"]).bottleneck
-                if recipe.content_triplet
-                else None
-            )
-            output = net.model.decode(content, styles[: len(image)])
-        output, styles = output.float(), styles.float()
-        style, view = styles[: len(image)], styles[len(image) :]
-        bottleneck = content.bottleneck.float()
+        translated = is_translated(micro_batch["position"], recipe.translated)
+        model, count = self.networks.model, len(image)
         losses = {}
-        if recipe.reconstruction:
-            losses["reconstruction"] = reconstruction(output, image)
-        if self.encoder is not None and recipe.perceptual:
-            losses["perceptual"] = perceptual(self.encoder, output, image, PERCEPTUAL_TAPS)
-        if recipe.style_triplet and negatives is not None:
-            losses["style_triplet"] = triplet(view, style, style[negatives], recipe.margin)
-        if recipe.style_class:
-            labels, in_subset = self._get_labels(micro_batch)
-            if in_subset.any():
-                styles_and_views = torch.cat([style[in_subset], view[in_subset]])
-                losses["style_class"] = style_classification(
-                    net.head(styles_and_views), labels[in_subset].repeat(2)
-                )
-        if variant is not None and negatives is not None:
-            losses["content_triplet"] = triplet(
-                variant.float(), bottleneck, bottleneck[negatives], recipe.margin
+        with self._autocast():
+            # One pass for images and views: half the calls, and batch statistics over twice as many images.
+            # What no loss compares is not encoded twice.
+            styles = _encode_pairs(
+                model.encode_style, image, micro_batch["style_view"], translated,
+                both=bool(recipe.style_triplet or recipe.style_class),
+            )  # fmt: skip
+            contents = _encode_pairs(
+                model.encode_content, sketch, micro_batch["variant"], translated, bool(recipe.content_triplet)
             )
+            output = model.decode(contents.decoded, styles.decoded).float()
+            if recipe.reconstruction:
+                losses["reconstruction"] = reconstruction(output, image)
+            if self.encoder is not None and recipe.perceptual:
+                losses["perceptual"] = perceptual(self.encoder, output, image, PERCEPTUAL_TAPS)
+        style, view = styles.encoded.float()[:count], styles.encoded.float()[count:]
+        if recipe.style_triplet and negatives is not None:
+            losses["style_triplet"] = triplet(view, style, style[negatives], recipe.style_margin)
+        if recipe.style_class:
+            rows, labels = self._get_labels(micro_batch)
+            if len(rows):
+                logits = self.networks.head(torch.cat([style[rows], view[rows]]))
+                losses["style_class"] = style_classification(logits, labels.repeat(2))
+        bottleneck = contents.encoded.bottleneck.float()
+        plain, variant = bottleneck[:count], bottleneck[count:]
+        if recipe.content_triplet and negatives is not None:
+            losses["content_triplet"] = triplet(variant, plain, plain[negatives], recipe.content_margin)
         if recipe.content_class:
-            losses["content_class"] = content_confusion(net.head, bottleneck.mean((2, 3)))
+            losses["content_class"] = content_confusion(self.networks.head, plain.mean((2, 3)))
         return losses
 
     def _choose_negatives(self, index: Tensor, rng: torch.Generator) -> Tensor | None:
         """For each sample the index of one of another image; None where one image fills most of the batch."""
         try:
-            return derange(index.cpu(), rng).to(self.device)
+            return to_device(derange(index, rng), self.device)
         except ValueError:
             # Where two passes over few images meet: no negatives, so no triplet losses in this step.
             return None
 
     def _get_labels(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """(class of each sample, whether it belongs to the current subset): a batch may span two subsets."""
+        """(the rows of the samples that belong to the current subset, their classes), on the device.
+
+        Half of a batch is of all images and has no class, and a batch may span two subsets.
+        """
         if not self.rotates:
-            return micro_batch["index"], torch.ones_like(micro_batch["index"], dtype=torch.bool)
-        return micro_batch["label"], micro_batch["group"] == self.group
+            rows, labels = torch.arange(len(micro_batch["index"])), micro_batch["index"]
+        else:
+            rows = (micro_batch["group"] == self.group).nonzero()[:, 0]
+            labels = micro_batch["label"][rows]
+        return to_device(rows, self.device), to_device(labels, self.device)
 
     def _find_subset(self, batch: Sequence[MicroBatch]) -> int:
         """The latest subset of classes that a sample of the batch belongs to."""
-        return int(max(micro_batch["group"].max() for micro_batch in batch)) if self.rotates else 0
+        if not self.rotates:
+            return 0
+        return max(self.group, *(int(micro_batch["group"].max()) for micro_batch in batch))
 
     def _change_subset(self, group: int) -> None:
         """Reset the head and its optimiser for a new subset of classes (appendix A.1)."""

@@ -179,10 +179,10 @@ def tap_errors(encoder: Encoder, teacher: Encoder, heads: nn.ModuleDict, images:
         teacher_outputs = preactivations(teacher, batch.to(device), layers[-1])
         student_outputs = preactivations(encoder, batch.to(device))
         for name in layers:
-            target = F.relu(teacher_outputs[name]).double()
+            target = F.relu(teacher_outputs[name]).cpu().double()  # Apple's GPUs have no float64
             # Every image has the same weight at every tap, so the number of pixels cancels.
             error[name] += (
-                (heads[name](F.relu(student_outputs[name])) - target).square().mean(dim=(2, 3)).sum(0)
+                (heads[name](F.relu(student_outputs[name])).cpu() - target).square().mean(dim=(2, 3)).sum(0)
             )
             total[name] += target.mean(dim=(2, 3)).sum(0)
             square[name] += target.square().mean(dim=(2, 3)).sum(0)

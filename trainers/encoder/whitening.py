@@ -60,7 +60,7 @@ class WhitenedConv(nn.Module):
         image, top, left = chosen // (height * width), chosen // width % height, chosen % width
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
         pixels = [padded[image, :, top + row, left + column] for row in range(3) for column in range(3)]
-        patches = torch.stack(pixels, dim=2).flatten(1).double().cpu()  # (N, C*9), in the weights' order
+        patches = torch.stack(pixels, dim=2).flatten(1).cpu().double()  # (N, C*9), in the weights' order
         centre = patches.mean(0)
         patches -= centre
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
@@ -68,7 +68,7 @@ class WhitenedConv(nn.Module):
         self.whitener.copy_((vectors * values.rsqrt()) @ vectors.T)
         self.centre.copy_(centre)
         if target is not None:
-            target_values = target[image, :, top, left].double().cpu()
+            target_values = target[image, :, top, left].cpu().double()
             mean, std = target_values.mean(0), target_values.std(0).clamp_min(1e-6)
             self.gain.copy_(std[:, None])
             self.b.copy_(mean / std)
@@ -105,7 +105,7 @@ class Head(nn.Module):
         self.size.copy_(x.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])
         stride = -(-x[:, 0].numel() // FITTED_SAMPLES)
         inputs, targets = (
-            normalised.transpose(0, 1).flatten(1)[:, ::stride].T.double().cpu()
+            normalised.transpose(0, 1).flatten(1)[:, ::stride].T.cpu().double()
             for normalised in (
                 (x - self.centre) / self.size,
                 (target - self.mean) / self.std.clamp_min(1e-6),

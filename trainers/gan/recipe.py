@@ -24,7 +24,10 @@ class GanRecipe:
     reconstruction: float = 10.0  # λ of Eq. 14, on the squared error
     perceptual: float = 0.0  # in place of the squared error or beside it; the authors' code has λ on LPIPS
     augment: str = ""  # policy of DiffAugment
-    r1: float = 0.0  # weight of the R1 penalty, γ; `gan_recipe_of` sets it by size and batch size
+    r1: float | None = (
+        None  # weight of the R1 penalty, γ; None: `gan_recipe_of` sets it by size and batch size
+    )
+    spectral_norm: bool = False  # of D's convolutions, in place of R1
     noise: bool = True
     learning_rate: float = 2e-4  # of G2
     discriminator_learning_rate: float = 2e-4
@@ -41,8 +44,25 @@ RECIPES = {
         size=64, steps=400, batch_size=8, width=0.125, perceptual=1.0,
         learning_rate=5e-4, discriminator_learning_rate=2e-3,
     ),
-    # As published: 1024 pixels, batches of 12.
-    "paper": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),
+    # At full size, on one large GPU or several.
+    "large": GanRecipe(size=1024, steps=100_000, batch_size=12, width=1.0),
+    # What is printed, [P], or else what the authors' code does, [C].
+    "paper": GanRecipe(
+        size=1024,  # [P] section 5
+        steps=100_000,  # neither says; as stage 1
+        batch_size=12,  # [P]; [C] 16
+        width=1.0,  # [C]
+        reconstruction=10.0,  # [P] λ of Eq. 14
+        perceptual=0.0,  # [P] Eq. 14: a squared error; [C] LPIPS
+        augment="",  # neither has any
+        r1=0.0,  # neither has it
+        spectral_norm=True,  # [C]
+        noise=True,  # [P] section 4.2
+        learning_rate=2e-4,  # [P]
+        discriminator_learning_rate=2e-4,  # [P]
+        betas=(0.5, 0.999),  # [C]
+        ema_decay=0.999,  # [C]
+    ),
 }  # fmt: skip
 
 
@@ -51,7 +71,7 @@ def gan_recipe_of(options: GanTrainOptions) -> GanRecipe:
     names = ("size", "steps", "batch_size", "augment", "r1")
     overrides = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(RECIPES[options.recipe], **overrides)
-    if options.r1 is None:
+    if recipe.r1 is None:
         recipe = replace(recipe, r1=r1_weight(recipe.size, recipe.batch_size))
     if not options.noise:
         recipe = replace(recipe, noise=False)

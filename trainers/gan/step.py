@@ -28,14 +28,16 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.models.gan import Discriminator, Refiner
 from sketchforge.models.noise import draw_noise
 from sketchforge.utils.seeding import torch_generator
+from trainers.batch_statistics import MeanStatistics
 from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.gan.recipe import GanRecipe
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite, seed_torch
+from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
 
+LOSSES = ("discriminator", "r1", "adversarial", "reconstruction", "perceptual")
 R1_EVERY = 4  # steps; the penalty is 4 times as large there (lazy regularisation, Karras et al. 2020)
 
 
@@ -75,7 +77,7 @@ class GanTrainer:
         with seed_torch(seed, "refiner"):
             refiner = Refiner(recipe.size, recipe.width, autoencoder.style_dim, recipe.noise)
         with seed_torch(seed, "discriminator"):
-            discriminator = Discriminator(recipe.size, recipe.width)
+            discriminator = Discriminator(recipe.size, recipe.width, recipe.spectral_norm)
         refiner, discriminator = channels_last(refiner, device), channels_last(discriminator, device)
         ema = copy.deepcopy(refiner).requires_grad_(False).eval()
         optimizer_g, optimizer_d = (
@@ -102,8 +104,9 @@ class GanTrainer:
         net.refiner.train()
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
-        means: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         with buffers_kept_on_error(net.refiner, net.discriminator):
+            statistics = MeanStatistics(net.refiner, len(batch))
             for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
                 rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
                 fake = self._refine(micro_batch)
@@ -112,16 +115,16 @@ class GanTrainer:
                 )
                 net.discriminator.requires_grad_(False)
                 loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
-                losses = losses_d | losses_g
-                for loss in (loss_d, loss_g):
-                    check_finite(loss, terms=losses)
                 (loss_g / len(batch)).backward()
                 net.discriminator.requires_grad_(True)
                 (loss_d / len(batch)).backward()
-                accumulate(means, losses, len(batch))
+                accumulate(sums, losses_d | losses_g, len(batch))
+                statistics.note()
             for network in (net.discriminator, net.refiner):
                 ranks.average_gradients(network.parameters())
-            means = ranks.all_reduce_mean(means)
+            statistics.finish(ranks)
+            means = ranks.all_reduce_mean(sums, LOSSES)
+            check_finite_means(means)
         self.changing = True
         for optimizer in (net.optimizer_d, net.optimizer_g):
             optimizer.step()  # the learning rates are constant
@@ -134,7 +137,7 @@ class GanTrainer:
         net, noise = self.networks, None
         if self.recipe.noise:
             positions = micro_batch["position"].tolist()
-            noise = draw_noise(net.refiner.noise_sides, positions, self.seed).to(self.device)
+            noise = draw_noise(net.refiner.noise_sides, positions, self.seed, self.device)
         with self._autocast():
             with torch.no_grad():
                 style = self.autoencoder.encode_style(micro_batch["image"])
@@ -151,14 +154,15 @@ class GanTrainer:
     def _compute_discriminator_loss(
         self, real: Tensor, fake: Tensor, rng: torch.Generator, with_r1: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss of Eq. 13, its terms): standard hinge; the paper prints the real term with the other sign."""
+        """(loss of Eq. 13, its terms)."""
         discriminator, recipe = self.networks.discriminator, self.recipe
         discriminator.requires_grad_(True)
         real_logits, fake_logits = self._compute_logits(real, rng), self._compute_logits(fake, rng)
         loss = hinge_discriminator(real_logits, fake_logits)
         losses = {"discriminator": loss}
         if recipe.r1 and with_r1:
-            losses["r1"] = r1_penalty(discriminator, real)
+            # Not compiled, whatever `compiled` says: torch.compile has no gradient of a gradient.
+            losses["r1"] = r1_penalty(discriminator.forward, real)
             loss = loss + R1_EVERY * recipe.r1 / 2 * losses["r1"]
         return loss, losses
 
@@ -171,7 +175,8 @@ class GanTrainer:
         losses["reconstruction"] = reconstruction(fake, real)
         loss = losses["adversarial"] + recipe.reconstruction * losses["reconstruction"]
         if self.encoder is not None and recipe.perceptual:
-            losses["perceptual"] = perceptual(self.encoder, fake, real, PERCEPTUAL_TAPS)
+            with self._autocast():
+                losses["perceptual"] = perceptual(self.encoder, fake, real, PERCEPTUAL_TAPS)
             loss = loss + recipe.perceptual * losses["perceptual"]
         return loss, losses
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,22 +11,32 @@ from sketchforge.data.augment import pair_pixels, stored_pair
 from sketchforge.data.augment_gpu import PairBatches
 from sketchforge.data.dataset import ShardDataset
 from sketchforge.data.loader import batches
-from sketchforge.data.order import SampleOrder
+from sketchforge.data.order import SampleOrder, SubsetOrder
 from sketchforge.data.prefetch import DevicePrefetch, move_to_device
 from sketchforge.utils.device import usable_cores
 from trainers.image_models.plan import NUM_SKETCHES, ImagePlan
 
 
-def open_micro_batches(plan: ImagePlan[Any], start: int, group: int | None, passes: int) -> DevicePrefetch:
+@dataclass(frozen=True)
+class Subset:
+    """Half of every batch is of `size` images for `passes` through them; see `SubsetOrder`."""
+
+    size: int
+    passes: int
+
+
+def open_micro_batches(plan: ImagePlan[Any], start: int, subset: Subset | None) -> DevicePrefetch:
     """This rank's micro-batches from step `start` on; a step takes as many as --accumulate says.
 
-    group, passes: as in `SampleOrder`.
+    subset: None: all of every batch is of all images.
     """
     options, recipe, ranks = plan.options, plan.recipe, plan.ranks
     on_gpu = plan.device.type == "cuda"
     # A GPU augments at hardly any cost; on the CPU this work would keep three of four reading processes busy.
     load_pair = stored_pair if on_gpu else partial(pair_pixels, size=recipe.size, seed=options.seed)
-    order = SampleOrder(plan.shards.shard_sizes, options.seed, group=group, passes=passes)
+    order: SampleOrder | SubsetOrder = SampleOrder(plan.shards.shard_sizes, options.seed)
+    if subset is not None:
+        order = SubsetOrder(plan.shards.shard_sizes, options.seed, subset.size, subset.passes)
     dataset = ShardDataset(
         plan.shards, order, load_pair, NUM_SKETCHES, options.skip_bad_shards, options.redraw
     )

@@ -24,13 +24,13 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
 from sketchforge.shards.splits import ALL, TRAIN
-from sketchforge.utils.device import choose_device, choose_precision, set_threads, usable_cores
+from sketchforge.utils.device import choose_precision, set_threads, usable_cores
 from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
 from trainers.run_folder import check_state_is_there
 from trainers.state import check_steps
 
-RUN_VERSION = 2
+RUN_VERSION = 3
 MODEL_ENTRIES = ("options", "recipe", "shards")  # of run.json, in the metadata of the model
 VALIDATION = "val"  # the split that trainings validate on
 NUM_SKETCHES = 2  # per image in a step: one to decode, another to compare it with (Eq. 10)
@@ -86,7 +86,7 @@ def plan_images(
         options.run, run_format, RUN_VERSION
     )
     ranks = Ranks.from_environment()
-    device = choose_device(ranks.device(options.device))
+    device = ranks.claim_device(options.device)
     threads = options.threads
     if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
         threads = max(usable_cores() // ranks.local_world_size, 1)

@@ -26,7 +26,7 @@ from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
 from trainers.distributed import LostRankError
-from trainers.image_models.batches import AccumulatedBatches, open_micro_batches
+from trainers.image_models.batches import AccumulatedBatches, Subset, open_micro_batches
 from trainers.image_models.interface import ImageTrainer
 from trainers.image_models.plan import ImagePlan
 from trainers.image_models.validation import BEST_FILE, BestModel, ImageValidation, Validation
@@ -42,12 +42,11 @@ def train_images(
     plan: ImagePlan[Any],
     trainer: ImageTrainer,
     progress: Progress,
-    group: int | None = None,
-    passes: int = 1,
+    subset: Subset | None = None,
 ) -> None:
     """Train or resume training until the run folder holds a model and a grid of sketches × styles.
 
-    group, passes: as in `SampleOrder`.
+    subset: whose images are half of every batch; None: there is none.
     A second call resumes from the last saved state. On a CPU it then writes the same bytes as an
     uninterrupted run.
     Raises SketchforgeError when a loss is not finite or a shard is damaged; the last good state is kept.
@@ -63,9 +62,9 @@ def train_images(
         ranks.barrier(plan.device)
         start = folder.restore(trainer.stateful(), plan.device, plan.recipe.steps, trainer.load_extra)
         if ranks.is_main_process:
-            _train_main_process(plan, trainer, folder, start, progress, group, passes)
+            _train_main_process(plan, trainer, folder, start, progress, subset)
         else:
-            _train_other_rank(plan, trainer, start, group, passes)
+            _train_other_rank(plan, trainer, start, subset)
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or --precision float32"
@@ -75,10 +74,10 @@ def train_images(
 
 
 def _train_other_rank(
-    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, group: int | None, passes: int
+    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, subset: Subset | None
 ) -> None:
     """Train on a rank other than 0: take steps, write and print nothing."""
-    batches = AccumulatedBatches(open_micro_batches(plan, start.step, group, passes), plan.options.accumulate)
+    batches = AccumulatedBatches(open_micro_batches(plan, start.step, subset), plan.options.accumulate)
     start = start._replace(evaluation_due=False)  # rank 0 evaluates
     with closing(iter(batches)) as stream:
         train(trainer, stream, start, plan.recipe.steps, meet=plan.ranks.meet)
@@ -91,15 +90,14 @@ def _train_main_process(
     folder: RunFolder,
     start: Progressed,
     progress: Progress,
-    group: int | None,
-    passes: int,
+    subset: Subset | None,
 ) -> None:
     """Train on rank 0 or in the only process: take steps, write all files and print."""
     options, run, steps = plan.options, plan.options.run, plan.recipe.steps
     validation = Validation(
         plan.validation or plan.shards, plan.recipe.size, plan.validation is not None, options.skip_bad_shards
     )
-    micro_batches = open_micro_batches(plan, start.step, group, passes)
+    micro_batches = open_micro_batches(plan, start.step, subset)
     batches = AccumulatedBatches(micro_batches, options.accumulate)
     metadata = {name: plan.record[name] for name in ("options", "recipe", "shards")} | {"steps": steps}
     eval_every = options.eval_every or max(steps // NUM_PREVIEWS, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images.feature_networks import open_features
 from sketchforge.metrics.images.features import features_of
 from sketchforge.metrics.images.generate import mismatched_pairs
+from sketchforge.metrics.images.lattice import lattice_power, locked_share
+from sketchforge.metrics.images.layout_leak import layout_changes, leak_ratio
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.shard_set import DamagedError, ShardSet
 from sketchforge.utils.signals import raise_deferred
@@ -29,6 +32,7 @@ from trainers.image_models.interface import PERCEPTUAL_TAPS, ImageTrainer
 
 NUM_IMAGES = 64  # that the figures are measured on
 NUM_SHOWN = 6  # of them in the grid
+NUM_LAYOUTS = 16  # pairs whose style images are mirrored and exchanged
 NUM_MISMATCHED = 128  # pairs of sketch and style for the Fréchet distance
 BATCH = 16
 
@@ -85,12 +89,18 @@ class Validation:
 
     @torch.no_grad()
     def figures(self, trainer: ImageTrainer) -> dict[str, float]:
-        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]); with an encoder, perceptual, too."""
+        """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]); with an encoder, perceptual, too.
+
+        Beside them the error with the style image mirrored and the layout leak, on the first NUM_LAYOUTS
+        pairs, and the share of the lattice in even areas.
+        """
         sums: dict[str, float] = {}
+        pixels = []
         for start in range(0, len(self.images), BATCH):
             raise_deferred()
             images = self.images[start : start + BATCH]
             outputs = trainer.synthesize(self.sketches[start : start + BATCH], images)
+            pixels.append(to_uint8(outputs))
             images = images.to(outputs.device)
             errors = {"reconstruction": reconstruction(outputs, images)}
             if trainer.encoder is not None:
@@ -98,7 +108,28 @@ class Validation:
             for name, error in errors.items():
                 key = f"{self.prefix}_{name}"
                 sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
-        return sums
+        power = lattice_power(np.concatenate(pixels), to_uint8(self.images))
+        lattice = locked_share(power["locked"].sum(), power["fine"].sum())
+        return sums | self._measure_layout(trainer) | {f"{self.prefix}_lattice": float(lattice)}
+
+    def _measure_layout(self, trainer: ImageTrainer) -> dict[str, float]:
+        count = min(NUM_LAYOUTS, len(self.images))
+        sums: dict[str, float] = defaultdict(float)
+        for start in range(0, count, BATCH):
+            raise_deferred()
+            rows = torch.arange(start, min(start + BATCH, count))
+            changes = layout_changes(
+                trainer.synthesize,
+                self.sketches[rows],
+                self.images[rows],
+                self.images[(rows + 1) % len(self.images)],
+            )
+            for name, values in changes.items():
+                sums[name] += float(values.sum())
+        return {
+            f"{self.prefix}_reconstruction_mirrored": sums["error_mirrored"] / count,
+            f"{self.prefix}_leak": leak_ratio(sums["change_mirrored"], sums["change_other"]),
+        }
 
     @torch.no_grad()
     def frechet(self, trainer: ImageTrainer) -> dict[str, float]:

@@ -35,7 +35,8 @@ def neighbourhoods(vectors: Tensor, size: int = NEIGHBOURS) -> list[list[int]]:
     The groups are in farthest-first order: the most typical drawing is first, each next one is the farthest
     from all before, so that the first groups differ most. Ties go to the lower index.
     """
-    distance = torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    vectors = vectors.cpu().double()  # in this order: Apple's GPUs have no float64
+    distance = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     order = [int(distance.mean(1).argmin())]
     while len(order) < len(vectors):
         nearest = distance[:, order].min(1).values

@@ -1,7 +1,8 @@
 """The measurement of a model's images: FID and KID, SR, LPIPS, Skt-Rec and Sty-Rec (paper section 5.2).
 
 Matched pairs: the output should equal the image (LPIPS). Mismatched pairs: the output should look like the
-reference's images (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec).
+reference's images (FID, KID), have the style of its style image (SR, Sty-Rec) and show the sketch (Skt-Rec),
+without a lattice. A style image that is mirrored should change nothing (layout leak).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sketchforge.metrics.images.generate import (
     generate_images,
     matched_pairs,
     mismatched_pairs,
+    read_matched,
 )
 from sketchforge.metrics.images.inputs import (
     SampleReader,
@@ -36,8 +38,17 @@ from sketchforge.metrics.images.inputs import (
     shard_images,
     take_inventory,
 )
+from sketchforge.metrics.images.lattice import lattice_power
+from sketchforge.metrics.images.layout_leak import layout_changes, style_cosines
 from sketchforge.metrics.images.lpips import PerceptualSimilarity, open_lpips
-from sketchforge.metrics.images.model_rows import redrawn_row, relevance_rows, similarity_rows, style_row
+from sketchforge.metrics.images.model_rows import (
+    lattice_row,
+    layout_rows,
+    redrawn_row,
+    relevance_rows,
+    similarity_rows,
+    style_row,
+)
 from sketchforge.metrics.images.reference import (
     data_warnings,
     describe_reference,
@@ -52,12 +63,14 @@ from sketchforge.metrics.images.sketch_reconstruction import Redrawing, redrawin
 from sketchforge.metrics.images.style_relevance import TAPS, style_relevance
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import EvalImagesOptions
+from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_shards
 from sketchforge.synthesis.synthesizer import Synthesizer, load_model
 from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
 
+NUM_LAYOUTS = 100  # matched pairs, at most, whose style images are mirrored, turned and exchanged
 ENCODERS = ("builtin", "vgg16", "vgg19")  # of SR, by name
 
 
@@ -94,6 +107,8 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     inventory = take_inventory(images)
 
     num_generated = sum(len(chosen) for kind, chosen in pairs.items() if kind == MISMATCHED or similarities)
+    layout_pairs = spread_evenly(pairs[MATCHED], min(len(pairs[MATCHED]), NUM_LAYOUTS))
+    num_generated += len(layout_pairs)
     name = name_of(options.model)
     metadata = {"name": name, "source": str(options.model)}
     with progress.track("image", num_generated + inventory.count * len(networks)):
@@ -104,6 +119,7 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
                 model, batches, networks, encoders, redrawing, progress
             )
             lpips_values = _measure_matched(model, reader, pairs[MATCHED], name, similarities, progress)
+            layout = _measure_layout(model, reader, layout_pairs, progress)
     mismatched_groups = [pair.content for pair in pairs[MISMATCHED]]
     mismatched_metadata = metadata | {"pairs": MISMATCHED}
     rows = distance_rows(
@@ -122,6 +138,9 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
         if redrawing:
             rows.append(redrawn_row(row_metadata, mismatched_groups, values, redrawing, options.seed))
         rows.append(style_row(row_metadata, mismatched_groups, values, model, options.seed))
+        rows.append(lattice_row(row_metadata, mismatched_groups, values, model.digest, options.seed))
+    layout_groups = [pair.content for pair in layout_pairs]
+    rows += layout_rows(metadata | {"pairs": MATCHED}, layout_groups, layout, model.digest, options.seed)
     if networks:
         warnings += small_sample_warning(name, len(mismatched_groups), reference)
     if len(mismatched_groups) < options.samples:
@@ -191,6 +210,9 @@ def _measure_mismatched(
                 model.style_vectors(images), model.style_vectors(styles), dim=1
             )
             target.add("sty_rec", cosine)
+        for target, pixels in ((measurements, batch.images), (chance, batch.contents)):
+            for name, power in lattice_power(pixels, batch.contents).items():
+                target.add(name, power)
         if redrawing:
             redrawn = redrawing.draw(batch.images, [pair.sketch for pair in batch.pairs])
             for target, sketches in ((measurements, redrawn), (chance, batch.other_sketches)):
@@ -219,6 +241,21 @@ def _measure_matched(
                 similarity.title, similarity.distance(to_tensor(batch.images), to_tensor(batch.styles))
             )
         for _ in batch.pairs:
+            progress.advance()
+    return measurements.values
+
+
+def _measure_layout(
+    model: Synthesizer, reader: SampleReader, pairs: Sequence[Pair], progress: Progress
+) -> dict[str, np.ndarray]:
+    """What mirrored, turned and other style images change, and the cosines of their f_style."""
+    measurements = _Measurements(0)
+    for sketches, images, others in read_matched(reader, pairs, model.size):
+        for name, values in layout_changes(model.synthesize_tensors, sketches, images, others).items():
+            measurements.add(name, values)
+        for name, values in style_cosines(model.style_vectors, images, others).items():
+            measurements.add(f"style_{name}", values)
+        for _ in sketches:
             progress.advance()
     return measurements.values
 

@@ -79,6 +79,23 @@ def generate_images(
         )
 
 
+def read_matched(
+    reader: SampleReader, pairs: Sequence[Pair], size: int, batch: int = BATCH
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Of matched pairs: sketches (B,1,size,size), their images and the next pairs' images (B,3,size,size).
+
+    In [-1, 1]; the last pair's next is the first.
+    """
+    indices = range(len(pairs))
+    for batch_indices in iterate_batches(indices, batch):
+        tensors = []
+        for index in (*batch_indices, (batch_indices[-1] + 1) % len(pairs)):
+            sample = reader.read(pairs[index].content, [pairs[index].sketch])
+            tensors.append(training_pair(sample.image, sample.sketches, size, 0, sample.key, None))
+        images = torch.stack([pair["image"] for pair in tensors])
+        yield torch.stack([pair["sketch"] for pair in tensors[:-1]]), images[:-1], images[1:]
+
+
 # The pairs of sketch and style on which a model is measured (paper section 5.2).
 #
 # Matched: sketch and style come from one image, so the output should equal that image. Mismatched: the style

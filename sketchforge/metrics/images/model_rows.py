@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from sketchforge.checkpoints.encoder import encoder_digest
+from sketchforge.metrics.images.lattice import locked_share
+from sketchforge.metrics.images.layout_leak import leak_ratio
 from sketchforge.metrics.images.lpips import PREPROCESSING, PerceptualSimilarity
 from sketchforge.metrics.images.result import ImageRow
 from sketchforge.metrics.images.sketch_reconstruction import Redrawing
-from sketchforge.metrics.images.statistics import estimate_means
+from sketchforge.metrics.images.statistics import estimate_means, estimate_statistic
 from sketchforge.metrics.images.style_relevance import TAPS
 from sketchforge.models.encoder import Encoder
 from sketchforge.synthesis.synthesizer import Synthesizer
@@ -88,6 +90,64 @@ def redrawn_row(
         preprocessing=f"images bicubic to {size} x {size}, drawn, black and white as the sketches",
         figures=figures,
         titles={"skt_rec": "Skt-Rec", "skt_rec_relative": "Skt-Rec by ink"},
+    )
+
+
+def layout_rows(
+    metadata: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], digest: str, seed: int
+) -> list[ImageRow]:
+    """The layout leak, errors in mirrored and turned styles, and cosines of f_style. digest: the model's."""
+    changes = {name: values[name] for name in ("change_mirrored", "change_other")}
+
+    def leak(sums: Mapping[str, float]) -> float:
+        return leak_ratio(sums["change_mirrored"], sums["change_other"])
+
+    errors = {
+        "error": "squared error",
+        "error_mirrored": "squared error, style mirrored",
+        "error_turned": "squared error, style turned",
+    }
+    cosines = {
+        "style_mirrored": "f_style, mirrored",
+        "style_turned": "f_style, turned",
+        "style_other": "f_style, another's",
+    }
+    shared = metadata | {"count": len(groups), "weights": digest, "preprocessing": OWN_SIZE}
+    return [
+        ImageRow(
+            **shared,
+            features="pixels in [-1, 1]",
+            figures=estimate_statistic("leak", changes, leak, groups, seed)
+            | estimate_means({name: values[name] for name in errors}, groups, seed),
+            titles={"leak": "layout leak"} | errors,
+        ),
+        ImageRow(
+            **shared,
+            features="f_style of the model itself",
+            figures=estimate_means({name: values[name] for name in cosines}, groups, seed),
+            titles=cosines,
+            note="each model by its own encoder: compare between models with care",
+        ),
+    ]
+
+
+def lattice_row(
+    metadata: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], digest: str, seed: int
+) -> ImageRow:
+    """The share of fine variation in even areas that is locked to the grid. digest: the model's."""
+    power = {name: values[name] for name in ("locked", "fine")}
+
+    def share(sums: Mapping[str, float]) -> float:
+        return locked_share(sums["locked"], sums["fine"])
+
+    return ImageRow(
+        **metadata,
+        count=len(groups),
+        features="luminance, 8-pixel windows",
+        weights=digest,
+        preprocessing=OWN_SIZE,
+        figures=estimate_statistic("lattice", power, share, groups, seed),
+        titles={"lattice": "lattice"},
     )
 
 

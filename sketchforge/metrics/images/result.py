@@ -27,6 +27,14 @@ BETTER = {
     "skt_rec": "lower",
     "skt_rec_relative": "lower",
     "sty_rec": "higher",
+    "leak": "lower",
+    "error": "lower",
+    "error_mirrored": "lower",
+    "error_turned": "lower",
+    "style_mirrored": "higher",
+    "style_turned": "higher",
+    "style_other": "lower",
+    "lattice": "lower",
 }
 
 

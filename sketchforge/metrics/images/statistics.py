@@ -9,7 +9,7 @@ Shape letters: N images, D features, K resamplings.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -35,6 +35,23 @@ def estimate_means(values: Mapping[str, np.ndarray], groups: Sequence[int], seed
         }
 
     return estimate_all(num_groups, means, seed)
+
+
+def estimate_statistic(
+    name: str,
+    values: Mapping[str, np.ndarray],
+    statistic: Callable[[Mapping[str, float]], float],
+    groups: Sequence[int],
+    seed: int,
+) -> dict[str, Estimate]:
+    """{name: statistic(sums)}, of the sums over images of each of `values`, (N,); interval over `groups`."""
+    group_index, num_groups = _index_groups(groups)
+    sums = {key: np.bincount(group_index, column, num_groups) for key, column in values.items()}
+
+    def compute(indices: np.ndarray) -> dict[str, float]:
+        return {name: statistic({key: float(column[indices].sum()) for key, column in sums.items()})}
+
+    return estimate_all(num_groups, compute, seed)
 
 
 def estimate_distances(

@@ -1,0 +1,265 @@
+"""What the auto-encoder and the GAN learn: the rows of docs/results.md, each by itself.
+
+    python benchmarks/studies/ae_results.py list
+    python benchmarks/studies/ae_results.py run --data DATA --work DIR --row portraits-128-all-0 [--row …]
+    python benchmarks/studies/ae_results.py table
+
+DATA holds faces/stylegan2_256 or paintings/pacs, and the weights mobilenet_v2, efficientnet_lite0 and
+squeezenet. Its images are rendered once into DIR with the built-in snapshots, four of five for training, the
+others held out (by the hash of their keys); all figures are of images held out. A row is trained, measured
+as by `sketchforge eval images`, and leaves benchmarks/studies/ae_results/ROW.json. The same command again
+goes on where it was interrupted, and leaves out rows that are there. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sketchforge.checkpoints.run_log import read_log  # noqa: E402
+from sketchforge.metrics.images.evaluate import evaluate_images  # noqa: E402
+from sketchforge.metrics.images.result import CHANCE, ImageEvaluation, image_json  # noqa: E402
+from sketchforge.options import (  # noqa: E402
+    AeTrainOptions,
+    EvalImagesOptions,
+    GanTrainOptions,
+    RenderOptions,
+)
+from sketchforge.render.render import render  # noqa: E402
+from sketchforge.utils.files import write_json  # noqa: E402
+from trainers.autoencoder.run import train_ae  # noqa: E402
+from trainers.gan.run import train_gan  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parent / "ae_results"
+VERSION = 1  # of a row's JSON
+IMAGES = {"portraits": "faces/stylegan2_256", "paintings": "paintings/pacs"}
+STEPS = {64: 2500, 128: 5000}  # of auto-encoder and GAN each, by size
+SEEDS = (0, 1, 2)
+OFF = {name: 0.0 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
+PAIRS = 1000  # mismatched
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What distinguishes a row.
+
+    off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
+    """
+
+    what: str
+    off: tuple[str, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+    refined: bool = False
+
+
+def without(*on: str) -> tuple[str, ...]:
+    """The self-supervised losses but for those that are on."""
+    return tuple(name for name in OFF if name not in on)
+
+
+VARIANTS = {
+    "vanilla": Variant("vanilla", without()),
+    "all": Variant("all losses"),
+    "gan": Variant("all losses, GAN", refined=True),
+    # Table 2
+    "content-triplet": Variant("vanilla + L_c_tri", without("content_triplet")),
+    "style-triplet": Variant("vanilla + L_s_tri", without("style_triplet")),
+    "style-class": Variant("vanilla + L_s_cls", without("style_class")),
+    "classes": Variant("vanilla + L_s_cls + L_c_cls", without("style_class", "content_class")),
+    # Tables 3 and 4
+    "dmi-none": Variant("all losses, no DMI", options=(("dmi", "none"),)),
+    "dmi-sketch": Variant("all losses, DMI by the sketch", options=(("dmi", "sketch"),)),
+    "style-none": Variant("all losses, style at 8² only", options=(("style", "none"),)),
+    "style-adain": Variant("all losses, AdaIN", options=(("style", "adain"),)),
+    "style-add": Variant("all losses, addition", options=(("style", "add"),)),
+    # Section 4.1: what is decoded
+    "plain": Variant("all losses, nothing translated", options=(("translated", 0.0),)),
+    "translated": Variant("all losses, all translated", options=(("translated", 1.0),)),
+    # A.1: the size of the subset, where there are more images than that
+    "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
+    "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training, of the auto-encoder and possibly the GAN, and its measurement."""
+
+    data: str
+    size: int
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.size}-{self.variant}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> Row:
+        """Parse a name such as portraits-128-style-adain-0. Raises ValueError for another."""
+        data, size, rest = name.split("-", 2)
+        variant, seed = rest.rsplit("-", 1)
+        row = cls(data, int(size), variant, int(seed))
+        if data not in IMAGES or variant not in VARIANTS or row.size not in STEPS:
+            raise ValueError(f"{name}: no such row; `list` names them")
+        return row
+
+
+def planned_rows() -> Iterator[Row]:
+    """The rows of docs/results.md: three seeds at 128 pixels, one of the others."""
+    for variant in ("vanilla", "all", "gan"):
+        for seed in SEEDS:
+            yield Row("portraits", 128, variant, seed)
+    for variant in ("all", "gan"):
+        yield Row("paintings", 128, variant, 0)
+    for variant in VARIANTS:
+        yield Row("portraits", 64, variant, 0)
+
+
+def render_shards(row: Row, data: Path, work: Path) -> Path:
+    """Render the row's images, where they are not: parts train and val."""
+    shards = work / row.data
+    render(
+        RenderOptions(
+            shards,
+            str(data / IMAGES[row.data]),
+            split="train=.8,val=.2",
+            tom=Path("builtin"),
+            hands="none",  # Skt-Rec asks the snapshots themselves
+            workers=1,
+            threads=1,
+        )
+    )
+    return shards
+
+
+def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]:
+    """(the shards, the run of the model to be measured); the auto-encoder under a GAN is that of "all"."""
+    shards, variant = render_shards(row, data, work), VARIANTS[row.variant]
+    shared: dict[str, Any] = {
+        "shards": str(shards), "size": row.size, "steps": steps, "seed": row.seed,
+        "eval_every": max(steps // 10, 1), "workers": 0, "threads": 1, "device": "cpu",
+    }  # fmt: skip
+    autoencoder = "all" if variant.refined else row.variant
+    run = work / "runs" / Row(row.data, row.size, autoencoder, row.seed).name
+    losses = tuple((name, 0.0) for name in variant.off)
+    train_ae(AeTrainOptions(**shared, run=run, losses=losses, **dict(variant.options)))
+    if variant.refined:
+        refined = work / "runs" / row.name
+        train_gan(GanTrainOptions(**shared, run=refined, ae=run))
+        run = refined
+    return shards, run
+
+
+def measure_row(shards: Path, run: Path, data: Path, work: Path) -> ImageEvaluation:
+    """Measure a model on the images held out."""
+    weights = data / "weights"
+    return evaluate_images(
+        EvalImagesOptions(
+            model=run,
+            shards=str(shards),
+            split="val",  # as in training, where it is the default
+            samples=PAIRS,
+            features=(
+                ("mobilenet_v2", weights / "mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors"),
+                ("efficientnet-lite0", weights / "efficientnet_lite0/efficientnet_lite0_fp16.safetensors"),
+                ("builtin", None),
+            ),
+            lpips=(("squeeze", weights / "squeezenet/squeezenet1_1_features_tvkeys.safetensors"),),
+            encoders=("builtin",),
+            tom=Path("builtin"),
+            cache=work / "features",
+            threads=1,
+            device="cpu",
+        )
+    )
+
+
+def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
+    """Train and measure a row, unless its JSON is there; returns the JSON's path."""
+    path = RESULTS / f"{row.name}.json"
+    if path.is_file():
+        return path
+    steps = steps or STEPS[row.size]
+    shards, run = train_row(row, data, work, steps)
+    found = image_json(measure_row(shards, run, data, work))
+    # Of this machine, and not of the result.
+    kept = {name: found[name] for name in ("rows", "libraries", "methods")}
+    for figures in kept["rows"]:
+        del figures["source"]
+    curve = [record for record in read_log(run / "log.jsonl") if "held_out_frechet" in record]
+    metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
+    write_json(path, {"format": "ae-results", "version": VERSION, **metadata, **kept, "curve": curve})
+    (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
+    return path
+
+
+def figures_of(result: dict[str, Any]) -> dict[str, float]:
+    """The figures of a row by their titles, without chance's."""
+    return {
+        title: figures[name]["value"]
+        for figures in result["rows"]
+        if figures["name"] != CHANCE
+        for name, title in figures["titles"].items()
+    }
+
+
+def print_tables() -> None:
+    """A table for each (data, size, steps): the mean over seeds, of several the lowest and highest."""
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    tables: dict[tuple[str, int, int], dict[str, list[dict[str, float]]]] = defaultdict(dict)
+    for result in results:
+        table = tables[result["data"], result["size"], result["steps"]]
+        table.setdefault(result["variant"], []).append(figures_of(result))
+    for (data, size, steps), table in tables.items():
+        titles = list(dict.fromkeys(title for rows in table.values() for row in rows for title in row))
+        print(f"\n{data}, {size} pixels, {steps:,} steps\n")
+        print("| | seeds | " + " | ".join(titles) + " |")
+        print("|---" * (len(titles) + 2) + "|")
+        for variant in (name for name in VARIANTS if name in table):
+            rows = table[variant]
+            cells = [format_values([row[title] for row in rows if title in row]) for title in titles]
+            print(f"| {VARIANTS[variant].what} | {len(rows)} | " + " | ".join(cells) + " |")
+
+
+def format_values(values: list[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):.3g}"
+    return mean if len(values) == 1 else f"{mean} [{min(values):.3g}, {max(values):.3g}]"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the rows of docs/results.md, and which are there")
+    commands.add_parser("table", help="of the rows that are there")
+    running = commands.add_parser("run", help="train and measure rows")
+    running.add_argument("--row", action="append", required=True, type=Row.parse, metavar="NAME")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--work", type=Path, required=True)
+    running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
+    asked = parser.parse_args(arguments)
+    if asked.command == "list":
+        for row in planned_rows():
+            print(f"{row.name}{'  done' if (RESULTS / f'{row.name}.json').is_file() else ''}")
+    elif asked.command == "table":
+        print_tables()
+    else:
+        asked.work.mkdir(parents=True, exist_ok=True)
+        for row in asked.row:
+            print(run_row(row, asked.data, asked.work, asked.steps), flush=True)
+
+
+if __name__ == "__main__":
+    main()

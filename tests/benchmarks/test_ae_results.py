@@ -1,0 +1,69 @@
+"""The study of auto-encoder and GAN: its rows, and that one is trained and measured once."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import benchmarks.studies.ae_results as study
+from sketchforge.images.encode import write_png
+from trainers.autoencoder import recipe as ae_recipe
+from trainers.gan import recipe as gan_recipe
+
+
+def test_rows_are_named_after_what_they_are():
+    for row in study.planned_rows():
+        assert study.Row.parse(row.name) == row
+
+
+@pytest.mark.parametrize("name", ["portraits-128-none-0", "cats-128-all-0", "portraits-96-all-0"])
+def test_other_rows_are_refused(name):
+    with pytest.raises(ValueError, match="no such row"):
+        study.Row.parse(name)
+
+
+def test_vanilla_has_none_of_the_self_supervised_losses_and_all_has_all():
+    assert set(study.VARIANTS["vanilla"].off) == set(study.OFF)
+    assert study.VARIANTS["all"].off == ()
+    assert study.VARIANTS["style-class"].off == ("style_triplet", "content_triplet", "content_class")
+
+
+def test_a_refined_row_leaves_its_figures_once(tmp_path, monkeypatch, capsys):
+    """With tiny networks, two steps, and the built-in encoder alone."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data/faces"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        write_png(folder / f"{number}.png", np.kron(blocks, np.ones((8, 8, 1), np.uint8)))
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setattr(study, "IMAGES", {"portraits": "faces"})
+    monkeypatch.setattr(study, "PAIRS", 4)
+    real = study.EvalImagesOptions
+    monkeypatch.setattr(
+        study, "EvalImagesOptions",
+        lambda **given: real(**given | {"features": (("builtin", None),), "lpips": ()}),
+    )  # fmt: skip
+    real_render = study.RenderOptions
+    monkeypatch.setattr(
+        study, "RenderOptions",
+        lambda *words, **given: real_render(*words, **given | {"size": 64, "split": "train=.5,val=.5"}),
+    )  # fmt: skip
+    monkeypatch.setattr("trainers.image_models.train.NUM_PREVIEWS", 1)
+    for recipes, changes in (
+        (ae_recipe.RECIPES, {"width": 0.0625, "style_dim": 32, "batch_size": 4}),
+        (gan_recipe.RECIPES, {"width": 0.02, "batch_size": 4}),
+    ):
+        monkeypatch.setitem(recipes, "demo", replace(recipes["demo"], **changes))
+    row = study.Row("portraits", 64, "gan", 0)
+    path = study.run_row(row, tmp_path / "data", tmp_path / "work", steps=2)
+    result = json.loads(path.read_text())
+    assert (result["variant"], result["steps"], len(result["curve"])) == ("gan", 2, 2)
+    assert {"layout leak", "lattice", "Sty-Rec", "Skt-Rec"} <= set(study.figures_of(result))
+    assert str(tmp_path) not in path.read_text()
+
+    monkeypatch.setattr(study, "train_row", lambda *_: pytest.fail("is trained again"))
+    assert study.run_row(row, tmp_path / "data", tmp_path / "work", steps=2) == path
+    study.print_tables()
+    assert "| all losses, GAN | 1 |" in capsys.readouterr().out

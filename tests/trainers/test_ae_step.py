@@ -1,0 +1,151 @@
+"""One step of the auto-encoder, line by line: what is decoded against what, and which loss compares which."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sketchforge.checkpoints.encoder import load_encoder
+from trainers.autoencoder.recipe import LOSSES, AeRecipe
+from trainers.autoencoder.step import AutoEncoderTrainer, is_translated
+
+TINY = AeRecipe(
+    size=64, steps=6, batch_size=8, width=0.0625, style_dim=32, subset=8, subset_passes=2, learning_rate=1e-3
+)
+OFF = dict.fromkeys(LOSSES, 0.0)
+CPU = torch.device("cpu")
+TRANSLATED = torch.tensor([False, False, True, True] * 2)  # of positions 0 to 7, where half is
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("builtin")
+
+
+def eight_samples(**given):
+    """Of a micro-batch; index, label and position count up from 0 unless given."""
+    rng = torch.Generator().manual_seed(0)
+    channels = {"image": 3, "sketch": 1, "variant": 1, "style_view": 3}
+    made = {name: torch.rand(8, count, 64, 64, generator=rng) * 2 - 1 for name, count in channels.items()}
+    numbers = torch.arange(8)
+    made |= dict.fromkeys(("index", "label", "position"), numbers)
+    return made | {"group": torch.zeros_like(numbers)} | given
+
+
+def trainer_of(encoder=None, **changes):
+    """In eval mode, so that a sample does not depend on its batch, and with statistics that let samples through."""
+    trainer = AutoEncoderTrainer(replace(TINY, **changes), encoder, num_images=8, seed=0, device=CPU)
+    model, batch = trainer.networks.model, eight_samples()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(batch["sketch"], batch["image"])
+    model.eval()
+    return trainer
+
+
+def losses_of(trainer, batch):
+    with torch.no_grad():
+        return trainer.losses(batch, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 0.5, 0.75, 1])
+def test_a_share_of_every_eight_positions_is_translated_in_pairs(share):
+    for first in (0, 8, 2**40):
+        translated = is_translated(torch.arange(first, first + 8), share)
+        assert translated.sum() == 8 * share
+        assert torch.equal(translated[::2], translated[1::2])  # of the subset as many as of all images
+
+
+def test_which_samples_are_translated_does_not_depend_on_the_batch():
+    whole = is_translated(torch.arange(16), 0.3)
+    assert torch.equal(whole, torch.cat([is_translated(part, 0.3) for part in torch.arange(16).split(5)]))
+
+
+@pytest.mark.parametrize(
+    "on", [{}, {"style_triplet": 1.0}, {"content_triplet": 1.0}, dict.fromkeys(LOSSES, 1.0)]
+)
+@pytest.mark.parametrize(("share", "translated"), [(0.0, []), (0.5, [2, 3, 6, 7]), (1.0, list(range(8)))])
+def test_translated_style_and_transformed_sketch_are_decoded_against_the_original(
+    encoder, on, share, translated
+):
+    trainer, batch = (
+        trainer_of(encoder, **OFF | {"reconstruction": 1.0} | on, translated=share),
+        eight_samples(),
+    )
+    sketches, styles = batch["sketch"].clone(), batch["image"].clone()
+    sketches[translated], styles[translated] = batch["variant"][translated], batch["style_view"][translated]
+    with torch.no_grad():
+        expected = F.mse_loss(trainer.networks.model(sketches, styles), batch["image"])
+        plain = F.mse_loss(trainer.networks.model(batch["sketch"], batch["image"]), batch["image"])
+    assert share == 0 or abs(plain / expected - 1) > 1e-3  # it is told apart
+    torch.testing.assert_close(losses_of(trainer, batch)["reconstruction"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dmi", ["feature", "sketch", "none"])
+def test_masks_go_with_their_sketches(dmi):
+    """Of plain and transformed sketches in one pass, every image gets the masks of its own."""
+    changes = OFF | {"reconstruction": 1.0, "content_triplet": 1.0}
+    trainer, batch = trainer_of(dmi=dmi, **changes), eight_samples()
+    chosen = TRANSLATED[:, None, None, None]
+    sketches = torch.where(chosen, batch["variant"], batch["sketch"])
+    styles = torch.where(chosen, batch["style_view"], batch["image"])
+    with torch.no_grad():
+        expected = F.mse_loss(trainer.networks.model(sketches, styles), batch["image"])
+    torch.testing.assert_close(losses_of(trainer, batch)["reconstruction"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_style_classes_are_those_of_images_and_of_their_views():
+    """Eq. 8 by its definition: each label belongs to the image and to the view of the same number."""
+    batch = eight_samples(label=torch.tensor([3, 1, 4, 0, 5, 7, 2, 6]))
+    batch["index"] = batch["label"]
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0, "style_class": 1.0})
+    net, total = trainer.networks, 0.0
+    with torch.no_grad():
+        for name in ("image", "style_view"):
+            logits = net.head(net.model.encode_style(batch[name]))
+            total -= logits.log_softmax(1)[range(8), batch["label"]].sum()
+    torch.testing.assert_close(losses_of(trainer, batch)["style_class"], total / 16, rtol=1e-4, atol=1e-6)
+
+
+def test_images_of_no_subset_have_no_class():
+    """Half of a batch of many images is of all of them: -1 is no label, and no loss."""
+    changes = OFF | {"reconstruction": 1.0, "style_class": 1.0, "subset": 4}
+    trainer = trainer_of(**changes)
+    mixed = eight_samples(label=torch.tensor([0, -1, 1, -1, 2, -1, 3, -1]), group=torch.tensor([0, -1] * 4))
+    labelled = {name: value[::2] for name, value in mixed.items()}
+    found, expected = (losses_of(trainer, batch)["style_class"] for batch in (mixed, labelled))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_batch_of_all_images_alone_keeps_the_subset():
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0, "style_class": 1.0, "subset": 4})
+    trainer._change_subset(2)
+    without = eight_samples(group=torch.full((8,), -1), label=torch.full((8,), -1))
+    assert trainer._find_subset([without]) == 2
+    assert "style_class" not in losses_of(trainer, without)
+
+
+def test_triplets_compare_view_and_variant_with_the_plain_ones():
+    """Eqs. 7 and 10: own translation, own, and another's own, by hand from the encoders."""
+    on = {"reconstruction": 1.0, "style_triplet": 1.0, "content_triplet": 1.0}
+    batch = eight_samples()
+    trainer = trainer_of(**OFF | on, style_margin=0.3, content_margin=0.7)
+    model = trainer.networks.model
+    negatives = trainer._choose_negatives(batch["index"], torch.Generator().manual_seed(0))
+    found = losses_of(trainer, batch)
+    with torch.no_grad():
+        vectors = {
+            "style_triplet": (0.3, [model.encode_style(batch[name]) for name in ("style_view", "image")]),
+            "content_triplet": (
+                0.7,
+                [model.encode_content(batch[name]).bottleneck.flatten(1) for name in ("variant", "sketch")],
+            ),
+        }
+    for name, (margin, (anchor, own)) in vectors.items():
+        right, wrong = F.cosine_similarity(anchor, own), F.cosine_similarity(anchor, own[negatives])
+        expected = (wrong - right + margin).clamp(min=0).mean()
+        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)

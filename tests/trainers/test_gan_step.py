@@ -1,0 +1,89 @@
+"""One step of the GAN, line by line: what D and G2 are shown, and which terms move them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sketchforge.losses.adversarial import hinge_discriminator, r1_penalty
+from sketchforge.models.autoencoder import AutoEncoder
+from trainers.gan import step as gan_step
+from trainers.gan.recipe import GanRecipe
+from trainers.gan.step import R1_EVERY, GanTrainer
+
+TINY = GanRecipe(size=64, steps=5, batch_size=2, width=0.02, noise=False, r1=0.0, learning_rate=1e-3)
+CPU = torch.device("cpu")
+
+
+def two_samples():
+    rng = torch.Generator().manual_seed(0)
+    made = {
+        name: torch.rand(2, count, 64, 64, generator=rng) * 2 - 1
+        for name, count in (("image", 3), ("sketch", 1))
+    }
+    return made | {"position": torch.arange(2)}
+
+
+def trainer_of(**changes):
+    """A trainer whose optimisers leave the weights as they are."""
+    torch.manual_seed(0)
+    autoencoder = AutoEncoder(64, 0.0625).eval().requires_grad_(False)
+    trainer = GanTrainer(replace(TINY, **changes), autoencoder, None, seed=0, device=CPU)
+    trainer.networks.optimizer_d.step = trainer.networks.optimizer_g.step = lambda: None
+    return trainer
+
+
+def gradients_of(network):
+    return [parameter.grad for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize("number", [0, 1, R1_EVERY])
+def test_r1_is_of_real_images_and_as_large_as_it_is_rare(number):
+    """Every fourth step, four times γ/2 of it; by hand from Eq. 13 and the penalty at the real images."""
+    trainer, batch = trainer_of(r1=3.0), two_samples()
+    judge = trainer.networks.discriminator
+    with torch.no_grad():
+        fake = trainer._refine(batch)
+    loss = hinge_discriminator(judge(batch["image"]), judge(fake))
+    if number % R1_EVERY == 0:
+        loss = loss + 4 * 3.0 / 2 * r1_penalty(judge, batch["image"])
+    expected = torch.autograd.grad(loss, list(judge.parameters()), allow_unused=True)
+    trainer.step(number, [batch])
+    for found, wanted in zip(gradients_of(judge), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_the_discriminator_sees_real_and_fake_images_augmented_alike(monkeypatch):
+    """Whoever sees a fake sees it augmented: D's two kinds of images, and what G2 learns from."""
+    seen = []
+    monkeypatch.setattr(gan_step, "diff_augment", lambda images, policy, rng: seen.append(policy) or images)
+    trainer_of(augment="color").step(0, [two_samples()])
+    assert seen == ["color"] * 3
+
+
+def test_the_refiner_learns_through_the_augmentation(monkeypatch):
+    """An augmentation that leaves nothing of an image leaves nothing to learn from D."""
+    monkeypatch.setattr(gan_step, "diff_augment", lambda images, policy, rng: images * 0)
+    trainer = trainer_of(augment="color", reconstruction=0.0)
+    trainer.step(0, [two_samples()])
+    assert all(grad is None or not grad.any() for grad in gradients_of(trainer.networks.refiner))
+
+
+def test_r1_works_beside_a_compiled_discriminator():
+    """torch.compile has no gradient of a gradient. Inductor's own code is left out: a minute on a CPU."""
+    trainer, batch = trainer_of(r1=1.0), two_samples()
+    trainer.networks.discriminator.compile(backend="aot_eager")
+    rng = torch.Generator().manual_seed(0)
+    loss, _ = trainer._compute_discriminator_loss(batch["image"], -batch["image"], rng, True)
+    loss.backward()
+    assert all(
+        grad.isfinite().all() for grad in gradients_of(trainer.networks.discriminator) if grad is not None
+    )
+
+
+def test_spectral_norm_bounds_the_discriminator():
+    judge = trainer_of(spectral_norm=True).networks.discriminator
+    judge.eval()
+    for conv in judge.downs.values():
+        assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2) < 1.5
+    assert hasattr(judge.head[0], "parametrizations") and not hasattr(judge.head[1], "parametrizations")

@@ -1,0 +1,89 @@
+"""`--recipe paper` is the published configuration: every number, and where it is from.
+
+[P] is the paper, [C] its authors' code, where the paper does not say.
+"""
+
+from dataclasses import fields
+
+import pytest
+
+from sketchforge.losses.adversarial import r1_weight
+from sketchforge.models.autoencoder import STYLED_SIDES, AutoEncoder
+from sketchforge.options import AeTrainOptions, GanTrainOptions
+from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
+from trainers.gan.recipe import GanRecipe, gan_recipe_of
+
+AUTOENCODER = {
+    "size": (1024, "[P] section 5: images of 1024²"),
+    "steps": (100_000, "[C] iterations of stage 1"),
+    "batch_size": (16, "[P] section 5"),
+    "width": (1.0, "[C] channels of encoders and decoder"),
+    "style_dim": (512, "[P] section 4.1: f_style has 512 numbers"),
+    "dmi": ("feature", "[P] A.2 and Table 3: masks are features of the content"),
+    "style": ("multiply", "[P] A.2 and Table 4: style multiplies channels"),
+    "reconstruction": (1.0, "[P] Eq. 12"),
+    "style_triplet": (1.0, "[P] Eq. 12, L_s_tri of Eq. 7"),
+    "style_class": (1.0, "[P] Eq. 12, L_s_cls of Eq. 8"),
+    "content_class": (1.0, "[P] Eq. 12, L_c_cls of Eq. 9"),
+    "content_triplet": (1.0, "[P] Eq. 12, L_c_tri of Eq. 10"),
+    "perceptual": (0.0, "[P] Eq. 12 has five terms, none of them perceptual"),
+    "translated": (1.0, "[P] section 4.1: translated image and transformed sketch against the original"),
+    "plain_step": (True, "[C] a second optimiser step an iteration, on plain inputs"),
+    "style_margin": (0.5, "ours: Eq. 7 prints none"),
+    "content_margin": (0.5, "ours: Eq. 10 prints α without a value"),
+    "subset": (500, "[P] A.1: k from 500 to 2,000"),
+    "subset_passes": (100, "[C] passes through a subset"),
+    "learning_rate": (2e-4, "[P] section 5"),
+    "later_learning_rate": (1e-4, "[C] of style encoder and decoder after the first subset"),
+    "betas": ((0.5, 0.999), "[C] Adam"),
+    "ema_decay": (0.0, "[C] stage 1 has no average"),
+}
+GAN = {
+    "size": (1024, "[P] section 5: images of 1024²"),
+    "steps": (100_000, "ours: as stage 1"),
+    "batch_size": (12, "[P] section 5"),
+    "width": (1.0, "[C] channels of G2 and D"),
+    "reconstruction": (10.0, "[P] λ of Eq. 14"),
+    "perceptual": (0.0, "[P] Eq. 14 has a squared error alone"),
+    "augment": ("", "[P] none"),
+    "r1": (0.0, "[P] Eq. 13 has no such term"),
+    "spectral_norm": (True, "[C] D"),
+    "noise": (True, "[P] section 4.2"),
+    "learning_rate": (2e-4, "[P] section 5"),
+    "discriminator_learning_rate": (2e-4, "[P] section 5"),
+    "betas": ((0.5, 0.999), "[C] Adam"),
+    "ema_decay": (0.999, "[C] average of G2"),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place"), [(field, *printed) for field, printed in AUTOENCODER.items()]
+)
+def test_the_autoencoder_is_as_published(field, value, place):
+    assert getattr(ae_recipe_of(AeTrainOptions(recipe="paper")), field) == value, place
+
+
+@pytest.mark.parametrize(("field", "value", "place"), [(field, *printed) for field, printed in GAN.items()])
+def test_the_gan_is_as_published(field, value, place):
+    assert getattr(gan_recipe_of(GanTrainOptions(recipe="paper")), field) == value, place
+
+
+@pytest.mark.parametrize(("recipe", "published"), [(AeRecipe, AUTOENCODER), (GanRecipe, GAN)])
+def test_no_number_of_a_recipe_is_left_out(recipe, published):
+    assert {field.name for field in fields(recipe)} == set(published)
+
+
+def test_style_enters_at_64_to_512():
+    """[P] A.2, at 1024 pixels, too."""
+    assert STYLED_SIDES == (64, 128, 256, 512)
+    sides = AutoEncoder(1024, 0.0625).decoder.modulations
+    assert [int(side) for side in sides] == [8, *STYLED_SIDES]  # at 8² as in [C]
+
+
+def test_the_large_recipe_is_the_demo_s_at_full_size():
+    large, demo = (ae_recipe_of(AeTrainOptions(recipe=name)) for name in ("large", "demo"))
+    assert (large.size, large.width, large.style_dim) == (1024, 1.0, 512)
+    assert {name: getattr(large, name) for name in LOSSES} == {name: getattr(demo, name) for name in LOSSES}
+    assert large.translated == demo.translated == 0.5
+    assert gan_recipe_of(GanTrainOptions(recipe="large")).r1 == r1_weight(1024, 12)
+    assert gan_recipe_of(GanTrainOptions(recipe="large", r1=0.0)).r1 == 0
