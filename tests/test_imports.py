@@ -72,7 +72,7 @@ def test_every_folder_of_the_library_has_its_layer():
     names = {
         path.relative_to(ROOT / "sketchforge").parts[0] for path in MODULES if "sketchforge" in path.parts
     }
-    assert names - {"__init__.py"} == {*LAYERS[2:], "errors.py", "options.py"}
+    assert names - {"__init__.py"} == {*LAYERS[2:], "errors.py", "options"}
 
 
 @pytest.mark.parametrize("layer", LAYERS)

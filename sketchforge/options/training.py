@@ -1,0 +1,97 @@
+"""The options of trainings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TomTrainOptions:
+    """`sketchforge tom-train` (TOM, paper section 3)."""
+
+    images: str | Path | None = None  # photos R, as `render` takes them; None: the built-in photos
+    drawings: str | Path | None = None  # drawings S; None: the built-in drawings
+    run: Path = Path("runs/tom")
+    encoder: str = "builtin"  # builtin | vgg16 | vgg19 | random | path of a weights file
+    generator: str = "lean"  # lean | paper
+    adversarial: str = "hinge"  # hinge | log
+    size: int = 192  # side of the square training crops, in pixels
+    steps: int = 360
+    batch_size: int = 4
+    snapshots: int = 10
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    threads: int = 0  # torch's CPU threads; 0: all cores
+    overwrite: bool = False  # discard what `run` already holds
+
+
+@dataclass(frozen=True)
+class EncoderTrainOptions:
+    """`sketchforge encoder-train`: distil a VGG19-shaped teacher into the compact encoder."""
+
+    images: tuple[str | Path, ...] = ()  # training images, each as `render` takes them
+    teacher: str = "vgg19"  # vgg19 (torchvision's weights) | path of a weights file
+    out: Path = Path("encoder.safetensors")
+    run: Path | None = None  # folder of the unfinished training; None: `out` with .run appended
+    overwrite: bool = False  # replace `out`, and discard what `run` holds
+    steps: int = 3600
+    batch_size: int = 16
+    size: int = 96  # side of the square training crops, in pixels
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTrainOptions:
+    """Options that all trainings of image models share. None: the recipe's value."""
+
+    shards: str = "out"  # a folder, its URL, or a text in which {} stands for the file name
+    split: str | None = None  # of the shards; None: train where there is one, else all
+    validation: str | None = None  # shards of other images, for previews and for the reconstruction curve
+    run: Path
+    recipe: str = "demo"  # demo | large | paper
+    size: int | None = None  # side of the images, in pixels: a power of two, 64 to 1024
+    steps: int | None = None
+    batch_size: int | None = None  # images a step
+    encoder: str = "builtin"  # of the perceptual loss, as for TomTrainOptions
+    accumulate: int = 1  # gradient accumulation steps: micro-batches that a step's batch is split into
+    precision: str = "auto"  # float32 | bfloat16 | auto: bfloat16 on CUDA, else float32
+    compile: bool = False  # torch.compile
+    workers: int | None = None  # processes that prepare data; None: one on a CPU, up to eight for a GPU
+    cache: Path | None = None  # folder for downloaded shards; None: a temporary one for this run
+    eval_every: int | None = None  # steps; measure the Fréchet distance, keep the best model; None: neither
+    best_by: str = "frechet"  # reconstruction | perceptual | frechet: the metric whose lowest value is best
+    redraw: float = 0.0  # share of the sketches that are drawn anew from the shards' strokes, 0 to 1
+    skip_bad_shards: bool = False  # skip and count shards that cannot be read
+    overwrite: bool = False  # discard what `run` already holds
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AeTrainOptions(ImageTrainOptions):
+    """`sketchforge ae-train`: train the auto-encoder on shards; recipes in trainers/autoencoder/recipe.py."""
+
+    run: Path = Path("runs/ae")
+    losses: tuple[tuple[str, float], ...] = ()  # (loss, weight) where the weight differs from the recipe's
+    dmi: str | None = None  # none | sketch | feature
+    style: str | None = None  # none | adain | add | multiply
+    translated: float | None = None  # share decoded from translated style and sketch (section 4.1)
+    subset: int | None = None  # k of Eq. 8: images that are classes at a time
+    subset_passes: int | None = None  # through them, before the next
+    style_margin: float | None = None  # of Eqs. 7 and 10, in cosines
+    content_margin: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanTrainOptions(ImageTrainOptions):
+    """`sketchforge gan-train`: refine a trained auto-encoder's images; recipes in trainers/gan/recipe.py."""
+
+    run: Path = Path("runs/gan")
+    ae: Path = Path("runs/ae")  # a run of ae-train, or its model file
+    augment: str | None = None  # policy of DiffAugment: color, translation, cutout with commas; "" for none
+    r1: float | None = None  # weight of the R1 penalty; 0: none
+    noise: bool = True
