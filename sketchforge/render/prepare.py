@@ -87,6 +87,7 @@ def prepare(
     drawn = picture if drawn_side is None else shrink_to(picture, drawn_side(max(picture.shape[:2])))
     is_unchanged = decoded.is_plain_jpeg and stored.shape == decoded.pixels.shape
     height, width = decoded.pixels.shape[:2]
+    found_nothing = masks == COLOUR and mask is not None and mask.min() == 255
     return Prepared(
         reason=None,
         seconds=time.perf_counter() - start,
@@ -100,8 +101,7 @@ def prepare(
         original_height=height,
         caption=caption,
         metadata=metadata,
-        note="; ".join(filter(None, [note, NO_SUBJECT if masks == COLOUR and mask.min() == 255 else None]))
-        or None,
+        note="; ".join(filter(None, [note, NO_SUBJECT if found_nothing else None])) or None,
     )
 
 

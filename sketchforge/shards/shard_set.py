@@ -85,7 +85,8 @@ class ShardSet:
     @property
     def classes(self) -> list[str]:
         """The names of the classes, by number; [] where images have none."""
-        return self.manifest["classes"]
+        classes: list[str] = self.manifest["classes"]
+        return classes
 
     @cached_property
     def finished(self) -> list[int]:

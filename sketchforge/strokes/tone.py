@@ -57,8 +57,8 @@ def measure_tone(pixels: np.ndarray, foreground: np.ndarray) -> Tone:
 def _measure_contrast(lab: np.ndarray) -> np.ndarray:
     """float32 hxwx3 in Lab -> hxw: 0 in one colour, 1/2 where it changes by HALF_CONTRAST a pixel."""
     broad = cv2.GaussianBlur(lab, (0, 0), CONTRAST_BLUR)
-    across = cv2.Sobel(broad, cv2.CV_32F, 1, 0, scale=1 / 8) ** 2
-    across += cv2.Sobel(broad, cv2.CV_32F, 0, 1, scale=1 / 8) ** 2
+    sideways, down = (cv2.Sobel(broad, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
+    across = sideways**2 + down**2
     gradient = cv2.dilate(np.sqrt(across.sum(-1)), np.ones((3, 3), np.uint8))  # a line lies beside its edge
     return gradient / (gradient + HALF_CONTRAST)
 
