@@ -10,7 +10,7 @@ SERVER ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan eval test check format coverage soak clean
+.PHONY: help install demo train-ae train-gan eval test test-all check format coverage soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -39,6 +39,9 @@ eval: install ## measure the sketches in out*/ and the models in runs/ into eval
 	@echo "to be read in a browser: $(abspath eval/report.html)"
 
 test: $(VENV)/.tested-install ## run the tests on all cores (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not kill"
+
+test-all: $(VENV)/.tested-install ## the same, and those marked slow (trainings that have to learn) or kill (strikes at random)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/.dev-install ## format, lint and types: what has to be clean before a commit (seconds, the first time a minute)

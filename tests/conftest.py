@@ -38,6 +38,17 @@ def pytest_addoption(parser):
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if on_gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in on_gpu:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of `-n auto`: one a core that this process may use; beyond eight, imports outweigh the tests."""

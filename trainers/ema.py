@@ -14,9 +14,9 @@ def ema_update(ema: nn.Module, model: nn.Module, decay: float) -> None:
     counters = [pair for pair in pairs if not pair[1].is_floating_point()]
     # A few kernels for all tensors of a GPU, not one for each of hundreds.
     if floats:
-        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), 1 - decay)
+        torch._foreach_lerp_([mean for mean, _ in floats], [value for _, value in floats], 1 - decay)
     if counters:
-        torch._foreach_copy_(*map(list, zip(*counters, strict=True)))
+        torch._foreach_copy_([mean for mean, _ in counters], [value for _, value in counters])
 
 
 def warmed_up_decay(number: int, decay: float) -> float:

@@ -88,7 +88,8 @@ POLICIES = tuple(_AUGMENTATIONS)  # the names that a policy may hold
 def _sample_uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """(B,1,1,1) in [low, high), of the images' device and dtype."""
     samples = torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
-    return to_device(samples, images.device).to(images.dtype)
+    moved: Tensor = to_device(samples, images.device)
+    return moved.to(images.dtype)
 
 
 def _sample_integers(images: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -713,7 +713,7 @@ def test_prefetch_knows_how_long_it_waited(monkeypatch):
     assert waits == [2.5, 0.5] and prefetch.waited == 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_prefetch_to_cuda_gives_what_the_loader_has(folder):
     data = dataset(folder, functools.partial(pair_pixels, size=SIDE, seed=0))
     device = torch.device("cuda")
@@ -724,7 +724,7 @@ def test_prefetch_to_cuda_gives_what_the_loader_has(folder):
             torch.testing.assert_close(other[name].cpu(), value)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("workers", [0, 2])
 def test_pairs_made_on_a_gpu_are_those_of_a_cpu(folder, workers):
     device, move = torch.device("cuda"), PairBatches(12, 4)

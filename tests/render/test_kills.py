@@ -9,6 +9,7 @@ from tests.helpers.photos import make_photos
 from tests.helpers.training_kills import TRAININGS, training_campaign
 
 
+@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX signals and fork")
 def test_renderings_survive_strikes_at_random_moments(tmp_path, pytestconfig, capsys):
     trials = pytestconfig.getoption("--kills")
@@ -24,6 +25,7 @@ def test_renderings_survive_strikes_at_random_moments(tmp_path, pytestconfig, ca
         )
 
 
+@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX signals and fork")
 def test_trainings_survive_strikes_at_random_moments(ten_sketches, tmp_path, pytestconfig, capsys):
     kills = pytestconfig.getoption("--training-kills")

@@ -330,6 +330,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("name", REAL)
 def test_edges_agree_with_people(name):

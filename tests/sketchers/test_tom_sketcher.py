@@ -258,7 +258,7 @@ class Maps(dict):
     __hash__ = object.__hash__
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_gpu_draws_nearly_the_same(run, images, precision):
     pixels = to_uint8(images)

@@ -3,6 +3,7 @@
 import signal
 import time
 
+import pytest
 import torch
 
 from tests.helpers.forks import COMMAND_LINE, Forked, forked
@@ -48,6 +49,7 @@ def signalled(code, folder, number, *arguments):
     return child
 
 
+@pytest.mark.slow
 def test_a_training_whose_step_hangs_ends_with_every_step_and_goes_on_to_the_same_end(tmp_path):
     write_inputs(tmp_path)
     twin, run = tmp_path / "twin", tmp_path / "run"

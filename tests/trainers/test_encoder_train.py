@@ -162,6 +162,7 @@ class Recorder(Progress):
         self.ended += 1
 
 
+@pytest.mark.slow
 def test_a_student_of_equal_widths_comes_to_compute_the_teachers_function(threads):
     torch.set_num_threads(1)
     teacher = TEACHERS["equal"]()
@@ -172,6 +173,7 @@ def test_a_student_of_equal_widths_comes_to_compute_the_teachers_function(thread
     assert all(not p.requires_grad for p in encoder.parameters())
 
 
+@pytest.mark.slow
 def test_a_teacher_of_other_widths_is_learned_through_linear_maps(threads):
     torch.set_num_threads(1)
     (_, few), (encoder, many) = briefly("wider"), train(TEACHERS["wider"](), 90)
@@ -180,6 +182,7 @@ def test_a_teacher_of_other_widths_is_learned_through_linear_maps(threads):
     assert many["relu1_1"] < 0.9
 
 
+@pytest.mark.slow
 def test_a_narrower_teacher_serves_too(threads):
     torch.set_num_threads(1)
     teacher = teacher_of([[6, 6], [16, 6], [6, 6, 64, 6], [6]])

@@ -64,6 +64,7 @@ def said(done):
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lost", "line"), [
     (1, "error: runs/ae: rank 1 of 2 went away at step 1; the state of step 1 is kept; run the same command again to continue"),
     (0, "error: rank 1: runs/ae: rank 0 of 2 went away at step 1; run the same command again to continue"),
