@@ -198,6 +198,7 @@ def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
         del figures["source"]
     curve = [record for record in read_log(run / "log.jsonl") if "held_out_frechet" in record]
     metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
+    RESULTS.mkdir(exist_ok=True)
     write_json(path, {"format": "ae-results", "version": VERSION, **metadata, **kept, "curve": curve})
     (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
     return path

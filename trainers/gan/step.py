@@ -90,7 +90,7 @@ class GanTrainer:
         self.networks = GanNetworks(refiner, ema, discriminator, optimizer_g, optimizer_d)
         self.interruptible, self.changing = device.type == "cpu" and not compiled, False
         if compiled:
-            for module in (self.autoencoder, refiner, discriminator):
+            for module in (*self.autoencoder.children(), refiner, discriminator):
                 module.compile()
 
     def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
