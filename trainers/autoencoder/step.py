@@ -17,7 +17,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -101,7 +101,7 @@ def _encode_pairs(
         return _Encoded(encoded, encoded)
     encoded = encode(torch.cat([plain, other]))
     chosen = choose(encoded) if isinstance(encoded, Tensor) else encoded.apply(choose)
-    return _Encoded(encoded, cast(EncodedT, chosen))
+    return _Encoded(encoded, chosen)  # type: ignore[arg-type]  # of the same type as `encoded`
 
 
 class AutoEncoderTrainer:
