@@ -31,7 +31,7 @@ def share_of(images, references=None):
     power = lattice_power(
         grey(images), grey(flat(*np.shape(images)[:2]) if references is None else references)
     )
-    return locked_share(power["locked"].sum(), power["fine"].sum())
+    return locked_share(*(power[name].sum() for name in ("locked", "fine", "reference")))
 
 
 def test_a_lattice_alone_is_locked():
@@ -47,6 +47,14 @@ def test_a_lattice_under_noise_has_its_share_of_the_power():
     power = lattice_power(grey(flat(40) + noise(40)), grey(flat(40)))["fine"].sum()
     own = lattice_power(grey(flat(40) + pattern), grey(flat(40)))["fine"].sum()
     assert share_of(flat(40) + noise(40) + pattern) == pytest.approx(own / (own + power), abs=0.05)
+
+
+def test_a_lattice_too_weak_to_be_seen_beside_a_picture_s_own_variation_hardly_counts():
+    """A tenth of the amplitude, a hundredth of the power; as strong as the picture's own, it counts whole."""
+    reference = flat(40) + noise(40, std=8.0)
+    weak, strong = (share_of(flat(40) + weave(height=height), reference) for height in (0.8, 8.0))
+    assert weak < 0.03
+    assert strong > 0.5
 
 
 def test_an_even_picture_has_no_share():
@@ -93,7 +101,7 @@ def test_bilinear_doubling_leaves_no_lattice(mode, locked):
             x = F.conv2d(F.interpolate(x, scale_factor=2), weight, padding=1)
     images = (x.movedim(1, 3) / x.std() * 20 + 128).clamp(0, 255).round().byte().numpy()
     power = lattice_power(images, np.full_like(images, 128))
-    share = locked_share(power["locked"].sum(), power["fine"].sum())
+    share = locked_share(*(power[name].sum() for name in ("locked", "fine", "reference")))
     assert (share > 0.1) if locked else (share < 0.03)
 
 

@@ -35,7 +35,7 @@ def eight_samples(**given):
 
 
 def trainer_of(encoder=None, **changes):
-    """In eval mode, so that a sample does not depend on its batch, and with statistics that let samples through."""
+    """In eval mode, so that a sample does not depend on its batch; statistics let samples through."""
     trainer = AutoEncoderTrainer(replace(TINY, **changes), encoder, num_images=8, seed=0, device=CPU)
     model, batch = trainer.networks.model, eight_samples()
     for module in model.modules():

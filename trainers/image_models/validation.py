@@ -109,7 +109,7 @@ class Validation:
                 key = f"{self.prefix}_{name}"
                 sums[key] = sums.get(key, 0.0) + float(error) * len(images) / len(self.images)
         power = lattice_power(np.concatenate(pixels), to_uint8(self.images))
-        lattice = locked_share(power["locked"].sum(), power["fine"].sum())
+        lattice = locked_share(*(power[name].sum() for name in ("locked", "fine", "reference")))
         return sums | self._measure_layout(trainer) | {f"{self.prefix}_lattice": float(lattice)}
 
     def _measure_layout(self, trainer: ImageTrainer) -> dict[str, float]:

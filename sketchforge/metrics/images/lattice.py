@@ -26,7 +26,7 @@ def lattice_power(images: np.ndarray, references: np.ndarray) -> dict[str, np.nd
 
     images, references: uint8 (B,H,W,3), H and W at least 24; a reference shows where the picture is even.
     "locked": at the frequencies of a pattern that repeats every four pixels in both directions. "fine": at
-    all. Raises ValueError where the shapes differ or are too small.
+    all. "reference": at all, in the references. Raises ValueError where the shapes differ or are too small.
     """
     if images.shape != references.shape or min(images.shape[1:3]) < 2 * MARGIN + WINDOW:
         raise ValueError(f"images are {images.shape}, references {references.shape}: expected equal shapes")
@@ -38,15 +38,19 @@ def lattice_power(images: np.ndarray, references: np.ndarray) -> dict[str, np.nd
     return {
         "locked": chosen[:, :, LOCKED, LOCKED].sum((1, 2, 3)),
         "fine": chosen.sum((1, 2, 3)),
+        "reference": np.take_along_axis(variation, evenest, axis=1).sum(1),
     }
 
 
-def locked_share(locked: float, fine: float) -> float:
-    """The share of the power locked to the grid, beyond white noise's: 0 for noise, 1 for a lattice alone.
+def locked_share(locked: float, fine: float, reference: float) -> float:
+    """The power locked to the grid, beyond white noise's, over all fine power: 0: noise, 1: a lattice alone.
 
-    Below 0 where the variation has other frequencies; 0 where there is none.
+    The fine power is the images' or the references', whichever is more: of images that have hardly any, a
+    share says nothing, for smooth slopes are not white. Below 0 where the variation has other frequencies; 0
+    where there is none. Arguments: sums of what `lattice_power` gives.
     """
-    return (locked / fine - WHITE) / (1 - WHITE) if fine else 0.0
+    most = max(fine, reference)
+    return (locked - WHITE * fine) / ((1 - WHITE) * most) if most else 0.0
 
 
 def _smooth(images: np.ndarray, axis: int) -> np.ndarray:

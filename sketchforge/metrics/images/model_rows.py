@@ -135,10 +135,10 @@ def lattice_row(
     metadata: dict[str, Any], groups: Sequence[int], values: dict[str, np.ndarray], digest: str, seed: int
 ) -> ImageRow:
     """The share of fine variation in even areas that is locked to the grid. digest: the model's."""
-    power = {name: values[name] for name in ("locked", "fine")}
+    power = {name: values[name] for name in ("locked", "fine", "reference")}
 
     def share(sums: Mapping[str, float]) -> float:
-        return locked_share(sums["locked"], sums["fine"])
+        return locked_share(sums["locked"], sums["fine"], sums["reference"])
 
     return ImageRow(
         **metadata,
