@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape as text
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,6 @@ from utility_sets import FIRST
 
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.decode import read_image
-from sketchforge.report.html import text
 from sketchforge.report.svg import COLOURS, ticks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+import weakref
 from collections.abc import Iterable
 
 import cv2
@@ -35,6 +36,8 @@ class OpenShard:
             "", len(shards.styles), captioned=False, extras=shards.manifest["extras"]
         )[:-1]
         self._file = shards.open(number)
+        # Datasets keep shards open; a file is closed with the shard that nobody holds any more.
+        weakref.finalize(self, self._file.close)
         try:
             self._keys, self._spans = self._read_headers()
         except BaseException:

@@ -250,7 +250,7 @@ def test_what_is_done_between_two_images_is_not_time_of_drawing(monkeypatch):
             seconds=0.0,
             stored_size=(8, 8),
             foreground=None,
-            pixels=None,
+            pixels=np.zeros((8, 8, 3), np.uint8),
             picture_size=(8, 8),
         ),
     )
