@@ -8,9 +8,10 @@ TRAINING_KILLS ?= 50
 FUZZ ?= 20000
 SERVER ?= 500
 SEED ?= 1
+MUTANTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan eval test test-all check format coverage soak clean
+.PHONY: help install demo train-ae train-gan eval test test-all check format coverage mutate soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -55,6 +56,9 @@ format: $(VENV)/.dev-install ## mend what `make check` says of format, and of li
 
 coverage: $(VENV)/.dev-install ## run the tests, and list the lines of sketchforge, trainers and cli that they never reach
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+mutate: $(VENV)/.tested-install ## break losses, steps, metrics and shards in one place at a time: MUTANTS=20 of each module, does a test see it?
+	$(BIN)/python -m tests.mutate --mutants $(MUTANTS) --seed $(SEED)
 
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TRAINING_KILLS=50 of each training struck, FUZZ=20000 damaged inputs, SERVER=500 bad servers
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
