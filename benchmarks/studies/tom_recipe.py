@@ -18,6 +18,7 @@ import csv
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
 
 from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
+from sketchforge.checkpoints.catalog import KNOWN  # noqa: E402
+from sketchforge.checkpoints.edge_networks import load_edge_network  # noqa: E402
 from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.decode import read_image  # noqa: E402
 from sketchforge.images.line_art import binarize  # noqa: E402
@@ -40,6 +43,7 @@ from sketchforge.metrics.estimates import interval  # noqa: E402
 from sketchforge.metrics.sketches.boundaries import boundary_counts, read_boundaries, summarize_boundaries  # noqa: E402
 from sketchforge.metrics.sketches.patches import describe_patches, stroke_patches  # noqa: E402
 from sketchforge.metrics.sketches.two_sample_test import two_sample_test  # noqa: E402
+from sketchforge.models.encoder import Encoder, freeze  # noqa: E402
 from sketchforge.options import RenderOptions, TomTrainOptions  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 from trainers.optimization import cosine_decay, set_learning_rate  # noqa: E402
@@ -112,6 +116,46 @@ class ContrastAugmented(TomTrainer):
         return replace(made, photos=(made.photos * gain + shift).clamp(-1, 1))
 
 
+class TaughtByHed(Encoder):
+    """An encoder with one more tap, "hed3_1": HED's trunk, which was trained on people's boundaries (BSDS500)."""
+
+    def __init__(self, encoder: Encoder, images: Tensor) -> None:
+        super().__init__(encoder.blocks, encoder.input_range, encoder.padding)
+        self.load_state_dict(encoder.state_dict())
+        self.scales = encoder.scales
+        freeze(self)
+        path = KNOWN["hed"].found()
+        assert path is not None, "HED's weights: sketchforge weights install hed"
+        self.hed = load_edge_network("hed", path)
+        self.hed_std = 1.0
+        self.hed_std = float(self._boundaries(images).std())  # comparable with the other taps, as they are
+
+    def tap_names(self) -> list[str]:
+        return [*super().tap_names(), HED_TAP]
+
+    def forward(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+        features = super().forward(images, [tap for tap in taps if tap != HED_TAP])
+        return features | ({HED_TAP: self._boundaries(images)} if HED_TAP in taps else {})
+
+    def _boundaries(self, images: Tensor) -> Tensor:
+        x = (images.flip(1) + 1) * 127.5 - self.hed.mean
+        for stage, names in enumerate(self.hed.stages[:3]):
+            x = F.max_pool2d(x, 2, ceil_mode=True) if stage else x
+            for name in names if stage < 2 else names[:1]:
+                x = F.relu(self.hed.get_submodule(name)(x))
+        return x / self.hed_std
+
+
+class HedContent(TomTrainer):
+    """Content is compared by HED's trunk in place of the encoder: a study, never in what ships."""
+
+    def __init__(self, options, recipe, encoder, photos, drawings):  # type: ignore[no-untyped-def]
+        images = torch.cat([to_tensor(image[:256, :256]) for image in (photo() for photo in photos[:8])])
+        super().__init__(options, recipe, TaughtByHed(encoder, images), photos, drawings)
+
+
+HED_TAP = "hed3_1"
+
 # The recipe when the study was made, which every variant changes; the last variants lead to today's.
 STUDIED: dict[str, Any] = {
     "denoising": 7, "pattern_contrast": 0.0, "pasted_share": 0.0, "ema_decay": 0.9,
@@ -163,6 +207,12 @@ VARIANTS: dict[str, Variant] = {
     "today": Variant("today's recipe: both, and figures pasted on photos", TODAY),
     "free photos": Variant("today's recipe, photos of free licences", TODAY, is_free=True),
     "free photos, study": Variant("the recipe of the study, photos of free licences", is_free=True),
+    "HED content": Variant(
+        "content compared by HED's trunk", {"content_taps": (HED_TAP,)}, trainer_class=HedContent
+    ),
+    "both contents": Variant(
+        "content compared by both", {"content_taps": (HED_TAP, "relu3_1")}, trainer_class=HedContent
+    ),
     "as coded": Variant(
         "the authors' generator, discriminator and losses", AS_CODED, {"generator": "paper"}, PaperJudged
     ),
