@@ -48,6 +48,11 @@ def test_mismatches_depend_on_the_generator_only():
     assert len(derange(indices[:0], generator())) == 0
 
 
+def test_mismatches_of_repeated_images_depend_on_the_generator_only():
+    indices = torch.arange(20) // 4
+    assert all(torch.equal(derange(indices, generator(3)), derange(indices, generator(3))) for _ in range(3))
+
+
 @pytest.mark.parametrize(
     ("indices", "message"), [([4], "image 4 is 1 of the 1"), ([1, 9, 9], "image 9 is 2 of the 3")]
 )
