@@ -5,7 +5,6 @@ Shape letters: S seeds, M drawings, P photos, J kinds, R resamples and, before t
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,14 +36,14 @@ class Answers:
         return Answers(probabilities.argmax(1), np.rint(ranks * min(255 / most, 1)).astype(np.uint8))
 
     def to_json(self) -> dict[str, Any]:
-        """One digit for each drawing, and the scores in base64."""
+        """One digit for each drawing, and two hexadecimal ones for each score."""
         digits = "".join(map(str, self.predicted.tolist()))
-        return {"predicted": digits, "scores": base64.b64encode(self.scores.tobytes()).decode()}
+        return {"predicted": digits, "scores": self.scores.tobytes().hex()}
 
     @staticmethod
     def from_json(stored: Mapping[str, Any]) -> Answers:
         predicted = np.array([int(digit) for digit in stored["predicted"]])
-        scores = np.frombuffer(base64.b64decode(stored["scores"]), np.uint8)
+        scores = np.frombuffer(bytes.fromhex(stored["scores"]), np.uint8)
         return Answers(predicted, scores.reshape(len(predicted), -1))
 
 
