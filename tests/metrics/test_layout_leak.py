@@ -76,3 +76,9 @@ def test_cosines_of_the_layout_s_vector_and_of_the_colour_s():
     expected = torch.cosine_similarity(images.flatten(1), images.flip(2, 3).flatten(1))
     torch.testing.assert_close(by_layout["turned"], expected)
     assert (by_layout["other"] < 0.99).all()
+
+
+def test_the_leak_is_the_mirrored_change_in_units_of_the_other():
+    assert leak_ratio(0.02, 0.4) == pytest.approx(0.05)
+    assert leak_ratio(0.3, 0.3) == 1
+    assert leak_ratio(0.3, 0.0) == 0
