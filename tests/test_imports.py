@@ -1,6 +1,7 @@
 """Imports run cli -> trainers -> sketchforge, and the library neither prints, exits nor knows of click."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -17,6 +18,12 @@ CONSOLE_SCRIPT = ROOT / "sketchforge" / "__main__.py"
 MODULES = [
     path for package in FORBIDDEN for path in sorted((ROOT / package).rglob("*.py")) if path != CONSOLE_SCRIPT
 ]
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """A module's syntax tree, parsed once for all tests that ask."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -51,10 +58,11 @@ LAYERS = (
 )
 
 
+@functools.cache
 def modules_imported(path: Path) -> set[str]:
     """Modules of our own packages that a file imports, anywhere in it, by their full names."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in FORBIDDEN:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
@@ -106,7 +114,7 @@ def test_no_module_imports_itself_by_way_of_others():
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_nothing_is_defined_twice_in_a_file(path):
     """The second definition would silently take the place of the first."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body = tree_of(path).body
     defined = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     names = [node.name for node in defined if "overload" not in map(ast.unparse, node.decorator_list)]
     plain = [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
@@ -116,7 +124,7 @@ def test_nothing_is_defined_twice_in_a_file(path):
 def test_no_public_name_has_two_meanings():
     seen: dict[str, str] = {}
     for path in MODULES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if (
                 isinstance(node, ast.FunctionDef | ast.ClassDef)
                 and not node.name.startswith("_")
@@ -138,7 +146,7 @@ def called(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_direction_of_imports(path: Path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     package = path.relative_to(ROOT).parts[0]
     assert not imported(tree) & FORBIDDEN[package]
 
@@ -147,7 +155,7 @@ def test_direction_of_imports(path: Path):
     "path", [path for path in MODULES if "cli" not in path.relative_to(ROOT).parts], ids=str
 )
 def test_the_library_neither_prints_nor_exits(path: Path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     raised = {ast.unparse(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc}
     assert not called(tree) & {"print", "sys.exit", "exit", "quit"}
     assert not any(name.startswith("SystemExit") for name in raised)
@@ -156,7 +164,7 @@ def test_the_library_neither_prints_nor_exits(path: Path):
 def test_packages_import_nothing_heavy():
     for path in MODULES:
         if path.name == "__init__.py":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = tree_of(path)
             top = {
                 name
                 for node in tree.body
