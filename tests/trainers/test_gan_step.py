@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sketchforge.losses.adversarial import hinge_discriminator, r1_penalty
+from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator, r1_penalty
+from sketchforge.losses.autoencoder import reconstruction
 from sketchforge.models.autoencoder import AutoEncoder
 from trainers.gan import step as gan_step
 from trainers.gan.recipe import GanRecipe
@@ -67,6 +68,33 @@ def test_the_refiner_learns_through_the_augmentation(monkeypatch):
     trainer = trainer_of(augment="color", reconstruction=0.0)
     trainer.step(0, [two_samples()])
     assert all(grad is None or not grad.any() for grad in gradients_of(trainer.networks.refiner))
+
+
+def test_each_player_gets_the_gradient_of_its_own_loss():
+    """By hand from Eqs. 13 and 14: D's loss leaves G2 alone, and G2's leaves D."""
+    trainer, batch = trainer_of(), two_samples()
+    judge, refiner, real = trainer.networks.discriminator, trainer.networks.refiner, batch["image"]
+    refiner.train()
+    fake = trainer._refine(batch)
+    loss_d = hinge_discriminator(judge(real), judge(fake.detach()))
+    loss_g = hinge_generator(judge(fake)) + trainer.recipe.reconstruction * reconstruction(fake, real)
+    for loss, network in ((loss_d, judge), (loss_g, refiner)):
+        wanted = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+        trainer.step(1, [batch])
+        for found, gradient in zip(gradients_of(network), wanted, strict=True):
+            torch.testing.assert_close(found, gradient, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # by torch.compile
+def test_a_step_works_with_a_compiled_discriminator():
+    """A compiled graph can be gone through once only, so D sees the fakes once for each player."""
+    trainer = trainer_of(r1=1.0)
+    trainer.networks.discriminator.compile(backend="aot_eager")
+    for number in (0, 1):
+        trainer.step(number, [two_samples()])
+    assert all(
+        grad.isfinite().all() for grad in gradients_of(trainer.networks.discriminator) if grad is not None
+    )
 
 
 def test_r1_works_beside_a_compiled_discriminator():

@@ -110,6 +110,7 @@ class GanTrainer:
             for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
                 rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
                 fake = self._refine(micro_batch)
+                # D sees the fakes once for each loss: torch.compile cannot go back through one graph twice.
                 loss_d, losses_d = self._compute_discriminator_loss(
                     real, fake.detach(), rng, number % R1_EVERY == 0
                 )
