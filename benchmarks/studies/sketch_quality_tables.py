@@ -1,6 +1,8 @@
-"""Print the tables of docs/sketch-quality.md from what sketch_quality.py left in DIR.
+"""The tables of docs/sketch-quality.md, printed from what sketch_quality.py left in DIR.
 
-python benchmarks/studies/sketch_quality_tables.py DIR
+    python benchmarks/studies/sketch_quality_tables.py DIR
+
+Intervals are those of the evaluation, over images.
 """
 
 from __future__ import annotations

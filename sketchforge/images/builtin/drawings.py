@@ -8,36 +8,42 @@ from functools import cache
 import numpy as np
 
 from . import (
-    subjects_animals,
     subjects_buildings,
     subjects_clothes,
+    subjects_craft,
     subjects_faces,
+    subjects_interiors,
+    subjects_mammals,
     subjects_objects,
+    subjects_other_animals,
     subjects_plants,
     subjects_scenes,
-    subjects_vehicles,
+    subjects_wheeled,
 )
 from .pens import PEN_TABLE, draw_strokes
 from .sketch import Sketch
 from .strokes import Stroke, rotation_matrix
 
 _THEMES = (
-    subjects_faces,
-    subjects_animals,
     subjects_buildings,
-    subjects_plants,
-    subjects_objects,
-    subjects_vehicles,
     subjects_clothes,
+    subjects_craft,
+    subjects_faces,
+    subjects_interiors,
+    subjects_mammals,
+    subjects_objects,
+    subjects_other_animals,
+    subjects_plants,
     subjects_scenes,
+    subjects_wheeled,
 )
 _AUTHORS = {name: author for theme in _THEMES for name, author in theme.SUBJECTS.items()}
 
-SUBJECTS: tuple[str, ...] = tuple(_AUTHORS)
 PENS: tuple[str, ...] = tuple(PEN_TABLE)
 
 
-# Chosen by hand: a broad pen would clog a crowded image, a hairline starves a bare one.
+# Chosen by hand: a broad pen would clog a crowded image, a hairline starves a bare one. The order is that of the
+# drawings, which trainings depend on.
 _DEFAULT_PENS: dict[str, str] = {
     "woman": "quill brush",
     "bearded-man": "calligraphic",
@@ -88,6 +94,7 @@ _DEFAULT_PENS: dict[str, str] = {
     "room": "pencil",
     "harbour": "architect",
 }
+SUBJECTS: tuple[str, ...] = tuple(_DEFAULT_PENS)
 
 
 def draw(subject: str, pen: str, size: int = 256, seed: int = 0) -> np.ndarray:
