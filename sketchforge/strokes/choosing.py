@@ -20,6 +20,7 @@ LEAST_FOREGROUND = 0.02
 # A foreground with fewer agreed lines in it, in sides, is in doubt, and the surroundings count again.
 ENOUGH = 1.2
 MOST_FEATURES, CLEAR = 8, 0.4  # strokes, and how much they bound clear dark forms of the subject's middle
+MOST_OF_FACES, INSIDE = 12, 0.6  # strokes, and how much of each must lie within a face
 # A mask is no contour: lines this near to it, as a share of the side, count as lines of the subject, by up to this.
 FRINGE, FRINGE_WEIGHT = 0.05, 0.7
 OUTLINE_WIDTH = 0.04  # of the side: what is nearer to the subject's edge may be its outline
@@ -39,6 +40,7 @@ class StrokeFeatures:
     outline: np.ndarray  # the share of it that runs along the foreground's edge
     forms: np.ndarray  # how much it bounds small dark forms
     contrast: np.ndarray  # how much the picture's colours differ on its two sides
+    face: np.ndarray  # the share of it that lies within a face
 
     @property
     def agreement(self) -> np.ndarray:
@@ -53,9 +55,10 @@ def describe_strokes(
     foreground: np.ndarray,
     forms: np.ndarray,
     contrast: np.ndarray,
+    faces: np.ndarray,
 ) -> StrokeFeatures:
-    """Measure strokes on maps of the picture: darkness, foreground, small dark forms and contrast, float32 HxW, ink of
-    N sketches, uint8 (N,H,W)."""
+    """Measure strokes on maps of the picture: darkness, foreground, small dark forms, contrast and faces, float32 HxW,
+    ink of N sketches, uint8 (N,H,W)."""
     height, width = strokes.size
     x, y = strokes.points.T
     edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
@@ -69,6 +72,7 @@ def describe_strokes(
         outline=strokes.means(strokes.sample(_find_outline(foreground, OUTLINE_WIDTH * strokes.side))),
         forms=strokes.means(strokes.sample(forms)),
         contrast=strokes.means(strokes.sample(contrast)),
+        face=strokes.means(strokes.sample(faces)),
     )
 
 
@@ -120,13 +124,21 @@ def weigh_strokes(
 
 
 def find_features(features: StrokeFeatures) -> np.ndarray:
-    """The numbers of the strokes, in order, that no hand leaves out: eyes, nose and mouth, where there is a subject.
+    """The numbers of the strokes, in order, that no hand leaves out: eyes, nose and mouth.
 
-    They bound clear dark forms of the foreground, and most sketches have them; the clearest MOST_FEATURES.
+    Within faces these are the longest and darkest MOST_OF_FACES. Elsewhere they bound clear dark forms of the foreground,
+    and most sketches have them; the clearest MOST_FEATURES.
     """
     clear = features.forms * features.foreground * (features.agreement > 0.5) * (0.4 + 0.6 * features.centre)
-    order = np.argsort(-clear, kind="stable")[:MOST_FEATURES]
-    return np.sort(order[clear[order] > CLEAR])
+    of_forms = _find_largest(np.where(clear > CLEAR, clear, 0), MOST_FEATURES)
+    within = np.where(features.face > INSIDE, features.length * features.darkness, 0)
+    return np.union1d(of_forms, _find_largest(within, MOST_OF_FACES))
+
+
+def _find_largest(values: np.ndarray, most: int) -> np.ndarray:
+    """The numbers of the largest `most` of the values above 0."""
+    order = np.argsort(-values, kind="stable")[:most]
+    return order[values[order] > 0]
 
 
 def choose_strokes(salience: np.ndarray, keep: float) -> np.ndarray:

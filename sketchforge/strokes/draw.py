@@ -18,6 +18,7 @@ from sketchforge.strokes.choosing import (
     weigh_strokes,
 )
 from sketchforge.strokes.consensus import merge_sketches
+from sketchforge.strokes.faces import cover_faces, find_faces, lift_faces, mark_faces
 from sketchforge.strokes.hands import Hand
 from sketchforge.strokes.moving import Placement, draw_lines, fill_paper, move_strokes, sample_placement
 from sketchforge.strokes.painting import ink_lines, paint_lines
@@ -77,11 +78,14 @@ def trace_picture(greys: np.ndarray, foreground: np.ndarray, pixels: np.ndarray)
     uint8 RGB, of any size.
     """
     darkness, ink = merge_sketches(greys)
+    covers = cover_faces(find_faces(pixels), darkness.shape)
+    darkness = lift_faces(darkness, covers)
     strokes = trace(darkness)
     foreground = _fit(foreground, darkness.shape)
     tone = measure_tone(pixels, foreground)
     forms, contrast = (_fit(layer, darkness.shape) for layer in (find_forms(tone), tone.contrast))
-    features = describe_strokes(strokes, darkness, ink, foreground, forms, contrast)
+    faces = mark_faces(covers, darkness.shape)
+    features = describe_strokes(strokes, darkness, ink, foreground, forms, contrast, faces)
     strokes = replace(strokes, darkness=strokes.sample(darkness))
     return TracedPicture(strokes, features, darkness, foreground, tone)
 

@@ -93,7 +93,7 @@ class StoredStrokes:
     def features(self) -> StrokeFeatures:
         """What a hand weighs."""
         blank, even = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
-        placed = describe_strokes(self.strokes, blank, blank[None], blank, blank, even)
+        placed = describe_strokes(self.strokes, blank, blank[None], blank, blank, even, blank)
         return replace(placed, darkness=self.darkness, presence=self.presence, foreground=self.foreground)
 
     def traced(self) -> StoredHand:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class StrokeSet:
         """The strokes as `of` takes them: (n,2), or (n,3) where their darkness is known."""
         darkness = self.darkness
         rows = self.points if darkness is None else np.column_stack([self.points, darkness])
-        return np.split(rows, self.offsets[1:-1]) if len(self) else []
+        return [rows[begin:end] for begin, end in pairwise(self.offsets.tolist())]
 
     @property
     def side(self) -> int:
@@ -94,8 +95,12 @@ class StrokeSet:
 
     def select(self, numbers: np.ndarray) -> StrokeSet:
         """Only these strokes, in this order."""
-        rows = self.rows()
-        return StrokeSet.of([rows[number] for number in numbers], self.closed[numbers], self.size)
+        numbers = np.asarray(numbers, np.int64)
+        counts = np.diff(self.offsets)[numbers]
+        offsets = np.append(0, np.cumsum(counts))
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[numbers] - offsets[:-1], counts)
+        darkness = None if self.darkness is None else self.darkness[places]
+        return StrokeSet(self.points[places], offsets, self.closed[numbers], self.size, darkness)
 
     def followed_by(self, pieces: Sequence[np.ndarray]) -> StrokeSet:
         """These strokes, and after them open ones, (n,2) each, whose darkness is 1."""

@@ -50,7 +50,7 @@ def test_a_picture_is_sampled_at_x_and_y():
 def features_of(**values) -> StrokeFeatures:
     """Of one stroke, a long one in a foreground that is not in doubt."""
     plain = dict(length=8.0, darkness=1.0, foreground=1.0, centre=1.0, frame=0.0, outline=0.0, forms=0.0)
-    plain["contrast"] = 1.0
+    plain |= dict(contrast=1.0, face=0.0)
     columns = {name: np.array([value]) for name, value in (plain | values).items()}
     return StrokeFeatures(presence=np.array([[0.25, 0.75]]), **columns)
 
@@ -113,7 +113,7 @@ def test_surroundings_count_where_the_foreground_holds_hardly_a_line():
     """A mask that has found nothing of the subject must not leave the paper blank."""
     hand = dataclasses.replace(PLAIN, foreground=1.0)
     foreground = np.array([1.0, 0.0, 0.0])
-    rest = {name: np.zeros(3) for name in ("frame", "outline", "forms")}
+    rest = {name: np.zeros(3) for name in ("frame", "outline", "forms", "face")}
     rest |= {name: np.ones(3) for name in ("centre", "contrast")}
     taken = {}
     for length in (0.1, 3.0):
@@ -335,7 +335,8 @@ def test_lines_beside_the_foreground_count_as_lines_of_the_subject():
     mask[:, :100] = 1
     strokes = lines(*(straight(x, 20, x, 230) for x in (50, 103, 115, 180)))
     blank = np.zeros((SIDE, SIDE), np.float32)
-    inside, edge, near, far = describe_strokes(strokes, blank, blank[None], mask, blank, blank).foreground
+    features = describe_strokes(strokes, blank, blank[None], mask, blank, blank, blank)
+    inside, edge, near, far = features.foreground
     assert inside == 1
     assert 0.6 < edge <= 0.7
     assert 0.05 < near < 0.3
