@@ -3,7 +3,7 @@
     python benchmarks/studies/ae_sketches.py run --data DATA --work DIR [ROW ...]  # such as tom-0; default: all
     python benchmarks/studies/ae_sketches.py table --data DATA
 
-DATA is that of utility.py: photos that nobody has drawn, to train on, and people's drawings of others. The
+DATA is that of utility.py: photos of animals that nobody has drawn, to train on, and people's drawings of others. The
 same photos are rendered once as ten sketches by TOM (`--hands none`) and once by ten hands, the first of
 which is the careful one. On each set the demo recipe is trained, with equal steps and the same order of photos. What it
 makes of people's drawings in the style of the photo drawn is compared with that photo (LPIPS), beside what it
@@ -42,7 +42,7 @@ from trainers.autoencoder.run import train_ae  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "ae_sketches"
 VERSION = 1  # of a row's JSON
-STEPS, SEEDS = 150, 3
+STEPS, SEEDS = 100, 3
 FOLDERS = {"tom": "none", "hands": "builtin"}  # `--hands` of each rendering
 SETS = {
     "tom": SketchSet("TOM × 10", (("tom", 10),)),
@@ -65,8 +65,11 @@ def parse_row(name: str) -> tuple[str, int]:
 
 
 def render_photos(data: Path, work: Path) -> None:
+    """The photos of the kinds that people drew, by every `--hands`; what is there is left out."""
     listed = work / "photos.txt"
-    listed.write_text("\n".join(map(str, training_photos(data))) + "\n")
+    kinds = {Path(photo).parent.name for photo in gallery(people(data))}
+    photos = [path for path in training_photos(data) if path.parent.name in kinds]
+    listed.write_text("\n".join(map(str, photos)) + "\n")
     for folder, hands in FOLDERS.items():
         render(
             RenderOptions(work / folder, str(listed), tom=Path("builtin"), hands=hands, workers=1, threads=1)
