@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.studies.ae_joint import train_joint  # noqa: E402
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
 from sketchforge.metrics.images.evaluate import evaluate_images  # noqa: E402
 from sketchforge.metrics.images.result import CHANCE, ImageEvaluation, image_json  # noqa: E402
@@ -55,12 +56,14 @@ class Variant:
     """What distinguishes a row.
 
     off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
+    joint: auto-encoder and GAN learn together, by their recipes.
     """
 
     what: str
     off: tuple[str, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
     refined: bool = False
+    joint: bool = False
 
 
 def without(*on: str) -> tuple[str, ...]:
@@ -72,6 +75,7 @@ VARIANTS = {
     "vanilla": Variant("vanilla", without()),
     "all": Variant("all losses"),
     "gan": Variant("all losses, GAN", refined=True),
+    "joint": Variant("all losses, GAN, together (A.4)", joint=True),
     # Table 2
     "content-triplet": Variant("vanilla + L_c_tri", without("content_triplet")),
     "style-triplet": Variant("vanilla + L_s_tri", without("style_triplet")),
@@ -182,6 +186,9 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
     }  # fmt: skip
     autoencoder = "all" if variant.refined else row.variant
     run = work / "runs" / Row(row.data, row.size, autoencoder, row.seed).name
+    if variant.joint:
+        train_joint(GanTrainOptions(**shared, run=run))
+        return shards, run
     losses = tuple((name, 0.0) for name in variant.off)
     train_ae(AeTrainOptions(**shared, run=run, losses=losses, **dict(variant.options)))
     if variant.refined:

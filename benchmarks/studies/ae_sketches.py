@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from recognition_kept import render_kept  # noqa: E402
 from torch import nn  # noqa: E402
 from utility_autoencoder import ae_distances, read_pairs_of_people  # noqa: E402
 from utility_data import Drawing, development, gallery, people, training_photos  # noqa: E402
@@ -35,7 +36,6 @@ from utility_tables import percent, print_rows  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_autoencoder  # noqa: E402
 from sketchforge.metrics.images.lpips import open_lpips  # noqa: E402
 from sketchforge.options import AeTrainOptions, RenderOptions  # noqa: E402
-from sketchforge.render.render import render  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 from trainers.autoencoder.run import train_ae  # noqa: E402
@@ -71,9 +71,10 @@ def render_photos(data: Path, work: Path) -> None:
     photos = [path for path in training_photos(data) if path.parent.name in kinds]
     listed.write_text("\n".join(map(str, photos)) + "\n")
     for folder, hands in FOLDERS.items():
-        render(
-            RenderOptions(work / folder, str(listed), tom=Path("builtin"), hands=hands, workers=1, threads=1)
+        options = RenderOptions(
+            work / folder, str(listed), tom=Path("builtin"), hands=hands, workers=1, threads=1
         )
+        render_kept(options, work / "kept")  # TOM draws once
 
 
 def run_row(name: str, seed: int, data: Path, work: Path, steps: int) -> Path:

@@ -42,7 +42,7 @@ QUALITY = 88  # of the JPEGs
 PHOTOS = ("astronaut", "cat", "coffee", "dahlia", "officer", "pagoda", "rocket")
 SNAPSHOTS = 4
 ACROSS = 10  # drawings in a row of the sheet
-GATYS_SIDE, GATYS_STEPS = 256, 150
+GATYS_SIDE, GATYS_STEPS = 128, 100
 GATYS_CONTENT, GATYS_STYLE = "relu4_1", ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 GATYS_WEIGHT = 100.0  # of style, beside content's 1
 
