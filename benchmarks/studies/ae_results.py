@@ -3,6 +3,7 @@
     python benchmarks/studies/ae_results.py list
     python benchmarks/studies/ae_results.py run --data DATA --work DIR --row portraits-128-all-0 [--row …]
     python benchmarks/studies/ae_results.py table
+    python benchmarks/studies/ae_results.py curves --out DIR  # Fréchet distance over steps (the paper's Fig. 6)
 
 DATA holds faces/stylegan2_256 or paintings/pacs, and the weights mobilenet_v2, efficientnet_lite0 and
 squeezenet. Its images are rendered once into DIR with the built-in snapshots, four of five for training, the
@@ -25,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.studies.ae_joint import train_joint  # noqa: E402
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
 from sketchforge.metrics.images.evaluate import evaluate_images  # noqa: E402
 from sketchforge.metrics.images.result import CHANCE, ImageEvaluation, image_json  # noqa: E402
@@ -35,6 +37,7 @@ from sketchforge.options import (  # noqa: E402
     RenderOptions,
 )
 from sketchforge.render.render import render  # noqa: E402
+from sketchforge.report.svg import curves_svg  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 from trainers.autoencoder.run import train_ae  # noqa: E402
 from trainers.gan.run import train_gan  # noqa: E402
@@ -53,12 +56,14 @@ class Variant:
     """What distinguishes a row.
 
     off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
+    joint: auto-encoder and GAN learn together, by their recipes.
     """
 
     what: str
     off: tuple[str, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
     refined: bool = False
+    joint: bool = False
 
 
 def without(*on: str) -> tuple[str, ...]:
@@ -70,6 +75,7 @@ VARIANTS = {
     "vanilla": Variant("vanilla", without()),
     "all": Variant("all losses"),
     "gan": Variant("all losses, GAN", refined=True),
+    "joint": Variant("all losses, GAN, together (A.4)", joint=True),
     # Table 2
     "content-triplet": Variant("vanilla + L_c_tri", without("content_triplet")),
     "style-triplet": Variant("vanilla + L_s_tri", without("style_triplet")),
@@ -87,6 +93,35 @@ VARIANTS = {
     # A.1: the size of the subset, where there are more images than that
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
     "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),
+}
+
+# What the tables show, by the titles of `eval images`.
+COLUMNS = {
+    "LPIPS (squeeze, other weights)": "LPIPS, matched",
+    "Fréchet (mobilenet_v2)": "Fréchet (MobileNetV2)",
+    "Fréchet (efficientnet-lite0)": "Fréchet (EfficientNet-Lite0)",
+    "SR (builtin)": "SR (built-in)",
+    "Skt-Rec": "Skt-Rec",
+    "Sty-Rec": "Sty-Rec",
+    "squared error": "squared error",
+    "squared error, style mirrored": "style mirrored",
+    "layout leak": "layout leak",
+    "lattice": "lattice",
+}
+# Tables 1 and 2 of CelebA-HQ, 3 and 4 of WikiArt; LPIPS × 100.
+PUBLISHED = {
+    "vanilla": "FID 44.3, LPIPS 18.7",
+    "all": "FID 25.9, LPIPS 11.7; WikiArt: LPIPS 18.6, Skt-Rec .075",
+    "gan": "FID 13.6",
+    "content-triplet": "FID 34.8, LPIPS 15.8",
+    "style-triplet": "FID 35.7, LPIPS 16.3",
+    "style-class": "FID 36.4, LPIPS 16.4",
+    "classes": "FID 34.7, LPIPS 15.2",
+    "dmi-none": "LPIPS 24.15, Skt-Rec .13",
+    "dmi-sketch": "LPIPS 20.7, Skt-Rec .091",
+    "style-none": "LPIPS 24.15, Sty-Rec .871",
+    "style-adain": "LPIPS 22.3, Sty-Rec .921",
+    "style-add": "LPIPS 23.1, Sty-Rec .897",
 }
 
 
@@ -151,6 +186,9 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
     }  # fmt: skip
     autoencoder = "all" if variant.refined else row.variant
     run = work / "runs" / Row(row.data, row.size, autoencoder, row.seed).name
+    if variant.joint:
+        train_joint(GanTrainOptions(**shared, run=run))
+        return shards, run
     losses = tuple((name, 0.0) for name in variant.off)
     train_ae(AeTrainOptions(**shared, run=run, losses=losses, **dict(variant.options)))
     if variant.refined:
@@ -204,10 +242,20 @@ def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
     return path
 
 
-def figures_of(result: dict[str, Any]) -> dict[str, float]:
-    """The figures of a row by their titles, without chance's."""
+def read_tables() -> dict[tuple[str, int, int], dict[str, list[dict[str, Any]]]]:
+    """What rows have left, by (data, size, steps) and variant."""
+    tables: dict[tuple[str, int, int], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    for path in sorted(RESULTS.glob("*.json")):
+        result = json.loads(path.read_text())
+        table = tables[result["data"], result["size"], result["steps"]]
+        table.setdefault(result["variant"], []).append(result)
+    return tables
+
+
+def figures_of(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The figures of a row by their titles, each with value, low and high; without chance's."""
     return {
-        title: figures[name]["value"]
+        title: figures[name]
         for figures in result["rows"]
         if figures["name"] != CHANCE
         for name, title in figures["titles"].items()
@@ -215,28 +263,46 @@ def figures_of(result: dict[str, Any]) -> dict[str, float]:
 
 
 def print_tables() -> None:
-    """A table for each (data, size, steps): the mean over seeds, of several the lowest and highest."""
-    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    tables: dict[tuple[str, int, int], dict[str, list[dict[str, float]]]] = defaultdict(dict)
-    for result in results:
-        table = tables[result["data"], result["size"], result["steps"]]
-        table.setdefault(result["variant"], []).append(figures_of(result))
-    for (data, size, steps), table in tables.items():
-        titles = list(dict.fromkeys(title for rows in table.values() for row in rows for title in row))
+    """A table for each (data, size, steps).
+
+    Of one seed: the figure and its interval over images. Of several: their mean, the lowest and the highest.
+    """
+    for (data, size, steps), table in read_tables().items():
+        titles = [
+            title for title in COLUMNS if any(title in figures_of(r) for rs in table.values() for r in rs)
+        ]
         print(f"\n{data}, {size} pixels, {steps:,} steps\n")
-        print("| | seeds | " + " | ".join(titles) + " |")
-        print("|---" * (len(titles) + 2) + "|")
+        heads = ["", "seeds", *(COLUMNS[title] for title in titles), "paper"]
+        print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
         for variant in (name for name in VARIANTS if name in table):
-            rows = table[variant]
-            cells = [format_values([row[title] for row in rows if title in row]) for title in titles]
-            print(f"| {VARIANTS[variant].what} | {len(rows)} | " + " | ".join(cells) + " |")
+            rows = [figures_of(result) for result in table[variant]]
+            cells = [format_figures([row[title] for row in rows if title in row]) for title in titles]
+            cells = [VARIANTS[variant].what, str(len(rows)), *cells, PUBLISHED.get(variant, "")]
+            print("| " + " | ".join(cells) + " |")
 
 
-def format_values(values: list[float]) -> str:
-    if not values:
+def format_figures(figures: list[dict[str, float]]) -> str:
+    if not figures:
         return ""
-    mean = f"{statistics.mean(values):.3g}"
-    return mean if len(values) == 1 else f"{mean} [{min(values):.3g}, {max(values):.3g}]"
+    values = [figure["value"] for figure in figures]
+    ends = (figures[0]["low"], figures[0]["high"]) if len(figures) == 1 else (min(values), max(values))
+    value, low, high = (f"{number:#.3g}".rstrip(".") for number in (statistics.mean(values), *ends))
+    return f"{value} [{low} {high}]"
+
+
+def draw_curves(out: Path) -> None:
+    """frechet-DATA-SIZE.svg: of images held out, in the built-in encoder's features, a line for every seed."""
+    for (data, size, steps), table in read_tables().items():
+        series = {
+            VARIANTS[name].what: [
+                [(record["step"], record["held_out_frechet"]) for record in result["curve"]]
+                for result in table.get(name, [])
+            ]
+            for name in VARIANTS
+        }
+        title = f"Fréchet distance (built-in encoder), {data} of {size} pixels, {steps:,} steps"
+        path = out / f"frechet-{data}-{size}.svg"
+        path.write_text(curves_svg(series, title, "steps (GAN: of its own)"), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -245,6 +311,8 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the rows of docs/results.md, and which are there")
     commands.add_parser("table", help="of the rows that are there")
+    drawing = commands.add_parser("curves", help="of the rows that are there, as SVG")
+    drawing.add_argument("--out", type=Path, required=True)
     running = commands.add_parser("run", help="train and measure rows")
     running.add_argument("--row", action="append", required=True, type=Row.parse, metavar="NAME")
     running.add_argument("--data", type=Path, required=True)
@@ -256,6 +324,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{row.name}{'  done' if (RESULTS / f'{row.name}.json').is_file() else ''}")
     elif asked.command == "table":
         print_tables()
+    elif asked.command == "curves":
+        draw_curves(asked.out)
     else:
         asked.work.mkdir(parents=True, exist_ok=True)
         for row in asked.row:

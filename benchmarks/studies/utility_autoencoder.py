@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from utility_data import people, read_drawing
-from utility_sets import assembled
+from utility_sets import SETS, assemble
 
 from sketchforge.checkpoints.synthesizer import read_autoencoder
 from sketchforge.images.decode import read_image
@@ -28,7 +28,7 @@ def auto_encoder(name: str, seed: int, data: Path, work: Path, steps: int) -> di
     Of a drawing of this photo, and of one of another photo: what lies between them is what drawings tell.
     """
     options = AeTrainOptions(
-        shards=str(assembled(work, name)),
+        shards=str(assemble(work, name, SETS[name])),
         run=work / f"ae-{steps}" / f"{name}-{seed}",
         steps=steps,
         seed=seed,
@@ -40,14 +40,18 @@ def auto_encoder(name: str, seed: int, data: Path, work: Path, steps: int) -> di
     model = read_autoencoder(options.run / "model.safetensors")[0]
     weights = data / "weights/squeezenet/squeezenet1_1_features_tvkeys.safetensors"
     perceive = open_lpips("squeeze", weights, torch.device("cpu")).distance
-    drawings = people(data)
-    photos = [
-        to_tensor(fit_square(read_image(data / drawing.photo), model.size, "crop")) for drawing in drawings
-    ]
-    given = [
-        to_tensor(read_drawing(data / drawing.sketch, model.size, False)[..., None]) for drawing in drawings
-    ]
+    given, photos = read_pairs_of_people(data, model.size)
     return {"set": name, "seed": seed, "steps": steps, **ae_distances(model, given, photos, perceive)}
+
+
+def read_pairs_of_people(data: Path, size: int) -> tuple[list[Tensor], list[Tensor]]:
+    """(drawings (1,1,S,S), the photo of each (1,3,S,S)), in [-1, 1]."""
+    drawings = people(data)
+    sketches = [
+        to_tensor(read_drawing(data / drawing.sketch, size, False)[..., None]) for drawing in drawings
+    ]
+    photos = [to_tensor(fit_square(read_image(data / drawing.photo), size, "crop")) for drawing in drawings]
+    return sketches, photos
 
 
 @torch.no_grad()

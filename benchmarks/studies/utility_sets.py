@@ -77,12 +77,12 @@ def render_all(data: Path, work: Path) -> None:
         print(f"{name}: {dict(summary.outcomes)}, {summary.seconds:.0f} s", flush=True)
 
 
-def assembled(work: Path, name: str) -> Path:
+def assemble(work: Path, name: str, sketch_set: SketchSet) -> Path:
     """A set as a shard folder of its own, made where it is not: what `ae-train` reads.
 
     A training step compares two sketches of a photo; where there is one only, it is there twice.
     """
-    folder, sketch_set = work / "sets" / name, SETS[name]
+    folder = work / "sets" / name
     if (folder / "manifest.json").is_file():
         return folder
     first = open_folder(work / sketch_set.folders[0][0])

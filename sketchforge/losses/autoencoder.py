@@ -15,6 +15,8 @@ from torch.func import functional_call
 
 from sketchforge.models.encoder import Encoder
 
+SHIFT = 4  # pixels, what the deepest layer of the perceptual term is pooled by
+
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
     """Eqs. 7 and 10: mean max(cos(anchor, negative) − cos(anchor, positive) + margin, 0); (B,...), flattened.
@@ -84,6 +86,22 @@ def perceptual(encoder: Encoder, output: Tensor, target: Tensor, taps: Sequence[
         target_features = encoder(target, taps)
     output_features = encoder(output, taps)
     return torch.stack([F.mse_loss(output_features[tap], target_features[tap]) for tap in taps]).mean()
+
+
+def shift_alike(output: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Both images (B,3,H,W) shifted by the same random -SHIFT..SHIFT pixels in each direction, mirrored at the border.
+
+    For `perceptual`: the encoder's pooling looks at every second or fourth pixel, always the same ones, and what it
+    rewards there shows on even areas as a weave. generator: of the CPU.
+    """
+    top, left = torch.randint(2 * SHIFT + 1, (2,), generator=generator).tolist()
+    height, width = output.shape[-2:]
+
+    def shift(x: Tensor) -> Tensor:
+        padded = F.pad(x, (SHIFT,) * 4, mode="reflect")
+        return padded[..., top : top + height, left : left + width]
+
+    return shift(output), shift(target)
 
 
 def _check_equal_shapes(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:

@@ -67,3 +67,35 @@ def test_a_refined_row_leaves_its_figures_once(tmp_path, monkeypatch, capsys):
     assert study.run_row(row, tmp_path / "data", tmp_path / "work", steps=2) == path
     study.print_tables()
     assert "| all losses, GAN | 1 |" in capsys.readouterr().out
+
+
+def store_row(folder, variant, seed, frechet, curve=()):
+    """Of portraits at 64 pixels; frechet: (value, low, high)."""
+    figures = dict(zip(("value", "low", "high"), frechet, strict=True))
+    titles = {"frechet": "Fréchet (mobilenet_v2)"}
+    rows = [{"name": "model", "titles": titles, "frechet": figures}]
+    rows += [{"name": "chance", "titles": titles, "frechet": {"value": 9.0, "low": 9.0, "high": 9.0}}]
+    row = {"data": "portraits", "size": 64, "steps": 7, "variant": variant, "seed": seed, "rows": rows}
+    row["curve"] = [{"step": step, "held_out_frechet": value} for step, value in curve]
+    (folder / f"portraits-64-{variant}-{seed}.json").write_text(json.dumps(row))
+
+
+def test_intervals_are_over_images_with_one_seed_and_over_seeds_with_several(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    store_row(tmp_path, "vanilla", 0, (250, 240, 260))
+    for seed, value in enumerate((210, 240, 225)):
+        store_row(tmp_path, "all", seed, (value, value - 90, value + 90))
+    study.print_tables()
+    printed = capsys.readouterr().out
+    assert "portraits, 64 pixels, 7 steps" in printed
+    assert "| vanilla | 1 | 250 [240 260] | FID 44.3, LPIPS 18.7 |" in printed
+    assert "| all losses | 3 | 225 [210 240] |" in printed
+
+
+def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    for seed in (0, 1):
+        store_row(tmp_path, "all", seed, (1, 0, 2), [(10, 4.0), (20, 3.0 + seed)])
+    study.draw_curves(tmp_path)
+    drawn = (tmp_path / "frechet-portraits-64.svg").read_text()
+    assert drawn.count("<polyline") == 2 and ">all losses<" in drawn and ">vanilla<" not in drawn

@@ -126,7 +126,7 @@ def test_sets_hold_the_first_sketches_of_their_folders(study, tmp_path):
 def test_a_set_becomes_shards_that_training_reads(study, tmp_path):
     rendered(study, tmp_path)
     for name in ("canny", "tom1", "mixed"):
-        shards = open_shards(study.sets.assembled(tmp_path, name)).require(sketches=2)
+        shards = open_shards(study.sets.assemble(tmp_path, name, study.sets.SETS[name])).require(sketches=2)
         stored = OpenShard(shards, 0).read(1, range(len(shards.styles)))
         expected = study.sets.sketches_of(tmp_path, name, 8)[1]
         assert stored.key == "two"

@@ -10,6 +10,7 @@ from sketchforge.losses.autoencoder import (
     content_confusion,
     perceptual,
     reconstruction,
+    shift_alike,
     style_classification,
     triplet,
 )
@@ -254,3 +255,24 @@ def test_style_head_draws_within_the_bound_of_a_linear_layer():
     for parameter in (made.weight, made.bias):
         assert 0.24 < parameter.abs().max() <= 0.25  # 1 / sqrt(16)
         assert parameter.std().item() == pytest.approx(0.25 / 3**0.5, rel=0.1)
+
+
+def test_output_and_target_are_shifted_alike():
+    image = maps(1, 3, 24, 24)
+    output, target = shift_alike(image, image + 1, torch.Generator().manual_seed(0))
+    assert torch.allclose(output + 1, target)
+
+
+def test_shifts_reach_four_pixels_each_way_and_mirror_the_border():
+    """A picture that counts its rows and columns tells where its middle has gone."""
+    count = torch.arange(24.0)
+    image = (100 * count[:, None] + count).expand(1, 3, 24, 24)
+    generator, offsets = torch.Generator().manual_seed(0), set()
+    for _ in range(400):
+        shifted = shift_alike(image, image, generator)[0]
+        assert shifted.shape == image.shape
+        row, column = divmod(int(shifted[0, 0, 12, 12]), 100)
+        offsets.add((row - 12, column - 12))
+        rows = (torch.arange(24) + row - 12).abs()
+        assert torch.equal(shifted[0, 0, :, 12], image[0, 0, 23 - (23 - rows).abs(), column])
+    assert {row for row, _ in offsets} == {column for _, column in offsets} == set(range(-4, 5))

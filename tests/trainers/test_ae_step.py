@@ -149,3 +149,19 @@ def test_triplets_compare_view_and_variant_with_the_plain_ones():
         right, wrong = F.cosine_similarity(anchor, own), F.cosine_similarity(anchor, own[negatives])
         expected = (wrong - right + margin).clamp(min=0).mean()
         torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_perceptual_term_sees_images_shifted_anew_in_every_step(encoder, monkeypatch):
+    """At fixed places the encoder's pooling would look at the same pixels always, and they would show."""
+    seen = []
+    monkeypatch.setattr(
+        "trainers.autoencoder.step.perceptual",
+        lambda _, output, target, taps: seen.append(target) or torch.zeros(()),
+    )
+    trainer, batch = trainer_of(encoder, **OFF | {"reconstruction": 1.0, "perceptual": 1.0}), eight_samples()
+    for seed in (0, 1, 0):
+        with torch.no_grad():
+            trainer.losses(batch, torch.Generator().manual_seed(seed))
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+    assert not any(torch.equal(target, batch["image"]) for target in seen)

@@ -336,3 +336,16 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
     assert command_line(["gan-train", "--shards", options.shards, *model, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+
+
+def test_the_perceptual_term_sees_images_shifted_anew_in_every_step(encoder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "trainers.gan.step.perceptual",
+        lambda _, output, target, taps: seen.append(target) or output.mean(),
+    )
+    found, batch = new_trainer(encoder, perceptual=1.0), micro_batch()
+    for number in (0, 1):
+        found.step(number, [batch])
+    assert not torch.equal(*seen)
+    assert not any(torch.equal(target, batch["image"]) for target in seen)

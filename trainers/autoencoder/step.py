@@ -28,6 +28,7 @@ from sketchforge.losses.autoencoder import (
     derange,
     perceptual,
     reconstruction,
+    shift_alike,
     style_classification,
     triplet,
 )
@@ -234,7 +235,8 @@ class AutoEncoderTrainer:
             if recipe.reconstruction:
                 losses["reconstruction"] = reconstruction(output, image)
             if self.encoder is not None and recipe.perceptual:
-                losses["perceptual"] = perceptual(self.encoder, output, image, PERCEPTUAL_TAPS)
+                shifted = shift_alike(output, image, rng)
+                losses["perceptual"] = perceptual(self.encoder, *shifted, PERCEPTUAL_TAPS)
         style, view = styles.encoded.float()[:count], styles.encoded.float()[count:]
         if recipe.style_triplet and negatives is not None:
             losses["style_triplet"] = triplet(view, style, style[negatives], recipe.style_margin)

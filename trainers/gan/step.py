@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sketchforge.checkpoints.synthesizer import write_synthesizer
 from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator, r1_penalty
-from sketchforge.losses.autoencoder import perceptual, reconstruction
+from sketchforge.losses.autoencoder import perceptual, reconstruction, shift_alike
 from sketchforge.losses.diff_augment import diff_augment
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import Encoder
@@ -177,7 +177,8 @@ class GanTrainer:
         loss = losses["adversarial"] + recipe.reconstruction * losses["reconstruction"]
         if self.encoder is not None and recipe.perceptual:
             with self._autocast():
-                losses["perceptual"] = perceptual(self.encoder, fake, real, PERCEPTUAL_TAPS)
+                shifted = shift_alike(fake, real, rng)
+                losses["perceptual"] = perceptual(self.encoder, *shifted, PERCEPTUAL_TAPS)
             loss = loss + recipe.perceptual * losses["perceptual"]
         return loss, losses
 
