@@ -25,7 +25,8 @@ SIDES = {BUILTIN: 128, LITE0: 224}
 NUM_FEATURES = {BUILTIN: 2 * (16 + 32 + 64 + 128), LITE0: LITE0_FEATURES}
 
 # A feature that hardly varies over the photos of `calibrate` would else be enlarged without bound elsewhere.
-LEAST_DEVIATION = 0.1  # of the features' mean deviation
+LEAST_DEVIATION = 0.1  # of the feature's mean
+CONSTANT = 1e-4  # a feature whose deviation is below this part of its mean says nothing, and counts as 0
 
 
 class StyleHint(nn.Module):
@@ -37,7 +38,7 @@ class StyleHint(nn.Module):
     """
 
     mean: Tensor
-    deviation: Tensor
+    scale: Tensor
     projection: Tensor | None
 
     def __init__(self, network: str, size: int | None = None) -> None:
@@ -50,7 +51,7 @@ class StyleHint(nn.Module):
         self.network_name, self.size = network, size or num_features
         self.network: nn.Module = Encoder(COMPACT_BLOCKS) if network == BUILTIN else EfficientNetLite0()
         self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("deviation", torch.ones(num_features))
+        self.register_buffer("scale", torch.ones(num_features))  # 1 / deviation
         projection = None
         if self.size < num_features:
             rng = torch_generator(0, "style hint", network, self.size)
@@ -70,14 +71,15 @@ class StyleHint(nn.Module):
         Without it hints would be much alike: most of a pooled feature is the same in all images.
         """
         features = self._pool_features(photos)
-        deviation = features.std(dim=0, unbiased=False)
-        self.mean.copy_(features.mean(dim=0))
-        self.deviation.copy_(deviation.clamp_min(LEAST_DEVIATION * float(deviation.mean())))
+        mean, deviation = features.mean(dim=0), features.std(dim=0, unbiased=False)
+        scale = 1 / torch.maximum(deviation, LEAST_DEVIATION * mean.abs())
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(deviation > CONSTANT * mean.abs(), scale, 0))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B,3,H,W) float in [-1, 1] -> (B,N), no gradient."""
         with torch.no_grad():
-            hint = (self._pool_features(images) - self.mean) / self.deviation
+            hint = (self._pool_features(images) - self.mean) * self.scale
             if self.projection is not None:
                 hint = hint @ self.projection.T
             return F.layer_norm(hint, (self.size,))

@@ -1,6 +1,6 @@
 """`--recipe paper` is the published configuration: every number, and where it is from.
 
-[P] is the paper, [C] its authors' code, where the paper does not say.
+[P] is the paper, [C] its authors' code, where the paper does not say, [X] a third party's, where there is no such code.
 """
 
 from dataclasses import fields
@@ -9,9 +9,10 @@ import pytest
 
 from sketchforge.losses.adversarial import r1_weight
 from sketchforge.models.autoencoder import STYLED_SIDES, AutoEncoder
-from sketchforge.options import AeTrainOptions, GanTrainOptions
+from sketchforge.options import AeTrainOptions, GanTrainOptions, Style2PaintsTrainOptions
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
+from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
 
 AUTOENCODER = {
     "size": (1024, "[P] section 5: images of 1024²"),
@@ -55,6 +56,25 @@ GAN = {
     "ema_decay": (0.999, "[C] average of G2"),
 }
 
+STYLE2PAINTS = {
+    "size": (256, "[P] figure of the network: the finest maps"),
+    "steps": (100_000, "ours: not published"),
+    "batch_size": (4, "[P] at most 4, for the auxiliary classifier's memory"),
+    "width": (1.0, "[P] figure of the network: see test_style2paints_models.py"),
+    "hint": ("builtin", "ours: VGG19's fc1 in the paper"),
+    "hint_size": (None, "[P] all features of the network, 4096 of VGG19"),
+    "guides": (True, "[P] guide decoders at entry and exit of the middle"),
+    "guide_target": ("grey", "[P] Eq. 2"),
+    "entry_guide": (0.3, "[P] α of Eqs. 1 and 2"),
+    "exit_guide": (0.9, "[P] β of Eqs. 1 and 2"),
+    "reconstruction": (100.0, "[X] λ is not published"),
+    "discriminator": ("both", "[P] auxiliary classifier and DCGAN's take turns"),
+    "learning_rate": (2e-4, "ours: not published"),
+    "discriminator_learning_rate": (2e-4, "ours: not published"),
+    "betas": ((0.5, 0.99), "[X] Adam"),
+    "ema_decay": (0.0, "ours: no average is mentioned"),
+}
+
 
 @pytest.mark.parametrize(
     ("field", "value", "place"), [(field, *printed) for field, printed in AUTOENCODER.items()]
@@ -68,7 +88,18 @@ def test_the_gan_is_as_published(field, value, place):
     assert getattr(gan_recipe_of(GanTrainOptions(recipe="paper")), field) == value, place
 
 
-@pytest.mark.parametrize(("recipe", "published"), [(AeRecipe, AUTOENCODER), (GanRecipe, GAN)])
+@pytest.mark.parametrize(
+    ("field", "value", "place"), [(field, *printed) for field, printed in STYLE2PAINTS.items()]
+)
+def test_style2paints_is_as_published(field, value, place):
+    options = Style2PaintsTrainOptions(recipe="paper", hint="builtin")
+    assert getattr(style2paints_recipe_of(options), field) == value, place
+
+
+@pytest.mark.parametrize(
+    ("recipe", "published"),
+    [(AeRecipe, AUTOENCODER), (GanRecipe, GAN), (Style2PaintsRecipe, STYLE2PAINTS)],
+)
 def test_no_number_of_a_recipe_is_left_out(recipe, published):
     assert {field.name for field in fields(recipe)} == set(published)
 
