@@ -1,6 +1,7 @@
 """One step of Style2Paints: whose gradient is whose, whose turn it is, and that it learns."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from sketchforge.losses.style2paints import (
     entry_target,
 )
 from sketchforge.models.style_hint import StyleHint
+from trainers.distributed import Ranks
 from trainers.style2paints.recipe import Style2PaintsRecipe
 from trainers.style2paints.step import MIDDLE_SHARE, SHARE_EVERY, Style2PaintsTrainer, gradient_share
 
@@ -151,6 +153,25 @@ def test_micro_batches_add_up_to_the_batch():
             assert (first is None) is (second is None)
             if first is not None:
                 torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
+
+
+def test_a_step_on_a_cpu_may_be_abandoned_and_the_average_has_no_gradient():
+    trainer = new_trainer()
+    assert trainer.interruptible and not trainer.changing
+    assert not any(parameter.requires_grad for parameter in trainer.networks.ema.parameters())
+
+
+@pytest.mark.parametrize("guides", [True, False])
+def test_ranks_exchange_all_gradients_of_a_step_in_one_message(guides):
+    """A list of no parameters, as where there are no guides, could not be exchanged."""
+    trainer, exchanged = held_back(new_trainer(guides=guides)), []
+    ranks = SimpleNamespace(average_gradients=exchanged.append, all_reduce_mean=Ranks().all_reduce_mean)
+    trainer.ranks = ranks
+    trainer.step(0, [micro_batch()])
+    net = trainer.networks
+    modules = (net.unet, net.guides, net.discriminators["auxiliary"])
+    expected = {id(parameter) for module in modules for parameter in module.parameters()}
+    assert len(exchanged) == 1 and {id(parameter) for parameter in exchanged[0]} == expected
 
 
 def test_the_share_of_a_gradient_by_hand():

@@ -140,8 +140,8 @@ class Style2PaintsTrainer:
                 discriminator.requires_grad_(True)
                 (loss_d / len(batch)).backward()
                 accumulate(sums, losses_g | {f"{turn}_discriminator": loss_d}, len(batch))
-            for network in (discriminator, net.unet, net.guides):
-                ranks.average_gradients(network.parameters())
+            networks = (discriminator, net.unet, net.guides)
+            ranks.average_gradients([x for network in networks for x in network.parameters()])
             if number % SHARE_EVERY == 0:
                 sums[MIDDLE_SHARE] = gradient_share(net.unet.middle_parameters(), net.unet.parameters())
             means = ranks.all_reduce_mean(sums, LOSSES)
