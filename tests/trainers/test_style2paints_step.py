@@ -13,7 +13,7 @@ from sketchforge.losses.style2paints import (
     auxiliary_generator,
     entry_target,
 )
-from sketchforge.models.style_hint import StyleHint
+from sketchforge.models.style_hint import SIDES, StyleHint
 from trainers.distributed import Ranks
 from trainers.style2paints.recipe import Style2PaintsRecipe
 from trainers.style2paints.step import MIDDLE_SHARE, SHARE_EVERY, Style2PaintsTrainer, gradient_share
@@ -22,6 +22,12 @@ TINY = Style2PaintsRecipe(
     size=64, steps=5, batch_size=4, width=0.03, hint="builtin", hint_size=6, ema_decay=0.5
 )
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small_hints(monkeypatch):
+    """The hint's network would take a third of the time."""
+    monkeypatch.setitem(SIDES, "builtin", 32)
 
 
 def micro_batch(count=2, seed=0):

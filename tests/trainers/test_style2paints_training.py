@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import sketchforge
 from cli.main import run as command_line
@@ -17,10 +18,10 @@ from sketchforge.checkpoints.style2paints import read_style2paints
 from sketchforge.checkpoints.synthesizer import read_model
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
+from sketchforge.models.style_hint import SIDES
 from sketchforge.options import ExportOptions, Style2PaintsTrainOptions
 from sketchforge.synthesis.export import export
 from sketchforge.utils.progress import Progress
-from tests.helpers.forks import forked_cli
 from tests.helpers.photos import scene
 from trainers.style2paints import recipe as style2paints_recipe
 from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
@@ -58,6 +59,7 @@ def finished(ten_sketches, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # Of ten previews and fifty photos, most of the time would be theirs.
         patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
+        patch.setitem(SIDES, "builtin", 32)
         photos = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
         patch.setattr("trainers.style2paints.hint.calibration_images", lambda: photos)
         patch.setitem(style2paints_recipe.RECIPES, "demo", TINY)
@@ -153,15 +155,11 @@ def test_an_exported_file_makes_the_same_image(finished, tmp_path):
     ],
 )
 def test_commands_take_the_model(finished, tmp_path, monkeypatch, command, made):
-    from PIL import Image
-
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     for name, image in (("sketch", SKETCH), ("style", STYLE), ("other", scene(2, 70, 70))):
         Image.fromarray(image).save(f"{name}.png")
-    done = forked_cli(
-        *command, "--model", str(finished.run), "--out", "made", "--device", "cpu", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
+    assert command_line([*command, "--model", str(finished.run), "--out", "made", "--device", "cpu"]) == 0
     assert len(list((tmp_path / "made").glob("*.png"))) == made + 1  # and the grid
 
 
@@ -173,15 +171,15 @@ def test_a_damaged_model_is_named(finished, tmp_path):
         sketchforge.load(path, "cpu")
 
 
-def test_command_line(options, tmp_path):
+def test_command_line(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     words = ["style2paints-train", "--shards", options.shards, "--steps", "1", "--batch-size", "2"]
     words += ["--threads", "1", "--workers", "0", "--device", "cpu", "--hint", "builtin"]
-    done = forked_cli(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (
-        "10 images with 10 sketches each" in done.stdout and "style hint: 480 numbers by builtin" in done.stdout
-    )
-    assert "sketchforge synthesize --model runs/style2paints" in done.stdout
+    assert command_line(words) == 0
+    output = capsys.readouterr().out
+    assert "10 images with 10 sketches each" in output and "style hint: 6 numbers by builtin" in output
+    assert "sketchforge synthesize --model runs/style2paints" in output
     assert json.loads((tmp_path / "runs/style2paints/run.json").read_text())["steps_done"] == 1
 
 
