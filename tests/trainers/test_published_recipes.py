@@ -12,6 +12,8 @@ from sketchforge.models.autoencoder import STYLED_SIDES, AutoEncoder
 from sketchforge.options import AeTrainOptions, GanTrainOptions, Style2PaintsTrainOptions
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
+from trainers.segin.recipe import RECIPES as SEGIN_RECIPES
+from trainers.segin.recipe import SeginRecipe
 from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
 
 AUTOENCODER = {
@@ -56,6 +58,24 @@ GAN = {
     "ema_decay": (0.999, "[C] average of G2"),
 }
 
+SEGIN = {
+    "size": (256, "[P] images of 256²"),
+    "steps": (150_000, "ours: the paper has 12 to 20 epochs of its data"),
+    "batch_size": (5, "[P]"),
+    "width": (1.0, "ours: widths are not published"),
+    "match": ("argmax", "[P] the patch of the highest cosine"),
+    "non_local": (True, "[P] three layers in the bottleneck"),
+    "reconstruction": (100.0, "[P] w1"),
+    "feature": (5e-6, "[P] w2, of VGG19's relu3_2"),
+    "adversarial": (1.0, "[P] w3, printed as a second w4"),
+    "mask": (100.0, "[P] w4"),
+    "masked": (10.0, "[P] w5"),
+    "variation": (10.0, "[P] w6"),
+    "learning_rate": (2e-4, "[P]"),
+    "discriminator_learning_rate": (1.3e-5, "[P]"),
+    "betas": ((0.5, 0.999), "ours: not published"),
+    "ema_decay": (0.0, "ours: no average is mentioned"),
+}
 STYLE2PAINTS = {
     "size": (256, "[P] figure of the network: the finest maps"),
     "steps": (100_000, "ours: not published"),
@@ -96,9 +116,14 @@ def test_style2paints_is_as_published(field, value, place):
     assert getattr(style2paints_recipe_of(options), field) == value, place
 
 
+@pytest.mark.parametrize(("field", "value", "place"), [(field, *printed) for field, printed in SEGIN.items()])
+def test_segin_is_as_published(field, value, place):
+    assert getattr(SEGIN_RECIPES["paper"], field) == value, place
+
+
 @pytest.mark.parametrize(
     ("recipe", "published"),
-    [(AeRecipe, AUTOENCODER), (GanRecipe, GAN), (Style2PaintsRecipe, STYLE2PAINTS)],
+    [(AeRecipe, AUTOENCODER), (GanRecipe, GAN), (Style2PaintsRecipe, STYLE2PAINTS), (SeginRecipe, SEGIN)],
 )
 def test_no_number_of_a_recipe_is_left_out(recipe, published):
     assert {field.name for field in fields(recipe)} == set(published)
