@@ -10,6 +10,7 @@ from sketchforge.losses.adversarial import log_discriminator, log_generator
 from sketchforge.losses.segin import feature_error, mask_error, masked_error, total_variation
 from sketchforge.losses.style2paints import absolute_error
 from sketchforge.models.encoder import Encoder
+from sketchforge.models.patch_matching import match_patches, paste_patches, paste_softly
 from trainers.segin import step as segin_step
 from trainers.segin.recipe import TERMS, SeginRecipe
 from trainers.segin.step import SeginTrainer
@@ -107,6 +108,40 @@ def test_the_auxiliary_image_has_the_reference_s_colours(encoder, match):
     red = torch.tensor([0.8, -0.5, -0.5]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
     auxiliary = trainer.make_auxiliary(micro_batch(1)["sketch"], red)
     torch.testing.assert_close(auxiliary, red, atol=1e-4, rtol=0)
+
+
+def test_the_auxiliary_image_is_pasted_by_the_recipe_s_matches(encoder):
+    sketch, reference = (micro_batch(1)[name] for name in ("sketch", "image"))
+    features, keys = (encoder(x, ["relu3_1"])["relu3_1"] for x in (sketch.expand(-1, 3, -1, -1), reference))
+    expected = {
+        "argmax": paste_patches(reference, match_patches(features, keys), (16, 16)),
+        "soft": paste_softly(reference, features, keys),
+    }
+    assert not torch.allclose(expected["argmax"], expected["soft"], atol=0.01)
+    for match, wanted in expected.items():
+        trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
+        torch.testing.assert_close(trainer.make_auxiliary(sketch, reference), wanted)
+
+
+def test_micro_batches_count_as_their_mean(encoder):
+    """Two of the same are one; the vectors of spectral norm are held, which every pass would move."""
+    gradients = []
+    for count in (1, 2):
+        trainer = held_back(SeginTrainer(TINY, encoder, 0, CPU))
+        trainer.networks.discriminator.eval()
+        trainer.step(0, [micro_batch()] * count)
+        net = trainer.networks
+        gradients.append(
+            [x.grad for player in (net.translator, net.discriminator) for x in player.parameters()]
+        )
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_on_a_cpu_may_be_abandoned_and_the_average_has_no_gradient(encoder):
+    trainer = SeginTrainer(TINY, encoder, 0, CPU)
+    assert trainer.interruptible and not trainer.changing
+    assert not any(parameter.requires_grad for parameter in trainer.networks.ema.parameters())
 
 
 def test_a_loss_that_is_not_finite_changes_nothing(encoder):
