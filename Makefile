@@ -11,7 +11,7 @@ SEED ?= 1
 MUTANTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan eval test test-all check format coverage mutate soak clean
+.PHONY: help install demo train-ae train-gan train-style2paints eval test test-all check format coverage mutate soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -34,6 +34,11 @@ train-ae: install ## train the auto-encoder on SHARDS (default: the built-in sam
 train-gan: install ## train the GAN that refines it (and the auto-encoder first where runs/ae has none)
 	@test -f runs/ae/model.safetensors || $(MAKE) --no-print-directory train-ae
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge gan-train --shards $(SHARDS) $(TRAIN_OPTIONS)
+
+train-style2paints: install ## train Style2Paints V1 on SHARDS (default: the built-in samples, rendered first where need be)
+	@test "$(SHARDS)" != out -o -f out/manifest.json || \
+		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge style2paints-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
 eval: install ## measure the sketches in out*/ and the models in runs/ into eval/report.html; nothing has to be trained
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
@@ -64,10 +69,10 @@ soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TR
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
 clean: ## remove what demo, the trainings and eval made; .venv stays
-	rm -rf eval runs/tom runs/ae runs/gan $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+	rm -rf eval runs/tom runs/ae runs/gan runs/style2paints $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

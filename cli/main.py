@@ -28,6 +28,7 @@ COMMANDS = {
     "eval": "cli.eval.group:eval_command",
     "ae-train": "cli.train.autoencoder:ae_train_command",
     "gan-train": "cli.train.gan:gan_train_command",
+    "style2paints-train": "cli.train.style2paints:style2paints_train_command",
     "synthesize": "cli.synthesis.synthesize:synthesize_command",
     "mix": "cli.synthesis.mix:mix_command",
     "transfer": "cli.synthesis.transfer:transfer_command",
@@ -41,7 +42,7 @@ COMMANDS = {
 SECTIONS = {
     "Sketches": ("tom-train", "render", "verify", "convert"),
     "Look": ("inspect", "gallery"),
-    "Models": ("ae-train", "gan-train", "synthesize", "mix", "transfer", "export"),
+    "Models": ("ae-train", "gan-train", "style2paints-train", "synthesize", "mix", "transfer", "export"),
     "Measure": ("eval",),
     "Weights": ("weights", "encoder-train"),
     "Help": ("help",),

@@ -14,6 +14,7 @@ The route of the data, step by step:
 | 7. stream | `data` | shards -> image, sketch, variant, style view |
 | 8. auto-encoder | `models.autoencoder`; `trainers.autoencoder` | sketch + style image -> image |
 | 9. refiner | `models.gan`; `trainers.gan` | the auto-encoder's image -> an image with detail |
+|    beside them | `models.style2paints`; `trainers.style2paints` | sketch + style image -> image |
 | 10. use | `synthesis` | sketches + style images -> images |
 
 The public names are those of `__all__`; docs/api.md shows their use.
@@ -76,7 +77,7 @@ _MODULES = {
 
 
 def load(path: str | Path, device: str = "auto") -> Synthesizer:
-    """Open a trained model: an exported file, or the run folder of `gan-train` or `ae-train`.
+    """Open a trained model: an exported file, or the run folder of `gan-train`, `ae-train` or `style2paints-train`.
 
     `sketchforge.synthesis.synthesizer.load_model` lists the exceptions, `Synthesizer` what a model can do.
     """

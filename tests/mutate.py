@@ -36,6 +36,8 @@ TARGETS: dict[str, dict[str, list[str]]] = {
         "sketchforge/losses/adversarial.py": ["losses", "models/test_gan_models.py"],
         "sketchforge/losses/autoencoder.py": ["losses"],
         "sketchforge/losses/diff_augment.py": ["losses"],
+        "sketchforge/losses/segin.py": ["losses"],
+        "sketchforge/losses/style2paints.py": ["losses"],
         "sketchforge/losses/tom.py": ["losses"],
         "sketchforge/models/features.py": ["models/test_features.py", "losses/test_losses.py"],
         "trainers/ema.py": ["trainers/test_tom_training.py", "trainers/test_gan_training.py"],
@@ -45,6 +47,8 @@ TARGETS: dict[str, dict[str, list[str]]] = {
         "trainers/tom/selection.py": ["trainers/test_snapshots.py"],
         "trainers/autoencoder/step.py": ["trainers/test_ae_training.py"],
         "trainers/gan/step.py": ["trainers/test_gan_training.py"],
+        "trainers/segin/step.py": ["trainers/test_segin_step.py"],
+        "trainers/style2paints/step.py": ["trainers/test_style2paints_step.py"],
         "trainers/encoder/step.py": ["trainers/test_encoder_train.py"],
     },
     "metrics": {

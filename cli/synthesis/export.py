@@ -28,7 +28,7 @@ DEFAULTS = defaults_of(ExportOptions)
     default=DEFAULTS["run"],
     show_default=True,
     metavar="DIR",
-    help="Finished run of `gan-train`, or of `ae-train`.",
+    help="Finished run of `gan-train`, `ae-train` or `style2paints-train`.",
 )
 @option(
     "--out",

@@ -42,7 +42,7 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
             group="Input",
             type=PATH,
             metavar="FILE|DIR",
-            help="A file of `export`, or a run of `gan-train` or `ae-train`. "
+            help="A file of `export`, or a run of `gan-train`, `ae-train` or `style2paints-train`. "
             "[default: runs/gan, else runs/ae]",
         ),
         option(

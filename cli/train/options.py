@@ -31,8 +31,17 @@ FINISHED = "finished already; more --steps go on"
 CUT_OFF_SECONDS = 1.5  # for what is said and ended before a process is cut off
 
 
-def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
-    """Add the options for shards, run folder, recipe and amount of training."""
+RECIPES = {
+    "demo": "demo: 64 pixels, minutes on two cores",
+    "large": "large: the same at 1024, days on a GPU",
+    "paper": "paper: as published",
+}
+
+
+def data_options(
+    defaults: dict[str, Any], recipes: tuple[str, ...] = ("demo", "large", "paper")
+) -> Callable[[Any], Any]:
+    """Add the options for shards, run folder, recipe (of `recipes`) and amount of training."""
     return stack_options(
         option(
             "--shards",
@@ -72,11 +81,10 @@ def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
         option(
             "--recipe",
             group="Training",
-            type=click.Choice(["demo", "large", "paper"]),
+            type=click.Choice(recipes),
             default=defaults["recipe"],
             show_default=True,
-            help="demo: 64 pixels, minutes on two cores; large: the same at 1024, days on a GPU; paper: as "
-            "published.",
+            help=f"{'; '.join(RECIPES[name] for name in recipes)}.",
         ),
         option(
             "--size",
@@ -111,9 +119,9 @@ def data_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
     )
 
 
-def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
-    """Add the options for encoder, precision, processes, evaluation, cache and device."""
-    return stack_options(
+def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callable[[Any], Any]:
+    """Add the options for precision, processes, evaluation, cache and device; with a perceptual loss for its encoder."""
+    encoder_options = [
         option(
             "--encoder",
             group="Training",
@@ -122,7 +130,11 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
             show_default=True,
             metavar="builtin|vgg16|vgg19|PATH",
             help="Frozen encoder of the perceptual loss.",
-        ),
+        )
+    ]
+    figures = ["reconstruction", *(["perceptual"] if perceives else []), "frechet"]
+    return stack_options(
+        *(encoder_options if perceives else ()),
         option(
             "--precision",
             group="Machine",
@@ -152,7 +164,7 @@ def machine_options(defaults: dict[str, Any]) -> Callable[[Any], Any]:
         option(
             "--best-by",
             group="Evaluation",
-            type=click.Choice(["reconstruction", "perceptual", "frechet"]),
+            type=click.Choice(figures),
             default=defaults["best_by"],
             show_default=True,
             help="The figure that says which is best.",

@@ -276,7 +276,7 @@ KNOWN = {
         WeightFile(
             name="efficientnet-lite0",
             what="EfficientNet-Lite0 (Tan & Le 2019)",
-            used_by="eval images and eval compare --features efficientnet-lite0",
+            used_by="eval images and eval compare --features efficientnet-lite0, style2paints-train --hint",
             file_names=("efficientnet-lite0.safetensors", "efficientnet-lite0-57934424.pth"),
             folder=cache_folder,
             licence="Apache 2.0; trained on ImageNet",

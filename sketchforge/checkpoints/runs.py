@@ -20,6 +20,7 @@ _SHAPES = {
     "encoder": str,
     "trained_with": str,
     "autoencoder": str,
+    "hint": str,
     "photos": _INPUT_SHAPE,
     "drawings": _INPUT_SHAPE,
     "shards": _INPUT_SHAPE,
@@ -101,12 +102,23 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 # The entries beside the options that are compared when a run is continued, where it has them.
-_IDENTITY = ("recipe", "trained_with", "autoencoder", "shards", "photos", "drawings", "teacher", "images")
+_IDENTITY = (
+    "recipe",
+    "hint",
+    "trained_with",
+    "autoencoder",
+    "shards",
+    "photos",
+    "drawings",
+    "teacher",
+    "images",
+)
 
 # The options that these entries come from.
 _OPTIONS = {
     "trained_with": "--encoder",
     "autoencoder": "--ae",
+    "hint": "--hint",
     "photos": "--images",
     "drawings": "--drawings",
     "shards": "--shards",
@@ -189,7 +201,11 @@ MODEL_FILE = "model.safetensors"
 OWN_RUNS = (Path("runs/gan"), Path("runs/ae"))
 
 # Format of run.json -> the command that writes it.
-TRAINED_BY = {"sketchforge-gan-run": "gan-train", "sketchforge-ae-run": "ae-train"}
+TRAINED_BY = {
+    "sketchforge-gan-run": "gan-train",
+    "sketchforge-ae-run": "ae-train",
+    "sketchforge-style2paints-run": "style2paints-train",
+}
 
 
 @dataclass(frozen=True)
@@ -197,7 +213,7 @@ class TrainedRun:
     """A finished training of an image model."""
 
     folder: Path
-    command: str  # gan-train | ae-train
+    command: str  # gan-train | ae-train | style2paints-train
     record: Mapping[str, Any]  # run.json
 
     @property
@@ -241,7 +257,8 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if not path.is_file():
         problem = f"holds no {RUN_FILE}" if folder.is_dir() else "no such folder"
         raise UsageError(
-            f"{folder}: {problem}; expected the run folder of `sketchforge gan-train` or `ae-train`"
+            f"{folder}: {problem}; expected the run folder of `sketchforge gan-train`, `ae-train` or "
+            "`style2paints-train`"
         )
     try:
         record = read_json(path)
@@ -252,7 +269,7 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if command is None:
         raise UsageError(
             f"{folder}: a run of format {str(record['format'])[:80]!r}; "
-            "expected one of `sketchforge gan-train` or `ae-train`"
+            "expected one of `sketchforge gan-train`, `ae-train` or `style2paints-train`"
         )
     run = TrainedRun(folder, command, record)
     if record.get("figures") and run.model.is_file():

@@ -1,6 +1,6 @@
 """A whole model on disk, from sketch to finished image.
 
-It holds the auto-encoder, optionally the refiner, and optionally one generator of TOM with the encoder layers
+It holds the auto-encoder or Style2Paints, optionally the refiner, and optionally one generator of TOM with the encoder layers
 that it needs. A reader that ignores the generator can still read the rest, so the version is the same with
 and without one.
 """
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoints import autoencoder as autoencoder_files
+from sketchforge.checkpoints import style2paints as style2paints_files
 from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
 from sketchforge.checkpoints.autoencoder import read_autoencoder
+from sketchforge.checkpoints.style2paints import build_style2paints, read_style2paints, settings_of
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.encoder import Encoder
     from sketchforge.models.gan import Refiner
+    from sketchforge.models.style2paints import Style2Paints
     from sketchforge.models.tom import TomGenerator
 
 
@@ -46,24 +49,35 @@ class SketchPart:
 class StoredModel:
     """The contents of a model file, all in eval mode without gradients, on the CPU."""
 
-    autoencoder: AutoEncoder
+    autoencoder: AutoEncoder | Style2Paints  # which is used as an auto-encoder is
     refiner: Refiner | None
     sketch_part: SketchPart | None
     metadata: Mapping[str, Any]
 
+    @property
+    def system(self) -> str:
+        """The name of the first part: autoencoder | style2paints."""
+        return name_system(self.autoencoder)
+
+
+def name_system(model: AutoEncoder | Style2Paints) -> str:
+    """The name of a model's part in files and digests: autoencoder | style2paints."""
+    from sketchforge.models.autoencoder import AutoEncoder
+
+    return "autoencoder" if isinstance(model, AutoEncoder) else "style2paints"
+
 
 def write_synthesizer(
     path: Path,
-    autoencoder: AutoEncoder,
+    autoencoder: AutoEncoder | Style2Paints,
     refiner: Refiner | None,
     metadata: Mapping[str, Any],
     sketch_part: SketchPart | None = None,
 ) -> None:
     """Write the model. `metadata` (JSON-serialisable) says where it comes from."""
-    tensors = _add_prefix("autoencoder.", autoencoder)
-    models: dict[str, Any] = {
-        "autoencoder": {name: getattr(autoencoder, name) for name in AUTOENCODER_SETTINGS}
-    }
+    system = name_system(autoencoder)
+    tensors = _add_prefix(f"{system}.", autoencoder)
+    models: dict[str, Any] = {system: _describe_system(autoencoder)}
     if refiner is not None:
         tensors |= _add_prefix("refiner.", refiner)
         models["refiner"] = {name: getattr(refiner, name) for name in REFINER_SETTINGS}
@@ -78,8 +92,16 @@ def write_synthesizer(
     save_tensors(path, FORMAT, VERSION, tensors, dict(metadata) | {"models": models})
 
 
-def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str, Any]]:
-    """Read (auto-encoder, refiner or None, metadata), in eval mode without gradients.
+def _describe_system(model: AutoEncoder | Style2Paints) -> dict[str, Any]:
+    from sketchforge.models.autoencoder import AutoEncoder
+
+    if isinstance(model, AutoEncoder):
+        return {name: getattr(model, name) for name in AUTOENCODER_SETTINGS}
+    return settings_of(model)
+
+
+def read_synthesizer(path: Path) -> tuple[AutoEncoder | Style2Paints, Refiner | None, dict[str, Any]]:
+    """Read (auto-encoder or Style2Paints, refiner or None, metadata), in eval mode without gradients.
 
     Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
@@ -88,7 +110,7 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder, Refiner | None, dict[str,
 
 
 def read_model(path: Path) -> StoredModel:
-    """Read a model of this format, or an auto-encoder alone (`autoencoder.py`).
+    """Read a model of this format, an auto-encoder (`autoencoder.py`) or a Style2Paints (`style2paints.py`) alone.
 
     Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
@@ -96,10 +118,13 @@ def read_model(path: Path) -> StoredModel:
     if format_name == autoencoder_files.FORMAT:
         autoencoder, metadata = read_autoencoder(path)
         return StoredModel(autoencoder, None, None, metadata)
+    if format_name == style2paints_files.FORMAT:
+        style2paints, metadata = read_style2paints(path)
+        return StoredModel(style2paints, None, None, metadata)
     if format_name not in (None, FORMAT):
         raise UsageError(
-            f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train` or "
-            "`ae-train`"
+            f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train`, "
+            "`ae-train` or `style2paints-train`"
         )
     return _read_stored_model(path)
 
@@ -122,8 +147,14 @@ def _read_stored_model(path: Path) -> StoredModel:
     tensors, metadata = load_tensors(path, FORMAT, VERSION)
     try:
         settings = metadata["models"]
-        autoencoder = AutoEncoder(**{name: settings["autoencoder"][name] for name in AUTOENCODER_SETTINGS})
-        autoencoder.load_state_dict(_select_by_prefix(tensors, "autoencoder."))
+        autoencoder: AutoEncoder | Style2Paints
+        if "style2paints" in settings:
+            autoencoder = build_style2paints(settings["style2paints"])
+        else:
+            autoencoder = AutoEncoder(
+                **{name: settings["autoencoder"][name] for name in AUTOENCODER_SETTINGS}
+            )
+        autoencoder.load_state_dict(_select_by_prefix(tensors, f"{name_system(autoencoder)}."))
         refiner = None
         if "refiner" in settings:
             refiner = Refiner(**{name: settings["refiner"][name] for name in REFINER_SETTINGS})

@@ -32,6 +32,7 @@ from sketchforge.options.training import (
     EncoderTrainOptions,
     GanTrainOptions,
     ImageTrainOptions,
+    Style2PaintsTrainOptions,
     TomTrainOptions,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "InspectOptions",
     "MixOptions",
     "RenderOptions",
+    "Style2PaintsTrainOptions",
     "SynthesisOptions",
     "SynthesizeOptions",
     "TomTrainOptions",

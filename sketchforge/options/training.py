@@ -95,3 +95,16 @@ class GanTrainOptions(ImageTrainOptions):
     augment: str | None = None  # policy of DiffAugment: color, translation, cutout with commas; "" for none
     r1: float | None = None  # weight of the R1 penalty; 0: none
     noise: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style2PaintsTrainOptions(ImageTrainOptions):
+    """`sketchforge style2paints-train`: Style2Paints V1; recipes (demo, paper) in trainers/style2paints/recipe.py."""
+
+    run: Path = Path("runs/style2paints")
+    hint: str = "auto"  # network of the style hint: builtin | efficientnet-lite0 | auto: that where installed
+    hint_size: int | None = None  # length of the hint; None: the recipe's
+    guides: bool = True  # losses of their own for the middle layers
+    guide_target: str | None = None  # grey | colour: what the first guide decoder gives back
+    discriminator: str | None = None  # both | auxiliary | plain
+    reconstruction: float | None = None  # λ, weight of the absolute errors

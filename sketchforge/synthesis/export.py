@@ -51,7 +51,7 @@ def _build_metadata(
 ) -> dict[str, Any]:
     """The metadata of the run's model file, with digests of the weights and the run they come from."""
     metadata = {name: value for name, value in stored.metadata.items() if name not in ("model", "models")}
-    digests = {"autoencoder": tensors_digest(stored.autoencoder.state_dict())}
+    digests = {stored.system: tensors_digest(stored.autoencoder.state_dict())}
     if stored.refiner is not None:
         digests["refiner"] = tensors_digest(stored.refiner.state_dict())
     if part is not None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.origins import describe_drawer, describe_encoder, is_shipped_snapshot
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
+from sketchforge.models.style2paints import Style2Paints
+from sketchforge.models.style_hint import LITE0
 from sketchforge.utils.markdown import escape, fence
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ FIGURES = {
     "reconstruction_mirrored": "the same error with the style image mirrored",
     "leak": "change of the image when the style image is mirrored, over that when it is another's",
     "lattice": "share of the fine variation in even areas that is locked to the pixel grid",
+}
+
+
+PAPERS = {
+    "autoencoder": "Liu, Zhu, Song and Elgammal: Self-Supervised Sketch-to-Image Synthesis, AAAI 2021",
+    "style2paints": "Zhang, Ji and Lin: Style Transfer for Anime Sketches with Enhanced Residual U-net and "
+    "Auxiliary Classifier GAN, 2017 (Style2Paints V1)",
 }
 
 
@@ -38,7 +47,11 @@ def model_card(
         _write_provenance(stored, metadata),
         _write_figures(metadata["figures"]),
     ]
-    blocks += [_write_usage(file, stored, part), _write_limits(stored), _write_licence(metadata, part)]
+    blocks += [
+        _write_usage(file, stored, part),
+        _write_limits(stored),
+        _write_licence(stored, metadata, part),
+    ]
     digest_rows = [
         f"| {name} | `{digest}` |" for name, digest in metadata["digests"].items()
     ]  # computed by `export`
@@ -53,15 +66,19 @@ def _write_title(file: str, stored: StoredModel) -> str:
 
 
 def _write_description(stored: StoredModel, part: SketchPart | None) -> str:
-    modules: dict[str, nn.Module | None] = {"auto-encoder": stored.autoencoder, "refiner": stored.refiner}
+    modules: dict[str, nn.Module | None]
+    if isinstance(stored.autoencoder, Style2Paints):
+        modules = {"U-net": stored.autoencoder.unet, "style hint": stored.autoencoder.hint}
+    else:
+        modules = {"auto-encoder": stored.autoencoder, "refiner": stored.refiner}
     if part is not None:
         modules |= {"TOM's encoder": part.encoder, f"TOM's generator {escape(part.style)}": part.generator}
     sizes = [f"{name} {_count_weights(module)}" for name, module in modules.items() if module is not None]
     size = stored.autoencoder.size
     text = (
         f"Of a line drawing and a style image it makes an image of {size} × {size} pixels with the "
-        f"drawing's content and the style image's colours and textures, after Liu, Zhu, Song and Elgammal: "
-        f"Self-Supervised Sketch-to-Image Synthesis, AAAI 2021. Made with sketchforge. Weights: {', '.join(sizes)}."
+        f"drawing's content and the style image's colours and textures, after {PAPERS[stored.system]}. "
+        f"Made with sketchforge. Weights: {', '.join(sizes)}."
     )
     if part is not None:
         text += " With TOM it draws sketches of photos itself."
@@ -152,12 +169,12 @@ def _write_limits(stored: StoredModel) -> str:
         "to that; shading and colour in them are lost.",
         "- Style is colour and texture of the whole image. It does not know which object has which colour.",
     ]
-    if stored.refiner is None:
+    if stored.refiner is None and stored.system == "autoencoder":
         lines.append("- It is the auto-encoder alone, trained by squared errors: images are soft.")
     return "## Limits\n\n" + "\n".join(lines)
 
 
-def _write_licence(metadata: Mapping[str, Any], part: SketchPart | None) -> str:
+def _write_licence(stored: StoredModel, metadata: Mapping[str, Any], part: SketchPart | None) -> str:
     text = (
         "The weights were made of the images of whoever trained them: their rights, and the terms of that "
         "data, decide what may be done with the model and its images. sketchforge itself is MIT-licensed and "
@@ -170,6 +187,12 @@ def _write_licence(metadata: Mapping[str, Any], part: SketchPart | None) -> str:
         lines.append(describe_drawer(method, set(weights.values()), "The sketches that it learnt from"))
     if encoder_text := describe_encoder({source.get("trained_with")}):
         lines.append(f"It learnt by an encoder's features, too. {encoder_text}")
+    model = stored.autoencoder
+    if isinstance(model, Style2Paints) and model.hint.network_name == LITE0:
+        lines.append(
+            "The network of the style hint in the file is EfficientNet-Lite0. Its licence: "
+            f"{KNOWN[LITE0].licence}."
+        )
     if part is not None and is_shipped_snapshot({digests["generator"]}):
         lines.append(
             "The snapshot of TOM in the file is one that comes with sketchforge; its model card "

@@ -13,7 +13,7 @@ from typing import Any, overload
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sketchforge.checkpoints.runs import find_model
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel, read_model
@@ -34,7 +34,7 @@ LEAST_DRAWN = 32  # pixels; of smaller images the encoder's deepest maps have no
 
 
 def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
-    """The model in an exported file, a run folder of `gan-train` or `ae-train`, or the model file there.
+    """The model in an exported file, a run folder of a training of image models, or the model file there.
 
     device: auto, cpu, cuda, cuda:N or mps. Raises UsageError for a path or device that is not there, a file of
     another format and an unfinished run, SketchforgeError for a file that is corrupt or newer.
@@ -58,12 +58,17 @@ class Synthesizer:
         placement: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.device = device
         self.metadata: Mapping[str, Any] = stored.metadata  # of the file: recipe, steps, figures, …
+        self._system = stored.system
         self._autoencoder = stored.autoencoder.to(**placement)
         self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
     def __repr__(self) -> str:
-        kind = "refined" if self.refines else "auto-encoder alone"
+        kind = (
+            "refined"
+            if self.refines
+            else {"autoencoder": "auto-encoder alone"}.get(self._system, self._system)
+        )
         return f"<Synthesizer: {self.size} pixels, {kind}, on {self.device}>"
 
     @property
@@ -73,7 +78,7 @@ class Synthesizer:
 
     @property
     def refines(self) -> bool:
-        """True where there is a refiner (`gan-train`), False for the auto-encoder alone."""
+        """True where there is a refiner (`gan-train`), False for the auto-encoder alone and for Style2Paints."""
         return self._refiner is not None
 
     @property
@@ -88,14 +93,16 @@ class Synthesizer:
     @property
     def digest(self) -> str:
         """SHA-256 of the weights that make images: the same for a run and for the file exported from it."""
-        parts = {"autoencoder": self._autoencoder} | ({"refiner": self._refiner} if self._refiner else {})
+        parts: dict[str, nn.Module] = {self._system: self._autoencoder} | (
+            {"refiner": self._refiner} if self._refiner else {}
+        )
         return tensors_digest(
             {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
         )
 
     @torch.inference_mode()
     def style_vectors(self, images: Tensor) -> Tensor:
-        """f_style of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
+        """f_style (Style2Paints: hints) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
         return self._autoencoder.encode_style(
             images.to(device=self.device, memory_format=torch.channels_last)
         )
@@ -224,8 +231,9 @@ class Synthesizer:
         if len(sketches) != len(styles):
             raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
         style = self.style_vectors(styles)
-        content = sketches.to(device=self.device, memory_format=torch.channels_last)
-        image = self._autoencoder.decode(self._autoencoder.encode_content(content), style)
+        sketches = sketches.to(device=self.device, memory_format=torch.channels_last)
+        content: Any = self._autoencoder.encode_content(sketches)  # of a type that its own `decode` takes
+        image = self._autoencoder.decode(content, style)
         sampled = None
         if noise is not None:
             if self._refiner is None or not self.takes_noise:

@@ -56,7 +56,10 @@ def every_command(group=main, path=(), context=None):
     [
         (["rendr"], "did you mean render?"),
         (["tomtrain"], "did you mean tom-train"),
-        (["train"], "did you mean tom-train or ae-train or gan-train or encoder-train?"),
+        (
+            ["train"],
+            "did you mean tom-train or ae-train or gan-train or style2paints-train or encoder-train?",
+        ),
         (["eval", "sketch"], "did you mean sketches?"),
         (["weights", "chek"], "did you mean check?"),
         (["help", "rendr"], "did you mean render?"),
@@ -375,6 +378,7 @@ WRONG = [  # what the user named cannot be used
     ["ae-train", "--shards", "nowhere"],
     ["ae-train", "--shards", "photos"],
     ["gan-train", "--ae", "runs/nowhere"],
+    ["style2paints-train", "--shards", "nowhere"],
     ["encoder-train", "--images", "photos", "--teacher", "nowhere.pth"],
     ["synthesize", "--out", "made", "--model", "nowhere"],
     ["synthesize", "--out", "made", "--model", "unfinished"],

@@ -1,6 +1,6 @@
 """`--recipe paper` is the published configuration: every number, and where it is from.
 
-[P] is the paper, [C] its authors' code, where the paper does not say.
+[P] is the paper, [C] its authors' code, where the paper does not say, [X] a third party's, where there is no such code.
 """
 
 from dataclasses import fields
@@ -9,9 +9,12 @@ import pytest
 
 from sketchforge.losses.adversarial import r1_weight
 from sketchforge.models.autoencoder import STYLED_SIDES, AutoEncoder
-from sketchforge.options import AeTrainOptions, GanTrainOptions
+from sketchforge.options import AeTrainOptions, GanTrainOptions, Style2PaintsTrainOptions
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
+from trainers.segin.recipe import RECIPES as SEGIN_RECIPES
+from trainers.segin.recipe import SeginRecipe
+from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
 
 AUTOENCODER = {
     "size": (1024, "[P] section 5: images of 1024²"),
@@ -55,6 +58,43 @@ GAN = {
     "ema_decay": (0.999, "[C] average of G2"),
 }
 
+SEGIN = {
+    "size": (256, "[P] images of 256²"),
+    "steps": (150_000, "ours: the paper has 12 to 20 epochs of its data"),
+    "batch_size": (5, "[P]"),
+    "width": (1.0, "ours: widths are not published"),
+    "match": ("argmax", "[P] the patch of the highest cosine"),
+    "non_local": (True, "[P] three layers in the bottleneck"),
+    "reconstruction": (100.0, "[P] w1"),
+    "feature": (5e-6, "[P] w2, of VGG19's relu3_2"),
+    "adversarial": (1.0, "[P] w3, printed as a second w4"),
+    "mask": (100.0, "[P] w4"),
+    "masked": (10.0, "[P] w5"),
+    "variation": (10.0, "[P] w6"),
+    "learning_rate": (2e-4, "[P]"),
+    "discriminator_learning_rate": (1.3e-5, "[P]"),
+    "betas": ((0.5, 0.999), "ours: not published"),
+    "ema_decay": (0.0, "ours: no average is mentioned"),
+}
+STYLE2PAINTS = {
+    "size": (256, "[P] figure of the network: the finest maps"),
+    "steps": (100_000, "ours: not published"),
+    "batch_size": (4, "[P] at most 4, for the auxiliary classifier's memory"),
+    "width": (1.0, "[P] figure of the network: see test_style2paints_models.py"),
+    "hint": ("builtin", "ours: VGG19's fc1 in the paper"),
+    "hint_size": (None, "[P] all features of the network, 4096 of VGG19"),
+    "guides": (True, "[P] guide decoders at entry and exit of the middle"),
+    "guide_target": ("grey", "[P] Eq. 2"),
+    "entry_guide": (0.3, "[P] α of Eqs. 1 and 2"),
+    "exit_guide": (0.9, "[P] β of Eqs. 1 and 2"),
+    "reconstruction": (100.0, "[X] λ is not published"),
+    "discriminator": ("both", "[P] auxiliary classifier and DCGAN's take turns"),
+    "learning_rate": (2e-4, "ours: not published"),
+    "discriminator_learning_rate": (2e-4, "ours: not published"),
+    "betas": ((0.5, 0.99), "[X] Adam"),
+    "ema_decay": (0.0, "ours: no average is mentioned"),
+}
+
 
 @pytest.mark.parametrize(
     ("field", "value", "place"), [(field, *printed) for field, printed in AUTOENCODER.items()]
@@ -68,7 +108,23 @@ def test_the_gan_is_as_published(field, value, place):
     assert getattr(gan_recipe_of(GanTrainOptions(recipe="paper")), field) == value, place
 
 
-@pytest.mark.parametrize(("recipe", "published"), [(AeRecipe, AUTOENCODER), (GanRecipe, GAN)])
+@pytest.mark.parametrize(
+    ("field", "value", "place"), [(field, *printed) for field, printed in STYLE2PAINTS.items()]
+)
+def test_style2paints_is_as_published(field, value, place):
+    options = Style2PaintsTrainOptions(recipe="paper", hint="builtin")
+    assert getattr(style2paints_recipe_of(options), field) == value, place
+
+
+@pytest.mark.parametrize(("field", "value", "place"), [(field, *printed) for field, printed in SEGIN.items()])
+def test_segin_is_as_published(field, value, place):
+    assert getattr(SEGIN_RECIPES["paper"], field) == value, place
+
+
+@pytest.mark.parametrize(
+    ("recipe", "published"),
+    [(AeRecipe, AUTOENCODER), (GanRecipe, GAN), (Style2PaintsRecipe, STYLE2PAINTS), (SeginRecipe, SEGIN)],
+)
 def test_no_number_of_a_recipe_is_left_out(recipe, published):
     assert {field.name for field in fields(recipe)} == set(published)
 

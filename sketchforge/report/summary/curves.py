@@ -35,7 +35,8 @@ class Curves:
         for prefix, images in MEASURED.items():
             if self.name.startswith(prefix):
                 return f"{self.command}: {self.name.removeprefix(prefix)}, {images}"
-        return f"{self.command}: {self.name.replace('_', ' ')} loss"
+        kind = "" if self.name.endswith("_share") else " loss"  # a share of gradients is no loss
+        return f"{self.command}: {self.name.replace('_', ' ')}{kind}"
 
     @property
     def measured(self) -> bool:

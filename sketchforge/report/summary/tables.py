@@ -57,7 +57,7 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             TABLE_1,
             lambda model: in_table_1(model.run.command, model.recipe),
             lambda model: (
-                "" if model.run.command == "gan-train" else describe_settings("losses", "DMI", "style")(model)
+                describe_settings("losses", "DMI", "style")(model) if model.run.command == "ae-train" else ""
             ),
             (
                 BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),

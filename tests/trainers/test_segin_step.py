@@ -1,0 +1,170 @@
+"""One step of SEGIN: whose gradient is whose, which terms there are, and that it learns."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sketchforge.losses.adversarial import log_discriminator, log_generator
+from sketchforge.losses.segin import feature_error, mask_error, masked_error, total_variation
+from sketchforge.losses.style2paints import absolute_error
+from sketchforge.models.encoder import Encoder
+from sketchforge.models.patch_matching import match_patches, paste_patches, paste_softly
+from trainers.segin import step as segin_step
+from trainers.segin.recipe import TERMS, SeginRecipe
+from trainers.segin.step import SeginTrainer
+
+TINY = SeginRecipe(size=64, steps=5, batch_size=2, width=0.03, learning_rate=1e-3, ema_decay=0.5)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    return Encoder(((4, 4), (6, 6), (8, 8), (8,)))
+
+
+def micro_batch(count=2, seed=0, masks=True):
+    rng = torch.Generator().manual_seed(seed)
+    batch = {
+        name: torch.rand(count, channels, 64, 64, generator=rng) * 2 - 1
+        for name, channels in (("image", 3), ("sketch", 1))
+    }
+    batch["position"] = torch.arange(count)
+    return batch | ({"mask": torch.rand(count, 1, 64, 64, generator=rng).round()} if masks else {})
+
+
+def held_back(trainer):
+    trainer.networks.optimizer_d.step = trainer.networks.optimizer_g.step = lambda: None
+    return trainer
+
+
+def values_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_each_player_gets_the_gradient_of_its_own_loss(encoder):
+    """By hand, on a copy: spectral norm and BatchNorm keep state from pass to pass."""
+    weights = {"reconstruction": 2, "feature": 3, "adversarial": 5, "mask": 7, "masked": 11, "variation": 13}
+    trainer, batch = held_back(SeginTrainer(replace(TINY, **weights), encoder, 0, CPU)), micro_batch()
+    translator, judge = (
+        copy.deepcopy(x) for x in (trainer.networks.translator, trainer.networks.discriminator)
+    )
+    trainer.step(0, [batch])
+    sketch, real, mask = (batch[name] for name in ("sketch", "image", "mask"))
+    made = translator.train()(sketch, trainer._corrupted_auxiliary(batch))
+    loss_d = log_discriminator(judge(sketch, real), judge(sketch, made.image.detach()))
+    loss_g = 2 * absolute_error(made.image, real) + 3 * feature_error(encoder, made.image, real)
+    loss_g = loss_g + 5 * log_generator(judge(sketch, made.image)) + 7 * mask_error(made.mask_logits, mask)
+    loss_g = loss_g + 11 * masked_error(made.image, real, mask) + 13 * total_variation(made.image)
+    for loss, module, stepped in (
+        (loss_d, judge, trainer.networks.discriminator),
+        (loss_g, translator, trainer.networks.translator),
+    ):
+        expected = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
+        for parameter, wanted in zip(stepped.parameters(), expected, strict=True):
+            torch.testing.assert_close(parameter.grad, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_without_masks_their_terms_are_left_out(encoder):
+    trainer = SeginTrainer(TINY, encoder, 0, CPU)
+    assert set(trainer.step(0, [micro_batch()])) == {"discriminator", *TERMS}
+    assert set(trainer.step(1, [micro_batch(masks=False)])) == {"discriminator", *TERMS} - {"mask", "masked"}
+
+
+@pytest.mark.parametrize("term", ["feature", "adversarial", "variation"])
+def test_a_term_of_weight_0_is_left_out(encoder, term):
+    assert term not in SeginTrainer(replace(TINY, **{term: 0.0}), encoder, 0, CPU).step(0, [micro_batch()])
+
+
+def test_the_encoder_is_frozen_and_both_players_move(encoder):
+    trainer, before = SeginTrainer(TINY, encoder, 0, CPU), values_of(encoder)
+    net = trainer.networks
+    players = {id(x): values_of(x) for x in (net.translator, net.discriminator)}
+    trainer.step(0, [micro_batch()])
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    for player in (net.translator, net.discriminator):
+        assert any(not torch.equal(x, players[id(player)][name]) for name, x in player.named_parameters())
+
+
+def test_corruption_is_a_function_of_seed_and_position(encoder, monkeypatch):
+    """Of true matches: those of random features are as close to others as rounding is."""
+    matches = torch.arange(16 * 16).view(1, 16, 16)
+    monkeypatch.setattr(segin_step, "match_patches", lambda features, _: matches.repeat(len(features), 1, 1))
+    trainer, batch = SeginTrainer(TINY, encoder, 0, CPU), micro_batch()
+    first = trainer._corrupted_auxiliary(batch)
+    assert torch.equal(trainer._corrupted_auxiliary(batch), first)
+    alone = {name: x[1:] for name, x in batch.items()}
+    torch.testing.assert_close(trainer._corrupted_auxiliary(alone), first[1:])
+    moved = batch | {"position": batch["position"] + 7}
+    assert not torch.equal(trainer._corrupted_auxiliary(moved), first)
+    assert not torch.equal(SeginTrainer(TINY, encoder, 1, CPU)._corrupted_auxiliary(batch), first)
+
+
+@pytest.mark.parametrize("match", ["argmax", "soft"])
+def test_the_auxiliary_image_has_the_reference_s_colours(encoder, match):
+    trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
+    red = torch.tensor([0.8, -0.5, -0.5]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    auxiliary = trainer.make_auxiliary(micro_batch(1)["sketch"], red)
+    torch.testing.assert_close(auxiliary, red, atol=1e-4, rtol=0)
+
+
+def test_the_auxiliary_image_is_pasted_by_the_recipe_s_matches(encoder):
+    sketch, reference = (micro_batch(1)[name] for name in ("sketch", "image"))
+    features, keys = (encoder(x, ["relu3_1"])["relu3_1"] for x in (sketch.expand(-1, 3, -1, -1), reference))
+    expected = {
+        "argmax": paste_patches(reference, match_patches(features, keys), (16, 16)),
+        "soft": paste_softly(reference, features, keys),
+    }
+    assert not torch.allclose(expected["argmax"], expected["soft"], atol=0.01)
+    for match, wanted in expected.items():
+        trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
+        torch.testing.assert_close(trainer.make_auxiliary(sketch, reference), wanted)
+
+
+def test_micro_batches_count_as_their_mean(encoder):
+    """Two of the same are one; the vectors of spectral norm are held, which every pass would move."""
+    gradients = []
+    for count in (1, 2):
+        trainer = held_back(SeginTrainer(TINY, encoder, 0, CPU))
+        trainer.networks.discriminator.eval()
+        trainer.step(0, [micro_batch()] * count)
+        net = trainer.networks
+        gradients.append(
+            [x.grad for player in (net.translator, net.discriminator) for x in player.parameters()]
+        )
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_on_a_cpu_may_be_abandoned_and_the_average_has_no_gradient(encoder):
+    trainer = SeginTrainer(TINY, encoder, 0, CPU)
+    assert trainer.interruptible and not trainer.changing
+    assert not any(parameter.requires_grad for parameter in trainer.networks.ema.parameters())
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(encoder):
+    trainer, batch = SeginTrainer(TINY, encoder, 0, CPU), micro_batch()
+    net = trainer.networks
+    before = [values_of(x) for x in (net.translator, net.discriminator, net.ema)]
+    batch["image"][0] = float("nan")
+    with pytest.raises(FloatingPointError, match="the loss became nan"):
+        trainer.step(0, [batch])
+    assert not trainer.changing
+    for module, values in zip((net.translator, net.discriminator, net.ema), before, strict=True):
+        assert all(torch.equal(value, values[name]) for name, value in module.state_dict().items())
+
+
+def test_four_images_of_one_sketch_are_learnt_by_their_references(encoder):
+    colours = torch.tensor([[0.8, -0.6, -0.6], [-0.6, 0.7, -0.5], [-0.7, -0.5, 0.8], [0.7, 0.7, -0.6]])
+    image = colours.view(4, 3, 1, 1).expand(4, 3, 64, 64).clone()
+    sketch = torch.ones(4, 1, 64, 64)
+    sketch[:, :, 16:48, 16:18] = -1
+    trainer = SeginTrainer(replace(TINY, learning_rate=5e-3, ema_decay=0.8), encoder, 0, CPU)
+    batch = {"image": image, "sketch": sketch}
+    for number in range(30):
+        trainer.step(number, [batch | {"position": torch.arange(4) + 4 * number}])
+    error = absolute_error(trainer.synthesize(sketch, image), image).item()
+    mismatched = absolute_error(trainer.synthesize(sketch, image.roll(1, 0)), image).item()
+    assert error < 0.3 and mismatched > 0.7
