@@ -6,7 +6,7 @@
     python benchmarks/studies/ship_synthesizer.py pictures --out docs/images
 
 `train` composes the pictures (synthesizer_images.py), renders them with the ten hands from the built-in snapshots,
-and trains the auto-encoder and then the GAN; more --ae-steps or --gan-steps continue a training that has ended.
+and trains the auto-encoder and then the GAN (--gan-steps 0: not that one); more --ae-steps or --gan-steps continue a training that has ended.
 `write` leaves synthesizer.safetensors, of the GAN or with --run ae of the auto-encoder alone, with weights in float16, which are computed with in float32. `pictures` draws built-in
 samples by the model that ships, as `synthesize`, `mix` and `transfer` do without arguments. One thread.
 """
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from synthesizer_images import write_images  # noqa: E402
 
-from sketchforge.checkpoints.runs import find_trained_run  # noqa: E402
+from sketchforge.checkpoints.runs import MODEL_FILE, find_trained_run  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_model, write_synthesizer  # noqa: E402
 from sketchforge.metrics.images.evaluate import evaluate_images  # noqa: E402
 from sketchforge.metrics.images.result import image_json  # noqa: E402
@@ -102,13 +102,15 @@ def train(data: Path, work: Path, ae_steps: int, gan_steps: int) -> None:
     for recipes in (ae_recipes.RECIPES, gan_recipes.RECIPES):
         recipes["demo"] = replace(recipes["demo"], ema_decay=EMA)
     print(train_ae(AeTrainOptions(**shared, run=work / "ae", steps=ae_steps)), flush=True)
+    if not gan_steps:
+        return
     print(train_gan(GanTrainOptions(**shared, run=work / "gan", ae=work / "ae", steps=gan_steps)), flush=True)
 
 
 def measure(data: Path, work: Path) -> None:
     """Of the cutouts held out: figures of `sketchforge eval images`, of auto-encoder and GAN, as JSON."""
     weights = data / "weights"
-    for run in ("ae", "gan"):
+    for run in (name for name in ("ae", "gan") if (work / name / MODEL_FILE).is_file()):
         found = evaluate_images(
             EvalImagesOptions(
                 model=work / run, shards=str(work / "shards/held-out"), samples=500,
