@@ -41,6 +41,7 @@ FOLDER = LocalPath(file_okay=False)
 FILE = LocalPath(dir_okay=False)
 PATH = LocalPath()
 TOM_RUN = LocalPath("builtin", file_okay=False)  # a run of tom-train
+MODEL = LocalPath("builtin")  # a model that makes images
 ENCODER = SourceText("builtin", "vgg16", "vgg19")
 SEVERAL = "name several as a list (.txt) or a quoted pattern"
 

@@ -24,7 +24,7 @@ NAME = click.Choice(list(KNOWN))
     epilog="Example: sketchforge weights list",
     help=f"""The weights files that sketchforge knows: {", ".join(KNOWN)}.
 
-    `builtin`, `tom` and `foreground` come with the package. hed, pidinet and teed are looked for in $SKETCHFORGE_WEIGHTS,
+    `builtin`, `tom`, `foreground` and `synthesizer` come with the package. hed, pidinet and teed are looked for in $SKETCHFORGE_WEIGHTS,
     else in sketchforge/weights in the cache folder ($XDG_CACHE_HOME or ~/.cache); the others where torchvision
     keeps its own.
     """,

@@ -77,7 +77,7 @@ _MODULES = {
 
 
 def load(path: str | Path, device: str = "auto") -> Synthesizer:
-    """Open a trained model: an exported file, or the run folder of `gan-train`, `ae-train` or `style2paints-train`.
+    """Open a trained model: an exported file, the run folder of a training of image models, or "builtin".
 
     `sketchforge.synthesis.synthesizer.load_model` lists the exceptions, `Synthesizer` what a model can do.
     """

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.options import (
+    MODEL,
     PATH,
     defaults_of,
     device_option,
@@ -40,10 +41,10 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
         option(
             "--model",
             group="Input",
-            type=PATH,
-            metavar="FILE|DIR",
-            help="A file of `export`, or a run of `gan-train`, `ae-train` or `style2paints-train`. "
-            "[default: runs/gan, else runs/ae]",
+            type=MODEL,
+            metavar="builtin|FILE|DIR",
+            help="The model that comes with the package (128 pixels), a file of `export`, or a run of `gan-train`, "
+            "`ae-train` or `style2paints-train`. [default: runs/gan, else runs/ae, else builtin]",
         ),
         option(
             "--out",

@@ -105,19 +105,25 @@ ENCODER_LICENCE = (
     "(non-commercial research), PACS (research) and synthetic portraits of OMI (CC BY-NC-SA), by a teacher that "
     "descends from VGG19 (ImageNet; non-commercial research); weigh this before commercial use"
 )
-TOM_LICENCE = (
-    "MIT for sketchforge's part; learnt from cutouts of Tux Paint's stamps (GPL-2) before backgrounds of MATE (GPL-2+ "
-    "and CC BY-SA), the built-in photos and drawings, with notice in NOTICE.md; unsettled beyond that: they see through "
+_THROUGH_ENCODER = (
     "the encoder `builtin`, which learnt from BSDS500 (non-commercial research), PACS (research), synthetic portraits "
     "of OMI (CC BY-NC-SA) and a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this "
     "before commercial use"
 )
+TOM_LICENCE = (
+    "MIT for sketchforge's part; learnt from cutouts of Tux Paint's stamps (GPL-2) before backgrounds of MATE (GPL-2+ "
+    "and CC BY-SA), the built-in photos and drawings, with notice in NOTICE.md; unsettled beyond that: they see through "
+    + _THROUGH_ENCODER
+)
 FOREGROUND_LICENCE = (
     "MIT for sketchforge's part; learnt from cutouts of Tux Paint's stamps (GPL-2) before the built-in photos and "
-    "backgrounds of MATE (GPL-2+ and CC BY-SA), with notice in NOTICE.md; unsettled beyond that: it sees through the "
-    "encoder `builtin`, which learnt from BSDS500 (non-commercial research), PACS (research), synthetic portraits of "
-    "OMI (CC BY-NC-SA) and a teacher that descends from VGG19 (ImageNet; non-commercial research); weigh this before "
-    "commercial use"
+    "backgrounds of MATE (GPL-2+ and CC BY-SA), with notice in NOTICE.md; unsettled beyond that: it sees through "
+    + _THROUGH_ENCODER
+)
+SYNTHESIZER_LICENCE = (
+    "MIT for sketchforge's part; learnt from cutouts of Tux Paint's stamps (GPL-2) before the built-in photos and "
+    "backgrounds of MATE (GPL-2+ and CC BY-SA), with notice in NOTICE.md; unsettled beyond that: it learnt by the "
+    "features of, and from sketches drawn through, " + _THROUGH_ENCODER
 )
 SHIPPED = "it comes with the package: install sketchforge again"
 TORCHVISION = "BSD 3-Clause (torchvision); trained on ImageNet"
@@ -128,6 +134,7 @@ LOAD_TEACHER = "sketchforge.checkpoints.encoder:load_teacher"
 LOAD_EDGE_NETWORK = "sketchforge.checkpoints.edge_networks:load_edge_network"
 OPEN_FOREGROUND = "sketchforge.sketchers.foreground:open_foreground_finder"
 OPEN_SNAPSHOTS = "sketchforge.sketchers.tom:open_all_snapshots"
+READ_MODEL = "sketchforge.checkpoints.synthesizer:read_model"
 OPEN_FEATURES = "sketchforge.metrics.images.feature_networks:open_features"
 OPEN_LPIPS = "sketchforge.metrics.images.lpips:open_lpips"
 
@@ -181,6 +188,16 @@ KNOWN = {
             licence=FOREGROUND_LICENCE,
             placing=SHIPPED,
             loader=OPEN_FOREGROUND,
+        ),
+        WeightFile(
+            name="synthesizer",
+            what="a model that draws sketches out in the style of images, at 128 pixels",
+            used_by="synthesize, mix, transfer: --model builtin (the default where runs/ has no finished model)",
+            file_names=("synthesizer.safetensors",),
+            folder=builtin_folder,
+            licence=SYNTHESIZER_LICENCE,
+            placing=SHIPPED,
+            loader=READ_MODEL,
         ),
         WeightFile(
             name="vgg16",

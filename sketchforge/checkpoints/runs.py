@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
 from sketchforge.utils.files import check_format, has_shape, is_partial, read_json
 
@@ -194,8 +195,10 @@ def _describe_weights(digest: Any) -> str:
     return "none" if digest is None else f"of weights {str(digest)[:8]}"
 
 
-# A model is an exported file, the run folder of a training, or the model file in that folder.
+# A model is the one that ships, an exported file, the run folder of a training, or the model file in that folder.
 MODEL_FILE = "model.safetensors"
+
+BUILTIN = "builtin"  # the name of the model that ships
 
 # The default run folders of the trainings.
 OWN_RUNS = (Path("runs/gan"), Path("runs/ae"))
@@ -224,7 +227,8 @@ class TrainedRun:
 def find_model(given: Path | None) -> Path:
     """Find the model file of `given`.
 
-    given: a model file, a run folder, or None for the first finished run of OWN_RUNS.
+    given: a model file, a run folder, "builtin", or None for the first finished run of OWN_RUNS, else the
+    built-in model.
 
     Raises UsageError where there is no model, or the run is of another kind or unfinished.
     """
@@ -234,17 +238,26 @@ def find_model(given: Path | None) -> Path:
                 return find_trained_run(run).model
             except SketchforgeError:
                 continue
-        raise UsageError(
-            f"neither {' nor '.join(map(str, OWN_RUNS))} holds a finished model; train one with "
-            "`sketchforge ae-train`, or name one as --model"
-        )
+        return builtin_model()
+    if str(given) == BUILTIN:
+        return builtin_model()
     if given.is_dir():
         return find_trained_run(given).model
     if not given.is_file():
         raise UsageError(
-            f"{given}: no such file or folder; expected a model file or the run folder of a training"
+            f"{given}: no such file or folder; expected a model file, the run folder of a training, or builtin"
         )
     return given
+
+
+def builtin_model() -> Path:
+    """The model that ships; sketchforge/checkpoints/builtin/synthesizer.md says how it was trained."""
+    return KNOWN["synthesizer"].candidates()[0]
+
+
+def model_name(path: Path) -> str:
+    """A model file that was found as messages and records name it."""
+    return BUILTIN if path == builtin_model() else str(path)
 
 
 def find_trained_run(folder: Path) -> TrainedRun:

@@ -21,7 +21,9 @@ class ExportOptions:
 class SynthesisOptions:
     """Options that all commands share that synthesize images with a trained model."""
 
-    model: Path | None = None  # an exported file or a run folder; None: runs/gan, else runs/ae
+    model: Path | None = (
+        None  # an exported file, a run folder or "builtin"; None: runs/gan, runs/ae or built-in
+    )
     style: tuple[str, ...] = ()  # images as `find_images` takes them; none: built-in photos
     out: Path
     noise: bool = False

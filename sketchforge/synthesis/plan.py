@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sketchforge.checkpoints.runs import find_model
+from sketchforge.checkpoints.runs import BUILTIN, find_model, model_name
 from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 from sketchforge.errors import UsageError
 from sketchforge.options import MixOptions, SynthesisOptions, SynthesizeOptions, TransferOptions
@@ -98,14 +99,14 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     """
     # The quick checks come first.
     path = find_model(options.model)
-    if options.model is None:
-        progress.note(f"no --model given: using {path.parent}")
     model = load_model(path, options.device)
+    if name := _describe_model(options, path, model):
+        progress.note(name)
     if options.noise and not model.takes_noise:
         raise UsageError(f"--noise: {options.model or path.parent} was trained without noise; leave it out")
     by: dict[str, Any] = {
         "command": COMMANDS[type(options)],
-        "model": {LOCATION: str(path), "sha256": model.digest},
+        "model": {LOCATION: model_name(path), "sha256": model.digest},
         "options": {"seed": options.seed if options.noise else None},
     }
     fit: Callable[[ImageInput], FittedSketch]
@@ -135,6 +136,16 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
         drawn=drawn,
         by=by,
     )
+
+
+def _describe_model(options: SynthesisOptions, path: Path, model: Synthesizer) -> str:
+    """Say which model is used where none was named, and of the one that ships what to expect."""
+    if model_name(path) == BUILTIN:
+        return (
+            f"{'' if options.model else 'no --model given and no finished one in runs/: '}using {BUILTIN}: "
+            f"{model.size} pixels, learnt from photographed things cut out; colours and outlines, no detail"
+        )
+    return "" if options.model else f"no --model given: using {path.parent}"
 
 
 def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[ImageInput], list[Style]]:

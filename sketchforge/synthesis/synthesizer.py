@@ -34,7 +34,7 @@ LEAST_DRAWN = 32  # pixels; of smaller images the encoder's deepest maps have no
 
 
 def load_model(path: str | Path, device: str = "auto") -> Synthesizer:
-    """The model in an exported file, a run folder of a training of image models, or the model file there.
+    """The model in an exported file, a run folder of a training of image models, or the model file there; "builtin".
 
     device: auto, cpu, cuda, cuda:N or mps. Raises UsageError for a path or device that is not there, a file of
     another format and an unfinished run, SketchforgeError for a file that is corrupt or newer.

@@ -124,13 +124,13 @@ def test_list_tells_of_every_file(call, cache):
     assert (code, stderr) == (0, "")
     told = paragraphs(stdout)
     assert list(told) == list(KNOWN) == [
-        "builtin", "tom", "foreground", "vgg16", "vgg19", "hed", "pidinet", "teed", "inception", "alexnet",
+        "builtin", "tom", "foreground", "synthesizer", "vgg16", "vgg19", "hed", "pidinet", "teed", "inception", "alexnet",
         "squeezenet", "mobilenet_v2", "efficientnet-lite0",
     ]  # fmt: skip
     for name, text in told.items():
         assert f"what        {KNOWN[name].what}" in text
         assert KNOWN[name].used_by in text and f"licence     {KNOWN[name].licence}" in text
-    for name in ("builtin", "tom", "foreground", "teed"):
+    for name in ("builtin", "tom", "foreground", "synthesizer", "teed"):
         file = KNOWN[name].found()
         there = file.parent if name == "tom" else file
         assert f"there       {there} (" in told[name]
@@ -151,7 +151,7 @@ def test_a_run_has_the_size_of_its_folder(call, cache):
     assert f"({num_bytes / 1e6:.2f} MB)" in paragraphs(call("weights", "list")[1])["tom"]
 
 
-@pytest.mark.parametrize("name", ["builtin", "tom", "foreground"])
+@pytest.mark.parametrize("name", ["builtin", "tom", "foreground", "synthesizer"])
 def test_shipped_weights_name_the_research_data_that_they_learnt_from(call, cache, name):
     text = paragraphs(call("weights", "list")[1])[name]
     notice = (builtin_folder() / "NOTICE.md").read_text(encoding="utf-8").lower()
@@ -190,9 +190,10 @@ def test_check_loads_what_is_there(call, cache):
     assert lines[0] == f"builtin: sound, {KNOWN['builtin'].found()}"
     assert lines[1] == f"tom: sound, {KNOWN['tom'].found()}"
     assert lines[2] == f"foreground: sound, {KNOWN['foreground'].found()}"
-    assert [line.split(":")[1][:7] for line in lines[3:7]] == [" absent"] * 4
-    assert lines[7] == f"teed: sound, {path}"
-    assert [line.split(":")[1][:7] for line in lines[8:]] == [" absent"] * 5
+    assert lines[3] == f"synthesizer: sound, {KNOWN['synthesizer'].found()}"
+    assert [line.split(":")[1][:7] for line in lines[4:8]] == [" absent"] * 4
+    assert lines[8] == f"teed: sound, {path}"
+    assert [line.split(":")[1][:7] for line in lines[9:]] == [" absent"] * 5
 
 
 def test_check_fails_for_absent_files_that_were_asked_for(call, cache):
@@ -294,9 +295,11 @@ def test_check_loads_torchvisions_networks_as_their_metrics_do(call, cache, monk
 
 def test_help_says_what_the_package_ships(call, cache):
     shipped = [name for name, file in KNOWN.items() if file.found()]
-    assert shipped == ["builtin", "tom", "foreground"]
+    assert shipped == ["builtin", "tom", "foreground", "synthesizer"]
     _, stdout, _ = call("weights", "--help")
-    assert "`builtin`, `tom` and `foreground` come with the package" in " ".join(stdout.split())
+    assert "`builtin`, `tom`, `foreground` and `synthesizer` come with the package" in " ".join(
+        stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -305,7 +308,10 @@ def test_help_says_what_the_package_ships(call, cache):
         (["weights"], "Missing command"),
         (["weights", "fetch"], "No such command 'fetch'"),
         (["weights", "path"], "Missing argument 'NAME'"),
-        (["weights", "path", "vgg11"], "'vgg11' is not one of 'builtin', 'tom', 'foreground', 'vgg16'"),
+        (
+            ["weights", "path", "vgg11"],
+            "'vgg11' is not one of 'builtin', 'tom', 'foreground', 'synthesizer', 'vgg16'",
+        ),
         (["weights", "check", "vgg11"], "'vgg11' is not one of"),
         (["weights", "list", "--json"], "No such option"),
     ],

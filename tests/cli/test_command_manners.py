@@ -382,7 +382,6 @@ WRONG = [  # what the user named cannot be used
     ["encoder-train", "--images", "photos", "--teacher", "nowhere.pth"],
     ["synthesize", "--out", "made", "--model", "nowhere"],
     ["synthesize", "--out", "made", "--model", "unfinished"],
-    ["synthesize", "--out", "made"],
     ["synthesize", "--out", "made.jpg"],
     ["export", "--run", "nowhere"],
     ["export", "--run", "other"],

@@ -1,14 +1,16 @@
 """The Python interface: a loaded model makes what the trained one makes, of anything that is an image."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import sketchforge
-from sketchforge.checkpoints.runs import TRAINED_BY, find_model
+from sketchforge.checkpoints.runs import TRAINED_BY, builtin_model, find_model
 from sketchforge.checkpoints.synthesizer import write_synthesizer
-from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.errors import SketchforgeError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.decode import ImageError
 from sketchforge.images.resize import fit_square
@@ -214,11 +216,7 @@ def test_a_model_is_found_by_file_run_or_habit(runs, tmp_path, monkeypatch):
     file = runs / "gan" / "model.safetensors"
     assert find_model(file) == find_model(runs / "gan") == file
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        UsageError,
-        match="neither runs/gan nor runs/ae holds a finished model; train one with `sketchforge ae-train`",
-    ):
-        find_model(None)
+    assert find_model(None) == find_model(Path("builtin")) == builtin_model()
     ae_run(tmp_path / "runs" / "ae")
     gan = gan_run(tmp_path / "runs" / "gan", finished=False)
     assert find_model(None).parent.name == "ae"
