@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
@@ -334,6 +333,8 @@ def test_resampled_distances_are_those_of_strokes_compare():
 
 
 def test_resampled_distances_leave_out_what_has_no_value():
+    from scipy.stats import wasserstein_distance  # slow to import
+
     distance = wasserstein(np.array([1.0, np.nan, 4.0]), np.array([0.0, np.nan, 2.0]))
     assert distance(np.array([0, 1, 2, 2])) == pytest.approx(wasserstein_distance([1, 4, 4], [0, 2]))
     assert np.isnan(distance(np.array([1, 1])))

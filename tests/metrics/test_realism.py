@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
-from sklearn.metrics import roc_auc_score
 
 from sketchforge.errors import UsageError
 from sketchforge.metrics.sketches.patches import (
@@ -312,6 +311,8 @@ def test_auc_is_that_of_all_pairs_within_folds():
                 wins += weight * ((one > other) + (one == other) / 2)
                 pairs += weight
     assert result.resampled_auc(weights) == pytest.approx(wins / pairs, abs=1e-12)
+    from sklearn.metrics import roc_auc_score  # slow to import
+
     one_fold = TwoSampleResult(result.scores, result.labels, result.groups, np.zeros(n, int))
     assert one_fold.auc == pytest.approx(roc_auc_score(result.labels, result.scores), abs=1e-12)
     assert np.isnan(result.resampled_auc(dict.fromkeys(weights, 0)))

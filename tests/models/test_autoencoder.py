@@ -15,7 +15,7 @@ from sketchforge.models.autoencoder import (
     ContentFeatures,
     channels_at,
 )
-from sketchforge.models.layers import count_parameters
+from sketchforge.models.layers import SLOPE, SqueezeExcitation, count_parameters
 from sketchforge.models.modulation import STYLES, Multiplication
 
 SWITCHES = list(itertools.product(DMI, STYLES))
@@ -35,6 +35,22 @@ def plateaued(**switches) -> AutoEncoder:
             module.momentum = 1.0
     made(sketches(4), images(4))
     return made.eval()
+
+
+def test_squeeze_and_excitation_is_torchvisions():
+    """To the bit, initial values included, so that models of either can be exchanged."""
+    from torchvision import ops
+
+    def leaky() -> nn.Module:
+        return nn.LeakyReLU(SLOPE)
+
+    torch.manual_seed(0)
+    ours = SqueezeExcitation(16, 2)
+    torch.manual_seed(0)
+    theirs = ops.SqueezeExcitation(16, 2, leaky)
+    maps = torch.randn(2, 16, 8, 8)
+    assert torch.equal(ours(maps), theirs(maps))
+    assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
 def images(count: int = 2, channels: int = 3, size: int = 64, seed: int = 0) -> torch.Tensor:

@@ -73,6 +73,16 @@ def test_what_may_pass_is_tried_again(tmp_path, caplog, behaviour):
         assert server.sent <= 2 * len(SHARD) + SOCKET_BYTES
 
 
+@pytest.mark.parametrize("behaviour", [hostile.endless_trailers, hostile.endless_continues], ids=name_of)
+def test_lines_without_end_are_given_up_at_once(tmp_path, behaviour):
+    """Not as late as a stall would be: it would read for a minute whatever comes."""
+    patient = FetchPolicy(stall_seconds=SECONDS, tries=1)
+    start = time.monotonic()
+    with hostile_server({NAME: SHARD}, in_turn(behaviour)) as server:
+        assert "no valid HTTP answer" in refusal(server, tmp_path, patient)
+    assert time.monotonic() - start < SECONDS
+
+
 @pytest.mark.parametrize("behaviour", hostile.LASTING, ids=name_of)
 def test_what_lasts_is_not_tried_again(tmp_path, behaviour):
     with hostile_server({NAME: SHARD}, in_turn(behaviour)) as server:

@@ -19,6 +19,7 @@ from sketchforge.options import AeTrainOptions
 from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.progress import Progress
 from tests.helpers.forks import forked_cli
+from tests.helpers.previews import few_previews
 from tests.helpers.stored import png, store
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
@@ -40,9 +41,9 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The demo recipe at test size, with two previews: of ten, one a step, most of the time would be theirs."""
+    """The demo recipe at test size, with two small previews."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
+        few_previews(patch, 2)
         patch.setitem(ae_recipe.RECIPES, "demo", TINY)
         yield
 
@@ -221,6 +222,7 @@ def test_bfloat16_is_nearly_the_same_step(encoder):
     assert weight.dtype == torch.float32 and weight.grad.isfinite().all()
 
 
+@pytest.mark.slow  # that the networks learn, models/test_autoencoder.py shows; what from, the tests above
 def test_four_images_overfit(encoder):
     """A tenth of the variance is left after some steps, with all losses on: they do not stand in its way."""
     draw = torch.Generator().manual_seed(3)
@@ -367,8 +369,10 @@ def test_images_held_out_are_measured_and_shown(options, finished, tmp_path):
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
 
 
-def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder):
+def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder, monkeypatch):
     """A model that gives its style image back has no error; its grid has the styles in every row."""
+    monkeypatch.setattr("trainers.image_models.validation.NUM_LAYOUTS", 16)
+    monkeypatch.setattr("trainers.image_models.validation.NUM_SHOWN", 6)
     validation = Validation(open_shards(ten_sketches), 64, held_out=False)
     found = new_trainer(encoder)
     found.synthesize = lambda sketches, images: images

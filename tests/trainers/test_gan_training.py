@@ -18,6 +18,7 @@ from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
 from tests.helpers.forks import forked_cli
+from tests.helpers.previews import few_previews
 from trainers.gan import recipe as gan_recipe
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.run import train_gan
@@ -52,8 +53,7 @@ def finished(ten_sketches, tmp_path_factory):
         device="cpu",
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Of ten previews, most of the time would be theirs.
-        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
+        few_previews(patch, 2)
         patch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
         assert train_gan(options) == options.run / "grid.png"
         yield options
@@ -173,6 +173,7 @@ def test_augmentation_and_r1_are_switches():
     assert new_trainer(r1=1.0).step(0, [micro_batch()])["r1"] >= 0
 
 
+@pytest.mark.slow  # that G2 learns, models/test_gan_models.py shows; what each player learns from, the tests above
 def test_four_images_overfit():
     """G2 learns what the auto-encoder, which has learnt nothing, cannot tell.
 
@@ -181,7 +182,8 @@ def test_four_images_overfit():
     images = torch.nn.functional.interpolate(micro_batch()["image"][:, :, :6, :6], size=64, mode="bilinear")
     found = new_trainer(width=0.0625, learning_rate=2e-3, noise=False, reconstruction=100.0, r1=0.1)
     errors = [found.step(number, [micro_batch(image=images)])["reconstruction"] for number in range(50)]
-    assert errors[0] > 0.8 * images.var() and errors[-1] < 0.1 * images.var()
+    assert errors[0] > 0.8 * images.var()
+    assert errors[-1] < 0.1 * images.var()
 
 
 def test_non_finite_losses_stop_before_anything_steps():

@@ -154,6 +154,16 @@ def test_evaluation_changes_nothing(encoder, tiny):
     assert first.sketches.min() >= 0 and first.sketches.max() <= 1
 
 
+def test_sketches_come_to_have_the_drawings_statistics(encoder, tiny):
+    recipe = replace(RECIPE, denoising=0, synthetic_weight=0.0)
+    tom = TomTrainer(replace(tiny, batch_size=4), recipe, encoder, photo_readers(4), drawing_readers(4))
+    before = tom.evaluate()
+    for step in range(20):
+        tom.step(step, tom.batch(step, None))
+    assert tom.evaluate().realism < 0.5 * before.realism
+
+
+@pytest.mark.slow  # the same, and that content comes back, which takes three times as many steps
 def test_four_images_overfit(encoder, tiny):
     """Four photos, four drawings: within sixty steps the sketches have their layout and the drawings' statistics."""
     options = replace(tiny, size=64, batch_size=4)
@@ -167,17 +177,18 @@ def test_four_images_overfit(encoder, tiny):
     after = tom.evaluate()
     assert after.realism < 0.5 * before.realism
     assert after.content > before.content + 0.01
-    assert np.median(after.sketches) > 0.75 and after.sketches.min() < 0.3  # light paper, dark ink
+    assert np.median(after.sketches) > 0.75  # light paper
+    assert after.sketches.min() < 0.3  # dark ink
 
 
 def test_drawings_are_found_again_in_synthetic_photos(encoder, tiny):
     """Two drawings, made into images in ever new ways: G learns to draw them better than a blank sheet would be."""
-    options = replace(tiny, size=64, batch_size=2)
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
-    tom = TomTrainer(options, recipe, encoder, photo_readers(4), drawing_readers(2))
-    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(40)]
+    tom = TomTrainer(tiny, recipe, encoder, photo_readers(4), drawing_readers(2))
+    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(30)]
     blank = np.mean([(tom.batch(step, None).originals - 1).square().mean().item() for step in range(10)])
-    assert np.mean(lost[-20:]) < 0.8 * blank < np.mean(lost[:3])
+    assert np.mean(lost[-20:]) < 0.8 * blank
+    assert np.mean(lost[:3]) > 0.8 * blank
 
 
 def test_content_is_taken_from_the_denoised_photo(encoder, tiny):
