@@ -220,7 +220,8 @@ def test_metadata_that_only_some_samples_have_comes_through(reading):
 def test_every_description_has_the_same_fields_of_the_same_types(reading):
     _, rows = reading
     types = {tuple((name, type(value)) for name, value in sorted(row["json"].items())) for row in rows}
-    assert len(types) == 1 and type(None) not in {kind for _, kind in next(iter(types))}
+    assert len(types) == 1
+    assert type(None) not in {kind for _, kind in next(iter(types))}
 
 
 def test_webdataset_gives_an_empty_text_for_a_missing_caption(base):

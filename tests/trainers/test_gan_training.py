@@ -220,11 +220,9 @@ def files_of(run):
 
 def test_training_leaves_a_whole_model(finished):
     autoencoder, refiner, metadata = read_synthesizer(finished.run / "model.safetensors")
-    assert (
-        (finished.run / "grid.png").is_file()
-        and metadata["steps"] == 5
-        and refiner.size == autoencoder.size == 64
-    )
+    assert (finished.run / "grid.png").is_file()
+    assert metadata["steps"] == 5
+    assert refiner.size == autoencoder.size == 64
     expected = new_autoencoder().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in autoencoder.state_dict().items())
     assert [r["step"] for r in read_log(finished.run / "log.jsonl") if "adversarial" in r] == [1, 2, 3, 4, 5]
@@ -239,7 +237,8 @@ def test_resumed_ends_with_the_same_bytes(finished, options):
         if name in ("model.safetensors", "grid.png")
     }
     expected = files_of(finished.run)
-    assert same == {name: expected[name] for name in same} and len(same) == 2
+    assert same == {name: expected[name] for name in same}
+    assert len(same) == 2
 
 
 def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path, monkeypatch):
@@ -253,11 +252,13 @@ def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path,
         for each in read_log(options.run / "log.jsonl")
         if "seen_frechet" in each
     }
-    assert list(found) == [2, 4, 5] and min(found.values()) > 0
+    assert list(found) == [2, 4, 5]
+    assert min(found.values()) > 0
     step = min(found, key=found.get)
     assert record["best"] == {"file": "best.safetensors", "step": step, "seen_frechet": found[step]}
     best = read_synthesizer(options.run / "best.safetensors")
-    assert best[2]["step"] == step and best[2]["seen_frechet"] == found[step]
+    assert best[2]["step"] == step
+    assert best[2]["seen_frechet"] == found[step]
     if step == 5:
         last = read_synthesizer(options.run / "model.safetensors")[1].state_dict()
         assert all(torch.equal(value, last[name]) for name, value in best[1].state_dict().items())
@@ -318,7 +319,8 @@ def test_command_line(options, tmp_path):
     words += ["--threads", "1", "--workers", "0", "--device", "cpu"]
     done = forked_cli(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "10 images with 10 sketches each" in done.stdout and "runs/gan/grid.png" in done.stdout
+    assert "10 images with 10 sketches each" in done.stdout
+    assert "runs/gan/grid.png" in done.stdout
     assert json.loads((tmp_path / "runs/gan/run.json").read_text())["steps_done"] == 2
 
 
@@ -337,4 +339,6 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
     model = [] if "--ae" in arguments else ["--ae", str(options.ae)]
     assert command_line(["gan-train", "--shards", options.shards, *model, *arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()

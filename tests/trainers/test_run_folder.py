@@ -96,7 +96,8 @@ def refusal(options, kind=SketchforgeError, train=train_ae):
     before = files_of(options.run)
     with pytest.raises(SketchforgeError) as caught:
         train(options)
-    assert type(caught.value) is kind and "\n" not in str(caught.value)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
     assert files_of(options.run) == before
     return str(caught.value)
 
@@ -164,7 +165,8 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
 def test_a_state_that_is_lost_is_missed(options):
     (options.run / "state.pt").unlink()
     said = refusal(options)
-    assert "state.pt: is missing, and 2 steps with it" in said and "only --overwrite discards" in said
+    assert "state.pt: is missing, and 2 steps with it" in said
+    assert "only --overwrite discards" in said
 
 
 def test_a_finished_run_that_has_lost_its_state_is_not_overwritten_by_more_steps(finished, tmp_path):
@@ -238,7 +240,8 @@ def test_any_value_in_a_state_is_refused_in_one_line(options, state, change):
     write_state(options, state | change)
     with pytest.raises(SketchforgeError) as caught:
         train_ae(options)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
 
 
 def without_a_key(parts):
