@@ -9,6 +9,8 @@ FUZZ ?= 20000
 SERVER ?= 500
 SEED ?= 1
 MUTANTS ?= 20
+# Compiled once, not by every process that the tests start; empty is unset.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo train-ae train-gan train-style2paints eval test test-all check format coverage mutate soak clean

@@ -10,10 +10,6 @@ from pathlib import Path
 # One thread: what tests compute is small, and threads that wait for each other on a busy machine are many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Shells start background jobs with SIGINT ignored, which every child would inherit.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

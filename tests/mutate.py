@@ -52,7 +52,7 @@ TARGETS: dict[str, dict[str, list[str]]] = {
         "trainers/encoder/step.py": ["trainers/test_encoder_train.py"],
     },
     "metrics": {
-        "sketchforge/metrics/estimates.py": ["metrics", "utils/test_bootstrap.py"],
+        "sketchforge/metrics/estimates.py": ["metrics/test_bootstrap.py", "metrics/test_edge_scoring.py"],
         "sketchforge/metrics/frechet.py": ["metrics/test_frechet.py", "metrics/test_inception.py"],
         "sketchforge/metrics/kid.py": ["metrics/test_frechet.py", "metrics/test_kernel_distance.py"],
         "sketchforge/metrics/sketches/boundaries.py": ["metrics/test_boundaries.py"],

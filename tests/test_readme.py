@@ -10,8 +10,10 @@ from PIL import Image
 
 from cli.main import COMMANDS, run
 from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.builtin.photos import load_photos
 from tests.helpers.commands import ROOT
 from tests.helpers.photos import make_photos, scene
+from tests.helpers.previews import few_previews
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -69,6 +71,9 @@ def newcomer(tmp_path, monkeypatch):
     # To draw all that are built in takes longer than all the steps.
     few = [(pen, draw("woman", pen, 64)) for pen in ("quill", "brush")]
     monkeypatch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size: few)
+    some = load_photos()[::6]
+    monkeypatch.setattr("sketchforge.images.builtin.photos.load_photos", lambda: some)
+    few_previews(monkeypatch)
     for name, value in TINY.items():
         monkeypatch.setenv(name, value)
     return tmp_path

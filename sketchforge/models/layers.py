@@ -5,12 +5,9 @@ Shape letters: B batch, C channels, H, W height and width.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import SqueezeExcitation
 
 from sketchforge.models.upsample_conv import upsample_conv
 
@@ -34,8 +31,25 @@ class Down(nn.Sequential):
         )
 
 
+class SqueezeExcitation(nn.Module):
+    """Scale every channel by a number in [0, 1] that the means of all channels decide (Hu et al. 2018).
+
+    Shape, parameters and their initial values are those of torchvision.ops, which takes twice as long to import
+    as torch itself: every command that loads a model would wait for it.
+    """
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = F.adaptive_avg_pool2d(x, 1)
+        return x * torch.sigmoid(self.fc2(F.leaky_relu(self.fc1(means), SLOPE)))
+
+
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, squeeze-and-excitation (Hu et al. 2018), the input added; keeps the shape."""
+    """Two 3x3 convolutions, squeeze-and-excitation, the input added; keeps the shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,7 +61,7 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(channels),
             # LeakyReLU in place of the usual ReLU: the middle of a narrow network has only one or two
             # channels, and a channel that a ReLU keeps at 0 gets no gradient and never learns again.
-            SqueezeExcitation(channels, max(channels // REDUCTION, 1), partial(nn.LeakyReLU, SLOPE)),
+            SqueezeExcitation(channels, max(channels // REDUCTION, 1)),
         )
 
     def forward(self, x: Tensor) -> Tensor:

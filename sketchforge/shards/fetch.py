@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError
-from sketchforge.shards.transports import StallGuard, TransferError, chunks
+from sketchforge.shards.stall_guard import StallGuard, TransferError
+from sketchforge.shards.transports import chunks
 
 _logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.remote import RemoteFolder, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
 from sketchforge.shards.splits import ALL, held_out_first, split_ranges
-from sketchforge.shards.transports import TransferError
+from sketchforge.shards.stall_guard import TransferError
 from sketchforge.utils import files
 from sketchforge.utils.text import count_noun
 

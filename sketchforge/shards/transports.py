@@ -17,19 +17,20 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any, cast
 
+from sketchforge.shards.stall_guard import StallGuard, TransferError
 from sketchforge.utils.versions import installed_version
 
 CHUNK = 1 << 18  # bytes
 MAX_REDIRECTS = 5
+MAX_LINES = 100  # of trailers, and responses before the real one: as many as http.client reads headers
 _WORTH_RETRYING = {408, 425, 429, *range(500, 600)}  # HTTP
 _NOT_RUNNABLE = (126, 127)  # a shell's exit codes for a program that is not there or cannot be run
 _LASTING_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -54,65 +55,6 @@ except (OSError, ValueError, ImportError) as error:
     print(f"needs the program {error.filename}" if missing else error, file=sys.stderr)
     sys.exit(127 if missing or not isinstance(error, OSError) else 1)
 """
-
-
-class TransferError(Exception):
-    """An attempt failed. lasting: another one would fail, too."""
-
-    def __init__(self, cause: str, lasting: bool = False) -> None:
-        super().__init__(cause)
-        self.lasting = lasting
-
-
-class StallGuard:
-    """Ends a transfer of which fewer than `min_bytes` came within `seconds`, by calling what it was told.
-
-    A context manager. A thread of its own keeps the time, for http.client may read headers for ever, each of
-    its reads being within the socket's time-out.
-    """
-
-    def __init__(self, seconds: float, min_bytes: int) -> None:
-        self.seconds, self.min_bytes = seconds, min_bytes
-        self.stalled = False
-        self.resources = ExitStack()  # closed at the end
-        self._aborts: list[Callable[[], None]] = []
-        self._mutex, self._ended = threading.Lock(), threading.Event()
-        self._num_bytes, self._deadline = 0, time.monotonic() + seconds
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> StallGuard:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        with self._mutex:
-            self._aborts.clear()
-        self.resources.close()
-
-    def on_stall(self, abort: Callable[[], None]) -> None:
-        with self._mutex:
-            self._aborts.append(abort)
-            if self.stalled:
-                abort()
-
-    def progress(self, num_bytes: int) -> None:
-        self._num_bytes += num_bytes
-        if self._num_bytes >= self.min_bytes:
-            self._num_bytes, self._deadline = 0, time.monotonic() + self.seconds
-
-    def check(self) -> None:
-        if self.stalled:
-            raise TransferError(f"stalled: fewer than {self.min_bytes:,} bytes in {self.seconds:g} s")
-
-    def _watch(self) -> None:
-        while not self._ended.wait(max(0.0, self._deadline - time.monotonic())):
-            if time.monotonic() >= self._deadline:
-                with self._mutex:
-                    self.stalled = True
-                    for abort in self._aborts:
-                        abort()
-                return
 
 
 def chunks(address: str, limit: int, guard: StallGuard) -> Generator[bytes, None, None]:
@@ -209,11 +151,34 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
+class _BoundedResponse(http.client.HTTPResponse):
+    """Gives up where http.client reads lines until they end: trailers, and responses such as 100 Continue.
+
+    It has no public place for this; where a Python has other names inside, the StallGuard remains.
+    """
+
+    _num_responses = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._num_responses += 1
+        if self._num_responses > MAX_LINES:
+            raise http.client.HTTPException(f"more than {MAX_LINES} responses to one request")
+        return cast(tuple[str, int, str], cast(Any, super())._read_status())
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MAX_LINES):
+            if self.fp.readline(CHUNK) in (b"\r\n", b"\n", b""):
+                return
+        raise http.client.HTTPException(f"more than {MAX_LINES} lines after the last chunk")
+
+
 class _WatchedConnection(http.client.HTTPConnection):
     guard: StallGuard
+    response_class = _BoundedResponse
 
     def connect(self) -> None:
         super().connect()
+        self.sock.settimeout(2 * self.guard.seconds)  # the guard comes first, and says that it was a stall
         # A duplicate: ssl takes the socket over, and its handshake must be ended, too.
         watched = self.guard.resources.enter_context(self.sock.dup())
         self.guard.on_stall(partial(_shut_down, watched))

@@ -8,6 +8,7 @@ import pytest
 
 import benchmarks.studies.ae_results as study
 from sketchforge.images.encode import write_png
+from tests.helpers.previews import few_previews
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.gan import recipe as gan_recipe
 
@@ -30,7 +31,7 @@ def test_vanilla_has_none_of_the_self_supervised_losses_and_all_has_all():
 
 
 def test_a_refined_row_leaves_its_figures_once(tmp_path, monkeypatch, capsys):
-    """With tiny networks, two steps, and the built-in encoder alone."""
+    """With tiny networks, two steps, and the built-in encoder alone, on small images."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "data/faces"
     folder.mkdir(parents=True)
@@ -50,7 +51,9 @@ def test_a_refined_row_leaves_its_figures_once(tmp_path, monkeypatch, capsys):
         study, "RenderOptions",
         lambda *words, **given: real_render(*words, **given | {"size": 64, "split": "train=.5,val=.5"}),
     )  # fmt: skip
-    monkeypatch.setattr("trainers.image_models.train.NUM_PREVIEWS", 1)
+    few_previews(monkeypatch)
+    monkeypatch.setattr("trainers.image_models.validation.NUM_MISMATCHED", 12)
+    monkeypatch.setattr("sketchforge.metrics.images.feature_networks.BUILTIN_SIDE", 64)
     for recipes, changes in (
         (ae_recipe.RECIPES, {"width": 0.0625, "style_dim": 32, "batch_size": 4}),
         (gan_recipe.RECIPES, {"width": 0.02, "batch_size": 4}),

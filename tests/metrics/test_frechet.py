@@ -156,3 +156,11 @@ def test_images_of_one_sketch_are_drawn_together():
 def test_one_sketch_has_no_interval():
     found = estimate_distances(points(5, 0), [3] * 5, points(9, 1), 0)["frechet"]
     assert found.low is None and found.high is None and found.images == 1
+
+
+def test_a_resampled_set_of_two_images_has_a_distance_and_one_of_a_single_image_none():
+    images, reference = points(5, 0), points(30, 1)
+    counts = np.array([[0, 1, 0, 1, 0], [0, 1, 0, 0, 0]])
+    two, single = resampled_distances(images, counts, fit_gaussian(reference))
+    assert two == pytest.approx(distance(images[[1, 3]], reference), rel=1e-5)
+    assert np.isnan(single)

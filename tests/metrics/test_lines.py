@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import wasserstein_distance
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
@@ -57,7 +56,8 @@ def test_content_by_hand(tmp_path):
     assert (
         content["f_ods"].value == content["f_ois"].value == pytest.approx(2 * 2 / 3 * 1 / 2 / (2 / 3 + 1 / 2))
     )
-    assert content["f_ods"].images == 1 and content["f_ods"].low is None
+    assert content["f_ods"].images == 1
+    assert content["f_ods"].low is None
     assert reasons(found, "style", "content") == ["no annotation for this key: 1 of 2"]
     assert reasons(found, PEOPLE, "content") == ["only one annotator: 1 image"]
 
@@ -197,7 +197,8 @@ def test_a_set_equal_to_the_references_scores_best(compared):
         values = {
             row: figure.value for row, figure in figures.items() if figure and row != "people (drawings)"
         }
-        assert len(values) >= 3 and min(values, key=values.get) == "same", (name, values)
+        assert len(values) >= 3, (name, values)
+        assert min(values, key=values.get) == "same", (name, values)
     assert {value(compared, "same", "strokes", f"distance_{part}") for part in COMPARED} == {0}
 
 
@@ -240,13 +241,13 @@ def test_without_references_and_boundaries_strokes_and_variety_remain(tmp_path):
         tmp_path / "out", {"a": [columns(5), blank], "b": [columns(9), columns(9)]}, ["s", "t"]
     )
     found = measured(folder)
-    assert reasons(found, "", "realism") == ["no --references"] and reasons(found, "", "content") == [
-        "no --boundaries"
-    ]
+    assert reasons(found, "", "realism") == ["no --references"]
+    assert reasons(found, "", "content") == ["no --boundaries"]
     assert reasons(found, "t", "strokes") == ["blank, so only ink and fragments count: 1 of 2"]
     strokes = row_of(found, "t").figures["strokes"]
     assert (strokes["ink"].images, strokes["width"].images) == (2, 1)
-    assert strokes["ink"].value == pytest.approx(0.5 / SIDE) and strokes["width"].value == 1
+    assert strokes["ink"].value == pytest.approx(0.5 / SIDE)
+    assert strokes["width"].value == 1
     assert not any(name.startswith("distance") for name in strokes)
     assert row_of(found, "out").figures["variety"]["vendi"].value == pytest.approx(1.5, abs=0.5)
 
@@ -285,11 +286,13 @@ def test_folders_are_measured_on_the_keys_they_share(tmp_path):
 def test_drawings_of_one_photo_stay_together(tmp_path):
     drawings_in(tmp_path / "people", ("pencil", "marker"), SUBJECTS[:5])
     found = find_drawings(tmp_path / "people", 0)
-    assert sorted(set(found.photos)) == sorted(SUBJECTS[:5]) and len(found.drawings) == 10
+    assert sorted(set(found.photos)) == sorted(SUBJECTS[:5])
+    assert len(found.drawings) == 10
     for seed in range(20):
         first, second = split_halves(found.photos, seed, 0)
         sides = [{found.photos[index] for index in side} for side in (first, second)]
-        assert sorted(first + second) == list(range(10)) and not sides[0] & sides[1]
+        assert sorted(first + second) == list(range(10))
+        assert not sides[0] & sides[1]
         assert [len(side) for side in sides] == [2, 3]
     for ways in ([(seed, 0) for seed in range(20)], [(0, turn) for turn in range(20)]):
         assert len({str(split_halves(found.photos, *way)) for way in ways}) > 5
@@ -334,6 +337,8 @@ def test_resampled_distances_are_those_of_strokes_compare():
 
 
 def test_resampled_distances_leave_out_what_has_no_value():
+    from scipy.stats import wasserstein_distance  # slow to import
+
     distance = wasserstein(np.array([1.0, np.nan, 4.0]), np.array([0.0, np.nan, 2.0]))
     assert distance(np.array([0, 1, 2, 2])) == pytest.approx(wasserstein_distance([1, 4, 4], [0, 2]))
     assert np.isnan(distance(np.array([1, 1])))
@@ -366,7 +371,8 @@ def test_an_auc_is_the_mean_over_runs_and_its_interval_that_of_the_mean(monkeypa
     seeds = [derive_seed(3, "two-sample test", run) for run in range(5)]
     runs = [two_sample_test(*flat[0], *flat[1], seed) for seed in seeds]
     figure = estimate_auc(*sets, "s", 3, [], True, 5)["auc"]
-    assert figure.value == pytest.approx(np.mean([run.auc for run in runs])) and figure.images == 6
+    assert figure.value == pytest.approx(np.mean([run.auc for run in runs]))
+    assert figure.images == 6
     assert len({run.auc for run in runs}) > 1
 
     def mean(drawn: list[str]) -> float:

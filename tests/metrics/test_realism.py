@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
-from sklearn.metrics import roc_auc_score
 
 from sketchforge.errors import UsageError
 from sketchforge.metrics.sketches.patches import (
@@ -54,7 +53,8 @@ def blots(*rows: str) -> np.ndarray:
 
 def test_patches_are_centred_on_lines_and_hold_one_pixel_pens():
     patches = stroke_patches(arcs(0, pen=0.03), 25, seed=1)
-    assert patches.shape == (25, PATCH_SIDE, PATCH_SIDE) and patches.dtype == np.uint8
+    assert patches.shape == (25, PATCH_SIDE, PATCH_SIDE)
+    assert patches.dtype == np.uint8
     assert set(np.unique(patches)) == {0, 255}
     assert (patches[:, PATCH_SIDE // 2, PATCH_SIDE // 2] == 0).all()
     assert ((patches == 0).mean(axis=(1, 2)) < 0.2).all()
@@ -106,7 +106,8 @@ def test_lines_keep_their_place():
         sketch[at - 1 : at + 2, 30:120] = 0
         rows, columns = np.nonzero(normalize_lines(sketch))
         assert abs(np.median(rows) + 0.5 - (at + 0.5) * scale) <= 1
-        assert abs(columns.min() - 30 * scale) <= 3 and abs(columns.max() + 1 - 120 * scale) <= 3
+        assert abs(columns.min() - 30 * scale) <= 3
+        assert abs(columns.max() + 1 - 120 * scale) <= 3
 
 
 @pytest.mark.parametrize("slope", [1, -1])
@@ -231,7 +232,8 @@ def test_wobbly_drawings_are_told_from_smooth_ones_and_the_more_so_the_more_they
         two_sample_test(*described({f"{i}": arcs(i, wobble=w) for i in range(30)}), *smooth, seed=0).auc
         for w in (0.008, 0.016, 0.03)
     ]
-    assert 0.5 < aucs[0] < aucs[1] < aucs[2] and aucs[2] > 0.9
+    assert 0.5 < aucs[0] < aucs[1] < aucs[2]
+    assert aucs[2] > 0.9
 
 
 @pytest.mark.parametrize("other", [{"pen": 0.005}, {"pen": 0.022}, {"side": 454}, {"side": 160}])
@@ -263,7 +265,8 @@ def test_sides_are_alike(shift):
 def test_same_call_same_numbers():
     sides = *normal(10, 8, 0.0, 1), *normal(10, 8, 0.3, 2)
     first, again, other = (two_sample_test(*sides, seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(first.scores, again.scores) and np.array_equal(first.folds, again.folds)
+    assert np.array_equal(first.scores, again.scores)
+    assert np.array_equal(first.folds, again.folds)
     assert not np.array_equal(first.scores, other.scores)
 
 
@@ -312,6 +315,8 @@ def test_auc_is_that_of_all_pairs_within_folds():
                 wins += weight * ((one > other) + (one == other) / 2)
                 pairs += weight
     assert result.resampled_auc(weights) == pytest.approx(wins / pairs, abs=1e-12)
+    from sklearn.metrics import roc_auc_score  # slow to import
+
     one_fold = TwoSampleResult(result.scores, result.labels, result.groups, np.zeros(n, int))
     assert one_fold.auc == pytest.approx(roc_auc_score(result.labels, result.scores), abs=1e-12)
     assert np.isnan(result.resampled_auc(dict.fromkeys(weights, 0)))

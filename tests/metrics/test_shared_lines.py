@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sketchforge.metrics.sketches.shared_lines import SIDE as LONGER_SIDE
 from sketchforge.metrics.sketches.shared_lines import line_points, shared_lines
 
 SIDE = 256
@@ -104,3 +105,17 @@ def test_lines_at_the_border_of_the_paper_are_seen():
     border = drawing(((0, 0), (255, 0)), ((255, 0), (255, 255)))
     assert share(border, border) == 1
     assert share(drawing(((0, 0), (255, 0))), drawing(((0, 255), (255, 255)))) == 0
+
+
+def test_the_longer_side_of_a_wide_sketch_spans_the_paper():
+    wide = np.full((64, 256), 255, np.uint8)
+    wide[:, [0, 255]] = 0
+    across = line_points(wide)[:, 0]
+    assert across.max() - across.min() == pytest.approx(255 / 256 * LONGER_SIDE, abs=1)
+
+
+@pytest.mark.parametrize(("grey", "is_line"), [(127, True), (128, False)])
+def test_the_darker_half_of_the_greys_is_line(grey, is_line):
+    sketch = np.full((SIDE, SIDE), 255, np.uint8)
+    sketch[100, 40:200] = grey
+    assert (len(line_points(sketch)) > 0) == is_line

@@ -15,7 +15,7 @@ from sketchforge.models.autoencoder import (
     ContentFeatures,
     channels_at,
 )
-from sketchforge.models.layers import count_parameters
+from sketchforge.models.layers import SLOPE, SqueezeExcitation, count_parameters
 from sketchforge.models.modulation import STYLES, Multiplication
 
 SWITCHES = list(itertools.product(DMI, STYLES))
@@ -35,6 +35,22 @@ def plateaued(**switches) -> AutoEncoder:
             module.momentum = 1.0
     made(sketches(4), images(4))
     return made.eval()
+
+
+def test_squeeze_and_excitation_is_torchvisions():
+    """To the bit, initial values included, so that models of either can be exchanged."""
+    from torchvision import ops
+
+    def leaky() -> nn.Module:
+        return nn.LeakyReLU(SLOPE)
+
+    torch.manual_seed(0)
+    ours = SqueezeExcitation(16, 2)
+    torch.manual_seed(0)
+    theirs = ops.SqueezeExcitation(16, 2, leaky)
+    maps = torch.randn(2, 16, 8, 8)
+    assert torch.equal(ours(maps), theirs(maps))
+    assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
 def images(count: int = 2, channels: int = 3, size: int = 64, seed: int = 0) -> torch.Tensor:
@@ -57,8 +73,10 @@ def test_shapes_at_every_size(size):
     expected = {side: (2, channels_at(ENCODER_CHANNELS, side, 0.0625), side, side) for side in (8, 16, 32)}
     assert {side: tuple(x.shape) for side, x in content.maps.items()} == expected
     assert {side: tuple(x.shape) for side, x in content.masks.items()} == expected
-    assert content.bottleneck is content.maps[8] and content.pooled.shape == (2, 32)
-    assert style.shape == (2, 32) and made.style_dim == 32
+    assert content.bottleneck is content.maps[8]
+    assert content.pooled.shape == (2, 32)
+    assert style.shape == (2, 32)
+    assert made.style_dim == 32
     assert made.decode(content, style).shape == made(sketch, image).shape == (2, 3, size, size)
 
 
@@ -82,12 +100,14 @@ def test_f_content_is_8_by_8_at_any_size_and_levels_halve():
     for size in SIZES:
         with torch.device("meta"):
             sides = [int(side) for side in AutoEncoder(size, NARROW).content_encoder.levels]
-        assert sides == [size >> i for i in range(1, size.bit_length() - 3)] and sides[-1] == 8
+        assert sides == [size >> i for i in range(1, size.bit_length() - 3)]
+        assert sides[-1] == 8
 
 
 def test_widths_are_multiples_of_8():
     assert [channels_at(ENCODER_CHANNELS, side, 0.3) for side in (8, 16, 32, 64, 512)] == [152, 80, 40, 16, 8]
-    assert channels_at(DECODER_CHANNELS, 1024, 1.0) == 8 and channels_at(DECODER_CHANNELS, 8, 0.001) == 8
+    assert channels_at(DECODER_CHANNELS, 1024, 1.0) == 8
+    assert channels_at(DECODER_CHANNELS, 8, 0.001) == 8
 
 
 def test_full_size_is_of_the_published_order():
@@ -100,7 +120,8 @@ def test_full_size_is_of_the_published_order():
 
 def test_output_lies_within_the_range_of_images():
     output = model()(sketches(), 3 * images())
-    assert output.abs().max() <= 1 and output.std() > 0.01
+    assert output.abs().max() <= 1
+    assert output.std() > 0.01
 
 
 @pytest.mark.parametrize(("dmi", "style"), SWITCHES)
@@ -140,14 +161,16 @@ def test_mask_of_dmi_by_sketch_is_the_share_of_ink():
     assert {side: tuple(mask.shape[1:]) for side, mask in masks.items()} == {
         side: (1, side, side) for side in (8, 16, 32)
     }
-    assert masks[8][0, 0, :3, 0].tolist() == [1, 0.5, 0] and masks[8].sum() == 1.5
+    assert masks[8][0, 0, :3, 0].tolist() == [1, 0.5, 0]
+    assert masks[8].sum() == 1.5
     assert masks[32].sum() == 24
 
 
 def test_masks_of_feature_dmi_are_the_content_itself():
     content = model().encode_content(sketches())
     for side, mask in content.masks.items():
-        assert mask is content.maps[side] and mask.grad_fn is not None
+        assert mask is content.maps[side]
+        assert mask.grad_fn is not None
     assert model(dmi="none").encode_content(sketches()).masks == {}
 
 

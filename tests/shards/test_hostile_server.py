@@ -52,7 +52,8 @@ def refusal(server, folder: Path, policy: FetchPolicy = HASTY) -> str:
         open_shard(server, folder, policy)
     assert not folder.exists() or not list(folder.iterdir()), "nothing is left"
     text = str(error.value)
-    assert "\n" not in text and text.startswith(f"{server.url}/{NAME}: could not be fetched")
+    assert "\n" not in text
+    assert text.startswith(f"{server.url}/{NAME}: could not be fetched")
     return text
 
 
@@ -68,9 +69,20 @@ def test_what_may_pass_is_tried_again(tmp_path, caplog, behaviour):
         assert open_shard(server, tmp_path) == SHARD
         assert server.requests[NAME] == 2
         (warning,) = caplog.messages
-        assert warning.startswith(f"{server.url}/{NAME}: ") and warning.endswith("; try 2 of 3 in 0 s")
+        assert warning.startswith(f"{server.url}/{NAME}: ")
+        assert warning.endswith("; try 2 of 3 in 0 s")
         assert "\n" not in warning
         assert server.sent <= 2 * len(SHARD) + SOCKET_BYTES
+
+
+@pytest.mark.parametrize("behaviour", [hostile.endless_trailers, hostile.endless_continues], ids=name_of)
+def test_lines_without_end_are_given_up_at_once(tmp_path, behaviour):
+    """Not as late as a stall would be: it would read for a minute whatever comes."""
+    patient = FetchPolicy(stall_seconds=SECONDS, tries=1)
+    start = time.monotonic()
+    with hostile_server({NAME: SHARD}, in_turn(behaviour)) as server:
+        assert "no valid HTTP answer" in refusal(server, tmp_path, patient)
+    assert time.monotonic() - start < SECONDS
 
 
 @pytest.mark.parametrize("behaviour", hostile.LASTING, ids=name_of)
@@ -389,7 +401,8 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
         training.wait()
         assert time.monotonic() - start < 10
         assert training.returncode == code
-    assert "interrupted: " in training.stderr and "Traceback" not in training.stderr
+    assert "interrupted: " in training.stderr
+    assert "Traceback" not in training.stderr
     steps = read_log(log)[-1]["step"]
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == steps
     deadline = time.monotonic() + SECONDS
@@ -427,6 +440,7 @@ def test_trials_at_random_end_with_the_right_bytes_or_one_line(tmp_path, pytestc
         ), what
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 500, "mebibytes; most of it is the server's own"
-    assert seen.total() == trials and len(seen) == 3
+    assert seen.total() == trials
+    assert len(seen) == 3
     with capsys.disabled():
         print(f"\n{trials} servers, {grown:.0f} MiB more: {dict(seen)}")

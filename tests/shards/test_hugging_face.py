@@ -37,7 +37,7 @@ METADATA = {
 COLUMNS = ["__key__", "__url__", "jpg", "json", "sketch0.png"]
 
 LOAD = """
-import glob, hashlib, json, sys
+import contextlib, glob, hashlib, io, json, os, sys
 from datasets import Image, load_dataset
 
 def rows_of(dataset):
@@ -54,8 +54,9 @@ def rows_of(dataset):
         for row in dataset
     ]
 
+blocks, with_strokes, *folders = sys.argv[1:]
 loaded = {}
-for folder in sys.argv[1:]:
+for folder in folders:
     tars = sorted(glob.glob(f"{folder}/*.tar"))
     ways = {
         "card": lambda: load_dataset(folder, split="train"),
@@ -66,7 +67,17 @@ for folder in sys.argv[1:]:
     for way, load in ways.items():
         if way[:4] == "card" or "hollow" not in folder:
             loaded[f"{folder} {way}"] = rows_of(load())
-print(json.dumps(loaded))
+tars = sorted(glob.glob(f"{with_strokes}/*.tar"))
+ways = [
+    load_dataset(with_strokes, split="train"),
+    load_dataset(with_strokes, split="train", streaming=True),
+    load_dataset("webdataset", data_files=tars, split="train"),
+]
+strokes = [{row["__key__"]: row["strokes.json"] for row in rows} for rows in ways]
+os.chdir(os.path.dirname(blocks))
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    exec(compile(open(blocks).read(), blocks, "exec"), {"__name__": "__main__"})
+print(json.dumps({"rows": loaded, "strokes": strokes, "printed": printed.getvalue()}))
 """
 
 
@@ -107,12 +118,36 @@ def base(tmp_path_factory) -> Path:
     return base
 
 
+def blocks_of(text: str) -> str:
+    """A page's blocks of Python, one after the other."""
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert blocks
+    return "\n".join(blocks)
+
+
 @pytest.fixture(scope="module")
-def loaded(base) -> dict[str, list[dict]]:
-    """What `datasets` reads of each folder in each way, from one process, all folders called `out`."""
-    done = run_python(LOAD, *(base / name / "out" for name in CAPTIONS), **offline(base / "cache"))
+def read(base, with_strokes) -> dict:
+    """What one process reads, for it takes seconds to import `datasets`; folders all called `out`.
+
+    "rows": by each folder and way; "strokes": in three ways; "printed": by the blocks of a card and of the page
+    on the format.
+    """
+    page = base / "page"
+    page.mkdir()
+    render(options_for(make_inputs(page / "in", ["p7"]), page / "out", fit="crop", size=16))
+    text = (page / "out" / "README.md").read_text(encoding="utf-8") + "\n"
+    text += (ROOT / "docs" / "shard-format.md").read_text(encoding="utf-8")
+    (page / "blocks.py").write_text(blocks_of(text), encoding="utf-8")
+    folders = [base / name / "out" for name in CAPTIONS]
+    done = run_python(LOAD, page / "blocks.py", with_strokes.shards, *folders, **offline(base / "cache"))
     assert done.returncode == 0, done.stderr
-    return {key.removeprefix(f"{base}/"): rows for key, rows in json.loads(done.stdout).items()}
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def loaded(base, read) -> dict[str, list[dict]]:
+    """What `datasets` reads of each folder in each way."""
+    return {key.removeprefix(f"{base}/"): rows for key, rows in read["rows"].items()}
 
 
 WAYS = ("card", "card streamed", "tars", "tars streamed")
@@ -143,31 +178,14 @@ def test_every_sample_has_every_column(reading):
     assert [row["columns"] for row in rows] == [expected] * len(rows)
 
 
-LOAD_STROKES = """
-import glob, json, sys
-from datasets import load_dataset
-
-folder = sys.argv[1]
-tars = sorted(glob.glob(f"{folder}/*.tar"))
-ways = [
-    load_dataset(folder, split="train"),
-    load_dataset(folder, split="train", streaming=True),
-    load_dataset("webdataset", data_files=tars, split="train"),
-]
-print(json.dumps([{row["__key__"]: row["strokes.json"] for row in rows} for rows in ways]))
-"""
-
-
-def test_strokes_are_read_as_they_are_stored_also_where_the_first_image_has_none(with_strokes, tmp_path):
-    done = run_python(LOAD_STROKES, with_strokes.shards, **offline(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_strokes_are_read_as_they_are_stored_also_where_the_first_image_has_none(with_strokes, read):
     stored = {}
     for path in sorted(with_strokes.shards.glob("*.tar")):
         for name, data in members(with_strokes.shards, int(path.stem)).items():
             if name.endswith(".strokes.json"):
                 stored[name.partition(".")[0]] = json.loads(data)
     assert not next(iter(stored.values()))["strokes"]["points"], "the white one"
-    assert json.loads(done.stdout) == [stored] * 3
+    assert read["strokes"] == [stored] * 3
 
 
 def test_captions_are_the_inputs_and_empty_where_there_is_none(reading):
@@ -202,7 +220,8 @@ def test_metadata_that_only_some_samples_have_comes_through(reading):
 def test_every_description_has_the_same_fields_of_the_same_types(reading):
     _, rows = reading
     types = {tuple((name, type(value)) for name, value in sorted(row["json"].items())) for row in rows}
-    assert len(types) == 1 and type(None) not in {kind for _, kind in next(iter(types))}
+    assert len(types) == 1
+    assert type(None) not in {kind for _, kind in next(iter(types))}
 
 
 def test_webdataset_gives_an_empty_text_for_a_missing_caption(base):
@@ -213,21 +232,8 @@ def test_webdataset_gives_an_empty_text_for_a_missing_caption(base):
     assert texts == [""] * 6 + ["a sketch of p6, é", "a sketch of p7, é"]
 
 
-def run_blocks(text: str, folder: Path, cache: Path) -> str:
-    """Run a page's blocks of Python in `folder`, in one process; what they print."""
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert blocks
-    code = "import os, sys; os.chdir(sys.argv[1])\n" + "\n".join(blocks)
-    done = run_python(code, folder, **offline(cache))
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_card_and_the_page_on_the_format_load_as_they_say(tmp_path):
-    render(options_for(make_inputs(tmp_path / "in", ["p7"]), tmp_path / "out", fit="crop", size=16))
-    page = (ROOT / "docs" / "shard-format.md").read_text(encoding="utf-8")
-    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8") + "\n" + page
-    printed = run_blocks(text, tmp_path, tmp_path / "cache")
+def test_the_card_and_the_page_on_the_format_load_as_they_say(read):
+    printed = read["printed"]
     assert printed.count("p0 (16, 16) (16, 16)\n") == 2, "datasets and webdataset of the card"
     assert "torch.Size([6, 3, 16, 16]) torch.Size([6, 3, 16, 16])\n" in printed
     assert printed.endswith("p7 'a sketch of p7, é' {'late': {'deep': [{'x': 1}, 'y', None]}}\n"), "the page"

@@ -19,6 +19,7 @@ from sketchforge.options import AeTrainOptions
 from sketchforge.shards.shard_set import open_shards, shards_digest
 from sketchforge.utils.progress import Progress
 from tests.helpers.forks import forked_cli
+from tests.helpers.previews import few_previews
 from tests.helpers.stored import png, store
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
@@ -40,9 +41,9 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The demo recipe at test size, with two previews: of ten, one a step, most of the time would be theirs."""
+    """The demo recipe at test size, with two small previews."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
+        few_previews(patch, 2)
         patch.setitem(ae_recipe.RECIPES, "demo", TINY)
         yield
 
@@ -178,7 +179,8 @@ def test_few_images_are_classes_for_ever(encoder):
     found = new_trainer(encoder, num_images=3)
     head = found.networks.head
     found.step(0, [micro_batch(3, group=torch.full((3,), 5))])
-    assert head.weight.shape[0] == 3 and found.group == 0
+    assert head.weight.shape[0] == 3
+    assert found.group == 0
 
 
 def test_batches_of_one_image_leave_the_triplets_out(encoder):
@@ -216,11 +218,14 @@ def test_bfloat16_is_nearly_the_same_step(encoder):
         for precision in (torch.float32, torch.bfloat16)
     )
     expected, found = exact.step(0, [micro_batch()]), rough.step(0, [micro_batch()])
-    assert found == pytest.approx(expected, rel=0.05, abs=0.02) and found != expected
+    assert found == pytest.approx(expected, rel=0.05, abs=0.02)
+    assert found != expected
     weight = rough.networks.model.decoder.to_rgb.weight
-    assert weight.dtype == torch.float32 and weight.grad.isfinite().all()
+    assert weight.dtype == torch.float32
+    assert weight.grad.isfinite().all()
 
 
+@pytest.mark.slow  # that the networks learn, models/test_autoencoder.py shows; what from, the tests above
 def test_four_images_overfit(encoder):
     """A tenth of the variance is left after some steps, with all losses on: they do not stand in its way."""
     draw = torch.Generator().manual_seed(3)
@@ -295,7 +300,9 @@ def test_training_leaves_a_model_a_image_and_a_log(finished):
     }
     assert grid.stat().st_size > 1000
     model, metadata = read_autoencoder(run / "model.safetensors")
-    assert model.size == 64 and metadata["steps"] == 6 and metadata["shards"]["count"] == 10
+    assert model.size == 64
+    assert metadata["steps"] == 6
+    assert metadata["shards"]["count"] == 10
     steps = [record["step"] for record in read_log(run / "log.jsonl") if "reconstruction" in record]
     assert steps == [1, 2, 3, 4, 5, 6]
     assert json.loads((run / "run.json").read_text())["steps_done"] == 6
@@ -335,7 +342,8 @@ def test_a_run_whose_record_says_nothing_of_validation_goes_on(options, tmp_path
     (options.run / "run.json").write_text(json.dumps(record))
     train_ae(replace(options, validation=validation))
     found = json.loads((options.run / "run.json").read_text())
-    assert found["steps_done"] == 6 and found["validation"]["count"] == 3
+    assert found["steps_done"] == 6
+    assert found["validation"]["count"] == 3
 
 
 def test_the_number_of_workers_changes_nothing(options, finished):
@@ -367,8 +375,10 @@ def test_images_held_out_are_measured_and_shown(options, finished, tmp_path):
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
 
 
-def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder):
+def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder, monkeypatch):
     """A model that gives its style image back has no error; its grid has the styles in every row."""
+    monkeypatch.setattr("trainers.image_models.validation.NUM_LAYOUTS", 16)
+    monkeypatch.setattr("trainers.image_models.validation.NUM_SHOWN", 6)
     validation = Validation(open_shards(ten_sketches), 64, held_out=False)
     found = new_trainer(encoder)
     found.synthesize = lambda sketches, images: images
@@ -379,7 +389,8 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder)
     mirrored, other = ((images - changed).square().mean() for changed in (images.flip(3), images.roll(-1, 0)))
     assert figures["seen_reconstruction_mirrored"] == pytest.approx(float(mirrored), rel=1e-4)
     assert figures["seen_leak"] == pytest.approx(float(mirrored / other), rel=1e-4)
-    assert len(validation.images) == 10 and validation.images.shape[1:] == (3, 64, 64)
+    assert len(validation.images) == 10
+    assert validation.images.shape[1:] == (3, 64, 64)
     sheet = validation.grid(found)
     pitch = 128 + 4
     top = sheet[20 : 20 + 128, 4 + pitch :]  # the row of styles, without the corner
@@ -443,7 +454,8 @@ def test_weights_and_sizes_that_cannot_be(tiny):
 def test_paper_recipe_dry_run(ten_sketches, tmp_path):
     done = forked_cli("ae-train", "--shards", ten_sketches, "--recipe", "paper", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "100,000 steps of 16 at 1024 pixels" in done.stdout and not list(tmp_path.iterdir())
+    assert "100,000 steps of 16 at 1024 pixels" in done.stdout
+    assert not list(tmp_path.iterdir())
     assert "demonstration" not in done.stdout
 
 
@@ -453,12 +465,14 @@ def test_command_line(ten_sketches, tmp_path):
         "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "10 images with 10 sketches each" in done.stdout and "runs/ae/grid.png" in done.stdout
+    assert "10 images with 10 sketches each" in done.stdout
+    assert "runs/ae/grid.png" in done.stdout
     assert "64 pixels: a demonstration; --size 128 takes" in done.stdout
     assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
     again = forked_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
                     "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip
-    assert again.returncode == 0 and "finished already" in again.stdout
+    assert again.returncode == 0
+    assert "finished already" in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -479,7 +493,9 @@ def test_bad_usage_is_one_line(arguments, message, ten_sketches, tmp_path, monke
     shards = [] if "--shards" in arguments else ["--shards", str(ten_sketches)]
     assert command_line(["ae-train", *shards, *arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
 from tests.helpers.forks import forked_cli
+from tests.helpers.previews import few_previews
 from trainers.gan import recipe as gan_recipe
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.run import train_gan
@@ -52,8 +53,7 @@ def finished(ten_sketches, tmp_path_factory):
         device="cpu",
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Of ten previews, most of the time would be theirs.
-        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
+        few_previews(patch, 2)
         patch.setitem(gan_recipe.RECIPES, "demo", replace(TINY, augment="color", r1=1.0))
         assert train_gan(options) == options.run / "grid.png"
         yield options
@@ -173,6 +173,7 @@ def test_augmentation_and_r1_are_switches():
     assert new_trainer(r1=1.0).step(0, [micro_batch()])["r1"] >= 0
 
 
+@pytest.mark.slow  # that G2 learns, models/test_gan_models.py shows; what each player learns from, the tests above
 def test_four_images_overfit():
     """G2 learns what the auto-encoder, which has learnt nothing, cannot tell.
 
@@ -181,7 +182,8 @@ def test_four_images_overfit():
     images = torch.nn.functional.interpolate(micro_batch()["image"][:, :, :6, :6], size=64, mode="bilinear")
     found = new_trainer(width=0.0625, learning_rate=2e-3, noise=False, reconstruction=100.0, r1=0.1)
     errors = [found.step(number, [micro_batch(image=images)])["reconstruction"] for number in range(50)]
-    assert errors[0] > 0.8 * images.var() and errors[-1] < 0.1 * images.var()
+    assert errors[0] > 0.8 * images.var()
+    assert errors[-1] < 0.1 * images.var()
 
 
 def test_non_finite_losses_stop_before_anything_steps():
@@ -218,11 +220,9 @@ def files_of(run):
 
 def test_training_leaves_a_whole_model(finished):
     autoencoder, refiner, metadata = read_synthesizer(finished.run / "model.safetensors")
-    assert (
-        (finished.run / "grid.png").is_file()
-        and metadata["steps"] == 5
-        and refiner.size == autoencoder.size == 64
-    )
+    assert (finished.run / "grid.png").is_file()
+    assert metadata["steps"] == 5
+    assert refiner.size == autoencoder.size == 64
     expected = new_autoencoder().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in autoencoder.state_dict().items())
     assert [r["step"] for r in read_log(finished.run / "log.jsonl") if "adversarial" in r] == [1, 2, 3, 4, 5]
@@ -237,7 +237,8 @@ def test_resumed_ends_with_the_same_bytes(finished, options):
         if name in ("model.safetensors", "grid.png")
     }
     expected = files_of(finished.run)
-    assert same == {name: expected[name] for name in same} and len(same) == 2
+    assert same == {name: expected[name] for name in same}
+    assert len(same) == 2
 
 
 def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path, monkeypatch):
@@ -251,11 +252,13 @@ def test_the_best_model_is_of_the_step_with_the_lowest_figure(options, tmp_path,
         for each in read_log(options.run / "log.jsonl")
         if "seen_frechet" in each
     }
-    assert list(found) == [2, 4, 5] and min(found.values()) > 0
+    assert list(found) == [2, 4, 5]
+    assert min(found.values()) > 0
     step = min(found, key=found.get)
     assert record["best"] == {"file": "best.safetensors", "step": step, "seen_frechet": found[step]}
     best = read_synthesizer(options.run / "best.safetensors")
-    assert best[2]["step"] == step and best[2]["seen_frechet"] == found[step]
+    assert best[2]["step"] == step
+    assert best[2]["seen_frechet"] == found[step]
     if step == 5:
         last = read_synthesizer(options.run / "model.safetensors")[1].state_dict()
         assert all(torch.equal(value, last[name]) for name, value in best[1].state_dict().items())
@@ -316,7 +319,8 @@ def test_command_line(options, tmp_path):
     words += ["--threads", "1", "--workers", "0", "--device", "cpu"]
     done = forked_cli(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "10 images with 10 sketches each" in done.stdout and "runs/gan/grid.png" in done.stdout
+    assert "10 images with 10 sketches each" in done.stdout
+    assert "runs/gan/grid.png" in done.stdout
     assert json.loads((tmp_path / "runs/gan/run.json").read_text())["steps_done"] == 2
 
 
@@ -335,7 +339,9 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
     model = [] if "--ae" in arguments else ["--ae", str(options.ae)]
     assert command_line(["gan-train", "--shards", options.shards, *model, *arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_perceptual_term_sees_images_shifted_anew_in_every_step(encoder, monkeypatch):

@@ -1,6 +1,8 @@
 """The run folder of a training: held by one training, continued by its own state alone, never overwritten."""
 
+import copy
 import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -15,9 +17,10 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
 from sketchforge.images.encode import encode_png
 from sketchforge.options import AeTrainOptions, TomTrainOptions
-from tests.helpers.commands import ROOT, run_python
+from tests.helpers.commands import run_python
 from tests.helpers.forks import forked
 from tests.helpers.photos import make_photos
+from tests.helpers.previews import few_previews
 from tests.helpers.recorded_progress import RecordedProgress
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.autoencoder.recipe import AeRecipe
@@ -51,6 +54,7 @@ class StopAt(RecordedProgress):
 @pytest.fixture(scope="module")
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
+        few_previews(patch, TINY.steps)
         patch.setitem(ae_recipe.RECIPES, "demo", TINY)
         yield
 
@@ -92,14 +96,26 @@ def refusal(options, kind=SketchforgeError, train=train_ae):
     before = files_of(options.run)
     with pytest.raises(SketchforgeError) as caught:
         train(options)
-    assert type(caught.value) is kind and "\n" not in str(caught.value)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
     assert files_of(options.run) == before
     return str(caught.value)
 
 
-def change_state(options, **changes):
-    path = options.run / "state.pt"
-    torch.save(torch.load(path, weights_only=True) | changes, path)
+@functools.cache
+def state_of(run):
+    """The state of a run that is never written to."""
+    return torch.load(run / "state.pt", weights_only=True)
+
+
+@pytest.fixture
+def state(stopped):
+    """The state of `options`, for a test to change; tensors in it may be replaced and changed, too."""
+    return copy.deepcopy(state_of(stopped.run))
+
+
+def write_state(options, state):
+    torch.save(state, options.run / "state.pt")
 
 
 def test_a_second_training_is_refused_and_names_the_first(options):
@@ -149,7 +165,8 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
 def test_a_state_that_is_lost_is_missed(options):
     (options.run / "state.pt").unlink()
     said = refusal(options)
-    assert "state.pt: is missing, and 2 steps with it" in said and "only --overwrite discards" in said
+    assert "state.pt: is missing, and 2 steps with it" in said
+    assert "only --overwrite discards" in said
 
 
 def test_a_finished_run_that_has_lost_its_state_is_not_overwritten_by_more_steps(finished, tmp_path):
@@ -219,15 +236,12 @@ def test_another_number_of_ranks_is_refused_with_both(options):
     ],
     ids=str,
 )  # fmt: skip
-def test_any_value_in_a_state_is_refused_in_one_line(options, change):
-    change_state(options, **change)
+def test_any_value_in_a_state_is_refused_in_one_line(options, state, change):
+    write_state(options, state | change)
     with pytest.raises(SketchforgeError) as caught:
         train_ae(options)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
-
-
-def parts_of(options):
-    return torch.load(options.run / "state.pt", weights_only=True)["parts"]
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
 
 
 def without_a_key(parts):
@@ -265,10 +279,9 @@ def other_betas(parts):
         other_betas,
     ],
 )  # fmt: skip
-def test_networks_and_optimisers_of_no_training_are_refused(options, damage):
-    parts = parts_of(options)
-    damage(parts)
-    change_state(options, parts=parts)
+def test_networks_and_optimisers_of_no_training_are_refused(options, state, damage):
+    damage(state["parts"])
+    write_state(options, state)
     with pytest.raises(
         SketchforgeError, match=r"state.pt: cannot be read as a training state \(\w+\); restore"
     ):
@@ -340,12 +353,9 @@ def test_toms_state_is_missed_too_and_so_is_a_candidate_of_another_run(tom_optio
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_the_tests_pass_where_sigint_is_ignored():
-    """As in a background job of a shell: one test that interrupts itself, started so."""
-    name = "tests/trainers/test_training_loop.py::test_an_interruption_in_a_step_waits_until_the_step_is_done"
-    code = "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    code += (
-        f"sys.exit(subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', {name!r}],"
-    )
-    code += f" cwd={str(ROOT)!r}).returncode)"
+    """As in a background job of a shell: with conftest.py, an interruption is one again."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += "import tests.conftest; signal.raise_signal(signal.SIGINT)"
     done = run_python(code)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"

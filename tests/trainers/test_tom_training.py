@@ -151,9 +151,20 @@ def test_evaluation_changes_nothing(encoder, tiny):
     first, second = tom.evaluate(), tom.evaluate()
     assert (first.content, first.realism) == (second.content, second.realism)
     assert np.array_equal(first.sketches, second.sketches)
-    assert first.sketches.min() >= 0 and first.sketches.max() <= 1
+    assert first.sketches.min() >= 0
+    assert first.sketches.max() <= 1
 
 
+def test_sketches_come_to_have_the_drawings_statistics(encoder, tiny):
+    recipe = replace(RECIPE, denoising=0, synthetic_weight=0.0)
+    tom = TomTrainer(replace(tiny, batch_size=4), recipe, encoder, photo_readers(4), drawing_readers(4))
+    before = tom.evaluate()
+    for step in range(20):
+        tom.step(step, tom.batch(step, None))
+    assert tom.evaluate().realism < 0.5 * before.realism
+
+
+@pytest.mark.slow  # the same, and that content comes back, which takes three times as many steps
 def test_four_images_overfit(encoder, tiny):
     """Four photos, four drawings: within sixty steps the sketches have their layout and the drawings' statistics."""
     options = replace(tiny, size=64, batch_size=4)
@@ -167,29 +178,32 @@ def test_four_images_overfit(encoder, tiny):
     after = tom.evaluate()
     assert after.realism < 0.5 * before.realism
     assert after.content > before.content + 0.01
-    assert np.median(after.sketches) > 0.75 and after.sketches.min() < 0.3  # light paper, dark ink
+    assert np.median(after.sketches) > 0.75  # light paper
+    assert after.sketches.min() < 0.3  # dark ink
 
 
 def test_drawings_are_found_again_in_synthetic_photos(encoder, tiny):
     """Two drawings, made into images in ever new ways: G learns to draw them better than a blank sheet would be."""
-    options = replace(tiny, size=64, batch_size=2)
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
-    tom = TomTrainer(options, recipe, encoder, photo_readers(4), drawing_readers(2))
-    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(40)]
+    tom = TomTrainer(tiny, recipe, encoder, photo_readers(4), drawing_readers(2))
+    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(30)]
     blank = np.mean([(tom.batch(step, None).originals - 1).square().mean().item() for step in range(10)])
-    assert np.mean(lost[-20:]) < 0.8 * blank < np.mean(lost[:3])
+    assert np.mean(lost[-20:]) < 0.8 * blank
+    assert np.mean(lost[:3]) > 0.8 * blank
 
 
 def test_content_is_taken_from_the_denoised_photo(encoder, tiny):
     """With denoising that leaves nothing, the photo itself no longer matters for the content loss."""
     tom = TomTrainer(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
     batch = tom.batch(0, None)
-    assert batch.denoised.shape == batch.photos.shape and not torch.equal(batch.denoised, batch.photos)
+    assert batch.denoised.shape == batch.photos.shape
+    assert not torch.equal(batch.denoised, batch.photos)
     losses = []
     for denoised in (batch.photos, torch.zeros_like(batch.photos)):
         fresh = TomTrainer(tiny, RECIPE, encoder, photo_readers(2), drawing_readers(2))
         losses.append(fresh.step(0, replace(batch, denoised=denoised)))
-    assert losses[0]["content"] != losses[1]["content"] and losses[0]["gram"] == losses[1]["gram"]
+    assert losses[0]["content"] != losses[1]["content"]
+    assert losses[0]["gram"] == losses[1]["gram"]
 
 
 def test_windows_take_turns_in_how_much_they_leave_out(encoder, tiny):
@@ -204,9 +218,12 @@ def test_windows_take_turns_in_how_much_they_leave_out(encoder, tiny):
     tom = TomTrainer(replace(tiny, size=64), recipe, encoder, photo_readers(2), drawing_readers(2))
     tom.groups = [[0, 1]]  # of all windows, so that nothing else differs
     before, first, second, third = (tom.batch(0, window) for window in (None, 0, 1, 2))
-    assert torch.equal(first.photos, second.photos) and torch.equal(first.drawings, second.drawings)
-    assert torch.equal(first.denoised, before.denoised) and not torch.equal(first.denoised, second.denoised)
-    assert torch.equal(first.denoised, third.denoised) and torch.equal(first.synthetic, third.synthetic)
+    assert torch.equal(first.photos, second.photos)
+    assert torch.equal(first.drawings, second.drawings)
+    assert torch.equal(first.denoised, before.denoised)
+    assert not torch.equal(first.denoised, second.denoised)
+    assert torch.equal(first.denoised, third.denoised)
+    assert torch.equal(first.synthetic, third.synthetic)
 
 
 def test_snapshots_are_the_average_of_the_last_steps(encoder, tiny):
@@ -217,7 +234,8 @@ def test_snapshots_are_the_average_of_the_last_steps(encoder, tiny):
         present = tom.networks.generator.parameters()
         expected = [0.5 * old + 0.5 * new.detach() for old, new in zip(expected, present, strict=True)]
     for mean, p in zip(expected, tom.networks.ema.parameters(), strict=True):
-        assert torch.allclose(mean, p, atol=1e-6) and not p.requires_grad
+        assert torch.allclose(mean, p, atol=1e-6)
+        assert not p.requires_grad
 
 
 def test_run_folder(finished):
@@ -229,16 +247,19 @@ def test_run_folder(finished):
     ]
     for number, entry in enumerate(record["snapshots"]):
         _, metadata = read_snapshot(snapshot_path(finished, number))
-        assert metadata["options"] == record["options"] and metadata["encoder"] == record["encoder"]
+        assert metadata["options"] == record["options"]
+        assert metadata["encoder"] == record["encoder"]
         assert (metadata["content"], metadata["realism"]) == (entry["content"], entry["realism"])
     selection = json.loads((finished / "selection.json").read_text())
     assert [f"tom-{step}" for step in selection["chosen"]] == [each["style"] for each in record["snapshots"]]
     difference = np.array(selection["difference"])
-    assert np.allclose(difference, difference.T, atol=1e-6) and (np.diag(difference) == 0).all()
+    assert np.allclose(difference, difference.T, atol=1e-6)
+    assert (np.diag(difference) == 0).all()
     assert [entry["step"] for entry in read_log(finished / "log.jsonl") if "discriminator" in entry] == list(
         range(1, 9)
     )
-    assert not list(finished.rglob("*.part")) and not (finished / "state.pt").exists()
+    assert not list(finished.rglob("*.part"))
+    assert not (finished / "state.pt").exists()
 
 
 def test_same_command_twice_same_bytes(finished, tmp_path, tiny):
@@ -437,6 +458,7 @@ def test_polite_interruption_says_what_is_kept(finished, tmp_path, sent, code, t
     assert (
         f"interrupted: {run} keeps every step that was done; run the same command again to continue" in errors
     )
-    assert "Traceback" not in errors and not list(run.rglob("*.part"))
+    assert "Traceback" not in errors
+    assert not list(run.rglob("*.part"))
     train_tom(replace(tiny, run=run))
     assert files_of(run) == files_of(finished)
