@@ -62,7 +62,7 @@ format: $(VENV)/.dev-install ## mend what `make check` says of format, and of li
 	$(BIN)/ruff format .
 
 coverage: $(VENV)/.dev-install ## run the tests, and list the lines of sketchforge, trainers and cli that they never reach
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not kill" --cov --cov-report=term-missing:skip-covered
 
 mutate: $(VENV)/.tested-install ## break losses, steps, metrics and shards in one place at a time: MUTANTS=20 of each module, does a test see it?
 	$(BIN)/python -m tests.mutate --mutants $(MUTANTS) --seed $(SEED)
