@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sketchforge.losses.style2paints import absolute_error
+from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.models.encoder import Encoder
 
 FEATURE_TAP = "relu3_2"

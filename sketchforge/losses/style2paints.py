@@ -1,4 +1,4 @@
-"""Losses of Style2Paints V1: absolute errors of the image and of the guides (Eqs. 1 and 2), auxiliary classifier.
+"""Losses of Style2Paints V1 beside `absolute_error`: what the guides are compared with (Eqs. 1 and 2), auxiliary classifier.
 
 Pure functions of tensors that return scalars, means over the batch. Shape letters: B batch, N length of the style
 hint, H, W height and width.
@@ -11,14 +11,6 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 GUIDE_TARGETS = ("grey", "colour")  # of the guide at the entry: Eq. 2, Eq. 1
-
-
-def absolute_error(output: Tensor, target: Tensor) -> Tensor:
-    """The L1 distance of two images (B,C,H,W), as a mean over elements. Raises ValueError where shapes differ."""
-    if output.shape != target.shape:  # torch would broadcast and return a number
-        shapes = (",".join(map(str, tensor.shape)) for tensor in (output, target))
-        raise ValueError("output is ({}), target ({}), expected equal shapes".format(*shapes))
-    return F.l1_loss(output, target)
 
 
 def entry_target(image: Tensor, kind: str) -> Tensor:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.style2paints import (
-    absolute_error,
     auxiliary_discriminator,
     auxiliary_generator,
     entry_target,

@@ -20,7 +20,7 @@ def photos() -> dict[str, np.ndarray]:
     return dict(load_photos())
 
 
-@pytest.mark.parametrize("side", [176, 512])
+@pytest.mark.parametrize("side", [128, 176, 512])
 def test_the_astronauts_small_face_is_found_at_any_size(photos, side):
     resized = cv2.resize(photos["astronaut-s0-00"], (side, side), interpolation=cv2.INTER_AREA)
     ((left, top, width),) = find_faces(resized)

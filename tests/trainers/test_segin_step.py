@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.adversarial import log_discriminator, log_generator
 from sketchforge.losses.segin import feature_error, mask_error, masked_error, total_variation
-from sketchforge.losses.style2paints import absolute_error
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.patch_matching import match_patches, paste_patches, paste_softly
 from trainers.segin import step as segin_step

@@ -6,13 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.adversarial import log_discriminator, log_generator
-from sketchforge.losses.style2paints import (
-    absolute_error,
-    auxiliary_discriminator,
-    auxiliary_generator,
-    entry_target,
-)
+from sketchforge.losses.style2paints import auxiliary_discriminator, auxiliary_generator, entry_target
 from sketchforge.models.style_hint import SIDES, StyleHint
 from trainers.distributed import Ranks
 from trainers.style2paints.recipe import Style2PaintsRecipe

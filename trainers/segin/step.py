@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.adversarial import log_discriminator, log_generator
 from sketchforge.losses.segin import feature_error, mask_error, masked_error, total_variation
-from sketchforge.losses.style2paints import absolute_error
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.patch_matching import corrupt_matches, match_patches, paste_patches, paste_softly
 from sketchforge.models.segin import PairDiscriminator, Translation, Translator

@@ -20,13 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from sketchforge.checkpoints.style2paints import write_style2paints
+from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.adversarial import log_discriminator, log_generator
-from sketchforge.losses.style2paints import (
-    absolute_error,
-    auxiliary_discriminator,
-    auxiliary_generator,
-    entry_target,
-)
+from sketchforge.losses.style2paints import auxiliary_discriminator, auxiliary_generator, entry_target
 from sketchforge.models.autoencoder import channels_at
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.style2paints import (
