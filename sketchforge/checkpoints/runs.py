@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchforge.checkpoints.catalog import KNOWN
+from sketchforge.checkpoints.catalog import KNOWN, find_weights
 from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
 from sketchforge.utils.files import check_format, has_shape, is_partial, read_json
 
@@ -230,7 +230,8 @@ def find_model(given: Path | None) -> Path:
     given: a model file, a run folder, "builtin", or None for the first finished run of OWN_RUNS, else the
     built-in model.
 
-    Raises UsageError where there is no model, or the run is of another kind or unfinished.
+    Raises UsageError where there is no model, or the run is of another kind or unfinished, AbsentError where the package
+    has lost its own.
     """
     if given is None:
         for run in OWN_RUNS:
@@ -238,9 +239,9 @@ def find_model(given: Path | None) -> Path:
                 return find_trained_run(run).model
             except SketchforgeError:
                 continue
-        return builtin_model()
+        given = Path(BUILTIN)
     if str(given) == BUILTIN:
-        return builtin_model()
+        return find_weights("synthesizer", None, "", asked_by=f"--model {BUILTIN}")
     if given.is_dir():
         return find_trained_run(given).model
     if not given.is_file():

@@ -118,3 +118,12 @@ def test_shapes_follow_the_sketch(model):
     style = scene(1, 128, 128)
     change = np.abs(model.synthesize(sketch, style).astype(int) - model.synthesize(drawn, style)).mean(2)
     assert change[70:118, 70:118].mean() > 2 * change[:58, :58].mean()
+
+
+def test_a_package_without_its_model_says_how_to_get_it_back(call, monkeypatch, tmp_path):
+    monkeypatch.setattr("sketchforge.checkpoints.catalog.WeightFile.found", lambda entry: None)
+    code, _, err = call(*SYNTHESIZE, "made.png")
+    assert code == 2
+    assert err.startswith("error: --model builtin: no weights of synthesizer")
+    assert "install sketchforge again" in err
+    assert not (tmp_path / "made.png").exists()
