@@ -90,6 +90,8 @@ VARIANTS = {
     # Section 4.1: what is decoded
     "plain": Variant("all losses, nothing translated", options=(("translated", 0.0),)),
     "translated": Variant("all losses, all translated", options=(("translated", 1.0),)),
+    # A.3
+    "variational": Variant("all losses, variational f_style (A.3)", options=(("variational", True),)),
     # A.1: the size of the subset, where there are more images than that
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
     "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),

@@ -53,7 +53,7 @@ def _parse_weights(
     callback=_parse_weights,
     metavar="NAME=WEIGHT",
     help="Weight of a loss, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
-    "style-class, content-triplet, content-class.",
+    "style-class, content-triplet, content-class, style-prior.",
 )
 @option(
     "--dmi",
@@ -66,6 +66,13 @@ def _parse_weights(
     group="Training",
     type=click.Choice(["none", "adain", "add", "multiply"]),
     help="How the style enters it (Table 4). [default: the recipe's]",
+)
+@option(
+    "--variational/--no-variational",
+    group="Training",
+    default=DEFAULTS["variational"],
+    show_default=True,
+    help="Draw styles from a normal distribution of each image, held near N(0, 1) by the loss style-prior (A.3).",
 )
 @option(
     "--translated",
@@ -126,9 +133,6 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
 
 
 def _describe(plan: Any) -> list[str]:
-    from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.layers import count_parameters
 
-    recipe = plan.recipe
-    model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
-    return describe_run(plan, count_parameters(model))
+    return describe_run(plan, count_parameters(plan.recipe.build_model()))

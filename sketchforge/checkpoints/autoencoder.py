@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
 
 FORMAT, VERSION = "sketchforge-autoencoder", 3  # 2: maps were doubled by nearest neighbour
-SETTINGS = ("size", "width", "style_dim", "dmi", "style")  # arguments of AutoEncoder
+SETTINGS = ("size", "width", "style_dim", "dmi", "style", "variational")  # arguments of AutoEncoder
 
 
 def write_autoencoder(path: Path, model: AutoEncoder, metadata: Mapping[str, Any]) -> None:
@@ -22,16 +22,22 @@ def write_autoencoder(path: Path, model: AutoEncoder, metadata: Mapping[str, Any
     save_tensors(path, FORMAT, VERSION, model.state_dict(), dict(metadata) | {"model": settings})
 
 
+def build_autoencoder(settings: Mapping[str, Any]) -> AutoEncoder:
+    """The network with the arguments that a file names, untrained; raises KeyError, TypeError or ValueError."""
+    from sketchforge.models.autoencoder import AutoEncoder
+
+    settings = {"variational": False} | dict(settings)  # which earlier files do not name
+    return AutoEncoder(**{name: settings[name] for name in SETTINGS})
+
+
 def read_autoencoder(path: Path) -> tuple[AutoEncoder, dict[str, Any]]:
     """Return (model in eval mode without gradients, metadata).
 
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
-    from sketchforge.models.autoencoder import AutoEncoder
-
     tensors, metadata = load_tensors(path, FORMAT, VERSION)
     try:
-        model = AutoEncoder(**{name: metadata["model"][name] for name in SETTINGS})
+        model = build_autoencoder(metadata["model"])
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable auto-encoder ({str(error).splitlines()[0]})") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sketchforge.checkpoints import autoencoder as autoencoder_files
 from sketchforge.checkpoints import style2paints as style2paints_files
 from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
-from sketchforge.checkpoints.autoencoder import read_autoencoder
+from sketchforge.checkpoints.autoencoder import build_autoencoder, read_autoencoder
 from sketchforge.checkpoints.style2paints import build_style2paints, read_style2paints, settings_of
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
@@ -141,7 +141,6 @@ def _read_format(path: Path) -> str | None:
 
 
 def _read_stored_model(path: Path) -> StoredModel:
-    from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.gan import Refiner
 
     tensors, metadata = load_tensors(path, FORMAT, VERSION)
@@ -151,9 +150,7 @@ def _read_stored_model(path: Path) -> StoredModel:
         if "style2paints" in settings:
             autoencoder = build_style2paints(settings["style2paints"])
         else:
-            autoencoder = AutoEncoder(
-                **{name: settings["autoencoder"][name] for name in AUTOENCODER_SETTINGS}
-            )
+            autoencoder = build_autoencoder(settings["autoencoder"])
         autoencoder.load_state_dict(_select_by_prefix(tensors, f"{name_system(autoencoder)}."))
         refiner = None
         if "refiner" in settings:

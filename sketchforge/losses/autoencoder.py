@@ -63,6 +63,26 @@ def content_confusion(head: nn.Module, pooled: Tensor) -> Tensor:
     return (probabilities - 1 / probabilities.shape[1]).square().sum(dim=1).mean()
 
 
+def sample_style(distribution: Tensor, generator: torch.Generator) -> Tensor:
+    """A vector (B,D) of each normal distribution (B,2D), D means and D logarithms of variances.
+
+    The reparameterisation of Kingma & Welling 2014, section 2.4. generator: of the CPU.
+    """
+    mean, log_variance = distribution.chunk(2, dim=1)
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device, mean.dtype)
+    return mean + (log_variance / 2).exp() * noise
+
+
+def style_prior(distribution: Tensor) -> Tensor:
+    """The divergence of normal distributions (B,2D) from N(0, 1) (Kingma & Welling 2014, appendix B), for A.3.
+
+    A mean over the D dimensions, too, as the other terms are means: ½(μ² + σ² − 1 − log σ²). Zero where every
+    mean is 0 and every variance 1.
+    """
+    mean, log_variance = distribution.chunk(2, dim=1)
+    return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
+
+
 def reconstruction(output: Tensor, target: Tensor) -> Tensor:
     """Eq. 12: the squared distance of two images (B,3,H,W), as a mean over elements.
 

@@ -86,12 +86,13 @@ class Trunk(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """E_style: image (B,3,S,S) -> f_style (B,D)."""
+    """E_style: image (B,3,S,S) -> f_style (B,D); variational: (B,2D), its mean and the logarithm of its variance."""
 
-    def __init__(self, size: int, width: float, style_dim: int) -> None:
+    def __init__(self, size: int, width: float, style_dim: int, variational: bool) -> None:
         super().__init__()
         self.trunk = Trunk(3, size, width)
-        self.head = nn.Conv2d(channels_at(ENCODER_CHANNELS, COARSEST, width), style_dim, 4)
+        channels = channels_at(ENCODER_CHANNELS, COARSEST, width)
+        self.head = nn.Conv2d(channels, 2 * style_dim if variational else style_dim, 4)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.head(F.adaptive_avg_pool2d(self.trunk(image)[COARSEST], 4)).flatten(1)
@@ -153,6 +154,7 @@ class AutoEncoder(nn.Module):
     itself. "none": no masks, content enters at 8² only.
     style (Table 4): how style enters at 64² to 512² (the three finest maps of small images):
     "multiply", "adain" or "add". "none": style enters at 8² only.
+    variational (A.3): E_style finds a normal distribution, whose mean is f_style where nothing is trained.
     Raises ValueError for other values.
     """
 
@@ -163,6 +165,7 @@ class AutoEncoder(nn.Module):
         style_dim: int | None = None,
         dmi: str = "feature",
         style: str = "multiply",
+        variational: bool = False,
     ) -> None:
         super().__init__()
         if size not in SIZES:
@@ -173,8 +176,9 @@ class AutoEncoder(nn.Module):
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
         self.size, self.width, self.dmi, self.style = size, width, dmi, style
+        self.variational = variational
         self.style_dim = channels_at(ENCODER_CHANNELS, COARSEST, width) if style_dim is None else style_dim
-        self.style_encoder = StyleEncoder(size, width, self.style_dim)
+        self.style_encoder = StyleEncoder(size, width, self.style_dim, variational)
         self.content_encoder = Trunk(1, size, width)
         self.decoder = Decoder(size, width, self.style_dim, dmi, style)
 
@@ -186,7 +190,11 @@ class AutoEncoder(nn.Module):
         return self.decode(self.encode_content(sketch), self.encode_style(image))
 
     def encode_style(self, image: Tensor) -> Tensor:
-        """(B,3,S,S) float in [-1, 1] -> f_style (B,D)."""
+        """(B,3,S,S) float in [-1, 1] -> f_style (B,D), the mean where it is variational."""
+        return self.encode_style_distribution(image)[:, : self.style_dim]
+
+    def encode_style_distribution(self, image: Tensor) -> Tensor:
+        """(B,3,S,S) float in [-1, 1] -> all of E_style's output: (B,2D) where it is variational, else f_style."""
         self._check("image", image, 3)
         return self.style_encoder(image)
 

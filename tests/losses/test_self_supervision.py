@@ -10,8 +10,10 @@ from sketchforge.losses.autoencoder import (
     content_confusion,
     perceptual,
     reconstruction,
+    sample_style,
     shift_alike,
     style_classification,
+    style_prior,
     triplet,
 )
 from sketchforge.models.autoencoder import StyleHead
@@ -276,3 +278,35 @@ def test_shifts_reach_four_pixels_each_way_and_mirror_the_border():
         rows = (torch.arange(24) + row - 12).abs()
         assert torch.equal(shifted[0, 0, :, 12], image[0, 0, 23 - (23 - rows).abs(), column])
     assert {row for row, _ in offsets} == {column for _, column in offsets} == set(range(-4, 5))
+
+
+def test_the_prior_by_hand():
+    """½(μ² + σ² − 1 − log σ²), a mean: of (μ, σ²) = (2, 1) and (0, e) it is 2 and (e − 2)/2."""
+    assert style_prior(rows([2.0, 0.0, 0.0, 1.0])).item() == pytest.approx((2 + (math.e - 2) / 2) / 2)
+
+
+def test_the_prior_is_zero_at_the_standard_normal_distribution_alone():
+    assert style_prior(rows([0.0, 0.0, 0.0, 0.0])) == 0
+    for other in ([0.1, 0, 0, 0], [0, 0, 0.1, 0], [0, 0, 0, -0.1]):
+        assert style_prior(rows(other)) > 0
+
+
+def test_the_prior_is_the_divergence_of_normal_distributions():
+    normal = torch.distributions.Normal
+    mean, log_variance = maps(3, 5), maps(3, 5, seed=1)
+    expected = torch.distributions.kl_divergence(
+        normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0)
+    ).mean()
+    torch.testing.assert_close(style_prior(torch.cat([mean, log_variance], 1)), expected)
+
+
+def test_styles_are_drawn_about_their_means_as_widely_as_the_variances_say():
+    wanted = rows([3.0, -1.0, math.log(4.0), math.log(0.25)])
+    drawn = sample_style(wanted.repeat(20_000, 1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), wanted[0, :2], atol=0.05, rtol=0)
+    torch.testing.assert_close(drawn.std(0), rows([2.0, 0.5])[0], atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("loss", [style_prior, lambda x: sample_style(x, torch.Generator().manual_seed(0))])
+def test_gradients_of_distributions(loss):
+    assert torch.autograd.gradcheck(loss, maps(2, 6).requires_grad_())

@@ -144,6 +144,13 @@ def test_output_follows_sketch_and_style_whatever_the_switches(dmi, style):
     assert (made(sketch, image.flip(0)) - output).abs().mean() > 0.001
 
 
+def test_a_variational_style_is_the_mean_of_its_distribution():
+    made = model(variational=True)
+    distribution = made.encode_style_distribution(images())
+    assert distribution.shape == (len(images()), 2 * made.style_dim)
+    assert torch.equal(made.encode_style(images()), distribution[:, : made.style_dim])
+
+
 def test_switches_change_what_is_there():
     parts = {}
     for dmi, style in SWITCHES:

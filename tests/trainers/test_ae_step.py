@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sketchforge.checkpoints.encoder import load_encoder
+from sketchforge.losses.autoencoder import sample_style, style_prior
 from trainers.autoencoder.recipe import LOSSES, AeRecipe
 from trainers.autoencoder.step import AutoEncoderTrainer, is_translated
 
@@ -165,3 +166,31 @@ def test_the_perceptual_term_sees_images_shifted_anew_in_every_step(encoder, mon
     assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])
     assert not any(torch.equal(target, batch["image"]) for target in seen)
+
+
+def test_a_variational_style_is_drawn_for_what_is_decoded_and_compared_by_its_mean():
+    """A.3, by hand: the first draw of the step's random numbers decodes; the triplet and the class see means."""
+    trainer, batch = (
+        trainer_of(**OFF | {"reconstruction": 1.0, "style_class": 1.0, "style_prior": 1.0}, variational=True),
+        eight_samples(),
+    )
+    model, found = trainer.networks.model, losses_of(trainer, batch)
+    with torch.no_grad():
+        plain, view = (model.encode_style_distribution(batch[name]) for name in ("image", "style_view"))
+        drawn = sample_style(torch.where(TRANSLATED[:, None], view, plain), torch.Generator().manual_seed(0))
+        sketches = torch.where(TRANSLATED[:, None, None, None], batch["variant"], batch["sketch"])
+        output = model.decode(model.encode_content(sketches), drawn)
+        logits = trainer.networks.head(torch.cat([plain, view])[:, : model.style_dim])
+    expected = {
+        "reconstruction": F.mse_loss(output, batch["image"]),
+        "style_class": F.cross_entropy(logits, batch["label"].repeat(2)),
+        "style_prior": style_prior(torch.cat([plain, view])),
+    }
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_prior_reaches_means_and_variances():
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0, "style_prior": 1.0}, variational=True)
+    trainer.losses(eight_samples(), torch.Generator().manual_seed(0))["style_prior"].backward()
+    gradient = trainer.networks.model.style_encoder.head.weight.grad.flatten(1).abs().sum(1)
+    assert (gradient > 0).all()

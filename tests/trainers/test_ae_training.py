@@ -94,7 +94,9 @@ def test_every_loss_has_its_own_switch(encoder):
     off = dict.fromkeys(LOSSES, 0.0)
     for name in LOSSES:
         on = off | {"reconstruction": 1.0, name: 1.0}
-        losses = new_trainer(encoder, **on).losses(micro_batch(), torch.Generator().manual_seed(0))
+        losses = new_trainer(encoder, **on, variational=name == "style_prior").losses(
+            micro_batch(), torch.Generator().manual_seed(0)
+        )
         assert set(losses) == {"reconstruction", name}
 
 
@@ -436,6 +438,7 @@ def test_weights_and_sizes_that_cannot_be(tiny):
         ({"losses": (("style_class", -1.0),)}, "expected a weight of 0"),
         ({"losses": (("reconstruction", 0.0), ("perceptual", 0.0))}, "both 0"),
         ({"size": 96}, "--size 96: expected 64, 128"),
+        ({"losses": (("style_prior", 1.0),)}, "--loss style-prior: a loss of --variational alone"),
         ({"translated": 1.5}, "--translated 1.5: expected a share from 0 to 1"),
         ({"subset": 1}, "--subset 1: expected 2 images or more"),
         ({"subset_passes": 0}, "--subset-passes 0: expected 1 pass or more"),
@@ -560,3 +563,19 @@ def test_a_shard_that_goes_missing_on_the_way_costs_no_step_that_was_done(option
 
 def test_perceptual_taps_are_in_the_builtin_encoder(encoder):
     assert set(PERCEPTUAL_TAPS) <= set(encoder.tap_names())
+
+
+def test_a_variational_model_is_read_as_one(ten_sketches, tmp_path):
+    options = AeTrainOptions(
+        shards=str(ten_sketches),
+        run=tmp_path / "run",
+        steps=1,
+        batch_size=2,
+        workers=0,
+        device="cpu",
+        variational=True,
+    )
+    train_ae(options)
+    model, _ = read_autoencoder(tmp_path / "run" / "model.safetensors")
+    assert model.variational
+    assert read_log(tmp_path / "run" / "log.jsonl")[0]["style_prior"] > 0

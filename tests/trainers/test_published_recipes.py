@@ -30,6 +30,8 @@ AUTOENCODER = {
     "content_class": (1.0, "[P] Eq. 12, L_c_cls of Eq. 9"),
     "content_triplet": (1.0, "[P] Eq. 12, L_c_tri of Eq. 10"),
     "perceptual": (0.0, "[P] Eq. 12 has five terms, none of them perceptual"),
+    "variational": (False, "[P] A.3 is a variant"),
+    "style_prior": (0.01, "ours, of the variant alone"),
     "translated": (1.0, "[P] section 4.1: translated image and transformed sketch against the original"),
     "plain_step": (True, "[C] a second optimiser step an iteration, on plain inputs"),
     "style_margin": (0.5, "ours: Eq. 7 prints none"),

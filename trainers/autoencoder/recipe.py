@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
+from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.optimization import recipe_record
 
-# The terms of Eq. 12, by the names of the recipe's fields. A weight of 0 switches a term off.
+# The terms of Eq. 12, and of a variational f_style, by the names of the recipe's fields. A weight of 0 switches a term off.
 LOSSES = (
     "reconstruction",
     "perceptual",
@@ -18,6 +19,7 @@ LOSSES = (
     "style_class",
     "content_triplet",
     "content_class",
+    "style_prior",
 )
 
 
@@ -58,6 +60,9 @@ class AeRecipe:
     style_class: float = 0.1  # Eq. 8
     content_triplet: float = 0.1  # Eq. 10
     content_class: float = 0.1  # Eq. 9
+    # A.3: E_style finds a normal distribution, from which the f_style that is decoded is drawn.
+    variational: bool = False
+    style_prior: float = 0.01  # ours, of its divergence from N(0, 1); of a variational f_style alone
     # Share of each batch that is decoded from a translation of the image and a transformed sketch (section
     # 4.1); the rest is decoded from the image's own style and the plain sketch, as the model is used.
     translated: float = 0.5
@@ -74,6 +79,10 @@ class AeRecipe:
 
     def record(self) -> dict[str, Any]:
         return recipe_record(self)
+
+    def build_model(self) -> AutoEncoder:
+        """The untrained network, its weights drawn from torch's random state."""
+        return AutoEncoder(self.size, self.width, self.style_dim, self.dmi, self.style, self.variational)
 
 
 RECIPES = {
@@ -131,6 +140,9 @@ def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
         if not 0 <= weight < INFINITY:
             raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
         changes[name] = weight
+    if "style_prior" in changes and not options.variational:
+        raise UsageError("--loss style-prior: a loss of --variational alone; add that")
+    changes["variational"] = options.variational
     recipe = replace(recipe, **changes)
     check_batches(options, recipe)
     if not recipe.reconstruction and not recipe.perceptual:

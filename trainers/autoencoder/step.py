@@ -28,8 +28,10 @@ from sketchforge.losses.autoencoder import (
     derange,
     perceptual,
     reconstruction,
+    sample_style,
     shift_alike,
     style_classification,
+    style_prior,
     triplet,
 )
 from sketchforge.models.autoencoder import AutoEncoder, ContentFeatures, StyleHead
@@ -141,7 +143,7 @@ class AutoEncoderTrainer:
     def _build_networks(self) -> AeNetworks:
         recipe = self.recipe
         with seed_torch(self.seed, "auto-encoder"):
-            model = AutoEncoder(recipe.size, recipe.width, recipe.style_dim, recipe.dmi, recipe.style)
+            model = recipe.build_model()
             head = StyleHead(recipe.style_dim, self.num_classes)
         channels_last(model, self.device)
         head.reset(self.seed, self.group)
@@ -220,24 +222,30 @@ class AutoEncoderTrainer:
             negatives = self._choose_negatives(micro_batch["index"], rng)
         translated = is_translated(micro_batch["position"], recipe.translated)
         model, count = self.networks.model, len(image)
-        losses = {}
+        losses: dict[str, Tensor] = {}
         with self._autocast():
             # One pass for images and views: half the calls, and batch statistics over twice as many images.
             # What no loss compares is not encoded twice.
             styles = _encode_pairs(
-                model.encode_style, image, micro_batch["style_view"], translated,
+                model.encode_style_distribution, image, micro_batch["style_view"], translated,
                 both=bool(recipe.style_triplet or recipe.style_class),
             )  # fmt: skip
             contents = _encode_pairs(
                 model.encode_content, sketch, micro_batch["variant"], translated, bool(recipe.content_triplet)
             )
-            output = model.decode(contents.decoded, styles.decoded).float()
+            decoded_style = styles.decoded
+            if recipe.variational:
+                decoded_style = sample_style(styles.decoded.float(), rng)
+                if recipe.style_prior:
+                    losses["style_prior"] = style_prior(styles.encoded.float())
+            output = model.decode(contents.decoded, decoded_style).float()
             if recipe.reconstruction:
                 losses["reconstruction"] = reconstruction(output, image)
             if self.encoder is not None and recipe.perceptual:
                 shifted = shift_alike(output, image, rng)
                 losses["perceptual"] = perceptual(self.encoder, *shifted, PERCEPTUAL_TAPS)
-        style, view = styles.encoded.float()[:count], styles.encoded.float()[count:]
+        means = styles.encoded.float()[:, : model.style_dim]
+        style, view = means[:count], means[count:]
         if recipe.style_triplet and negatives is not None:
             losses["style_triplet"] = triplet(view, style, style[negatives], recipe.style_margin)
         if recipe.style_class:
