@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import mutate
 from tests.mutate import ROOT, TARGETS
 
 MODULES = {module: tests for group in TARGETS.values() for module, tests in group.items()}
@@ -15,3 +16,10 @@ def test_modules_that_are_mutated_and_their_tests_exist(module):
         if not (ROOT / path).exists()
     ]
     assert missing == []
+
+
+def test_arguments_of_speed_and_memory_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutate, "ROOT", tmp_path)
+    (tmp_path / "m.py").write_text("f(x, dim=1, fused=True, set_to_none=not y)\n")
+    changes = {mutant.source.strip() for mutant in mutate.mutants_of("m.py")}
+    assert changes == {"f(x, fused=True, set_to_none=not y)", "f(x, dim=2, fused=True, set_to_none=not y)"}

@@ -135,14 +135,7 @@ def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callabl
     figures = ["reconstruction", *(["perceptual"] if perceives else []), "frechet"]
     return stack_options(
         *(encoder_options if perceives else ()),
-        option(
-            "--precision",
-            group="Machine",
-            type=click.Choice(["auto", "float32", "bfloat16"]),
-            default=defaults["precision"],
-            show_default=True,
-            help="auto: bfloat16 on CUDA, else float32.",
-        ),
+        precision_option(defaults["precision"]),
         option(
             "--compile", group="Machine", is_flag=True, help="torch.compile: slow to begin, faster after."
         ),
@@ -184,6 +177,17 @@ def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callabl
         ),
         run_options(defaults["run"]),
         computing_options(defaults),
+    )
+
+
+def precision_option(default: str) -> Callable[[Any], Any]:
+    return option(
+        "--precision",
+        group="Machine",
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+        default=default,
+        show_default=True,
+        help="auto: bfloat16 on CUDA, else float32.",
     )
 
 

@@ -18,7 +18,7 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.train.options import announce, one_voice
+from cli.train.options import announce, one_voice, precision_option
 from cli.verbosity import print_next_step
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.text import count_noun
@@ -104,6 +104,7 @@ RENDERED = RenderOptions.checkpoints  # snapshots that `render` draws with unles
     help="How many generators to keep, each a style.",
 )
 @run_options(DEFAULTS["run"])
+@precision_option(DEFAULTS["precision"])
 @computing_options(DEFAULTS)
 def tom_train_command(dry_run: bool, **values: Any) -> None:
     """Train TOM: learn to draw photos in the style of a few drawings, and keep N generators, each a style.

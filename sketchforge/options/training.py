@@ -21,6 +21,7 @@ class TomTrainOptions:
     batch_size: int = 4
     snapshots: int = 10
     seed: int = 0
+    precision: str = "auto"  # float32 | bfloat16 | auto: bfloat16 on CUDA, else float32
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     threads: int = 0  # torch's CPU threads; 0: all cores
     overwrite: bool = False  # discard what `run` already holds
@@ -57,7 +58,7 @@ class ImageTrainOptions:
     batch_size: int | None = None  # images a step
     encoder: str = "builtin"  # of the perceptual loss, as for TomTrainOptions
     accumulate: int = 1  # gradient accumulation steps: micro-batches that a step's batch is split into
-    precision: str = "auto"  # float32 | bfloat16 | auto: bfloat16 on CUDA, else float32
+    precision: str = "auto"  # as for TomTrainOptions
     compile: bool = False  # torch.compile
     workers: int | None = None  # processes that prepare data; None: one on a CPU, up to eight for a GPU
     cache: Path | None = None  # folder for downloaded shards; None: a temporary one for this run

@@ -8,6 +8,7 @@ import torch
 from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator, r1_penalty
 from sketchforge.losses.autoencoder import reconstruction
 from sketchforge.models.autoencoder import AutoEncoder
+from sketchforge.models.encoder import orthogonal_encoder
 from trainers.gan import step as gan_step
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.step import R1_EVERY, GanTrainer
@@ -115,3 +116,48 @@ def test_spectral_norm_bounds_the_discriminator():
     for conv in judge.downs.values():
         assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2) < 1.5
     assert hasattr(judge.head[0], "parametrizations") and not hasattr(judge.head[1], "parametrizations")
+
+
+def test_gradients_are_means_over_micro_batches():
+    """As an accumulated batch is to count as much as one that is whole."""
+    first = two_samples()
+    second = first | {name: first[name].flip(2) for name in ("image", "sketch")}
+    gradients = []
+    for batch in ([first, second], [first], [second]):
+        trainer = trainer_of()
+        trainer.step(1, batch)
+        networks = (trainer.networks.discriminator, trainer.networks.refiner)
+        gradients.append([grad for network in networks for grad in gradients_of(network)])
+    for both, one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(both, (one + other) / 2, rtol=1e-3, atol=1e-6)
+
+
+def test_the_perceptual_term_counts_as_often_as_its_weight():
+    """What it adds to the loss of Eq. 14, by hand."""
+    added = []
+    for weight in (0.0, 2.0, 6.0):
+        trainer = trainer_of(perceptual=weight)
+        trainer.encoder = orthogonal_encoder(torch.Generator().manual_seed(0), ((4, 4), (6, 6), (8, 8)))
+        batch, rng = two_samples(), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            loss, terms = trainer._compute_generator_loss(batch["image"], -batch["image"], rng)
+        added.append(loss - terms["adversarial"] - trainer.recipe.reconstruction * terms["reconstruction"])
+    torch.testing.assert_close(added[1], 2 * terms["perceptual"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(added[2], 6 * terms["perceptual"], rtol=1e-3, atol=1e-4)
+    assert abs(added[0]) < 1e-4
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_signal_may_end_a_step_but_within_compiled_code(compiled):
+    recipe = replace(TINY, width=0.01)
+    autoencoder = AutoEncoder(64, 0.0625).eval().requires_grad_(False)
+    trainer = GanTrainer(recipe, autoencoder, None, seed=0, device=CPU, compiled=compiled)
+    assert trainer.interruptible is not compiled
+
+
+def test_the_state_is_whole_before_and_after_a_step_and_not_while_optimisers_step():
+    trainer = trainer_of()
+    whole = [trainer.changing]
+    trainer.networks.optimizer_d.step = lambda: whole.append(trainer.changing)
+    trainer.step(0, [two_samples()])
+    assert [*whole, trainer.changing] == [False, True, False]

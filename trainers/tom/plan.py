@@ -16,7 +16,7 @@ from sketchforge.checkpoints.tom import RUN_FORMAT, RUN_VERSION, read_tom_run
 from sketchforge.errors import UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import TomTrainOptions
-from sketchforge.utils.device import choose_device, set_threads
+from sketchforge.utils.device import choose_device, choose_precision, set_threads
 from sketchforge.utils.progress import Progress
 from trainers.run_folder import check_state_is_there
 from trainers.tom.input_check import InputSurvey, check_inputs, survey_inputs
@@ -94,10 +94,16 @@ def plan_tom(
     recorded_options["encoder"] = (
         options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
     )
+    device = choose_device(options.device)
+    recorded_options |= {
+        "threads": threads,
+        "device": device.type,
+        "precision": str(choose_precision(options.precision, device)).removeprefix("torch."),
+    }
     record = {
         "format": RUN_FORMAT,
         "version": RUN_VERSION,
-        "options": recorded_options | {"threads": threads, "device": choose_device(options.device).type},
+        "options": recorded_options,
         "recipe": recipe.record(),
         "trained_with": encoder_digest(encoder),
         "encoder": encoder_digest(truncate_encoder(encoder, list(recipe.generator_taps))),

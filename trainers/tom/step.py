@@ -30,7 +30,7 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.models.features import content_correlation, gram
 from sketchforge.models.tom import GENERATORS, GramDiscriminator, TomGenerator
 from sketchforge.options import TomTrainOptions
-from sketchforge.utils.device import choose_device
+from sketchforge.utils.device import choose_device, choose_precision
 from sketchforge.utils.seeding import numpy_generator
 from trainers.crops import CropSampler, Prefetch
 from trainers.ema import ema_update
@@ -96,6 +96,7 @@ class TomTrainer:
     ) -> None:
         self.options, self.recipe = options, recipe
         self.device = choose_device(options.device)
+        self.precision = choose_precision(options.precision, self.device)
         self.encoder = channels_last(encoder, self.device)
         self.photos = CropSampler(photos, options.size, options.seed, "tom photos")
         self.drawings = CropSampler(drawings, options.size, options.seed, "tom drawings")
@@ -187,10 +188,10 @@ class TomTrainer:
                 photos = self._encode_photos(self._to_device(batch.photos))
                 content = photos
                 if len(batch.denoised):
-                    content = self.encoder(self._to_device(batch.denoised), recipe.content_taps)
-                drawings = self.encoder(self._to_device(batch.drawings), self._list_compared_taps())
-            outputs = net.generator(self._prepare_features(photos))
-            sketches = self.encoder(outputs.expand(-1, 3, -1, -1), self._list_compared_taps())
+                    content = self._encode(self._to_device(batch.denoised), recipe.content_taps)
+                drawings = self._encode(self._to_device(batch.drawings), self._list_compared_taps())
+            outputs = self._draw(net.generator, photos)
+            sketches = self._encode(outputs.expand(-1, 3, -1, -1), self._list_compared_taps())
 
             net.discriminator.requires_grad_(True)
             detached = {tap: features.detach() for tap, features in sketches.items()}
@@ -248,9 +249,7 @@ class TomTrainer:
         losses["content"] = total_of(tap_losses) / len(tap_losses)
         losses["gram"] = gram_loss({tap: sketches[tap] for tap in recipe.style_taps}, drawings)
         if recipe.synthetic_weight:
-            recovered = net.generator(
-                self._prepare_features(self._encode_photos(self._to_device(batch.synthetic)))
-            )
+            recovered = self._draw(net.generator, self._encode_photos(self._to_device(batch.synthetic)))
             losses["synthetic"] = F.mse_loss(recovered, self._to_device(batch.originals)[:, :1])
         return losses
 
@@ -263,8 +262,8 @@ class TomTrainer:
         """
         group = self.group(window) if window is not None else list(range(len(self.groups)))
         generator = self.networks.ema if generator is None else generator
-        sketches = generator.eval()(self._prepare_features(self.validation_features))
-        features = self.encoder(sketches.expand(-1, 3, -1, -1), [*self.recipe.style_taps, LAYOUT_TAP])
+        sketches = self._draw(generator.eval(), self.validation_features)
+        features = self._encode(sketches.expand(-1, 3, -1, -1), [*self.recipe.style_taps, LAYOUT_TAP])
         content = content_correlation(features[LAYOUT_TAP], self.validation_features[LAYOUT_TAP]).mean()
         distances = []
         for tap, grams in self.reference_grams.items():
@@ -285,7 +284,7 @@ class TomTrainer:
         )
         taps = [*self.recipe.style_taps, *FINE_TAPS]
         drawing_features = [
-            self.encoder(self._to_device(to_tensor(references.crop_of(index, index))), taps)
+            self._encode(self._to_device(to_tensor(references.crop_of(index, index))), taps)
             for index in range(len(references.readers))
         ]
         features = {tap: torch.cat([one_drawing[tap] for one_drawing in drawing_features]) for tap in taps}
@@ -299,13 +298,28 @@ class TomTrainer:
     def _to_device(self, images: Tensor) -> Tensor:
         return images.to(self.device, memory_format=torch.channels_last)
 
+    def _draw(self, generator: nn.Module, features: Mapping[str, Tensor]) -> Tensor:
+        """Sketches (B,1,H,W) float32 of photos' features."""
+        with self._autocast():
+            sketches: Tensor = generator(self._prepare_features(features))
+        return sketches.float()
+
     def _prepare_features(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         generator = self.networks.generator
         return generator.prepare({tap: features[tap] for tap in generator.taps})
 
+    def _encode(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+        """Features in float32: losses and discriminator compute with sums of thousands of them."""
+        with self._autocast():
+            features = self.encoder(images, taps)
+        return {tap: x.float() for tap, x in features.items()}
+
     @torch.no_grad()
     def _encode_photos(self, photos: Tensor) -> dict[str, Tensor]:
-        return self.encoder(photos, [*self.recipe.generator_taps, *self.recipe.content_taps, LAYOUT_TAP])
+        return self._encode(photos, [*self.recipe.generator_taps, *self.recipe.content_taps, LAYOUT_TAP])
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
 
 def _by_turns(values: Sequence[N], window: int | None, otherwise: N) -> N:
