@@ -71,6 +71,15 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     metavar="N",
     help="Images to make of mismatched pairs, and images of the reference to look at.",
 )
+@option(
+    "--diversity",
+    group="Measures",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["diversity"],
+    show_default=True,
+    metavar="N",
+    help="Sketches to draw out in 20 styles each, for the diversity by LPIPS; 0 for none.",
+)
 @features_option(DEFAULTS["features"])
 @lpips_option(DEFAULTS["lpips"], "The first ranks images of the page.")
 @encoders_option(DEFAULTS["encoders"])
@@ -78,7 +87,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
 @measuring_options(DEFAULTS)
 @output_files_options()
 def images_command(**values: Any) -> None:
-    """Measure how good a model's images are: FID, KID, SR, LPIPS, Skt-Rec, Sty-Rec, layout leak and lattice.
+    """Measure how good a model's images are: FID, KID, SR, LPIPS, diversity, Skt-Rec, Sty-Rec, layout leak, lattice.
 
     Sketches are drawn out in the styles of other images, and LPIPS in their own. Weights are never
     downloaded; what lacks them is named. measures.md of the documentation says what each figure can and

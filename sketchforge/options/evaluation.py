@@ -32,6 +32,7 @@ class EvalImagesOptions:
     shards: str  # sketches and style images to synthesize from, as for ImageTrainOptions
     reference: str | None = None  # images to compare with, a folder, tars or shards; None: the shards' own
     samples: int = 1000  # number of mismatched pairs, and of reference images at most (paper: 40,000)
+    diversity: int = 20  # sketches that are drawn out in twenty styles each; 0: none (SEGIN's Table I: 100)
     features: tuple[tuple[str, Path | None], ...] = FEATURES
     lpips: tuple[tuple[str, Path | None], ...] = (("alex", None),)  # alex | vgg | squeeze
     encoders: tuple[str, ...] = ("vgg19", "builtin")  # of SR: builtin | vgg16 | vgg19 | path

@@ -188,6 +188,7 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
     assert [set(row) & set(BETTER) for row in found["rows"] if row not in by_chance] == [
         {"frechet", "kid"},
         {"lpips"},
+        {"diversity", "lpips_style"},
         {"sr", "sr_colour", "sr_texture"},
         {"skt_rec", "skt_rec_relative"},
         {"sty_rec"},
@@ -196,7 +197,8 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         {"style_mirrored", "style_turned", "style_other"},
     ]
     for row in found["rows"]:
-        assert row["count"] == (8 if row["pairs"] == "matched" else 12)
+        of_pairs = 8 if row["pairs"] == "matched" else 12
+        assert row["count"] == (8 * 7 if "diversity" in row else of_pairs)
         assert row["features"] and row["preprocessing"] and row["weights"]
         for name, title in row["titles"].items():
             figure = row[name]
@@ -208,7 +210,7 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         assert gap["reason"] in told
     assert "the reference has fewer than 2,048 images" in told
     table = [line for line in told.splitlines() if "mismatched  " in line or "matched  " in line]
-    assert len(table) == 17 and max(map(len, table)) <= 110
+    assert len(table) == 19 and max(map(len, table)) <= 110
     chance = {row["titles"][name]: row[name] for row in by_chance for name in row["titles"]}
     assert set(chance) == {
         *(f"SR{part} (builtin)" for part in ("", " colour", " texture")),

@@ -22,6 +22,7 @@ from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.errors import UsageError
 from sketchforge.images.tensors import to_tensor
 from sketchforge.metrics.estimates import MissingMetric
+from sketchforge.metrics.images.diversity import diversity_rows, many_styles, measure_diversity
 from sketchforge.metrics.images.features import FeatureNetwork, features_of
 from sketchforge.metrics.images.generate import (
     GeneratedImages,
@@ -108,7 +109,10 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
 
     num_generated = sum(len(chosen) for kind, chosen in pairs.items() if kind == MISMATCHED or similarities)
     layout_pairs = spread_evenly(pairs[MATCHED], min(len(pairs[MATCHED]), NUM_LAYOUTS))
-    num_generated += len(layout_pairs)
+    styled_groups = []
+    if similarities:
+        styled_groups = many_styles(shards.num_samples, options.diversity, len(shards.styles), options.seed)
+    num_generated += len(layout_pairs) + sum(map(len, styled_groups))
     name = name_of(options.model)
     metadata = {"name": name, "source": str(options.model)}
     with progress.track("image", num_generated + inventory.count * len(networks)):
@@ -120,6 +124,7 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
             )
             lpips_values = _measure_matched(model, reader, pairs[MATCHED], name, similarities, progress)
             layout = _measure_layout(model, reader, layout_pairs, progress)
+            diversity = measure_diversity(model, reader, styled_groups, name, similarities, progress)
     mismatched_groups = [pair.content for pair in pairs[MISMATCHED]]
     mismatched_metadata = metadata | {"pairs": MISMATCHED}
     rows = distance_rows(
@@ -129,6 +134,7 @@ def evaluate_images(options: EvalImagesOptions, progress: Progress | None = None
     rows += similarity_rows(
         metadata | {"pairs": MATCHED}, matched_groups, lpips_values, similarities, options.seed
     )
+    rows += diversity_rows(metadata, styled_groups, diversity, similarities, options.seed)
     chance_metadata = {"name": CHANCE, "source": str(options.shards), "pairs": MISMATCHED}
     for row_metadata, values in (
         (mismatched_metadata, measurements.values),
@@ -315,6 +321,7 @@ def _record_options(options: EvalImagesOptions, split: str | None) -> dict[str, 
         "split": split,
         "reference": options.reference and str(options.reference),
         "samples": options.samples,
+        "diversity": options.diversity,
         "features": [_format_path(*choice) for choice in options.features],
         "lpips": [_format_path(*choice) for choice in options.lpips],
         "encoders": list(options.encoders),

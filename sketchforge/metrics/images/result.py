@@ -21,6 +21,8 @@ BETTER = {
     "frechet": "lower",
     "kid": "lower",
     "lpips": "lower",
+    "diversity": "higher",
+    "lpips_style": "lower",
     "sr_colour": "higher",
     "sr_texture": "higher",
     "sr": "higher",
