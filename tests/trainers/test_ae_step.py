@@ -194,3 +194,37 @@ def test_the_prior_reaches_means_and_variances():
     trainer.losses(eight_samples(), torch.Generator().manual_seed(0))["style_prior"].backward()
     gradient = trainer.networks.model.style_encoder.head.weight.grad.flatten(1).abs().sum(1)
     assert (gradient > 0).all()
+
+
+@pytest.mark.parametrize(("compiled", "plain_step"), [(False, False), (True, False), (False, True)])
+def test_a_signal_may_end_a_step_but_within_compiled_code_and_between_two_steps_of_the_optimiser(
+    compiled, plain_step
+):
+    trainer = AutoEncoderTrainer(
+        replace(TINY, plain_step=plain_step), None, num_images=8, seed=0, device=CPU, compiled=compiled
+    )
+    assert trainer.interruptible is not (compiled or plain_step)
+
+
+def test_the_state_is_whole_before_and_after_a_step_and_not_while_the_optimiser_steps():
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0})
+    whole = [trainer.changing]
+    trainer.networks.optimizer.step = lambda: whole.append(trainer.changing)
+    trainer.step(0, [eight_samples()])
+    assert [*whole, trainer.changing] == [False, True, False]
+
+
+def test_the_plain_step_has_the_gradient_of_plain_inputs_times_the_weight():
+    """The last that the optimiser steps along, by hand."""
+    trainer, batch = trainer_of(**OFF | {"reconstruction": 3.0}, plain_step=True), eight_samples()
+    trainer.networks.optimizer.step = lambda: None
+    model = trainer.networks.model
+    trainer.step(0, [batch])
+    loss = 3 * F.mse_loss(model(batch["sketch"], batch["image"]), batch["image"])
+    (expected,) = torch.autograd.grad(loss, [model.decoder.to_rgb.weight])
+    torch.testing.assert_close(model.decoder.to_rgb.weight.grad, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_batch_that_spans_two_subsets_belongs_to_the_later():
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0, "subset": 4})
+    assert trainer._find_subset([eight_samples(group=torch.tensor([0, 1] * 4))]) == 1
