@@ -34,11 +34,11 @@ DEFAULTS = defaults_of(Style2PaintsTrainOptions)
 @option(
     "--hint",
     group="Training",
-    type=click.Choice(["auto", "builtin", "efficientnet-lite0"]),
+    type=click.Choice(["auto", "builtin", "efficientnet-lite0", "vgg19"]),
     default=DEFAULTS["hint"],
     show_default=True,
-    help="Network whose pooled features are the style hint; auto: efficientnet-lite0 where its weights are installed, "
-    "else builtin.",
+    help="Network whose features are the style hint, vgg19 as published; auto: efficientnet-lite0 where its weights "
+    "are installed, else builtin.",
 )
 @option(
     "--hint-size",

@@ -213,7 +213,7 @@ KNOWN = {
         WeightFile(
             name="vgg19",
             what="VGG19 (Simonyan & Zisserman 2015)",
-            used_by="tom-train --encoder vgg19, encoder-train --teacher vgg19, eval images: SR",
+            used_by="tom-train --encoder vgg19, encoder-train --teacher vgg19, style2paints-train --hint vgg19, eval images: SR",
             file_names=("vgg19-dcbb9e9d.pth",),
             folder=torch_hub_folder,
             licence=TORCHVISION,

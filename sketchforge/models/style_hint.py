@@ -1,7 +1,7 @@
 """The style hint of Style2Paints: what a frozen network says of a whole image, as one vector.
 
-Departure: Style2Paints V1 takes the first fully connected layer of VGG19 (4096 numbers, before the ReLU), whose
-weights are half a gigabyte. Here the hint is the pooled features of a smaller network.
+Style2Paints V1 takes the first fully connected layer of VGG19 (4096 numbers, before the ReLU), whose weights
+are half a gigabyte and have to be installed. Departure where they are not: pooled features of a smaller network.
 
 Shape letters: B batch, D features of the network, N length of the hint, H, W height and width.
 """
@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from sketchforge.models.efficientnet_lite0 import FEATURES as LITE0_FEATURES
 from sketchforge.models.efficientnet_lite0 import EfficientNetLite0
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
+from sketchforge.models.vgg19_fc1 import Vgg19Fc1
 from sketchforge.utils.seeding import torch_generator
 
-BUILTIN, LITE0 = "builtin", "efficientnet-lite0"
+BUILTIN, LITE0, VGG19 = "builtin", "efficientnet-lite0", "vgg19"
+NETWORKS = {BUILTIN: lambda: Encoder(COMPACT_BLOCKS), LITE0: EfficientNetLite0, VGG19: Vgg19Fc1}
 HINT_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # of the built-in encoder: colour, then texture
 # Side in pixels of what each network is shown, whatever the size of the images.
-SIDES = {BUILTIN: 128, LITE0: 224}
+SIDES = {BUILTIN: 128, LITE0: 224, VGG19: 224}
 # Features of each network: of the encoder, mean and deviation of every channel of its taps.
-NUM_FEATURES = {BUILTIN: 2 * (16 + 32 + 64 + 128), LITE0: LITE0_FEATURES}
+NUM_FEATURES = {BUILTIN: 2 * (16 + 32 + 64 + 128), LITE0: LITE0_FEATURES, VGG19: 4096}
 
 # A feature that hardly varies over the photos of `calibrate` would else be enlarged without bound elsewhere.
 LEAST_DEVIATION = 0.1  # of the feature's mean
@@ -32,7 +34,7 @@ CONSTANT = 1e-4  # a feature whose deviation is below this part of its mean says
 class StyleHint(nn.Module):
     """Images -> hints of N numbers, globally normalised: each hint has mean 0 and standard deviation 1.
 
-    network: BUILTIN or LITE0. size: N; None: all D features. Fewer are made of all by a fixed random
+    network: BUILTIN, LITE0 or VGG19. size: N; None: all D features. Fewer are made of all by a fixed random
     projection, so that a hint of any length tells of every feature. Frozen; its weights and the statistics of
     `calibrate` are part of its state. Raises ValueError for another network, and for N outside of 1..D.
     """
@@ -44,12 +46,12 @@ class StyleHint(nn.Module):
     def __init__(self, network: str, size: int | None = None) -> None:
         super().__init__()
         if network not in NUM_FEATURES:
-            raise ValueError(f"network is {network!r}, expected {' or '.join(NUM_FEATURES)}")
+            raise ValueError(f"network is {network!r}, expected {', '.join(NUM_FEATURES)}")
         num_features = NUM_FEATURES[network]
         if size is not None and not 1 <= size <= num_features:
             raise ValueError(f"size is {size}, expected 1 to {num_features}, the features of {network}")
         self.network_name, self.size = network, size or num_features
-        self.network: nn.Module = Encoder(COMPACT_BLOCKS) if network == BUILTIN else EfficientNetLite0()
+        self.network: nn.Module = NETWORKS[network]()
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("scale", torch.ones(num_features))  # 1 / deviation
         projection = None
@@ -91,6 +93,9 @@ class StyleHint(nn.Module):
         if self.network_name == LITE0:
             levels = (images + 1) * 127.5
             return self.network((levels - 127) / 128).mean((2, 3))
+        if self.network_name == VGG19:
+            vectors: Tensor = self.network(images)
+            return vectors
         taps = self.network(images, HINT_TAPS)
         means = [taps[tap].mean((2, 3)) for tap in HINT_TAPS]
         # torch.std takes three times as long on a CPU.

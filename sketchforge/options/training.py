@@ -104,7 +104,7 @@ class Style2PaintsTrainOptions(ImageTrainOptions):
     """`sketchforge style2paints-train`: Style2Paints V1; recipes (demo, paper) in trainers/style2paints/recipe.py."""
 
     run: Path = Path("runs/style2paints")
-    hint: str = "auto"  # network of the style hint: builtin | efficientnet-lite0 | auto: that where installed
+    hint: str = "auto"  # network: builtin | efficientnet-lite0 | vgg19 | auto: the second where installed
     hint_size: int | None = None  # length of the hint; None: the recipe's
     guides: bool = True  # losses of their own for the middle layers
     guide_target: str | None = None  # grey | colour: what the first guide decoder gives back

@@ -92,7 +92,7 @@ def test_a_hint_is_frozen_and_stays_in_eval_mode():
 @pytest.mark.parametrize(
     ("network", "size", "message"),
     [
-        ("vgg19", None, "network is 'vgg19', expected builtin or efficientnet-lite0"),
+        ("vgg16", None, "network is 'vgg16', expected builtin, efficientnet-lite0, vgg19"),
         ("builtin", 481, "size is 481, expected 1 to 480"),
         ("builtin", 0, "size is 0, expected 1 to 480"),
     ],

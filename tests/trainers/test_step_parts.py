@@ -83,6 +83,11 @@ def test_the_average_moves_floats_and_copies_counters():
     assert average.num_batches_tracked == 7
 
 
+def test_the_average_of_another_network_is_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        ema_update(nn.Linear(2, 2), nn.Linear(2, 2, bias=False), 0.5)
+
+
 class ReadsOfFloats(TorchDispatchMode):
     """Counts the floats that are read from tensors one by one: on a GPU each makes the host wait."""
 
