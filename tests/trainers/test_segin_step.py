@@ -10,8 +10,8 @@ from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.adversarial import log_discriminator, log_generator
 from sketchforge.losses.segin import feature_error, mask_error, masked_error, total_variation
 from sketchforge.models.encoder import Encoder
+from sketchforge.models import patch_matcher
 from sketchforge.models.patch_matching import match_patches, paste_patches, paste_softly
-from trainers.segin import step as segin_step
 from trainers.segin.recipe import TERMS, SeginRecipe
 from trainers.segin.step import SeginTrainer
 
@@ -91,7 +91,7 @@ def test_the_encoder_is_frozen_and_both_players_move(encoder):
 def test_corruption_is_a_function_of_seed_and_position(encoder, monkeypatch):
     """Of true matches: those of random features are as close to others as rounding is."""
     matches = torch.arange(16 * 16).view(1, 16, 16)
-    monkeypatch.setattr(segin_step, "match_patches", lambda features, _: matches.repeat(len(features), 1, 1))
+    monkeypatch.setattr(patch_matcher, "match_patches", lambda features, _: matches)
     trainer, batch = SeginTrainer(TINY, encoder, 0, CPU), micro_batch()
     first = trainer._corrupted_auxiliary(batch)
     assert torch.equal(trainer._corrupted_auxiliary(batch), first)
@@ -106,7 +106,7 @@ def test_corruption_is_a_function_of_seed_and_position(encoder, monkeypatch):
 def test_the_auxiliary_image_has_the_reference_s_colours(encoder, match):
     trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
     red = torch.tensor([0.8, -0.5, -0.5]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
-    auxiliary = trainer.make_auxiliary(micro_batch(1)["sketch"], red)
+    auxiliary = trainer.matcher.paste(micro_batch(1)["sketch"], red)
     torch.testing.assert_close(auxiliary, red, atol=1e-4, rtol=0)
 
 
@@ -120,7 +120,7 @@ def test_the_auxiliary_image_is_pasted_by_the_recipe_s_matches(encoder):
     assert not torch.allclose(expected["argmax"], expected["soft"], atol=0.01)
     for match, wanted in expected.items():
         trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
-        torch.testing.assert_close(trainer.make_auxiliary(sketch, reference), wanted)
+        torch.testing.assert_close(trainer.matcher.paste(sketch, reference), wanted)
 
 
 def test_micro_batches_count_as_their_mean(encoder):
