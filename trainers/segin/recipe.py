@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
-from sketchforge.losses.segin import SUMMED_FEATURES, PUBLISHED_WEIGHTS
+from sketchforge.losses.segin import PUBLISHED_WEIGHTS, SUMMED_FEATURES
 from sketchforge.models.patch_matcher import MATCHES
 from sketchforge.models.segin import INPUTS, LARGEST
 from sketchforge.options import SeginTrainOptions

@@ -33,6 +33,7 @@ from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.image_models.interface import MicroBatch
 from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch, total_of
+from trainers.players import build_optimizers, frozen
 from trainers.safe_points import buffers_kept_on_error
 from trainers.segin.recipe import TERMS, SeginRecipe
 from trainers.state import Stateful
@@ -81,14 +82,8 @@ class SeginTrainer:
             discriminator = PairDiscriminator(recipe.size, recipe.width)
         translator, discriminator = channels_last(translator, device), channels_last(discriminator, device)
         ema = copy.deepcopy(translator).requires_grad_(False).eval()
-        optimizer_g, optimizer_d = (
-            torch.optim.Adam(module.parameters(), lr, recipe.betas, fused=True)
-            for module, lr in (
-                (translator, recipe.learning_rate),
-                (discriminator, recipe.discriminator_learning_rate),
-            )
-        )
-        self.networks = SeginNetworks(translator, ema, discriminator, optimizer_g, optimizer_d)
+        optimizers = build_optimizers(recipe, translator.parameters(), discriminator.parameters())
+        self.networks = SeginNetworks(translator, ema, discriminator, *optimizers)
         self.interruptible, self.changing = device.type == "cpu" and not compiled, False
         if compiled:
             for module in (translator, discriminator):
@@ -115,11 +110,10 @@ class SeginTrainer:
                 if self.recipe.adversarial:
                     logits = (self._compute_logits(x, y) for y in (real, made.image.detach()))
                     losses_d["discriminator"] = log_discriminator(*logits)
-                net.discriminator.requires_grad_(False)
-                losses_g = self._compute_translator_losses(micro_batch, made)
-                weighted = total_of(getattr(self.recipe, name) * loss for name, loss in losses_g.items())
-                (weighted / len(batch)).backward()
-                net.discriminator.requires_grad_(True)
+                with frozen(net.discriminator):
+                    losses_g = self._compute_translator_losses(micro_batch, made)
+                    weighted = total_of(getattr(self.recipe, name) * loss for name, loss in losses_g.items())
+                    (weighted / len(batch)).backward()
                 for loss in losses_d.values():
                     (loss / len(batch)).backward()
                 accumulate(sums, losses_g | losses_d, len(batch))
