@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sketchforge.errors import UsageError
 
 INFINITY = float("inf")
 
 
-def read_weights(given: Iterable[tuple[str, float]], names: Sequence[str]) -> dict[str, float]:
-    """Weights by name. Raises UsageError for names that are not in `names`, and for weights below 0."""
+def read_weights(given: Iterable[tuple[str, float]], names: Sequence[str]) -> dict[str, Any]:
+    """Weights by name, as `replace` of a recipe takes them. Raises UsageError for names that are not in `names`, and for weights below 0."""
     for name, weight in given:
         if name not in names:
             raise UsageError(f"--loss {name}: no such loss; there are {', '.join(names)}")

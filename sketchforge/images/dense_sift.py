@@ -27,7 +27,7 @@ def dense_sift(image: np.ndarray, cell: int) -> np.ndarray:
     size = WINDOW * cell / BINS / BIN_SIZES
     middles = [(np.arange(count) + 0.5) * cell - 0.5 for count in (rows, columns)]
     points = [cv2.KeyPoint(float(x), float(y), size, 0.0) for y in middles[0] for x in middles[1]]
-    _, descriptors = cv2.SIFT_create().compute(image, points)
+    _, descriptors = cv2.SIFT_create().compute(image, points)  # type: ignore[attr-defined]
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
     unit = descriptors / np.maximum(lengths, 1e-8)
     return np.ascontiguousarray(unit.reshape(rows, columns, CHANNELS).transpose(2, 0, 1).astype(np.float32))

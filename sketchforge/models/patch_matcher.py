@@ -66,7 +66,7 @@ class PatchMatcher(nn.Module):
         One image after the other, so that memory does not grow with their number.
         """
         features, keys = self.encode(inputs), self.encode(references)
-        return torch.cat([match_patches(*pair) for pair in _singly(features, keys)])
+        return torch.cat([match_patches(query, key) for query, key in _singly(features, keys)])
 
     @torch.no_grad()
     def paste(self, inputs: Tensor, references: Tensor) -> Tensor:
@@ -74,11 +74,14 @@ class PatchMatcher(nn.Module):
         if self.match != "soft":
             return self.paste_matches(references, self.find_matches(inputs, references))
         features, keys = self.encode(inputs), self.encode(references)
-        return torch.cat([paste_softly(*each) for each in _singly(references, features, keys)])
+        singles = _singly(references, features, keys)
+        return torch.cat([paste_softly(pixels, query, key) for pixels, query, key in singles])
 
     def paste_matches(self, references: Tensor, matches: Tensor) -> Tensor:
         """The auxiliary images of given matches: (B,3,S,S), int64 (B,G,G) -> (B,3,S,S)."""
-        return torch.cat([paste_patches(*pair, self.grid) for pair in _singly(references, matches)])
+        return torch.cat(
+            [paste_patches(pixels, cells, self.grid) for pixels, cells in _singly(references, matches)]
+        )
 
 
 def _join_places(descriptors: Tensor) -> Tensor:

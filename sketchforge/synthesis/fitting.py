@@ -59,7 +59,7 @@ def prepare_grey(image: np.ndarray, size: int) -> FittedSketch:
     Beyond the photo its border is repeated: a model of greys has seen no paper.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    rows, columns = area = ink_area(*grey.shape, size)
+    rows, columns = area = ink_area(grey.shape[0], grey.shape[1], size)
     small = resize_image(grey, rows.stop - rows.start, columns.stop - columns.start)
     margins = rows.start, size - rows.stop, columns.start, size - columns.stop
     return FittedSketch(grey, cv2.copyMakeBorder(small, *margins, cv2.BORDER_REPLICATE), area)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import replace
 
 import cv2
@@ -20,8 +21,12 @@ from sketchforge.checkpoints.segin import read_segin, write_segin
 from sketchforge.checkpoints.synthesizer import read_model
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.tensors import to_grey, to_tensor, to_uint8
+from sketchforge.metrics.images.generate import Pair, generate_images, read_matched
+from sketchforge.metrics.images.inputs import SampleReader
 from sketchforge.options import ExportOptions, RenderOptions, SeginTrainOptions
 from sketchforge.render.render import render
+from sketchforge.shards.shard_set import open_shards
 from sketchforge.sketchers.foreground import ForegroundFinder
 from sketchforge.synthesis.export import export
 from sketchforge.utils.progress import Progress
@@ -363,3 +368,26 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
 def test_from_python_bad_usage_is_one_line_too(changes, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         segin_recipe_of(SeginTrainOptions(**changes))
+
+
+# Measuring.
+
+
+@pytest.fixture
+def reader(ten_sketches):
+    with closing(SampleReader(open_shards(str(ten_sketches)))) as opened:
+        yield opened
+
+
+def test_what_is_measured_of_a_model_of_greys_is_made_of_greys(colouring, reader):
+    model, pair = sketchforge.load(colouring.run, "cpu"), Pair(content=3, style=5, sketch=2)
+    batch = next(iter(generate_images(model, reader, [pair], "grey")))
+    contents, styles = (to_tensor(images) for images in (batch.contents, batch.styles))
+    expected = model.synthesize_tensors(to_grey(contents), styles)
+    assert np.array_equal(batch.images, to_uint8(expected))
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_matched_pairs_are_of_greys_where_they_are_asked_for(reader, grey):
+    inputs, images, _ = next(read_matched(reader, [Pair(0, 0, 0), Pair(1, 1, 1)], 64, grey=grey))
+    assert torch.equal(inputs, to_grey(images)) == grey
