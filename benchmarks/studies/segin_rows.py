@@ -2,13 +2,14 @@
 
     python benchmarks/studies/segin_rows.py run --data DATA --work DIR --row portraits-64-full-0 [--row …]
     python benchmarks/studies/segin_rows.py table
+    python benchmarks/studies/segin_rows.py picture --run runs/segin --shards out --out FILE.jpg
 
 DATA as for ae_results.py, whose shards in DIR, held-out images and measures are taken, so that the rows stand beside
 those of auto-encoder, GAN and Style2Paints. Beside those measures a row has what the translator adds to its auxiliary
 image: the errors of both against the truth, with the truth as reference, and with the image held out that is nearest to
 it (by the mean colour of 8 × 8 squares) in place of one of its class, for portraits have no classes. A row leaves
 benchmarks/studies/segin_rows/ROW.json. The same command again goes on where it was interrupted, and leaves out rows
-that are there. One thread.
+that are there. One thread. The picture shows what is pasted, and what is made of it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from PIL import Image  # noqa: E402
 
-from benchmarks.studies.ae_results import IMAGES, Row, figures_of, measure_row, render_shards  # noqa: E402
+from benchmarks.studies.ae_results import IMAGES, PAIRS, Row, figures_of, measure_row, render_shards  # noqa: E402
 from sketchforge.checkpoints.segin import read_segin  # noqa: E402
+from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
+from sketchforge.images.tensors import to_uint8  # noqa: E402
 from sketchforge.metrics.images.lpips import open_lpips  # noqa: E402
 from sketchforge.metrics.images.result import image_json  # noqa: E402
 from sketchforge.metrics.images.statistics import estimate_means  # noqa: E402
@@ -127,7 +132,9 @@ def compare_with_auxiliary(
     return figures
 
 
-def run_segin_row(row: SeginRow, data: Path, work: Path, steps: int | None = None) -> Path:
+def run_segin_row(
+    row: SeginRow, data: Path, work: Path, steps: int | None = None, pairs: int = PAIRS
+) -> Path:
     """Train and measure a row, unless its JSON is there; returns the JSON's path."""
     path = RESULTS / f"{row.name}.json"
     if path.is_file():
@@ -142,13 +149,14 @@ def run_segin_row(row: SeginRow, data: Path, work: Path, steps: int | None = Non
             size=row.size,
             steps=steps,
             seed=row.seed,
+            eval_every=steps,
             workers=0,
             threads=1,
             device="cpu",
             **VARIANTS[row.variant],
         )
     )
-    measured = image_json(measure_row(shards, run, data, work))
+    measured = image_json(measure_row(shards, run, data, work, pairs))
     kept = {name: measured[name] for name in ("rows", "libraries", "methods")}
     for figures in kept["rows"]:
         del figures["source"]  # of this machine
@@ -159,7 +167,14 @@ def run_segin_row(row: SeginRow, data: Path, work: Path, steps: int | None = Non
     model, _ = read_segin(run / "model.safetensors")
     auxiliary = compare_with_auxiliary(model, sketches, images, lpips.distance, row.seed)
     masks = json.loads((run / "run.json").read_text())["masks"]
-    metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
+    metadata: dict[str, Any] = {
+        "data": row.data,
+        "size": row.size,
+        "variant": row.variant,
+        "seed": row.seed,
+        "steps": steps,
+        "pairs": pairs,
+    }
     RESULTS.mkdir(exist_ok=True)
     entries = metadata | kept | {"auxiliary": auxiliary, "masks": masks}
     write_json(path, {"format": "segin-rows", "version": VERSION, **entries})
@@ -186,6 +201,24 @@ def print_table() -> None:
         print(f"| {name} | {result['steps']:,} | " + " | ".join(cells) + f" | {paper} |")
 
 
+@torch.no_grad()
+def draw_picture(run: Path, shards: str, count: int = 6) -> np.ndarray:
+    """uint8 H×W×3: of some images sketch, reference, auxiliary image, output and mask, the reference another's and their own."""
+    model, _ = read_segin(run / "model.safetensors")
+    images, sketches = read_pairs(open_shards(shards), model.size, count)
+    rows: list[list[np.ndarray]] = []
+    for row, sketch in enumerate(sketches):
+        cells = [to_uint8(sketch[None])[0, ..., 0]]
+        for reference in (images[(row + 1) % len(images)], images[row]):
+            auxiliary = model.matcher.paste(sketch[None], reference[None])
+            made = model.translator(sketch[None], auxiliary)
+            mask = to_uint8(made.mask_logits.sigmoid() * 2 - 1)[0, ..., 0]
+            cells += [to_uint8(image)[0] for image in (reference[None], auxiliary, made.image)] + [mask]
+        rows.append(cells)
+    heads = ["sketch", *("reference", "pasted", "made of it", "mask") * 2]
+    return contact_sheet(rows, heads, cell=128)
+
+
 def main(arguments: list[str] | None = None) -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -196,13 +229,20 @@ def main(arguments: list[str] | None = None) -> None:
     running.add_argument("--data", type=Path, required=True)
     running.add_argument("--work", type=Path, required=True)
     running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
+    running.add_argument("--pairs", type=int, default=PAIRS, help="mismatched ones that are measured")
+    drawing = commands.add_parser("picture", help="what a model pastes, and what it makes of it")
+    drawing.add_argument("--run", type=Path, required=True)
+    drawing.add_argument("--shards", required=True)
+    drawing.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args(arguments)
     if asked.command == "table":
         print_table()
+    elif asked.command == "picture":
+        Image.fromarray(draw_picture(asked.run, asked.shards)).save(asked.out, quality=88)
     else:
         asked.work.mkdir(parents=True, exist_ok=True)
         for row in asked.row:
-            print(run_segin_row(row, asked.data, asked.work, asked.steps), flush=True)
+            print(run_segin_row(row, asked.data, asked.work, asked.steps, asked.pairs), flush=True)
 
 
 if __name__ == "__main__":

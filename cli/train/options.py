@@ -109,8 +109,13 @@ def data_options(
     )
 
 
-def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callable[[Any], Any]:
-    """Add the options for precision, processes, evaluation, cache and device; with a perceptual loss for its encoder."""
+def machine_options(
+    defaults: dict[str, Any], perceives: bool = True, encoder: str = "Frozen encoder of the perceptual loss."
+) -> Callable[[Any], Any]:
+    """Add the options for precision, processes, evaluation, cache and device; with a perceptual loss for its encoder.
+
+    encoder: the help of that one.
+    """
     encoder_options = [
         option(
             "--encoder",
@@ -119,7 +124,7 @@ def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callabl
             default=defaults["encoder"],
             show_default=True,
             metavar="builtin|vgg16|vgg19|PATH",
-            help="Frozen encoder of the perceptual loss.",
+            help=encoder,
         )
     ]
     figures = ["reconstruction", *(["perceptual"] if perceives else []), "frechet"]

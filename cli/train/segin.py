@@ -44,7 +44,7 @@ DEFAULTS = defaults_of(SeginTrainOptions)
     type=click.Choice(["sketch", "grey"]),
     help="What is painted: sketches, or photos' greys, which are colourised. [default: the recipe's]",
 )
-@machine_options(DEFAULTS)
+@machine_options(DEFAULTS, encoder="Frozen encoder whose features are matched, and compared by the loss.")
 def segin_train_command(dry_run: bool, **values: Any) -> None:
     """Train SEGIN: patches of a reference, pasted where they match a sketch, are mended to an image.
 
