@@ -13,7 +13,7 @@ MUTANTS ?= 20
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan train-style2paints eval test test-all check format coverage mutate soak clean
+.PHONY: help install demo train-ae train-gan train-style2paints train-segin eval test test-all check format coverage mutate soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -41,6 +41,11 @@ train-style2paints: install ## train Style2Paints V1 on SHARDS (default: the bui
 	@test "$(SHARDS)" != out -o -f out/manifest.json || \
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge style2paints-train --shards $(SHARDS) $(TRAIN_OPTIONS)
+
+train-segin: install ## train SEGIN on SHARDS (default: the built-in samples, rendered first where need be)
+	@test "$(SHARDS)" != out -o -f out/manifest.json || \
+		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge segin-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
 eval: install ## measure the sketches in out*/ and the models in runs/ into eval/report.html; nothing has to be trained
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
@@ -71,7 +76,7 @@ soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TR
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
 clean: ## remove what demo, the trainings and eval made; .venv stays
-	rm -rf eval runs/tom runs/ae runs/gan runs/style2paints $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+	rm -rf eval runs/tom runs/ae runs/gan runs/style2paints runs/segin $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -200,15 +200,15 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
     return shards, run
 
 
-def measure_row(shards: Path, run: Path, data: Path, work: Path) -> ImageEvaluation:
-    """Measure a model on the images held out."""
+def measure_row(shards: Path, run: Path, data: Path, work: Path, pairs: int = PAIRS) -> ImageEvaluation:
+    """Measure a model on the images held out, by so many mismatched pairs."""
     weights = data / "weights"
     return evaluate_images(
         EvalImagesOptions(
             model=run,
             shards=str(shards),
             split="val",  # as in training, where it is the default
-            samples=PAIRS,
+            samples=pairs,
             features=(
                 ("mobilenet_v2", weights / "mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors"),
                 ("efficientnet-lite0", weights / "efficientnet_lite0/efficientnet_lite0_fp16.safetensors"),

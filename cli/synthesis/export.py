@@ -28,7 +28,7 @@ DEFAULTS = defaults_of(ExportOptions)
     default=DEFAULTS["run"],
     show_default=True,
     metavar="DIR",
-    help="Finished run of `gan-train`, `ae-train` or `style2paints-train`.",
+    help="Finished run of `gan-train`, `ae-train`, `style2paints-train` or `segin-train`.",
 )
 @option(
     "--out",

@@ -8,33 +8,11 @@ import click
 
 from cli.command import Command
 from cli.options import defaults_of, option
-from cli.progress import Bar
-from cli.train.options import (
-    FINISHED,
-    announce,
-    data_options,
-    describe_run,
-    machine_options,
-    one_voice,
-    print_summary,
-)
+from cli.train.options import data_options, machine_options, weights_option
+from cli.train.run import describe_run, run_training
 from sketchforge.options import AeTrainOptions
 
 DEFAULTS = defaults_of(AeTrainOptions)
-
-
-def _parse_weights(
-    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[str, float], ...]:
-    """Parse any number of NAME=WEIGHT. The trainer checks the names."""
-    weights = {}
-    for text in texts:
-        name, _, weight = text.partition("=")
-        try:
-            weights[name.strip().replace("-", "_")] = float(weight)
-        except ValueError:
-            raise click.BadParameter(f"{text!r}: expected NAME=WEIGHT, as in style-class=0.5") from None
-    return tuple(sorted(weights.items()))
 
 
 @click.command(
@@ -45,15 +23,8 @@ def _parse_weights(
     epilog="Example: sketchforge ae-train --shards out/ --size 256 --steps 20000",
 )
 @data_options(DEFAULTS)
-@option(
-    "--loss",
-    "losses",
-    group="Training",
-    multiple=True,
-    callback=_parse_weights,
-    metavar="NAME=WEIGHT",
-    help="Weight of a loss, 0 for off; again for more: reconstruction, perceptual, style-triplet, "
-    "style-class, content-triplet, content-class, style-prior.",
+@weights_option(
+    "reconstruction, perceptual, style-triplet, style-class, content-triplet, content-class, style-prior"
 )
 @option(
     "--dmi",
@@ -121,15 +92,8 @@ def ae_train_command(dry_run: bool, **values: Any) -> None:
     from trainers.autoencoder.run import plan_ae, train_ae
 
     options = AeTrainOptions(**values)
-    if dry_run:
-        for line in _describe(plan_ae(options)):
-            click.echo(line)
-        return
-    bar = Bar(delay=0)
-    with one_voice(options.run, options.overwrite, bar):
-        finished = f"{options.run}: {FINISHED}"
-        train_ae(options, bar, lambda plan: announce(plan, lambda: _describe(plan), finished))
-    print_summary(options, bar, ("gan-train", "--shards", options.shards, "--ae", options.run))
+    next_step = ("gan-train", "--shards", options.shards, "--ae", options.run)
+    run_training(options, dry_run, plan_ae, train_ae, _describe, next_step)
 
 
 def _describe(plan: Any) -> list[str]:

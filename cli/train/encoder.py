@@ -17,7 +17,7 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.train.options import one_voice
+from cli.train.run import one_voice
 from cli.verbosity import print_next_step
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.text import count_noun

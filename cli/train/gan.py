@@ -8,16 +8,8 @@ import click
 
 from cli.command import Command
 from cli.options import PATH, defaults_of, option
-from cli.progress import Bar
-from cli.train.options import (
-    FINISHED,
-    announce,
-    data_options,
-    describe_run,
-    machine_options,
-    one_voice,
-    print_summary,
-)
+from cli.train.options import data_options, machine_options
+from cli.train.run import describe_run, run_training
 from sketchforge.options import GanTrainOptions
 
 DEFAULTS = defaults_of(GanTrainOptions)
@@ -70,16 +62,7 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
     """
     from trainers.gan.run import plan_gan, train_gan
 
-    options = GanTrainOptions(**values)
-    if dry_run:
-        for line in _describe(plan_gan(options)):
-            click.echo(line)
-        return
-    bar = Bar(delay=0)
-    with one_voice(options.run, options.overwrite, bar):
-        finished = f"{options.run}: {FINISHED}"
-        train_gan(options, bar, lambda plan: announce(plan.images, lambda: _describe(plan), finished))
-    print_summary(options, bar, ("synthesize", "--model", options.run, "--out", "made/"))
+    run_training(GanTrainOptions(**values), dry_run, plan_gan, train_gan, _describe)
 
 
 def _describe(plan: Any) -> list[str]:

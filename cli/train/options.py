@@ -1,12 +1,8 @@
-"""Options that the trainings of image models share, and the lines that they print about a run."""
+"""Options that the trainings of image models share."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,20 +11,13 @@ from cli.options import (
     ENCODER,
     FOLDER,
     computing_options,
-    on_interrupt,
     option,
     run_options,
     stack_options,
 )
-from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.verbosity import print_next_step, print_note
-from sketchforge.errors import SketchforgeError
-from sketchforge.utils.text import count_noun
 
 LOCATION = "DIR|URL"
-FINISHED = "finished already; more --steps go on"
-CUT_OFF_SECONDS = 1.5  # for what is said and ended before a process is cut off
 
 
 RECIPES = {
@@ -39,9 +28,10 @@ RECIPES = {
 
 
 def data_options(
-    defaults: dict[str, Any], recipes: tuple[str, ...] = ("demo", "large", "paper")
+    defaults: dict[str, Any], recipes: tuple[str, ...] = ("demo", "large", "paper"), largest: int = 1024
 ) -> Callable[[Any], Any]:
-    """Add the options for shards, run folder, recipe (of `recipes`) and amount of training."""
+    """Add the options for shards, run folder, recipe (of `recipes`), size (up to `largest`) and amount of training."""
+    sizes = [str(size) for size in (64, 128, 256, 512, 1024) if size <= largest]
     return stack_options(
         option(
             "--shards",
@@ -91,7 +81,7 @@ def data_options(
             group="Training",
             type=Pixels(min=1),
             metavar="PIXELS",
-            help="64, 128, 256, 512 or 1024. [default: the recipe's]",
+            help=f"{', '.join(sizes[:-1])} or {sizes[-1]}. [default: the recipe's]",
         ),
         option(
             "--steps",
@@ -119,8 +109,13 @@ def data_options(
     )
 
 
-def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callable[[Any], Any]:
-    """Add the options for precision, processes, evaluation, cache and device; with a perceptual loss for its encoder."""
+def machine_options(
+    defaults: dict[str, Any], perceives: bool = True, encoder: str = "Frozen encoder of the perceptual loss."
+) -> Callable[[Any], Any]:
+    """Add the options for precision, processes, evaluation, cache and device; with a perceptual loss for its encoder.
+
+    encoder: the help of that one.
+    """
     encoder_options = [
         option(
             "--encoder",
@@ -129,7 +124,7 @@ def machine_options(defaults: dict[str, Any], perceives: bool = True) -> Callabl
             default=defaults["encoder"],
             show_default=True,
             metavar="builtin|vgg16|vgg19|PATH",
-            help="Frozen encoder of the perceptual loss.",
+            help=encoder,
         )
     ]
     figures = ["reconstruction", *(["perceptual"] if perceives else []), "frechet"]
@@ -191,117 +186,28 @@ def precision_option(default: str) -> Callable[[Any], Any]:
     )
 
 
-def describe_run(plan: Any, parameters: int) -> list[str]:
-    """Return the lines that say what a training will do. plan: of trainers/image_models/train.py."""
-    options, recipe = plan.options, plan.recipe
-    device = plan.record["options"]["device"]
-    threads = f" with {count_noun(plan.record['options']['threads'], 'thread')}" if device == "cpu" else ""
-    held_out = f", {plan.validation.num_samples} held out" if plan.validation else ""
-    lines = [
-        f"{count_noun(plan.shards.num_samples, 'image')} with "
-        f"{count_noun(len(plan.shards.styles), 'sketch')} each ({options.shards}){held_out}; "
-        f"{parameters / 1e6:.1f} million parameters, {count_noun(recipe.steps, 'step')} of "
-        f"{recipe.batch_size} at {recipe.size} pixels on "
-        f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}"
-    ]
-    if options.recipe == "demo" and recipe.size == 64:
-        lines.append("64 pixels: a demonstration; --size 128 takes about four times as long a step")
-    if plan.shards.side < recipe.size:
-        lines.append(f"the shards have {plan.shards.side} pixels and are enlarged to {recipe.size}")
-    return lines
+def weights_option(names: str) -> Callable[[Any], Any]:
+    """Add --loss NAME=WEIGHT, any number of times. names: of the losses, for the help."""
+    return option(
+        "--loss",
+        "losses",
+        group="Training",
+        multiple=True,
+        callback=_parse_weights,
+        metavar="NAME=WEIGHT",
+        help=f"Weight of a loss, 0 for off; again for more: {names}.",
+    )
 
 
-def announce(plan: Any, lines: Callable[[], list[str]], finished: str) -> None:
-    """Print what is about to be trained, or `finished` if it is; only the main process prints."""
-    from trainers.distributed import is_main_process
-
-    if is_main_process():
-        for line in [finished] if plan.finished else lines():
-            print_note(line)
-
-
-@contextmanager
-def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
-    """Of all ranks of a training, let one say what went wrong, or on an interrupt what is kept and how to go on.
-
-    bar: of the training. A signal that the main thread does not handle in time ends the process all the same.
-    """
-    import multiprocessing
-
-    from trainers.deadline import ended_in_time
-
-    unsaid = threading.Lock()  # taken by the thread that speaks
-
-    def speaks() -> bool:
-        return _is_main_process() and unsaid.acquire(blocking=False)
-
-    def cut_off() -> None:
-        _tell_ranks("stopped")
-        with suppress(OSError):  # nobody reads what is said, or a worker is gone already
-            if speaks():
-                click.echo(f"\ninterrupted: {resume_hint(run, overwrite, bar, cut_off=True)}", err=True)
-            for worker in multiprocessing.active_children():
-                worker.kill()
-
-    def end(number: int) -> None:
-        # In a thread of its own: a disk, a pipe or another rank may not answer.
-        thread = threading.Thread(target=cut_off, daemon=True)
-        thread.start()
-        thread.join(CUT_OFF_SECONDS)
-        os._exit(128 + number)
-
-    try:
-        with ended_in_time(end), on_interrupt(lambda: resume_hint(run, overwrite, bar), speaks):
-            yield
-    except KeyboardInterrupt:
-        _tell_ranks("stopped")
-        raise
-    except SketchforgeError as error:
-        _tell_ranks("failed")
-        if _is_main_process():
-            raise
-        from trainers.distributed import Ranks
-
-        ranks = Ranks.from_environment()
-        if ranks.roll_call.lower_rank_ends():
-            raise click.exceptions.Exit(error.exit_code) from None
-        raise type(error)(f"rank {ranks.rank}: {error}") from error.__cause__
-
-
-def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"  # asked before torch is imported, too
-
-
-def _tell_ranks(word: str) -> None:
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        from trainers.distributed import Ranks
-
-        with suppress(SketchforgeError):  # they cannot be reached
-            Ranks.from_environment().say(word)
-
-
-def resume_hint(run: Path, overwrite: bool, bar: Bar, cut_off: bool = False) -> str:
-    """Say of an interrupted run what is kept and how to go on. cut_off: steps may have been done since."""
-    from sketchforge.checkpoints.runs import read_steps_done
-
-    steps = read_steps_done(run)
-    if not steps or (overwrite and "step" not in bar.units):
-        return "no step is kept" if cut_off else "no step was trained yet"
-    hint = " without --overwrite" if overwrite else ""
-    kept = f"the first {count_noun(steps, 'step')}" if cut_off else "every step that was done"
-    return f"{run} keeps {kept}; run the same command again{hint} to continue"
-
-
-def print_summary(options: Any, bar: Bar, next_step: Sequence[str | Path]) -> None:
-    """Print where a finished run has left its model, and a command that uses it: from the main process only.
-
-    bar: of the training; where it counted no step, nothing was done, and no next step is named.
-    """
-    from trainers.distributed import is_main_process
-    from trainers.image_models.train import GRID_FILE, MODEL_FILE
-
-    if not is_main_process():
-        return
-    click.echo(f"model: {options.run / MODEL_FILE}, sketches × styles: {options.run / GRID_FILE}")
-    if "step" in bar.units:
-        print_next_step(*next_step)
+def _parse_weights(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    """Parse any number of NAME=WEIGHT. The trainer checks the names."""
+    weights = {}
+    for text in texts:
+        name, _, weight = text.partition("=")
+        try:
+            weights[name.strip().replace("-", "_")] = float(weight)
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: expected NAME=WEIGHT, as in reconstruction=0.5") from None
+    return tuple(sorted(weights.items()))

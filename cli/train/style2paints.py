@@ -8,16 +8,8 @@ import click
 
 from cli.command import Command
 from cli.options import defaults_of, option
-from cli.progress import Bar
-from cli.train.options import (
-    FINISHED,
-    announce,
-    data_options,
-    describe_run,
-    machine_options,
-    one_voice,
-    print_summary,
-)
+from cli.train.options import data_options, machine_options
+from cli.train.run import describe_run, run_training
 from sketchforge.options import Style2PaintsTrainOptions
 
 DEFAULTS = defaults_of(Style2PaintsTrainOptions)
@@ -83,18 +75,9 @@ def style2paints_train_command(dry_run: bool, **values: Any) -> None:
     """
     from trainers.style2paints.run import plan_style2paints, train_style2paints
 
-    options = Style2PaintsTrainOptions(**values)
-    if dry_run:
-        for line in _describe(plan_style2paints(options)):
-            click.echo(line)
-        return
-    bar = Bar(delay=0)
-    with one_voice(options.run, options.overwrite, bar):
-        finished = f"{options.run}: {FINISHED}"
-        train_style2paints(
-            options, bar, lambda plan: announce(plan.images, lambda: _describe(plan), finished)
-        )
-    print_summary(options, bar, ("synthesize", "--model", options.run, "--out", "made/"))
+    run_training(
+        Style2PaintsTrainOptions(**values), dry_run, plan_style2paints, train_style2paints, _describe
+    )
 
 
 def _describe(plan: Any) -> list[str]:

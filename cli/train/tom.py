@@ -18,7 +18,8 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
-from cli.train.options import announce, one_voice, precision_option
+from cli.train.options import precision_option
+from cli.train.run import announce, one_voice
 from cli.verbosity import print_next_step
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.text import count_noun

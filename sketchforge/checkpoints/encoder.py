@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 ENCODER_FORMAT = "sketchforge-encoder"
 ENCODER_VERSION = 2
+ENCODER_SETTINGS = ("blocks", "input_range", "padding")  # arguments of Encoder
 VGG_STATE = "a VGG16 or VGG19 state dict (.pth or .safetensors) or a sketchforge encoder"
 
 
@@ -75,9 +76,8 @@ def read_encoder(path: Path) -> Encoder:
     """Read an encoder that `write_encoder` wrote, in float32 whatever precision the file has."""
     tensors, metadata = load_tensors(path, ENCODER_FORMAT, ENCODER_VERSION)
     try:
-        encoder = Encoder(metadata["blocks"], metadata["input_range"], metadata["padding"])
+        encoder = build_encoder(metadata)
         encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-        encoder.scales = {tap: float(scale) for tap, scale in metadata["scales"].items()}
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SketchforgeError(f"{path}: not a usable encoder ({str(error).splitlines()[0]})") from error
     return freeze(encoder)
@@ -87,14 +87,24 @@ def write_encoder(
     path: Path, encoder: Encoder, metadata: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
     """Write an encoder with its tap scales. `metadata` (JSON-serialisable) says where it comes from."""
-    description = dict(metadata) | {
-        "blocks": encoder.blocks,
-        "input_range": encoder.input_range,
-        "padding": encoder.padding,
-        "scales": encoder.scales,
-    }
+    description = dict(metadata) | encoder_settings(encoder)
     tensors = {name: tensor.to(dtype) for name, tensor in encoder.state_dict().items()}
     save_tensors(path, ENCODER_FORMAT, ENCODER_VERSION, tensors, description)
+
+
+def encoder_settings(encoder: Encoder) -> dict[str, Any]:
+    """What `build_encoder` takes; JSON-serialisable."""
+    return {name: getattr(encoder, name) for name in ENCODER_SETTINGS} | {"scales": encoder.scales}
+
+
+def build_encoder(settings: Mapping[str, Any]) -> Encoder:
+    """An encoder with random weights and these tap scales.
+
+    Raises AttributeError, KeyError, TypeError or ValueError for settings that are none.
+    """
+    encoder = Encoder(**{name: settings[name] for name in ENCODER_SETTINGS})
+    encoder.scales = {tap: float(scale) for tap, scale in settings["scales"].items()}
+    return encoder
 
 
 def truncate_encoder(encoder: Encoder, taps: list[str]) -> Encoder:

@@ -107,6 +107,7 @@ _IDENTITY = (
     "recipe",
     "hint",
     "trained_with",
+    "foreground",
     "autoencoder",
     "shards",
     "photos",
@@ -120,6 +121,7 @@ _OPTIONS = {
     "trained_with": "--encoder",
     "autoencoder": "--ae",
     "hint": "--hint",
+    "foreground": "masks by the foreground head",
     "photos": "--images",
     "drawings": "--drawings",
     "shards": "--shards",
@@ -208,6 +210,7 @@ TRAINED_BY = {
     "sketchforge-gan-run": "gan-train",
     "sketchforge-ae-run": "ae-train",
     "sketchforge-style2paints-run": "style2paints-train",
+    "sketchforge-segin-run": "segin-train",
 }
 
 
@@ -216,7 +219,7 @@ class TrainedRun:
     """A finished training of an image model."""
 
     folder: Path
-    command: str  # gan-train | ae-train | style2paints-train
+    command: str  # gan-train | ae-train | style2paints-train | segin-train
     record: Mapping[str, Any]  # run.json
 
     @property
@@ -271,8 +274,8 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if not path.is_file():
         problem = f"holds no {RUN_FILE}" if folder.is_dir() else "no such folder"
         raise UsageError(
-            f"{folder}: {problem}; expected the run folder of `sketchforge gan-train`, `ae-train` or "
-            "`style2paints-train`"
+            f"{folder}: {problem}; expected the run folder of `sketchforge gan-train`, `ae-train`, "
+            "`style2paints-train` or `segin-train`"
         )
     try:
         record = read_json(path)
@@ -283,7 +286,7 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if command is None:
         raise UsageError(
             f"{folder}: a run of format {str(record['format'])[:80]!r}; "
-            "expected one of `sketchforge gan-train`, `ae-train` or `style2paints-train`"
+            "expected one of `sketchforge gan-train`, `ae-train`, `style2paints-train` or `segin-train`"
         )
     run = TrainedRun(folder, command, record)
     if record.get("figures") and run.model.is_file():

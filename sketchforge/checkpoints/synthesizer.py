@@ -1,6 +1,6 @@
 """A whole model on disk, from sketch to finished image.
 
-It holds the auto-encoder or Style2Paints, optionally the refiner, and optionally one generator of TOM with the encoder layers
+It holds the auto-encoder, Style2Paints or SEGIN, optionally the refiner, and optionally one generator of TOM with the encoder layers
 that it needs. A reader that ignores the generator can still read the rest, so the version is the same with
 and without one.
 """
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoints import autoencoder as autoencoder_files
+from sketchforge.checkpoints import segin as segin_files
 from sketchforge.checkpoints import style2paints as style2paints_files
 from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
 from sketchforge.checkpoints.autoencoder import build_autoencoder, read_autoencoder
+from sketchforge.checkpoints.segin import build_segin, describe_segin, read_segin
 from sketchforge.checkpoints.style2paints import build_style2paints, read_style2paints, settings_of
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
     from sketchforge.models.encoder import Encoder
     from sketchforge.models.gan import Refiner
+    from sketchforge.models.segin import Segin
     from sketchforge.models.style2paints import Style2Paints
     from sketchforge.models.tom import TomGenerator
+
+    System = AutoEncoder | Style2Paints | Segin  # sketch, style image -> image
 
 
 FORMAT, VERSION = "sketchforge-synthesizer", 3  # 2: maps were doubled by nearest neighbour
 REFINER_SETTINGS = ("size", "width", "style_dim", "noise")  # arguments of Refiner
-ENCODER_SETTINGS = ("blocks", "input_range", "padding")  # arguments of Encoder
 GENERATOR_SETTINGS = ("taps", "tap_channels", "widths")  # arguments of the generators
 
 
@@ -49,32 +53,42 @@ class SketchPart:
 class StoredModel:
     """The contents of a model file, all in eval mode without gradients, on the CPU."""
 
-    autoencoder: AutoEncoder | Style2Paints  # which is used as an auto-encoder is
+    autoencoder: System
     refiner: Refiner | None
     sketch_part: SketchPart | None
     metadata: Mapping[str, Any]
 
     @property
     def system(self) -> str:
-        """The name of the first part: autoencoder | style2paints."""
+        """The name of the first part: autoencoder | style2paints | segin."""
         return name_system(self.autoencoder)
 
+    @property
+    def takes_grey(self) -> bool:
+        """Whether its input is a photo's grey, which it colourises, in place of a sketch."""
+        return getattr(self.autoencoder, "input", None) == "grey"
 
-def name_system(model: AutoEncoder | Style2Paints) -> str:
-    """The name of a model's part in files and digests: autoencoder | style2paints."""
+
+def name_system(model: System) -> str:
+    """The name of a model's part in files and digests: autoencoder | style2paints | segin."""
     from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.style2paints import Style2Paints
 
-    return "autoencoder" if isinstance(model, AutoEncoder) else "style2paints"
+    if isinstance(model, AutoEncoder):
+        return "autoencoder"
+    return "style2paints" if isinstance(model, Style2Paints) else "segin"
 
 
 def write_synthesizer(
     path: Path,
-    autoencoder: AutoEncoder | Style2Paints,
+    autoencoder: System,
     refiner: Refiner | None,
     metadata: Mapping[str, Any],
     sketch_part: SketchPart | None = None,
 ) -> None:
     """Write the model. `metadata` (JSON-serialisable) says where it comes from."""
+    from sketchforge.checkpoints.encoder import encoder_settings
+
     system = name_system(autoencoder)
     tensors = _add_prefix(f"{system}.", autoencoder)
     models: dict[str, Any] = {system: _describe_system(autoencoder)}
@@ -84,24 +98,32 @@ def write_synthesizer(
     if sketch_part is not None:
         encoder, generator = sketch_part.encoder, sketch_part.generator
         tensors |= _add_prefix("encoder.", encoder) | _add_prefix("generator.", generator)
-        models["encoder"] = {name: getattr(encoder, name) for name in ENCODER_SETTINGS} | {
-            "scales": encoder.scales
-        }
+        models["encoder"] = encoder_settings(encoder)
         models["generator"] = {name: getattr(generator, name) for name in GENERATOR_SETTINGS}
         models["generator"] |= {"kind": generator.kind, "style": sketch_part.style}
     save_tensors(path, FORMAT, VERSION, tensors, dict(metadata) | {"models": models})
 
 
-def _describe_system(model: AutoEncoder | Style2Paints) -> dict[str, Any]:
+def _describe_system(model: System) -> dict[str, Any]:
     from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.style2paints import Style2Paints
 
     if isinstance(model, AutoEncoder):
         return {name: getattr(model, name) for name in AUTOENCODER_SETTINGS}
-    return settings_of(model)
+    return settings_of(model) if isinstance(model, Style2Paints) else describe_segin(model)
 
 
-def read_synthesizer(path: Path) -> tuple[AutoEncoder | Style2Paints, Refiner | None, dict[str, Any]]:
-    """Read (auto-encoder or Style2Paints, refiner or None, metadata), in eval mode without gradients.
+def _build_system(settings: Mapping[str, Any]) -> System:
+
+    if "style2paints" in settings:
+        return build_style2paints(settings["style2paints"])
+    if "segin" in settings:
+        return build_segin(settings["segin"])
+    return build_autoencoder(settings["autoencoder"])
+
+
+def read_synthesizer(path: Path) -> tuple[System, Refiner | None, dict[str, Any]]:
+    """Read (auto-encoder, Style2Paints or SEGIN, refiner or None, metadata), in eval mode without gradients.
 
     Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
@@ -110,7 +132,7 @@ def read_synthesizer(path: Path) -> tuple[AutoEncoder | Style2Paints, Refiner | 
 
 
 def read_model(path: Path) -> StoredModel:
-    """Read a model of this format, an auto-encoder (`autoencoder.py`) or a Style2Paints (`style2paints.py`) alone.
+    """Read a model of this format, or one of a training alone: `autoencoder.py`, `style2paints.py`, `segin.py`.
 
     Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
@@ -121,10 +143,13 @@ def read_model(path: Path) -> StoredModel:
     if format_name == style2paints_files.FORMAT:
         style2paints, metadata = read_style2paints(path)
         return StoredModel(style2paints, None, None, metadata)
+    if format_name == segin_files.FORMAT:
+        segin, metadata = read_segin(path)
+        return StoredModel(segin, None, None, metadata)
     if format_name not in (None, FORMAT):
         raise UsageError(
             f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train`, "
-            "`ae-train` or `style2paints-train`"
+            "`ae-train`, `style2paints-train` or `segin-train`"
         )
     return _read_stored_model(path)
 
@@ -146,11 +171,7 @@ def _read_stored_model(path: Path) -> StoredModel:
     tensors, metadata = load_tensors(path, FORMAT, VERSION)
     try:
         settings = metadata["models"]
-        autoencoder: AutoEncoder | Style2Paints
-        if "style2paints" in settings:
-            autoencoder = build_style2paints(settings["style2paints"])
-        else:
-            autoencoder = build_autoencoder(settings["autoencoder"])
+        autoencoder = _build_system(settings)
         autoencoder.load_state_dict(_select_by_prefix(tensors, f"{name_system(autoencoder)}."))
         refiner = None
         if "refiner" in settings:
@@ -165,12 +186,12 @@ def _read_stored_model(path: Path) -> StoredModel:
 
 
 def _build_sketch_part(settings: Mapping[str, Any], tensors: Mapping[str, Any]) -> SketchPart:
-    from sketchforge.models.encoder import Encoder, freeze
+    from sketchforge.checkpoints.encoder import build_encoder
+    from sketchforge.models.encoder import freeze
     from sketchforge.models.tom import GENERATORS
 
-    encoder = Encoder(**{name: settings["encoder"][name] for name in ENCODER_SETTINGS})
+    encoder = build_encoder(settings["encoder"])
     encoder.load_state_dict(_select_by_prefix(tensors, "encoder."))
-    encoder.scales = {tap: float(scale) for tap, scale in settings["encoder"]["scales"].items()}
     generator_settings = settings["generator"]
     generator = GENERATORS[generator_settings["kind"]](
         **{name: generator_settings[name] for name in GENERATOR_SETTINGS}

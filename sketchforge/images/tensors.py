@@ -14,6 +14,7 @@ from torch import Tensor
 _LEVELS = (
     torch.arange(256).float().div_(127.5).sub_(1).numpy()
 )  # float32 (256,): the value in [-1, 1] of each level
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 
 
 def normalize_pixels(pixels: Tensor) -> Tensor:
@@ -45,6 +46,13 @@ def to_tensor(image: np.ndarray) -> Tensor:
     # A copy: torch warns of read-only arrays.
     batch = torch.from_numpy(np.array(image if image.ndim == 4 else image[None]))
     return normalize_pixels(batch.permute(0, 3, 1, 2).contiguous())
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Float (B,3,H,W) of any range -> (B,1,H,W): luma, as cv2's; (B,1,H,W) is returned as it is."""
+    if images.shape[1] == 1:
+        return images
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def to_uint8(batch: Tensor) -> np.ndarray:

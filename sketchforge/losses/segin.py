@@ -18,6 +18,9 @@ FEATURE_TAP = "relu3_2"
 # "w1=w4=100, w2=5e-6, w4=1.0, w5=w6=10": one index is wrong, and two readings give each weight a value, w3 = 1 with w4 = 100,
 # or w3 = 100 with w4 = 1. This is the first, which is pix2pix's ratio of reconstruction to adversarial loss.
 PUBLISHED_WEIGHTS = (100.0, 5e-6, 1.0, 100.0, 10.0, 10.0)
+# w2 is read as the weight of a sum over the layer's numbers, those of VGG19 at 256²: of their mean, as `feature_error` has
+# it, it would be nothing, and Table II says that the term counts as much as any.
+SUMMED_FEATURES = 256 * 64 * 64
 
 
 def feature_error(encoder: Encoder, output: Tensor, target: Tensor) -> Tensor:

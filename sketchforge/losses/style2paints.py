@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+from sketchforge.images.tensors import to_grey
+
 GUIDE_TARGETS = ("grey", "colour")  # of the guide at the entry: Eq. 2, Eq. 1
 
 
@@ -23,7 +24,7 @@ def entry_target(image: Tensor, kind: str) -> Tensor:
         raise ValueError(f"kind is {kind!r}, expected {' or '.join(GUIDE_TARGETS)}")
     if kind == "colour":
         return image
-    return (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return to_grey(image)
 
 
 def hint_divergence(logits: Tensor, hint: Tensor) -> Tensor:

@@ -18,9 +18,7 @@ from torch import Tensor
 
 PATCH = 3  # k; not published
 TEMPERATURE = 0.01  # of the soft match, on cosines; as in CoCosNet
-CHUNK = (
-    1024  # cells of the input that are compared at a time: memory is bounded by CHUNK·H·W numbers an image
-)
+CHUNK = 1024  # cells of the input compared at a time: memory is bounded by CHUNK·H·W numbers an image
 
 # Of `corrupt_matches`; not published.
 LARGEST_BLOCK = 0.5  # of the map's side

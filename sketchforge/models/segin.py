@@ -1,6 +1,6 @@
 """SEGIN: a sketch and an auxiliary image pasted from a reference -> image and foreground mask; its discriminator.
 
-The auxiliary image is made by `patch_matching`. There is no public code; what is not published is ours, with its
+The auxiliary image is made by `patch_matcher`. There is no public code; what is not published is ours, with its
 reason.
 
 Shape letters: B batch, C channels, S side of the image, H, W height and width.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sketchforge.models.autoencoder import SIZES
 from sketchforge.models.layers import SLOPE
+from sketchforge.models.patch_matcher import PatchMatcher
 from sketchforge.models.upsample_conv import upsample_conv
 
 NUM_BLOCKS = 6  # of the encoder; one keeps the side, others halve it down to the bottleneck
@@ -23,6 +24,8 @@ BOTTLENECK = 16  # side in cells: a non-local layer compares all positions with 
 NUM_NON_LOCAL = 3
 FIRST_CHANNELS, MOST_CHANNELS = 64, 512  # at width 1; not published
 LARGEST = 512  # pixels: six blocks halve no more often
+SKETCH, GREY = "sketch", "grey"
+INPUTS = (SKETCH, GREY)  # x: a sketch, or the grey of a photo, which is colourised
 
 
 class Translation(NamedTuple):
@@ -48,6 +51,7 @@ class Translator(nn.Module):
         super().__init__()
         _check_network_size(size, width)
         self.size, self.width, self.input_channels = size, width, input_channels
+        self.non_local, self.masks = non_local, masks
         channels = input_channels + 3
         self.downs = nn.ModuleList()
         widths, side, sides = [], size, []
@@ -184,6 +188,40 @@ class PairDiscriminator(nn.Module):
         _check_input("sketch", sketch, (len(sketch), self.input_channels, self.size, self.size))
         _check_input("image", image, (len(sketch), 3, self.size, self.size))
         return self.layers(torch.cat([sketch, image], dim=1))
+
+
+class Segin(nn.Module):
+    """The trained system: the translator with what makes its auxiliary images.
+
+    input: one of INPUTS. There is no style vector: `encode_style` tells the styles of images apart for figures alone.
+    Raises ValueError for another input, and for a matcher of another size.
+    """
+
+    def __init__(self, translator: Translator, matcher: PatchMatcher, input: str = SKETCH) -> None:
+        super().__init__()
+        if matcher.size != translator.size:
+            raise ValueError(f"the translator's size is {translator.size}, the matcher's {matcher.size}")
+        if input not in INPUTS:
+            raise ValueError(f"input is {input!r}, expected one of {', '.join(INPUTS)}")
+        self.translator, self.matcher, self.input = translator, matcher, input
+        self.size, self.width = translator.size, translator.width
+
+    def forward(self, sketch: Tensor, style_image: Tensor) -> Tensor:
+        """sketch, or grey, (B,1,S,S), style image (B,3,S,S), float in [-1, 1] -> image (B,3,S,S) in [-1, 1].
+
+        Raises ValueError for other shapes.
+        """
+        _check_input("style image", style_image, (len(sketch), 3, self.size, self.size))
+        return self.translator(sketch, self.matcher.paste(sketch, style_image)).image
+
+    def encode_style(self, image: Tensor) -> Tensor:
+        """(B,3,S,S) float in [-1, 1] -> mean and deviation of the channels that are matched, (B,2C).
+
+        Raises ValueError for other shapes.
+        """
+        _check_input("image", image, (len(image), 3, self.size, self.size))
+        features = self.matcher.encode_by_network(image).flatten(2)
+        return torch.cat([features.mean(2), features.std(2)], dim=1)
 
 
 def side_of_bottleneck(size: int) -> int:

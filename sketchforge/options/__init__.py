@@ -32,6 +32,7 @@ from sketchforge.options.training import (
     EncoderTrainOptions,
     GanTrainOptions,
     ImageTrainOptions,
+    SeginTrainOptions,
     Style2PaintsTrainOptions,
     TomTrainOptions,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "InspectOptions",
     "MixOptions",
     "RenderOptions",
+    "SeginTrainOptions",
     "Style2PaintsTrainOptions",
     "SynthesisOptions",
     "SynthesizeOptions",

@@ -110,3 +110,14 @@ class Style2PaintsTrainOptions(ImageTrainOptions):
     guide_target: str | None = None  # grey | colour: what the first guide decoder gives back
     discriminator: str | None = None  # both | auxiliary | plain
     reconstruction: float | None = None  # λ, weight of the absolute errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeginTrainOptions(ImageTrainOptions):
+    """`sketchforge segin-train`: SEGIN; recipes (demo, paper) in trainers/segin/recipe.py."""
+
+    run: Path = Path("runs/segin")
+    losses: tuple[tuple[str, float], ...] = ()  # (loss, weight) where the weight differs from the recipe's
+    match: str | None = None  # argmax | soft | sift
+    input: str | None = None  # sketch | grey: a photo's grey, which is colourised
+    non_local: bool = True

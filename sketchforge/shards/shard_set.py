@@ -83,6 +83,11 @@ class ShardSet:
         return schema.STROKES in self.manifest["extras"]
 
     @property
+    def has_masks(self) -> bool:
+        """Whether every sample keeps its mask."""
+        return schema.MASK in self.manifest["extras"]
+
+    @property
     def classes(self) -> list[str]:
         """The names of the classes, by number; [] where images have none."""
         classes: list[str] = self.manifest["classes"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.encoder import load_encoder
@@ -64,6 +65,20 @@ class ForegroundFinder:
             coverage.max(),
         )
         return found
+
+    @torch.no_grad()
+    def find_weights(self, images: torch.Tensor) -> torch.Tensor:
+        """The same for a batch in training: (B,3,S,S) in [-1, 1], on the finder's device -> (B,1,S,S) in [0, 1].
+
+        A picture's result may depend on the others of its batch in the last bit.
+        """
+        side, size = images.shape[2], (INPUT_SIDE, INPUT_SIDE)
+        small = F.adaptive_avg_pool2d(images, size)
+        if side < INPUT_SIDE:
+            small = F.interpolate(images, size, mode="bilinear", align_corners=False)
+        probabilities = self.head(foreground_features(self.encoder, small)).sigmoid()
+        weights = probabilities * torch.from_numpy(self.prior).to(images.device)
+        return F.interpolate(weights, (side, side), mode="bilinear", align_corners=False)
 
     @torch.inference_mode()
     def _probabilities(self, small: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from sketchforge.images.hand_drawn import fit_drawing, normalize_drawing
-from sketchforge.images.resize import fit_square
+from sketchforge.images.resize import fit_square, resize_image
 
 # Side of the sketches that `render` draws by default. Smaller models see them reduced: a line of a pixel or
 # two becomes a grey one. Drawings are reduced in the same way, for such a model has not learnt from black
@@ -21,8 +21,8 @@ DRAWN_SIDE = 256
 class FittedSketch:
     """A sketch as the model sees it, and the area of the square that it fills."""
 
-    drawing: np.ndarray  # uint8 H×W, 255 = paper: the sketch before it was fitted
-    square: np.ndarray  # uint8 S×S, padded with paper
+    drawing: np.ndarray  # uint8 H×W, 255 = paper: the sketch, or the grey, before it was fitted
+    square: np.ndarray  # uint8 S×S, padded
     area: tuple[slice, slice]  # rows and columns that are not padding
     notes: tuple[str, ...] = ()  # for the user to read
 
@@ -51,6 +51,18 @@ def prepare_sketch(sketch: np.ndarray, size: int, notes: tuple[str, ...] = ()) -
     square = fit_drawing(sketch, max(size, DRAWN_SIDE))
     height, width = sketch.shape
     return FittedSketch(sketch, fit_square(square, size, "crop"), ink_area(height, width, size), notes)
+
+
+def prepare_grey(image: np.ndarray, size: int) -> FittedSketch:
+    """A photo that is to be colourised, uint8 H×W×3 RGB -> its grey, fitted into a square, aspect kept.
+
+    Beyond the photo its border is repeated: a model of greys has seen no paper.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    rows, columns = area = ink_area(grey.shape[0], grey.shape[1], size)
+    small = resize_image(grey, rows.stop - rows.start, columns.stop - columns.start)
+    margins = rows.start, size - rows.stop, columns.start, size - columns.stop
+    return FittedSketch(grey, cv2.copyMakeBorder(small, *margins, cv2.BORDER_REPLICATE), area)
 
 
 def prepare_style(image: np.ndarray, size: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.origins import describe_drawer, describe_encoder, is_shipped_snapshot
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
+from sketchforge.models.segin import Segin
 from sketchforge.models.style2paints import Style2Paints
 from sketchforge.models.style_hint import LITE0
 from sketchforge.utils.markdown import escape, fence
@@ -31,7 +32,9 @@ PAPERS = {
     "autoencoder": "Liu, Zhu, Song and Elgammal: Self-Supervised Sketch-to-Image Synthesis, AAAI 2021",
     "style2paints": "Zhang, Ji and Lin: Style Transfer for Anime Sketches with Enhanced Residual U-net and "
     "Auxiliary Classifier GAN, 2017 (Style2Paints V1)",
+    "segin": "Huang, Liao and Kwong: Semantic Example Guided Image-to-Image Translation, 2019 (SEGIN)",
 }
+SUBJECTS = {False: ("line drawing", "drawing"), True: ("photo in grey", "photo")}  # by takes_grey
 
 
 def model_card(
@@ -67,17 +70,20 @@ def _write_title(file: str, stored: StoredModel) -> str:
 
 def _write_description(stored: StoredModel, part: SketchPart | None) -> str:
     modules: dict[str, nn.Module | None]
-    if isinstance(stored.autoencoder, Style2Paints):
-        modules = {"U-net": stored.autoencoder.unet, "style hint": stored.autoencoder.hint}
+    model = stored.autoencoder
+    if isinstance(model, Style2Paints):
+        modules = {"U-net": model.unet, "style hint": model.hint}
+    elif isinstance(model, Segin):
+        modules = {"translator": model.translator, "the encoder that matches": model.matcher.encoder}
     else:
-        modules = {"auto-encoder": stored.autoencoder, "refiner": stored.refiner}
+        modules = {"auto-encoder": model, "refiner": stored.refiner}
     if part is not None:
         modules |= {"TOM's encoder": part.encoder, f"TOM's generator {escape(part.style)}": part.generator}
     sizes = [f"{name} {_count_weights(module)}" for name, module in modules.items() if module is not None]
-    size = stored.autoencoder.size
+    size, (subject, short) = model.size, SUBJECTS[stored.takes_grey]
     text = (
-        f"Of a line drawing and a style image it makes an image of {size} × {size} pixels with the "
-        f"drawing's content and the style image's colours and textures, after {PAPERS[stored.system]}. "
+        f"Of a {subject} and a style image it makes an image of {size} × {size} pixels with the "
+        f"{short}'s content and the style image's colours and textures, after {PAPERS[stored.system]}. "
         f"Made with sketchforge. Weights: {', '.join(sizes)}."
     )
     if part is not None:
@@ -165,9 +171,13 @@ def _write_limits(stored: StoredModel) -> str:
     lines = [
         f"- It knows images like those it was trained on, {stored.autoencoder.size} pixels large; others "
         "come out vaguer.",
-        "- It learnt from machine-made sketches: black lines of 1 to 3 pixels at 256². Drawings are brought "
+        "- It learnt from photos' greys: it paints colours, and takes lines and shading as they are."
+        if stored.takes_grey
+        else "- It learnt from machine-made sketches: black lines of 1 to 3 pixels at 256². Drawings are brought "
         "to that; shading and colour in them are lost.",
-        "- Style is colour and texture of the whole image. It does not know which object has which colour.",
+        "- Style comes in patches: what of the style image resembles a place of the input is painted there."
+        if stored.system == "segin"
+        else "- Style is colour and texture of the whole image. It does not know which object has which colour.",
     ]
     if stored.refiner is None and stored.system == "autoencoder":
         lines.append("- It is the auto-encoder alone, trained by squared errors: images are soft.")

@@ -15,7 +15,7 @@ from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 from sketchforge.errors import UsageError
 from sketchforge.options import MixOptions, SynthesisOptions, SynthesizeOptions, TransferOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesis.fitting import FittedSketch, prepare_drawing, prepare_sketch, prepare_style, stitch
+from sketchforge.synthesis.fitting import FittedSketch, prepare_sketch, prepare_style, stitch
 from sketchforge.synthesis.inputs import (
     BUILTIN_PHOTOS,
     JOINT,
@@ -59,7 +59,7 @@ class Plan:
     styles: Sequence[Style]
     cells: Sequence[tuple[int, int]]  # sketch and style of every image
     fit: Callable[[ImageInput], FittedSketch]
-    drawn: bool  # whether TOM draws the sketches, from images
+    drawn: bool  # whether the inputs are made of content images: sketches by TOM, or greys
     by: Mapping[str, Any]  # command, model and options, for the record
 
     def name_of(self, cell: tuple[int, int]) -> str:
@@ -110,7 +110,14 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
         "options": {"seed": options.seed if options.noise else None},
     }
     fit: Callable[[ImageInput], FittedSketch]
-    if isinstance(options, TransferOptions):
+    if isinstance(options, TransferOptions) and model.takes_grey:
+        if options.tom is not None or options.checkpoint is not None:
+            raise UsageError("--tom, --checkpoint: this model takes greys, not sketches; leave them out")
+
+        def fit(image: ImageInput) -> FittedSketch:
+            return model.fit_input(image.read())
+
+    elif isinstance(options, TransferOptions):
         sketcher, sketcher_source = _open_sketcher(options, model, progress)
         by["tom"] = {LOCATION: sketcher_source, "snapshot": sketcher.styles[0]} | _read_digests(sketcher)
 
@@ -122,9 +129,9 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
         raw = by["options"]["raw"] = options.raw
 
         def fit(drawing: ImageInput) -> FittedSketch:
-            return prepare_drawing(drawing.read(), model.size, raw)
+            return model.fit_input(drawing.read(), raw)
 
-    sketches, styles = _find_inputs(options, progress)
+    sketches, styles = _find_inputs(options, model, progress)
     cells = _pair_inputs(options, sketches, styles, progress)
     drawn = isinstance(options, TransferOptions)
     return Plan(
@@ -148,19 +155,22 @@ def _describe_model(options: SynthesisOptions, path: Path, model: Synthesizer) -
     return "" if options.model else f"no --model given: using {path.parent}"
 
 
-def _find_inputs(options: SynthesisOptions, progress: Progress) -> tuple[list[ImageInput], list[Style]]:
-    """(drawings or content photos, styles), each read once."""
+def _find_inputs(
+    options: SynthesisOptions, model: Synthesizer, progress: Progress
+) -> tuple[list[ImageInput], list[Style]]:
+    """(drawings or photos, styles), each read once."""
     is_mix = isinstance(options, MixOptions)
     is_transfer = isinstance(options, TransferOptions)
+    takes_photos = is_transfer or model.takes_grey
     patterns = options.content if is_transfer else options.sketch  # type: ignore[attr-defined]
     option = "--content" if is_transfer else "--sketch"
     if patterns:
         sketches = find_image_inputs(patterns, progress=progress)
     else:
-        sketches = builtin_photos() if is_transfer else builtin_drawings()
+        sketches = builtin_photos() if takes_photos else builtin_drawings()
         progress.note(
             f"no {option} given: using "
-            f"{count_noun(len(sketches), 'built-in photo' if is_transfer else 'built-in drawing')}"
+            f"{count_noun(len(sketches), 'built-in photo' if takes_photos else 'built-in drawing')}"
         )
     if options.style:
         images = find_image_inputs(options.style, is_mix, progress)

@@ -23,10 +23,18 @@ from sketchforge.images.image_like import ImageLike, list_images, to_rgb
 from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
+from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.noise import draw_noise
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesis.fitting import DRAWN_SIDE, FittedSketch, ink_area, prepare_drawing, prepare_style
+from sketchforge.synthesis.fitting import (
+    DRAWN_SIDE,
+    FittedSketch,
+    ink_area,
+    prepare_drawing,
+    prepare_grey,
+    prepare_style,
+)
 from sketchforge.utils.device import choose_device
 
 GPU_BATCH = 16
@@ -59,6 +67,7 @@ class Synthesizer:
         self.device = device
         self.metadata: Mapping[str, Any] = stored.metadata  # of the file: recipe, steps, figures, …
         self._system = stored.system
+        self.takes_grey = stored.takes_grey  # photos, to be colourised, in place of sketches
         self._autoencoder = stored.autoencoder.to(**placement)
         self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
@@ -78,7 +87,7 @@ class Synthesizer:
 
     @property
     def refines(self) -> bool:
-        """True where there is a refiner (`gan-train`), False for the auto-encoder alone and for Style2Paints."""
+        """True where there is a refiner (`gan-train`), False for the auto-encoder alone, Style2Paints and SEGIN."""
         return self._refiner is not None
 
     @property
@@ -102,7 +111,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def style_vectors(self, images: Tensor) -> Tensor:
-        """f_style (Style2Paints: hints) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
+        """f_style (Style2Paints: hints; SEGIN: statistics of what it matches) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
         return self._autoencoder.encode_style(
             images.to(device=self.device, memory_format=torch.channels_last)
         )
@@ -169,7 +178,8 @@ class Synthesizer:
             one image, one image           -> one image
 
         Of a style image the largest centred square is used. A sketch may have any aspect; the result has the
-        same. A sketch is made black on white first, as docs/hand-drawn.md says; raw leaves that out.
+        same. A sketch is made black on white first, as docs/hand-drawn.md says; raw leaves that out. A model that
+        takes greys (`takes_grey`) colourises photos in place of sketches.
         noise: a seed; the refiner then gets noise that depends on the seed and the image's key alone.
         None: no noise. keys: one per result, by default 0, 1, 2, …
         batch_size: the images per batch; by default 1 on a CPU (see above), else 16.
@@ -184,7 +194,7 @@ class Synthesizer:
             raise ValueError(
                 f"{len(drawings)} sketches and {len(images)} styles: expected as many of each, or one"
             )
-        fitted = [prepare_drawing(to_rgb(drawing), self.size, raw) for drawing in drawings]
+        fitted = [self.fit_input(to_rgb(drawing), raw) for drawing in drawings]
         styled = [prepare_style(to_rgb(image), self.size) for image in images]
         fitted = fitted * count if single_drawing else fitted
         styled = styled * count if single_style else styled
@@ -192,6 +202,12 @@ class Synthesizer:
             self.generate(fitted, styled, range(count) if keys is None else keys, noise, batch_size)
         )
         return results[0] if single_drawing and single_style else results
+
+    def fit_input(self, image: np.ndarray, raw: bool = False) -> FittedSketch:
+        """uint8 H×W×3 RGB -> as `generate` takes it: a drawing black on white, or the grey of a photo."""
+        if self.takes_grey:
+            return prepare_grey(image, self.size)
+        return prepare_drawing(image, self.size, raw)
 
     def generate(
         self,
@@ -230,16 +246,20 @@ class Synthesizer:
         """
         if len(sketches) != len(styles):
             raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
-        style = self.style_vectors(styles)
-        sketches = sketches.to(device=self.device, memory_format=torch.channels_last)
-        content: Any = self._autoencoder.encode_content(sketches)  # of a type that its own `decode` takes
-        image = self._autoencoder.decode(content, style)
-        sampled = None
+        if noise is not None and not self.takes_noise:
+            raise ValueError("noise is asked for, but this model was trained without; leave it out")
+        sketches, styles = (
+            images.to(device=self.device, memory_format=torch.channels_last) for images in (sketches, styles)
+        )
+        model, refiner = self._autoencoder, self._refiner
+        if refiner is None:
+            return model(sketches, styles).float()
+        assert isinstance(model, AutoEncoder)  # which alone is refined
+        style = model.encode_style(styles)
+        image, sampled = model.decode(model.encode_content(sketches), style), None
         if noise is not None:
-            if self._refiner is None or not self.takes_noise:
-                raise ValueError("noise is asked for, but this model was trained without; leave it out")
-            sampled = draw_noise(self._refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
-        return (image if self._refiner is None else self._refiner(image, style, sampled)).float()
+            sampled = draw_noise(refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
+        return refiner(image, style, sampled).float()
 
 
 def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:

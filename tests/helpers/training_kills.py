@@ -74,12 +74,13 @@ def command_of(training: str, folder: Path, shards: Path, run: Path) -> list[str
         "ae-train": [*images, "--run", str(run), "--steps", "3", "--eval-every", "2", "--best-by", "reconstruction"],
         "gan-train": [*images, "--run", str(run), "--steps", "3", "--ae", str(folder / "twins" / "ae-train")],
         "style2paints-train": [*images, "--run", str(run), "--steps", "3", "--hint", "builtin"],
+        "segin-train": [*images, "--run", str(run), "--steps", "3"],
         "encoder-train": ["--images", photos, "--teacher", str(folder / "teacher.safetensors"), "--steps", "12",
                           "--size", "16", "--batch-size", "2", "--out", str(run / "encoder.safetensors")],
     }[training]  # fmt: skip
 
 
-TRAININGS = ("tom-train", "ae-train", "gan-train", "style2paints-train", "encoder-train")
+TRAININGS = ("tom-train", "ae-train", "gan-train", "style2paints-train", "segin-train", "encoder-train")
 
 
 def training_campaign(shards: Path, folder: Path, kills: int, seed: int) -> TrainingTally:

@@ -14,25 +14,11 @@ from sketchforge.metrics.images.lpips import PerceptualSimilarity
 from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.utils.progress import Progress
+from tests.helpers.copying_models import Copies
 
 pytestmark = pytest.mark.usefixtures("quick_measures")
 # The mean absolute difference, in place of a network: by hand, and quick.
 DIFFERENCE = PerceptualSimilarity("difference", "none", "", lambda a, b: (a - b).abs().mean((1, 2, 3)))
-
-
-class Copies:
-    """A model that gives back the style image or the sketch."""
-
-    size, digest, refines, metadata = 64, "none", False, {}
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def style_vectors(self, images):
-        return images.mean((2, 3)) + 1
-
-    def synthesize_tensors(self, sketches, images):
-        return images if self.what == "style" else sketches.expand(-1, 3, -1, -1)
 
 
 @pytest.fixture

@@ -19,25 +19,11 @@ from sketchforge.metrics.images.result import BETTER
 from sketchforge.options import EvalImagesOptions
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.synthesis.synthesizer import load_model
+from tests.helpers.copying_models import Copies
 from tests.helpers.stored import png, store
 
 BUILTIN = (("builtin", None),)
 pytestmark = pytest.mark.usefixtures("quick_measures")
-
-
-class Copies:
-    """A model that gives back one of the two that it is given; f_style is the mean colour."""
-
-    size, digest, refines, metadata = 64, "none", False, {}
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def style_vectors(self, images):
-        return images.mean((2, 3)) + 1
-
-    def synthesize_tensors(self, sketches, images):
-        return images if self.what == "style" else sketches.expand(-1, 3, -1, -1)
 
 
 def measured(monkeypatch, drawn, model=None, **changes) -> dict:

@@ -25,6 +25,7 @@ from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.run import RUN_FORMAT as GAN_RUN_FORMAT
 from trainers.gan.step import GanTrainer
+from trainers.segin.run import RUN_FORMAT as SEGIN_RUN_FORMAT
 from trainers.style2paints.run import RUN_FORMAT as STYLE2PAINTS_RUN_FORMAT
 
 CPU = torch.device("cpu")
@@ -227,7 +228,7 @@ def test_a_model_is_found_by_file_run_or_habit(runs, tmp_path, monkeypatch):
 
 
 def test_formats_of_runs_are_those_of_the_trainers():
-    assert set(TRAINED_BY) == {AE_RUN_FORMAT, GAN_RUN_FORMAT, STYLE2PAINTS_RUN_FORMAT}
+    assert set(TRAINED_BY) == {AE_RUN_FORMAT, GAN_RUN_FORMAT, STYLE2PAINTS_RUN_FORMAT, SEGIN_RUN_FORMAT}
 
 
 @pytest.mark.parametrize(

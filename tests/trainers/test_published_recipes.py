@@ -9,11 +9,15 @@ import pytest
 
 from sketchforge.losses.adversarial import r1_weight
 from sketchforge.models.autoencoder import STYLED_SIDES, AutoEncoder
-from sketchforge.options import AeTrainOptions, GanTrainOptions, Style2PaintsTrainOptions
+from sketchforge.options import (
+    AeTrainOptions,
+    GanTrainOptions,
+    SeginTrainOptions,
+    Style2PaintsTrainOptions,
+)
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
-from trainers.segin.recipe import RECIPES as SEGIN_RECIPES
-from trainers.segin.recipe import SeginRecipe
+from trainers.segin.recipe import SeginRecipe, segin_recipe_of
 from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
 
 AUTOENCODER = {
@@ -66,9 +70,10 @@ SEGIN = {
     "batch_size": (5, "[P]"),
     "width": (1.0, "ours: widths are not published"),
     "match": ("argmax", "[P] the patch of the highest cosine"),
+    "input": ("sketch", "[P] edges; colourisation is its second use"),
     "non_local": (True, "[P] three layers in the bottleneck"),
     "reconstruction": (100.0, "[P] w1"),
-    "feature": (5e-6, "[P] w2, of VGG19's relu3_2"),
+    "feature": (5e-6 * 256 * 64 * 64, "[P] w2 of VGG19's relu3_2, read as of a sum at 256²"),
     "adversarial": (1.0, "[P] w3, printed as a second w4"),
     "mask": (100.0, "[P] w4"),
     "masked": (10.0, "[P] w5"),
@@ -120,7 +125,7 @@ def test_style2paints_is_as_published(field, value, place):
 
 @pytest.mark.parametrize(("field", "value", "place"), [(field, *printed) for field, printed in SEGIN.items()])
 def test_segin_is_as_published(field, value, place):
-    assert getattr(SEGIN_RECIPES["paper"], field) == value, place
+    assert getattr(segin_recipe_of(SeginTrainOptions(recipe="paper")), field) == value, place
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sketchforge.checkpoints.segin import read_segin
+from sketchforge.images.tensors import to_grey
 from sketchforge.losses.absolute_error import absolute_error
 from sketchforge.losses.adversarial import log_discriminator, log_generator
 from sketchforge.losses.segin import feature_error, mask_error, masked_error, total_variation
+from sketchforge.models import patch_matcher
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.patch_matching import match_patches, paste_patches, paste_softly
-from trainers.segin import step as segin_step
 from trainers.segin.recipe import TERMS, SeginRecipe
 from trainers.segin.step import SeginTrainer
 
@@ -73,6 +75,74 @@ def test_without_masks_their_terms_are_left_out(encoder):
     assert set(trainer.step(1, [micro_batch(masks=False)])) == {"discriminator", *TERMS} - {"mask", "masked"}
 
 
+class HalfFinder:
+    """In place of the foreground head: the left half is the subject."""
+
+    def find_weights(self, images):
+        weights = torch.zeros(len(images), 1, *images.shape[2:])
+        weights[..., :32] = 1
+        return weights
+
+
+def test_images_without_masks_have_the_foreground_head_s(encoder):
+    batch = micro_batch(masks=False)
+    found = batch | {"mask": HalfFinder().find_weights(batch["image"])}
+    by_head = SeginTrainer(TINY, encoder, 0, CPU, HalfFinder()).step(0, [batch])
+    assert by_head == SeginTrainer(TINY, encoder, 0, CPU).step(0, [found])
+
+
+def test_masks_of_the_shards_are_before_the_foreground_head_s(encoder):
+    with_head = SeginTrainer(TINY, encoder, 0, CPU, HalfFinder()).step(0, [micro_batch()])
+    assert with_head == SeginTrainer(TINY, encoder, 0, CPU).step(0, [micro_batch()])
+
+
+def test_without_losses_of_masks_the_head_is_not_asked(encoder):
+    trainer = SeginTrainer(replace(TINY, mask=0.0, masked=0.0), encoder, 0, CPU, None)
+    trainer.finder = object()
+    assert not {"mask", "masked"} & set(trainer.step(0, [micro_batch(masks=False)]))
+
+
+def test_there_is_a_decoder_of_masks_only_where_they_are_learnt(encoder):
+    without = SeginTrainer(replace(TINY, mask=0.0), encoder, 0, CPU).networks.translator
+    assert without.to_mask is None and SeginTrainer(TINY, encoder, 0, CPU).networks.translator.to_mask
+
+
+def test_without_an_adversarial_loss_the_discriminator_stands_still(encoder):
+    trainer = SeginTrainer(replace(TINY, adversarial=0.0), encoder, 0, CPU)
+    before = values_of(trainer.networks.discriminator)
+    losses = trainer.step(0, [micro_batch()])
+    assert not {"adversarial", "discriminator"} & set(losses)
+    after = trainer.networks.discriminator.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+def test_greys_take_the_places_of_sketches(encoder):
+    """What the sketches are makes no difference then; a grey sketch is the same as no colour."""
+    batch = micro_batch()
+    grey = to_grey(batch["image"])
+    expected = SeginTrainer(TINY, encoder, 0, CPU).step(0, [batch | {"sketch": grey}])
+    trainer = SeginTrainer(replace(TINY, input="grey"), encoder, 0, CPU)
+    assert trainer.step(0, [batch | {"sketch": -batch["sketch"]}]) == expected
+
+
+@pytest.mark.parametrize("match", ["soft", "sift"])
+def test_training_pastes_single_patches_whatever_the_match(encoder, match, monkeypatch):
+    """Which can be corrupted; soft ones cannot."""
+    monkeypatch.setattr(patch_matcher, "paste_softly", lambda *_: pytest.fail("pasted softly"))
+    trainer, batch = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU), micro_batch()
+    by_features = SeginTrainer(TINY, encoder, 0, CPU)._corrupted_auxiliary(batch)
+    assert torch.equal(trainer._corrupted_auxiliary(batch), by_features) == (match == "soft")
+
+
+def test_the_written_model_is_the_average(encoder, tmp_path):
+    trainer = SeginTrainer(replace(TINY, match="soft"), encoder, 0, CPU)
+    trainer.step(0, [micro_batch()])
+    trainer.write_model(tmp_path / "m.safetensors", {})
+    model, _ = read_segin(tmp_path / "m.safetensors")
+    sketch, image = micro_batch(1)["sketch"], micro_batch(1)["image"]
+    torch.testing.assert_close(model(sketch, image), trainer.synthesize(sketch, image))
+
+
 @pytest.mark.parametrize("term", ["feature", "adversarial", "variation"])
 def test_a_term_of_weight_0_is_left_out(encoder, term):
     assert term not in SeginTrainer(replace(TINY, **{term: 0.0}), encoder, 0, CPU).step(0, [micro_batch()])
@@ -91,7 +161,7 @@ def test_the_encoder_is_frozen_and_both_players_move(encoder):
 def test_corruption_is_a_function_of_seed_and_position(encoder, monkeypatch):
     """Of true matches: those of random features are as close to others as rounding is."""
     matches = torch.arange(16 * 16).view(1, 16, 16)
-    monkeypatch.setattr(segin_step, "match_patches", lambda features, _: matches.repeat(len(features), 1, 1))
+    monkeypatch.setattr(patch_matcher, "match_patches", lambda features, _: matches)
     trainer, batch = SeginTrainer(TINY, encoder, 0, CPU), micro_batch()
     first = trainer._corrupted_auxiliary(batch)
     assert torch.equal(trainer._corrupted_auxiliary(batch), first)
@@ -106,7 +176,7 @@ def test_corruption_is_a_function_of_seed_and_position(encoder, monkeypatch):
 def test_the_auxiliary_image_has_the_reference_s_colours(encoder, match):
     trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
     red = torch.tensor([0.8, -0.5, -0.5]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
-    auxiliary = trainer.make_auxiliary(micro_batch(1)["sketch"], red)
+    auxiliary = trainer.matcher.paste(micro_batch(1)["sketch"], red)
     torch.testing.assert_close(auxiliary, red, atol=1e-4, rtol=0)
 
 
@@ -120,7 +190,7 @@ def test_the_auxiliary_image_is_pasted_by_the_recipe_s_matches(encoder):
     assert not torch.allclose(expected["argmax"], expected["soft"], atol=0.01)
     for match, wanted in expected.items():
         trainer = SeginTrainer(replace(TINY, match=match), encoder, 0, CPU)
-        torch.testing.assert_close(trainer.make_auxiliary(sketch, reference), wanted)
+        torch.testing.assert_close(trainer.matcher.paste(sketch, reference), wanted)
 
 
 def test_micro_batches_count_as_their_mean(encoder):

@@ -187,7 +187,7 @@ def test_command_line(options, tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--size", "96"], "--size 96: expected 64"),
-        (["--hint", "vgg19"], "--hint"),
+        (["--hint", "vgg16"], "--hint"),
         (["--hint-size", "481"], "--hint-size 481: expected 1 to 480, the features of --hint builtin"),
         (["--lambda", "0"], "--lambda"),
         (["--recipe", "large"], "--recipe"),
@@ -210,7 +210,10 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hint": "vgg19"}, "--hint vgg19: no such network; there are auto, builtin, efficientnet-lite0"),
+        (
+            {"hint": "vgg16"},
+            "--hint vgg16: no such network; there are auto, builtin, efficientnet-lite0, vgg19",
+        ),
         ({"recipe": "large"}, "--recipe large: no such recipe; there are demo, paper"),
         ({"guide_target": "blue"}, "--guide-target blue: expected grey, colour"),
         ({"discriminator": "none"}, "--discriminator none: expected both, auxiliary, plain"),

@@ -9,6 +9,7 @@ from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
+from trainers.loss_weights import INFINITY, read_weights
 from trainers.optimization import recipe_record
 
 # The terms of Eq. 12, and of a variational f_style, by the names of the recipe's fields. A weight of 0 switches a term off.
@@ -28,7 +29,6 @@ OVERRIDES = (
     *("size", "steps", "batch_size", "dmi", "style"),
     *("translated", "subset", "subset_passes", "style_margin", "content_margin"),
 )
-INFINITY = float("inf")
 LIMITS = {  # by option: the lowest and the highest value, in words, too
     "translated": (0, 1, "a share from 0 to 1"),
     "subset": (2, INFINITY, "2 images or more, told apart as classes"),
@@ -134,12 +134,7 @@ def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     for name, (low, high, expected) in LIMITS.items():
         if name in changes and not low <= changes[name] <= high:
             raise UsageError(f"--{name.replace('_', '-')} {changes[name]}: expected {expected}")
-    for name, weight in options.losses:
-        if name not in LOSSES:
-            raise UsageError(f"--loss {name}: no such loss; there are {', '.join(LOSSES)}")
-        if not 0 <= weight < INFINITY:
-            raise UsageError(f"--loss {name}={weight}: expected a weight of 0 (off) or more")
-        changes[name] = weight
+    changes |= read_weights(options.losses, LOSSES)
     if "style_prior" in changes and not options.variational:
         raise UsageError("--loss style-prior: a loss of --variational alone; add that")
     changes["variational"] = options.variational

@@ -29,6 +29,10 @@ class GanPlan:
     images: ImagePlan[GanRecipe]
     autoencoder: AutoEncoder
 
+    @property
+    def finished(self) -> bool:
+        return self.images.finished
+
 
 def plan_gan(options: GanTrainOptions) -> GanPlan:
     """Plan a training.
@@ -65,7 +69,7 @@ def train_gan(
         plan = plan_gan(options)
         if announce:
             announce(plan)
-        if not plan.images.finished:
+        if not plan.finished:
             _train(plan, progress or Progress())
     return options.run / GRID_FILE
 

@@ -34,6 +34,7 @@ from trainers.ema import ema_update, warmed_up_decay
 from trainers.gan.recipe import GanRecipe
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch
+from trainers.players import build_optimizers, frozen
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
 
@@ -80,14 +81,8 @@ class GanTrainer:
             discriminator = Discriminator(recipe.size, recipe.width, recipe.spectral_norm)
         refiner, discriminator = channels_last(refiner, device), channels_last(discriminator, device)
         ema = copy.deepcopy(refiner).requires_grad_(False).eval()
-        optimizer_g, optimizer_d = (
-            torch.optim.Adam(module.parameters(), lr, recipe.betas, fused=True)
-            for module, lr in (
-                (refiner, recipe.learning_rate),
-                (discriminator, recipe.discriminator_learning_rate),
-            )
-        )
-        self.networks = GanNetworks(refiner, ema, discriminator, optimizer_g, optimizer_d)
+        optimizers = build_optimizers(recipe, refiner.parameters(), discriminator.parameters())
+        self.networks = GanNetworks(refiner, ema, discriminator, *optimizers)
         self.interruptible, self.changing = device.type == "cpu" and not compiled, False
         if compiled:
             for module in (*self.autoencoder.children(), refiner, discriminator):
@@ -114,10 +109,9 @@ class GanTrainer:
                 loss_d, losses_d = self._compute_discriminator_loss(
                     real, fake.detach(), rng, number % R1_EVERY == 0
                 )
-                net.discriminator.requires_grad_(False)
-                loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
-                (loss_g / len(batch)).backward()
-                net.discriminator.requires_grad_(True)
+                with frozen(net.discriminator):
+                    loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
+                    (loss_g / len(batch)).backward()
                 (loss_d / len(batch)).backward()
                 accumulate(sums, losses_d | losses_g, len(batch))
                 statistics.note()

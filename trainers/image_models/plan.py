@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -72,12 +72,13 @@ def plan_images(
     recipe: RecipeT,
     run_format: str,
     perceives: bool,
-    entries: Mapping[str, Any] | None = None,
+    entries: Mapping[str, Any] | Callable[[ShardSet], Mapping[str, Any]] | None = None,
 ) -> ImagePlan[RecipeT]:
     """Check shards, weights and the run folder, and plan the training. Writes nothing into the run.
 
     perceives: whether the perceptual loss is on.
-    entries: further entries of run.json; a run can only be continued with the same ones.
+    entries: further entries of run.json, or what makes them of the shards; a run can only be continued with the same
+    ones.
     Raises UsageError for an impossible request: shards that are missing, unfinished, of mixed sizes or with
     too few sketches; a run folder with other content, other options or more steps done. Raises
     SketchforgeError for damaged or lost files.
@@ -132,7 +133,7 @@ def plan_images(
         # entry.
         "validation": None if validation is None else _identify_shards(validation),
         "world_size": ranks.world_size,
-    } | dict(entries or {})
+    } | dict((entries(shards) if callable(entries) else entries) or {})
     if earlier_record is not None and not options.overwrite:
         check_continues(options.run, earlier_record, record)
         check_steps(options.run, earlier_record.get("steps_done", 0), recipe.steps)

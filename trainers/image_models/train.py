@@ -1,4 +1,4 @@
-"""One run of an image model, auto-encoder or GAN, in a folder: begin or resume, log, save, write model, grid.
+"""One run of an image model in a folder: begin or resume, log, save, write model, grid.
 
 run.json              format, version, options, recipe, digests of the shards and of the held-out shards;
                       once finished: the last figures
@@ -43,10 +43,13 @@ def train_images(
     trainer: ImageTrainer,
     progress: Progress,
     subset: Subset | None = None,
+    masks: bool = False,
+    grey: bool = False,
 ) -> None:
     """Train or resume training until the run folder holds a model and a grid of sketches × styles.
 
-    subset: whose images are half of every batch; None: there is none.
+    subset: whose images are half of every batch; None: there is none. masks: whether it learns from the shards' masks.
+    grey: whether its input is the image's grey in place of a sketch.
     A second call resumes from the last saved state. On a CPU it then writes the same bytes as an
     uninterrupted run.
     Raises SketchforgeError when a loss is not finite or a shard is damaged; the last good state is kept.
@@ -62,9 +65,9 @@ def train_images(
         ranks.barrier(plan.device)
         start = folder.restore(trainer.stateful(), plan.device, plan.recipe.steps, trainer.load_extra)
         if ranks.is_main_process:
-            _train_main_process(plan, trainer, folder, start, progress, subset)
+            _train_main_process(plan, trainer, folder, start, progress, subset, masks, grey)
         else:
-            _train_other_rank(plan, trainer, start, subset)
+            _train_other_rank(plan, trainer, start, subset, masks)
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or --precision float32"
@@ -74,10 +77,10 @@ def train_images(
 
 
 def _train_other_rank(
-    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, subset: Subset | None
+    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, subset: Subset | None, masks: bool
 ) -> None:
     """Train on a rank other than 0: take steps, write and print nothing."""
-    batches = AccumulatedBatches(open_micro_batches(plan, start.step, subset), plan.options.accumulate)
+    batches = AccumulatedBatches(open_micro_batches(plan, start.step, subset, masks), plan.options.accumulate)
     start = start._replace(evaluation_due=False)  # rank 0 evaluates
     with closing(iter(batches)) as stream:
         train(trainer, stream, start, plan.recipe.steps, meet=plan.ranks.meet)
@@ -91,13 +94,19 @@ def _train_main_process(
     start: Progressed,
     progress: Progress,
     subset: Subset | None,
+    masks: bool,
+    grey: bool,
 ) -> None:
     """Train on rank 0 or in the only process: take steps, write all files and print."""
     options, run, steps = plan.options, plan.options.run, plan.recipe.steps
     validation = Validation(
-        plan.validation or plan.shards, plan.recipe.size, plan.validation is not None, options.skip_bad_shards
+        plan.validation or plan.shards,
+        plan.recipe.size,
+        plan.validation is not None,
+        options.skip_bad_shards,
+        grey,
     )
-    micro_batches = open_micro_batches(plan, start.step, subset)
+    micro_batches = open_micro_batches(plan, start.step, subset, masks)
     batches = AccumulatedBatches(micro_batches, options.accumulate)
     metadata = {name: plan.record[name] for name in ("options", "recipe", "shards")} | {"steps": steps}
     eval_every = options.eval_every or max(steps // NUM_PREVIEWS, 1)

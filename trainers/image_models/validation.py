@@ -17,7 +17,7 @@ from sketchforge.data.augment import training_pair
 from sketchforge.data.order import SampleOrder
 from sketchforge.images.contact_sheet import contact_sheet
 from sketchforge.images.encode import write_png
-from sketchforge.images.tensors import to_uint8
+from sketchforge.images.tensors import to_grey, to_uint8
 from sketchforge.losses.autoencoder import perceptual, reconstruction
 from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
 from sketchforge.metrics.images.feature_networks import open_features
@@ -79,13 +79,17 @@ class Validation:
 
     shards: the held-out images where `held_out` is true, else the training set. size: of the images, in
     pixels.
-    skip_bad: as in `read_pairs`.
+    skip_bad: as in `read_pairs`. grey: whether the images' greys take the places of their sketches.
     """
 
-    def __init__(self, shards: ShardSet, size: int, held_out: bool, skip_bad: bool = False) -> None:
+    def __init__(
+        self, shards: ShardSet, size: int, held_out: bool, skip_bad: bool = False, grey: bool = False
+    ) -> None:
         self.prefix = "held_out" if held_out else "seen"
         # (V,3,S,S) and (V,1,S,S) in [-1, 1]
         self.images, self.sketches = read_pairs(shards, size, NUM_IMAGES, skip_bad)
+        if grey:
+            self.sketches = to_grey(self.images)
 
     @torch.no_grad()
     def figures(self, trainer: ImageTrainer) -> dict[str, float]:

@@ -28,6 +28,10 @@ class Style2PaintsPlan:
     images: ImagePlan[Style2PaintsRecipe]
     hint: StyleHint
 
+    @property
+    def finished(self) -> bool:
+        return self.images.finished
+
 
 def plan_style2paints(options: Style2PaintsTrainOptions) -> Style2PaintsPlan:
     """Plan a training.
@@ -56,7 +60,7 @@ def train_style2paints(
         plan = plan_style2paints(options)
         if announce:
             announce(plan)
-        if not plan.images.finished:
+        if not plan.finished:
             _train(plan, progress or Progress())
     return options.run / GRID_FILE
 

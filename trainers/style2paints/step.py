@@ -40,6 +40,7 @@ from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.image_models.interface import MicroBatch
 from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch, total_of
+from trainers.players import build_optimizers, frozen
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
 from trainers.style2paints.recipe import DISCRIMINATORS, Style2PaintsRecipe
@@ -99,13 +100,10 @@ class Style2PaintsTrainer:
         for modules in (guides, discriminators):
             channels_last(modules, device)
         ema = copy.deepcopy(unet).requires_grad_(False).eval()
-        optimizer_g = torch.optim.Adam(
-            [*unet.parameters(), *guides.parameters()], recipe.learning_rate, recipe.betas, fused=True
+        optimizers = build_optimizers(
+            recipe, [*unet.parameters(), *guides.parameters()], discriminators.parameters()
         )
-        optimizer_d = torch.optim.Adam(
-            discriminators.parameters(), recipe.discriminator_learning_rate, recipe.betas, fused=True
-        )
-        self.networks = Style2PaintsNetworks(unet, ema, guides, discriminators, optimizer_g, optimizer_d)
+        self.networks = Style2PaintsNetworks(unet, ema, guides, discriminators, *optimizers)
         self.interruptible, self.changing = device.type == "cpu" and not compiled, False
         if compiled:
             for module in (unet, *guides.values(), *discriminators.values()):
@@ -130,10 +128,9 @@ class Style2PaintsTrainer:
                 real, hint = micro_batch["image"], self.hint(micro_batch["image"])
                 maps = self._generate(micro_batch["sketch"], hint)
                 loss_d = self._compute_discriminator_loss(turn, real, maps.image.detach(), hint)
-                discriminator.requires_grad_(False)
-                losses_g = self._compute_generator_losses(turn, real, maps, hint)
-                (self._weigh(losses_g) / len(batch)).backward()
-                discriminator.requires_grad_(True)
+                with frozen(discriminator):
+                    losses_g = self._compute_generator_losses(turn, real, maps, hint)
+                    (self._weigh(losses_g) / len(batch)).backward()
                 (loss_d / len(batch)).backward()
                 accumulate(sums, losses_g | {f"{turn}_discriminator": loss_d}, len(batch))
             networks = (discriminator, net.unet, net.guides)

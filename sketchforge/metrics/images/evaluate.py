@@ -256,7 +256,7 @@ def _measure_layout(
 ) -> dict[str, np.ndarray]:
     """What mirrored, turned and other style images change, and the cosines of their f_style."""
     measurements = _Measurements(0)
-    for sketches, images, others in read_matched(reader, pairs, model.size):
+    for sketches, images, others in read_matched(reader, pairs, model.size, grey=model.takes_grey):
         for name, values in layout_changes(model.synthesize_tensors, sketches, images, others).items():
             measurements.add(name, values)
         for name, values in style_cosines(model.style_vectors, images, others).items():

@@ -5,7 +5,7 @@ Shape letters: B batch, S side of the images, D length of f_style.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 from sketchforge.checkpoints.runs import MODEL_FILE
 from sketchforge.data.augment import training_pair
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.tensors import to_uint8
+from sketchforge.images.tensors import to_grey, to_uint8
 from sketchforge.metrics.images.features import iterate_batches
 from sketchforge.metrics.images.inputs import SampleReader
 from sketchforge.shards.selection import spread_evenly
@@ -64,9 +64,8 @@ def generate_images(
                 for sample in styles
             ]
         )
-        outputs = model.synthesize_tensors(
-            torch.stack([tensors["sketch"] for tensors in content_tensors]), style_images
-        ).cpu()
+        inputs = torch.stack([_input_of(tensors, model.takes_grey) for tensors in content_tensors])
+        outputs = model.synthesize_tensors(inputs, style_images).cpu()
         if not bool(torch.isfinite(outputs).all()):
             raise SketchforgeError(f"{name}: makes images that are not numbers; train it anew")
         yield GeneratedImages(
@@ -79,12 +78,17 @@ def generate_images(
         )
 
 
+def _input_of(tensors: Mapping[str, torch.Tensor], grey: bool) -> torch.Tensor:
+    """What a model is given of a sample's `training_pair`, (1,S,S): its sketch, or its image's grey."""
+    return to_grey(tensors["image"][None])[0] if grey else tensors["sketch"]
+
+
 def read_matched(
-    reader: SampleReader, pairs: Sequence[Pair], size: int, batch: int = BATCH
+    reader: SampleReader, pairs: Sequence[Pair], size: int, batch: int = BATCH, grey: bool = False
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Of matched pairs: sketches (B,1,size,size), their images and the next pairs' images (B,3,size,size).
 
-    In [-1, 1]; the last pair's next is the first.
+    In [-1, 1]; the last pair's next is the first. grey: in place of the sketches, their images' greys.
     """
     indices = range(len(pairs))
     for batch_indices in iterate_batches(indices, batch):
@@ -93,7 +97,7 @@ def read_matched(
             sample = reader.read(pairs[index].content, [pairs[index].sketch])
             tensors.append(training_pair(sample.image, sample.sketches, size, 0, sample.key, None))
         images = torch.stack([pair["image"] for pair in tensors])
-        yield torch.stack([pair["sketch"] for pair in tensors[:-1]]), images[:-1], images[1:]
+        yield torch.stack([_input_of(pair, grey) for pair in tensors[:-1]]), images[:-1], images[1:]
 
 
 # The pairs of sketch and style on which a model is measured (paper section 5.2).
