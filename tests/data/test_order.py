@@ -213,3 +213,24 @@ def test_a_subset_of_none_is_refused():
         subset_order(size=0)
     with pytest.raises(IndexError, match="position -1"):
         subset_order().index_of(-1)
+
+
+def test_passes_through_a_single_group_are_the_passes_of_any_other_number():
+    """Nothing but the length of a cycle depends on how many passes it has."""
+    orders = [SampleOrder([3, 0, 4, 2], 7, passes=passes, pool=2) for passes in (1, 3)]
+    first, third = ([order[position] for position in range(63)] for order in orders)
+    assert first == third
+    assert len({tuple(first[start : start + 9]) for start in range(0, 63, 9)}) > 1
+
+
+def test_a_cycle_is_one_pass_and_a_pool_eight_shards_unless_told_otherwise():
+    sizes = [5] * 30
+    assert SampleOrder(sizes, 0).cycle == 150
+    for build in (SampleOrder, SubsetOrder):
+        given = {"size": 10} if build is SubsetOrder else {}
+        plain, told = build(sizes, 0, **given), build(sizes, 0, **given, pool=8)
+        assert [plain[position] for position in range(300)] == [told[position] for position in range(300)]
+
+
+def test_one_rank_alone_has_all_batches():
+    assert list(OrderedBatches(2, 1, 2)) == [[2, 3], [4, 5]]
