@@ -109,6 +109,12 @@ class Synthesizer:
             {f"{part}.{name}": x for part, net in parts.items() for name, x in net.state_dict().items()}
         )
 
+    @property
+    def num_parameters(self) -> int:
+        """Of all networks that make images, frozen ones (of hints, of matching) included."""
+        networks = [self._autoencoder, *([self._refiner] if self._refiner else [])]
+        return sum(parameter.numel() for network in networks for parameter in network.parameters())
+
     @torch.inference_mode()
     def style_vectors(self, images: Tensor) -> Tensor:
         """f_style (Style2Paints: hints; SEGIN: statistics of what it matches) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
