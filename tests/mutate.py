@@ -43,7 +43,7 @@ TARGETS: dict[str, dict[str, list[str]]] = {
         "trainers/ema.py": ["trainers/test_step_parts.py", "trainers/test_gan_training.py"],
     },
     "steps": {
-        "trainers/tom/step.py": ["trainers/test_tom_realism.py", "trainers/test_styles.py", "trainers/test_tom_training.py"],
+        "trainers/tom/step.py": ["trainers/test_tom_step.py", "trainers/test_tom_realism.py", "trainers/test_tom_training.py"],
         "trainers/tom/selection.py": ["trainers/test_snapshots.py"],
         "trainers/autoencoder/step.py": ["trainers/test_ae_step.py", "trainers/test_ae_training.py"],
         "trainers/gan/step.py": ["trainers/test_gan_step.py", "trainers/test_gan_training.py"],
