@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.command import Command
+from cli.job_array import task_of_job_array
 from cli.options import (
     FOLDER,
     PATH,
@@ -298,7 +299,7 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["num_tasks"],
     show_default=True,
     metavar="N",
-    help="Share the shards among N runs of this command, on any number of machines with one folder.",
+    help="Share the shards among N runs of this command, on any machines with one folder. [a SLURM array's own]",
 )
 @option(
     "--task-id",
@@ -307,7 +308,7 @@ DEFAULTS = defaults_of(RenderOptions)
     default=DEFAULTS["task_id"],
     show_default=True,
     metavar="I",
-    help="Which of them this is, from 0 to N-1.",
+    help="Which of them this is, from 0 to N-1. [the own of a SLURM array or an indexed Kubernetes Job]",
 )
 @option(
     "--check-digests",
@@ -328,7 +329,7 @@ def render_command(dry_run: bool, **values: Any) -> None:
     """
     from sketchforge.render.render import preview, render
 
-    options = RenderOptions(**values)
+    options = RenderOptions(**values | task_of_job_array(click.get_current_context()))
     if dry_run:
         from sketchforge.images.sources import describe_passed_over
         from sketchforge.render.summary import describe_rendering
