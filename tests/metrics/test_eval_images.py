@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("quick_measures")
 class Copies:
     """A model that gives back one of the two that it is given; f_style is the mean colour."""
 
-    size, digest, refines, metadata = 64, "none", False, {}
+    size, digest, refines, takes_grey, metadata = 64, "none", False, False, {}
 
     def __init__(self, what: str) -> None:
         self.what = what
