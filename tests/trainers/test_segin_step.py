@@ -96,6 +96,14 @@ def test_masks_of_the_shards_are_before_the_foreground_head_s(encoder):
     assert with_head == SeginTrainer(TINY, encoder, 0, CPU).step(0, [micro_batch()])
 
 
+@pytest.mark.parametrize("off", ["mask", "masked"])
+def test_a_single_loss_of_masks_has_the_head_s_too(encoder, off):
+    losses = SeginTrainer(replace(TINY, **{off: 0.0}), encoder, 0, CPU, HalfFinder()).step(
+        0, [micro_batch(masks=False)]
+    )
+    assert {"mask", "masked"} & set(losses) == {"mask", "masked"} - {off}
+
+
 def test_without_losses_of_masks_the_head_is_not_asked(encoder):
     trainer = SeginTrainer(replace(TINY, mask=0.0, masked=0.0), encoder, 0, CPU, None)
     trainer.finder = object()
@@ -212,6 +220,28 @@ def test_a_step_on_a_cpu_may_be_abandoned_and_the_average_has_no_gradient(encode
     trainer = SeginTrainer(TINY, encoder, 0, CPU)
     assert trainer.interruptible and not trainer.changing
     assert not any(parameter.requires_grad for parameter in trainer.networks.ema.parameters())
+
+
+def test_a_step_that_is_done_may_be_followed_by_a_signal(encoder):
+    trainer = SeginTrainer(TINY, encoder, 0, CPU)
+    trainer.step(0, [micro_batch()])
+    assert not trainer.changing
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_compiled_are_both_players_and_such_a_step_is_never_abandoned(encoder, compiled, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: seen.append(module))
+    trainer = SeginTrainer(TINY, encoder, 0, CPU, compiled=compiled)
+    net = trainer.networks
+    assert seen == [net.translator, net.discriminator] * compiled and trainer.interruptible != compiled
+
+
+def test_the_average_stands_still_when_the_model_is_used(encoder):
+    trainer = SeginTrainer(TINY, encoder, 0, CPU)
+    before, batch = values_of(trainer.networks.ema), micro_batch()
+    trainer.synthesize(batch["sketch"], batch["image"])
+    assert all(torch.equal(x, before[name]) for name, x in trainer.networks.ema.state_dict().items())
 
 
 def test_a_loss_that_is_not_finite_changes_nothing(encoder):

@@ -31,6 +31,7 @@ from sketchforge.sketchers.foreground import ForegroundFinder
 from sketchforge.synthesis.export import export
 from sketchforge.utils.progress import Progress
 from tests.helpers.photos import make_photos, scene
+from tests.helpers.previews import few_previews
 from trainers.segin import recipe as segin_recipe
 from trainers.segin.recipe import TERMS, SeginRecipe, segin_recipe_of
 from trainers.segin.run import RUN_FORMAT, plan_segin, train_segin
@@ -54,9 +55,7 @@ class StopAt(Progress):
 @pytest.fixture(scope="module", autouse=True)
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
-        # Of ten previews most of the time would be theirs.
-        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 1)
-        patch.setattr("trainers.image_models.validation.NUM_SHOWN", 2)
+        few_previews(patch)
         patch.setitem(segin_recipe.RECIPES, "demo", TINY)
         yield
 
