@@ -141,6 +141,7 @@ def test_the_perceptual_term_counts_as_often_as_its_weight():
         batch, rng = two_samples(), torch.Generator().manual_seed(0)
         with torch.no_grad():
             loss, terms = trainer._compute_generator_loss(batch["image"], -batch["image"], rng)
+        assert ("perceptual" in terms) == (weight > 0)
         added.append(loss - terms["adversarial"] - trainer.recipe.reconstruction * terms["reconstruction"])
     torch.testing.assert_close(added[1], 2 * terms["perceptual"], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(added[2], 6 * terms["perceptual"], rtol=1e-3, atol=1e-4)
