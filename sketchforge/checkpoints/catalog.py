@@ -182,7 +182,7 @@ KNOWN = {
         WeightFile(
             name="foreground",
             what="a head on `builtin` that finds the subject of a picture",
-            used_by="render: the hands, and --masks head",
+            used_by="render: the hands, and --masks head; segin-train, where shards have no masks",
             file_names=("foreground.safetensors",),
             folder=builtin_folder,
             licence=FOREGROUND_LICENCE,

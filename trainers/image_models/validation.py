@@ -85,7 +85,7 @@ class Validation:
     def __init__(
         self, shards: ShardSet, size: int, held_out: bool, skip_bad: bool = False, grey: bool = False
     ) -> None:
-        self.prefix = "held_out" if held_out else "seen"
+        self.prefix, self._input = "held_out" if held_out else "seen", "grey" if grey else "sketch"
         # (V,3,S,S) and (V,1,S,S) in [-1, 1]
         self.images, self.sketches = read_pairs(shards, size, NUM_IMAGES, skip_bad)
         if grey:
@@ -169,7 +169,7 @@ class Validation:
             outputs = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
             rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(outputs)])
         return contact_sheet(
-            rows, ["sketch \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
+            rows, [f"{self._input} \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
         )
 
     @property
