@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,7 +16,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from sketchforge.images.builtin.drawings import draw  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
+from tests.helpers.inline_pool import REAL_WORKERS, replace_single_workers  # noqa: E402
 from tests.helpers.photos import make_photos, scene  # noqa: E402
 from tests.helpers.stored import png, store  # noqa: E402
 
@@ -45,6 +48,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: the garbage collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of `-n auto`: one a core that this process may use; beyond eight, imports outweigh the tests."""
@@ -58,6 +67,21 @@ def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.startswith("SKETCHFORGE_") and name != "SKETCHFORGE_TEST_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _inline_workers():
+    """One worker is no process; two or more are, and one where a test asks for `worker_processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        replace_single_workers(patch)
+        yield
+
+
+@pytest.fixture
+def worker_processes(monkeypatch):
+    """Workers are processes, and as many as `render` takes by itself."""
+    for target, name, real in REAL_WORKERS:
+        monkeypatch.setattr(target, name, real)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +101,13 @@ def rendered(photos, tmp_path_factory) -> RenderOptions:
 
     render(options)
     return options
+
+
+@pytest.fixture
+def few_drawings(monkeypatch):
+    """Two built-in drawings: to draw all takes longer than most of what is done with them."""
+    drawings = [("woman-quill", draw("woman", "quill", 64)), ("woman-brush", draw("woman", "brush", 64))]
+    monkeypatch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size=64: drawings)
 
 
 @pytest.fixture(scope="session")

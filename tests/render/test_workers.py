@@ -22,6 +22,7 @@ from tests.helpers.fatal_images import prepare_unless_fatal
 from tests.helpers.folders import lines
 from tests.helpers.photos import make_photos
 
+pytestmark = pytest.mark.usefixtures("worker_processes")
 PROCESS_GROUPS = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 
 

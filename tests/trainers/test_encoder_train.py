@@ -119,8 +119,6 @@ def train(teacher: Encoder, steps: int, seed: int = 0, progress=Progress(), size
     )  # fmt: skip
 
 
-
-
 @pytest.fixture
 def folder(tmp_path):
     inside = tmp_path / "photos"
