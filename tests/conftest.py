@@ -32,7 +32,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--training-kills", type=int, default=1, help="of each training, to be struck by signals"
     )
-    parser.addoption("--fuzz", type=int, default=500, help="damaged inputs, and corruptions of shards")
+    parser.addoption("--fuzz", type=int, default=300, help="damaged inputs, and corruptions of shards")
     parser.addoption("--server", type=int, default=20, help="shards fetched from a server that misbehaves")
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 
@@ -67,6 +67,14 @@ def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.startswith("SKETCHFORGE_") and name != "SKETCHFORGE_TEST_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flushing():
+    """Nobody cuts the power of these tests: what is written need not reach the disk while they wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

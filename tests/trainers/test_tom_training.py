@@ -162,7 +162,7 @@ def test_sketches_come_to_have_the_drawings_statistics(encoder, tiny):
     recipe = replace(RECIPE, denoising=0, synthetic_weight=0.0)
     tom = TomTrainer(replace(tiny, batch_size=4), recipe, encoder, photo_readers(4), drawing_readers(4))
     before = tom.evaluate()
-    for step in range(20):
+    for step in range(14):
         tom.step(step, tom.batch(step, None))
     assert tom.evaluate().realism < 0.5 * before.realism
 
@@ -189,9 +189,9 @@ def test_drawings_are_found_again_in_synthetic_photos(encoder, tiny):
     """Two drawings, made into images in ever new ways: G learns to draw them better than a blank sheet would be."""
     recipe = replace(RECIPE, adversarial_weight=0.0, content_weight=0.0, gram_weight=0.0)
     tom = TomTrainer(tiny, recipe, encoder, photo_readers(4), drawing_readers(2))
-    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(30)]
+    lost = [tom.step(step, tom.batch(step, None))["synthetic"] for step in range(16)]
     blank = np.mean([(tom.batch(step, None).originals - 1).square().mean().item() for step in range(10)])
-    assert np.mean(lost[-20:]) < 0.8 * blank
+    assert np.mean(lost[-8:]) < 0.8 * blank
     assert np.mean(lost[:3]) > 0.8 * blank
 
 
