@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -155,6 +156,8 @@ def ten_sketches(tmp_path_factory) -> Path:
 def quick_measures():
     """Fewer resamplings and smaller inputs of the built-in features: quicker, and as good for what is tested.
 
+    Networks that draw the images again are read once.
+
     And signals stay as they are, for `run` would change them for all the tests that follow.
     """
     import torch
@@ -163,6 +166,7 @@ def quick_measures():
     from sketchforge.metrics.images import feature_networks
     from sketchforge.metrics.images import statistics as image_figures
     from sketchforge.metrics.sketches import result as evaluation
+    from sketchforge.sketchers.tom import TomSketcher
 
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -170,6 +174,7 @@ def quick_measures():
             patch.setattr(module, "RESAMPLINGS", 20)
         patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
         patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
+        patch.setattr(TomSketcher, "from_run", functools.cache(TomSketcher.from_run))
         patch.setattr("signal.signal", lambda *_: None)
         yield
 
