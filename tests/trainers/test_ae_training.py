@@ -459,20 +459,21 @@ def test_paper_recipe_dry_run(ten_sketches, tmp_path):
     assert "demonstration" not in done.stdout
 
 
-def test_the_command_tells_what_it_trains_on_and_left_and_does_it_once(ten_sketches, tmp_path):
-    done = forked_cli(
-        "ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1", "--workers", "0",
-        "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "10 images with 10 sketches each" in done.stdout
-    assert "runs/ae/grid.png" in done.stdout
-    assert "64 pixels: a demonstration; --size 128 takes" in done.stdout
+def test_the_command_tells_what_it_trains_on_and_what_it_left_and_trains_once(
+    ten_sketches, tmp_path, tiny, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    words = ["ae-train", "--shards", str(ten_sketches), "--steps", "2", "--batch-size", "2", "--threads", "1"]
+    words += ["--loss", "style-class=0.5", "--device", "cpu"]
+    assert command_line([*words, "--workers", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "10 images with 10 sketches each" in printed
+    assert "runs/ae/grid.png" in printed
+    assert "64 pixels: a demonstration; --size 128 takes" in printed
     assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
-    again = forked_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
-                    "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip
-    assert again.returncode == 0
-    assert "finished already" in again.stdout
+    assert command_line(words) == 0
+    assert "finished already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
