@@ -119,6 +119,17 @@ def few_drawings(monkeypatch):
     monkeypatch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size=64: drawings)
 
 
+@pytest.fixture(scope="module")
+def few_calibration_images():
+    """Every eighth of the photos that the scales of foreign encoders are set by: all take a second and more."""
+    from sketchforge.checkpoints import encoder
+
+    photos = encoder.calibration_images()[::8]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "calibration_images", lambda: photos)
+        yield
+
+
 @pytest.fixture(scope="session")
 def with_strokes(tmp_path_factory) -> RenderOptions:
     """Four images, one of them white, two a shard, drawn by hands whose strokes are kept; never written to."""

@@ -14,7 +14,6 @@ from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.encoder import (
     ENCODER_FORMAT,
     ENCODER_VERSION,
-    calibration_images,
     encoder_digest,
     load_encoder,
     load_teacher,
@@ -24,6 +23,8 @@ from sketchforge.checkpoints.encoder import (
 from sketchforge.checkpoints.tensor_files import save_tensors
 from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
 from sketchforge.models.encoder import VGG16_BLOCKS, VGG19_BLOCKS, Encoder
+
+pytestmark = pytest.mark.usefixtures("few_calibration_images")
 
 UNIT_NOTE = {"input": "RGB in [0,1]; reflect pad 1"}
 BLOCKS = {"vgg16": VGG16_BLOCKS, "vgg19": VGG19_BLOCKS}
@@ -120,9 +121,7 @@ def test_our_own_files_are_read_with_their_scales(tmp_path):
     assert load_encoder(str(tmp_path / "e.safetensors")).scales == {"relu1_1": 2.5}
 
 
-def test_random_is_repeatable_and_independent_of_torchs_state(monkeypatch):
-    few = calibration_images()[::8]
-    monkeypatch.setattr("sketchforge.checkpoints.encoder.calibration_images", lambda: few)
+def test_random_is_repeatable_and_independent_of_torchs_state():
     torch.manual_seed(1)
     first = encoder_digest(load_encoder("random"))
     torch.manual_seed(2)

@@ -316,7 +316,17 @@ def test_model_files_come_back_bit_for_bit(tmp_path):
 def test_the_command_tells_what_it_trains_on_and_what_it_left(options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    words = ["gan-train", "--shards", options.shards, "--ae", str(options.ae), "--steps", "2", "--batch-size", "2"]
+    words = [
+        "gan-train",
+        "--shards",
+        options.shards,
+        "--ae",
+        str(options.ae),
+        "--steps",
+        "2",
+        "--batch-size",
+        "2",
+    ]
     assert command_line([*words, "--threads", "1", "--workers", "0", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert "10 images with 10 sketches each" in printed

@@ -28,6 +28,8 @@ from trainers.tom.recipe import RECIPES
 from trainers.tom.run import train_tom
 from trainers.tom.step import TomTrainer
 
+pytestmark = pytest.mark.usefixtures("few_calibration_images")
+
 RECIPE = RECIPES["lean"]
 # The paper's layers, a sixteenth as wide: its widths are most of the work and none of what is tested here.
 PAPER = replace(RECIPES["paper"], widths=(32, 32, 16))
