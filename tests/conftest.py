@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
 import sys
@@ -15,7 +17,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from sketchforge.images.builtin.drawings import draw  # noqa: E402
 from sketchforge.options import RenderOptions  # noqa: E402
+from tests.helpers.inline_pool import REAL_WORKERS, replace_single_workers  # noqa: E402
 from tests.helpers.photos import make_photos, scene  # noqa: E402
 from tests.helpers.stored import png, store  # noqa: E402
 
@@ -29,7 +33,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--training-kills", type=int, default=1, help="of each training, to be struck by signals"
     )
-    parser.addoption("--fuzz", type=int, default=500, help="damaged inputs, and corruptions of shards")
+    parser.addoption("--fuzz", type=int, default=300, help="damaged inputs, and corruptions of shards")
     parser.addoption("--server", type=int, default=20, help="shards fetched from a server that misbehaves")
     parser.addoption("--campaign-seed", type=int, default=0, help="another seed, other moments and damages")
 
@@ -45,6 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: the garbage collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of `-n auto`: one a core that this process may use; beyond eight, imports outweigh the tests."""
@@ -58,6 +68,29 @@ def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.startswith("SKETCHFORGE_") and name != "SKETCHFORGE_TEST_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flushing():
+    """Nobody cuts the power of these tests: what is written need not reach the disk while they wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _inline_workers():
+    """One worker is no process; two or more are, and one where a test asks for `worker_processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        replace_single_workers(patch)
+        yield
+
+
+@pytest.fixture
+def worker_processes(monkeypatch):
+    """Workers are processes, and as many as `render` takes by itself."""
+    for target, name, real in REAL_WORKERS:
+        monkeypatch.setattr(target, name, real)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +110,24 @@ def rendered(photos, tmp_path_factory) -> RenderOptions:
 
     render(options)
     return options
+
+
+@pytest.fixture
+def few_drawings(monkeypatch):
+    """Two built-in drawings: to draw all takes longer than most of what is done with them."""
+    drawings = [("woman-quill", draw("woman", "quill", 64)), ("woman-brush", draw("woman", "brush", 64))]
+    monkeypatch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size=64: drawings)
+
+
+@pytest.fixture(scope="module")
+def few_calibration_images():
+    """Every eighth of the photos that the scales of foreign encoders are set by: all take a second and more."""
+    from sketchforge.checkpoints import encoder
+
+    photos = encoder.calibration_images()[::8]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "calibration_images", lambda: photos)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +167,8 @@ def ten_sketches(tmp_path_factory) -> Path:
 def quick_measures():
     """Fewer resamplings and smaller inputs of the built-in features: quicker, and as good for what is tested.
 
+    Networks that draw the images again are read once.
+
     And signals stay as they are, for `run` would change them for all the tests that follow.
     """
     import torch
@@ -124,6 +177,7 @@ def quick_measures():
     from sketchforge.metrics.images import feature_networks
     from sketchforge.metrics.images import statistics as image_figures
     from sketchforge.metrics.sketches import result as evaluation
+    from sketchforge.sketchers.tom import TomSketcher
 
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -131,6 +185,7 @@ def quick_measures():
             patch.setattr(module, "RESAMPLINGS", 20)
         patch.setattr(image_figures, "DISTANCE_RESAMPLINGS", 5)
         patch.setattr(feature_networks, "BUILTIN_SIDE", 64)
+        patch.setattr(TomSketcher, "from_run", functools.cache(TomSketcher.from_run))
         patch.setattr("signal.signal", lambda *_: None)
         yield
 

@@ -5,8 +5,6 @@ import functools
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.helpers.commands import ROOT, run_python
 
 FORBIDDEN = {
@@ -26,10 +24,16 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
+def nodes_of(tree: ast.AST) -> list[ast.AST]:
+    """All that `ast.walk` comes by, walked once."""
+    return list(ast.walk(tree))
+
+
 def imported(tree: ast.AST) -> set[str]:
     """Top-level packages that a module imports, anywhere in it."""
     names = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif (
@@ -62,7 +66,7 @@ LAYERS = (
 def modules_imported(path: Path) -> set[str]:
     """Modules of our own packages that a file imports, anywhere in it, by their full names."""
     found = set()
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in FORBIDDEN:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
@@ -83,17 +87,15 @@ def test_every_folder_of_the_library_has_its_layer():
     assert names - {"__init__.py"} == {*LAYERS[2:], "errors.py", "options"}
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_imports_inside_the_library_go_downward(layer: str):
-    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+def test_imports_inside_the_library_go_downward():
+    upward = []
     for path in MODULES:
-        if module_name(path).split(".")[:2] == ["sketchforge", layer]:
-            upward = {
-                name
-                for name in modules_imported(path)
-                if name.split(".")[1:2] and name.split(".")[1] in above
-            }
-            assert not upward, (path, upward)
+        package, layer, *_ = (*module_name(path).split("."), "")
+        if package == "sketchforge" and layer in LAYERS:
+            above = set(LAYERS[LAYERS.index(layer) + 1 :])
+            imports = sorted(modules_imported(path))
+            upward += [f"{path}: {name}" for name in imports if {*name.split(".")[1:2]} & above]
+    assert upward == []
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -111,14 +113,16 @@ def test_no_module_imports_itself_by_way_of_others():
         visit(name, ())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_nothing_is_defined_twice_in_a_file(path):
+def test_nothing_is_defined_twice_in_a_file():
     """The second definition would silently take the place of the first."""
-    body = tree_of(path).body
-    defined = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    names = [node.name for node in defined if "overload" not in map(ast.unparse, node.decorator_list)]
-    plain = [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
-    assert {name for name in plain if names.count(name) > 1} == set()
+    twice = []
+    for path in MODULES:
+        body = tree_of(path).body
+        defined = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        names = [node.name for node in defined if "overload" not in map(ast.unparse, node.decorator_list)]
+        plain = [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
+        twice += [f"{path}: {name}" for name in plain if names.count(name) > 1]
+    assert twice == []
 
 
 def test_no_public_name_has_two_meanings():
@@ -141,24 +145,30 @@ def test_files_are_short():
 
 
 def called(tree: ast.AST) -> set[str]:
-    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {ast.unparse(node.func) for node in nodes_of(tree) if isinstance(node, ast.Call)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_direction_of_imports(path: Path):
-    tree = tree_of(path)
-    package = path.relative_to(ROOT).parts[0]
-    assert not imported(tree) & FORBIDDEN[package]
+def raised(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node.exc) for node in nodes_of(tree) if isinstance(node, ast.Raise) and node.exc}
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if "cli" not in path.relative_to(ROOT).parts], ids=str
-)
-def test_the_library_neither_prints_nor_exits(path: Path):
-    tree = tree_of(path)
-    raised = {ast.unparse(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc}
-    assert not called(tree) & {"print", "sys.exit", "exit", "quit"}
-    assert not any(name.startswith("SystemExit") for name in raised)
+def test_packages_import_only_those_below_them():
+    upward = []
+    for path in MODULES:
+        forbidden = FORBIDDEN[path.relative_to(ROOT).parts[0]]
+        if forbidden:
+            upward += [f"{path}: {name}" for name in sorted(imported(tree_of(path)) & forbidden)]
+    assert upward == []
+
+
+def test_the_library_neither_prints_nor_exits():
+    offending = []
+    for path in MODULES:
+        if "cli" not in path.relative_to(ROOT).parts:
+            exits = called(tree_of(path)) & {"print", "sys.exit", "exit", "quit"}
+            exits |= {name for name in raised(tree_of(path)) if name.startswith("SystemExit")}
+            offending += [f"{path}: {name}" for name in sorted(exits)]
+    assert offending == []
 
 
 def test_packages_import_nothing_heavy():

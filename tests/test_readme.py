@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 LINES = [line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
 COMMAND_LINES = [line for line in LINES if line.startswith("sketchforge ")]
 TINY = {
-    "SKETCHFORGE_TOM_TRAIN_STEPS": "10",
+    "SKETCHFORGE_TOM_TRAIN_STEPS": "10",  # as many as snapshots
     "SKETCHFORGE_TOM_TRAIN_SIZE": "32",
     "SKETCHFORGE_TOM_TRAIN_BATCH_SIZE": "2",
     "SKETCHFORGE_RENDER_SIZE": "32",
@@ -62,7 +62,7 @@ def printed_by(program, names):
 
 
 @pytest.fixture
-def newcomer(tmp_path, monkeypatch):
+def newcomer(tmp_path, monkeypatch, few_drawings):
     """A folder with photos/, drawings/ and some images, as the README's reader has them, and small defaults."""
     make_photos(tmp_path / "photos", 4)
     names = ["drawing.jpg", "painting.jpg", "one.jpg", "other.jpg", "photo.jpg"]
@@ -72,10 +72,7 @@ def newcomer(tmp_path, monkeypatch):
     for pen in ("quill", "brush", "cartoon"):
         Image.fromarray(draw("woman", pen, 64)).save(tmp_path / "drawings" / f"{pen}.png")
     monkeypatch.chdir(tmp_path)
-    # To draw all that are built in takes longer than all the steps.
-    few = [(pen, draw("woman", pen, 64)) for pen in ("quill", "brush")]
-    monkeypatch.setattr("sketchforge.images.builtin.drawings.load_drawings", lambda size: few)
-    some = load_photos()[::6]
+    some = load_photos()[::12]
     monkeypatch.setattr("sketchforge.images.builtin.photos.load_photos", lambda: some)
     few_previews(monkeypatch)
     for name, value in TINY.items():

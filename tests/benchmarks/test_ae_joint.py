@@ -8,6 +8,7 @@ import torch
 import benchmarks.studies.ae_joint as study
 from sketchforge.checkpoints.synthesizer import read_synthesizer
 from sketchforge.options import GanTrainOptions
+from tests.helpers.previews import few_previews
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.gan import recipe as gan_recipe
 
@@ -17,7 +18,7 @@ GAN = replace(gan_recipe.RECIPES["demo"], width=0.02, batch_size=4, steps=2, r1=
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr("trainers.image_models.train.NUM_PREVIEWS", 1)
+    few_previews(monkeypatch)
     monkeypatch.setitem(ae_recipe.RECIPES, "demo", AE)
     monkeypatch.setitem(gan_recipe.RECIPES, "demo", GAN)
 

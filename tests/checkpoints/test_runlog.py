@@ -29,6 +29,21 @@ def test_half_a_line_is_dropped(tmp_path):
     assert read_log(tmp_path / "none.jsonl") == []
 
 
+@pytest.mark.parametrize(
+    "tail", ['{"step": 3, "loss": 1.0}\n{"step": 4}\n', '{"step": 3, "lo', "\0\xff\n", "[" * 9999]
+)
+def test_a_log_that_is_longer_than_the_state_or_damaged_at_its_end_is_mended(tmp_path, tail):
+    write(tmp_path / "whole.jsonl", 0, range(1, 4))
+    path = tmp_path / "log.jsonl"
+    write(path, 0, [1, 2])
+    with open(path, "a", encoding="latin-1") as file:
+        file.write(tail)
+    log = RunLog(path, 2)
+    log.write(3, {"loss": 1.5})
+    log.close()
+    assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
 @pytest.mark.parametrize("value", ["null", '"0.5"', "[1]", "true", "9" * 400])
 def test_a_log_ends_before_a_value_that_is_no_number(tmp_path, value):
     path = tmp_path / "log.jsonl"

@@ -24,6 +24,8 @@ from sketchforge.checkpoints.tensor_files import save_tensors
 from sketchforge.errors import SketchforgeError, UsageError, WrongFormatError
 from sketchforge.models.encoder import VGG16_BLOCKS, VGG19_BLOCKS, Encoder
 
+pytestmark = pytest.mark.usefixtures("few_calibration_images")
+
 UNIT_NOTE = {"input": "RGB in [0,1]; reflect pad 1"}
 BLOCKS = {"vgg16": VGG16_BLOCKS, "vgg19": VGG19_BLOCKS}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -68,10 +70,15 @@ def _with_record(folder: Path, format_name: str, finished: bool) -> Path:
     return folder
 
 
+@functools.cache
+def _draw_cat(size: int) -> np.ndarray:
+    return draw("cat", "marker", size)
+
+
 def drawing(folder: Path, name: str, size: int = 96, box=None, inverted: bool = False) -> Path:
     """A line drawing as a PNG file; box: (left, upper, right, lower) to cut out of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    image = draw("cat", "marker", size)
+    image = _draw_cat(size)
     path = folder / name
     Image.fromarray(255 - image if inverted else image).crop(box or (0, 0, size, size)).save(path)
     return path

@@ -22,6 +22,7 @@ from sketchforge.images.decode import FORMATS, NOT_AN_IMAGE, ImageError, decode_
 from sketchforge.images.sources import find_images
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
+from sketchforge.shards import schema
 from sketchforge.shards import verify as verifying
 from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
@@ -257,13 +258,15 @@ def test_what_opencv_raises_is_one_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fit", ["crop", "keep"])
-def test_members_beyond_any_measure_are_not_read(tmp_path, fit):
-    """A hole, which costs nothing on the disk, larger than such a member may be."""
+def test_members_beyond_any_measure_are_not_read(tmp_path, monkeypatch, fit):
+    """A hole, which costs nothing on the disk, larger than such a member may be; one of half a gigabyte is an eighth here."""
+    bound = schema.most_bytes
+    monkeypatch.setattr(schema, "most_bytes", lambda side: bound(side) >> (3 if side is None else 0))
     folder = shards_with(tmp_path / "out", fit=fit)
     path = folder / "00000.tar"
     data = bytearray(path.read_bytes())
     info = tarfile.TarInfo("k.sketch1.png")
-    info.size = (600 if fit == "keep" else 100) << 20
+    info.size = (75 if fit == "keep" else 100) << 20
     with tarfile.open(path) as tar:
         at = tar.getmember("k.sketch1.png").offset
     path.write_bytes(data[:at] + info.tobuf(tarfile.USTAR_FORMAT))

@@ -325,7 +325,7 @@ def test_a_manifest_with_other_counts_than_numbers_is_damaged(mixed, tmp_path):
             read_manifest(tmp_path / "out")
 
 
-def test_a_tom_training_tells_what_was_passed_over(mixed, tmp_path, monkeypatch, capsys):
+def test_a_tom_training_tells_what_was_passed_over(mixed, few_drawings, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     words = ["tom-train", "--images", str(mixed), "--run", str(tmp_path / "run"), "--dry-run"]
     assert run(words) == 0

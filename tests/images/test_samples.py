@@ -86,7 +86,9 @@ def test_subjects_fill_the_image():
 
 
 def test_same_arguments_give_the_same_bytes(drawings):
-    assert digest(load_drawings()) == digest(drawings)
+    """Every sixth drawing, by itself: what was drawn before it does not matter, either."""
+    some = drawings[::6]
+    assert digest([(key, draw(*key.rsplit("-", 1))) for key, _ in some]) == digest(some)
 
 
 def test_global_random_state_does_not_matter():

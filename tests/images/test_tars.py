@@ -279,7 +279,7 @@ def test_a_tar_that_changes_under_our_hands_is_noticed(tmp_path):
     assert error.value.reason == "gone"
 
 
-def test_tom_trains_from_tars_too(tmp_path):
+def test_tom_trains_from_tars_too(few_drawings, tmp_path):
     from sketchforge.options import TomTrainOptions
     from trainers.tom.plan import plan_tom
 

@@ -23,6 +23,7 @@ from tests.helpers.annotations import (
 )
 from tests.helpers.commands import run_python
 from tests.helpers.folders import contents
+from tests.helpers.inline_pool import inline_pool
 from tests.helpers.pages import EVIL, POLICY, Page
 from tests.helpers.stored import store
 
@@ -89,8 +90,15 @@ def written(folders, tmp_path_factory) -> Path:
     return folder / "new"
 
 
-def test_equal_inputs_give_equal_bytes(folders, written, tmp_path):
-    """Whatever the number of processes."""
+@pytest.mark.parametrize(
+    "inline",
+    [True, pytest.param(False, marks=pytest.mark.slow)],  # two processes import all there is: five seconds
+    ids=["as if by processes", "by processes"],
+)
+def test_equal_inputs_give_equal_bytes(folders, written, tmp_path, monkeypatch, inline):
+    """Whatever the number of processes; the quick test sends the tasks as they are sent to processes, to itself."""
+    if inline:
+        monkeypatch.setattr("sketchforge.metrics.sketches.measure_sets.worker_pool", inline_pool)
     files = ("--json", tmp_path / "a.json", "--html", tmp_path / "a.html")
     assert run(everything(folders, *files, "--workers", 2)) == 0
     assert contents(tmp_path) == contents(written)

@@ -241,7 +241,7 @@ class TestTheOneWeShip:
             std = (x - x.mean(dim=(0, 2, 3), keepdim=True)).square().mean().sqrt().item()
             assert std == pytest.approx(1, rel=1e-3), tap
 
-    def test_sees_more_than_untrained_weights_do(self):
+    def test_sees_more_than_untrained_weights_do(self, few_calibration_images):
         """Training shows: the same photo under other light stays closer to itself than to other photos."""
         photos = calibration_images()[::4]
         darker = (photos + 1) * 0.7 - 1

@@ -8,7 +8,6 @@ import errno
 import io
 import os
 import re
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pytest
@@ -16,23 +15,9 @@ import pytest
 from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
-from sketchforge.utils import worker_pool as workers
 from sketchforge.utils.progress import Progress
-from sketchforge.utils.worker_pool import Task
 from tests.helpers.folders import contents, lines
 from tests.helpers.photos import make_photos
-
-
-class Inline:
-    """A worker pool without processes: hundreds of renderings in seconds."""
-
-    def submit(self, function, *arguments):
-        future = Future()
-        future.set_result(function(*arguments))
-        return Task(function, arguments, future)
-
-    def result(self, task, name=""):
-        return task.future.result()
 
 
 class Disk:
@@ -122,15 +107,9 @@ def straight(tmp_path_factory):
         samples_per_shard=2,
     )
     disk = Disk(options.shards)
-    with pytest.MonkeyPatch.context() as patch, disk.patched():
-        patch.setattr(workers, "worker_pool", _inline)
+    with disk.patched():
         render(options)
     return options, contents(options.shards), disk.operations
-
-
-@contextmanager
-def _inline(num_workers, timeout, probe=None):
-    yield Inline()
 
 
 def test_the_faults_cover_every_kind_of_operation(straight):
@@ -144,10 +123,10 @@ def test_the_faults_cover_every_kind_of_operation(straight):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
-def test_every_operation_may_fail(straight, tmp_path, monkeypatch, error):
+def test_every_operation_may_fail(straight, tmp_path, error):
+    """One error at every operation, the other at each third."""
     options, whole, operations = straight
-    monkeypatch.setattr(workers, "worker_pool", _inline)
-    for number in range(1, len(operations) + 1):
+    for number in range(1, len(operations) + 1, 1 if error == errno.ENOSPC else 3):
         options = dataclasses.replace(options, shards=tmp_path / str(number) / "straight")
         options.shards.parent.mkdir()
         disk = Disk(options.shards, number, error)

@@ -22,7 +22,10 @@ from sketchforge.utils import files
 from tests.helpers.commands import ROOT, run_python
 from tests.helpers.folders import contents
 from tests.helpers.forks import forked
+from tests.helpers.inline_pool import replace_single_workers
 from tests.helpers.photos import make_photos
+
+pytestmark = pytest.mark.usefixtures("worker_processes")
 
 # Arguments: moment ("record", "submit", "before" or "after" a rename), number, signal, whom (1: its group).
 SCRIPT = """
@@ -98,8 +101,10 @@ def struck(options, moment, number, sent, group=0):
 
 
 def completed(options):
-    """The same command again, in this process and with one worker: who does the work has no say in what is left."""
-    render(dataclasses.replace(options, workers=1))
+    """The same command again, in this process alone: who does the work has no say in what is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        replace_single_workers(patch)
+        render(dataclasses.replace(options, workers=1))
     return contents(options.shards)
 
 
@@ -256,8 +261,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_done(straight, tmp_path
             patch.setattr(ShardWriter, "add", full_tar)
         else:
             patch.setattr(files, "write_bytes", full_for)
+        replace_single_workers(patch)
         with pytest.raises(SketchforgeError, match="No space left on device") as error:
-            render(options)
+            render(dataclasses.replace(options, workers=1))
     assert error.value.exit_code == 1 and "\n" not in str(error.value)
     named = {"tar": "00001.tar", "rename": "00001.tar", "sidecar": "00001.jsonl", "stats": "00001.stats.json"}
     assert named.get(place, "manifest.json") in str(error.value)

@@ -225,7 +225,7 @@ def test_a_sketcher_gone_mad_is_an_error(rendered, tmp_path, shades, monkeypatch
     ],
 )
 def test_networks_on_the_cpu_share_its_cores_with_the_workers(
-    photos, tmp_path, monkeypatch, method, device, workers, expected
+    photos, tmp_path, monkeypatch, worker_processes, method, device, workers, expected
 ):
     monkeypatch.setattr(render_job, "default_threads", lambda: 6)
     job = preview(RenderOptions(tmp_path / "out", photos, method="canny", workers=workers))

@@ -16,13 +16,21 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.options import RenderOptions
 from sketchforge.render import pipeline
 from sketchforge.render.render import render
+from sketchforge.utils import worker_pool as workers
 from sketchforge.utils.worker_pool import DIED, TIMED_OUT, WorkerLost, worker_pool
+from tests.helpers.bare_workers import WORK, work_without_cv2
 from tests.helpers.commands import ROOT, environment
 from tests.helpers.fatal_images import prepare_unless_fatal
 from tests.helpers.folders import lines
 from tests.helpers.photos import make_photos
 
+pytestmark = pytest.mark.usefixtures("worker_processes", "_bare_workers")
 PROCESS_GROUPS = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
+
+
+@pytest.fixture
+def _bare_workers(monkeypatch):
+    monkeypatch.setattr(workers, "_work", work_without_cv2)
 
 
 def start_a_helper_and(how: str, note: str) -> None:
@@ -255,6 +263,7 @@ def test_nothing_waits_for_a_process_that_cannot_be_killed(tmp_path):
 def test_a_burst_of_images_that_kill_their_process_is_named_and_the_others_come_out_well(
     tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(workers, "_work", WORK)
     monkeypatch.setattr(pipeline, "prepare", prepare_unless_fatal)
     make_photos(tmp_path / "in", 3)
     for number in range(4):

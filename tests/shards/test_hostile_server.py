@@ -349,6 +349,12 @@ def test_links_and_files_of_others_with_such_names_stay(own_temporary, tmp_path)
 
 # Trainings.
 
+SMALL = """
+from dataclasses import replace
+import trainers.autoencoder.recipe as ae
+ae.RECIPES["demo"] = replace(ae.RECIPES["demo"], width=0.0625, style_dim=32)
+"""
+
 
 def working_in(folder: Path) -> list[int]:
     found = []
@@ -388,7 +394,7 @@ def test_a_signal_while_a_shard_stalls_ends_a_training_saved_and_leaves_nothing(
             "test $(ls seen | wc -l) -le 9 || { touch stalled; sleep 1000; }; cat out/{}"
         )  # fmt: skip
         training = Forked(
-            COMMAND_LINE, "ae-train", "--shards", source, "--validation", held_out, "--run", tmp_path / "run",
+            SMALL + COMMAND_LINE, "ae-train", "--shards", source, "--validation", held_out, "--run", tmp_path / "run",
             "--steps", 100_000, "--batch-size", 2, "--workers", workers, "--threads", 1, "--device", "cpu",
             cwd=tmp_path / "cwd", TMPDIR=str(temporary),
         )  # fmt: skip

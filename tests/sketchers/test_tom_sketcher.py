@@ -22,6 +22,7 @@ from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.tom import TomSketcher
 from tests.helpers.folders import contents
+from tests.helpers.photos import make_photos
 from trainers.tom.run import train_tom
 
 CPU = torch.device("cpu")
@@ -36,8 +37,8 @@ def training(tmp_path_factory):
         image = encode_png(draw("woman", pen, 64), binary=False)
         (folder / "drawings" / f"{pen}.png").write_bytes(image)
     return TomTrainOptions(
-        run=folder / "run", drawings=folder / "drawings", size=32, steps=12, batch_size=2, snapshots=4, threads=1,
-        device="cpu",
+        run=folder / "run", images=make_photos(folder / "photos", 4), drawings=folder / "drawings", size=32, steps=6,
+        batch_size=2, snapshots=4, threads=1, device="cpu",
     )  # fmt: skip
 
 

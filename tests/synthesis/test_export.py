@@ -23,7 +23,7 @@ from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.export import export
 from sketchforge.utils.files import sha256_of
 from tests.helpers.photos import scene
-from tests.helpers.synthesis_models import ABOUT, SIZE, ae_run, gan_run, new_autoencoder, new_refiner
+from tests.helpers.synthesis_models import ABOUT, SIZE, new_autoencoder, new_refiner
 
 CPU = torch.device("cpu")
 BUILTIN = Path("builtin")
@@ -32,9 +32,10 @@ STYLES = [each["style"] for each in json.loads((builtin_run() / "run.json").read
 
 
 @pytest.fixture
-def runs(tmp_path):
-    gan_run(tmp_path / "gan")
-    ae_run(tmp_path / "ae")
+def runs(trained, tmp_path):
+    """A folder with a run of each training, that a test may change."""
+    for name in ("gan", "ae"):
+        shutil.copytree(trained.parent / name, tmp_path / name)
     return tmp_path
 
 
@@ -191,7 +192,10 @@ def test_nothing_is_overwritten_unless_asked_for(runs):
 def test_bad_usage_is_one_line(runs, monkeypatch, capsys, words, code, message):
     monkeypatch.chdir(runs)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    gan_run(runs / "begun", finished=False)
+    begun = shutil.copytree(runs / "gan", runs / "begun") / "run.json"
+    record = json.loads(begun.read_text())
+    del record["figures"]
+    begun.write_text(json.dumps(record | {"steps_done": 3}))
     (runs / "empty").mkdir()
     (runs / "folder.safetensors").mkdir()
     for name, text in (("odd", '{"format": "sketchforge-tom-run"}'), ("torn", "{")):
@@ -214,7 +218,7 @@ def test_a_damaged_model_is_refused(runs):
         export(ExportOptions(runs / "gan", runs / "m.safetensors"))
 
 
-def test_command_line(runs, monkeypatch, capsys):
+def test_the_command_tells_what_it_wrote(runs, monkeypatch, capsys):
     monkeypatch.chdir(runs)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert command_line(["export", "--run", "gan", "--tom", "builtin"]) == 0

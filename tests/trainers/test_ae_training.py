@@ -29,7 +29,7 @@ from trainers.image_models.interface import PERCEPTUAL_TAPS
 from trainers.image_models.validation import Validation
 
 TINY = AeRecipe(
-    size=64, steps=6, batch_size=4, width=0.0625, style_dim=32, subset=4, subset_passes=2, learning_rate=1e-3
+    size=64, steps=4, batch_size=4, width=0.0625, style_dim=32, subset=4, subset_passes=2, learning_rate=1e-3
 )
 CPU = torch.device("cpu")
 
@@ -291,7 +291,7 @@ def files_of(run):
     }
 
 
-def test_training_leaves_a_model_a_image_and_a_log(finished):
+def test_training_leaves_a_model_a_grid_and_a_log(finished):
     run, grid = finished, finished / "grid.png"
     assert {path.name for path in run.iterdir()} >= {
         "run.json",
@@ -303,11 +303,11 @@ def test_training_leaves_a_model_a_image_and_a_log(finished):
     assert grid.stat().st_size > 1000
     model, metadata = read_autoencoder(run / "model.safetensors")
     assert model.size == 64
-    assert metadata["steps"] == 6
+    assert metadata["steps"] == 4
     assert metadata["shards"]["count"] == 10
     steps = [record["step"] for record in read_log(run / "log.jsonl") if "reconstruction" in record]
-    assert steps == [1, 2, 3, 4, 5, 6]
-    assert json.loads((run / "run.json").read_text())["steps_done"] == 6
+    assert steps == [1, 2, 3, 4]
+    assert json.loads((run / "run.json").read_text())["steps_done"] == 4
 
 
 def test_interrupted_and_resumed_ends_with_the_same_bytes(options, finished):
@@ -344,7 +344,7 @@ def test_a_run_whose_record_says_nothing_of_validation_goes_on(options, tmp_path
     (options.run / "run.json").write_text(json.dumps(record))
     train_ae(replace(options, validation=validation))
     found = json.loads((options.run / "run.json").read_text())
-    assert found["steps_done"] == 6
+    assert found["steps_done"] == 4
     assert found["validation"]["count"] == 3
 
 
@@ -401,10 +401,10 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder,
 
 
 def test_a_run_that_is_done_goes_on_when_asked_for_more(trained, tmp_path):
-    train_ae(replace(trained, steps=8))
-    straight = replace(trained, run=tmp_path / "straight", steps=8)
+    train_ae(replace(trained, steps=5))
+    straight = replace(trained, run=tmp_path / "straight", steps=5)
     train_ae(straight)
-    assert read_autoencoder(trained.run / "model.safetensors")[1]["steps"] == 8
+    assert read_autoencoder(trained.run / "model.safetensors")[1]["steps"] == 5
     model, same = (read_autoencoder(run / "model.safetensors")[0] for run in (trained.run, straight.run))
     assert all(torch.equal(value, same.state_dict()[name]) for name, value in model.state_dict().items())
 
@@ -462,20 +462,21 @@ def test_paper_recipe_dry_run(ten_sketches, tmp_path):
     assert "demonstration" not in done.stdout
 
 
-def test_command_line(ten_sketches, tmp_path):
-    done = forked_cli(
-        "ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1", "--workers", "0",
-        "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "10 images with 10 sketches each" in done.stdout
-    assert "runs/ae/grid.png" in done.stdout
-    assert "64 pixels: a demonstration; --size 128 takes" in done.stdout
+def test_the_command_tells_what_it_trains_on_and_what_it_left_and_trains_once(
+    ten_sketches, tmp_path, tiny, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    words = ["ae-train", "--shards", str(ten_sketches), "--steps", "2", "--batch-size", "2", "--threads", "1"]
+    words += ["--loss", "style-class=0.5", "--device", "cpu"]
+    assert command_line([*words, "--workers", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "10 images with 10 sketches each" in printed
+    assert "runs/ae/grid.png" in printed
+    assert "64 pixels: a demonstration; --size 128 takes" in printed
     assert json.loads((tmp_path / "runs/ae/run.json").read_text())["recipe"]["style_class"] == 0.5
-    again = forked_cli("ae-train", "--shards", ten_sketches, "--steps", "2", "--batch-size", "2", "--threads", "1",
-                    "--loss", "style-class=0.5", "--device", "cpu", cwd=tmp_path)  # fmt: skip
-    assert again.returncode == 0
-    assert "finished already" in again.stdout
+    assert command_line(words) == 0
+    assert "finished already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from sketchforge.metrics.images import feature_networks
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
-from tests.helpers.forks import forked_cli
 from tests.helpers.previews import few_previews
 from trainers.gan import recipe as gan_recipe
 from trainers.gan.recipe import GanRecipe
@@ -314,13 +313,24 @@ def test_model_files_come_back_bit_for_bit(tmp_path):
                 )
 
 
-def test_command_line(options, tmp_path):
-    words = ["gan-train", "--shards", options.shards, "--ae", options.ae, "--steps", "2", "--batch-size", "2"]
-    words += ["--threads", "1", "--workers", "0", "--device", "cpu"]
-    done = forked_cli(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "10 images with 10 sketches each" in done.stdout
-    assert "runs/gan/grid.png" in done.stdout
+def test_the_command_tells_what_it_trains_on_and_what_it_left(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    words = [
+        "gan-train",
+        "--shards",
+        options.shards,
+        "--ae",
+        str(options.ae),
+        "--steps",
+        "2",
+        "--batch-size",
+        "2",
+    ]
+    assert command_line([*words, "--threads", "1", "--workers", "0", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "10 images with 10 sketches each" in printed
+    assert "runs/gan/grid.png" in printed
     assert json.loads((tmp_path / "runs/gan/run.json").read_text())["steps_done"] == 2
 
 

@@ -23,6 +23,7 @@ from sketchforge.options import ExportOptions, Style2PaintsTrainOptions
 from sketchforge.synthesis.export import export
 from sketchforge.utils.progress import Progress
 from tests.helpers.photos import scene
+from tests.helpers.previews import few_previews
 from trainers.style2paints import recipe as style2paints_recipe
 from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
 from trainers.style2paints.run import RUN_FORMAT, train_style2paints
@@ -58,7 +59,7 @@ def finished(ten_sketches, tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         # Of ten previews and fifty photos, most of the time would be theirs.
-        patch.setattr("trainers.image_models.train.NUM_PREVIEWS", 2)
+        few_previews(patch, 2)
         patch.setitem(SIDES, "builtin", 32)
         photos = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
         patch.setattr("trainers.style2paints.hint.calibration_images", lambda: photos)
@@ -171,7 +172,7 @@ def test_a_damaged_model_is_named(finished, tmp_path):
         sketchforge.load(path, "cpu")
 
 
-def test_command_line(options, tmp_path, monkeypatch, capsys):
+def test_the_command_trains_and_tells_of_it(options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     words = ["style2paints-train", "--shards", options.shards, "--steps", "1", "--batch-size", "2"]

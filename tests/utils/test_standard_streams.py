@@ -64,7 +64,7 @@ def expected(tmp_path_factory):
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0,1,2"])
 def test_render_goes_on_without_a_standard_stream(expected, tmp_path, closed):
-    words = ("render", "--images", expected / "in", "--method", "canny", "--size", 32, "--workers", 2)
+    words = ("render", "--images", expected / "in", "--method", "canny", "--size", 32, "--workers", 1)
     done = start(closed, COMMAND_LINE, *words, "--shards", tmp_path / "out")
     assert done.returncode == 0, done
     assert contents(tmp_path / "out") == contents(expected / "out")
