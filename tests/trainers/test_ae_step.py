@@ -228,3 +228,19 @@ def test_the_plain_step_has_the_gradient_of_plain_inputs_times_the_weight():
 def test_a_batch_that_spans_two_subsets_belongs_to_the_later():
     trainer = trainer_of(**OFF | {"reconstruction": 1.0, "subset": 4})
     assert trainer._find_subset([eight_samples(group=torch.tensor([0, 1] * 4))]) == 1
+
+
+def test_content_is_not_to_be_told_apart_by_its_mean_over_positions():
+    """Eq. 9 by hand, of the plain sketches."""
+    trainer, batch = trainer_of(**OFF | {"reconstruction": 1.0, "content_class": 1.0}), eight_samples()
+    net = trainer.networks
+    with torch.no_grad():
+        chances = net.head(net.model.encode_content(batch["sketch"]).pooled).softmax(1)
+    expected = (chances - 1 / 8).square().sum(1).mean()
+    torch.testing.assert_close(losses_of(trainer, batch)["content_class"], expected, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("group", [-1, 1.0, "1", None])
+def test_a_subset_that_is_none_is_refused_in_a_state(group):
+    with pytest.raises(ValueError, match="subset of classes"):
+        trainer_of(**OFF | {"reconstruction": 1.0}).load_extra({"group": group})
