@@ -27,6 +27,15 @@ def test_descriptors_have_length_1_beside_a_line_and_0_on_paper():
     assert not lengths[:, :3].any() and not lengths[:, 13:].any()
 
 
+@pytest.mark.parametrize(("cell", "reach"), [(4, 4), (8, 3)])
+def test_a_descriptor_looks_at_the_cells_around_it_alike_on_both_sides(cell, reach):
+    """At a line in the middle, between two cells; 2 cells from a descriptor's own middle its bins end."""
+    image = np.full((16 * cell, 16 * cell), 255, np.uint8)
+    image[:, 8 * cell - 1 : 8 * cell + 1] = 0
+    sees = np.linalg.norm(dense_sift(image, cell)[:, 8], axis=0) > 0
+    assert np.flatnonzero(sees).tolist() == list(range(8 - reach, 8 + reach))
+
+
 def test_a_descriptor_moves_with_what_it_looks_at():
     found, moved = dense_sift(lines(), 4), dense_sift(np.roll(lines(), 8, axis=1), 4)
     np.testing.assert_allclose(moved[:, :, 4:-4], found[:, :, 2:-6], atol=0.05)

@@ -57,6 +57,12 @@ def test_even_cells_are_matched_by_their_places_in_sift(encoder):
     assert torch.equal(matches.flatten(), torch.arange(16 * 16))
 
 
+def test_a_place_counts_a_twentieth_of_a_descriptor(encoder):
+    encoded = PatchMatcher(encoder, 64, "sift").encode(images(1, 1))
+    places = encoded[0, -4:].flatten(1).norm(dim=0)
+    torch.testing.assert_close(places, torch.full_like(places, 0.05))
+
+
 def test_sift_goes_by_lines_and_not_by_places_where_there_are_lines(encoder):
     drawing = torch.ones(1, 1, 64, 64)
     drawing[..., 20:44, 14:16] = -1
