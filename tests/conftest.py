@@ -23,6 +23,10 @@ from tests.helpers.inline_pool import REAL_WORKERS, replace_single_workers  # no
 from tests.helpers.photos import make_photos, scene  # noqa: E402
 from tests.helpers.stored import png, store  # noqa: E402
 
+# Modules and tests that are collected are kept: to look for garbage in them takes seconds. Seldom is enough later, too.
+gc.disable()
+gc.set_threshold(7000)
+
 # Shells start background jobs with SIGINT ignored, and children inherit it: here nobody ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -51,8 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is there by now stays to the end: the garbage collector need not go through it again and again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -14,6 +15,9 @@ from sketchforge.images.builtin.photos import load_photos
 from tests.helpers.commands import ROOT
 from tests.helpers.photos import make_photos, scene
 from tests.helpers.previews import few_previews
+from trainers.autoencoder import recipe as ae_recipe
+from trainers.gan import recipe as gan_recipe
+from trainers.style2paints import recipe as style2paints_recipe
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -75,6 +79,12 @@ def newcomer(tmp_path, monkeypatch, few_drawings):
     some = load_photos()[::12]
     monkeypatch.setattr("sketchforge.images.builtin.photos.load_photos", lambda: some)
     few_previews(monkeypatch)
+    for recipes, narrow in (
+        (ae_recipe.RECIPES, {"width": 0.0625, "style_dim": 32}),
+        (gan_recipe.RECIPES, {"width": 0.02}),
+        (style2paints_recipe.RECIPES, {"width": 0.03, "hint_size": 6}),
+    ):
+        monkeypatch.setitem(recipes, "demo", replace(recipes["demo"], **narrow))
     for name, value in TINY.items():
         monkeypatch.setenv(name, value)
     return tmp_path
@@ -94,7 +104,7 @@ def test_every_command_is_described():
     assert described == list(COMMANDS)
 
 
-def test_commands_as_typed(newcomer, monkeypatch):
+def test_the_readmes_commands_run_as_they_are_typed(newcomer, monkeypatch):
     """In the README's order, in process; what one makes the next one reads. Then the lines that read the shards.
 
     `out/` is named twice, for the built-in photos and for one's own: the second reader begins in a fresh folder.
