@@ -96,7 +96,7 @@ def test_parameters_are_as_many_as_is_known(published):
     assert millions(discriminator) == pytest.approx(16.9, rel=0.03)
 
 
-def test_shapes_of_the_published_layout(published):
+def test_the_published_layout_has_its_shapes(published):
     """Images of 1024² are made of the auto-encoder's 512²."""
     model, refiner, discriminator = published
     with torch.device("meta"):
@@ -115,7 +115,7 @@ def test_shapes_of_the_published_layout(published):
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_smaller_images(networks, gan_networks, thin, size):
+def test_smaller_images_pass_the_authors_networks(networks, gan_networks, thin, size):
     model, refiner = networks.AutoEncoder(size).eval(), gan_networks.Refiner(size).eval()
     sketches, images = torch.rand(2, 1, size, size), torch.rand(2, 3, size, size)
     with torch.no_grad():

@@ -287,7 +287,7 @@ def test_the_auto_encoder_trains_on_a_set_and_draws_out_drawings(study, world, t
     assert found["matched"] != found["mismatched"]
 
 
-def test_retrieval_from_shards_to_ranks(study, world, tmp_path, tiny, monkeypatch):
+def test_retrieval_leaves_a_rank_for_every_drawing(study, world, tmp_path, tiny, monkeypatch):
     """Photos described by a stand-in: what is left has a rank for every drawing, as it is and normalised."""
     monkeypatch.setattr(
         study.retrieval, "photo_features", lambda weights, photos, cells: torch.randn(len(photos), 2, 20)
@@ -311,7 +311,7 @@ def results(study, work, tested, better):
             path.write_text(json.dumps({"photos": 3, "as they are": how, "normalised": how}))
 
 
-def test_the_table_and_the_plot(study, world, tmp_path, capsys, monkeypatch):
+def test_the_table_and_the_plot_show_what_is_there(study, world, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(study.tables, "development", lambda photos: {photos[1]})
     results(study, tmp_path, 4, "canny")
     study.tables.table(world, tmp_path)

@@ -146,7 +146,7 @@ def test_a_url_never_becomes_a_folder(tmp_path, monkeypatch, capsys, arguments):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nor_from_python(tmp_path, monkeypatch):
+def test_python_refuses_the_same_outputs(tmp_path, monkeypatch):
     from pathlib import Path
 
     monkeypatch.chdir(tmp_path)

@@ -99,6 +99,6 @@ def test_no_more_than_one_sample_at_a_time_is_held():
     assert pack(each(), 5).batch()["image"][:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_no_samples():
+def test_a_batch_of_no_samples_is_refused():
     with pytest.raises(ValueError, match="no samples: expected a batch of 1 or more"):
         pack([], 1)

@@ -123,7 +123,7 @@ def test_batches_begin_where_they_are_told():
     assert list(batches) == [[14, 15], [18, 19]] and len(batches) == 2
 
 
-def test_the_order_of_version_1():
+def test_the_order_is_that_of_version_1():
     order = SampleOrder([2, 0, 3], 0, group=2, passes=2)
     assert [order.group_of(position)[0] for position in range(12)] == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3]
     assert indices(order, range(10)) == [4, 4, 0, 2, 0, 2, 3, 1, 3, 1]

@@ -52,7 +52,7 @@ def sketch_variant(
 
 @pytest.mark.parametrize("side", [40, 64, 90, 200])
 @pytest.mark.parametrize("augment", [PairAugmentation(), None])
-def test_shapes_types_and_ranges(side, augment):
+def test_a_pair_has_the_shapes_types_and_ranges_that_are_told(side, augment):
     image = scene(1, side, side)
     pair = training_pair(image, [threshold_of(image), image[..., 1]], 64, 0, 0, augment)
     assert {name: tuple(tensor.shape) for name, tensor in pair.items()} == {

@@ -640,13 +640,13 @@ def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
         ("nowhere", "no such folder"),
     ],
 )
-def test_sources_that_lead_nowhere(source, message):
+def test_sources_that_lead_nowhere_are_told_in_one_line(source, message):
     with pytest.raises(UsageError) as error:
         open_shards(source, policy=HASTY)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_url_without_a_manifest(served):
+def test_a_url_without_a_manifest_is_told_in_one_line(served):
     url, _, root = served
     (root / "manifest.json").unlink()
     with pytest.raises(UsageError, match="manifest.json: could not be fetched .HTTP 404 .*; try") as error:

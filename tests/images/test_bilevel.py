@@ -41,7 +41,7 @@ def test_a_core_at_the_threshold_or_above_is_one_threshold(low_threshold):
     assert np.array_equal(binarize(sketch, 0.6, low_threshold) == 0, sketch <= 153)
 
 
-def test_blank_and_solid():
+def test_blank_paper_stays_white_and_solid_ink_black():
     for tone, expected in ((255, 255), (0, 0)):
         assert (binarize(np.full((9, 7), tone, np.uint8), 0.85, 0.15) == expected).all()
 

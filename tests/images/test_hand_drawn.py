@@ -282,7 +282,7 @@ def test_other_arrays_are_refused():
 
 @pytest.mark.skipif("SKETCHFORGE_TEST_DATA" not in os.environ, reason="SKETCHFORGE_TEST_DATA is not set")
 @pytest.mark.parametrize("folder, every", [("style_set", 12), ("pacs", 80)])
-def test_real_drawings(folder, every):
+def test_real_drawings_become_lines_on_white(folder, every):
     root = Path(os.environ["SKETCHFORGE_TEST_DATA"]) / "sketches" / folder
     paths = sorted(path for path in root.rglob("*") if path.suffix in (".png", ".jpg"))[::every]
     assert paths

@@ -81,7 +81,7 @@ def test_palettes_with_and_without_a_transparent_entry():
     assert (read_image(encoded(palette, "PNG", transparency=0)) == 255).all()
 
 
-def test_grey_bilevel_and_cmyk():
+def test_grey_bilevel_and_cmyk_images_become_rgb():
     grey = IMAGE.convert("L")
     assert (read_image(encoded(grey, "PNG")) == np.asarray(grey)[..., None]).all()
     binary = IMAGE.convert("1")
@@ -100,7 +100,7 @@ def test_16_bit_grey_keeps_its_tones(kind):
     assert (read_image(data)[..., 0] == np.arange(256).reshape(16, 16)).all()
 
 
-def test_float_tiff():
+def test_a_tiff_of_floats_spans_all_levels():
     data = encoded(Image.fromarray(np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)), "TIFF")
     assert (read_image(data)[..., 1] == np.arange(256).reshape(16, 16)).all()
 

@@ -103,7 +103,7 @@ def test_rendered_shards_can_be_rendered_again_under_the_same_keys(rendered, tmp
     assert json.loads(metadata["meta"])["method"] == "canny"
 
 
-def test_captions_and_metadata_beside_files(tmp_path):
+def test_captions_and_metadata_beside_files_are_read(tmp_path):
     folder = make_photos(tmp_path / "in", 3)
     (folder / "p000.txt").write_text("\ufeffa café", encoding="utf-8")
     (folder / "p000.json").write_text('{"author": "x"}')
@@ -254,7 +254,7 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, source, said):
     assert "\n" not in str(error.value)
 
 
-def test_order_and_limit(tmp_path):
+def test_the_order_is_the_seeds_and_a_limit_cuts_it(tmp_path):
     images = find_images(make_photos(tmp_path / "in", 9))
     one, again, other = (arrange(images, seed, None) for seed in (5, 5, 6))
     assert one == again and one != other != images and {*one} == {*images}

@@ -225,7 +225,7 @@ def test_thick_strokes_count_as_their_centre_line(thick):
     assert truth - thick <= found <= truth
 
 
-def test_blank_paper_and_full_ink():
+def test_blank_paper_and_full_ink_have_no_lines():
     line = column(20)
     assert rows(boundary_counts(np.full(line.shape, 255, np.uint8), [line, line])) == [(0, 0, 0, 40)] * 15
     blank = score(np.zeros_like(line), line)
@@ -296,7 +296,7 @@ def counts_of(*table: tuple[int, int, int, int]) -> BoundaryCounts:
     return BoundaryCounts(thresholds, *np.array(table, np.int64).T)
 
 
-def test_one_threshold_for_all_and_one_for_each():
+def test_ods_has_one_threshold_for_all_and_ois_one_for_each():
     first = counts_of((10, 10, 5, 10), (8, 8, 2, 10))  # F 2/3 and 1/3
     second = counts_of((1, 20, 1, 30), (20, 20, 30, 30))  # F about 0.04 and 1
     result = summarize_boundaries([first, second])

@@ -88,7 +88,7 @@ def test_replicates_stay_about_the_estimate():
     assert abs(np.mean(draws) - matrices.mmd2()) < np.std(draws) / 3
 
 
-def test_too_few_sketches():
+def test_too_few_sketches_are_told():
     with pytest.raises(UsageError, match="found 1 and 3 sketches"):
         kernel_matrices(points(1, 0), points(3, 0))
     matrices = kernel_matrices(points(3, 0), points(3, 1))

@@ -202,7 +202,7 @@ def test_a_set_equal_to_the_references_scores_best(compared):
     assert {value(compared, "same", "strokes", f"distance_{part}") for part in COMPARED} == {0}
 
 
-def test_rows_and_what_they_rest_on(compared):
+def test_rows_name_what_they_rest_on(compared):
     assert [(row.kind, row.name) for row in compared.rows] == [
         ("style", "same"),
         ("style", "inverse"),

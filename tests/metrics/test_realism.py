@@ -268,7 +268,7 @@ def test_sides_are_alike(shift):
     assert shift != 4 or there.auc > 0.999
 
 
-def test_same_call_same_numbers():
+def test_the_same_call_gives_the_same_numbers():
     sides = *normal(10, 8, 0.0, 1), *normal(10, 8, 0.3, 2)
     first, again, other = (two_sample_test(*sides, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(first.scores, again.scores)

@@ -65,7 +65,7 @@ def sketches(count: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_shapes_at_every_size(size):
+def test_the_auto_encoder_takes_images_of_every_size(size):
     with torch.device("meta"):
         made = AutoEncoder(size, 0.0625)
         sketch, image = torch.empty(2, 1, size, size), torch.empty(2, 3, size, size)

@@ -66,7 +66,7 @@ def plateaued(made: Refiner) -> Refiner:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("noise", [True, False])
-def test_shapes_at_every_size(size, noise):
+def test_refiner_and_discriminator_take_images_of_every_size(size, noise):
     made, judge = refiner(size, noise=noise).to("meta").eval(), discriminator(size).to("meta").eval()
     with torch.device("meta"):
         image, style = torch.empty(2, 3, size, size), torch.empty(2, STYLE_DIM)
@@ -86,7 +86,7 @@ def test_shapes_at_every_size(size, noise):
         (1024, [64, 128, 256, 512], [32, 16, 8]),
     ],
 )
-def test_levels_style_and_gates(size, styled, gated):
+def test_levels_halve_and_style_and_gates_are_where_published(size, styled, gated):
     made, judge = refiner(size), discriminator(size)
     halves = [size >> i for i in range(1, size.bit_length() - 3)]  # size/2 .. 8
     assert [int(side) for side in made.downs] == halves[:-1]

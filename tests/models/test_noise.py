@@ -12,7 +12,7 @@ def parts(noise: Noise) -> dict[object, torch.Tensor]:
     return {"vector": noise.vector, **noise.maps}
 
 
-def test_shapes_and_types():
+def test_noise_has_a_vector_and_a_map_for_each_side():
     noise = draw_noise(SIDES, ["a", "b", "c"], 0)
     assert {name: tuple(x.shape) for name, x in parts(noise).items()} == {
         "vector": (3, NOISE_DIM), 32: (3, 1, 32, 32), 64: (3, 1, 64, 64)

@@ -28,7 +28,7 @@ def translator():
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512])
-def test_images_and_masks_of_every_size(size):
+def test_images_and_masks_of_every_size_come_out_of_the_translator(size):
     with torch.device("meta"):
         made = Translator(size, WIDTH)(torch.empty(2, 1, size, size), torch.empty(2, 3, size, size))
         logits = PairDiscriminator(size, WIDTH)(torch.empty(2, 1, size, size), made.image)

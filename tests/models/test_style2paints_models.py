@@ -62,7 +62,7 @@ def test_every_decoder_map_gets_the_encoder_map_of_its_side():
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512])
-def test_images_of_every_size(size):
+def test_images_of_every_size_come_out_of_u_net_guide_and_discriminator(size):
     with torch.device("meta"):
         maps = ResidualUnet(size, WIDTH, HINT)(torch.empty(2, 1, size, size), torch.empty(2, HINT))
         entry = GuideDecoder(size, WIDTH, maps.entry.shape[1], 1)(maps.entry)

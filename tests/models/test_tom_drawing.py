@@ -26,7 +26,7 @@ def last(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (5, 3)])
-def test_convolution_to_one_channel(height, width):
+def test_the_convolution_to_one_channel_is_torchs(height, width):
     x, weight, bias = maps(2, 3, height + 2, width + 2), maps(1, 3, 3, 3, seed=1), maps(1, seed=2)
     for stored in (x, last(x)):
         assert torch.allclose(

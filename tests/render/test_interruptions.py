@@ -131,7 +131,7 @@ def test_kill_9_anywhere_then_the_same_command_again(straight, tmp_path, moment,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_killed_again_and_again(straight, tmp_path):
+def test_a_rendering_killed_again_and_again_gets_done(straight, tmp_path):
     """Each run is killed as soon as it has finished one more shard; in the end nothing is left to do."""
     options, whole = straight
     options = dataclasses.replace(options, shards=tmp_path / "out")

@@ -169,7 +169,7 @@ def test_named_hands_leave_the_number_of_snapshots_alone():
     assert hands.styles == ("brush", "brush 2")
 
 
-def test_more_sketches_than_snapshots(photos, tmp_path):
+def test_hands_draw_more_sketches_than_there_are_snapshots(photos, tmp_path):
     options = RenderOptions(
         tmp_path / "out", photos, tom=Path("builtin"), checkpoints=12, hands="builtin", limit=1, size=64,
         workers=1, threads=1,

@@ -37,14 +37,14 @@ def test_tasks_in_any_order_leave_what_a_single_run_leaves(rendered, tmp_path):
     assert again.num_images == 0 and again.complete
 
 
-def test_more_tasks_than_shards(rendered, tmp_path):
+def test_more_tasks_than_shards_leave_what_a_single_run_leaves(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out", num_tasks=7)
     for task in range(7):
         render(dataclasses.replace(options, task_id=task))
     assert contents(options.shards) == contents(rendered.shards)
 
 
-def test_tasks_at_the_same_time(rendered, tmp_path):
+def test_tasks_at_the_same_time_leave_what_a_single_run_leaves(rendered, tmp_path):
     def task(number):
         return Forked(
             COMMAND_LINE, "render", "--images", rendered.images, "--shards", tmp_path / "out",

@@ -90,7 +90,7 @@ def test_whatever_comes_from_outside_stays_text(tmp_path):
     assert shown == [{"data-style": EVIL}]
 
 
-def test_nothing_is_fetched(folder, tmp_path):
+def test_the_gallery_fetches_nothing(folder, tmp_path):
     page = page_of(folder, tmp_path)
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
     references = [
@@ -267,7 +267,7 @@ document.body.replaceChildren(result);
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on PATH")
-def test_the_page_in_a_browser(tmp_path):
+def test_the_page_works_in_a_browser(tmp_path):
     """45 images on three pages, entered at the second one with the lightbox open."""
     keys = [f"k{number:02d}" for number in range(45)]
     samples = [sample | {"source": f"Photos/{sample['key']}.jpg"} for sample in plain(*keys)]

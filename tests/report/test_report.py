@@ -194,7 +194,7 @@ def test_every_image_has_a_text(written):
     assert drawn and all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
 
 
-def test_nothing_is_fetched(written):
+def test_the_report_fetches_nothing(written):
     page = written[1]
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
     assert not fetched(page)

@@ -177,7 +177,7 @@ def test_names_are_as_short_as_tells_them_apart():
     assert short_names([]) == []
 
 
-def test_cells_and_rows():
+def test_cells_show_three_digits_and_their_interval():
     assert figure_cell(Estimate(0.12345, 0.1, 0.2, 9)) == Cell("0.123", "0.100 to 0.200")
     assert figure_cell(Estimate(0.12345, None, None, 1), 100) == Cell("12.3", "")
     assert figure_cell(Estimate(123.4, 100.0, 150.0, 9)) == Cell("123", "100 to 150")

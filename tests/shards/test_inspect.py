@@ -109,7 +109,7 @@ def test_what_was_not_read_is_said(folder, told, capsys):
     assert "those of 4 of 11 samples, spread evenly" in capsys.readouterr().out
 
 
-def test_grey_folders_and_mixed_sizes(tmp_path, told):
+def test_inspect_tells_grey_folders_and_mixed_sizes(tmp_path, told):
     sizes = [(40, 30), (40, 30), (30, 40)]
     samples = [
         {"key": f"k{number}", "size": size, "sketches": [png(np.full(size[::-1], 51, np.uint8), False)]}

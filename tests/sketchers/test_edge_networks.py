@@ -87,7 +87,7 @@ def test_half_precision_files_are_used_in_float32(method, tmp_path):
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 9), (8, 8), (33, 50), (64, 48)])
-def test_any_size(method, weights, height, width):
+def test_images_of_any_size_give_maps_of_their_size(method, weights, height, width):
     image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     sketches = EdgeSketcher.from_file(method, weights, CPU).sketches(image)
     assert sketches.shape == (2, 1, 1, height, width) and sketches.dtype == torch.float32
@@ -200,7 +200,7 @@ def test_checkpoints_of_pidinet_as_trained_are_refused_with_a_hint(tmp_path):
         load_edge_network("pidinet", tmp_path / "w.pth")
 
 
-def test_smish_and_its_floor():
+def test_smish_is_its_formula_and_has_its_floor():
     assert smish(torch.tensor(0.0)) == 0
     assert smish(torch.tensor(1.0)) == pytest.approx(math.tanh(math.log(1 + 1 / (1 + math.exp(-1)))))
     lowest = smish(torch.linspace(-6, 6, 100001, dtype=torch.float64)).min()

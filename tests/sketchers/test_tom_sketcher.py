@@ -58,7 +58,7 @@ def images():
     return torch.cat([to_tensor(image[::2, ::2].copy()) for _, image in load_photos()[:6]])
 
 
-def test_shapes_range_and_styles(run, images):
+def test_sketches_have_the_images_shape_and_a_style_for_each_snapshot(run, images):
     sketcher = TomSketcher.from_run(run, 4, CPU)
     sketches = sketcher.sketches(images)
     assert sketches.shape == (6, 4, 1, 128, 128)
@@ -92,7 +92,7 @@ def test_fewer_snapshots_are_the_first_of_more(run, images):
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (65, 127), (33, 90)])
-def test_any_size(run, height, width):
+def test_images_of_any_size_give_sketches_of_their_size(run, height, width):
     pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
     assert TomSketcher.from_run(run, 2, CPU).draw(pixels).result().shape == (1, 2, height, width)
 

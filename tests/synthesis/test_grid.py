@@ -76,7 +76,7 @@ def test_long_labels_keep_both_ends():
     assert np.array_equal(*(labelled_grid("", [(f"{long}{m}{long}", None)] * 2, sides, cells) for m in "ab"))
 
 
-def test_unequal_sizes_grey_and_gaps():
+def test_unequal_sizes_greys_and_gaps_fit_into_a_grid():
     wide, grey = flat(3, 20, 50), np.random.default_rng(0).integers(0, 256, (90, 90), np.uint8)
     grid = labelled_grid("", [("", wide)], [("", grey)], [[None]], cell=40)
     pitch = 40 + MARGIN

@@ -73,7 +73,7 @@ def record(folder):
 EVERY = ["--sketch", "drawings", "--style", "paintings/monet.png", "paintings/klee.png"]
 
 
-def test_every_sketch_with_every_style(call, tmp_path):
+def test_every_sketch_is_made_in_every_style(call, tmp_path):
     """What the files hold is what the Python interface makes."""
     code, out, err = call("synthesize", *EVERY)
     assert code == 0, err
@@ -180,7 +180,7 @@ def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
     assert files(tmp_path / "out") == straight
 
 
-def test_batches_noise_and_seeds(call, tmp_path):
+def test_noise_depends_on_the_seed_and_the_name_and_not_on_the_batch(call, tmp_path):
     """Noise goes by names, not by places: the same image among others."""
     call("synthesize", *EVERY, "--noise", "--seed", "5")
     model = sketchforge.load("runs/gan", "cpu")

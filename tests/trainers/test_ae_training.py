@@ -228,7 +228,7 @@ def test_bfloat16_is_nearly_the_same_step(encoder):
 
 
 @pytest.mark.slow  # that the networks learn, models/test_autoencoder.py shows; what from, the tests above
-def test_four_images_overfit(encoder):
+def test_four_images_are_learnt_with_all_losses_on(encoder):
     """A tenth of the variance is left after some steps, with all losses on: they do not stand in its way."""
     draw = torch.Generator().manual_seed(3)
     coarse = torch.rand(4, 3, 8, 8, generator=draw) * 2 - 1
@@ -517,7 +517,7 @@ def test_shards_that_cannot_be_trained_on(given, message, options, tmp_path):
     assert not options.run.exists()
 
 
-def test_shards_of_a_newer_version(options, tmp_path):
+def test_shards_of_a_newer_version_are_refused(options, tmp_path):
     folder = shards_of(tmp_path / "shards", 4)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))

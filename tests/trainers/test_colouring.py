@@ -112,7 +112,7 @@ def test_a_pasted_figure_has_a_photo_around_it_and_its_own_inside():
         assert np.abs(image[inside] - plain[inside]).mean() < 25, "but for the last blur"
 
 
-def test_half_pasted_half_not():
+def test_half_of_the_photos_are_pasted_where_the_share_is_a_half():
     striped = 0
     for seed in range(40):
         image = synthesize_photo(ring(), stripes(), 0, np.random.default_rng(seed), 0.5).astype(float)

@@ -173,7 +173,7 @@ def test_augmentation_and_r1_are_switches():
 
 
 @pytest.mark.slow  # that G2 learns, models/test_gan_models.py shows; what each player learns from, the tests above
-def test_four_images_overfit():
+def test_the_refiner_learns_four_images():
     """G2 learns what the auto-encoder, which has learnt nothing, cannot tell.
 
     Seen as it trains, normalised by the batch: running statistics lag behind weights that move this fast.

@@ -302,7 +302,7 @@ def test_a_file_that_lacks_a_setting_is_named(finished, tmp_path, monkeypatch, m
         sketchforge.load(tmp_path / "m.safetensors", "cpu")
 
 
-def test_command_line(options, tmp_path, monkeypatch, capsys):
+def test_the_command_trains_and_tells_what_and_where(options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     words = [

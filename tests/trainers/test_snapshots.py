@@ -40,7 +40,7 @@ def test_settles_when_the_score_stops_moving_and_not_before():
     assert has_plateaued([0.1, 0.3, 0.6, 0.605, 0.6, 0.61, 0.6, 0.6])
 
 
-def test_farthest_points_first():
+def test_the_farthest_points_come_first():
     """By hand: on a line, from 0 the farthest is 10, then the middle 5."""
     assert farthest_first(distances([0, 1, 5, 9, 10]), 0, 3) == [0, 4, 2]
     assert farthest_first(distances([0, 1, 5, 9, 10]), 3, 2) == [3, 0]

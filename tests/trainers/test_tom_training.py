@@ -170,7 +170,7 @@ def test_sketches_come_to_have_the_drawings_statistics(encoder, tiny):
 
 
 @pytest.mark.slow  # the same, and that content comes back, which takes three times as many steps
-def test_four_images_overfit(encoder, tiny):
+def test_four_photos_get_their_layout_and_the_drawings_statistics(encoder, tiny):
     """Four photos, four drawings: within sixty steps the sketches have their layout and the drawings' statistics."""
     options = replace(tiny, size=64, batch_size=4)
     recipe = replace(
@@ -267,12 +267,12 @@ def test_a_finished_run_has_its_record_snapshots_selection_and_log_alone(finishe
     assert not (finished / "state.pt").exists()
 
 
-def test_same_command_twice_same_bytes(finished, tmp_path, tiny):
+def test_the_same_command_twice_gives_the_same_bytes(finished, tmp_path, tiny):
     train_tom(replace(tiny, run=tmp_path / "run"))
     assert files_of(tmp_path / "run") == files_of(finished)
 
 
-def test_another_seed_another_result(finished, tmp_path, tiny):
+def test_another_seed_gives_another_result(finished, tmp_path, tiny):
     train_tom(replace(tiny, run=tmp_path / "run", seed=1))
     assert (
         files_of(tmp_path / "run")["snapshots/00.safetensors"]

@@ -45,7 +45,7 @@ def system(root, groups, **files):
         ("\n:\nx", {}, None),
     ],
 )
-def test_quotas_of_control_groups(tmp_path, groups, files, quota):
+def test_the_tightest_quota_of_the_control_groups_counts(tmp_path, groups, files, quota):
     assert cpu_quota(system(tmp_path, groups, **files)) == quota
 
 
