@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli.command import Command
-from cli.options import FOLDER
+from cli.options import FOLDER, option
 from cli.progress import Bar
 from cli.shards.folders import look_at_each
 from sketchforge.errors import SketchforgeError
@@ -20,24 +20,33 @@ from sketchforge.utils.text import count_noun
     short_help="Read shards again, and list what differs.",
     epilog="Example: sketchforge verify out/",
 )
+@option(
+    "--workers",
+    group="Machine",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Processes that check a shard each; 0: as many as pay, one per core at most.",
+)
 @click.argument("folders", type=FOLDER, nargs=-1, required=True, metavar="DIR...")
-def verify_command(folders: tuple[Path, ...]) -> int:
+def verify_command(folders: tuple[Path, ...], workers: int) -> int:
     """Read every shard in DIR again and list all that differs from its manifest.
 
     Exit code 0 when all is well, 1 when something is missing, altered, foreign, unreadable or unfinished; of
     several folders the worst.
     """
-    return look_at_each(folders, lambda folder: _verify_folder(folder, prefix=len(folders) > 1))
+    return look_at_each(folders, lambda folder: _verify_folder(folder, workers, prefix=len(folders) > 1))
 
 
-def _verify_folder(folder: Path, prefix: bool) -> None:
+def _verify_folder(folder: Path, workers: int, prefix: bool) -> None:
     """Print what is wrong with a folder, or that nothing is.
 
     prefix: begin the lines of problems with the folder.
     """
     from sketchforge.shards.verify import verify
 
-    report = verify(folder, Bar())
+    report = verify(folder, Bar(), workers)
     for problem in report.problems:
         click.echo(f"{folder}: {problem}" if prefix and not problem.startswith(f"{folder}:") else problem)
     counts = (

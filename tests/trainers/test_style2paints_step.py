@@ -235,3 +235,11 @@ def test_four_images_of_one_sketch_are_learnt_by_their_hints():
     # One image for all four would be off by .56 at best: the mean distance from each channel's median.
     best_without_hint = (colours - colours.median(0).values).abs().mean().item()
     assert best_without_hint > 0.5 and error < 0.4 and mismatched > 0.7
+
+
+def test_the_state_is_whole_before_and_after_a_step_and_not_while_optimisers_step():
+    trainer = held_back(new_trainer())
+    whole = [trainer.changing]
+    trainer.networks.optimizer_d.step = lambda: whole.append(trainer.changing)
+    trainer.step(0, [micro_batch()])
+    assert [*whole, trainer.changing] == [False, True, False]
