@@ -23,7 +23,7 @@ from tests.helpers.inline_pool import REAL_WORKERS, replace_single_workers  # no
 from tests.helpers.photos import make_photos, scene  # noqa: E402
 from tests.helpers.stored import png, store  # noqa: E402
 
-# Modules and tests that are collected are kept: to look for garbage in them takes seconds. Seldom is enough later, too.
+# What is collected is kept: to look for garbage in it takes seconds. Seldom is enough later, too.
 gc.disable()
 gc.set_threshold(7000)
 
@@ -125,7 +125,7 @@ def few_drawings(monkeypatch):
 
 @pytest.fixture(scope="module")
 def few_calibration_images():
-    """Every eighth of the photos that the scales of foreign encoders are set by: all take a second and more."""
+    """An eighth of the photos that scales of foreign encoders are set by: all take a second and more."""
     from sketchforge.checkpoints import encoder
 
     photos = encoder.calibration_images()[::8]

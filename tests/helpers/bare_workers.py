@@ -1,4 +1,4 @@
-"""Worker processes that import no OpenCV, which is most of their start: for tests that give them nothing to decode."""
+"""Worker processes that import no OpenCV, which is most of their start: for tasks that decode nothing."""
 
 from __future__ import annotations
 

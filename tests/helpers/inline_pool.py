@@ -1,4 +1,4 @@
-"""A worker pool without processes: a process takes a third of a second to start, most renderings of tests less."""
+"""A worker pool without processes: they take longer to start than most of the tests to render."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sketchforge.utils.worker_pool import Task
 
 
 class InlinePool:
-    """Runs a task as it is submitted. It and its answer are pickled and read again, as on their way to a process."""
+    """Runs a task as it is submitted; it and its answer are pickled, as on their way to a process."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Task:
         future: Future[Any] = Future()

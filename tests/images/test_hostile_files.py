@@ -259,7 +259,7 @@ def test_what_opencv_raises_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("fit", ["crop", "keep"])
 def test_members_beyond_any_measure_are_not_read(tmp_path, monkeypatch, fit):
-    """A hole, which costs nothing on the disk, larger than such a member may be; one of half a gigabyte is an eighth here."""
+    """A hole, which costs nothing on the disk, larger than a member may be: of half a gigabyte an eighth."""
     bound = schema.most_bytes
     monkeypatch.setattr(schema, "most_bytes", lambda side: bound(side) >> (3 if side is None else 0))
     folder = shards_with(tmp_path / "out", fit=fit)

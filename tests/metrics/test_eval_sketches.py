@@ -96,7 +96,7 @@ def written(folders, tmp_path_factory) -> Path:
     ids=["as if by processes", "by processes"],
 )
 def test_equal_inputs_give_equal_bytes(folders, written, tmp_path, monkeypatch, inline):
-    """Whatever the number of processes; the quick test sends the tasks as they are sent to processes, to itself."""
+    """Whatever the number of processes; the quick test sends the tasks, pickled, to itself."""
     if inline:
         monkeypatch.setattr("sketchforge.metrics.sketches.measure_sets.worker_pool", inline_pool)
     files = ("--json", tmp_path / "a.json", "--html", tmp_path / "a.html")

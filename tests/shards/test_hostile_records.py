@@ -56,7 +56,7 @@ def replaced(value, path, other):
 
 
 def variants(record, every=1):
-    """The record with each place taken by each hostile value, or by every so many of them, by turns, and without it."""
+    """The record with each place taken by hostile values, all or every so many by turns, and without it."""
     for number, path in enumerate(places(record)):
         for other in HOSTILE[number % every :: every]:
             yield f"{'.'.join(map(str, path))}={other!r:.20}", replaced(record, path, other)
