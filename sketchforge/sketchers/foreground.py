@@ -73,9 +73,10 @@ class ForegroundFinder:
         A picture's result may depend on the others of its batch in the last bit.
         """
         side, size = images.shape[2], (INPUT_SIDE, INPUT_SIDE)
-        small = F.adaptive_avg_pool2d(images, size)
         if side < INPUT_SIDE:
             small = F.interpolate(images, size, mode="bilinear", align_corners=False)
+        else:
+            small = F.adaptive_avg_pool2d(images, size)
         probabilities = self.head(foreground_features(self.encoder, small)).sigmoid()
         weights = probabilities * torch.from_numpy(self.prior).to(images.device)
         return F.interpolate(weights, (side, side), mode="bilinear", align_corners=False)

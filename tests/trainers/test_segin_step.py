@@ -237,6 +237,13 @@ def test_compiled_are_both_players_and_such_a_step_is_never_abandoned(encoder, c
     assert seen == [net.translator, net.discriminator] * compiled and trainer.interruptible != compiled
 
 
+def test_in_bfloat16_losses_are_near_those_of_float32(encoder):
+    """And of float32 themselves: images and logits leave the networks so."""
+    exact = SeginTrainer(TINY, encoder, 0, CPU).step(0, [micro_batch()])
+    coarse = SeginTrainer(TINY, encoder, 0, CPU, precision=torch.bfloat16).step(0, [micro_batch()])
+    assert coarse != exact and coarse == pytest.approx(exact, rel=0.05)
+
+
 def test_the_average_stands_still_when_the_model_is_used(encoder):
     trainer = SeginTrainer(TINY, encoder, 0, CPU)
     before, batch = values_of(trainer.networks.ema), micro_batch()

@@ -32,6 +32,7 @@ from sketchforge.synthesis.export import export
 from sketchforge.utils.progress import Progress
 from tests.helpers.photos import make_photos, scene
 from tests.helpers.previews import few_previews
+from trainers.image_models.validation import read_pairs
 from trainers.segin import recipe as segin_recipe
 from trainers.segin.recipe import TERMS, SeginRecipe, segin_recipe_of
 from trainers.segin.run import RUN_FORMAT, plan_segin, train_segin
@@ -256,6 +257,15 @@ def test_a_model_of_greys_takes_photos_as_they_are(colouring):
     assert model.synthesize(scene(2, 70, 50), STYLE).shape == (64, 46, 3)
 
 
+def test_a_model_of_greys_is_validated_on_greys(colouring):
+    """The reconstruction in the log is that of the greys of the shards' images."""
+    record = json.loads((colouring.run / "run.json").read_text())
+    images, _ = read_pairs(open_shards(colouring.shards), 64)
+    model, _ = read_segin(colouring.run / "model.safetensors")
+    expected = (model(to_grey(images), images) - images).square().mean().item()
+    assert record["figures"]["seen_reconstruction"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_beyond_a_photo_its_border_is_repeated(colouring):
     fitted = sketchforge.load(colouring.run, "cpu").fit_input(scene(2, 70, 50))
     assert (fitted.square[:, 0] == fitted.square[:, 9]).all()
@@ -278,6 +288,19 @@ def test_a_model_of_greys_needs_no_tom(colouring, tmp_path, monkeypatch, capsys)
     words = ["transfer", "--content", "other.png", "--style", "style.png", "--model", str(colouring.run)]
     assert command_line([*words, "--tom", "builtin", "--out", "made", "--device", "cpu"]) == 2
     assert "this model takes greys, not sketches; leave them out" in capsys.readouterr().err
+
+
+def test_what_the_machine_options_say_reaches_the_step(options, monkeypatch):
+    given = {}
+
+    def note(*_, **settings):
+        given.update(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainers.segin.run.SeginTrainer", note)
+    with pytest.raises(KeyboardInterrupt):
+        train_segin(replace(options, precision="bfloat16", compile=True, seed=7))
+    assert (given["precision"], given["compiled"], given["seed"]) == (torch.bfloat16, True, 7)
 
 
 # Bad input.
