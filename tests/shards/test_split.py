@@ -11,7 +11,7 @@ from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.shards.splits import parse_splits, split_of, split_ranges
+from sketchforge.shards.splits import held_out_first, parse_splits, split_of, split_ranges
 from sketchforge.shards.verify import verify
 from tests.helpers.folders import members
 from tests.helpers.forks import forked_cli
@@ -203,3 +203,7 @@ def test_a_training_takes_train_and_validates_on_val(twenty, tmp_path):
     wrong = forked_cli(*words, "--split", "dev")
     assert wrong.returncode == 2
     assert "has no split dev; it has train, val, test" in wrong.stderr
+
+
+def test_what_is_held_out_is_test_then_val_then_others_and_never_train():
+    assert held_out_first(["b", "train", "val", "test", "a"]) == ["test", "val", "b", "a"]
