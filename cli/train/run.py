@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -96,6 +97,9 @@ def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
                 click.echo(f"\ninterrupted: {resume_hint(run, overwrite, bar, cut_off=True)}", err=True)
             for worker in multiprocessing.active_children():
                 worker.kill()
+            # What multiprocessing itself removes where a process may end in its own time.
+            if folder := getattr(multiprocessing.current_process(), "_config", {}).get("tempdir"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def end(number: int) -> None:
         # In a thread of its own: a disk, a pipe or another rank may not answer.

@@ -22,8 +22,7 @@ from sketchforge.images.decode import FORMATS, NOT_AN_IMAGE, ImageError, decode_
 from sketchforge.images.sources import find_images
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
-from sketchforge.shards import schema
-from sketchforge.shards import verify as verifying
+from sketchforge.shards import check_shard, schema
 from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
@@ -238,7 +237,7 @@ def test_the_trainings_reader_decodes_nothing_that_is_not_as_the_manifest_says(t
     assert message in str(error.value) and "\n" not in str(error.value)
     # `verify` tells it, too, and decodes it as little.
     monkeypatch.setattr(
-        verifying, "decode_image", lambda data, *how: decode_image(watched_by_verify(data), *how)
+        check_shard, "decode_image", lambda data, *how: decode_image(watched_by_verify(data), *how)
     )
     assert any(
         what.startswith(f"00000.tar: k.{'jpg' if 'image' in changes else 'sketch1.png'}: ")

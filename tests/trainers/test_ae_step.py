@@ -198,8 +198,9 @@ def test_the_prior_reaches_means_and_variances():
 
 @pytest.mark.parametrize(("compiled", "plain_step"), [(False, False), (True, False), (False, True)])
 def test_a_signal_may_end_a_step_but_within_compiled_code_and_between_two_steps_of_the_optimiser(
-    compiled, plain_step
+    compiled, plain_step, monkeypatch
 ):
+    monkeypatch.setattr(nn.Module, "compile", lambda module: None)
     trainer = AutoEncoderTrainer(
         replace(TINY, plain_step=plain_step), None, num_images=8, seed=0, device=CPU, compiled=compiled
     )
