@@ -61,10 +61,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes of `-n auto`: one a core that this process may use; beyond eight, imports outweigh the tests."""
+    """Processes of `-n auto`: one a core that this process may use, and one more, for tests wait now and then.
+
+    Beyond eight, imports outweigh the tests.
+    """
     from sketchforge.utils.device import usable_cores
 
-    return min(8, usable_cores())
+    return min(8, usable_cores() + 1)
 
 
 @pytest.fixture(autouse=True)

@@ -62,8 +62,10 @@ def test_usable_cores_are_those_of_the_process_within_the_quota(monkeypatch, quo
     assert device.usable_cores() == cores
 
 
-@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 2), (64, 8)])
-def test_these_tests_take_a_process_per_usable_core_up_to_eight(monkeypatch, cores, processes):
+@pytest.mark.parametrize(("cores", "processes"), [(1, 2), (2, 3), (64, 8)])
+def test_these_tests_take_a_process_more_than_there_are_usable_cores_up_to_eight(
+    monkeypatch, cores, processes
+):
     monkeypatch.setattr(device, "usable_cores", lambda: cores)
     assert pytest_xdist_auto_num_workers() == processes
 
