@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sketchforge.shards.schema import json_bytes
 from sketchforge.shards.splits import split_ranges
 from sketchforge.strokes.stored import PER_PIXEL
 from sketchforge.utils.files import write_bytes
-from sketchforge.utils.markdown import escape, fence
+from sketchforge.utils.markdown import Markdown, escape, fill_markdown
 
 MAX_BYTES = 16 << 20  # larger cards are not ours: that of a folder of 1,000 styles has 0.3 MB
 _MAX_OPTION = 200  # characters
@@ -29,15 +29,35 @@ _MARK = re.compile(rb"<!-- sketchforge: ([0-9a-f]{64}) [^\n]*-->\n\Z")
 
 def dataset_card(manifest: Mapping[str, Any]) -> bytes:
     """The card of a folder with this complete manifest, UTF-8. Text of the manifest enters it escaped."""
-    blocks = [
-        _write_front_matter(manifest),
-        _write_description(manifest),
-        _write_members(manifest),
-        _write_drawing(manifest),
-        _write_licence(manifest),
-        _write_usage(manifest),
-    ]
-    text = ("\n\n".join(blocks) + "\n\n").encode(errors="replace")  # a foreign manifest may hold surrogates
+    samples, sketches = _count_samples(manifest), len(manifest["styles"])
+    digests = manifest["digests"]
+    filled = fill_markdown(
+        Path(__file__).parent,
+        "dataset_card.md.jinja",
+        # The YAML that the Hub and `datasets` read: it holds no text of the manifest, only its numbers.
+        captioned=manifest["captioned"],
+        size_category=Markdown(_name_size(samples)),
+        shards_digest=_digest_shards(manifest),
+        data_files=map(Markdown, write_data_files(manifest)),
+        features=map(Markdown, write_features(manifest)),
+        title=f"{_plural(samples, 'image')}, {_plural(sketches, 'sketch')} of each",
+        facts=_list_facts(manifest),
+        members=_list_members(manifest),
+        styles=[(style, _shorten(digests.get(style))) for style in manifest["styles"]],
+        other_weights=[
+            (name, _shorten(digest))
+            for name, digest in sorted(digests.items())
+            if name not in manifest["styles"]
+        ],
+        options=[
+            (name.replace("_", " "), _format_option(value))
+            for name, value in sorted(manifest["options"].items())
+        ],
+        libraries=sorted(manifest["libraries"].items()),
+        drawer=Markdown(describe_drawer(manifest["options"]["method"], set(digests.values()))),
+        of_one_size=schema.image_side(manifest) is not None,
+    )
+    text = (filled + "\n").encode(errors="replace")  # a foreign manifest may hold surrogates
     digest = hashlib.sha256(text).hexdigest()
     return (
         text + f"<!-- sketchforge: {digest} marks this text as its own; an edited card is kept -->\n".encode()
@@ -80,37 +100,6 @@ def remove_card(folder: Path) -> None:
         (folder / schema.CARD).unlink(missing_ok=True)
 
 
-def _write_front_matter(manifest: Mapping[str, Any]) -> str:
-    """The YAML that the Hub and `datasets` read. It holds no text of the manifest, only its numbers."""
-    captioned = manifest["captioned"]
-    size = _name_size(_count_samples(manifest))
-    lines = [
-        "---",
-        "license: other  # to be replaced: the images belong to whoever they are from, see below",
-        "task_categories:",
-        "- image-to-image",
-        *(["- text-to-image"] if captioned else []),
-        "tags:",
-        "- sketches",
-        "- sketch-to-image",
-        "- webdataset",
-        "- sketchforge",
-        "size_categories:",
-        f"- {size}",
-        "configs:",
-        "- config_name: default",
-        # `datasets` keeps what it loaded by the folder's name and this text: other shards need another one.
-        f"  description: shards of digest {_digest_shards(manifest)}",
-        "  data_files:",
-        *write_data_files(manifest),
-        "dataset_info:",  # else `datasets` takes the columns from the first tar, which may hold no sample
-        "  features:",
-        *(f"  {line}" for line in write_features(manifest)),
-        "---",
-    ]
-    return "\n".join(lines)
-
-
 def _name_size(count: int) -> str:
     """Return the Hub's name for a number of samples: 999 -> "n<1K", 1000 -> "1K<n<10K"."""
     power = len(str(count)) - 3  # digits beyond three
@@ -148,21 +137,14 @@ def _describe_size(manifest: Mapping[str, Any]) -> str:
     return "the size of its image" if side is None else f"{side} × {side} pixels"
 
 
-def _write_table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
-    """Format a Markdown table of cells that are escaped already."""
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(map(str, row)) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _write_description(manifest: Mapping[str, Any]) -> str:
-    samples, sketches = _count_samples(manifest), len(manifest["styles"])
+def _list_facts(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
     num_bytes = sum(entry["bytes"] for entry in manifest["shards"])
     failed = {
         reason: count for reason, count in manifest["outcomes"].items() if reason != schema.OK and count
     }
-    rows = [
-        ("images", f"{samples:,}"),
-        ("sketches of each", sketches),
+    return [
+        ("images", f"{_count_samples(manifest):,}"),
+        ("sketches of each", len(manifest["styles"])),
         ("size", "as the images came" if schema.image_side(manifest) is None else _describe_size(manifest)),
         ("captions", "some or all images have one" if manifest["captioned"] else "none"),
         ("tars", f"{manifest['num_shards']:,}, {num_bytes / 1e6:,.1f} MB"),
@@ -170,22 +152,16 @@ def _write_description(manifest: Mapping[str, Any]) -> str:
         *([("splits", _describe_splits(manifest))] if manifest["splits"] else []),
         (
             "inputs left out",
-            ", ".join(f"{count:,} {escape(reason)}" for reason, count in sorted(failed.items())) or "none",
+            ", ".join(f"{count:,} {reason}" for reason, count in sorted(failed.items())) or "none",
         ),
     ]
-    title = f"# {_plural(samples, 'image')}, {_plural(sketches, 'sketch')} of each"
-    text = (
-        "Pairs of images and line drawings of them, drawn by a machine: for sketch-to-image, colourisation and "
-        "retrieval. Rendered by `sketchforge render` into WebDataset tars; `manifest.json` has every option and "
-        "digest, and `sketchforge verify` checks the files against it."
-    )
-    return f"{title}\n\n{text}\n\n{_write_table(('', ''), rows)}"
 
 
-def _write_members(manifest: Mapping[str, Any]) -> str:
-    rows: list[tuple[object, ...]] = [("`KEY.jpg`", "the image, RGB")]
+def _list_members(manifest: Mapping[str, Any]) -> list[tuple[Markdown, Markdown]]:
+    """The files of a sample and what they hold; KEY stands for its key."""
+    rows = [("`KEY.jpg`", "the image, RGB")]
     options = manifest["options"]
-    greys = f"{options['grey_levels']} greys" if "grey_levels" in options else "grey"
+    greys = f"{escape(options['grey_levels'])} greys" if "grey_levels" in options else "grey"
     bits = "black and white, one bit" if options["sketch_format"] == "png1" else f"{greys}, eight bits"
     names = schema.sample_members("KEY", len(manifest["styles"]), manifest["captioned"])
     first, last = names[1], names[len(manifest["styles"])]
@@ -206,105 +182,15 @@ def _write_members(manifest: Mapping[str, Any]) -> str:
     rows += [(f"`{schema.extra_member('KEY', extra)}`", extras[extra]) for extra in manifest["extras"]]
     entries = ", ".join(f"`{name}`" for name in schema.SAMPLE_SHAPE if name != "meta")
     rows.append(("`KEY.json`", f"{entries}, and `meta`: what came along with the image, as JSON text"))
-    return f"## A sample\n\n{_write_table(('file in the tar', 'contents'), rows)}"
-
-
-def _write_drawing(manifest: Mapping[str, Any]) -> str:
-    digests = manifest["digests"]
-    styles = [
-        (f"`sketch{index}.png`", escape(style), _shorten(digests.get(style)))
-        for index, style in enumerate(manifest["styles"])
-    ]
-    other = [
-        (escape(name), _shorten(digest))
-        for name, digest in sorted(digests.items())
-        if name not in manifest["styles"]
-    ]
-    options = [
-        (escape(name.replace("_", " ")), _format_option(value))
-        for name, value in sorted(manifest["options"].items())
-    ]
-    libraries = [(escape(name), escape(version)) for name, version in sorted(manifest["libraries"].items())]
-    blocks = [
-        "## How the sketches were drawn",
-        _write_table(("sketch", "style", "weights (SHA-256)"), styles),
-        *([_write_table(("other weights", "SHA-256"), other)] if other else []),
-        _write_table(("option", "value"), options),
-        _write_table(("library", "version"), libraries),
-    ]
-    return "\n\n".join(blocks)
+    return [(Markdown(name), Markdown(contents)) for name, contents in rows]
 
 
 def _format_option(value: object) -> str:
     if value is None:
         return "none"
-    return "…" if isinstance(value, dict | list) else escape(str(value)[:_MAX_OPTION])
+    return "…" if isinstance(value, dict | list) else str(value)[:_MAX_OPTION]
 
 
-def _shorten(digest: object) -> str:
-    return f"`{digest[:16]}…`" if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else "–"
-
-
-def _write_licence(manifest: Mapping[str, Any]) -> str:
-    drawer = describe_drawer(manifest["options"]["method"], set(manifest["digests"].values()))
-    return "\n\n".join(
-        [
-            "## Licence",
-            "The images, their captions and what came along with them belong to whoever they are from; a sketch "
-            "is made of its image. Whoever passes this folder on states the licence of the images here and as "
-            "`license` at the head of this file, in place of `other`. sketchforge is MIT-licensed and claims "
-            "nothing.",
-            drawer,
-        ]
-    )
-
-
-def _write_usage(manifest: Mapping[str, Any]) -> str:
-    hugging_face = [
-        "from datasets import load_dataset",
-        "",
-        'dataset = load_dataset("out", split="train")  # this folder, or OWNER/NAME where it was uploaded',
-        "row = dataset[0]",
-        'print(row["__key__"], row["jpg"].size, row["sketch0.png"].size)',
-    ]
-    webdataset = [
-        "import glob",
-        "import webdataset",
-        "",
-        'tars = sorted(glob.glob("out/*.tar"))',
-        'samples = webdataset.WebDataset(tars, shardshuffle=False).decode("pil")',
-        "for sample in samples:",
-        '    print(sample["__key__"], sample["jpg"].size, sample["sketch0.png"].size)',
-        "    break",
-    ]
-    batch_size = 1 if schema.image_side(manifest) is None else 8
-    batch_note = "  # images of many sizes make no larger batch" if batch_size == 1 else ""
-    loader = [
-        "import glob",
-        "import webdataset",
-        "from torch.utils.data import DataLoader",
-        "",
-        'tars = sorted(glob.glob("out/*.tar"))',
-        "samples = webdataset.WebDataset(tars, shardshuffle=100, empty_check=False)",
-        'pairs = samples.shuffle(1000).decode("torchrgb").to_tuple("jpg", "sketch0.png")',
-        f"loader = DataLoader(pairs, batch_size={batch_size}, num_workers=min(2, len(tars))){batch_note}",
-        "images, sketches = next(iter(loader))  # float32, B×3×H×W in [0, 1]",
-        "print(images.shape, sketches.shape)",
-    ]
-    parts = ["## How to load it", "Where this folder is `out`:", *_fence_block(hugging_face)]
-    parts.append(
-        '`load_dataset("out", streaming=True, split="train")` streams it; '
-        '`load_dataset("webdataset", data_files="out/*.tar")` reads the tars without this card. With webdataset, '
-        'and as batches for PyTorch (in a script under `if __name__ == "__main__":`, for it starts processes):'
-    )
-    parts += [*_fence_block(webdataset), *_fence_block(loader)]
-    if schema.image_side(manifest) is not None and len(manifest["styles"]) > 1:
-        parts += [
-            "With sketchforge's own trainings:",
-            *_fence_block(["sketchforge ae-train --shards out"], ""),
-        ]
-    return "\n\n".join(parts)
-
-
-def _fence_block(lines: list[str], language: str = "python") -> list[str]:
-    return ["\n".join(fence(lines, language))]
+def _shorten(digest: object) -> Markdown:
+    is_digest = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+    return Markdown(f"`{str(digest)[:16]}…`" if is_digest else "–")
