@@ -54,7 +54,7 @@ from trainers.gan import recipe as gan_recipes  # noqa: E402
 from trainers.gan.run import train_gan  # noqa: E402
 
 SIZE = 128
-AE_STEPS, GAN_STEPS = 3000, 1200
+AE_STEPS, GAN_STEPS = 8000, 1200
 EMA = 0.995  # the demo's average is of its last 50 steps
 FILE = "synthesizer.safetensors"  # its card, with the ending .md, has to be there
 QUALITY = 88  # of JPEGs
