@@ -155,6 +155,18 @@ def test_inputs_changed_in_content_only_are_found_by_digest(rendered, tmp_path):
     assert render(options).num_images == 0
 
 
+def test_inputs_changed_in_content_only_are_not_read_for_it_in_an_unfinished_folder_either(
+    rendered, tmp_path
+):
+    inputs = make_photos(tmp_path / "in", 9)
+    options = dataclasses.replace(rendered, images=inputs, shards=tmp_path / "out", num_tasks=2)
+    assert not render(options).complete
+    other = bytearray((inputs / "p000.jpg").read_bytes())
+    other[-30] ^= 1
+    (inputs / "p000.jpg").write_bytes(other)
+    assert render(options).num_images == 0
+
+
 def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out")
     render(options)
