@@ -125,7 +125,8 @@ def test_a_keyword_takes_what_the_option_takes(name):
 def test_a_value_that_cannot_be_is_one_line(photo, option, message):
     with pytest.raises(sketchforge.UsageError) as raised:
         sketchforge.sketch(photo, **option)
-    assert message in str(raised.value) and "\n" not in str(raised.value)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_keyword_that_is_misspelt_is_answered_with_the_right_one(photo):
@@ -237,7 +238,8 @@ def test_every_image_is_paired_with_each_of_its_sketches(with_strokes, styles):
     names = styles or dataset.shards.styles
     seen = [(item["key"], item["style"]) for item in dataset]
     keys = list(dict.fromkeys(key for key, _ in seen))
-    assert seen == [(key, name) for key in keys for name in names] and len(keys) == 4
+    assert seen == [(key, name) for key in keys for name in names]
+    assert len(keys) == 4
     assert len(dataset) == len(seen)
 
 
@@ -247,7 +249,8 @@ def test_a_pair_is_what_is_stored(with_strokes):
     for index in (0, 13, -1):
         item = dataset[index]
         expected = stored[f"{item['key']}.sketch{dataset.styles.index(item['style'])}.png"]
-        assert item["image"].shape == (3, 64, 64) and item["sketch"].dtype == torch.float32
+        assert item["image"].shape == (3, 64, 64)
+        assert item["sketch"].dtype == torch.float32
         np.testing.assert_array_equal(item["sketch"][0].numpy(), expected * 2.0 - 1)
 
 

@@ -101,4 +101,6 @@ def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
         store_row(tmp_path, "all", seed, (1, 0, 2), [(10, 4.0), (20, 3.0 + seed)])
     study.draw_curves(tmp_path)
     drawn = (tmp_path / "frechet-portraits-64.svg").read_text()
-    assert drawn.count("<polyline") == 2 and ">all losses<" in drawn and ">vanilla<" not in drawn
+    assert drawn.count("<polyline") == 2
+    assert ">all losses<" in drawn
+    assert ">vanilla<" not in drawn

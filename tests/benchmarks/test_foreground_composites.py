@@ -34,16 +34,19 @@ def material() -> Material:
 
 def test_a_picture_is_a_function_of_seed_and_number(material):
     first, again, other = (composites.compose(material, 0, number) for number in (3, 3, 4))
-    assert np.array_equal(first.pixels, again.pixels) and np.array_equal(first.mask, again.mask)
+    assert np.array_equal(first.pixels, again.pixels)
+    assert np.array_equal(first.mask, again.mask)
     assert not np.array_equal(first.pixels, other.pixels)
 
 
 def test_pictures_have_the_sizes_and_ranges_of_the_head(material):
     for number in range(12):
         composite = composites.compose(material, 0, number)
-        assert composite.pixels.shape == (INPUT_SIDE, INPUT_SIDE, 3) and composite.pixels.dtype == np.uint8
+        assert composite.pixels.shape == (INPUT_SIDE, INPUT_SIDE, 3)
+        assert composite.pixels.dtype == np.uint8
         assert composite.mask.shape == composite.weight.shape == (MASK_SIDE, MASK_SIDE)
-        assert 0 <= composite.mask.min() and composite.mask.max() <= 1
+        assert 0 <= composite.mask.min()
+        assert composite.mask.max() <= 1
         assert set(np.unique(composite.weight)) <= {0.0, 1.0}
 
 
@@ -68,7 +71,8 @@ def test_clutter_lies_around_the_middle(material):
         rows, columns = np.nonzero(np.abs(changed - ground).sum(2) > 5)
         if len(rows):
             distances.append(max(abs(rows.mean() - 79.5), abs(columns.mean() - 79.5)) / composites.SIDE)
-    assert len(distances) > 20 and min(distances) > 0.15
+    assert len(distances) > 20
+    assert min(distances) > 0.15
 
 
 def test_harmonising_moves_an_object_towards_its_ground(material):
@@ -80,14 +84,17 @@ def test_harmonising_moves_an_object_towards_its_ground(material):
         composites.harmonise(pixels, alpha, ground, numpy_generator(number, "harmonise")).mean()
         for number in range(20)
     ]
-    assert min(means) > 50 and max(means) <= 200.01 and min(means) < 140
+    assert min(means) > 50
+    assert max(means) <= 200.01
+    assert min(means) < 140
 
 
 def test_kinds_are_held_out_whole():
     names = [f"animals_birds_{name}" for name in "abc"] + [f"food_fruit_{name}" for name in "abcd"]
     names += [f"town_{number}_x" for number in range(10)]
     held = held_out_kinds(names)
-    assert held and held < {"animals_birds", "food_fruit", *(f"town_{number}" for number in range(10))}
+    assert held
+    assert held < {"animals_birds", "food_fruit", *(f"town_{number}" for number in range(10))}
 
 
 def test_a_marked_subject_ends_at_the_edge_nearby():

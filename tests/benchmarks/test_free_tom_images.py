@@ -40,7 +40,8 @@ def test_a_composite_is_a_function_of_its_number():
 
 def test_a_composite_has_the_contrast_of_a_photo():
     stds = [compose(number).astype(np.float32).mean(2).std() for number in range(12)]
-    assert 25 < np.median(stds) and max(stds) < 80
+    assert 25 < np.median(stds)
+    assert max(stds) < 80
 
 
 def test_what_transparent_pixels_are_coloured_does_not_show():
@@ -72,7 +73,8 @@ def test_two_surfaces_meet_above_and_below():
     upper, lower = (np.full((SIDE, SIDE, 3), level, np.float32) for level in (0, 200))
     for number in range(8):
         both = images.meet(upper, lower, numpy_generator(0, "meet", number))
-        assert both[0].mean() < 20 and both[-1].mean() > 180
+        assert both[0].mean() < 20
+        assert both[-1].mean() > 180
 
 
 @pytest.mark.parametrize(

@@ -100,20 +100,23 @@ def test_no_photo_is_in_both_halves(study, world):
 def test_tuning_sees_neither_the_test_half_nor_the_unseen_kind(study, world):
     tested = study.data.tested_drawings(world)
     shown = [tested.drawings[at].photo for at in tested.tuning]
-    assert shown and not any("/horse/" in photo for photo in shown)
+    assert shown
+    assert not any("/horse/" in photo for photo in shown)
     assert all(tested.is_development[tested.tuning])
     assert len(tested.tuning) == sum(tested.is_development & ~tested.is_unseen)
 
 
 def test_no_tested_photo_is_trained_on(study, world):
     names = [path.name for path in study.data.labelled_photos(world)]
-    assert len(names) == 40 and all(name.startswith("b") for name in names)
+    assert len(names) == 40
+    assert all(name.startswith("b") for name in names)
 
 
 def test_every_seed_leaves_out_another_fifth_of_each_kind(study, world):
     photos = study.data.labelled_photos(world)
     left = [set(photos) - set(study.data.kept_photos(photos, seed)) for seed in range(5)]
-    assert set.union(*left) == set(photos) and sum(map(len, left)) == len(photos)
+    assert set.union(*left) == set(photos)
+    assert sum(map(len, left)) == len(photos)
     for out in left:
         assert sorted(study.data.kind_of(photo) for photo in out) == sorted(2 * KINDS)
 
@@ -131,10 +134,10 @@ def test_the_inks_box_is_put_into_the_middle_at_one_size(study):
     sketch[10:60, 20:40] = 0
     ink = study.data.ink_square(sketch, 100) < 128
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    assert len(rows) == pytest.approx(79, abs=2) and len(columns) == pytest.approx(32, abs=2)
-    assert rows[0] + rows[-1] == pytest.approx(99, abs=2) and columns[0] + columns[-1] == pytest.approx(
-        99, abs=2
-    )
+    assert len(rows) == pytest.approx(79, abs=2)
+    assert len(columns) == pytest.approx(32, abs=2)
+    assert rows[0] + rows[-1] == pytest.approx(99, abs=2)
+    assert columns[0] + columns[-1] == pytest.approx(99, abs=2)
 
 
 def test_place_and_size_of_a_drawing_do_not_matter(study):
@@ -247,9 +250,8 @@ def test_kept_sketches_are_those_of_the_sketcher_and_drawn_once(study, tmp_path)
     first = kept.draw(pixels[:2]).result()
     both = kept.draw(pixels).result()
     assert drawn == [2, 1]
-    assert (first == Inverter().draw(pixels[:2]).result()).all() and (
-        both == Inverter().draw(pixels).result()
-    ).all()
+    assert (first == Inverter().draw(pixels[:2]).result()).all()
+    assert (both == Inverter().draw(pixels).result()).all()
 
 
 def test_hands_on_kept_sketches_are_the_bytes_of_render(study, tmp_path):
@@ -290,8 +292,10 @@ def test_a_random_choice_of_hands_differs_by_photo_and_not_by_call(study, world,
     )
     (part,), kinds = study.sets.sketches_for("hands4", 0, 4, world, tmp_path)
     (again,), _ = study.sets.sketches_for("hands4", 0, 4, world, tmp_path)
-    assert (part.chosen == again.chosen).all() and len({tuple(row) for row in part.chosen.tolist()}) > 10
-    assert all(len(set(row)) == 4 for row in part.chosen.tolist()) and len(kinds) == 32
+    assert (part.chosen == again.chosen).all()
+    assert len({tuple(row) for row in part.chosen.tolist()}) > 10
+    assert all(len(set(row)) == 4 for row in part.chosen.tolist())
+    assert len(kinds) == 32
 
 
 def test_a_source_without_the_photos_is_one_clear_line(study, world, tmp_path):
@@ -305,8 +309,10 @@ def test_a_source_without_the_photos_is_one_clear_line(study, world, tmp_path):
 def test_random_canny_differs_from_draw_to_draw_and_is_black_on_white(study):
     pixels = cv2.resize(patches(3), (96, 96), interpolation=cv2.INTER_CUBIC)
     edges = [study.canny.random_canny(pixels, np.random.default_rng(seed)) for seed in (0, 0, 1)]
-    assert (edges[0] == edges[1]).all() and (edges[0] != edges[2]).any()
-    assert set(np.unique(edges[0])) == {0, 255} and (edges[0] == 255).mean() > 0.5
+    assert (edges[0] == edges[1]).all()
+    assert (edges[0] != edges[2]).any()
+    assert set(np.unique(edges[0])) == {0, 255}
+    assert (edges[0] == 255).mean() > 0.5
     blank = study.canny.random_canny(np.full((32, 32, 3), 90, np.uint8), np.random.default_rng(0))
     assert (blank == 255).all()
 
@@ -325,7 +331,8 @@ def test_answers_survive_their_file(study):
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), 300)
     answers = study.results.Answers.of(probabilities)
     back = study.results.Answers.from_json(json.loads(json.dumps(answers.to_json())))
-    assert (back.predicted == probabilities.argmax(1)).all() and (back.scores == answers.scores).all()
+    assert (back.predicted == probabilities.argmax(1)).all()
+    assert (back.scores == answers.scores).all()
     labels = np.arange(300) % 4
     exact, stored = (study.classifier.mean_auc(scores, labels) for scores in (probabilities, back.scores))
     assert stored == pytest.approx(exact, abs=1e-3)
@@ -398,7 +405,9 @@ def test_the_test_half_is_withheld_until_the_end(study, world, results, capsys):
     study.tables.print_tables(world, results, is_final=False)
     printed = capsys.readouterr().out
     assert "for development, three kinds" in printed
-    assert "test half" not in printed and "horse" not in printed and "four" not in printed
+    assert "test half" not in printed
+    assert "horse" not in printed
+    assert "four" not in printed
 
 
 def test_what_is_withheld_changes_nothing_in_the_table_for_development(study, world, results, capsys):
@@ -422,7 +431,8 @@ def test_the_final_tables_are_of_the_test_half_and_the_unseen_kind(study, world,
     study.tables.print_tables(world, results, is_final=True)
     printed = capsys.readouterr().out
     assert "test half, four kinds: 60 drawings of 30 photos" in printed
-    assert "The unseen kind, horse" in printed and "for development" not in printed
+    assert "The unseen kind, horse" in printed
+    assert "for development" not in printed
     row = next(line for line in printed.splitlines() if line.startswith("| hands × 10"))
     assert 80 < float(row.split("|")[3].split()[0]) < 100
 
@@ -461,7 +471,9 @@ def test_from_sketches_to_answers(study, world, tmp_path, monkeypatch):
     )
     found = study.runs.recognition("canny", 0, world, tmp_path)
     tested = study.data.tested_drawings(world)
-    assert found["photos"] == 32 and found["sketches"] == 1 and len(found["content"]) == 16
+    assert found["photos"] == 32
+    assert found["sketches"] == 1
+    assert len(found["content"]) == 16
     for network in study.features.NETWORKS:
         four = study.results.Answers.from_json(found[network]["four"])
         three = study.results.Answers.from_json(found[network]["three"])
@@ -469,7 +481,8 @@ def test_from_sketches_to_answers(study, world, tmp_path, monkeypatch):
         assert three.scores.shape == (len(tested.tuning), 3)
         assert len(found[network]["ranks"].split()) == 2 * NUM_PHOTOS
     top = study.runs.ceiling(world, tmp_path)
-    assert top["photos"] == 120 and set(top) >= set(study.tables.CLASSIFIERS)
+    assert top["photos"] == 120
+    assert set(top) >= set(study.tables.CLASSIFIERS)
     three = study.results.Answers.from_json(top["mobilenet"]["three"])
     assert study.classifier.mean_auc(three.scores, tested.labels[tested.tuning]) > 0.9
 
@@ -495,7 +508,8 @@ def test_develop_compares_a_shard_folder_on_the_drawings_that_may_be_looked_at(
     study.command.main()
     study.runs.described_drawings.cache_clear()
     printed = capsys.readouterr().out
-    assert "MobileNetV2, 1 sketches a photo, seed 0" in printed and "horse" not in printed
+    assert "MobileNetV2, 1 sketches a photo, seed 0" in printed
+    assert "horse" not in printed
     accuracy = float(printed.split("  accuracy ")[1].split()[0])
     assert accuracy > 80
     for title in ("TOM × 10", "hands × 10"):
@@ -516,8 +530,11 @@ def test_features_are_cell_means_kept_by_content(study, tmp_path, monkeypatch):
     images[:, :2, :2] = 90
     found = study.features.describe("stand-in", images, tmp_path, tmp_path)
     again = study.features.describe("stand-in", images.copy(), tmp_path, tmp_path)
-    assert found.shape == (40, 18) and found[0, 0] == 90 and found[0, 1:9].sum() == 0
-    assert (found == again).all() and asked == [32, 8]
+    assert found.shape == (40, 18)
+    assert found[0, 0] == 90
+    assert found[0, 1:9].sum() == 0
+    assert (found == again).all()
+    assert asked == [32, 8]
     images[0, 5, 5] = 9
     study.features.describe("stand-in", images, tmp_path, tmp_path)
     assert asked == [32, 8, 32, 8]

@@ -102,4 +102,5 @@ def test_a_run_that_is_not_finished_is_named_and_the_way_around_it(tmp_path):
     (tmp_path / "runs" / "tom" / "run.json").write_text(json.dumps(record))
     failed = forked_cli("render", "--images", "photos", "--shards", "out/", cwd=tmp_path)
     assert failed.returncode == 2
-    assert "has not finished" in failed.stderr and "--tom builtin" in failed.stderr
+    assert "has not finished" in failed.stderr
+    assert "--tom builtin" in failed.stderr

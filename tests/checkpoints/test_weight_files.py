@@ -115,7 +115,8 @@ def test_the_cache_variable_is_no_options_variable():
                 )
 
     names = set(variables(main, "SKETCHFORGE"))
-    assert "SKETCHFORGE_RENDER_EDGE_WEIGHTS" in names and CACHE_VARIABLE not in names
+    assert "SKETCHFORGE_RENDER_EDGE_WEIGHTS" in names
+    assert CACHE_VARIABLE not in names
 
 
 def test_list_tells_of_every_file(call, cache):
@@ -129,18 +130,18 @@ def test_list_tells_of_every_file(call, cache):
     ]  # fmt: skip
     for name, text in told.items():
         assert f"what        {KNOWN[name].what}" in text
-        assert KNOWN[name].used_by in text and f"licence     {KNOWN[name].licence}" in text
+        assert KNOWN[name].used_by in text
+        assert f"licence     {KNOWN[name].licence}" in text
     for name in ("builtin", "tom", "foreground", "synthesizer", "teed"):
         file = KNOWN[name].found()
         there = file.parent if name == "tom" else file
         assert f"there       {there} (" in told[name]
         assert hashlib.sha256(file.read_bytes()).hexdigest() in told[name]
-    assert str(path) in told["teed"] and "absent" not in told["teed"]
+    assert str(path) in told["teed"]
+    assert "absent" not in told["teed"]
     for name in ("vgg16", "vgg19", "hed", "pidinet", "inception", "alexnet", "squeezenet", "mobilenet_v2"):
-        assert (
-            f"absent      looked for {KNOWN[name].looked_for()}" in told[name]
-            and KNOWN[name].placing in told[name]
-        )
+        assert f"absent      looked for {KNOWN[name].looked_for()}" in told[name]
+        assert KNOWN[name].placing in told[name]
     assert f"hed.safetensors, hed.npz or hed.pth in {cache}" in told["hed"]
 
 
@@ -175,9 +176,8 @@ assert not heavy, heavy
 def test_path_prints_just_the_path(call, cache):
     code, stdout, stderr = call("weights", "path", "teed")
     assert (code, stdout) == (0, f"{cache / 'teed.safetensors'}\n")
-    assert (
-        stderr.startswith("teed is not there yet: looked for teed.safetensors, ") and stderr.count("\n") == 1
-    )
+    assert stderr.startswith("teed is not there yet: looked for teed.safetensors, ")
+    assert stderr.count("\n") == 1
     path = place_teed(cache)
     assert call("weights", "path", "teed") == (0, f"{path}\n", "")
 
@@ -200,8 +200,10 @@ def test_check_fails_for_absent_files_that_were_asked_for(call, cache):
     place_teed(cache)
     assert call("weights", "check", "teed", "builtin")[0] == 0
     code, stdout, stderr = call("weights", "check", "teed", "hed")
-    assert code == 1 and "hed: absent, looked for" in stdout
-    assert stderr.startswith("error: hed is absent; ") and stderr.count("\n") == 1
+    assert code == 1
+    assert "hed: absent, looked for" in stdout
+    assert stderr.startswith("error: hed is absent; ")
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -211,8 +213,10 @@ def test_check_says_what_is_wrong(call, cache, damage):
     path = place_teed(cache)
     path.write_bytes(damage(path.read_bytes()))
     code, stdout, stderr = call("weights", "check")
-    assert code == 1 and f"teed: not sound: {path}: cannot be read as weights" in stdout
-    assert stderr.startswith("error: teed is not sound; ") and stdout.count("\n") == len(KNOWN)
+    assert code == 1
+    assert f"teed: not sound: {path}: cannot be read as weights" in stdout
+    assert stderr.startswith("error: teed is not sound; ")
+    assert stdout.count("\n") == len(KNOWN)
 
 
 def test_check_reads_the_digest_off_torchvisions_names(call, cache, monkeypatch):
@@ -225,7 +229,8 @@ def test_check_reads_the_digest_off_torchvisions_names(call, cache, monkeypatch)
     torch.save(state, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     code, stdout, _ = call("weights", "check", "vgg16")
-    assert code == 1 and f"begins with {digest[:8]}, expected 397923af" in stdout
+    assert code == 1
+    assert f"begins with {digest[:8]}, expected 397923af" in stdout
     monkeypatch.setitem(weight_files.KNOWN, "vgg16", replace(KNOWN["vgg16"], sha256_starts=(digest[:8],)))
     assert call("weights", "check", "vgg16") == (0, f"vgg16: sound, {path}\n", "")
 
@@ -235,9 +240,11 @@ def test_of_two_files_none_is_chosen(call, cache):
     told = f"teed: both {one} and {other} are there; remove all but the one to be used"
     assert call("weights", "path", "teed") == (1, "", f"error: {told}\n")
     code, stdout, _ = call("weights", "check", "teed")
-    assert code == 1 and told in stdout
+    assert code == 1
+    assert told in stdout
     code, stdout, _ = call("weights", "list")
-    assert code == 0 and told in stdout
+    assert code == 0
+    assert told in stdout
     with pytest.raises(SketchforgeError, match="both"):
         find_weights("teed", None, "--edge-weights FILE")
     # One is named: nothing to guess.
@@ -283,14 +290,16 @@ def test_check_loads_torchvisions_networks_as_their_metrics_do(call, cache, monk
     torch.save({f"features.{key}": value for key, value in state.items()}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     code, stdout, _ = call("weights", "check", name)
-    assert code == 1 and f"expected {' or '.join(KNOWN[name].sha256_starts)} as in its name" in stdout
+    assert code == 1
+    assert f"expected {' or '.join(KNOWN[name].sha256_starts)} as in its name" in stdout
     monkeypatch.setitem(weight_files.KNOWN, name, replace(KNOWN[name], sha256_starts=(digest[:8],)))
     assert call("weights", "check", name) == (0, f"{name}: sound, {path}\n", "")
     torch.save({"features.0.weight": torch.zeros(2)}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setitem(weight_files.KNOWN, name, replace(KNOWN[name], sha256_starts=(digest[:8],)))
     code, stdout, _ = call("weights", "check", name)
-    assert code == 1 and "not the weights of" in stdout
+    assert code == 1
+    assert "not the weights of" in stdout
 
 
 def test_help_says_what_the_package_ships(call, cache):
@@ -318,13 +327,11 @@ def test_help_says_what_the_package_ships(call, cache):
 )
 def test_usage_errors_are_one_line_and_exit_2(call, words, told):
     code, stdout, stderr = call(*words)
-    assert (
-        code == 2
-        and stdout == ""
-        and stderr.startswith("error: ")
-        and told in stderr
-        and stderr.count("\n") == 1
-    )
+    assert code == 2
+    assert stdout == ""
+    assert stderr.startswith("error: ")
+    assert told in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_render_takes_weights_from_the_cache_or_as_given(call, cache, photos, tmp_path):
@@ -342,17 +349,24 @@ def test_render_takes_weights_from_the_cache_or_as_given(call, cache, photos, tm
         tmp_path / "out",
     ]
     code, stdout, stderr = call(*words)
-    assert code == 2 and stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert code == 2
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
     assert "no weights of teed: looked for teed.safetensors, teed.npz or teed.pth in" in stderr
-    assert str(cache) in stderr and "--edge-weights" in stderr and "block_1.conv1.weight" in stderr
+    assert str(cache) in stderr
+    assert "--edge-weights" in stderr
+    assert "block_1.conv1.weight" in stderr
     code, _, stderr = call(*words, "--edge-weights", tmp_path / "none.pth")
-    assert code == 2 and stderr == f"error: --edge-weights {tmp_path / 'none.pth'}: no such file\n"
+    assert code == 2
+    assert stderr == f"error: --edge-weights {tmp_path / 'none.pth'}: no such file\n"
     path = place_teed(cache)
     elsewhere = shutil.copy(path, tmp_path / "w.bin")
     code, stdout, _ = call(*words)
-    assert code == 0 and f"(teed, weights {digest(tmp_path / 'out')[:8]}, on " in stdout
+    assert code == 0
+    assert f"(teed, weights {digest(tmp_path / 'out')[:8]}, on " in stdout
     code, stdout, _ = call(*words, "--edge-weights", elsewhere)
-    assert code == 0 and "complete already" in stdout
+    assert code == 0
+    assert "complete already" in stdout
 
 
 def digest(folder: Path) -> str:

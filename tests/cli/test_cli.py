@@ -76,7 +76,8 @@ def test_every_option_has_help(name):
     command = main.get_command(None, name)
     assert command.name == name
     for one in [command, *getattr(command, "commands", {}).values()]:
-        assert one.help and one.epilog
+        assert one.help
+        assert one.epilog
         options = [option for option in one.params if isinstance(option, click.Option)]
         assert [option.name for option in options if not option.help] == []
 
@@ -90,27 +91,35 @@ def test_render_verify_and_gallery_end_to_end(call, tmp_path):
     photos, out = make_photos(tmp_path / "in", 5), tmp_path / "out"
     words = ["render", "--images", photos, "--shards", out, "--method", "canny", "--size", 32, "--workers", 1]
     code, stdout, stderr = call(*words, "--dry-run")
-    assert code == 0 and "5 images" in stdout and "about" in stdout and not out.exists()
+    assert code == 0
+    assert "5 images" in stdout
+    assert "about" in stdout
+    assert not out.exists()
     code, stdout, stderr = call(*words)
-    assert code == 0 and f"{out}: 5 samples in 5 shards" in stdout and "slowest stage" in stdout
+    assert code == 0
+    assert f"{out}: 5 samples in 5 shards" in stdout
+    assert "slowest stage" in stdout
     code, stdout, stderr = call(*words)
-    assert code == 0 and "complete already" in stdout and stderr == ""
+    assert code == 0
+    assert "complete already" in stdout
+    assert stderr == ""
     code, stdout, stderr = call("verify", out)
-    assert code == 0 and stdout.startswith(f"{out}: intact, 5 samples with 5 sketches in 5 shards")
+    assert code == 0
+    assert stdout.startswith(f"{out}: intact, 5 samples with 5 sketches in 5 shards")
     code, stdout, stderr = call("gallery", out, "--png", tmp_path / "sheet.png", "--rows", 2)
     assert (code, stdout) == (0, f"{tmp_path / 'sheet.png'}\n")
     code, stdout, stderr = call("gallery", out, "--html", tmp_path / "page.html", "--png", tmp_path / "2.png")
     assert (code, stdout.splitlines()) == (0, [str(tmp_path / "2.png"), str(tmp_path / "page.html")])
     code, stdout, stderr = call("inspect", out)
-    assert code == 0 and stdout.startswith(f"folder    {out}: complete, 5 shards\n") and stderr == ""
+    assert code == 0
+    assert stdout.startswith(f"folder    {out}: complete, 5 shards\n")
+    assert stderr == ""
     (out / "00000.tar").unlink()
     code, stdout, stderr = call("verify", out)
-    assert (
-        code == 1
-        and stdout == "00000.tar: missing\n"
-        and stderr.startswith("error: ")
-        and stderr.count("\n") == 1
-    )
+    assert code == 1
+    assert stdout == "00000.tar: missing\n"
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1
 
 
 def test_failed_images_are_told_and_bounded(call, tmp_path):
@@ -118,13 +127,13 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
     (photos / "x.jpg").write_text("no image")
     words = ["render", "--images", photos, "--method", "canny", "--workers", 1, "--shards"]
     code, stdout, stderr = call(*words, tmp_path / "a")
-    assert (
-        code == 0
-        and "1 image failed: 1 not an image; the .jsonl files name them, and --retry-failed" in stdout
-        and "\n  x.jpg: not an image\n" in stdout
-    )
+    assert code == 0
+    assert "1 image failed: 1 not an image; the .jsonl files name them, and --retry-failed" in stdout
+    assert "\n  x.jpg: not an image\n" in stdout
     code, stdout, stderr = call(*words, tmp_path / "b", "--max-failures", 0)
-    assert code == 1 and "error: " in stderr and "more than --max-failures 0" in stderr
+    assert code == 1
+    assert "error: " in stderr
+    assert "more than --max-failures 0" in stderr
 
 
 @pytest.mark.parametrize(
@@ -158,14 +167,18 @@ def test_failed_images_are_told_and_bounded(call, tmp_path):
 def test_usage_errors_are_one_line_and_exit_2(call, tmp_path, monkeypatch, words, told):
     monkeypatch.chdir(tmp_path)
     code, stdout, stderr = call(*words)
-    assert code == 2 and stdout == ""
-    assert stderr.startswith("error: ") and told in stderr and stderr.count("\n") == 1
+    assert code == 2
+    assert stdout == ""
+    assert stderr.startswith("error: ")
+    assert told in stderr
+    assert stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_words_at_all_show_the_help(call):
     code, stdout, stderr = call()
-    assert code == 2 and all(name in stdout for name in COMMANDS)
+    assert code == 2
+    assert all(name in stdout for name in COMMANDS)
 
 
 def config(tmp_path, text):
@@ -212,14 +225,17 @@ def test_precedence_is_command_line_environment_file_default(tmp_path, monkeypat
 )
 def test_mistakes_in_a_config_file_are_usage_errors(call, tmp_path, text, told):
     code, _, stderr = call("--config", config(tmp_path, text), "render", "--shards", tmp_path / "out")
-    assert code == 2 and told in stderr and stderr.count("\n") == 1
+    assert code == 2
+    assert told in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_no_images_means_the_photos_built_in(call, tmp_path):
     code, stdout, _ = call(
         "render", "--method", "canny", "--size", 32, "--workers", 1, "--shards", tmp_path / "out"
     )
-    assert code == 0 and "using the photos built in" in stdout
+    assert code == 0
+    assert "using the photos built in" in stdout
 
 
 def test_a_pipe_closed_early_is_no_traceback(tmp_path):
@@ -258,7 +274,8 @@ sys.exit(run(["render", "--method", "canny", "--shards", sys.argv[1]]))
 """
     done = run_python(code, "/nonexistent/out")
     assert done.returncode == 1
-    assert "apt-get install libglib2.0-0 libgl1" in done.stderr and "Traceback" not in done.stderr
+    assert "apt-get install libglib2.0-0 libgl1" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_console_script_notices_a_stranger_named_cli(tmp_path):
@@ -266,8 +283,10 @@ def test_the_console_script_notices_a_stranger_named_cli(tmp_path):
     (tmp_path / "cli" / "__init__.py").touch()
     code = "import sys; sys.path.insert(0, sys.argv[1]); from sketchforge.__main__ import main; main()"
     done = run_python(code, tmp_path)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert str(ROOT / "cli") in done.stderr and "another distribution" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert str(ROOT / "cli") in done.stderr
+    assert "another distribution" in done.stderr
 
 
 def test_sparse_output_where_no_terminal_looks(call, tmp_path):
@@ -283,7 +302,8 @@ def test_sparse_output_where_no_terminal_looks(call, tmp_path):
         1,
     ]
     _, _, stderr = call(*words, "--shards", tmp_path / "out", "--batch-size", 1)
-    assert stderr.count("\r") <= 3 and "40/40" in stderr
+    assert stderr.count("\r") <= 3
+    assert "40/40" in stderr
 
 
 def test_stats_name_every_stage(call, tmp_path):
@@ -322,7 +342,8 @@ def test_a_pattern_without_quotes_is_told(tmp_path):
 )
 def test_options_of_another_method_are_refused(tmp_path, options, told):
     done = forked_cli("render", *options, "--shards", tmp_path / "out")
-    assert done.returncode == 2 and told in done.stderr
+    assert done.returncode == 2
+    assert told in done.stderr
 
 
 def test_who_names_the_wrong_run_is_told_of_those_nearby(tmp_path):

@@ -114,7 +114,8 @@ def test_lists_of_commands_are_not_cut(call, monkeypatch, columns, words):
     monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
     code, stdout, _ = call(*words, "--help")
     assert code == 0
-    assert "..." not in stdout.partition("[ARGS]...")[2] and "…" not in stdout
+    assert "..." not in stdout.partition("[ARGS]...")[2]
+    assert "…" not in stdout
     assert max(map(len, stdout.splitlines())) <= min(columns, 120)
 
 
@@ -189,7 +190,8 @@ def test_quiet_leaves_results_and_verbose_adds_reasons(call, tmp_path):
         "  ",
     ]  # samples, failures, their names
     assert "x.jpg: not an image\n" in verbose[2]
-    assert "seconds by stage: decode" in verbose[2] and "sketchforge render took" in verbose[2]
+    assert "seconds by stage: decode" in verbose[2]
+    assert "sketchforge render took" in verbose[2]
     assert "x.jpg: not an image\n" not in usual[2]
 
 
@@ -207,7 +209,8 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_if_asked(call, monkeypa
     monkeypatch.setattr("sketchforge.shards.verify.verify", fail)
     code, _, stderr = call("verify", "out")
     assert code == 1
-    assert stderr.count("\n") == 1 and "unexpected RuntimeError: some fault" in stderr
+    assert stderr.count("\n") == 1
+    assert "unexpected RuntimeError: some fault" in stderr
     with pytest.raises(RuntimeError):
         call("verify", "out", "--verbose")
 
@@ -347,7 +350,8 @@ def test_verify_and_inspect_take_several_folders_and_the_worst_code(call, tmp_pa
     assert stderr.startswith("error: a: 1 problem; read ")
     code, stdout, stderr = call("inspect", "nowhere", "b")
     assert code == 2
-    assert stderr.startswith("error: nowhere: no such folder") and "folder    b: complete, 1 shard" in stdout
+    assert stderr.startswith("error: nowhere: no such folder")
+    assert "folder    b: complete, 1 shard" in stdout
 
 
 # Exit codes.
@@ -413,7 +417,8 @@ def test_wrong_input_ends_with_2_and_one_line(call, things, words):
     assert (code, stderr.count("error: ")) == (2, 1), stderr
     assert stderr.count("\n") == 1
     assert "--overwrite" not in stderr
-    assert not list(Path().glob("out*")) and not list(Path().glob("made*"))
+    assert not list(Path().glob("out*"))
+    assert not list(Path().glob("made*"))
 
 
 DAMAGED = [  # what is there is broken
@@ -452,7 +457,9 @@ def test_an_image_is_written_where_one_is_asked_for(call, tmp_path):
     assert call(*words, "folder")[0] == 0
     assert Path("one.png").read_bytes() == Path("folder/a--b.png").read_bytes()
     code, _, stderr = call(*words[:-1], "--style", "a.png", "--out", "two.png")
-    assert code == 2 and "synthesize makes 2 images" in stderr and "such as two/" in stderr
+    assert code == 2
+    assert "synthesize makes 2 images" in stderr
+    assert "such as two/" in stderr
     assert call(*words, "a.png")[0] == 2  # of somebody else
     assert call(*words, "one.png")[0] == 0  # of ours
 
@@ -481,7 +488,8 @@ def test_a_model_says_what_it_is(tmp_path):
 
 def test_the_package_tells_its_version():
     done = run_python("import sketchforge; print(sketchforge.__version__)")
-    assert done.stdout.strip() and done.stderr == ""
+    assert done.stdout.strip()
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -56,15 +56,18 @@ def test_a_photo_is_not_replaced_by_a_page(rendered, tmp_path, capsys):
 def test_what_is_ours_is_replaced_and_what_is_not_is_refused(rendered, tmp_path, capsys, option, name):
     path = tmp_path / name
     arguments = ["gallery", str(rendered / "out"), option, str(path), "--rows", "1"]
-    assert run(arguments) == 0 and is_ours(path)
+    assert run(arguments) == 0
+    assert is_ours(path)
     first = path.read_bytes()
     assert run(arguments) == 0 and path.read_bytes() == first, "the same command again"
     Image.new("RGB", (9, 9)).save(path, "PNG")
     mine = path.read_bytes()
-    assert run(arguments) == 2 and path.read_bytes() == mine
+    assert run(arguments) == 2
+    assert path.read_bytes() == mine
     told = capsys.readouterr().err
     assert f"{name}: is there already and not of sketchforge's making; name another {option}" in told
-    assert run([*arguments, "--overwrite"]) == 0 and path.read_bytes() == first
+    assert run([*arguments, "--overwrite"]) == 0
+    assert path.read_bytes() == first
 
 
 EVALUATIONS = {
@@ -109,7 +112,8 @@ def test_a_grid_of_somebody_else_is_not_replaced(tmp_path, monkeypatch, capsys):
         assert "grid.png: is there already and not of our making" in capsys.readouterr().err
         assert contents(tmp_path / "made") == before
     (tmp_path / "made" / "grid.png").unlink()
-    assert run(arguments) == 0 and run(arguments) == 0
+    assert run(arguments) == 0
+    assert run(arguments) == 0
 
 
 # URLs.
@@ -142,7 +146,9 @@ def test_a_url_never_becomes_a_folder(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == 2
     told = capsys.readouterr().err
-    assert told.startswith("error: ") and told.count("\n") == 1 and "URLs" in told
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert "URLs" in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,7 +196,8 @@ def test_no_option_that_throws_something_away_is_ever_proposed(capsys, tmp_path,
             told = capsys.readouterr().err
             assert "No such option" in told and "--overwrite" not in told.partition("id you mean")[2], told
             asked += 1
-    assert asked > 50 and len(COMMANDS) > 10
+    assert asked > 50
+    assert len(COMMANDS) > 10
 
 
 # Temporary files.
@@ -213,7 +220,8 @@ def test_no_link_that_was_planted_is_followed(tmp_path):
             )
             assert stat.S_ISREG(partial.lstat().st_mode)
             names.add(partial.name)
-    assert len(names) == 3 and theirs.read_text() == "precious"
+    assert len(names) == 3
+    assert theirs.read_text() == "precious"
     assert (out / "a.json").read_bytes() == b"{}"
 
 
@@ -225,7 +233,8 @@ def test_a_name_that_is_taken_is_not_written_through(tmp_path, monkeypatch):
     (tmp_path / f".a.json.{'0' * 16}.part").symlink_to(theirs)
     with pytest.raises(FileExistsError):
         files.write_bytes(tmp_path / "a.json", b"{}")
-    assert theirs.read_text() == "precious" and not (tmp_path / "a.json").exists()
+    assert theirs.read_text() == "precious"
+    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX links and locks")

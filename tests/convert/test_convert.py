@@ -118,7 +118,8 @@ def test_lines_far_apart_are_straight_and_corners_stay_by_hand():
     corner = hand([(4, 4), (5, 4), (6, 4), (6, 5), (6, 6)])
     (path,) = ElementTree.fromstring(draw_svg(corner)).iter(f"{SVG}path")
     walked = walk(path)
-    assert np.allclose(walked.max(0), 6.5) and [6.5, 4.5] in walked.tolist()
+    assert np.allclose(walked.max(0), 6.5)
+    assert [6.5, 4.5] in walked.tolist()
 
 
 def test_a_curve_is_smooth_between_its_points():
@@ -133,7 +134,8 @@ def test_a_line_that_tapers_is_a_group_of_paths():
     root = ElementTree.fromstring(draw_svg(hand(along, widths=np.linspace(1, 4, 15))))
     (group,) = root.iter(f"{SVG}g").__next__()
     widths = [float(path.get("stroke-width")) for path in group]
-    assert widths == sorted(set(widths)) and len(widths) == 7
+    assert widths == sorted(set(widths))
+    assert len(widths) == 7
     ends = [walk(path)[[0, -1], 0] for path in group]
     assert all(ends[number][1] == ends[number + 1][0] for number in range(6)), "without gaps"
 
@@ -198,7 +200,8 @@ def test_simplified_lines_stay_within_their_tolerance():
     turn = np.linspace(0, 2 * np.pi, 100)
     circle = np.stack([32 + 20 * np.cos(turn), 32 + 20 * np.sin(turn)], 1)
     (line,) = simplify_lines(hand(circle))
-    assert line.min(0).tolist() == [0, 0] and line.max() >= 253
+    assert line.min(0).tolist() == [0, 0]
+    assert line.max() >= 253
     assert len(line) < 40
     assert np.hypot(*(line - 127.5).T) == pytest.approx(127.5, abs=3)
 
@@ -349,7 +352,8 @@ def test_wrong_requests_are_one_line_and_write_nothing(shards, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert run(["convert", str(shards), *words]) == 2
     told = capsys.readouterr().err
-    assert message in told and told.count("\n") == 1
+    assert message in told
+    assert told.count("\n") == 1
     assert not any(tmp_path.iterdir())
 
 
@@ -365,9 +369,8 @@ def test_damaged_strokes_are_named(shards, tmp_path, monkeypatch, capsys):
     path.write_bytes(path.read_bytes().replace(b'"closed"', b'"clothed'))
     assert run(["convert", str(spoilt), "--to", "ndjson", "--out", str(tmp_path / "a.ndjson")]) == 1
     told = capsys.readouterr().err
-    assert (
-        re.search(r"00001\.tar: cannot be read \(.*\.strokes\.json: ", told) and "sketchforge verify" in told
-    )
+    assert re.search(r"00001\.tar: cannot be read \(.*\.strokes\.json: ", told)
+    assert "sketchforge verify" in told
     assert not (tmp_path / "a.ndjson").exists()
 
 

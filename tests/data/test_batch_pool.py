@@ -34,8 +34,10 @@ def pool_for_three(slots: int) -> BatchPool:
 def test_a_batch_is_what_its_samples_are():
     batch = filled(pool_for_three(1), 7).batch()
     assert batch["image"].tolist() == [[[7 + row] * 5] * 2 for row in range(3)]
-    assert batch["half"].tolist() == [[0], [0.5], [1]] and batch["half"].dtype == torch.float32
-    assert batch["number"].tolist() == [0, 1, 2] and batch["number"].dtype == torch.int64
+    assert batch["half"].tolist() == [[0], [0.5], [1]]
+    assert batch["half"].dtype == torch.float32
+    assert batch["number"].tolist() == [0, 1, 2]
+    assert batch["number"].dtype == torch.int64
     assert batch["name"] == ["x"] * 3
     starts = [batch[name].data_ptr() for name in ("image", "half", "number")]
     assert all(start % ALIGNMENT == starts[0] % ALIGNMENT for start in starts)
@@ -54,7 +56,8 @@ def test_a_place_is_free_when_the_last_tensor_is_gone():
     assert pool.take() is None
     kept = batch["image"][1:2]  # a view of one of its tensors
     del batch
-    assert pool.take() is None and kept.tolist() == [[[2] * 5] * 2]
+    assert pool.take() is None
+    assert kept.tolist() == [[[2] * 5] * 2]
     del kept
     assert pool.take() == 0
 
@@ -75,7 +78,8 @@ def test_larger_batches_than_foreseen_have_memory_of_their_own():
     pool = BatchPool(1, 1)  # a page
     large = [{"image": np.full(5000, row, np.uint8)} for row in range(3)]
     packed = pack(large, 3, pool.memory.slot(0))
-    assert packed.slot is None and packed.batch()["image"][:, -1].tolist() == [0, 1, 2]
+    assert packed.slot is None
+    assert packed.batch()["image"][:, -1].tolist() == [0, 1, 2]
 
 
 def test_no_more_than_one_sample_at_a_time_is_held():

@@ -120,7 +120,8 @@ def test_ranks_share_what_one_would_do_alone(world):
 
 def test_batches_begin_where_they_are_told():
     batches = OrderedBatches(batch_size=2, start_step=3, num_steps=2, rank=1, world=2)
-    assert list(batches) == [[14, 15], [18, 19]] and len(batches) == 2
+    assert list(batches) == [[14, 15], [18, 19]]
+    assert len(batches) == 2
 
 
 def test_the_order_is_that_of_version_1():
@@ -187,7 +188,8 @@ def test_the_subset_lasts_for_its_passes_and_its_labels_hold():
         positions = range(number * 36, (number + 1) * 36, 2)
         assert {order.group_of(position)[0] for position in positions} == {number}
         members = Counter(order.index_of(position) for position in positions)
-        assert len(members) == 9 and set(members.values()) == {2}
+        assert len(members) == 9
+        assert set(members.values()) == {2}
         labels = {(order.index_of(position), order.group_of(position)[1]) for position in positions}
         assert sorted(label for _, label in labels) == list(range(9))
 

@@ -59,8 +59,10 @@ def test_a_pair_has_the_shapes_types_and_ranges_that_are_told(side, augment):
         "image": (3, 64, 64), "sketch": (1, 64, 64), "variant": (1, 64, 64), "style_view": (3, 64, 64)
     }  # fmt: skip
     for tensor in pair.values():
-        assert tensor.dtype == torch.float32 and tensor.is_contiguous()
-        assert -1 <= tensor.min() and tensor.max() <= 1
+        assert tensor.dtype == torch.float32
+        assert tensor.is_contiguous()
+        assert -1 <= tensor.min()
+        assert tensor.max() <= 1
     assert pair["sketch"].max() == 1, "paper is 1"
 
 
@@ -112,9 +114,11 @@ def test_the_variant_is_of_the_other_sketch():
     image = byte_sources(1)
     paper, ink = np.full((96, 96), 255, np.uint8), np.zeros((96, 96), np.uint8)
     pair = training_pair(image, [paper, ink], 64, 0, 0, PLAIN)
-    assert (pair["sketch"] == 1).all() and (pair["variant"] == -1).all()
+    assert (pair["sketch"] == 1).all()
+    assert (pair["variant"] == -1).all()
     alone = training_pair(image, [ink], 64, 0, 0, PLAIN)
-    assert (alone["sketch"] == -1).all() and (alone["variant"] == -1).all()
+    assert (alone["sketch"] == -1).all()
+    assert (alone["variant"] == -1).all()
 
 
 def test_without_augmentation_nothing_is_left_to_chance():
@@ -133,7 +137,8 @@ def test_of_other_shapes_the_centre_is_taken():
     image = np.zeros((40, 100, 3), np.uint8)
     image[:, 30:70] = 255
     pair = training_pair(image, [image[..., 0]], 40, 0, 0, None)
-    assert (pair["image"] == 1).all() and (pair["sketch"] == 1).all()
+    assert (pair["image"] == 1).all()
+    assert (pair["sketch"] == 1).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (50, 90), (300, 200), (9, 9)])
@@ -161,8 +166,10 @@ def test_the_style_view_shows_nothing_from_beyond_the_border():
         angles.append(np.degrees(np.arctan2(-x_down, y_down)))
         sides.append(np.hypot(x_right, y_right) * size / side)
         np.testing.assert_allclose(np.hypot(x_down, y_down), np.hypot(x_right, y_right), rtol=0.02)
-    assert -30.5 < min(angles) < -25 and 25 < max(angles) < 30.5
-    assert 0.65 < min(sides) < 0.7 and 0.9 < max(sides) <= 1.01
+    assert -30.5 < min(angles) < -25
+    assert 25 < max(angles) < 30.5
+    assert 0.65 < min(sides) < 0.7
+    assert 0.9 < max(sides) <= 1.01
     assert 70 < flips < 130
 
 
@@ -198,7 +205,8 @@ def test_erased_regions_are_white_and_of_the_share_asked_for():
             assert set(np.unique(variant)) == {0, 255}
             assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1), "one rectangle"
     assert 0.73 < len(shares) / tried < 0.87
-    assert 0.0195 < min(shares) < 0.025 and 0.095 < max(shares) < 0.1005
+    assert 0.0195 < min(shares) < 0.025
+    assert 0.095 < max(shares) < 0.1005
     variants = [sketch_variant(ink, key) for key in range(50)]
     assert {cv2.connectedComponents(variant)[0] - 1 for variant in variants} == {0, 1, 2}
 
@@ -211,7 +219,8 @@ def test_pixels_are_the_pair_before_normalisation():
         assert tensor.dtype == torch.uint8
         assert torch.equal(normalize_pixels(tensor), pair[name])
     interval = normalize_pixels(torch.tensor([0, 255], dtype=torch.uint8))
-    assert interval.tolist() == [-1, 1] and interval.dtype == torch.float32
+    assert interval.tolist() == [-1, 1]
+    assert interval.dtype == torch.float32
 
 
 @pytest.mark.parametrize("shape", [(256,), (1, 256), (2, 3, 5, 7), (0, 3)])
@@ -219,7 +228,8 @@ def test_normalised_are_the_numbers_of_the_formula(shape):
     pixels = (torch.arange(int(np.prod(shape))) % 256).to(torch.uint8).reshape(shape)
     expected = pixels.float().div(127.5).sub(1)
     found = normalize_pixels(pixels)
-    assert found.shape == pixels.shape and torch.equal(found, expected)
+    assert found.shape == pixels.shape
+    assert torch.equal(found, expected)
     turned = normalize_pixels(pixels.movedim(0, -1))  # not contiguous, where there is more than one axis
     assert torch.equal(turned.movedim(-1, 0), expected)
 
@@ -270,11 +280,13 @@ def test_made_on_the_device_they_are_the_same(height, width, size):
     batch = {name: torch.from_numpy(np.stack([one[name] for one in stored])) for name in stored[0]}
     batch |= {"position": torch.arange(count), "index": torch.arange(count) + 5, "names": ["x"] * count}
     found = PairBatches(size, 3)(batch, device)
-    assert torch.equal(found["index"], batch["index"]) and found["names"] is batch["names"]
+    assert torch.equal(found["index"], batch["index"])
+    assert found["names"] is batch["names"]
     for name in ("image", "sketch", "variant", "style_view"):
         pairs = [training_pair(image, sketches[key], size, 3, key) for key, image in enumerate(images)]
         expected = torch.stack([pair[name] for pair in pairs])
-        assert found[name].dtype == torch.float32 and found[name].is_contiguous()
+        assert found[name].dtype == torch.float32
+        assert found[name].is_contiguous()
         assert found[name].shape == expected.shape
         off = (found[name] - expected).abs() * 127.5
         # Before version 5, cv2's warp knew 32 positions between two pixels.

@@ -138,7 +138,8 @@ def test_only_what_is_wanted_is_read_and_decoded(folder, monkeypatch):
     )
     data[0]
     read = [members[span].split(".", 1)[1] for span in spans]
-    assert read[0] == "jpg" and len(read) == len(set(read)) == len(decoded) == 3
+    assert read[0] == "jpg"
+    assert len(read) == len(set(read)) == len(decoded) == 3
     assert all(name.startswith("sketch") for name in read[1:])
 
 
@@ -177,7 +178,8 @@ def test_workers_and_none_give_the_same_bits(folder):
     for one, other in zip(alone, shared, strict=True):
         assert_same(one, other)
     batch = alone[0]
-    assert batch["image"].shape == (3, 3, SIDE, SIDE) and batch["image"].dtype == torch.float32
+    assert batch["image"].shape == (3, 3, SIDE, SIDE)
+    assert batch["image"].dtype == torch.float32
     numbers = ("index", "label", "group", "position", "skipped")
     assert all(batch[name].dtype == torch.int64 for name in numbers)
 
@@ -223,7 +225,8 @@ def test_batches_come_in_the_same_memory_again_and_again(folder, workers, monkey
     data = dataset(folder, functools.partial(pair_pixels, size=SIDE, seed=0))
     for _ in DevicePrefetch(batches(data, 2, 0, 40, workers=workers), torch.device("cpu")):
         pass
-    assert len(taken) == 40 and None not in taken
+    assert len(taken) == 40
+    assert None not in taken
     assert len(addresses) <= (3 if workers == 0 else 11)
 
 
@@ -327,7 +330,8 @@ def test_workers_fetch_a_shard_once(folder, tmp_path):
         assert_same(one, other)
     assert sorted(log.read_text().split()) == [*TARS, "manifest.json"]
     left = [path.name for path in (tmp_path / "cache").iterdir()]
-    assert len(left) == 4 and all(name.endswith(".tar") for name in left)
+    assert len(left) == 4
+    assert all(name.endswith(".tar") for name in left)
 
 
 def test_the_cache_drops_what_is_longest_unused_and_its_readers_read_on(folder, tmp_path):
@@ -364,7 +368,8 @@ def test_downloads_of_the_dead_are_cleared_away_and_those_of_the_living_are_not(
     dead.write_bytes(b"half")
     with files.atomic_write(tmp_path / name):
         open_shards(f"{folder}/{{}}", tmp_path).open(0).close()
-        assert not dead.exists() and len(list(tmp_path.glob(".*.part"))) == 1
+        assert not dead.exists()
+        assert len(list(tmp_path.glob(".*.part"))) == 1
     assert not list(tmp_path.glob(".*.part"))
 
 
@@ -449,7 +454,8 @@ def test_a_damaged_sample_is_an_error_or_counted(own, damage):
     bad = [position for position in range(order.cycle) if order.index_of(position) == 0]
     with pytest.raises(SketchforgeError, match="sketchforge verify") as error:
         strict[bad[0]]
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
     assert [position for position in range(order.cycle) if lenient[position]["skipped"]] == bad
     for position in bad:
         taken, following = lenient[position], position + 1
@@ -505,7 +511,8 @@ def test_a_damaged_shard_is_an_error_or_all_its_uses_are_counted(own, change, me
     uses = [position for position in range(28) if strict.order[position][0] == 2]
     with pytest.raises(SketchforgeError, match="sketchforge verify") as error:
         strict[uses[0]]
-    assert f"00002.tar: {message}" in str(error.value) and "\n" not in str(error.value)
+    assert f"00002.tar: {message}" in str(error.value)
+    assert "\n" not in str(error.value)
     loaded = [int(s) for batch in batches(lenient, 4, 0, 7, workers=1) for s in batch["skipped"]]
     assert loaded == [int(position in uses) for position in range(28)]
 
@@ -576,7 +583,8 @@ def test_sets_that_cannot_be_trained_on(tmp_path, make, error, message, remote):
     make(tmp_path / "out")
     with pytest.raises(error) as raised:
         open_shards(f"{tmp_path}/out/{{}}" if remote else tmp_path / "out")
-    assert message in str(raised.value) and "\n" not in str(raised.value)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(f"{tmp_path}/out"), "where it is, not where a copy was"
 
 
@@ -605,7 +613,8 @@ def test_a_manifest_has_no_say_in_paths_and_commands(own, change, message, sourc
     files.write_checksummed_json(own / "manifest.json", manifest)
     with pytest.raises(SketchforgeError) as error:
         open_shards(source.format(own=own))
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_shard_listed_twice_is_one_too_many(own):
@@ -643,7 +652,8 @@ def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
 def test_sources_that_lead_nowhere_are_told_in_one_line(source, message):
     with pytest.raises(UsageError) as error:
         open_shards(source, policy=HASTY)
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_url_without_a_manifest_is_told_in_one_line(served):
@@ -699,9 +709,8 @@ def test_pairs_made_on_the_device_are_those_that_workers_make(folder):
     ):
         assert one.keys() == other.keys()
         for name, value in one.items():
-            assert (value.dtype, value.shape) == (other[name].dtype, other[name].shape) and other[
-                name
-            ].is_contiguous()
+            assert (value.dtype, value.shape) == (other[name].dtype, other[name].shape)
+            assert other[name].is_contiguous()
             torch.testing.assert_close(other[name], value, rtol=0, atol=1.01 / 127.5)
 
 
@@ -710,7 +719,8 @@ def test_prefetch_knows_how_long_it_waited(monkeypatch):
     monkeypatch.setattr("sketchforge.data.prefetch.time.perf_counter", lambda: next(clock))
     prefetch = DevicePrefetch([{"x": torch.ones(1)}, {"x": torch.ones(1), "name": "n"}], torch.device("cpu"))
     waits = [prefetch.waited for _ in prefetch]
-    assert waits == [2.5, 0.5] and prefetch.waited == 0
+    assert waits == [2.5, 0.5]
+    assert prefetch.waited == 0
 
 
 @pytest.mark.gpu
@@ -787,7 +797,8 @@ def test_the_death_of_a_worker_interrupts_nothing_but_the_wait_for_a_batch(folde
 def test_whatever_fails_where_samples_are_read_is_one_line(folder, workers, make, message):
     with pytest.raises(SketchforgeError) as error:
         list(batches(dataset(folder, globals()[make]), 1, 0, 5, workers=workers))
-    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 def test_a_wait_is_told_of_and_can_be_ended(folder, tmp_path, monkeypatch):
@@ -811,7 +822,8 @@ def test_a_wait_is_told_of_and_can_be_ended(folder, tmp_path, monkeypatch):
             pass
     assert not {*multiprocessing.active_children()} - others
     (text,) = told
-    assert data.shards.address(data.order[HANGING_AT][0]) in text and "Ctrl-C" in text
+    assert data.shards.address(data.order[HANGING_AT][0]) in text
+    assert "Ctrl-C" in text
 
 
 def test_warnings_of_workers_are_logged_here(folder, tmp_path, caplog):

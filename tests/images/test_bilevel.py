@@ -23,7 +23,8 @@ def test_a_line_may_grow_faint_but_not_be_faint():
         image("##++++##..", "..........", "++++++++++", "..........", "+.........", ".+#......."), 0.8, 0.2
     )
     expected = ink("########..", "..........", "..........", "..........", "#.........", ".##.......")
-    assert np.array_equal(found == 0, expected) and set(np.unique(found)) == {0, 255}
+    assert np.array_equal(found == 0, expected)
+    assert set(np.unique(found)) == {0, 255}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -55,10 +56,8 @@ def test_probabilities_of_edge_detectors_are_cut_once_unless_asked(tmp_path):
     def of(**options):
         return RenderOptions(tmp_path, **options).thresholds
 
-    assert (
-        of(method="tom") == (RenderOptions.threshold, TOM_LOW_THRESHOLD)
-        and TOM_LOW_THRESHOLD < RenderOptions.threshold
-    )
+    assert of(method="tom") == (RenderOptions.threshold, TOM_LOW_THRESHOLD)
+    assert TOM_LOW_THRESHOLD < RenderOptions.threshold
     assert of(method="pidinet", threshold=0.4) == (0.4, 0.4)
     assert of(method="teed", threshold=0.7, low_threshold=0.3) == (0.7, 0.3)
     assert of(sketch_format="png") is None

@@ -16,7 +16,8 @@ def lines():
 @pytest.mark.parametrize("cell", [4, 8])
 def test_there_is_a_descriptor_for_every_cell(cell):
     found = dense_sift(scene(1, 64, 96)[..., 0].copy(), cell)
-    assert found.shape == (CHANNELS, 64 // cell, 96 // cell) and found.dtype == np.float32
+    assert found.shape == (CHANNELS, 64 // cell, 96 // cell)
+    assert found.dtype == np.float32
 
 
 def test_descriptors_have_length_1_beside_a_line_and_0_on_paper():
@@ -24,7 +25,8 @@ def test_descriptors_have_length_1_beside_a_line_and_0_on_paper():
     near = np.zeros((16, 16), bool)
     near[5:11, 6:9] = True
     np.testing.assert_allclose(lengths[near], 1, atol=1e-5)
-    assert not lengths[:, :3].any() and not lengths[:, 13:].any()
+    assert not lengths[:, :3].any()
+    assert not lengths[:, 13:].any()
 
 
 @pytest.mark.parametrize(("cell", "reach"), [(4, 4), (8, 3)])

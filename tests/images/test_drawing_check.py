@@ -69,7 +69,8 @@ def test_drawings_are_lines_whatever_they_are_drawn_with_and_on(sheet):
 def test_a_negative_has_the_measures_of_the_drawing(sheet):
     image = pixels(SHEETS[sheet](DRAWINGS[0]))
     measures, negative = measure_drawing(image), measure_drawing(255 - image)
-    assert negative.inverted and replace(negative, inverted=False, colour=0) == replace(measures, colour=0)
+    assert negative.inverted
+    assert replace(negative, inverted=False, colour=0) == replace(measures, colour=0)
 
 
 def test_the_papers_level_is_measured():
@@ -284,7 +285,8 @@ def test_of_many_drawings_a_sample_is_measured_and_blank_ones_beyond_it_are_pass
         run=tmp_path / "run", drawings=folders["mixed"], images=folders["one"], threads=1, device="cpu"
     )
     sampled = plan_tom(options, progress=Counting())
-    assert len(calls) == 2 + 1 and sampled.record["drawings"]["measured"] == 2
+    assert len(calls) == 2 + 1
+    assert sampled.record["drawings"]["measured"] == 2
     assert plan_tom(options).record == sampled.record
     readable = [index for index, read in enumerate(sampled.drawings) if reads(read)]
     assert len(readable) == 4

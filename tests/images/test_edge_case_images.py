@@ -55,7 +55,9 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **more) -> bytes
 
 def pixels(data: bytes) -> np.ndarray:
     found = decode_image(data).pixels
-    assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+    assert found.dtype == np.uint8
+    assert found.ndim == 3
+    assert found.shape[2] == 3
     return found
 
 

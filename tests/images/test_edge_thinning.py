@@ -52,7 +52,8 @@ def test_an_inclined_line_keeps_its_place_and_one_pixel_in_every_row_or_column(e
     left = ridges(blurred(ends))
     axis = 0 if abs(ends[0][0] - ends[1][0]) >= abs(ends[0][1] - ends[1][1]) else 1
     inside = left.any(axis=axis)[3:-3]
-    assert inside.all() and left.sum(axis=axis)[3:-3].max() == 1
+    assert inside.all()
+    assert left.sum(axis=axis)[3:-3].max() == 1
     distance = ndimage.distance_transform_edt(drawn == 0)
     assert distance[3:-3, 3:-3][left[3:-3, 3:-3]].max() <= 1
 
@@ -111,7 +112,8 @@ def test_darkness_is_kept_where_a_ridge_is_and_nothing_gets_darker():
 @pytest.mark.parametrize("grey", [0, 90, 255])
 def test_flat_and_tiny_sketches_pass(shape, grey):
     thinned = suppress_non_maxima(np.full(shape, grey, np.uint8))
-    assert thinned.shape == shape and thinned.dtype == np.uint8
+    assert thinned.shape == shape
+    assert thinned.dtype == np.uint8
 
 
 def test_other_arrays_are_refused():
@@ -181,5 +183,6 @@ def test_thin_is_refused_where_it_means_nothing(words, message, tmp_path, capsys
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert run(["render", "--thin", *words, "--shards", str(tmp_path / "out")]) == 2
     printed = capsys.readouterr().err.strip()
-    assert printed.startswith(f"error: {message}") and "\n" not in printed
+    assert printed.startswith(f"error: {message}")
+    assert "\n" not in printed
     assert not Path(tmp_path / "out").exists()

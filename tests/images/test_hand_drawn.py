@@ -103,10 +103,12 @@ def normalized(way, number):
 def test_the_drawing_is_found_whatever_it_was_drawn_with_and_on(way):
     for number, drawing in enumerate(DRAWINGS):
         made = normalized(way, number)
-        assert made.sketch.shape == (S, S) and set(np.unique(made.sketch)) == {0, 255}
+        assert made.sketch.shape == (S, S)
+        assert set(np.unique(made.sketch)) == {0, 255}
         precision, recall = near(made.sketch, drawing)
         # Levels of the worst of all built-in drawings, docs/hand-drawn.md, less a little.
-        assert precision > 0.88 and recall > (0.9 if way in ("ruled", "squared") else 0.95)
+        assert precision > 0.88
+        assert recall > (0.9 if way in ("ruled", "squared") else 0.95)
         assert made.inverted == (way in LIGHT_ON_DARK)
         assert any("ruled" in note for note in made.notes) == (way in ("ruled", "squared"))
         # Nor is it much fatter than it was drawn, which precision within a pixel would not see.
@@ -126,7 +128,9 @@ def test_twice_is_once(way):
     for number in range(2):
         once = normalized(way, number).sketch
         again = normalize_drawing(rgb(once))
-        assert np.array_equal(again.sketch, once) and again.notes == () and not again.inverted
+        assert np.array_equal(again.sketch, once)
+        assert again.notes == ()
+        assert not again.inverted
 
 
 def test_pale_colours_count_beside_black():
@@ -140,7 +144,8 @@ def test_a_line_may_fade_but_faint_marks_are_none():
     sheet[60:63, 30:220] = np.interp(np.arange(190), (120, 189), (0, 182))
     sheet[160:163, 30:220] = 182  # darker than a fifth of the black, less than a third
     found = normalize_drawing(rgb(pixels(sheet))).sketch == 0
-    assert found[61, 30:220].all() and not found[150:170].any()
+    assert found[61, 30:220].all()
+    assert not found[150:170].any()
 
 
 def test_specks_on_grained_paper_go_and_on_clean_paper_stay():
@@ -182,7 +187,8 @@ def test_a_blank_page_is_blank_and_said_to_be(tint):
     dithered = flat - rgb((np.indices((S, S)).sum(0) % 7 == 0).astype(np.uint8))
     for sheet in (flat, dithered, pixels(VIGNETTE * SHADOW * tint + noise(3))):
         made = normalize_drawing(sheet)
-        assert (made.sketch == 255).all() and made.notes[-1] == "no ink found: the sketch is blank"
+        assert (made.sketch == 255).all()
+        assert made.notes[-1] == "no ink found: the sketch is blank"
     assert (normalize_drawing(np.zeros((S, S, 3), np.uint8)).sketch == 255).all()
 
 
@@ -248,7 +254,8 @@ def test_thin_lines_stay_as_dark_as_they_were(side, size):
         sketch[side // 3], sketch[:, side // 2] = level, level
         fitted = fit_drawing(sketch, size)
         across = fitted[:, size // 4]
-        assert abs(int(across.min()) - level) <= 2 and 1 <= (across < 200).sum() <= 2
+        assert abs(int(across.min()) - level) <= 2
+        assert 1 <= (across < 200).sum() <= 2
 
 
 def test_a_broad_line_keeps_its_width_and_faint_grey_stays_faint():
@@ -262,7 +269,9 @@ def test_a_broad_line_keeps_its_width_and_faint_grey_stays_faint():
 def test_drawings_keep_their_aspect_on_paper():
     sketch = np.zeros((40, 100), np.uint8)
     fitted = fit_drawing(sketch, 50)
-    assert (fitted[15:35] == 0).all() and (fitted[:15] == 255).all() and (fitted[35:] == 255).all()
+    assert (fitted[15:35] == 0).all()
+    assert (fitted[:15] == 255).all()
+    assert (fitted[35:] == 255).all()
     assert fit_drawing(sketch, 200).shape == (200, 200)
     assert np.array_equal(fit_drawing(DRAWINGS[0], S), DRAWINGS[0])
 
@@ -289,8 +298,11 @@ def test_real_drawings_become_lines_on_white(folder, every):
     for path in paths:
         image = read_image(path)
         made, turned = normalize_drawing(image), normalize_drawing(255 - image)
-        assert 0.005 < (made.sketch == 0).mean() < 0.2 and made.notes == () and not made.inverted
-        assert turned.inverted and min(near(turned.sketch, made.sketch)) > 0.95
+        assert 0.005 < (made.sketch == 0).mean() < 0.2
+        assert made.notes == ()
+        assert not made.inverted
+        assert turned.inverted
+        assert min(near(turned.sketch, made.sketch)) > 0.95
 
 
 @pytest.mark.skipif("SKETCHFORGE_TEST_DATA" not in os.environ, reason="SKETCHFORGE_TEST_DATA is not set")
@@ -301,4 +313,5 @@ def test_real_drawings_are_told_from_photos(folder, lines):
     paths = sorted(path for path in root.rglob("*") if path.suffix in (".png", ".jpg"))[::40]
     kinds = [measure_drawing(read_image(path)).kind for path in paths]
     wrong = sum((kind is ImageKind.LINES) != lines for kind in kinds)
-    assert kinds and wrong <= (0 if lines else 0.1 * len(kinds))
+    assert kinds
+    assert wrong <= (0 if lines else 0.1 * len(kinds))

@@ -234,7 +234,8 @@ def test_the_trainings_reader_decodes_nothing_that_is_not_as_the_manifest_says(t
     monkeypatch.setattr(cv2, "imdecode", watched)
     with pytest.raises(SketchforgeError) as error:
         read_one(folder)
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
     # `verify` tells it, too, and decodes it as little.
     monkeypatch.setattr(
         check_shard, "decode_image", lambda data, *how: decode_image(watched_by_verify(data), *how)
@@ -355,5 +356,6 @@ def test_ordinary_extended_headers_pass():
             info.size = 3
             tar.addfile(info, io.BytesIO(b"abc"))
     found = list(members(buffer))
-    assert len(found) == 20 and all(member.is_plain for member in found)
+    assert len(found) == 20
+    assert all(member.is_plain for member in found)
     assert {buffer.getvalue()[member.offset : member.offset + member.size] for member in found} == {b"abc"}

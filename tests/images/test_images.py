@@ -88,7 +88,9 @@ def test_grey_bilevel_and_cmyk_images_become_rgb():
     assert (read_image(encoded(binary, "PNG"))[..., 0] == np.asarray(binary) * 255).all()
     ink = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     red = read_image(encoded(ink, "JPEG", quality=95))[8, 8]
-    assert red[0] > 200 and red[1] < 60 and red[2] < 60
+    assert red[0] > 200
+    assert red[1] < 60
+    assert red[2] < 60
     assert not decode_image(encoded(ink, "JPEG")).is_plain_jpeg
     assert not decode_image(encoded(grey, "JPEG")).is_plain_jpeg
 
@@ -224,7 +226,8 @@ def test_fit_gives_the_square_asked_for(shape, fit):
     for channels in ((), (3,)):
         image = np.zeros((*shape, *channels), np.uint8)
         fitted = fit_square(image, 64, fit)
-        assert fitted.shape == (64, 64, *channels) and fitted.dtype == np.uint8
+        assert fitted.shape == (64, 64, *channels)
+        assert fitted.dtype == np.uint8
         assert fitted.flags.c_contiguous
 
 
@@ -234,7 +237,9 @@ def test_crop_takes_the_middle_and_pad_keeps_all():
     assert (fit_square(image, 40, "crop") == 7).all()
     wide = np.full((40, 80, 3), 7, np.uint8)
     padded = fit_square(wide, 80, "pad")
-    assert (padded[20:60] == 7).all() and (padded[:20] == 255).all() and (padded[60:] == 255).all()
+    assert (padded[20:60] == 7).all()
+    assert (padded[:20] == 255).all()
+    assert (padded[60:] == 255).all()
 
 
 def test_right_size_is_left_alone_and_keep_keeps():
@@ -253,8 +258,10 @@ def test_shrinking_averages_all_pixels():
 def test_tensors_round_trip_exactly():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
     batch = to_tensor(image)
-    assert batch.shape == (1, 3, 16, 16) and batch.dtype == torch.float32
-    assert batch.min() == -1 and batch.max() == 1
+    assert batch.shape == (1, 3, 16, 16)
+    assert batch.dtype == torch.float32
+    assert batch.min() == -1
+    assert batch.max() == 1
     assert (to_uint8(batch) == image).all()
 
 

@@ -177,7 +177,8 @@ def test_dotted_names_are_images_of_their_own_where_no_other_claims_the_key(tmp_
     ]  # fmt: skip
     assert [image.read() for image in images] == [jpeg(1), jpeg(2), jpeg(3)]
     assert list(captions(path).values()) == ["own", "key", None]
-    assert all("." not in image.key for image in images) and images[2].key == "plain"
+    assert all("." not in image.key for image in images)
+    assert images[2].key == "plain"
     assert counts == {}
     prefixed = find_images(path, prefix_keys=True)
     assert len({image.key for image in (*images, *prefixed)}) == 6
@@ -253,7 +254,8 @@ def test_endings_are_bounded_in_number_and_length():
         count_ending(counts, f"x{number}")
     for ending in ("2019", "a" * 40, "b c", "\n", "é"):
         count_ending(counts, ending)
-    assert len(counts) == MAX_ENDINGS + 1 and sum(counts.values()) == 3 * MAX_ENDINGS + 5
+    assert len(counts) == MAX_ENDINGS + 1
+    assert sum(counts.values()) == 3 * MAX_ENDINGS + 5
 
 
 def test_the_line_begins_with_the_largest_count_and_has_an_end():
@@ -341,7 +343,8 @@ def test_a_caption_beyond_any_measure_is_left_out_with_a_note(tmp_path):
     (tmp_path / "in" / "p000.txt").write_bytes(b"a" * ((1 << 20) + 1))
     render(RenderOptions(tmp_path / "out", tmp_path / "in", method="canny", size=32, workers=1))
     (line,) = lines(tmp_path / "out")
-    assert line["status"] == "ok" and line["note"] == "caption left out: unreadable"
+    assert line["status"] == "ok"
+    assert line["note"] == "caption left out: unreadable"
 
 
 def test_metadata_beyond_any_measure_is_left_out_with_a_note(tmp_path):

@@ -59,7 +59,8 @@ def test_finding_images_passes_by_a_pipe(tmp_path, name):
     done = run_cli(
         "render", "--dry-run", "--method", "canny", "--images", tmp_path / "in", "--shards", tmp_path / "out"
     )
-    assert done.returncode == 0 and "2 images" in done.stdout
+    assert done.returncode == 0
+    assert "2 images" in done.stdout
 
 
 def test_a_pipe_under_a_tars_name_is_one_line(tmp_path):

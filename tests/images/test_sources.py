@@ -184,7 +184,8 @@ def test_lists_say_in_which_line_they_name_no_file(tmp_path, line, said):
     (tmp_path / "list.txt").write_text(f"a.jpg\n\n{line}\n")
     with pytest.raises(UsageError, match=said) as error:
         find_images(tmp_path / "list.txt")
-    assert f"list.txt, line 3: {line}: " in str(error.value) and "\n" not in str(error.value)
+    assert f"list.txt, line 3: {line}: " in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\0", b"a\0b.jpg\n", b"caf\xe9.jpg\n"])

@@ -55,9 +55,11 @@ def test_an_img2dataset_run_keeps_its_keys_captions_and_metadata(tmp_path):
     metadata = json.loads(found["000010001.json"])
     assert metadata["source"] == "00001.tar/000010001.jpg"
     meta = json.loads(metadata["meta"])
-    assert meta["url"] == "https://example.com/000010001" and meta["original_width"] == 640
+    assert meta["url"] == "https://example.com/000010001"
+    assert meta["original_width"] == 640
     assert meta["similarity"] is None, "NaN is no JSON"
-    assert meta["aesthetic"] is None and meta["pwatermark"] == 0.25
+    assert meta["aesthetic"] is None
+    assert meta["pwatermark"] == 0.25
     assert verify(options.shards).problems == []
 
 
@@ -177,11 +179,9 @@ def test_a_damaged_tar_gives_what_can_be_read_and_is_counted(tmp_path, packed):
         path.write_bytes(gzip.compress(data) if packed else data)
         images = find_images(path)
         keys = [image.key for image in images]
-        assert (
-            keys[:1] == ["k0"]
-            and 2 <= len(keys) <= 4
-            and keys[-1].startswith(f"{name.replace(' ', '_')}_tar")
-        )
+        assert keys[:1] == ["k0"]
+        assert 2 <= len(keys) <= 4
+        assert keys[-1].startswith(f"{name.replace(' ', '_')}_tar")
         assert [image.read() for image in images[:-1]] == [jpeg(number) for number in range(len(keys) - 1)]
         with pytest.raises(ImageError) as error:
             images[-1].read()
@@ -257,7 +257,9 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, source, said):
 def test_the_order_is_the_seeds_and_a_limit_cuts_it(tmp_path):
     images = find_images(make_photos(tmp_path / "in", 9))
     one, again, other = (arrange(images, seed, None) for seed in (5, 5, 6))
-    assert one == again and one != other != images and {*one} == {*images}
+    assert one == again
+    assert one != other != images
+    assert {*one} == {*images}
     assert arrange(images, 5, 4) == one[:4]
     assert arrange(images, None, 4) == images[:4]
     render(options_for(tmp_path / "in", tmp_path / "out", shuffle_seed=5, limit=4))

@@ -31,7 +31,8 @@ def test_without_a_policy_nothing_happens():
 def test_shapes_types_and_that_it_changes_something(policy, dtype):
     images = torch.cat([random_images(3)] * 2, dim=3).to(dtype)
     changed = diff_augment(images, policy, generator())
-    assert changed.shape == (3, 3, 16, 32) and changed.dtype == dtype
+    assert changed.shape == (3, 3, 16, 32)
+    assert changed.dtype == dtype
     assert (changed != images).flatten(1).any(1).all()
 
 
@@ -108,7 +109,8 @@ def test_cutout_greys_a_square_of_half_the_side_that_may_lie_across_the_border(h
     assert max(areas) == (tall, wide)
     assert {rows for rows, _ in areas} == set(range((tall + 1) // 2, tall + 1)), "its centre is inside"
     assert min(tops) == min(lefts) == 0
-    assert max(tops) == height - (tall + 1) // 2 and max(lefts) == width - (wide + 1) // 2
+    assert max(tops) == height - (tall + 1) // 2
+    assert max(lefts) == width - (wide + 1) // 2
 
 
 def test_changes_are_applied_in_the_order_given():
@@ -131,7 +133,8 @@ def test_gradients_reach_every_image_and_no_other(policy):
     images = random_images().requires_grad_()
     diff_augment(images, policy, generator())[1].sum().backward()
     reached = images.grad.abs().sum((1, 2, 3))
-    assert reached[1] > 0 and reached[[0, 2, 3]].sum() == 0
+    assert reached[1] > 0
+    assert reached[[0, 2, 3]].sum() == 0
 
 
 @pytest.mark.parametrize("policy", ["colour", "color,", "translation,flip", "color translation"])

@@ -107,7 +107,8 @@ def test_style_classification_pays_for_the_right_class_down_to_zero():
     right = torch.nn.functional.one_hot(labels, 3).double()
     losses = [style_classification(sure * right, labels).item() for sure in (-1, 0, 1, 50)]
     assert losses == sorted(losses, reverse=True)
-    assert losses[1] == pytest.approx(math.log(3)) and losses[-1] == pytest.approx(0, abs=1e-12)
+    assert losses[1] == pytest.approx(math.log(3))
+    assert losses[-1] == pytest.approx(0, abs=1e-12)
 
 
 def test_style_classification_gradients():
@@ -219,7 +220,8 @@ def test_perceptual_trains_the_output_alone():
     output, target, judge = maps(1, 3, 8, 8, seed=1), maps(1, 3, 8, 8, seed=2), encoder()
     output.requires_grad_(), target.requires_grad_()
     perceptual(judge, output, target, TAPS).backward()
-    assert output.grad.abs().sum() > 0 and target.grad is None
+    assert output.grad.abs().sum() > 0
+    assert target.grad is None
     assert all(weight.grad is None for weight in judge.parameters())
 
 
@@ -244,10 +246,12 @@ def test_style_head_begins_anew_for_every_group():
     torch.manual_seed(1)
     torch.rand(5)
     second.reset(3, 7)
-    assert torch.equal(first.weight, second.weight) and torch.equal(first.bias, second.bias)
+    assert torch.equal(first.weight, second.weight)
+    assert torch.equal(first.bias, second.bias)
     for seed, group in ((3, 8), (4, 7)):
         second.reset(seed, group)
-        assert not torch.equal(first.weight, second.weight) and not torch.equal(first.bias, second.bias)
+        assert not torch.equal(first.weight, second.weight)
+        assert not torch.equal(first.bias, second.bias)
 
 
 def test_style_head_draws_within_the_bound_of_a_linear_layer():

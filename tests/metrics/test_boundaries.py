@@ -71,7 +71,8 @@ def test_as_many_pairs_as_an_independent_maximum_matching(key):
     largest = len(networkx.bipartite.maximum_matching(graph, top_nodes=upper)) // 2
     taken, found = match(predicted, truth, radius)
     assert taken.sum() == found.sum() == largest
-    assert not (taken & ~predicted).any() and not (found & ~truth).any()
+    assert not (taken & ~predicted).any()
+    assert not (found & ~truth).any()
 
 
 @pytest.mark.parametrize("key", range(6))
@@ -113,7 +114,8 @@ def test_a_pixel_may_give_way_so_that_more_are_paired():
     predicted[0, [3, 4]] = True
     truth[0, [3, 1]] = True  # 3 lies on 3, but 4 reaches only 3, so 3 has to take 1
     taken, found = match(predicted, truth, 2)
-    assert (taken == predicted).all() and (found == truth).all()
+    assert (taken == predicted).all()
+    assert (found == truth).all()
 
 
 def test_one_pixel_is_not_shared():
@@ -132,7 +134,8 @@ def test_the_number_of_pairs_is_symmetric():
 def test_nothing_is_paired_with_nothing(predicted, truth):
     masks = np.full((5, 6), bool(predicted)), np.full((5, 6), bool(truth))
     taken, found = match(*masks, 2)
-    assert not taken.any() and not found.any()
+    assert not taken.any()
+    assert not found.any()
 
 
 def test_pixels_do_not_reach_around_the_border():
@@ -266,7 +269,8 @@ def test_a_sweep_agrees_with_single_thresholds():
     grey = cv2.GaussianBlur(drawn(noise(1, (40, 50), 0.08)), (0, 0), 1.2)
     people = [noise(2, (40, 50), 0.05), noise(3, (40, 50), 0.05)]
     sweep = boundary_counts(grey, people, tolerance=0.03)
-    assert sweep.thresholds.tolist() == list(THRESHOLDS) and len(set(rows(sweep))) > 5
+    assert sweep.thresholds.tolist() == list(THRESHOLDS)
+    assert len(set(rows(sweep))) > 5
     for threshold, row in zip(THRESHOLDS, rows(sweep), strict=True):
         assert rows(boundary_counts(grey, people, (threshold,), tolerance=0.03)) == [row]
 
@@ -287,7 +291,8 @@ def test_a_bilevel_sketch_is_the_same_at_all_thresholds_and_counted_once(monkeyp
     calls = []
     monkeypatch.setattr(boundaries, "match", lambda *masks: calls.append(masks) or match(*masks))
     counts = boundary_counts(drawn(column(20)), [column(20), column(21)])
-    assert len(set(rows(counts))) == 1 and len(calls) == 2
+    assert len(set(rows(counts))) == 1
+    assert len(calls) == 2
     assert summarize_boundaries([counts]).threshold == 0.5
 
 
@@ -319,7 +324,8 @@ def test_images_weigh_by_their_pixels():
 def test_people_are_compared_with_each_other():
     line, far = column(10), column(30)
     agreed = human_agreement([line, line, line])
-    assert rows(agreed) == [(60, 60, 120, 120)] and agreed.thresholds.tolist() == [0.5]
+    assert rows(agreed) == [(60, 60, 120, 120)]
+    assert agreed.thresholds.tolist() == [0.5]
     # One of three sees another line: two agree with each other, and the third with nobody.
     assert rows(human_agreement([line, line, far])) == [(40, 60, 40, 120)]
     assert rows(human_agreement([line, far])) == [(0, 40, 0, 40)]
@@ -335,7 +341,8 @@ def test_annotations_go_where_the_photo_goes(fit, size, shape):
     cv2.line(line, (30, 40), (50, 25), 1)
     photo = cv2.GaussianBlur(drawn(line > 0).astype(np.float32), (0, 0), 1).astype(np.uint8)
     fitted = fit_boundaries(line > 0, size, fit)
-    assert fitted.shape == (size, size) and fitted.dtype == bool
+    assert fitted.shape == (size, size)
+    assert fitted.dtype == bool
     image = fit_square(photo, size, fit)
     # The dark of the photo has its centre where the boundary has, and every boundary pixel touches the dark.
     dark = 255.0 - image
@@ -378,12 +385,14 @@ def test_what_is_cropped_away_is_gone_and_kept_ones_stay():
     assert np.argwhere(fit_boundaries(mask, 20, "crop")).tolist() == [[10, 10]]
     assert fit_boundaries(mask, 7, "keep") is mask
     padded = fit_boundaries(mask, 40, "pad")
-    assert (padded[10:30] == mask).all() and padded.sum() == mask.sum()
+    assert (padded[10:30] == mask).all()
+    assert padded.sum() == mask.sum()
 
 
 def test_pixels_that_fall_together_are_one():
     mask = np.zeros((16, 16), bool)
-    assert not fit_boundaries(mask, 8, "crop").any() and not fit_boundaries(mask, 40, "pad").any()
+    assert not fit_boundaries(mask, 8, "crop").any()
+    assert not fit_boundaries(mask, 40, "pad").any()
     mask[4, 4] = mask[5, 5] = mask[10, 3] = True
     assert np.argwhere(fit_boundaries(mask, 8, "crop")).tolist() == [[2, 2], [5, 1]]
 
@@ -404,7 +413,8 @@ def store(path: Path, *masks: np.ndarray) -> Path:
 def test_annotations_are_read_as_they_were_stored(tmp_path):
     masks = [noise(key, (12, 15), 0.2) for key in range(3)]
     found = read_boundaries(store(tmp_path / "a.mat", *masks))
-    assert len(found) == 3 and all(mask.dtype == bool for mask in found)
+    assert len(found) == 3
+    assert all(mask.dtype == bool for mask in found)
     assert all((one == other).all() for one, other in zip(found, masks, strict=True))
     assert (read_boundaries(str(store(tmp_path / "one", masks[0])))[0] == masks[0]).all()
 

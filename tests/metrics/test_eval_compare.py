@@ -53,16 +53,19 @@ def test_sets_are_ordered_by_what_was_done_to_them(sets):
     found = compared(sets, "reference", "half0", "blurred", "very")
     values = frechet(found)
     assert [row.name for row in found.rows] == ["reference", "half0", "blurred", "very"]
-    assert values == sorted(values) and abs(values[0]) < 1e-3 * values[1]
+    assert values == sorted(values)
+    assert abs(values[0]) < 1e-3 * values[1]
     kernel = [row.figures["kid"].value for row in found.rows[2:]]
-    assert kernel == sorted(kernel) and kernel[0] > 0
+    assert kernel == sorted(kernel)
+    assert kernel[0] > 0
 
 
 def test_two_halves_are_near_each_other(sets):
     options = {"features": BUILTIN, "threads": 1, "device": "cpu"}
     others = tuple(str(sets / name) for name in ("half1", "blurred-half1", "very-half1"))
     values = frechet(compare_images(EvalCompareOptions(str(sets / "half0"), others, **options)))
-    assert values == sorted(values) and 0 < values[0] < values[2] / 3
+    assert values == sorted(values)
+    assert 0 < values[0] < values[2] / 3
 
 
 def test_it_is_the_sets_that_are_resampled_not_the_reference(sets):
@@ -98,13 +101,15 @@ def test_images_that_are_in_the_reference_are_told(sets):
     warnings = {(one.row, one.reason) for one in compared(sets, "reference", "half0", "other").warnings}
     told = {row: reason for row, reason in warnings if "smaller" in reason}
     assert told["reference"].startswith("the very images of the reference")
-    assert told["half0"].startswith("12 images in the reference, too") and "other" not in told
+    assert told["half0"].startswith("12 images in the reference, too")
+    assert "other" not in told
     assert sum("fewer than 2,048" in reason for _, reason in warnings) == 3
 
 
 def test_samples_are_taken_of_every_set(sets):
     found = compared(sets, "other", "half0", samples=6)
-    assert [row.count for row in found.rows] == [6, 6] and found.reference["count"] == 6
+    assert [row.count for row in found.rows] == [6, 6]
+    assert found.reference["count"] == 6
     assert found.reference["found"] == 24
 
 
@@ -132,7 +137,8 @@ def test_models_draw_out_shards(ten_sketches, trained, sets):
         ("other", "", 15),
     ]
     assert found.rows[0].figures["frechet"].images == 10  # sketches, however many images
-    assert found.models[0]["shards"] == str(ten_sketches) and found.models[0]["size"] == 64
+    assert found.models[0]["shards"] == str(ten_sketches)
+    assert found.models[0]["size"] == 64
     given = EvalCompareOptions(str(sets / "other"), (str(trained),), **options)
     with pytest.raises(UsageError, match="a model, which needs sketches; name shards"):
         compare_images(given)
@@ -166,13 +172,14 @@ def test_the_command_tells_everything(sets, tmp_path):
     told = out.getvalue()
     assert told.startswith("distances from reference (24 images, 64 x 64); lower is better\n")
     found = json.loads((tmp_path / "a.json").read_text())
-    assert found["command"] == "compare" and [row["name"] for row in found["rows"]] == ["other", "very"]
+    assert found["command"] == "compare"
+    assert [row["name"] for row in found["rows"]] == ["other", "very"]
     for row in found["rows"]:
         assert {"name", "count", "frechet", "kid", "features", "preprocessing"} <= set(row)
-        assert row["count"] == 24 and row["features"] == "builtin relu3_1+relu4_1"
-    assert (
-        "Fréchet (builtin relu3_1+relu4_1)" in told and "missing: FID, KID: no weights of inception" in told
-    )
+        assert row["count"] == 24
+        assert row["features"] == "builtin relu3_1+relu4_1"
+    assert "Fréchet (builtin relu3_1+relu4_1)" in told
+    assert "missing: FID, KID: no weights of inception" in told
     assert "FID" not in told.split("note:")[0].split("\n\n")[0]
 
 
@@ -183,14 +190,18 @@ def test_nothing_to_compare_is_one_line(sets, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert run([*words, str(tmp_path / "empty")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and "no images found" in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "no images found" in error
     make_photos(tmp_path / "one", 1)
     assert run([*words, str(tmp_path / "one")]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "1 image that can be read; sets to compare need two or more" in error
+    assert error.count("\n") == 1
+    assert "1 image that can be read; sets to compare need two or more" in error
     (tmp_path / "empty" / "a.jpg").write_bytes(b"nothing")
     assert run([*words, str(tmp_path / "empty")]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "none of its 1 image can be read" in error
+    assert error.count("\n") == 1
+    assert "none of its 1 image can be read" in error
     with pytest.raises(UsageError, match="nothing to compare"):
         compare_images(EvalCompareOptions(str(sets / "reference"), (), threads=1))

@@ -70,7 +70,8 @@ def test_what_matched_pairs_are_measured_with_is_the_image(monkeypatch, drawn, s
             return images.flip(2)
 
     found = measured(monkeypatch, drawn, Turned("style"), lpips=(("squeeze", squeeze),))
-    assert found["LPIPS (squeeze, other weights)"] > 0.01 and found["Sty-Rec"] == pytest.approx(1, abs=1e-4)
+    assert found["LPIPS (squeeze, other weights)"] > 0.01
+    assert found["Sty-Rec"] == pytest.approx(1, abs=1e-4)
 
 
 def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
@@ -96,7 +97,8 @@ def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
 
     found = measured(monkeypatch, drawn, Knows("content"))
     for title in ("SR (builtin)", "SR colour (builtin)", "SR texture (builtin)", "Sty-Rec"):
-        assert found[title] == pytest.approx(found[f"chance: {title}"], rel=1e-5) and found[title] < 0.999
+        assert found[title] == pytest.approx(found[f"chance: {title}"], rel=1e-5)
+        assert found[title] < 0.999
     for title in ("Skt-Rec", "Skt-Rec by ink"):
         assert found[title] < found[f"chance: {title}"] / 2
     copies = measured(monkeypatch, drawn, Copies("style"))
@@ -120,9 +122,13 @@ def test_another_reference_is_another_distance_and_nothing_else(monkeypatch, dra
 
 def test_the_models_of_both_stages_are_read(trained, drawn):
     gan = trained.parent / "gan"
-    assert is_model(trained) and is_model(gan / "model.safetensors") and not is_model(drawn)
+    assert is_model(trained)
+    assert is_model(gan / "model.safetensors")
+    assert not is_model(drawn)
     plain, refined = load_model(trained, "cpu"), load_model(gan / "model.safetensors", "cpu")
-    assert not plain.refines and refined.refines and plain.digest != refined.digest
+    assert not plain.refines
+    assert refined.refines
+    assert plain.digest != refined.digest
     reader = SampleReader(open_shards(drawn))
     stored = reader.read(0, [0])
     reader.close()
@@ -162,7 +168,8 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
         2,
         "images",
     )
-    assert found["options"]["seed"] == 0 and found["options"]["lpips"] == [f"squeeze={squeeze}"]
+    assert found["options"]["seed"] == 0
+    assert found["options"]["lpips"] == [f"squeeze={squeeze}"]
     assert found["reference"] == {
         "name": "out",
         "source": str(drawn),
@@ -185,18 +192,21 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
     for row in found["rows"]:
         of_pairs = 8 if row["pairs"] == "matched" else 12
         assert row["count"] == (8 * 7 if "diversity" in row else of_pairs)
-        assert row["features"] and row["preprocessing"] and row["weights"]
+        assert row["features"]
+        assert row["preprocessing"]
+        assert row["weights"]
         for name, title in row["titles"].items():
             figure = row[name]
-            assert (
-                title in told and figure["low"] <= figure["value"] <= figure["high"] and figure["images"] == 8
-            )
+            assert title in told
+            assert figure["low"] <= figure["value"] <= figure["high"]
+            assert figure["images"] == 8
     assert {gap["figure"] for gap in found["gaps"]} == {"FID, KID", "SR (vgg19)"}
     for gap in found["gaps"] + found["warnings"]:
         assert gap["reason"] in told
     assert "the reference has fewer than 2,048 images" in told
     table = [line for line in told.splitlines() if "mismatched  " in line or "matched  " in line]
-    assert len(table) == 19 and max(map(len, table)) <= 110
+    assert len(table) == 19
+    assert max(map(len, table)) <= 110
     chance = {row["titles"][name]: row[name] for row in by_chance for name in row["titles"]}
     assert set(chance) == {
         *(f"SR{part} (builtin)" for part in ("", " colour", " texture")),
@@ -247,7 +257,9 @@ def test_more_pairs_than_there_are_is_a_warning(monkeypatch, drawn):
 def test_wrong_usage_is_one_line(drawn, trained, capsys, more, told):
     assert run(words(drawn, trained, *more)) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert told in error
 
 
 @pytest.mark.parametrize(
@@ -266,7 +278,10 @@ def test_a_file_of_other_weights_is_one_line(
     path = squeeze if known else tmp_path / "w.pth"
     assert run(words(drawn, trained, option, f"{name}={path}")) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error and path.name in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert told in error
+    assert path.name in error
 
 
 def test_a_single_image_is_one_line(trained, tmp_path, capsys):
@@ -274,19 +289,23 @@ def test_a_single_image_is_one_line(trained, tmp_path, capsys):
     shards = store(tmp_path / "out", [[{"key": "a", "sketches": [blank], "size": (64, 64)}]], ["s"], size=64)
     assert run(words(shards, trained)) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "1 image: styles of other images need two or more" in error
+    assert error.count("\n") == 1
+    assert "1 image: styles of other images need two or more" in error
 
 
 def test_a_reference_of_many_sizes_is_shown_at_the_models_and_told(monkeypatch, drawn, photos):
     monkeypatch.setattr(model_images, "load_model", lambda path, device: Copies("style"))
     given = {"features": BUILTIN, "lpips": (), "encoders": (), "threads": 1, "device": "cpu", "samples": 4}
     found = model_images.evaluate_images(EvalImagesOptions(Path("m"), str(drawn), str(photos), **given))
-    assert found.reference["sizes"] == "64 x 64" and found.reference["count"] == 4
+    assert found.reference["sizes"] == "64 x 64"
+    assert found.reference["count"] == 4
     assert any(one.row == photos.name and "4 sizes" in one.reason for one in found.warnings)
 
 
 def test_shards_drawn_otherwise_leave_a_gap(ten_sketches, trained, capsys):
     assert run(words(ten_sketches, trained, "--features", "builtin")) == 0
     told = capsys.readouterr().out
-    assert "missing: Skt-Rec: " in told and "drawn by canny" in told and "Skt-Rec by ink" not in told
+    assert "missing: Skt-Rec: " in told
+    assert "drawn by canny" in told
+    assert "Skt-Rec by ink" not in told
     assert np.all([title in told for title in ("Sty-Rec", "SR (builtin)")])

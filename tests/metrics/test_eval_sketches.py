@@ -110,7 +110,8 @@ def test_the_json_says_what_was_measured_with_what(folders, written):
     assert found["options"]["shards"] == [str(folders / "out"), str(folders / "canny")]
     assert [one["annotated"] for one in found["counts"]["shards"]] == [3, 3]
     assert [one["measured"] for one in found["counts"]["references"]] == [4]
-    assert len(found["encoder"]) == 64 and found["libraries"]["scikit-image"] != "unknown"
+    assert len(found["encoder"]) == 64
+    assert found["libraries"]["scikit-image"] != "unknown"
     assert [row["name"] for row in found["rows"]] == [
         "s",
         "t",
@@ -122,7 +123,8 @@ def test_the_json_says_what_was_measured_with_what(folders, written):
     for row in found["rows"]:
         for block in ("content", "realism", "variety", "strokes"):
             for figure in row.get(block, {}).values():
-                assert {"value", "low", "high", "images"} <= set(figure) and figure["images"] > 0
+                assert {"value", "low", "high", "images"} <= set(figure)
+                assert figure["images"] > 0
     reason = {"row": "s", "block": "content", "reason": "no annotation for this key: 1 of 4"}
     assert reason in found["gaps"]
 
@@ -136,7 +138,8 @@ def test_tables_fit_a_terminal(written):
         assert any(line.startswith(f"{block}: ") for line in told)
     head = next(line for line in told if "F (ODS)" in line)
     row = told[told.index(head) + 1]
-    assert row.startswith("s ") and len(row) == len(head)
+    assert row.startswith("s ")
+    assert len(row) == len(head)
     assert re.fullmatch(r"s +(\d\.\d{3} \[\d\.\d{3} \d\.\d{3}\] +){4}3", row)
     assert "missing: canny: variety: one style only" in told
 
@@ -150,8 +153,10 @@ def test_what_is_missing_is_said_everywhere(folders, tmp_path, capsys):
     gaps = json.loads((tmp_path / "a.json").read_text())["gaps"]
     assert {gap["reason"] for gap in gaps} >= {"no --boundaries", "no --references", "one style only"}
     for gap in gaps:
-        assert gap["reason"] in told and gap["reason"] in page
-    assert "content: agreement" not in told and "Not measured, see above." in page
+        assert gap["reason"] in told
+        assert gap["reason"] in page
+    assert "content: agreement" not in told
+    assert "Not measured, see above." in page
 
 
 def test_the_page_shows_figures_distributions_and_images(written):
@@ -217,7 +222,8 @@ def test_nothing_is_fetched_and_no_name_is_trusted(tmp_path):
     )
     page = Page(tmp_path / "a.html")
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
-    assert "<img src=x" not in page.source and page.texts.count(EVIL) == 3
+    assert "<img src=x" not in page.source
+    assert page.texts.count(EVIL) == 3
     assert all(shown["src"].startswith("data:") for tag, shown in page.elements if tag == "img")
     rest = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]*", "", page.source)
     assert not re.search(r"https?:|url\(|@import|fetch\(", rest)
@@ -313,7 +319,8 @@ def test_interrupted_it_leaves_nothing(folders, tmp_path, monkeypatch, capsys):
     measure = one_sketch.measure_strokes
     monkeypatch.setattr(one_sketch, "measure_strokes", strike)
     assert run(words(folders, "--json", tmp_path / "a.json", "--html", tmp_path / "a.html")) == 130
-    assert os.listdir(tmp_path) == [] and "interrupted: nothing was written" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+    assert "interrupted: nothing was written" in capsys.readouterr().err
 
 
 def test_help_needs_no_heavy_library():

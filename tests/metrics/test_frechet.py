@@ -58,7 +58,8 @@ def test_frechet_of_halves_is_small_beside_another_set():
 
 def test_frechet_is_real_and_not_negative_for_few_images():
     found = [distance(points(3, seed, width=50), points(4, seed + 100, width=50)) for seed in range(20)]
-    assert min(found) > 0 and all(isinstance(one, float) for one in found)
+    assert min(found) > 0
+    assert all(isinstance(one, float) for one in found)
 
 
 def test_frechet_agrees_with_torch_fidelity():
@@ -122,7 +123,8 @@ def test_intervals_of_distances_hold_the_figure_and_narrow_with_more_images():
     for count in (40, 400):
         found = estimate_distances(points(count, 0, 0.3), range(count), reference, seed=0)
         for figure in found.values():
-            assert figure.low < figure.value < figure.high and figure.images == count
+            assert figure.low < figure.value < figure.high
+            assert figure.images == count
         widths.append(found["frechet"].high - found["frechet"].low)
     assert widths[1] < widths[0] / 2
 
@@ -146,7 +148,8 @@ def test_images_of_one_sketch_are_drawn_together():
         "frechet"
     ]
     width = once.high - once.low
-    assert together.images == 30 and together.high - together.low == pytest.approx(width, rel=0.2)
+    assert together.images == 30
+    assert together.high - together.low == pytest.approx(width, rel=0.2)
     assert told_apart.high - told_apart.low < width / 2
     means = estimate_means({"x": np.repeat(a[:, 0], 10)}, np.repeat(np.arange(30), 10), 0)["x"]
     alone = estimate_means({"x": a[:, 0]}, range(30), 0)["x"]
@@ -155,7 +158,9 @@ def test_images_of_one_sketch_are_drawn_together():
 
 def test_one_sketch_has_no_interval():
     found = estimate_distances(points(5, 0), [3] * 5, points(9, 1), 0)["frechet"]
-    assert found.low is None and found.high is None and found.images == 1
+    assert found.low is None
+    assert found.high is None
+    assert found.images == 1
 
 
 def test_a_resampled_set_of_two_images_has_a_distance_and_one_of_a_single_image_none():

@@ -111,12 +111,14 @@ def test_the_worse_the_images_the_larger_the_distances(builtin, photos, clean, h
     changed = [features_of(map(worse(how, level), photos), builtin) for level in levels]
     frechet = [frechet_distance(fit_gaussian(one), fit_gaussian(clean)) for one in [clean, *changed]]
     kernel = [kernel_distances(one, clean)[0] for one in changed]
-    assert frechet == sorted(frechet) and kernel == sorted(kernel)
+    assert frechet == sorted(frechet)
+    assert kernel == sorted(kernel)
     assert abs(frechet[0]) < 1e-3 * frechet[1]
 
 
 def test_figures_bear_the_name_of_their_features(builtin):
-    assert builtin.frechet == "Fréchet (builtin relu3_1+relu4_1)" and "not FID" in builtin.note
+    assert builtin.frechet == "Fréchet (builtin relu3_1+relu4_1)"
+    assert "not FID" in builtin.note
     assert builtin.kernel == "KID (builtin relu3_1+relu4_1)"
     assert "bicubic with antialiasing to 96 x 96" in builtin.preprocessing
 
@@ -171,7 +173,8 @@ def test_absent_weights_are_told_apart_from_wrong_ones(weights, tmp_path, monkey
         other = "squeezenet" if name != "squeezenet" else "mobilenet_v2"
         with pytest.raises(SketchforgeError, match="not the weights of") as caught:
             open_features(name, weights / f"{other}.safetensors", CPU)
-        assert "\n" not in str(caught.value) and f"{other}.safetensors" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert f"{other}.safetensors" in str(caught.value)
     broken = tmp_path / "w.pth"
     broken.write_bytes(b"nonsense")
     for name in set(NETWORKS) - {"builtin"}:

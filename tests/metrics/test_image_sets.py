@@ -41,7 +41,8 @@ def test_shards_are_read_like_a_folder_of_their_images(ten_sketches):
     reader = SampleReader(open_shards(ten_sketches))
     for index, key in enumerate(found):
         stored = reader.read(index, [3])
-        assert stored.key == key and np.array_equal(stored.image, found[key])
+        assert stored.key == key
+        assert np.array_equal(stored.image, found[key])
     reader.close()
     assert shard_images(open_shards(ten_sketches), 3).count == 3
 
@@ -50,7 +51,8 @@ def test_many_shards_do_not_stay_open(ten_sketches, monkeypatch):
     monkeypatch.setattr("sketchforge.metrics.images.inputs.OPEN_SHARDS", 1)
     reader = SampleReader(open_shards(ten_sketches))
     keys = [reader.read(index, []).key for index in (0, 9, 4, 0)]
-    assert len(reader._open) == 1 and keys[0] == keys[3] != keys[1]
+    assert len(reader._open) == 1
+    assert keys[0] == keys[3] != keys[1]
     reader.close()
 
 
@@ -67,7 +69,8 @@ def test_grey_images_have_three_equal_channels_and_damaged_ones_are_counted(tmp_
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     images = open_image_set(tmp_path, 0)
     found = take_inventory(images)
-    assert (found.count, found.unreadable) == (3, 1) and len(found.sizes) == 3
+    assert (found.count, found.unreadable) == (3, 1)
+    assert len(found.sizes) == 3
     (grey,) = (image for key, image in images.images() if key.startswith("grey"))
     assert np.array_equal(grey[..., 0], grey[..., 2])
 
@@ -95,11 +98,13 @@ def test_equal_pixels_are_known_whatever_they_are_called(tmp_path):
         Image.fromarray(scene(number, 40, 40)).save(tmp_path / "b" / f"y{number}.bmp")
         Image.fromarray(scene(number + 1, 40, 40)).save(tmp_path / "c" / f"x{number}.png")
     a, b, c = (set(take_inventory(open_image_set(tmp_path / name, 0)).digests) for name in "abc")
-    assert a == b and len(a & c) == 2
+    assert a == b
+    assert len(a & c) == 2
 
 
 def test_names_of_sources(tmp_path):
-    assert name_of("out/held-out/") == "held-out" and name_of("runs/ae/model.safetensors") == "ae"
+    assert name_of("out/held-out/") == "held-out"
+    assert name_of("runs/ae/model.safetensors") == "ae"
     assert name_of("photos/*.png") == "*.png"
 
 
@@ -164,14 +169,21 @@ def test_features_are_computed_once_and_again_when_anything_has_changed(photos, 
         return cached_features(images, inventory, network, tmp_path / "kept", progress)
 
     first = features()
-    assert first.shape == (10, 3) and sum(calls) == 10 and len(progress.figures) == 10
-    assert np.array_equal(features(), first) and sum(calls) == 10 and len(progress.figures) == 20
-    assert features(network=means("other", calls)).shape == (10, 3) and sum(calls) == 20
+    assert first.shape == (10, 3)
+    assert sum(calls) == 10
+    assert len(progress.figures) == 10
+    assert np.array_equal(features(), first)
+    assert sum(calls) == 10
+    assert len(progress.figures) == 20
+    assert features(network=means("other", calls)).shape == (10, 3)
+    assert sum(calls) == 20
     few = open_image_set(photos, 4)
-    assert features(few, take_inventory(few)).shape == (4, 3) and sum(calls) == 24
+    assert features(few, take_inventory(few)).shape == (4, 3)
+    assert sum(calls) == 24
     small = images.at(16)
     features(small, take_inventory(small))
-    assert sum(calls) == 34 and len(list((tmp_path / "kept").iterdir())) == 4
+    assert sum(calls) == 34
+    assert len(list((tmp_path / "kept").iterdir())) == 4
 
 
 def test_a_damaged_file_is_written_anew(photos, tmp_path):
@@ -202,4 +214,5 @@ def test_the_digest_depends_on_images_order_and_network(photos):
         features_digest(turned, means()),
         features_digest(inventory, means("v")),
     ]
-    assert len(set(digests)) == 3 and digests[0] == features_digest(inventory, means())
+    assert len(set(digests)) == 3
+    assert digests[0] == features_digest(inventory, means())

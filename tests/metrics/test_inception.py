@@ -74,12 +74,14 @@ def test_fid_and_kid_agree_with_torch_fidelitys(weights, network, sets, features
     fidelity.main()
     theirs = json.loads(capsys.readouterr().out)
     found = kernel_distances(*features)[0]
-    assert found == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3) and found != 0
+    assert found == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+    assert found != 0
     early = FeatureExtractorInceptionV3("early", ["192"], str(weights))
     network = dataclasses.replace(network, describe=lambda squares: early(squares)[0])
     a, b = (fit_gaussian(features_of(images, network)) for _, images in sets)
     found = frechet_distance(a, b)
-    assert a.mean.shape == (192,) and found > 0
+    assert a.mean.shape == (192,)
+    assert found > 0
     assert found == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
 
 
@@ -97,7 +99,8 @@ def test_smaller_images_are_enlarged_by_our_recipe_not_the_ports(network):
 
 def test_weights_that_are_not_fids_are_named_so(network):
     assert (network.frechet, network.kernel) == ("FID (other weights)", "KID (other weights)")
-    assert "not comparable" in network.note and network.features == "inception pool3"
+    assert "not comparable" in network.note
+    assert network.features == "inception pool3"
 
 
 class Attack:

@@ -122,7 +122,8 @@ def test_features_are_channel_means_of_the_taps_at_one_length(encoder):
     maps = encoder(to_tensor(np.repeat(redrawn[..., None], 3, axis=2)), TAPS)
     means = np.concatenate([maps[tap][0].mean(dim=(1, 2)).numpy() for tap in TAPS])
     row = sketch_features([sketch], encoder)[0]
-    assert row.dtype == np.float64 and row.shape == (sum(map(encoder.tap_channels, TAPS)),)
+    assert row.dtype == np.float64
+    assert row.shape == (sum(map(encoder.tap_channels, TAPS)),)
     assert row @ row == pytest.approx(len(row))
     np.testing.assert_allclose(row, means * np.sqrt(len(row)) / np.linalg.norm(means), rtol=1e-3, atol=1e-4)
 

@@ -56,7 +56,8 @@ def test_is_the_packages_own_figure(path, squeeze):
 def test_none_between_equal_images_and_more_the_more_they_differ(squeeze):
     sharp = to_tensor(scene(0, 64, 64))
     found = [float(squeeze.distance(sharp, other)) for other in (sharp, *map(blurred, (0.5, 1, 2, 4)))]
-    assert found[0] == 0 and found == sorted(found)
+    assert found[0] == 0
+    assert found == sorted(found)
     assert float(squeeze.distance(sharp, to_tensor(scene(1, 64, 64)))) > found[1]
 
 
@@ -70,7 +71,8 @@ def test_images_of_a_batch_are_measured_by_themselves(squeeze):
 
 
 def test_other_weights_than_the_heads_were_fitted_to_are_named(path, squeeze, monkeypatch):
-    assert squeeze.title == "LPIPS (squeeze, other weights)" and "heads were fitted" in squeeze.note
+    assert squeeze.title == "LPIPS (squeeze, other weights)"
+    assert "heads were fitted" in squeeze.note
     monkeypatch.setattr("sketchforge.metrics.images.lpips.is_published", lambda name, path: True)
     published = open_lpips("squeeze", path, CPU)
     assert (published.title, published.note) == ("LPIPS (squeeze)", "")

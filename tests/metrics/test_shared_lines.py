@@ -97,7 +97,8 @@ def test_the_mean_is_over_all_pairs():
 
 def test_blank_drawings_make_no_pair():
     blank = drawing()
-    assert share(blank, blank) is None and share(drawing(TOP)) is None
+    assert share(blank, blank) is None
+    assert share(drawing(TOP)) is None
     assert share(blank, drawing(TOP), drawing(TOP)) == 1
 
 

@@ -46,7 +46,9 @@ def test_a_blank_drawing_is_as_far_as_can_be_by_its_ink():
 
 def test_lines_a_pixel_away_count_less_than_half():
     away = [distance(columns(50), columns(50 + step))[1] for step in (0, 1, 2, 3, 6)]
-    assert away == sorted(away) and away[1] < 0.45 and away[-1] > 0.97
+    assert away == sorted(away)
+    assert away[1] < 0.45
+    assert away[-1] > 0.97
 
 
 def test_it_is_symmetric_and_pair_by_pair():
@@ -54,7 +56,8 @@ def test_it_is_symmetric_and_pair_by_pair():
     forth, back = sketch_distances(a, b), sketch_distances(b, a)
     for name in forth:
         np.testing.assert_allclose(forth[name], back[name])
-    assert forth["relative"][0] == pytest.approx(1 / 3) and forth["relative"][1] == pytest.approx(1)
+    assert forth["relative"][0] == pytest.approx(1 / 3)
+    assert forth["relative"][1] == pytest.approx(1)
 
 
 def test_other_arrays_are_refused():
@@ -95,7 +98,8 @@ def test_the_image_itself_drawn_again_is_its_sketch(drawn):
     sketches = np.stack([one.sketches[0] for one in found])
     same = sketch_distances(sketches, redrawing.draw(images, [0] * 4))["relative"]
     other = sketch_distances(sketches, redrawing.draw(images, [1] * 4))["relative"]
-    assert same.max() < 0.15 and same.mean() < other.mean() / 2
+    assert same.max() < 0.15
+    assert same.mean() < other.mean() / 2
     mixed = redrawing.draw(images, [0, 1, 0, 1])
     assert np.array_equal(mixed[::2], redrawing.draw(images[::2], [0, 0]))
     assert np.array_equal(mixed[1::2], redrawing.draw(images[1::2], [1, 1]))

@@ -175,7 +175,9 @@ def test_noise_of_any_density_gives_finite_numbers_in_their_ranges():
         found = measure_strokes(np.where(rng.random((50, 70)) < density, 0, 255).astype(np.uint8))
         values = dataclasses.asdict(found)
         assert all(np.isfinite(value) and value >= 0 for value in values.values())
-        assert found.ink <= 1 and found.short_share <= 1 and found.straightness <= 1
+        assert found.ink <= 1
+        assert found.short_share <= 1
+        assert found.straightness <= 1
         assert found.narrow <= found.width <= found.broad
 
 

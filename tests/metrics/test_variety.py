@@ -91,7 +91,8 @@ def test_a_narrower_kernel_sees_more(seed):
     distances = style_distances(cloud(8, seed))
     scores = [vendi_score(distances, width) for width in (4, 2, 1, 0.5, 0.25)]
     assert scores == sorted(scores)
-    assert scores[0] < 2 and scores[-1] > 6
+    assert scores[0] < 2
+    assert scores[-1] > 6
 
 
 def test_a_newcomer_among_copies_raises_the_score():
@@ -136,7 +137,8 @@ def test_vectors_are_the_parts_in_their_units_with_equal_weight():
     assert set(parts) == {*TAPS, "ink"} == set(UNITS)
     expected = np.concatenate([parts[name] / unit for name, unit in UNITS.items()]) / 2
     vectors = sketch_style_vectors([sketch, draw("cat", "technical")])
-    assert vectors.dtype == np.float64 and vectors.shape == (2, sum(len(part) for part in parts.values()))
+    assert vectors.dtype == np.float64
+    assert vectors.shape == (2, sum(len(part) for part in parts.values()))
     np.testing.assert_array_equal(vectors[0], expected)
 
 

@@ -80,8 +80,10 @@ def test_what_is_found_moves_with_the_object(finder):
 def test_any_size_gives_a_map_of_one_size(finder, size):
     pixels = numpy_generator(0, "pixels").integers(0, 256, (2, *size, 3), np.uint8)
     found = finder.find(pixels)
-    assert found.shape == (2, MASK_SIDE, MASK_SIDE) and found.dtype == np.float32
-    assert 0 <= found.min() and found.max() <= 1
+    assert found.shape == (2, MASK_SIDE, MASK_SIDE)
+    assert found.dtype == np.float32
+    assert 0 <= found.min()
+    assert found.max() <= 1
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -119,7 +121,8 @@ def test_a_head_keeps_its_output_through_its_file(tmp_path, encoder, head):
     again, power = read_foreground_head(path, encoder)
     images = torch.rand(2, 3, INPUT_SIDE, INPUT_SIDE, generator=torch_generator(0, "x"))
     features = foreground_features(encoder, images)
-    assert power == 0.25 and torch.equal(again(features), head(features))
+    assert power == 0.25
+    assert torch.equal(again(features), head(features))
     assert not again.training
 
 
@@ -130,11 +133,9 @@ def test_the_head_of_another_encoder_is_refused_in_one_line(tmp_path, encoder, h
     with pytest.raises(SketchforgeError) as refusal:
         ForegroundFinder(CPU, path)
     message = str(refusal.value)
-    assert (
-        str(path) in message
-        and encoder_digest(encoder)[:12] in message
-        and encoder_digest(other)[:12] in message
-    )
+    assert str(path) in message
+    assert encoder_digest(encoder)[:12] in message
+    assert encoder_digest(other)[:12] in message
     assert "\n" not in message
 
 

@@ -209,7 +209,8 @@ def test_a_logit_depends_on_its_own_image_alone_in_training_too():
     judge, images = discriminator(), random_images(3).requires_grad_()
     judge(images)[1].sum().backward()
     reached = images.grad.abs().sum((1, 2, 3))
-    assert reached[1] > 0 and reached[[0, 2]].sum() == 0
+    assert reached[1] > 0
+    assert reached[[0, 2]].sum() == 0
 
 
 def test_logits_are_of_patches():
@@ -248,7 +249,8 @@ def test_discriminator_learns_to_tell_flat_from_patterned():
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[0] > 1.8 and losses[-1] < 1
+    assert losses[0] > 1.8
+    assert losses[-1] < 1
 
 
 def test_refiner_learns_to_repair_four_images():
@@ -281,7 +283,8 @@ def test_what_norms_remember_survives_in_a_state_dict():
         assert torch.equal(duplicate.eval()(*arguments), expected)
     buffers = set(dict(made.named_buffers()))
     norms = [name for name, m in made.named_modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and all({f"{name}.running_mean", f"{name}.running_var"} <= buffers for name in norms)
+    assert norms
+    assert all({f"{name}.running_mean", f"{name}.running_var"} <= buffers for name in norms)
     assert not [m for m in judge.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
@@ -304,7 +307,8 @@ def test_bfloat16_autocast_trains_and_stays_near():
         output = made(image, style, noise)
         logits = judge(output)
         (logits.float().mean() + (output - image).square().mean()).backward()
-    assert output.dtype == torch.float32 and logits.dtype == torch.bfloat16
+    assert output.dtype == torch.float32
+    assert logits.dtype == torch.bfloat16
     assert (output - expected).abs().mean() < 0.05 * (expected - image).abs().mean()
     assert all(p.grad.isfinite().all() for model in (made, judge) for p in model.parameters())
 
@@ -330,7 +334,8 @@ def test_vectors_spread_to_maps(side):
     spread = VectorMap(6, 4, side)
     maps = spread(torch.randn(5, 6))
     assert maps.shape == (5, 4, side, side)
-    assert maps.std(0).mean() > 0.05 and maps.std((2, 3)).mean() > 0.05
+    assert maps.std(0).mean() > 0.05
+    assert maps.std((2, 3)).mean() > 0.05
 
 
 def test_excitation_begins_near_one_and_knows_no_places():
@@ -338,7 +343,9 @@ def test_excitation_begins_near_one_and_knows_no_places():
     gate, x, finer = Excitation(3, 8), torch.randn(2, 8, 4, 4), torch.randn(2, 3, 16, 16)
     factors = gate(x, finer) / x
     torch.testing.assert_close(factors, factors[:, :, :1, :1].expand_as(x))
-    assert factors.min() > 0.3 and factors.max() < 1.7 and factors.std() > 0.001
+    assert factors.min() > 0.3
+    assert factors.max() < 1.7
+    assert factors.std() > 0.001
 
 
 def test_r1_by_hand():
@@ -348,7 +355,8 @@ def test_r1_by_hand():
         judge.weight.copy_(torch.tensor([1.0, -2.0, 2.0]).view(1, 3, 1, 1))
     images = torch.randn(5, 3, 1, 1, generator=torch.Generator().manual_seed(0))
     penalty = r1_penalty(judge, images)
-    assert penalty.item() == pytest.approx(9) and penalty.ndim == 0
+    assert penalty.item() == pytest.approx(9)
+    assert penalty.ndim == 0
     penalty.backward()
     assert judge.weight.grad.flatten().tolist() == pytest.approx([2, -4, 4])
     # Of four patches the logit is the mean: (w/4) at each of four places, 4·9/16.
@@ -381,7 +389,8 @@ def test_r1_trains_the_discriminator_and_leaves_the_images():
     penalty.backward()
     assert images.grad is None
     slopes = [p.grad for name, p in judge.named_parameters() if name.endswith("weight")]
-    assert slopes and all(slope is not None and slope.isfinite().all() for slope in slopes)
+    assert slopes
+    assert all(slope is not None and slope.isfinite().all() for slope in slopes)
     assert all(slope.abs().sum() > 0 for slope in slopes)
 
 

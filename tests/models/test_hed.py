@@ -317,7 +317,9 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path, change, told, suffix):
     with pytest.raises(SketchforgeError) as caught:
         load_edge_network("hed", path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and told in message and "\n" not in message
+    assert message.startswith(f"{path}: ")
+    assert told in message
+    assert "\n" not in message
 
 
 def test_other_networks_are_told_by_their_keys(tmp_path):

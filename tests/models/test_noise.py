@@ -55,7 +55,8 @@ def test_every_seed_key_and_side_has_numbers_of_its_own():
 def test_a_map_is_the_same_whatever_other_sides_are_drawn():
     """So that a model of 128 pixels is given the noise of one of 64, and a finer map beside."""
     few, many = draw_noise((32,), [0], 0), draw_noise((32, 64, 128), [0], 0)
-    assert torch.equal(few.maps[32], many.maps[32]) and torch.equal(few.vector, many.vector)
+    assert torch.equal(few.maps[32], many.maps[32])
+    assert torch.equal(few.vector, many.vector)
     assert draw_noise((), [0], 0).maps == {}
 
 

@@ -26,7 +26,8 @@ def images(count=2, channels=3, size=64, seed=0):
 )
 def test_the_layer_and_the_grid_are_those_of_the_size(encoder, size, tap, cells):
     matcher = PatchMatcher(encoder, size, "argmax")
-    assert matching_tap(size) == tap and matcher.grid == (cells, cells)
+    assert matching_tap(size) == tap
+    assert matcher.grid == (cells, cells)
     assert matcher.encode(images(1, size=size)).shape[2:] == matcher.grid
 
 

@@ -124,7 +124,9 @@ def test_soft_matches_pass_gradients_and_need_no_more_memory_than_a_chunk():
 def test_corrupted_matches_are_matches_and_mostly_as_they_were(seed):
     matches = identity(1, 16, 16)[0]
     corrupted = corrupt_matches(matches, (16, 16), torch.Generator().manual_seed(seed))
-    assert corrupted.shape == matches.shape and 0 <= corrupted.min() and corrupted.max() < 256
+    assert corrupted.shape == matches.shape
+    assert 0 <= corrupted.min()
+    assert corrupted.max() < 256
     # Two blocks of at most a quarter of the map each, and single cells.
     assert 0 < (corrupted != matches).float().mean() < 0.5 + 3 * RANDOM_SHARE
 
@@ -134,7 +136,8 @@ def test_corruption_depends_on_the_seed_alone_and_leaves_its_input():
     first, second, other = (
         corrupt_matches(matches, (8, 8), torch.Generator().manual_seed(s)) for s in (1, 1, 2)
     )
-    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
     assert torch.equal(matches, identity(1, 8, 8)[0])
 
 
@@ -168,7 +171,9 @@ def test_a_repeated_block_has_the_matches_of_its_first_cells(only, seed):
     corrupted = corrupt_matches(matches, (16, 16), torch.Generator().manual_seed(seed))
     moved = (matches - corrupted)[corrupted != matches]
     rows, columns = moved // 16, moved % 16
-    assert (rows % 2 == 0).all() and (columns % 2 == 0).all() and (moved > 0).all()
+    assert (rows % 2 == 0).all()
+    assert (columns % 2 == 0).all()
+    assert (moved > 0).all()
     assert len(corrupted[corrupted != matches].unique()) <= 4
 
 
@@ -177,7 +182,8 @@ def test_single_cells_are_matched_anywhere(only):
     matches = torch.zeros(64, 64, dtype=torch.int64)
     corrupted = corrupt_matches(matches, (16, 16), torch.Generator().manual_seed(0))
     scattered = corrupted[corrupted > 0]
-    assert len(scattered) / 64**2 == pytest.approx(RANDOM_SHARE, abs=0.015) and len(scattered.unique()) > 100
+    assert len(scattered) / 64**2 == pytest.approx(RANDOM_SHARE, abs=0.015)
+    assert len(scattered.unique()) > 100
 
 
 @pytest.mark.parametrize(

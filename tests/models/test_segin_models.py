@@ -32,8 +32,10 @@ def test_images_and_masks_of_every_size_come_out_of_the_translator(size):
     with torch.device("meta"):
         made = Translator(size, WIDTH)(torch.empty(2, 1, size, size), torch.empty(2, 3, size, size))
         logits = PairDiscriminator(size, WIDTH)(torch.empty(2, 1, size, size), made.image)
-    assert made.image.shape == (2, 3, size, size) and made.mask_logits.shape == (2, 1, size, size)
-    assert logits.shape == (2, 1, size // 16, size // 16) and side_of_bottleneck(size) == 16
+    assert made.image.shape == (2, 3, size, size)
+    assert made.mask_logits.shape == (2, 1, size, size)
+    assert logits.shape == (2, 1, size // 16, size // 16)
+    assert side_of_bottleneck(size) == 16
 
 
 def test_there_are_six_blocks_and_three_non_local_layers_with_residual_blocks_between(translator):
@@ -48,7 +50,8 @@ def test_the_rows_of_table_2_leave_layers_out():
     plain = Translator(64, WIDTH, non_local=False, masks=False).eval()
     assert not any(isinstance(module, NonLocal) for module in plain.modules())
     made = plain(random(1, 1, 64, 64), random(1, 3, 64, 64))
-    assert not made.mask_logits.any() and made.image.shape == (1, 3, 64, 64)
+    assert not made.mask_logits.any()
+    assert made.image.shape == (1, 3, 64, 64)
 
 
 @torch.no_grad()
@@ -92,7 +95,8 @@ def test_the_discriminator_sees_sketch_and_image():
 def test_every_convolution_of_the_discriminator_has_spectral_norm():
     judge = PairDiscriminator(64, WIDTH)
     convs = [module for module in judge.modules() if isinstance(module, nn.Conv2d)]
-    assert len(convs) == 5 and all(hasattr(conv, "parametrizations") for conv in convs)
+    assert len(convs) == 5
+    assert all(hasattr(conv, "parametrizations") for conv in convs)
 
 
 def test_no_image_depends_on_its_batch(translator):

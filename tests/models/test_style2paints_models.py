@@ -32,13 +32,15 @@ def test_the_encoder_has_the_published_widths():
         widths = {side: tuple(x.shape[1:]) for side, x in unet.encode(torch.empty(1, 1, 256, 256)).items()}
     published = {256: 16, 128: 32, 64: 64, 32: 128, 16: 256}
     assert widths == {side: (width, side, side) for side, width in published.items()}
-    assert maps.entry.shape[1:] == (256, 16, 16) and maps.exit.shape[1:] == (512, 16, 16)
+    assert maps.entry.shape[1:] == (256, 16, 16)
+    assert maps.exit.shape[1:] == (512, 16, 16)
 
 
 def test_the_middle_and_the_decoder_have_the_published_widths():
     with torch.device("meta"):
         unet = ResidualUnet(256, 1.0, 4096)
-    assert unet.middle.dense.weight.shape == (2048, 4096) and unet.middle.second.weight.shape[:2] == (
+    assert unet.middle.dense.weight.shape == (2048, 4096)
+    assert unet.middle.second.weight.shape[:2] == (
         2048,
         2048,
     )
@@ -69,7 +71,8 @@ def test_images_of_every_size_come_out_of_u_net_guide_and_discriminator(size):
         colour = GuideDecoder(size, WIDTH, maps.exit.shape[1], 3)(maps.exit)
         logits = VectorDiscriminator(size, WIDTH, HINT)(maps.image)
     assert maps.image.shape == colour.shape == (2, 3, size, size)
-    assert entry.shape == (2, 1, size, size) and logits.shape == (2, HINT)
+    assert entry.shape == (2, 1, size, size)
+    assert logits.shape == (2, HINT)
 
 
 def test_images_are_in_their_range(unet):

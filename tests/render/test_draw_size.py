@@ -173,7 +173,8 @@ def test_sketches_are_enlarged_before_they_are_padded():
         [grey], SketchTone(False, (0.5, 0.5), 8), stored_size=(16, 16), picture_size=(16, 8)
     ).pngs[0]
     ink = ~np.array(Image.open(io.BytesIO(png)))
-    assert ink.sum() == 16 * 8 and ink[:, 4:12].all()
+    assert ink.sum() == 16 * 8
+    assert ink[:, 4:12].all()
 
 
 def test_hands_trace_small_and_paint_large(tmp_path):

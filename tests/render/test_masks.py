@@ -85,7 +85,9 @@ def test_padding_is_no_subject(tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(scene(1, 30, 60)).save(tmp_path / "in" / "a.jpg")
     mask = draw(tmp_path / "out", tmp_path / "in", "alpha", fit="pad")["a.mask.png"][..., 0]
-    assert (mask[:16] == 0).all() and (mask[48:] == 0).all() and (mask[16:48] == 255).all()
+    assert (mask[:16] == 0).all()
+    assert (mask[48:] == 0).all()
+    assert (mask[16:48] == 255).all()
 
 
 def test_the_colour_method_finds_a_ball(tmp_path):
@@ -94,7 +96,8 @@ def test_the_colour_method_finds_a_ball(tmp_path):
     cv2.circle(ball, (32, 32), 15, (220, 30, 20), -1)
     Image.fromarray(ball).save(tmp_path / "in" / "a.png")
     mask = draw(tmp_path / "out", tmp_path / "in", "colour")["a_png.mask.png"][..., 0]
-    assert mask[32, 32] == 255 and mask[2, 2] == 0
+    assert mask[32, 32] == 255
+    assert mask[2, 2] == 0
 
 
 def test_where_colour_finds_no_subject_a_note_says_so(tmp_path):
@@ -141,7 +144,8 @@ def test_images_without_a_mask_that_fits_fail_alone(own_masks, tmp_path):
         *("--size", 64, "--workers", 1, "--shards", tmp_path / "out"),
     )
     assert told.returncode == 0
-    assert "none.jpg: no mask" in told.stdout and "wide.jpg: no mask" in told.stdout
+    assert "none.jpg: no mask" in told.stdout
+    assert "wide.jpg: no mask" in told.stdout
     assert inspect(InspectOptions(tmp_path / "out")).failed == {"no mask": 2}
 
 
@@ -170,7 +174,8 @@ def test_hands_draw_what_the_mask_shows(tmp_path):
     hands.write_text('format = "sketchforge-hands"\nversion = 1\n[mine]\nforeground = 1\ntaste = 0\n')
     found = draw(tmp_path / "out", tmp_path / "in", tmp_path / "masks", size=96, hands=str(hands))
     ink = found["a_png.sketch0.png"][..., 0] < 128
-    assert ink[:, :48].any() and not ink[:, 48:].any()
+    assert ink[:, :48].any()
+    assert not ink[:, 48:].any()
 
 
 def test_masks_are_counted_and_verified(tmp_path):

@@ -94,7 +94,8 @@ def place(name: str, photos) -> tuple[np.ndarray, tuple[slice, slice]]:
 
 def test_photo_and_sketch_are_squares_of_the_size_asked_for(padded):
     for photo, sketch, metadata in padded[1].values():
-        assert photo.shape == (SIZE, SIZE, 3) and sketch.shape == (SIZE, SIZE)
+        assert photo.shape == (SIZE, SIZE, 3)
+        assert sketch.shape == (SIZE, SIZE)
         assert (metadata["width"], metadata["height"]) == (SIZE, SIZE)
 
 

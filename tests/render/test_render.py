@@ -68,11 +68,9 @@ def test_a_sample_holds_the_image_the_sketch_and_its_description(rendered, photo
     sketch = cv2.imdecode(np.frombuffer(found[f"{image.key}.sketch0.png"], np.uint8), cv2.IMREAD_UNCHANGED)
     assert (sketch == np.where(CannySketcher().edges(pixels), 0, 255)).all()
     metadata = json.loads(found[f"{image.key}.json"])
-    assert (
-        metadata["source"] == image.source
-        and metadata["method"] == "canny"
-        and metadata["styles"] == ["canny"]
-    )
+    assert metadata["source"] == image.source
+    assert metadata["method"] == "canny"
+    assert metadata["styles"] == ["canny"]
     assert metadata["sha256"] == files.sha256_of(photos / image.source)
     assert (metadata["width"], metadata["height"]) == (48, 48)
     original = read_image(photos / image.source).shape
@@ -96,8 +94,11 @@ def test_tar_members_are_free_of_time_and_owner(rendered):
 
 def test_manifest_and_stats_describe_the_files(rendered):
     manifest = json.loads((rendered.shards / "manifest.json").read_text())
-    assert manifest["format"] == "sketchforge-shards" and manifest["version"] == 4 and manifest["complete"]
-    assert manifest["outcomes"] == {"ok": 10} and manifest["inputs"]["count"] == 10
+    assert manifest["format"] == "sketchforge-shards"
+    assert manifest["version"] == 4
+    assert manifest["complete"]
+    assert manifest["outcomes"] == {"ok": 10}
+    assert manifest["inputs"]["count"] == 10
     for entry in manifest["shards"]:
         assert entry["sha256"] == files.sha256_of(rendered.shards / entry["name"])
         stats = json.loads((rendered.shards / entry["name"].replace(".tar", ".stats.json")).read_text())

@@ -261,4 +261,5 @@ def test_grey_sketches_keep_the_pens_soft_edges(photos, tmp_path):
     )
     render(options)
     levels = np.unique(next(iter(stored_sketches(options.shards).values())))
-    assert len(levels) > 2 and levels.max() == 255
+    assert len(levels) > 2
+    assert levels.max() == 255

@@ -96,7 +96,8 @@ def test_other_options_are_refused_naming_both_values(rendered, change, told):
     before = contents(rendered.shards)
     with pytest.raises(UsageError, match=told) as error:
         render(dataclasses.replace(rendered, **change))
-    assert "--overwrite" in str(error.value) and "\n" not in str(error.value)
+    assert "--overwrite" in str(error.value)
+    assert "\n" not in str(error.value)
     assert contents(rendered.shards) == before
 
 
@@ -130,7 +131,8 @@ def test_shards_of_changed_inputs_are_drawn_anew_and_no_others(rendered, tmp_pat
     changed = preview(options).state.changed
     assert list(changed.values()) == ["p001.jpg"]
     summary = render(options)
-    assert summary.num_images < 6 and summary.num_kept == 1
+    assert summary.num_images < 6
+    assert summary.num_kept == 1
     after = contents(options.shards)
     assert {name[:5] for name in after if after[name] != before[name]} == {
         "manif",
@@ -207,7 +209,8 @@ def test_overwrite_replaces_ours_and_leaves_theirs(rendered, tmp_path):
     (folder / "notes.txt").write_text("mine")
     (folder / "00099.tar").write_text("mine too")
     found = render_again(rendered, folder, overwrite=True)
-    assert found.pop("notes.txt") == b"mine" and found.pop("00099.tar") == b"mine too"
+    assert found.pop("notes.txt") == b"mine"
+    assert found.pop("00099.tar") == b"mine too"
     assert found == contents(rendered.shards)
 
 
@@ -297,7 +300,8 @@ def test_a_complete_folder_need_not_be_writable(rendered, monkeypatch):
 def test_progress_hears_of_every_image(rendered, flawed, tmp_path):
     progress = RecordedProgress()
     summary = render(dataclasses.replace(rendered, images=flawed, shards=tmp_path / "out"), progress)
-    assert progress.begun == [("image", 9, 0)] and progress.open == 0
+    assert progress.begun == [("image", 9, 0)]
+    assert progress.open == 0
     assert len(progress.figures) == 9
     # A second after the first image there is a rate, too.
     assert all(re.fullmatch(r"(\d+(\.\d)? sketches/s)?", shown.get("rate", "")) for shown in progress.figures)

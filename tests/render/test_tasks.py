@@ -30,11 +30,13 @@ def test_tasks_share_all_shards_evenly_and_in_order():
 def test_tasks_in_any_order_leave_what_a_single_run_leaves(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out", num_tasks=2)
     last = render(dataclasses.replace(options, task_id=1))
-    assert not last.complete and not read_manifest(options.shards)["complete"]
+    assert not last.complete
+    assert not read_manifest(options.shards)["complete"]
     assert render(dataclasses.replace(options, task_id=0)).complete
     assert contents(options.shards) == contents(rendered.shards)
     again = render(dataclasses.replace(options, task_id=1))
-    assert again.num_images == 0 and again.complete
+    assert again.num_images == 0
+    assert again.complete
 
 
 def test_more_tasks_than_shards_leave_what_a_single_run_leaves(rendered, tmp_path):

@@ -20,14 +20,17 @@ def lines(svg):
 def test_points_lie_where_the_axes_say():
     (line,) = lines(curves_svg({"a": [[(0, 0), (50, 2), (100, 4)]]}, "loss", "steps"))
     right, low, high = WIDTH - RIGHT, HEIGHT - BOTTOM, TOP
-    assert line[0] == (LEFT, low) and line[2] == (right, high)
+    assert line[0] == (LEFT, low)
+    assert line[2] == (right, high)
     assert line[1] == pytest.approx(((LEFT + right) / 2, (low + high) / 2))
 
 
 def test_every_run_is_a_line_and_every_name_is_told_once():
     svg = curves_svg({"all": [[(1, 1)], [(1, 2)]], "<none>": [[(2, 3)]]}, "a & b", "steps")
     ElementTree.fromstring(svg)  # well-formed
-    assert len(lines(svg)) == 3 and svg.count(">all<") == 1 and svg.count("&lt;none&gt;") == 1
+    assert len(lines(svg)) == 3
+    assert svg.count(">all<") == 1
+    assert svg.count("&lt;none&gt;") == 1
 
 
 def test_what_is_not_finite_is_left_out():
@@ -41,7 +44,9 @@ def test_what_is_not_finite_is_left_out():
 def test_ticks_are_round_few_and_reach_the_largest(largest):
     found = ticks(largest)
     steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in zip(found, found[1:])}
-    assert found[0] == 0 and steps == {1} and 3 <= len(found) <= 7
+    assert found[0] == 0
+    assert steps == {1}
+    assert 3 <= len(found) <= 7
     assert found[-2] < largest <= found[-1] * (1 + 1e-9)
     mantissa = found[1] / 10 ** math.floor(math.log10(found[1]) + 1e-9)
     assert round(mantissa, 6) in (1, 2, 2.5, 5)

@@ -55,7 +55,8 @@ def test_images_are_the_shards_own_bytes(folder, tmp_path):
     everything = [member for number in range(3) for member in members(folder, number).items()]
     stored = [data for name, data in everything if not name.endswith(".json")]
     page = page_of(folder, tmp_path)
-    assert page.images() == stored and len(stored) == 30
+    assert page.images() == stored
+    assert len(stored) == 30
     kinds = re.findall(r'<img src="data:([a-z/]*);base64,', page.source)
     assert kinds == ["image/jpeg", "image/png", "image/png"] * 10
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
@@ -65,9 +66,11 @@ def test_the_page_names_what_it_shows(folder, tmp_path):
     page = page_of(folder, tmp_path)
     assert page.keys == [f"k{number}" for number in range(10)]
     assert page.of_class("source") == [f"k{number}.jpg" for number in range(10)]
-    assert "10 images" in page.texts and "canny, 2 sketches each, 8 px, crop, png1" in page.texts
+    assert "10 images" in page.texts
+    assert "canny, 2 sketches each, 8 px, crop, png1" in page.texts
     alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img" and "src" in attributes]
-    assert alts[:3] == ["k0, photo", "k0, thin & fine", "k0, bold"] and all(alts)
+    assert alts[:3] == ["k0, photo", "k0, thin & fine", "k0, bold"]
+    assert all(alts)
     assert page.texts.count("thin & fine") == 1 and " thin & fine" in page.texts  # its column, its checkbox
 
 
@@ -85,7 +88,8 @@ def test_whatever_comes_from_outside_stays_text(tmp_path):
     assert names == [(tag, sorted(attributes)) for tag, attributes in quiet.elements]
     text = "\n".join(loud.texts)
     assert text.count(EVIL) >= 6  # key, source, caption, column, checkbox, option's name and value
-    assert text.count(name) >= 3 and "<img src=x" not in loud.source
+    assert text.count(name) >= 3
+    assert "<img src=x" not in loud.source
     shown = [attributes for tag, attributes in loud.elements if tag == "td" and "data-style" in attributes]
     assert shown == [{"data-style": EVIL}]
 
@@ -112,7 +116,8 @@ def test_equal_folders_give_equal_bytes(folder, tmp_path, monkeypatch):
 
 def test_rows_are_spread_evenly(folder, tmp_path):
     page = page_of(folder, tmp_path, rows=4)
-    assert page.keys == ["k0", "k3", "k6", "k9"] and "4 of 10 images shown" in page.texts
+    assert page.keys == ["k0", "k3", "k6", "k9"]
+    assert "4 of 10 images shown" in page.texts
     options = GalleryOptions(folder, tmp_path / "sheet.png", html=tmp_path / "page.html")
     assert gallery(options) == [tmp_path / "sheet.png", tmp_path / "page.html"]
     assert len(Page(tmp_path / "page.html").keys) == 10
@@ -122,7 +127,8 @@ def test_rows_are_spread_evenly(folder, tmp_path):
 def test_spread_takes_equal_steps_from_end_to_end(count):
     taken = spread_evenly(range(100), count)
     steps = np.diff(taken)
-    assert len(taken) == min(count, 100) and taken[0] == 0
+    assert len(taken) == min(count, 100)
+    assert taken[0] == 0
     assert count == 1 or (taken[-1] == 99 and steps.max() - steps.min() <= 1 and steps.min() > 0)
 
 
@@ -146,7 +152,8 @@ def test_comparison_has_the_images_of_both(tmp_path):
     ours = store(tmp_path / "ours", [plain("a", "b"), plain("c", "d")], ["one", "two"])
     theirs = store(tmp_path / "theirs", [plain("d", "x", "b", styles=1)], ["one"])
     page = page_of(ours, tmp_path, compare=theirs)
-    assert page.keys == ["b", "d"] and "2 images, those that are in both folders" in page.texts
+    assert page.keys == ["b", "d"]
+    assert "2 images, those that are in both folders" in page.texts
     a, b = members(ours) | members(ours, 1), members(theirs)
     assert page.images() == [
         data
@@ -195,7 +202,8 @@ def test_damaged_shards_point_to_verify_and_leave_no_page(folder, tmp_path, spoi
     spoil(folder)
     with pytest.raises(SketchforgeError, match=f"{told}.*; see `sketchforge verify ") as error:
         gallery(GalleryOptions(folder, html=tmp_path / "page.html"))
-    assert "\n" not in str(error.value) and not any("page.html" in name for name in contents(tmp_path))
+    assert "\n" not in str(error.value)
+    assert not any("page.html" in name for name in contents(tmp_path))
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_one_before(folder, tmp_path, monkeypatch):
@@ -294,17 +302,24 @@ def test_the_page_works_in_a_browser(tmp_path):
     assert steps[0] == "load"
     start = after("load")
     assert start["keys"] == keys[20:40]
-    assert start["page"] == "page 2 of 3" and start["matches"] == "45 images"
-    assert start["styles"] == ["thin", "bold"] and start["open"] == ["k20, photo", "k20, thin"]
+    assert start["page"] == "page 2 of 3"
+    assert start["matches"] == "45 images"
+    assert start["styles"] == ["thin", "bold"]
+    assert start["open"] == ["k20, photo", "k20, thin"]
     assert [after("ArrowRight", nth)["open"][1] for nth in (0, 1)] == ["k20, bold", "k20, thin"]
-    assert after("ArrowUp")["open"] == ["k19, photo", "k19, thin"] and after("ArrowUp")["keys"] == keys[:20]
+    assert after("ArrowUp")["open"] == ["k19, photo", "k19, thin"]
+    assert after("ArrowUp")["keys"] == keys[:20]
     assert after("ArrowDown", 1)["open"] == ["k21, photo", "k21, thin"]
-    assert after("Escape")["open"] is None and after("Escape")["focus"] == "k21, thin"
+    assert after("Escape")["open"] is None
+    assert after("Escape")["focus"] == "k21, thin"
     assert after("ArrowUp", 1)["focus"] == "k20, thin"
     assert [after("k", nth)["page"][5] for nth in range(3)] == ["1", "2", "1"]
-    assert after("End")["keys"] == keys[40:] and after("Home")["keys"] == keys[:20]
+    assert after("End")["keys"] == keys[40:]
+    assert after("Home")["keys"] == keys[:20]
     assert after("/")["focus"] == "filter"
     found = after("filter PHOTOS/K1")
-    assert found["keys"] == keys[10:20] and found["matches"] == "10 of 45 match"
-    assert after("filter nothing like it")["keys"] == [] and after("filter ")["keys"] == keys[:20]
+    assert found["keys"] == keys[10:20]
+    assert found["matches"] == "10 of 45 match"
+    assert after("filter nothing like it")["keys"] == []
+    assert after("filter ")["keys"] == keys[:20]
     assert after("uncheck")["styles"] == ["bold"]

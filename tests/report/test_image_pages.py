@@ -69,8 +69,10 @@ def test_figures_gaps_and_warnings_are_those_of_the_json(written):
                 assert f"<b>{shown.value[:4]}" in page.source, row["titles"][name]
             else:
                 assert f'<b>{shown.value}</b> <span class="ends">{shown.interval}</span>' in page.source, name
-            assert row["titles"][name] in plain and row["preprocessing"] in plain
-    assert found["gaps"] and found["warnings"]
+            assert row["titles"][name] in plain
+            assert row["preprocessing"] in plain
+    assert found["gaps"]
+    assert found["warnings"]
     for gap in found["gaps"] + found["warnings"]:
         assert gap["reason"] in page.texts or f": {gap['reason']}" in page.texts
     for name, version in found["libraries"].items():
@@ -82,7 +84,8 @@ def test_every_image_has_a_text_and_nothing_is_fetched(written):
     images = [shown for tag, shown in page.elements if tag == "img"]
     assert all(shown["alt"] and shown["src"].startswith("data:image/") for shown in images)
     drawn = [shown for tag, shown in page.elements if tag == "svg"]
-    assert drawn and all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
+    assert drawn
+    assert all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.elements
     assert not fetched(page)
     links = {shown["href"] for tag, shown in page.elements if tag == "a"}
@@ -92,8 +95,10 @@ def test_every_image_has_a_text_and_nothing_is_fetched(written):
 def test_the_page_is_whole_and_names_stay_text(written):
     page = written[0]
     nesting = Nesting(page.source)
-    assert nesting.outside == nesting.wrong == [] and not nesting.open
-    assert "<img src=x" not in page.source and any(NAME in piece for piece in page.texts)
+    assert nesting.outside == nesting.wrong == []
+    assert not nesting.open
+    assert "<img src=x" not in page.source
+    assert any(NAME in piece for piece in page.texts)
     assert "@media print" in page.source
 
 
@@ -101,17 +106,20 @@ def test_a_models_page_shows_what_it_makes(model):
     page, found = model[:2]
     alts = [shown["alt"] for tag, shown in page.elements if tag == "img"]
     # The grid; of eight matched images the four best and the four worst.
-    assert len(alts) == 1 + 8 and "in the styles of all of them" in alts[0]
+    assert len(alts) == 1 + 8
+    assert "in the styles of all of them" in alts[0]
     assert [re.search(r"(best|worst) \d", alt)[0] for alt in alts[1:]] == [
         f"{what} {place}" for what in ("best", "worst") for place in (1, 2, 3, 4)
     ]
     lpips = next(row["lpips"]["value"] for row in found["rows"] if "lpips" in row)
     ranked = [float(alt.rpartition(" ")[2]) for alt in alts[1:]]
-    assert ranked[:4] == sorted(ranked[:4]) and ranked[4:] == sorted(ranked[4:])[::-1]
+    assert ranked[:4] == sorted(ranked[:4])
+    assert ranked[4:] == sorted(ranked[4:])[::-1]
     assert sum(ranked) / 8 == pytest.approx(lpips, abs=1e-4)
     assert f"by LPIPS (squeeze, other weights), mean {lpips:.4f} over 8 images" in page.source
     command = next(text for text in page.texts if text.startswith("sketchforge eval images"))
-    assert "--samples 12" in command and "--lpips squeeze=" in command
+    assert "--samples 12" in command
+    assert "--lpips squeeze=" in command
 
 
 def test_equal_calls_give_equal_pages(model):
@@ -132,9 +140,11 @@ def test_sets_stand_beside_each_other(comparison):
     made = [alt for alt in alts if alt.startswith("ae: ")]
     assert all(re.fullmatch(r"ae: the sketch of k(x*) in the style of k(?!\1$)x*", alt) for alt in made)
     sizes = [max(Image.open(io.BytesIO(data)).size) for data in page.images()]
-    assert len(sizes) == len(alts) and max(sizes) <= 320
+    assert len(sizes) == len(alts)
+    assert max(sizes) <= 320
     command = next(text for text in page.texts if text.startswith("sketchforge eval compare"))
-    assert "--samples 9" in command and found["options"]["samples"] == 9
+    assert "--samples 9" in command
+    assert found["options"]["samples"] == 9
 
 
 def row(name: str, value: float, low: float, high: float, kind: str = "frechet") -> ImageRow:
@@ -164,7 +174,8 @@ def test_bars_of_a_column_have_one_scale():
     (a, b) = drawn_bars(table)
     assert a == pytest.approx((0.1, 0.2, 0.3, None), abs=2e-3)
     assert b == pytest.approx((0.5, 0.6, 1, None), abs=2e-3)
-    assert [one.name for one in table.rows] == ["a", "b"] and "beware" in table.notes
+    assert [one.name for one in table.rows] == ["a", "b"]
+    assert "beware" in table.notes
     assert [heading.title for heading in table.headings] == ["FRECHET ↓", "images"]
     assert len(distance_tables(evaluation())) == 0
 
@@ -178,6 +189,8 @@ def test_what_chance_has_is_marked():
         "0.600",
         "0.300",
         "higher",
-    ] and shown.detail == "beware"
+    ]
+    assert shown.detail == "beware"
     table = model_figures(evaluation(own), "t")
-    assert drawn_bars(table) == [] and table.rows[0].cells[1].value == ""
+    assert drawn_bars(table) == []
+    assert table.rows[0].cells[1].value == ""

@@ -94,9 +94,11 @@ def written(place) -> tuple[str, Page, str, dict]:
 
 def test_an_empty_folder_has_every_gap_named(tmp_path):
     code, told = reported(tmp_path, "--html", "a.html", "--markdown", "a.md", "--json", "a.json")
-    assert code == 0 and told.splitlines()[-3:] == ["a.html", "a.md", "a.json"]
+    assert code == 0
+    assert told.splitlines()[-3:] == ["a.html", "a.md", "a.json"]
     found = json.loads((tmp_path / "a.json").read_text())
-    assert found["format"] == "sketchforge-report" and found["tables"] == found["models"] == []
+    assert found["format"] == "sketchforge-report"
+    assert found["tables"] == found["models"] == []
     named = {gap["figure"]: gap["reason"] for gap in found["gaps"]}
     for what, command in {
         "sketches": "`sketchforge render --shards out/`",
@@ -113,7 +115,9 @@ def test_an_empty_folder_has_every_gap_named(tmp_path):
     assert not named
     page, markdown = html.unescape((tmp_path / "a.html").read_text()), (tmp_path / "a.md").read_text()
     for gap in found["gaps"]:
-        assert gap["reason"] in told and gap["reason"] in page and escape(gap["reason"]) in markdown
+        assert gap["reason"] in told
+        assert gap["reason"] in page
+        assert escape(gap["reason"]) in markdown
     assert f"What is missing ({len(found['gaps'])})" in page
 
 
@@ -137,17 +141,22 @@ def test_page_markdown_and_json_have_the_same_figures(written):
     model = next(model for model in found["models"] if model["name"] == "ae")
     frechet = next(row["frechet"] for row in model["evaluation"]["rows"] if "frechet" in row)
     shown = figure_cell(Estimate(frechet["value"], frechet["low"], frechet["high"], 6))
-    assert f"<b>{shown.value}</b>" in page.source and f"{shown.value} ({shown.interval})" in markdown
+    assert f"<b>{shown.value}</b>" in page.source
+    assert f"{shown.value} ({shown.interval})" in markdown
     row = next(row for row in found["tables"][0]["rows"] if row["name"] == "ae")
-    assert row["values"][0] == shown.value and row["values"][-4:] == ["25.9", ".959", "74.2", ".902"]
+    assert row["values"][0] == shown.value
+    assert row["values"][-4:] == ["25.9", ".959", "74.2", ".902"]
 
 
 def test_published_rows_without_a_run_stay(written):
     found = {table["title"][:7]: table for table in written[3]["tables"]}
     names = [row["name"] for row in found["Table 2"]["rows"]]
-    assert names[:2] == ["vanilla", "vanilla + L_c_tri"] and names[-1] == "ae" and "all" not in names
+    assert names[:2] == ["vanilla", "vanilla + L_c_tri"]
+    assert names[-1] == "ae"
+    assert "all" not in names
     vanilla = found["Table 2"]["rows"][0]["values"]
-    assert vanilla[-2:] == ["44.3", "18.7"] and not any(vanilla[:-2])
+    assert vanilla[-2:] == ["44.3", "18.7"]
+    assert not any(vanilla[:-2])
     assert [row["name"] for row in found["Table 1"]["rows"]][-2:] == ["ae", EVIL]
     assert found["Table 3"]["rows"][-1]["values"][-2:] == ["18.6", ".075"]
     assert found["Table 4"]["rows"][-1]["values"][-2:] == ["21.6", ".923"]
@@ -157,7 +166,8 @@ def test_it_says_what_models_were_measured_on(written):
     told, page, _, found = written
     measured_on = {model["name"]: model["measured_on"]["images"] for model in found["models"]}
     assert measured_on == {"ae": "images seen in training", EVIL: "not its training shards"}
-    assert "ae (out, images seen in training): " in told and "out, images seen in training" in page.source
+    assert "ae (out, images seen in training): " in told
+    assert "out, images seen in training" in page.source
     reasons = [warning["reason"] for warning in found["warnings"] if warning["row"] == "ae"]
     assert any("it was trained on" in reason for reason in reasons)
 
@@ -174,12 +184,16 @@ def test_best_and_worst_have_keys_and_order(written):
     for model in found["models"]:
         ranking = model["ranking"]
         best, worst = ([one["error"] for one in ranking[which]] for which in ("best", "worst"))
-        assert ranking["error"] == "perceptual error (builtin)" and ranking["images"] == 6
-        assert best == sorted(best) and worst == sorted(worst, reverse=True) and best[-1] <= worst[-1]
+        assert ranking["error"] == "perceptual error (builtin)"
+        assert ranking["images"] == 6
+        assert best == sorted(best)
+        assert worst == sorted(worst, reverse=True)
+        assert best[-1] <= worst[-1]
         keys = [one["key"] for which in ("best", "worst") for one in ranking[which]]
         assert len(set(keys)) == len(keys) == 6
         for key in keys:
-            assert f">{key}, tom-" in page.source and f"| {escape(key)} " in markdown
+            assert f">{key}, tom-" in page.source
+            assert f"| {escape(key)} " in markdown
     shown = re.findall(r'<span class="rank">(\w+ \d)</span> <b>([\d.]+)</b>', page.source)
     assert shown[0] == ("best 1", f"{found['models'][0]['ranking']['best'][0]['error']:.4f}")
 
@@ -191,7 +205,8 @@ def test_every_image_has_a_text(written):
     assert len(images) == 2 + 2 * 6 + 2 * (1 + 3)
     assert all(shown["alt"] and shown["src"].startswith("data:image/") for shown in images)
     drawn = [shown for tag, shown in page.elements if tag == "svg"]
-    assert drawn and all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
+    assert drawn
+    assert all("aria-label" in shown or shown.get("aria-hidden") == "true" for shown in drawn)
 
 
 def test_the_report_fetches_nothing(written):
@@ -205,7 +220,8 @@ def test_the_report_fetches_nothing(written):
 
 def test_what_is_wide_moves_within_itself(written):
     nesting = Nesting(written[1].source)
-    assert nesting.outside == nesting.wrong == [] and not nesting.open
+    assert nesting.outside == nesting.wrong == []
+    assert not nesting.open
     assert re.search(r"\.wide \{ overflow-x: auto", written[1].source)
 
 
@@ -216,7 +232,8 @@ def test_names_stay_text(written):
     assert any(EVIL in piece for piece in page.texts)
     assert escape(EVIL) in markdown
     prose = re.sub("(?s)```.*?```", "", markdown)  # in a fence everything is text
-    assert len(prose) < len(markdown) and "<img" not in prose.replace("\\<img", "")
+    assert len(prose) < len(markdown)
+    assert "<img" not in prose.replace("\\<img", "")
 
 
 def test_curves_show_losses_and_figures(written):
@@ -225,7 +242,8 @@ def test_curves_show_losses_and_figures(written):
     assert logged["ae-train", "seen_reconstruction"] == {"ae": [[1, 0.5], [2, 0.5], [3, 0.5]]}
     assert logged["gan-train", "adversarial"] == {EVIL: [[1, -0.5]]}  # NaN and what is cut short are left out
     labels = [shown.get("aria-label") for tag, shown in page.elements if tag == "svg"]
-    assert "ae-train: reconstruction, training images" in labels and "gan-train: adversarial loss" in labels
+    assert "ae-train: reconstruction, training images" in labels
+    assert "gan-train: adversarial loss" in labels
     assert "ae-train: reconstruction loss: ae 0.3333" in markdown
 
 
@@ -234,30 +252,36 @@ def test_hardware_commands_and_counts_are_told(written):
     plain = html.unescape(page.source)
     assert {"device", "processor", "cores", "torch"} <= set(found["hardware"])
     for value in found["hardware"].values():
-        assert value in plain and escape(value) in markdown
+        assert value in plain
+        assert escape(value) in markdown
     assert len(found["commands"]) == 3
     for command in found["commands"]:
-        assert command in plain and command in markdown
+        assert command in plain
+        assert command in markdown
     sketches, *models = found["commands"]
     assert sketches == "sketchforge eval sketches --shards out --shards out-canny --samples 2 --seed 0"
     assert models[0].startswith("sketchforge eval images --model runs/ae --shards out --features inception")
-    assert found["sketches"][0]["seed"] == 0 and found["models"][0]["evaluation"]["options"]["samples"] == 6
+    assert found["sketches"][0]["seed"] == 0
+    assert found["models"][0]["evaluation"]["options"]["samples"] == 6
 
 
 def test_markdown_shows_the_images_that_lie_beside_it(place, written):
     _, page, markdown, found = written
     shown = re.findall(r"!\[((?:[^\]\\]|\\.)*)\]\(report\.files/([^)]*)\)", markdown)
     files = {path.name: path for path in (place / "eval" / "report.files").iterdir()}
-    assert markdown.count("![") == len(shown) and sorted(name for _, name in shown) == sorted(files)
+    assert markdown.count("![") == len(shown)
+    assert sorted(name for _, name in shown) == sorted(files)
     # A grid and six ranked images of each model, sketches of one group of folders, and every curve.
-    assert len(shown) == 2 + 2 * 6 + 1 + len(found["curves"]) and all(alt for alt, _ in shown)
+    assert len(shown) == 2 + 2 * 6 + 1 + len(found["curves"])
+    assert all(alt for alt, _ in shown)
     alts = {shown["alt"] for tag, shown in page.elements if tag == "img"}
     for alt, name in shown:
         if name.endswith(".svg"):
             assert files[name].read_text().startswith("<svg xmlns=")
         else:
             with Image.open(files[name]) as image:
-                assert image.format == "JPEG" and min(image.size) > 100
+                assert image.format == "JPEG"
+                assert min(image.size) > 100
         if name.startswith(("made", "best", "worst")):
             assert re.sub(r"\\(.)", r"\1", alt) in alts
 
@@ -295,7 +319,8 @@ def test_images_are_replaced(place, tmp_path):
     report = make_report(EvalReportOptions(**given, **quick, markdown=tmp_path / "a b.md"))
     write_report(report)
     first = contents(tmp_path)
-    assert "a b.files/made-1.jpg" in first and b"](a%20b.files/made-1.jpg)" in first["a b.md"]
+    assert "a b.files/made-1.jpg" in first
+    assert b"](a%20b.files/made-1.jpg)" in first["a b.md"]
     for name in ("made-1.jpg", "made-2.jpg"):
         (tmp_path / "a b.files" / name).write_bytes(b"of another report")
     write_report(report)
@@ -308,5 +333,7 @@ def test_a_named_path_that_is_not_there_is_one_line(tmp_path, capsys):
             run(["eval", "report", option, str(tmp_path / "absent"), "--html", str(tmp_path / "a.html")]) == 2
         )
         error = capsys.readouterr().err
-        assert error.count("\n") == 1 and option in error and "absent: no such folder" in error
+        assert error.count("\n") == 1
+        assert option in error
+        assert "absent: no such folder" in error
     assert list(tmp_path.iterdir()) == []

@@ -101,7 +101,8 @@ def test_a_model_is_not_measured_on_a_single_image_or_unfinished_shards(tmp_path
     assert choose_evaluation_set({}, found.shards, False) is None
     gaps = {gap.row: gap.reason for gap in found.gaps if gap.row}
     assert set(gaps) == {"out-half", "out-none", "out-damaged"}
-    assert gaps["out-half"].startswith("unfinished, 1 of 2 shards") and "holds no samples" in gaps["out-none"]
+    assert gaps["out-half"].startswith("unfinished, 1 of 2 shards")
+    assert "holds no samples" in gaps["out-none"]
 
 
 def test_folders_of_the_same_images_are_measured_together(folders):
@@ -122,12 +123,14 @@ def test_recipes_find_their_rows_in_the_paper():
         }
 
     full = recipe(*SELF_SUPERVISED)
-    assert in_table_2(recipe()) == "vanilla" and in_table_2(full) == "all"
+    assert in_table_2(recipe()) == "vanilla"
+    assert in_table_2(full) == "all"
     assert in_table_2(recipe("content_triplet")) == "vanilla + L_c_tri"
     assert in_table_2(recipe("style_triplet")) == "vanilla + L_s_tri"
     assert in_table_2(recipe("style_class")) == "vanilla + L_s_cls"
     assert in_table_2(recipe("style_class", "content_class")) == "vanilla + L_s_cls + L_c_cls"
-    assert in_table_2(recipe("content_class")) is None and in_table_2(recipe(dmi="none")) is None
+    assert in_table_2(recipe("content_class")) is None
+    assert in_table_2(recipe(dmi="none")) is None
     assert [in_table_1(*one) for one in (("ae-train", full), ("gan-train", {}), ("ae-train", recipe()))] == [
         "AE", "AE + GAN", None,
     ]  # fmt: skip
@@ -135,19 +138,24 @@ def test_recipes_find_their_rows_in_the_paper():
     assert [in_table_4(recipe(style=style)) for style in ("none", "adain", "add", "multiply")] == list(
         TABLE_4
     )
-    assert in_table_3({}) is None and in_table_4({}) is None
-    assert losses_of(full) == "all" and losses_of(recipe()) == "none"
+    assert in_table_3({}) is None
+    assert in_table_4({}) is None
+    assert losses_of(full) == "all"
+    assert losses_of(recipe()) == "none"
     assert losses_of(recipe("style_triplet", "content_class")) == "L_s_tri + L_c_cls"
-    assert {len(row) for row in TABLE_1.values()} == {4} and TABLE_2["all"] == TABLE_1["AE"][:1] + ("11.7",)
+    assert {len(row) for row in TABLE_1.values()} == {4}
+    assert TABLE_2["all"] == TABLE_1["AE"][:1] + ("11.7",)
 
 
 def test_thinned_curves_keep_their_mean_and_their_end():
     points = [(step, float(value)) for step, value in enumerate(np.random.default_rng(0).random(1000), 1)]
     found = thin(points, 100)
-    assert len(found) == 100 and found[-1][0] == 1000
+    assert len(found) == 100
+    assert found[-1][0] == 1000
     assert np.mean([y for _, y in found]) == pytest.approx(np.mean([y for _, y in points]))
     assert found[0] == (10, pytest.approx(np.mean([y for _, y in points[:10]])))
-    assert thin(points[:7], 100) == points[:7] and thin([], 100) == []
+    assert thin(points[:7], 100) == points[:7]
+    assert thin([], 100) == []
 
 
 def test_a_run_has_one_colour_in_all_curves(tmp_path):
@@ -155,16 +163,21 @@ def test_a_run_has_one_colour_in_all_curves(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log.jsonl").write_text(line + "\n")
     x, y = run_curves({name: ("ae-train", tmp_path / name) for name in "abc"})
-    assert (x.name, y.name) == ("x", "y") and x.runs == y.runs == ("a", "b")
+    assert (x.name, y.name) == ("x", "y")
+    assert x.runs == y.runs == ("a", "b")
     colours = re.findall(r'<polyline [^>]*stroke="(#\w+)"', x.svg())
     assert len(set(colours)) == 2 and re.findall(r'<polyline [^>]*stroke="(#\w+)"', y.svg()) == colours[1:]
-    assert ">a<" not in y.svg() and ">b<" in y.svg()
+    assert ">a<" not in y.svg()
+    assert ">b<" in y.svg()
 
 
 @pytest.mark.parametrize(("smallest", "largest"), [(-1, 1), (-0.3, 7), (-40, 0), (-5, -1), (-1e-3, 1e-3)])
 def test_negative_values_have_their_place_on_the_axis(smallest, largest):
     found = ticks_between(smallest, largest)
-    assert found[0] <= smallest and found[-1] >= max(largest, 0) and 0 in found and len(found) <= 12
+    assert found[0] <= smallest
+    assert found[-1] >= max(largest, 0)
+    assert 0 in found
+    assert len(found) <= 12
     svg = curves_svg({"a": [[(0, smallest), (1, largest)]]}, "t", "x")
     heights = [float(y) for y in re.findall(r"[\d.]+,([\d.-]+)", re.search(r'points="([^"]*)"', svg)[1])]
     assert all(TOP <= y <= HEIGHT - BOTTOM for y in heights)

@@ -225,5 +225,6 @@ def _rewrite(path: Path, changes: dict) -> None:
 def test_no_line_ends_a_block_of_code():
     lines = ["a ``` b", "````"]
     block = fence(lines)
-    assert block[0] == block[-1] == "`````" and block[1:-1] == lines
+    assert block[0] == block[-1] == "`````"
+    assert block[1:-1] == lines
     assert fence(["plain"]) == ["```", "plain", "```"]

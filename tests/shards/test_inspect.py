@@ -48,7 +48,8 @@ def test_counts_and_shares_of_all_samples(folder):
     found = inspect(InspectOptions(folder), progress)
     assert (progress.begun, len(progress.figures), progress.open) == ([("sample", 11, 0)], 11, 0)
     assert (found.num_samples, found.num_read, found.num_finished, found.num_captions) == (11, 11, 3, 2)
-    assert found.sizes == {(10, 10): 11} and found.failed == {}
+    assert found.sizes == {(10, 10): 11}
+    assert found.failed == {}
     assert found.num_bytes == sum(path.stat().st_size for path in folder.glob("*.tar"))
     growing, steady = found.styles
     assert (growing.style, steady.style) == ("growing", "steady")
@@ -96,7 +97,8 @@ def told(capsys, monkeypatch):
 def test_the_table_is_aligned(folder, told):
     said = told(folder)
     assert said["folder"] == f"folder    {folder}: complete, 3 shards"
-    assert said["samples"] == "samples   11" and said["captions"] == "captions  2"
+    assert said["samples"] == "samples   11"
+    assert said["captions"] == "captions  2"
     assert said["style"].split() == ["style", "ink", "%", "10th", "90th", "blank", "PNG", "bytes"]
     assert said["growing"].split()[:5] == ["growing", "50.00", "10.00", "90.00", "1"]
     assert said["steady"].split()[:5] == ["steady", "20.00", "20.00", "20.00", "0"]
@@ -117,7 +119,8 @@ def test_inspect_tells_grey_folders_and_mixed_sizes(tmp_path, told):
     ]
     few = store(tmp_path / "few", [samples], ["s"], sketch_format="png", fit="keep")
     said = told(few)
-    assert "mean darkness" in said["ink:"] and said["s"].split()[1] == "80.00"
+    assert "mean darkness" in said["ink:"]
+    assert said["s"].split()[1] == "80.00"
     assert said["geometry"] == "geometry  original sizes (fit keep)"
     assert "40 x 30 (67%), 30 x 40 (33%) pixels" in capture(few, told)
     many = [{"key": f"k{number}", "size": (10 + number, 50), "sketches": [inked(0.5)]} for number in range(5)]
@@ -133,7 +136,8 @@ def test_unfinished_folders_count_what_is_finished(tmp_path, told):
     samples = [{"key": key, "sketches": [inked(0.1)]} for key in "abc"]
     folder = store(tmp_path / "out", [samples[:2], samples[2:]], ["s"], num_shards=10)
     said = told(folder)
-    assert said["folder"].endswith(": unfinished, 2 of 10 shards") and said["samples"] == "samples   3"
+    assert said["folder"].endswith(": unfinished, 2 of 10 shards")
+    assert said["samples"] == "samples   3"
 
 
 def spoil_png(folder):
@@ -159,8 +163,10 @@ def test_damage_is_one_line_that_points_to_verify(folder, capsys, monkeypatch, s
     spoil(folder)
     assert run(["inspect", str(folder), "--samples", "2"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    assert told in captured.err and f"see `sketchforge verify {folder}`" in captured.err
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert told in captured.err
+    assert f"see `sketchforge verify {folder}`" in captured.err
 
 
 def test_folders_without_samples_are_refused(tmp_path):

@@ -249,7 +249,8 @@ def test_sheet_lays_images_out_in_equal_cells():
     rng = np.random.default_rng(0)
     colour, grey = rng.integers(0, 256, (32, 32, 3), np.uint8), rng.integers(0, 256, (32, 32), np.uint8)
     sheet = contact_sheet([[colour, grey], [None, colour]], ["a", "b"])
-    assert sheet.dtype == np.uint8 and sheet.shape[1] == 2 * 32 + 3 * MARGIN
+    assert sheet.dtype == np.uint8
+    assert sheet.shape[1] == 2 * 32 + 3 * MARGIN
     top = sheet.shape[0] - 2 * (32 + MARGIN)
     assert (sheet[top : top + 32, MARGIN : MARGIN + 32] == colour).all()
     assert (sheet[top : top + 32, 2 * MARGIN + 32 : -MARGIN] == grey[..., None]).all()
@@ -265,7 +266,9 @@ def test_labels_are_written_over_their_own_column_and_stay_there():
     ):
         changed = np.nonzero((contact_sheet([cells], labels) != bare).any((0, 2)))[0]
         left = MARGIN + column * (128 + MARGIN)
-        assert len(changed) and left - 1 <= changed.min() and changed.max() <= left + 128
+        assert len(changed)
+        assert left - 1 <= changed.min()
+        assert changed.max() <= left + 128
 
 
 def test_sheet_refuses_rows_that_do_not_fit_their_labels():

@@ -24,13 +24,16 @@ def test_a_square_is_drawn_by_its_border(sketcher):
     from_border = np.maximum(np.abs(rows - 31.5), np.abs(columns - 31.5)) - 16
     assert np.abs(from_border).max() <= 2
     # The line is closed: every row and column that the square crosses has ink on either side.
-    assert ink[20:44, :32].any(1).all() and ink[20:44, 32:].any(1).all()
-    assert ink[:32, 20:44].any(0).all() and ink[32:, 20:44].any(0).all()
+    assert ink[20:44, :32].any(1).all()
+    assert ink[20:44, 32:].any(1).all()
+    assert ink[:32, 20:44].any(0).all()
+    assert ink[32:, 20:44].any(0).all()
 
 
 def test_values_are_ink_or_paper():
     drawn = CannySketcher().draw(square()[None]).result()
-    assert drawn.dtype == np.uint8 and set(np.unique(drawn)) == {0, 255}
+    assert drawn.dtype == np.uint8
+    assert set(np.unique(drawn)) == {0, 255}
 
 
 def test_flat_and_nearly_flat_images_stay_white():

@@ -74,7 +74,8 @@ def test_widths_come_from_the_shapes(method, weights):
     network = load_edge_network(method, weights)
     assert tensors_digest(network.state_dict()) == tensors_digest(tiny(method).state_dict())
     assert torch.equal(network(random_images(1)), tiny(method)(random_images(1)))
-    assert not network.training and all(not p.requires_grad for p in network.parameters())
+    assert not network.training
+    assert all(not p.requires_grad for p in network.parameters())
 
 
 def test_half_precision_files_are_used_in_float32(method, tmp_path):
@@ -90,8 +91,10 @@ def test_half_precision_files_are_used_in_float32(method, tmp_path):
 def test_images_of_any_size_give_maps_of_their_size(method, weights, height, width):
     image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     sketches = EdgeSketcher.from_file(method, weights, CPU).sketches(image)
-    assert sketches.shape == (2, 1, 1, height, width) and sketches.dtype == torch.float32
-    assert sketches.min() >= 0 and sketches.max() <= 1
+    assert sketches.shape == (2, 1, 1, height, width)
+    assert sketches.dtype == torch.float32
+    assert sketches.min() >= 0
+    assert sketches.max() <= 1
 
 
 def test_an_image_is_drawn_the_same_in_any_batch(method, weights):
@@ -105,7 +108,8 @@ def test_an_image_is_drawn_the_same_in_any_batch(method, weights):
 
 def test_ink_is_where_the_edges_are(method, weights):
     sketcher = EdgeSketcher.from_file(method, weights, CPU)
-    assert sketcher.method == method and sketcher.styles == (method,)
+    assert sketcher.method == method
+    assert sketcher.styles == (method,)
     assert torch.equal(
         sketcher.sketches(random_images(2))[:, 0],
         1 - sketcher.network(random_images(2).contiguous(memory_format=torch.channels_last)),
@@ -288,12 +292,14 @@ def test_render_gives_the_same_bytes_for_any_number_of_workers(method, weights, 
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert verify(tmp_path / "a").problems == []
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
-    assert manifest["styles"] == [method] and list(manifest["digests"]) == [method]
+    assert manifest["styles"] == [method]
+    assert list(manifest["digests"]) == [method]
     assert (
         manifest["options"].items()
         >= {"batch_size": 8, "threads": 1, "device": "cpu", "method": method}.items()
     )
-    assert "edge_weights" not in manifest["options"] and "torch" in manifest["libraries"]
+    assert "edge_weights" not in manifest["options"]
+    assert "torch" in manifest["libraries"]
 
 
 def test_weights_may_move_but_not_change(weights, photos, tmp_path):
@@ -364,7 +370,8 @@ def test_edges_agree_with_people(name):
         )
         return 2 * precision * recall / (precision + recall)
 
-    assert agreement(0) > 0.6 and agreement(1) < 0.4
+    assert agreement(0) > 0.6
+    assert agreement(1) < 0.4
 
 
 def test_bfloat16_finds_nearly_the_same_edges(method, weights):

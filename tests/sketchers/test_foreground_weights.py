@@ -28,7 +28,9 @@ def test_weights_are_found_at_every_size(finder, side):
     large = to_tensor(scene(1, 128, 128))
     images = torch.nn.functional.interpolate(large, (side, side), mode="bilinear", antialias=True)
     weights = finder.find_weights(images)
-    assert weights.shape == (1, 1, side, side) and 0 <= weights.min() and weights.max() <= 1
+    assert weights.shape == (1, 1, side, side)
+    assert 0 <= weights.min()
+    assert weights.max() <= 1
     reference = torch.nn.functional.interpolate(finder.find_weights(large), (side, side), mode="area")
     assert abs(weights - reference).mean() < 0.1
 

@@ -62,7 +62,8 @@ def test_sketches_have_the_images_shape_and_a_style_for_each_snapshot(run, image
     sketcher = TomSketcher.from_run(run, 4, CPU)
     sketches = sketcher.sketches(images)
     assert sketches.shape == (6, 4, 1, 128, 128)
-    assert sketches.min() >= 0 and sketches.max() <= 1
+    assert sketches.min() >= 0
+    assert sketches.max() <= 1
     assert len(set(sketcher.styles)) == 4
     assert all(not torch.equal(sketches[:, 0], sketches[:, n]) for n in range(1, 4))
 
@@ -188,9 +189,11 @@ def test_bfloat16_draws_nearly_the_same():
     photos = np.stack([image[::4, ::4] for _, image in load_photos()[:3]])
     full, half = (TomSketcher.from_run(builtin_run(), 2, CPU, precision).draw(photos).result()
                   for precision in (torch.float32, torch.bfloat16))  # fmt: skip
-    assert full.dtype == half.dtype == np.uint8 and full.shape == (3, 2, 64, 64)
+    assert full.dtype == half.dtype == np.uint8
+    assert full.shape == (3, 2, 64, 64)
     differences = np.abs(full.astype(int) - half)
-    assert 0 < differences.mean() < 2 and differences.max() < 80
+    assert 0 < differences.mean() < 2
+    assert differences.max() < 80
     assert ((full > 165) != (half > 165)).mean() < 0.01
 
 
@@ -250,7 +253,8 @@ def test_no_more_images_are_prepared_than_threads_wait_for(run, images, monkeypa
 
     monkeypatch.setattr(TomSketcher, "_prepare", prepared)
     sketcher.draw(np.repeat(to_uint8(images), 4, axis=0)).result()
-    assert len(most) == 24 and max(most) <= 2 * sketcher._threads + 1
+    assert len(most) == 24
+    assert max(most) <= 2 * sketcher._threads + 1
 
 
 class Maps(dict):

@@ -306,7 +306,8 @@ def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_the_foreground_is_what_differs_from_the_border():
     _, pixels = picture()
     mask = find_foreground(pixels)
-    assert mask[128, 128] == 1 and mask[5, 5] == 0
+    assert mask[128, 128] == 1
+    assert mask[5, 5] == 0
     assert 0.15 < mask.mean() < 0.3, "the ball covers .17"
 
 
@@ -367,7 +368,8 @@ def test_a_padded_picture_is_drawn_over_the_whole_paper():
     assert np.array_equal(left, pad_white(alone, *paper))
     rows, columns = np.nonzero(filled < 128)
     assert np.ptp(columns) == pytest.approx(FILL * 2 * SIDE, abs=6)
-    assert rows.mean() == pytest.approx(SIDE, abs=3) and columns.mean() == pytest.approx(SIDE, abs=3)
+    assert rows.mean() == pytest.approx(SIDE, abs=3)
+    assert columns.mean() == pytest.approx(SIDE, abs=3)
 
 
 def face() -> tuple[np.ndarray, np.ndarray]:
@@ -460,7 +462,8 @@ def test_hatching_goes_back_and_forth_over_what_is_dark_alone():
     hatching = hatch(darkness, [0.5], 0.0, 0.03, (SIDE, SIDE), rng())
     assert len(hatching) == 2
     for line, left in zip(sorted(hatching, key=lambda line: line[0, 0]), (20, 140), strict=True):
-        assert left - 3 <= line[:, 0].min() and line[:, 0].max() <= left + 83
+        assert left - 3 <= line[:, 0].min()
+        assert line[:, 0].max() <= left + 83
         turns = np.diff(np.sign(np.diff(line[:, 0])[np.abs(np.diff(line[:, 0])) > 2])) != 0
         assert turns.sum() + 1 == pytest.approx(80 / (0.03 * SIDE), abs=1), "as many rows as fit"
 

@@ -110,7 +110,8 @@ def test_runs_by_hand():
 def test_on_larger_paper_the_subject_lies_in_the_middle():
     placed = place_subject(np.ones((64, 128), np.float32), (40, 80), (80, 80))
     assert placed[32:96].all()
-    assert not placed[:32].any() and not placed[96:].any()
+    assert not placed[:32].any()
+    assert not placed[96:].any()
 
 
 def test_what_is_read_is_what_was_written(stored):
@@ -138,7 +139,8 @@ def test_lines_are_a_point_and_the_steps_from_there_by_hand():
     paper, widths = np.zeros((30, 40), np.uint8), np.array([2, 2, 1, 3, 1.5])
     drawing = HandDrawing(paper, np.array([1]), strokes, widths, Hand("mine"), Placement())
     value = json.loads(strokes_to_json(store_strokes(traced, [drawing], ["mine"], (30, 40))))
-    assert value["size"] == [30, 40] and PER_PIXEL == value["per_pixel"] == 48
+    assert value["size"] == [30, 40]
+    assert PER_PIXEL == value["per_pixel"] == 48
     assert value["strokes"]["points"] == [[480, 960, 96, -24], [48, 96, 0, 144, 0, -144]]
     assert value["strokes"]["closed"] == [0, 1]
     assert value["strokes"]["presence"] == [[50, 50, 50]] * 2
@@ -254,7 +256,8 @@ def test_what_is_damaged_is_told_in_one_line(stored, path, value, message):
     with pytest.raises(ValueError) as caught:
         strokes_from_json(spoilt(stored, *path, value=value))
     assert message in str(caught.value)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,8 @@ def test_all_samples_have_strokes_also_one_without_any_line(with_strokes):
     assert read_manifest(with_strokes.shards)["extras"] == ["strokes.json"]
     samples = samples_of(with_strokes.shards)
     counts = {key: len(strokes_from_json(sample["strokes.json"]).strokes) for key, sample in samples.items()}
-    assert len(counts) == 4 and counts.pop("a-white") == 0
+    assert len(counts) == 4
+    assert counts.pop("a-white") == 0
     assert min(counts.values()) > 0
     assert verify(with_strokes.shards).problems == []
 
@@ -326,7 +330,8 @@ def test_verify_finds_strokes_that_are_damaged(with_strokes, tmp_path, change, p
     shards = shutil.copytree(with_strokes.shards, tmp_path / "out")
     change_member(shards, ".strokes.json", change)
     told = [line for line in verify(shards).problems if ".strokes.json: " in line]
-    assert len(told) == 1 and problem in told[0]
+    assert len(told) == 1
+    assert problem in told[0]
 
 
 def test_inspect_counts_strokes(with_strokes, rendered):
@@ -349,7 +354,8 @@ def test_inspect_says_how_many_strokes_an_image_has(with_strokes, capsys, monkey
 
 def test_a_drawing_anew_follows_from_seed_and_key_alone(stored):
     first = redraw_sketch(stored, PLAIN_PICTURE, 0, "key", 1)
-    assert first.shape == (SIDE, SIDE) and first.dtype == np.uint8
+    assert first.shape == (SIDE, SIDE)
+    assert first.dtype == np.uint8
     assert (redraw_sketch(stored, PLAIN_PICTURE, 0, "key", 1) == first).all()
     assert (redraw_sketch(stored, PLAIN_PICTURE, 0, "key", 2) != first).any()
     assert (redraw_sketch(stored, PLAIN_PICTURE, 1, "key", 1) != first).any()
@@ -410,7 +416,8 @@ def test_a_drawing_anew_stays_in_its_place(stored):
     """Ink's middle and extent are the picture's, but for a tenth of its side."""
     for number in range(30):
         rows, columns = np.nonzero(redraw_sketch(stored, PLAIN_PICTURE, 0, number) < 128)
-        assert abs(rows.mean() - 47.5) < 0.1 * SIDE and abs(columns.mean() - 47.5) < 0.1 * SIDE
+        assert abs(rows.mean() - 47.5) < 0.1 * SIDE
+        assert abs(columns.mean() - 47.5) < 0.1 * SIDE
         assert abs(np.ptp(columns) - 55) < 0.2 * SIDE
 
 
@@ -451,7 +458,8 @@ def test_strokes_are_left_out_by_salience_and_length():
         for number in drop_strokes(taken, salience, length, np.random.default_rng(seed)):
             counts[int(number)] += 1
     assert counts[4] == 400, "the most salient one"
-    assert counts[8] > counts[6] + 50 and counts[9] > counts[6] + 50
+    assert counts[8] > counts[6] + 50
+    assert counts[9] > counts[6] + 50
     assert counts[6] == pytest.approx(400 * (1 - 0.3 * 0.9 * np.exp(-0.1)), abs=35)
 
 

@@ -44,7 +44,8 @@ def test_a_circle_is_one_ring_that_ends_where_it_begins():
     turn = np.linspace(0, 2 * np.pi, 90)
     darkness = drawn(np.stack([128 + 60 * np.cos(turn), 128 + 60 * np.sin(turn)], 1))
     strokes = trace(darkness)
-    assert len(strokes) == 1 and strokes.closed[0]
+    assert len(strokes) == 1
+    assert strokes.closed[0]
     points = next(iter(strokes))
     assert np.allclose(points[0], points[-1], atol=1e-4)
     assert strokes.lengths()[0] == pytest.approx(2 * np.pi * 60, rel=0.03)
@@ -79,7 +80,8 @@ def test_what_is_faint_or_tiny_is_left_out():
 
 def test_blank_paper_has_no_strokes():
     strokes = trace(np.zeros((64, 80), np.float32))
-    assert len(strokes) == 0 and strokes.size == (64, 80)
+    assert len(strokes) == 0
+    assert strokes.size == (64, 80)
     assert strokes.lengths().shape == (0,)
 
 
@@ -151,7 +153,8 @@ def test_smoothing_keeps_straight_lines_and_ends_and_shrinks_a_ring_evenly():
     straight, round_, bent = smooth
     assert np.allclose(straight, line, atol=1e-4)
     radii = np.hypot(*(round_ - 50).T)
-    assert np.allclose(radii, radii[0], atol=1e-4) and 18 < radii[0] < 20
+    assert np.allclose(radii, radii[0], atol=1e-4)
+    assert 18 < radii[0] < 20
     assert np.allclose(round_[0], round_[-1])
     assert np.allclose(bent[[0, -1]], corner[[0, -1]], atol=1e-4)
     assert 3 < bent[1, 0] < 9.5, "cut across"

@@ -47,8 +47,10 @@ def test_an_exported_file_makes_the_same_image_by_itself(runs, name):
     shutil.rmtree(runs / name)
     loaded = sketchforge.load(out, "cpu")
     assert np.array_equal(loaded.synthesize(SKETCH, STYLE), image)
-    assert loaded.digest == before.digest and loaded.refines == (name == "gan")
-    assert card == out.with_suffix(".md") and sha256_of(out) in card.read_text(encoding="utf-8")
+    assert loaded.digest == before.digest
+    assert loaded.refines == (name == "gan")
+    assert card == out.with_suffix(".md")
+    assert sha256_of(out) in card.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("snapshot", [None, "0", "2", STYLES[2]])
@@ -61,7 +63,8 @@ def test_the_snapshot_draws_as_its_run_does(runs, snapshot):
     small = shrink_to(image, default_draw_size(256))
     drawn = TomSketcher.from_run(builtin_run(), 3, CPU).draw(small[None]).result()[0, number]
     expected = binarize(resize_image(drawn, 256, 191), 0.65, 0.15)
-    assert np.array_equal(sketch, expected) and 0 < (sketch == 0).mean() < 0.5
+    assert np.array_equal(sketch, expected)
+    assert 0 < (sketch == 0).mean() < 0.5
 
 
 @pytest.mark.parametrize("shape", [(8, 700), (300, 8), (9, 9), (700, 500)])
@@ -69,7 +72,8 @@ def test_sketches_keep_the_aspect(runs, shape):
     out, _ = export(ExportOptions(runs / "gan", runs / "m.safetensors", BUILTIN))
     model = sketchforge.load(out, "cpu")
     sketch = model.sketch(scene(1, *shape))
-    assert max(sketch.shape) == 256 and set(np.unique(sketch)) <= {0, 255}
+    assert max(sketch.shape) == 256
+    assert set(np.unique(sketch)) <= {0, 255}
     assert sketch.shape == tuple(max(1, round(side * 256 / max(shape))) for side in shape)
 
 
@@ -84,7 +88,8 @@ def test_the_file_reads_as_a_runs_model_does(runs):
     source = metadata["exported_from"]
     assert source == {"run": "gan", "command": "gan-train", "tom": {"run": "builtin", "snapshot": STYLES[0]}}
     with safe_open(str(out), framework="pt") as file:
-        assert file.metadata()["format"] == "sketchforge-synthesizer" and file.metadata()["version"] == "3"
+        assert file.metadata()["format"] == "sketchforge-synthesizer"
+        assert file.metadata()["version"] == "3"
         assert str(runs) not in json.dumps(file.metadata())  # where it lay is nobody's business
     assert read_model(runs / "gan" / "model.safetensors").sketch_part is None
 
@@ -112,7 +117,9 @@ def test_the_card_tells_what_was_measured_and_on_what(runs):
     assert "model.sketch" not in text
     _, card = export(ExportOptions(runs / "ae", runs / "ae.safetensors", BUILTIN))
     text = card.read_text(encoding="utf-8")
-    assert "auto-encoder alone" in text and "model.sketch" in text and "builtin/tom.md" in text
+    assert "auto-encoder alone" in text
+    assert "model.sketch" in text
+    assert "builtin/tom.md" in text
 
 
 def licence_of(runs: Path, tom: Path | None = None, **entries) -> str:
@@ -204,7 +211,8 @@ def test_bad_usage_is_one_line(runs, monkeypatch, capsys, words, code, message):
     before = sorted(runs.rglob("*"))
     assert command_line(["export", *words]) == code
     error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
     assert sorted(runs.rglob("*")) == before
 
 
@@ -222,4 +230,5 @@ def test_the_command_tells_what_it_wrote(runs, monkeypatch, capsys):
     monkeypatch.chdir(runs)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert command_line(["export", "--run", "gan", "--tom", "builtin"]) == 0
-    assert capsys.readouterr().out.startswith("model.safetensors: ") and Path("model.md").is_file()
+    assert capsys.readouterr().out.startswith("model.safetensors: ")
+    assert Path("model.md").is_file()

@@ -28,7 +28,8 @@ def example(columns=3, rows=2, label="a name"):
 def corner_of(grid, level):
     """y and x of the one square of a flat image."""
     y, x = np.nonzero((grid == (level, 255 - level, 7)).all(-1))
-    assert len(y) == CELL * CELL and np.ptp(y) == np.ptp(x) == CELL - 1
+    assert len(y) == CELL * CELL
+    assert np.ptp(y) == np.ptp(x) == CELL - 1
     return int(y.min()), int(x.min())
 
 
@@ -57,7 +58,9 @@ def test_labels_stay_above_columns_and_left_of_rows():
         assert named.shape == bare.shape
         top, left = corner_of(named, 100)[0], corner_of(named, 150)[1]
         written = (bare != BACKGROUND).any(-1)
-        assert written[:top].any() and written[:, :left].any() and not written[top:, left:].any()
+        assert written[:top].any()
+        assert written[:, :left].any()
+        assert not written[top:, left:].any()
         inside = np.zeros_like(written)
         for column in range(1, 4):  # a label keeps to its own column, else neighbours would run together
             x = left + column * (CELL + MARGIN)
@@ -88,7 +91,8 @@ def test_unequal_sizes_greys_and_gaps_fit_into_a_grid():
 
     assert np.array_equal(part(0, 1), fit_square(wide, 40, "pad"))
     assert np.array_equal(part(1, 0), np.repeat(fit_square(grey, 40, "pad")[..., None], 3, axis=2))
-    assert (part(0, 0) == BACKGROUND).all() and (part(1, 1) == BACKGROUND).all()
+    assert (part(0, 0) == BACKGROUND).all()
+    assert (part(1, 1) == BACKGROUND).all()
 
 
 def test_cells_are_as_large_as_the_heads_by_default():
@@ -97,7 +101,8 @@ def test_cells_are_as_large_as_the_heads_by_default():
         grid = labelled_grid("", heads, [("", None)], [[None] * len(sizes)])
         return grid.shape[1] - (2 + len(sizes)) * MARGIN
 
-    assert side(50, 80) == 3 * 80 and side(900) == 2 * 256
+    assert side(50, 80) == 3 * 80
+    assert side(900) == 2 * 256
 
 
 def test_large_grids_take_little_more_than_themselves():
@@ -108,7 +113,8 @@ def test_large_grids_take_little_more_than_themselves():
     grid = labelled_grid("", heads, sides, ([image] * 100 for _ in range(10)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert grid.nbytes > 13_000_000 and peak < grid.nbytes + 1_000_000
+    assert grid.nbytes > 13_000_000
+    assert peak < grid.nbytes + 1_000_000
 
 
 def test_written_and_read_again(tmp_path):

@@ -15,16 +15,20 @@ def images(count, *shape):
 def test_two_give_a_half_each(size):
     one, other = images(2, size, size)
     made = stitch([one, other], size)
-    assert made.shape == (size, size, 3) and made.dtype == np.uint8
-    assert np.array_equal(made[:, :4], one[:, :4]) and np.array_equal(made[:, 4:], other[:, 4:])
+    assert made.shape == (size, size, 3)
+    assert made.dtype == np.uint8
+    assert np.array_equal(made[:, :4], one[:, :4])
+    assert np.array_equal(made[:, 4:], other[:, 4:])
 
 
 @pytest.mark.parametrize("size", [8, 9])
 def test_four_give_a_quarter_each_in_reading_order(size):
     a, b, c, d = images(4, size, size)
     made = stitch([a, b, c, d], size)
-    assert np.array_equal(made[:4, :4], a[:4, :4]) and np.array_equal(made[:4, 4:], b[:4, 4:])
-    assert np.array_equal(made[4:, :4], c[4:, :4]) and np.array_equal(made[4:, 4:], d[4:, 4:])
+    assert np.array_equal(made[:4, :4], a[:4, :4])
+    assert np.array_equal(made[:4, 4:], b[:4, 4:])
+    assert np.array_equal(made[4:, :4], c[4:, :4])
+    assert np.array_equal(made[4:, 4:], d[4:, 4:])
 
 
 def test_one_image_stitched_with_itself_is_itself_cropped():
@@ -39,7 +43,8 @@ def test_sizes_may_differ_and_nothing_given_is_changed():
     made = stitch([wide, high], 16)
     assert np.array_equal(made[:, :8], fit_square(wide, 16, "crop")[:, :8])
     assert np.array_equal(made[:, 8:], fit_square(high, 16, "crop")[:, 8:])
-    assert np.array_equal(wide, before) and not np.shares_memory(made, wide)
+    assert np.array_equal(wide, before)
+    assert not np.shares_memory(made, wide)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5])

@@ -76,7 +76,8 @@ def test_equal_to_the_auto_encoding_trainer_bit_for_bit(runs):
     trained = AutoEncoderTrainer(recipe, None, 4, seed=0, device=CPU)
     trained.networks.ema.load_state_dict(new_autoencoder().state_dict())
     loaded = sketchforge.load(runs / "ae" / "model.safetensors", "cpu")
-    assert not loaded.refines and not loaded.takes_noise
+    assert not loaded.refines
+    assert not loaded.takes_noise
     sketches, images = batch()
     assert torch.equal(loaded.synthesize_tensors(sketches, images), trained.synthesize(sketches, images))
 
@@ -87,7 +88,8 @@ def test_a_image_depends_on_nothing_else_in_the_list(model):
     back = model.synthesize(DRAWINGS[::-1], STYLES[::-1], noise=1, keys="dcba")[::-1]
     for place in range(4):
         alone = model.synthesize([DRAWINGS[place]], [STYLES[place]], noise=1, keys=["abcd"[place]])
-        assert np.array_equal(whole[place], alone[0]) and np.array_equal(whole[place], back[place])
+        assert np.array_equal(whole[place], alone[0])
+        assert np.array_equal(whole[place], back[place])
     together = model.synthesize(DRAWINGS, STYLES, noise=1, keys="abcd", batch_size=4)
     assert all(np.abs(one.astype(int) - other).max() <= 1 for one, other in zip(whole, together, strict=True))
     sketches, images = batch()
@@ -124,7 +126,8 @@ def test_whatever_is_a_image_makes_the_same(model, tmp_path):
     Image.fromarray(DRAWINGS[0]).save(tmp_path / "d.png")
     Image.fromarray(STYLES[0]).save(tmp_path / "s.png")
     first = model.synthesize(DRAWINGS[0], STYLES[0])
-    assert first.shape == (SIZE, SIZE, 3) and first.dtype == np.uint8
+    assert first.shape == (SIZE, SIZE, 3)
+    assert first.dtype == np.uint8
     colour = np.repeat(DRAWINGS[0][..., None], 3, axis=2)
     see_through = Image.fromarray(STYLES[0]).convert("RGBA")
     for sketch, style in (
@@ -138,7 +141,8 @@ def test_whatever_is_a_image_makes_the_same(model, tmp_path):
 
 def test_one_gives_one_and_a_list_gives_a_list(model):
     two = model.synthesize(DRAWINGS[:2], STYLES[0])
-    assert isinstance(two, list) and len(two) == 2
+    assert isinstance(two, list)
+    assert len(two) == 2
     assert np.array_equal(two[1], model.synthesize(DRAWINGS[1], STYLES[0]))
     assert len(model.synthesize(DRAWINGS[0], STYLES[:3])) == 3
     assert len(model.synthesize([DRAWINGS[0]], [STYLES[0]])) == 1
@@ -257,15 +261,18 @@ def test_bad_files_are_named_in_one_line(runs, tmp_path, name, data, message):
         path.write_bytes(good.read_bytes()[:data] if isinstance(data, int) else data)
     with pytest.raises(SketchforgeError, match=message) as caught:
         sketchforge.load(path, "cpu")
-    assert len(str(caught.value).splitlines()) == 1 and name in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert name in str(caught.value)
 
 
 def test_about_tells_what_the_file_told(model):
-    assert {name: model.metadata[name] for name in ABOUT} == ABOUT and model.size == SIZE
+    assert {name: model.metadata[name] for name in ABOUT} == ABOUT
+    assert model.size == SIZE
 
 
 def test_settings_survive(tmp_path):
     """A refiner without noise is one after loading, too."""
     write_synthesizer(tmp_path / "m.safetensors", new_autoencoder(), new_refiner(noise=False), {})
     loaded = sketchforge.load(tmp_path / "m.safetensors", "cpu")
-    assert loaded.refines and not loaded.takes_noise
+    assert loaded.refines
+    assert not loaded.takes_noise

@@ -104,11 +104,13 @@ def test_the_same_again_keeps_everything_and_more_adds_to_it(call, tmp_path):
     before = files(tmp_path / "out")
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*--*")}
     code, out, _ = call("synthesize", *EVERY)
-    assert code == 0 and "out: complete already, 4 images" in out
+    assert code == 0
+    assert "out: complete already, 4 images" in out
     assert files(tmp_path / "out") == before
     (tmp_path / "out" / "cat--klee.png").unlink()
     code, out, _ = call("synthesize", *EVERY, "--style", "paintings/dürer.png")
-    assert "3 of 6 images there already and kept" in out and "out: 3 images, 3 kept" in out
+    assert "3 of 6 images there already and kept" in out
+    assert "out: 3 images, 3 kept" in out
     after = files(tmp_path / "out")
     assert {name: after[name] for name in before if "--" in name} == {
         n: d for n, d in before.items() if "--" in n
@@ -122,7 +124,8 @@ def test_what_has_changed_is_made_anew(call, tmp_path):
     Image.fromarray(scene(9, 60, 80)).save(tmp_path / "paintings" / "klee.png")
     code, out, _ = call("synthesize", *EVERY)
     after = files(tmp_path / "out")
-    assert code == 0 and "2 files of an earlier run replaced" in out
+    assert code == 0
+    assert "2 files of an earlier run replaced" in out
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"cat--klee.png", "wide--klee.png", "grid.png", "outputs.json"}
 
@@ -140,7 +143,9 @@ def test_other_options_are_refused_unless_overwritten(call, tmp_path, words, mes
     call("synthesize", *EVERY)
     before = files(tmp_path / "out")
     code, _, err = call("synthesize", *EVERY[:-1], *words)
-    assert code == 2 and message in err and len(err.splitlines()) == 1
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
     assert files(tmp_path / "out") == before
     (tmp_path / "out" / "mine.txt").write_text("mine")
     code, _, err = call("synthesize", *EVERY[:-1], *words, "--overwrite")
@@ -173,8 +178,10 @@ def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(making, "write_png", struck)
         code, _, err = call("synthesize", *EVERY)
-    assert code == 130 and "2 of 4 images were made and are kept in out" in err
-    assert len(list((tmp_path / "out").glob("*--*"))) == 2 and not list((tmp_path / "out").glob(".*"))
+    assert code == 130
+    assert "2 of 4 images were made and are kept in out" in err
+    assert len(list((tmp_path / "out").glob("*--*"))) == 2
+    assert not list((tmp_path / "out").glob(".*"))
     code, out, _ = call("synthesize", *EVERY)
     assert "2 of 4 images there already and kept" in out
     assert files(tmp_path / "out") == straight
@@ -199,7 +206,8 @@ def test_pairs_go_by_name(call, tmp_path):
     assert "1 of 3 styles without a sketch of their name" in out
     assert set(files(tmp_path / "out")) == {"cat--cat.png", "wide--wide.png", "grid.png", "outputs.json"}
     code, _, err = call("synthesize", "--sketch", "drawings", "--style", "paintings", "--pairs")
-    assert code == 2 and "2 of 2 sketches without a style of their name, the first is drawings/cat.png" in err
+    assert code == 2
+    assert "2 of 2 sketches without a style of their name, the first is drawings/cat.png" in err
 
 
 def test_notes_on_drawings_are_printed_and_kept(call, tmp_path):
@@ -260,13 +268,16 @@ def test_transfer_draws_with_tom_and_keeps_the_sketch(call, tmp_path):
     assert f"sketches are drawn by snapshot 0 of the built-in run, {builtin_style(0)}" in out
     assert set(files(tmp_path / "out")) == {"monet.sketch.png", "monet--klee.png", "grid.png", "outputs.json"}
     sketch = pixels(tmp_path / "out" / "monet.sketch.png")
-    assert sketch.shape == (192, 256) and set(np.unique(sketch)) == {0, 255}
+    assert sketch.shape == (192, 256)
+    assert set(np.unique(sketch)) == {0, 255}
     made = sketchforge.load("runs/gan", "cpu").synthesize(sketch, "paintings/klee.png", raw=True)
     assert np.array_equal(pixels(tmp_path / "out" / "monet--klee.png"), made)
     code, _, err = call("transfer", *words, "--tom", "builtin", "--checkpoint", "3")
-    assert code == 2 and "made with --tom the built-in run (generator sha256 " in err
+    assert code == 2
+    assert "made with --tom the built-in run (generator sha256 " in err
     code, out, _ = call("transfer", *words, "--tom", "builtin", "--checkpoint", "3", "--overwrite")
-    assert code == 0 and "snapshot 3 of the built-in run" in out
+    assert code == 0
+    assert "snapshot 3 of the built-in run" in out
     assert not np.array_equal(pixels(tmp_path / "out" / "monet.sketch.png"), sketch)
 
 
@@ -274,12 +285,14 @@ def test_a_models_own_snapshot_comes_first(call, tmp_path):
     command_line(["export", "--tom", "builtin", "--snapshot", "2", "--out", "m.safetensors"])
     words = ["--content", "paintings/monet.png", "--style", "paintings/klee.png", "--model", "m.safetensors"]
     code, out, _ = call("transfer", *words)
-    assert code == 0 and f"the model's own snapshot, {builtin_style(2)}" in out
+    assert code == 0
+    assert f"the model's own snapshot, {builtin_style(2)}" in out
     own = pixels(tmp_path / "out" / "monet.sketch.png")
     code, out, _ = call("transfer", *words, "--tom", "builtin", "--checkpoint", "2", "--overwrite")
     assert np.array_equal(own, pixels(tmp_path / "out" / "monet.sketch.png"))
     code, _, err = call("transfer", *words, "--checkpoint", "1")
-    assert code == 2 and "--checkpoint 1: the model brings one snapshot of its own" in err
+    assert code == 2
+    assert "--checkpoint 1: the model brings one snapshot of its own" in err
 
 
 BAD = [
@@ -333,7 +346,8 @@ def test_the_output_folder_is_looked_at_first(call, tmp_path):
     theirs = tmp_path / "out" / "cat--monet.png"
     theirs.write_bytes(b"theirs")
     code, _, err = call("synthesize", *EVERY)
-    assert code == 2 and "out/cat--monet.png: is there already and not of our making" in err
+    assert code == 2
+    assert "out/cat--monet.png: is there already and not of our making" in err
     assert files(tmp_path / "out") == {"cat--monet.png": b"theirs"}
     for text, expected, message in (
         ("{", 1, "cannot be read as JSON"),
@@ -342,7 +356,8 @@ def test_the_output_folder_is_looked_at_first(call, tmp_path):
     ):
         (tmp_path / "out" / RECORD_FILE).write_text(text)
         code, _, err = call("synthesize", *EVERY)
-        assert code == expected and message in err
+        assert code == expected
+        assert message in err
     code = command_line(["synthesize", "--out", "out/outputs.json", *CPU])
     assert code == 2
 

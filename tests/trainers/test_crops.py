@@ -59,8 +59,10 @@ def test_every_pass_cuts_anew():
 def test_batches_are_consecutive_crops():
     sampler = CropSampler([ramp(), ramp(50, 40)], 16, 3, "test")
     batch = sampler.batch(2, 3)
-    assert batch.shape == (3, 3, 16, 16) and batch.dtype == torch.float32
-    assert batch.min() >= -1 and batch.max() <= 1
+    assert batch.shape == (3, 3, 16, 16)
+    assert batch.dtype == torch.float32
+    assert batch.min() >= -1
+    assert batch.max() <= 1
     for i in range(3):
         expected = torch.from_numpy(sampler.crop(6 + i)).permute(2, 0, 1).float() / 127.5 - 1
         torch.testing.assert_close(batch[i], expected)
@@ -85,7 +87,8 @@ def test_crops_span_a_share_of_the_shorter_side(zoom):
         assert abs(np.ptp(columns) - np.ptp(rows)) <= 2  # square
         spans.append(int(np.ptp(rows)) + 1)
         mirrored.append(columns[0] > columns[-1])
-    assert height / zoom - 3 <= min(spans) and max(spans) <= height
+    assert height / zoom - 3 <= min(spans)
+    assert max(spans) <= height
     assert max(spans) - min(spans) >= 0.7 * (height - height / zoom) - 3  # the whole range is used
     assert 20 < sum(mirrored) < 60
 
@@ -93,8 +96,10 @@ def test_crops_span_a_share_of_the_shorter_side(zoom):
 def test_crops_reach_every_border():
     sampler = CropSampler([ramp(40, 60)], 32, 0, "test", 1.2)
     crops = np.stack([sampler.crop(position) for position in range(120)])
-    assert crops[..., 0].min() <= 1 and crops[..., 0].max() >= 58
-    assert crops[..., 1].min() <= 1 and crops[..., 1].max() >= 38
+    assert crops[..., 0].min() <= 1
+    assert crops[..., 0].max() >= 58
+    assert crops[..., 1].min() <= 1
+    assert crops[..., 1].max() >= 38
 
 
 @pytest.mark.parametrize("side", [8, 9])

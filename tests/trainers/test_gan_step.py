@@ -115,7 +115,8 @@ def test_spectral_norm_bounds_the_discriminator():
     judge.eval()
     for conv in judge.downs.values():
         assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2) < 1.5
-    assert hasattr(judge.head[0], "parametrizations") and not hasattr(judge.head[1], "parametrizations")
+    assert hasattr(judge.head[0], "parametrizations")
+    assert not hasattr(judge.head[1], "parametrizations")
 
 
 def test_gradients_are_means_over_micro_batches():

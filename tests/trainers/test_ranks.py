@@ -134,10 +134,8 @@ def test_a_folder_at_work_refuses_all_ranks_in_one_line(ten_sketches, tmp_path):
 def test_ranks_that_cannot_meet_are_told_of_torchrun(ten_sketches, tmp_path):
     done = forked_cli("ae-train", "--shards", ten_sketches, *WORDS, cwd=tmp_path, WORLD_SIZE="2", RANK="0")
     assert done.returncode == 2
-    assert (
-        "WORLD_SIZE is 2, but the ranks cannot meet" in done.stderr
-        and "start them by torchrun" in done.stderr
-    )
+    assert "WORLD_SIZE is 2, but the ranks cannot meet" in done.stderr
+    assert "start them by torchrun" in done.stderr
 
 
 def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
@@ -165,4 +163,5 @@ def test_two_ranks_learn_what_one_learns_in_two_parts(ten_sketches, tmp_path):
 def test_batches_are_divided_among_ranks(ten_sketches, tmp_path):
     words = ["ae-train", "--shards", ten_sketches, "--dry-run", "--batch-size", "6"]
     found = forked_cli(*words, cwd=tmp_path, WORLD_SIZE="4")
-    assert found.returncode == 2 and "on 4 ranks: does not divide --batch-size 6" in found.stderr
+    assert found.returncode == 2
+    assert "on 4 ranks: does not divide --batch-size 6" in found.stderr

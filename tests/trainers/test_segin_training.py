@@ -170,7 +170,8 @@ def test_a_run_goes_on_with_the_same_foreground_head_only(finished, monkeypatch)
 
 def test_masks_of_the_shards_come_first(masked_shards, options):
     plan = plan_segin(replace(options, shards=masked_shards))
-    assert plan.finder is None and plan.images.record["masks"] == {"by": "shards", "images": 3}
+    assert plan.finder is None
+    assert plan.images.record["masks"] == {"by": "shards", "images": 3}
 
 
 def test_masks_of_the_shards_are_what_is_learnt_from(masked_shards, options, monkeypatch):
@@ -184,13 +185,15 @@ def test_masks_of_the_shards_are_what_is_learnt_from(masked_shards, options, mon
 
 def test_without_losses_of_masks_there_are_none(options):
     plan = plan_segin(replace(options, losses=(("mask", 0.0), ("masked", 0.0))))
-    assert plan.finder is None and plan.images.record["masks"] == {"by": "none"}
+    assert plan.finder is None
+    assert plan.images.record["masks"] == {"by": "none"}
 
 
 def test_the_model_synthesizes_as_the_others_do(finished):
     model = sketchforge.load(finished.run, "cpu")
     image = model.synthesize(SKETCH, STYLE)
-    assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+    assert image.shape == (64, 64, 3)
+    assert image.dtype == np.uint8
     assert (model.size, model.refines, model.takes_noise, model.takes_grey) == (64, False, False, False)
     assert repr(model) == "<Synthesizer: 64 pixels, segin, on cpu>"
     assert model.style_vectors(torch.zeros(2, 3, 64, 64)).shape == (2, 128)
@@ -206,10 +209,13 @@ def test_an_exported_file_makes_the_same_image(finished, tmp_path):
     out, card = export(ExportOptions(run=finished.run, out=tmp_path / "m.safetensors"))
     run, exported = (sketchforge.load(path, "cpu") for path in (finished.run, out))
     assert np.array_equal(exported.synthesize(SKETCH, STYLE), run.synthesize(SKETCH, STYLE))
-    assert exported.digest == run.digest and read_model(out).system == "segin"
+    assert exported.digest == run.digest
+    assert read_model(out).system == "segin"
     text = card.read_text(encoding="utf-8")
-    assert "(SEGIN)" in text and "`sketchforge segin-train`" in text
-    assert "auto-encoder" not in text and "the encoder that matches" in text
+    assert "(SEGIN)" in text
+    assert "`sketchforge segin-train`" in text
+    assert "auto-encoder" not in text
+    assert "the encoder that matches" in text
 
 
 @pytest.mark.parametrize(
@@ -246,7 +252,8 @@ def colouring(finished, tmp_path_factory):
 
 def test_a_model_of_greys_says_so(colouring):
     model, _ = read_segin(colouring.run / "model.safetensors")
-    assert model.input == "grey" and sketchforge.load(colouring.run, "cpu").takes_grey
+    assert model.input == "grey"
+    assert sketchforge.load(colouring.run, "cpu").takes_grey
 
 
 def test_a_model_of_greys_takes_photos_as_they_are(colouring):
@@ -342,7 +349,8 @@ def test_the_command_trains_and_tells_what_and_where(options, tmp_path, monkeypa
     words += ["--loss", "variation=0", "--loss", "mask=3", "--no-non-local"]
     assert command_line([*words, "--threads", "1", "--workers", "0", "--device", "cpu"]) == 0
     output = capsys.readouterr().out
-    assert "masks: of 10 images, by the foreground head" in output and "matches: soft" in output
+    assert "masks: of 10 images, by the foreground head" in output
+    assert "matches: soft" in output
     assert "sketchforge synthesize --model runs/segin" in output
     record = json.loads((tmp_path / "runs/segin/run.json").read_text())
     asked = {"match": "soft", "variation": 0.0, "mask": 3.0, "non_local": False, "masked": 10.0}
@@ -376,7 +384,9 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
     shards = [] if "--shards" in arguments else ["--shards", options.shards]
     assert command_line(["segin-train", *shards, *arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -90,13 +90,15 @@ def test_other_lines_are_a_difference():
     apart = difference(page(40, 90), page(60, 110), page(40, 110))
     assert apart[0, 1] > 0.97
     assert np.allclose([apart[0, 2], apart[1, 2]], 0.5, atol=0.02)
-    assert np.allclose(apart, apart.T) and not np.diag(apart).any()
+    assert np.allclose(apart, apart.T)
+    assert not np.diag(apart).any()
 
 
 def test_lines_nearby_are_the_same_and_those_farther_away_are_not():
     """TOLERANCE is two pixels in 256, one in 128."""
     apart = difference(page(40), page(41), page(44))
-    assert apart[0, 1] < 0.02 and apart[0, 2] > 0.98
+    assert apart[0, 1] < 0.02
+    assert apart[0, 2] > 0.98
 
 
 def test_faint_lines_beyond_the_common_length_do_not_count():
@@ -113,7 +115,8 @@ def test_the_difference_is_the_mean_of_the_images():
 
 def test_blank_sketches_have_all_lines_in_common_with_each_other_and_half_with_any():
     apart = difference(page(), page(), page(40))
-    assert apart[0, 1] == 0 and apart[0, 2] == 0.5
+    assert apart[0, 1] == 0
+    assert apart[0, 2] == 0.5
 
 
 def test_the_most_careful_is_first_and_the_boldest_gains_nothing():
@@ -124,13 +127,16 @@ def test_the_most_careful_is_first_and_the_boldest_gains_nothing():
     selection = select([0.6] * 5, [0.1] * 5, candidates, 3)
     assert selection.chosen[0] in (1, 2, 3), "its lines are those of the mean"
     assert sorted(selection.chosen[1:]) == [0, 4], "not the same lines in another pen"
-    assert selection.difference.shape == (3, 3) and selection.difference[0, 1] == selection.difference.max()
+    assert selection.difference.shape == (3, 3)
+    assert selection.difference[0, 1] == selection.difference.max()
 
 
 def test_poor_candidates_are_not_chosen_however_different():
     candidates = np.stack([page(30, 60), page(30, 61), page(5, 118)])
     selection = select([0.6, 0.6, 0.1], [0.1] * 3, candidates, 2)
-    assert sorted(selection.chosen) == [0, 1] and selection.passing == [0, 1] and selection.relaxed == 0
+    assert sorted(selection.chosen) == [0, 1]
+    assert selection.passing == [0, 1]
+    assert selection.relaxed == 0
 
 
 def test_where_all_are_blank_there_are_snapshots_all_the_same():
@@ -146,4 +152,5 @@ def test_clogged_and_nearly_empty_sketches_are_not_chosen_however_different():
     clogged, empty = page(*range(5, 120, 12), width=6), np.full((1, SIDE, SIDE), 0.999, np.float32)
     candidates = np.stack([page(30, 60), clogged, page(31, 60), empty, page(30, 61)])
     selection = select([0.6] * 5, [0.1] * 5, candidates, 3)
-    assert selection.passing == [0, 2, 4] and selection.relaxed == 0
+    assert selection.passing == [0, 2, 4]
+    assert selection.relaxed == 0

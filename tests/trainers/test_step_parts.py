@@ -127,8 +127,10 @@ def test_every_rank_claims_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", claimed.append)
     device = Ranks(rank=6, world_size=8, local_rank=2, local_world_size=4).claim_device("auto")
-    assert device == torch.device("cuda:2") and claimed == [device]
-    assert Ranks().claim_device("cpu") == CPU and claimed == [device]
+    assert device == torch.device("cuda:2")
+    assert claimed == [device]
+    assert Ranks().claim_device("cpu") == CPU
+    assert claimed == [device]
     assert not hasattr(distributed, "all_gather_object")
 
 

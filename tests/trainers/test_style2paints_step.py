@@ -122,7 +122,8 @@ def test_without_guides_there_is_neither_their_loss_nor_their_gradient():
     trainer, batch = held_back(new_trainer(guides=False, reconstruction=7.0)), micro_batch()
     losses = trainer.step(1, [batch])
     net = trainer.networks
-    assert not {"entry_guide", "exit_guide"} & set(losses) and len(net.guides) == 0
+    assert not {"entry_guide", "exit_guide"} & set(losses)
+    assert len(net.guides) == 0
     image = net.unet(batch["sketch"], trainer.hint(batch["image"])).image
     loss = 7.0 * absolute_error(image, batch["image"]) + log_generator(net.discriminators["plain"](image))
     assert_gradients(net.unet, loss)
@@ -159,7 +160,8 @@ def test_micro_batches_add_up_to_the_batch():
 
 def test_a_step_on_a_cpu_may_be_abandoned_and_the_average_has_no_gradient():
     trainer = new_trainer()
-    assert trainer.interruptible and not trainer.changing
+    assert trainer.interruptible
+    assert not trainer.changing
     assert not any(parameter.requires_grad for parameter in trainer.networks.ema.parameters())
 
 
@@ -173,7 +175,8 @@ def test_ranks_exchange_all_gradients_of_a_step_in_one_message(guides):
     net = trainer.networks
     modules = (net.unet, net.guides, net.discriminators["auxiliary"])
     expected = {id(parameter) for module in modules for parameter in module.parameters()}
-    assert len(exchanged) == 1 and {id(parameter) for parameter in exchanged[0]} == expected
+    assert len(exchanged) == 1
+    assert {id(parameter) for parameter in exchanged[0]} == expected
 
 
 def test_the_share_of_a_gradient_by_hand():
@@ -234,7 +237,9 @@ def test_four_images_of_one_sketch_are_learnt_by_their_hints():
     mismatched = absolute_error(trainer.synthesize(sketch, image.roll(1, 0)), image).item()
     # One image for all four would be off by .56 at best: the mean distance from each channel's median.
     best_without_hint = (colours - colours.median(0).values).abs().mean().item()
-    assert best_without_hint > 0.5 and error < 0.4 and mismatched > 0.7
+    assert best_without_hint > 0.5
+    assert error < 0.4
+    assert mismatched > 0.7
 
 
 def test_the_state_is_whole_before_and_after_a_step_and_not_while_optimisers_step():

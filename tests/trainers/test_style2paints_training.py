@@ -131,7 +131,8 @@ def test_a_hint_of_other_weights_is_another_run(finished):
 def test_the_model_synthesizes_as_the_others_do(finished):
     model = sketchforge.load(finished.run, "cpu")
     image = model.synthesize(SKETCH, STYLE)
-    assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+    assert image.shape == (64, 64, 3)
+    assert image.dtype == np.uint8
     assert (model.size, model.refines, model.takes_noise) == (64, False, False)
     assert repr(model) == "<Synthesizer: 64 pixels, style2paints, on cpu>"
     assert model.style_vectors(torch.zeros(2, 3, 64, 64)).shape == (2, 6)
@@ -141,9 +142,11 @@ def test_an_exported_file_makes_the_same_image(finished, tmp_path):
     out, card = export(ExportOptions(run=finished.run, out=tmp_path / "m.safetensors"))
     run, exported = (sketchforge.load(path, "cpu") for path in (finished.run, out))
     assert np.array_equal(exported.synthesize(SKETCH, STYLE), run.synthesize(SKETCH, STYLE))
-    assert exported.digest == run.digest and read_model(out).system == "style2paints"
+    assert exported.digest == run.digest
+    assert read_model(out).system == "style2paints"
     text = card.read_text(encoding="utf-8")
-    assert "Style2Paints V1" in text and "`sketchforge style2paints-train`" in text
+    assert "Style2Paints V1" in text
+    assert "`sketchforge style2paints-train`" in text
     assert "auto-encoder" not in text
 
 
@@ -179,7 +182,8 @@ def test_the_command_trains_and_tells_of_it(options, tmp_path, monkeypatch, caps
     words += ["--threads", "1", "--workers", "0", "--device", "cpu", "--hint", "builtin"]
     assert command_line(words) == 0
     output = capsys.readouterr().out
-    assert "10 images with 10 sketches each" in output and "style hint: 6 numbers by builtin" in output
+    assert "10 images with 10 sketches each" in output
+    assert "style hint: 6 numbers by builtin" in output
     assert "sketchforge synthesize --model runs/style2paints" in output
     assert json.loads((tmp_path / "runs/style2paints/run.json").read_text())["steps_done"] == 1
 
@@ -205,7 +209,9 @@ def test_bad_usage_is_one_line(arguments, message, options, tmp_path, monkeypatc
     hint = [] if "--hint" in arguments else ["--hint", "builtin"]
     assert command_line(["style2paints-train", *shards, *hint, *arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

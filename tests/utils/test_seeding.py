@@ -17,8 +17,10 @@ def test_every_argument_counts_and_nothing_else():
 
 def test_uniforms_are_uniform():
     drawn = np.array([uniforms(3, 0, "test", key) for key in range(4000)])
-    assert drawn.shape == (4000, 3) and drawn.dtype == np.float64
-    assert 0 <= drawn.min() and drawn.max() < 1
+    assert drawn.shape == (4000, 3)
+    assert drawn.dtype == np.float64
+    assert 0 <= drawn.min()
+    assert drawn.max() < 1
     counts = np.stack([np.histogram(column, 10, (0, 1))[0] for column in drawn.T])
     assert abs(counts - 400).max() < 5 * np.sqrt(400 * 0.9)
     assert abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.08
@@ -40,4 +42,6 @@ def test_chosen_without_repetition_each_as_likely_in_each_place():
 )
 def test_no_more_than_there_are(count, number, expected):
     found = choose(count, number, 7, "test")
-    assert len(found) == expected and set(found) <= set(range(number)) and len(set(found)) == expected
+    assert len(found) == expected
+    assert set(found) <= set(range(number))
+    assert len(set(found)) == expected

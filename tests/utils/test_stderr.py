@@ -34,7 +34,8 @@ def test_a_damaged_image_keeps_what_its_decoder_printed(capfd):
     data = damaged_tiff()
     prepared = prepare(ImageSource("a", "a.tif", ByteSource(len(data), data=data)), 32, "crop")
     assert prepared.reason == "unreadable"
-    assert "not yet in table" in prepared.note and "\n" not in prepared.note
+    assert "not yet in table" in prepared.note
+    assert "\n" not in prepared.note
     assert capfd.readouterr().err == ""
 
 
@@ -44,9 +45,11 @@ def test_it_is_in_the_sidecar_and_not_on_the_terminal(tmp_path):
     done = run_cli(
         "render", "--method", "canny", "--size", 32, "--images", tmp_path / "in", "--shards", tmp_path / "out"
     )
-    assert done.returncode == 0 and "in table" not in done.stderr
+    assert done.returncode == 0
+    assert "in table" not in done.stderr
     notes = {line["source"]: line.get("note") for line in lines(tmp_path / "out")}
-    assert notes["p000.jpg"] is None and "in table" in notes["torn.tif"]
+    assert notes["p000.jpg"] is None
+    assert "in table" in notes["torn.tif"]
 
 
 def test_what_is_printed_about_a_sound_image_is_dropped(monkeypatch, capfd):
