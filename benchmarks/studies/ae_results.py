@@ -19,7 +19,7 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,12 +143,16 @@ class Row:
     @classmethod
     def parse(cls, name: str) -> Row:
         """Parse a name such as portraits-128-style-adain-0. Raises ValueError for another."""
-        data, size, rest = name.split("-", 2)
-        variant, seed = rest.rsplit("-", 1)
-        row = cls(data, int(size), variant, int(seed))
-        if data not in IMAGES or variant not in VARIANTS or row.size not in STEPS:
-            raise ValueError(f"{name}: no such row; `list` names them")
-        return row
+        return cls(*read_row_name(name, VARIANTS))
+
+
+def read_row_name(name: str, variants: Container[str]) -> tuple[str, int, str, int]:
+    """(data, size, variant, seed) of a row's name. Raises ValueError for another, or another variant."""
+    data, size, rest = name.split("-", 2)
+    variant, seed = rest.rsplit("-", 1)
+    if data not in IMAGES or variant not in variants or int(size) not in STEPS:
+        raise ValueError(f"{name}: no such row")
+    return data, int(size), variant, int(seed)
 
 
 def planned_rows() -> Iterator[Row]:
@@ -224,6 +228,15 @@ def measure_row(shards: Path, run: Path, data: Path, work: Path, pairs: int = PA
     )
 
 
+def result_of(evaluation: ImageEvaluation) -> dict[str, Any]:
+    """An evaluation as a row's JSON keeps it, without what is of this machine."""
+    found = image_json(evaluation)
+    kept = {name: found[name] for name in ("rows", "libraries", "methods")}
+    for figures in kept["rows"]:
+        del figures["source"]
+    return kept
+
+
 def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
     """Train and measure a row, unless its JSON is there; returns the JSON's path."""
     path = RESULTS / f"{row.name}.json"
@@ -231,11 +244,7 @@ def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
         return path
     steps = steps or STEPS[row.size]
     shards, run = train_row(row, data, work, steps)
-    found = image_json(measure_row(shards, run, data, work))
-    # Of this machine, and not of the result.
-    kept = {name: found[name] for name in ("rows", "libraries", "methods")}
-    for figures in kept["rows"]:
-        del figures["source"]
+    kept = result_of(measure_row(shards, run, data, work))
     curve = [record for record in read_log(run / "log.jsonl") if "held_out_frechet" in record]
     metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
     RESULTS.mkdir(exist_ok=True)
@@ -307,6 +316,15 @@ def draw_curves(out: Path) -> None:
         path.write_text(curves_svg(series, title, "steps (GAN: of its own)"), encoding="utf-8")
 
 
+def add_running(commands: Any, parse: Callable[[str], Any]) -> argparse.ArgumentParser:
+    """Add the command `run`, of which `parse` reads the names of rows."""
+    running: argparse.ArgumentParser = commands.add_parser("run", help="train and measure rows")
+    running.add_argument("--row", action="append", required=True, type=parse, metavar="NAME")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--work", type=Path, required=True)
+    return running
+
+
 def main(arguments: list[str] | None = None) -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -315,10 +333,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("table", help="of the rows that are there")
     drawing = commands.add_parser("curves", help="of the rows that are there, as SVG")
     drawing.add_argument("--out", type=Path, required=True)
-    running = commands.add_parser("run", help="train and measure rows")
-    running.add_argument("--row", action="append", required=True, type=Row.parse, metavar="NAME")
-    running.add_argument("--data", type=Path, required=True)
-    running.add_argument("--work", type=Path, required=True)
+    running = add_running(commands, Row.parse)
     running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
     asked = parser.parse_args(arguments)
     if asked.command == "list":

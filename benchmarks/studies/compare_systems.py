@@ -29,8 +29,15 @@ import torch  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.studies import ae_results  # noqa: E402
-from benchmarks.studies.ae_results import Row, figures_of, format_figures, measure_row, render_shards  # noqa: E402
-from sketchforge.metrics.images.result import image_json  # noqa: E402
+from benchmarks.studies.ae_results import (  # noqa: E402
+    Row,
+    add_running,
+    figures_of,
+    format_figures,
+    measure_row,
+    render_shards,
+    result_of,
+)
 from sketchforge.options import (  # noqa: E402
     AeTrainOptions,
     GanTrainOptions,
@@ -174,10 +181,7 @@ def run_system_row(row: SystemRow, data: Path, work: Path, seconds: float) -> Pa
         return path
     shards = render_shards(Row(row.data, row.size, "all", row.seed), data, work)
     run, spent = train_system(row, shards, work, seconds)
-    measured = image_json(measure_row(shards, run, data, work))
-    kept = {name: measured[name] for name in ("rows", "libraries", "methods")}
-    for figures in kept["rows"]:
-        del figures["source"]  # of this machine
+    kept = result_of(measure_row(shards, run, data, work))
     metadata = {"system": row.system, "data": row.data, "size": row.size, "seed": row.seed}
     RESULTS.mkdir(exist_ok=True)
     entries = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
@@ -224,10 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("table", help="of the rows that are there")
-    running = commands.add_parser("run", help="train and measure rows")
-    running.add_argument("--row", action="append", required=True, type=SystemRow.parse, metavar="NAME")
-    running.add_argument("--data", type=Path, required=True)
-    running.add_argument("--work", type=Path, required=True)
+    running = add_running(commands, SystemRow.parse)
     running.add_argument("--seconds", type=float, required=True, help="of a processor, for each system")
     asked = parser.parse_args(arguments)
     if asked.command == "table":

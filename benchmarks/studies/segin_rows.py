@@ -28,12 +28,20 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from benchmarks.studies.ae_results import IMAGES, PAIRS, Row, figures_of, measure_row, render_shards  # noqa: E402
+from benchmarks.studies.ae_results import (  # noqa: E402
+    PAIRS,
+    Row,
+    add_running,
+    figures_of,
+    measure_row,
+    read_row_name,
+    render_shards,
+    result_of,
+)
 from sketchforge.checkpoints.segin import read_segin  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
 from sketchforge.images.tensors import to_uint8  # noqa: E402
 from sketchforge.metrics.images.lpips import open_lpips  # noqa: E402
-from sketchforge.metrics.images.result import image_json  # noqa: E402
 from sketchforge.metrics.images.statistics import estimate_means  # noqa: E402
 from sketchforge.models.segin import Segin  # noqa: E402
 from sketchforge.options import SeginTrainOptions  # noqa: E402
@@ -88,11 +96,7 @@ class SeginRow:
     @classmethod
     def parse(cls, name: str) -> SeginRow:
         """Parse a name such as portraits-64-no-gan-0. Raises ValueError for another."""
-        data, size, rest = name.split("-", 2)
-        variant, seed = rest.rsplit("-", 1)
-        if data not in IMAGES or variant not in VARIANTS or int(size) not in STEPS:
-            raise ValueError(f"{name}: no such row")
-        return cls(data, int(size), variant, int(seed))
+        return cls(*read_row_name(name, VARIANTS))
 
 
 def nearest_others(images: torch.Tensor) -> torch.Tensor:
@@ -156,10 +160,7 @@ def run_segin_row(
             **VARIANTS[row.variant],
         )
     )
-    measured = image_json(measure_row(shards, run, data, work, pairs))
-    kept = {name: measured[name] for name in ("rows", "libraries", "methods")}
-    for figures in kept["rows"]:
-        del figures["source"]  # of this machine
+    kept = result_of(measure_row(shards, run, data, work, pairs))
     lpips = open_lpips(
         "squeeze", data / "weights/squeezenet/squeezenet1_1_features_tvkeys.safetensors", torch.device("cpu")
     )
@@ -224,10 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("table", help="of the rows that are there")
-    running = commands.add_parser("run", help="train and measure rows")
-    running.add_argument("--row", action="append", required=True, type=SeginRow.parse, metavar="NAME")
-    running.add_argument("--data", type=Path, required=True)
-    running.add_argument("--work", type=Path, required=True)
+    running = add_running(commands, SeginRow.parse)
     running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
     running.add_argument("--pairs", type=int, default=PAIRS, help="mismatched ones that are measured")
     drawing = commands.add_parser("picture", help="what a model pastes, and what it makes of it")

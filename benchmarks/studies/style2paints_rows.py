@@ -21,9 +21,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.studies.ae_results import IMAGES, Row, figures_of, measure_row, render_shards  # noqa: E402
+from benchmarks.studies.ae_results import (  # noqa: E402
+    Row,
+    add_running,
+    figures_of,
+    measure_row,
+    read_row_name,
+    render_shards,
+    result_of,
+)
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
-from sketchforge.metrics.images.result import image_json  # noqa: E402
 from sketchforge.options import Style2PaintsTrainOptions  # noqa: E402
 from sketchforge.utils.files import write_json  # noqa: E402
 from trainers.style2paints.run import train_style2paints  # noqa: E402
@@ -62,10 +69,7 @@ class Style2PaintsRow:
     @classmethod
     def parse(cls, name: str) -> Style2PaintsRow:
         """Parse a name such as portraits-64-guides-0. Raises ValueError for another."""
-        data, size, variant, seed = name.split("-")
-        if data not in IMAGES or variant not in VARIANTS or int(size) not in STEPS:
-            raise ValueError(f"{name}: no such row")
-        return cls(data, int(size), variant, int(seed))
+        return cls(*read_row_name(name, VARIANTS))
 
 
 def middle_shares(log: list[dict[str, Any]], steps: int) -> list[float]:
@@ -99,10 +103,7 @@ def run_style2paints_row(row: Style2PaintsRow, data: Path, work: Path, steps: in
             **VARIANTS[row.variant],
         )
     )
-    measured = image_json(measure_row(shards, run, data, work))
-    kept = {name: measured[name] for name in ("rows", "libraries", "methods")}
-    for figures in kept["rows"]:
-        del figures["source"]  # of this machine
+    kept = result_of(measure_row(shards, run, data, work))
     metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
     shares = middle_shares(read_log(run / "log.jsonl"), steps)
     RESULTS.mkdir(exist_ok=True)
@@ -122,7 +123,7 @@ def print_table() -> None:
     print("|---" * (len(titles) + 3) + "|")
     for result in results:
         figures = figures_of(result)
-        cells = [f"{figures[title]:.3g}" if title in figures else "" for title in titles]
+        cells = [f"{figures[title]['value']:.3g}" if title in figures else "" for title in titles]
         shares = ", ".join(f"{share:.2f}" for share in result["middle_shares"])
         name = f"{result['data']} {result['size']} {result['variant']} {result['seed']}"
         print(f"| {name} | {result['steps']:,} | " + " | ".join(cells) + f" | {shares} |")
@@ -133,10 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("table", help="of the rows that are there")
-    running = commands.add_parser("run", help="train and measure rows")
-    running.add_argument("--row", action="append", required=True, type=Style2PaintsRow.parse, metavar="NAME")
-    running.add_argument("--data", type=Path, required=True)
-    running.add_argument("--work", type=Path, required=True)
+    running = add_running(commands, Style2PaintsRow.parse)
     running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
     asked = parser.parse_args(arguments)
     if asked.command == "table":

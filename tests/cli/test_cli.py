@@ -352,4 +352,5 @@ def test_who_names_the_wrong_run_is_told_of_those_nearby(tmp_path):
     (tmp_path / "runs" / "mine" / "snapshots" / "x").touch()
     for wrong in ("runs/tom", "runs", "runs/mine/snapshots"):
         done = forked_cli("render", "--tom", wrong, "--shards", "out", cwd=tmp_path)
-        assert done.returncode == 2 and "runs/mine" in done.stderr.partition("there is")[2], done.stderr
+        assert done.returncode == 2, done.stderr
+        assert "runs/mine" in done.stderr.partition("there is")[2], done.stderr

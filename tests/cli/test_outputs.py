@@ -59,7 +59,8 @@ def test_what_is_ours_is_replaced_and_what_is_not_is_refused(rendered, tmp_path,
     assert run(arguments) == 0
     assert is_ours(path)
     first = path.read_bytes()
-    assert run(arguments) == 0 and path.read_bytes() == first, "the same command again"
+    assert run(arguments) == 0, "the same command again"
+    assert path.read_bytes() == first, "the same command again"
     Image.new("RGB", (9, 9)).save(path, "PNG")
     mine = path.read_bytes()
     assert run(arguments) == 2
@@ -194,7 +195,8 @@ def test_no_option_that_throws_something_away_is_ever_proposed(capsys, tmp_path,
         ):
             assert run([*path, typo]) == 2
             told = capsys.readouterr().err
-            assert "No such option" in told and "--overwrite" not in told.partition("id you mean")[2], told
+            assert "No such option" in told, told
+            assert "--overwrite" not in told.partition("id you mean")[2], told
             asked += 1
     assert asked > 50
     assert len(COMMANDS) > 10
@@ -264,7 +266,8 @@ with atomic_write(Path(sys.argv[1])) as file:
         file.write(b"living")
         remove_abandoned(tmp_path)
         left = {path.name for path in tmp_path.iterdir()}
-        assert dead.name not in left and len(left) == 2, left
+        assert dead.name not in left, left
+        assert len(left) == 2, left
     assert {path.name for path in tmp_path.iterdir()} == {"b.json", ".mine.part"}
 
 

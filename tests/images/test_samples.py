@@ -65,7 +65,8 @@ def test_default_set_uses_every_subject_and_every_pen_on_several_subjects(drawin
 
 def test_drawings_are_dark_lines_on_white_paper(drawings):
     for key, image in drawings:
-        assert image.dtype == np.uint8 and image.shape == (256, 256), key
+        assert image.dtype == np.uint8, key
+        assert image.shape == (256, 256), key
         assert np.median(image) == 255, key
         assert image.min() < 60, key
         share = float(np.mean(image < 128))
@@ -153,7 +154,8 @@ def test_photos_are_colour_squares_with_content(crops):
     assert len(set(keys)) == len(keys)
     assert not any("." in key or "/" in key for key in keys)
     for key, image in crops:
-        assert image.dtype == np.uint8 and image.shape == (256, 256, 3), key
+        assert image.dtype == np.uint8, key
+        assert image.shape == (256, 256, 3), key
         assert edge_coverage(image) >= photos.MIN_COVERAGE, key
         assert image.std() > 15, key
 

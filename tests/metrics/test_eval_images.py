@@ -53,7 +53,8 @@ def test_figures_follow_style_and_sketch_as_their_names_say(monkeypatch, drawn, 
     style = measured(monkeypatch, drawn, Copies("style"), **given)
     sketch = measured(monkeypatch, drawn, Copies("sketch"), **given)
     for title in ("SR (builtin)", "SR colour (builtin)", "SR texture (builtin)", "Sty-Rec"):
-        assert style[title] == pytest.approx(1, abs=1e-5) and sketch[title] < 0.99, title
+        assert style[title] == pytest.approx(1, abs=1e-5), title
+        assert sketch[title] < 0.99, title
     assert style["LPIPS (squeeze, other weights)"] == pytest.approx(0, abs=1e-6)
     assert sketch["LPIPS (squeeze, other weights)"] > 0.01
     assert sketch["Skt-Rec by ink"] < style["Skt-Rec by ink"] - 0.1
@@ -159,7 +160,9 @@ def test_the_command_tells_everything(drawn, trained, squeeze, tmp_path):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(words(drawn, trained, "--json", tmp_path / "a.json", "--lpips", f"squeeze={squeeze}"))
-    assert code == 0 and "error" not in err.getvalue()  # on a slow machine there is a bar
+    # on a slow machine there is a bar
+    assert code == 0
+    assert "error" not in err.getvalue()
     told = out.getvalue()
     assert told.startswith("ae, 64 x 64, sketches of out, against out (8 images, 64 x 64)\n")
     found = json.loads((tmp_path / "a.json").read_text())

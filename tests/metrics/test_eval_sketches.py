@@ -293,7 +293,9 @@ def test_refusals_are_one_line(folders, tmp_path, capsys, arguments, code, told)
     found = arguments(folders, tmp_path)
     assert run([*found, "--json", str(output / "a.json"), "--html", str(output / "a.html")]) == code
     printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.count("\n") == 1 and told in printed.err, printed.err
+    assert printed.out == "", printed.err
+    assert printed.err.count("\n") == 1, printed.err
+    assert told in printed.err, printed.err
     assert not output.exists()
 
 

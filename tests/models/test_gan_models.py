@@ -385,7 +385,8 @@ def test_r1_trains_the_discriminator_and_leaves_the_images():
     judge, images = discriminator(), random_images().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         penalty = r1_penalty(judge, images)
-    assert penalty > 0 and torch.equal(penalty, r1_penalty(judge, images)), "in float32 under autocast, too"
+    assert penalty > 0, "in float32 under autocast, too"
+    assert torch.equal(penalty, r1_penalty(judge, images)), "in float32 under autocast, too"
     penalty.backward()
     assert images.grad is None
     slopes = [p.grad for name, p in judge.named_parameters() if name.endswith("weight")]

@@ -161,7 +161,9 @@ def test_a_shifted_block_is_matched_beside_its_place(only, seed):
     corrupted = corrupt_matches(matches, (16, 16), torch.Generator().manual_seed(seed))
     for now, before in ((corrupted // 16, matches // 16), (corrupted % 16, matches % 16)):
         offsets = (now - before)[(corrupted != matches) & (now > 0) & (now < 15)].unique()
-        assert len(offsets) <= 1 and (offsets.abs() <= 4).all()  # but at the reference's border one for all
+        # but at the reference's border one for all
+        assert len(offsets) <= 1
+        assert (offsets.abs() <= 4).all()
 
 
 @pytest.mark.parametrize("seed", range(8))

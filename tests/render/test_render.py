@@ -134,7 +134,9 @@ def test_grey_sketches_have_eight_bits_and_bilevel_ones_one(rendered, tmp_path):
     for folder, depth in ((rendered.shards, 1), (tmp_path / "out", 8)):
         for name, data in members(folder).items():
             if name.endswith(".png"):
-                assert data[24] == depth and data[25] == 0  # IHDR: bit depth; colour type grey
+                # IHDR: bit depth; colour type grey
+                assert data[24] == depth
+                assert data[25] == 0
 
 
 class Shades:

@@ -137,7 +137,8 @@ def test_page_markdown_and_json_have_the_same_figures(written):
             line = next(line for line in markdown.splitlines() if line.startswith(f"| {escape(row['name'])}"))
             assert line
             for value in filter(None, row["values"]):
-                assert value in plain and escape(value) in markdown, (table["title"], row["name"], value)
+                assert value in plain, (table["title"], row["name"], value)
+                assert escape(value) in markdown, (table["title"], row["name"], value)
     model = next(model for model in found["models"] if model["name"] == "ae")
     frechet = next(row["frechet"] for row in model["evaluation"]["rows"] if "frechet" in row)
     shown = figure_cell(Estimate(frechet["value"], frechet["low"], frechet["high"], 6))

@@ -74,7 +74,8 @@ def survives(what, reader):
     try:
         reader()
     except SketchforgeError as error:
-        assert "\n" not in str(error) and len(str(error)) < 1500, what
+        assert "\n" not in str(error), what
+        assert len(str(error)) < 1500, what
     except Exception as error:
         pytest.fail(f"{what}: {type(error).__name__}: {error}")
     assert time.perf_counter() - start < SECONDS, what

@@ -173,4 +173,5 @@ def test_smoothing_takes_texture_and_leaves_edges():
     calm = denoise(rough, 7).astype(int)
     strayed = np.abs(rough.astype(int) - photo).mean()
     assert np.abs(calm - photo).mean() < 0.1 * strayed
-    assert calm[48, SIZE // 2 - 4, 0] == 60 and calm[48, SIZE // 2 + 3, 0] == 180, "no blur over the edge"
+    assert calm[48, SIZE // 2 - 4, 0] == 60, "no blur over the edge"
+    assert calm[48, SIZE // 2 + 3, 0] == 180, "no blur over the edge"

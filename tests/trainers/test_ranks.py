@@ -89,7 +89,8 @@ def test_ranks_that_are_stopped_say_once_what_is_kept(ten_sketches, tmp_path):
         "interrupted: runs/ae keeps every step that was done; run the same command again to continue"
     ]
     again = torchrun(2, *words, cwd=tmp_path)
-    assert again.returncode == 0 and "continuing after step" in again.stdout, again.stderr
+    assert again.returncode == 0, again.stderr
+    assert "continuing after step" in again.stdout, again.stderr
 
 
 def test_a_rank_that_hangs_is_ended_by_a_signal_in_time_and_the_others_with_it(ten_sketches, tmp_path):

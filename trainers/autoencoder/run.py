@@ -11,9 +11,9 @@ from sketchforge.utils.progress import Progress
 from trainers.autoencoder.recipe import AeRecipe, ae_recipe_of
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.batches import Subset
+from trainers.image_models.folder import train_in_folder
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import GRID_FILE, train_images
-from trainers.run_folder import hold_run
+from trainers.image_models.train import train_images
 
 RUN_FORMAT = "sketchforge-ae-run"
 
@@ -36,18 +36,8 @@ def train_ae(
     progress: Progress | None = None,
     announce: Callable[[ImagePlan[AeRecipe]], None] | None = None,
 ) -> Path:
-    """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
-
-    announce: called with the plan before training. Raises as `plan_ae` does, too, and SketchforgeError when
-    another training is at work in the run folder.
-    """
-    with hold_run(options.run):
-        plan = plan_ae(options)
-        if announce:
-            announce(plan)
-        if not plan.finished:
-            _train(plan, progress or Progress())
-    return options.run / GRID_FILE
+    """Train or resume training; see `train_in_folder`. Raises as `plan_ae` does, too."""
+    return train_in_folder(options.run, lambda: plan_ae(options), _train, progress, announce)
 
 
 def _train(plan: ImagePlan[AeRecipe], progress: Progress) -> None:

@@ -15,9 +15,9 @@ from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
 from trainers.gan.step import GanTrainer
+from trainers.image_models.folder import train_in_folder
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import GRID_FILE, train_images
-from trainers.run_folder import hold_run
+from trainers.image_models.train import train_images
 
 RUN_FORMAT = "sketchforge-gan-run"
 
@@ -60,18 +60,8 @@ def train_gan(
     progress: Progress | None = None,
     announce: Callable[[GanPlan], None] | None = None,
 ) -> Path:
-    """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
-
-    announce: called with the plan before training. Raises as `plan_gan` does, too, and SketchforgeError when
-    another training is at work in the run folder.
-    """
-    with hold_run(options.run):
-        plan = plan_gan(options)
-        if announce:
-            announce(plan)
-        if not plan.finished:
-            _train(plan, progress or Progress())
-    return options.run / GRID_FILE
+    """Train or resume training; see `train_in_folder`. Raises as `plan_gan` does, too."""
+    return train_in_folder(options.run, lambda: plan_gan(options), _train, progress, announce)
 
 
 def _train(plan: GanPlan, progress: Progress) -> None:

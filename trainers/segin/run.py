@@ -14,9 +14,9 @@ from sketchforge.options import SeginTrainOptions
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.sketchers.foreground import ForegroundFinder
 from sketchforge.utils.progress import Progress
+from trainers.image_models.folder import train_in_folder
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import GRID_FILE, train_images
-from trainers.run_folder import hold_run
+from trainers.image_models.train import train_images
 from trainers.segin.recipe import SeginRecipe, segin_recipe_of
 from trainers.segin.step import SeginTrainer
 
@@ -59,18 +59,8 @@ def train_segin(
     progress: Progress | None = None,
     announce: Callable[[SeginPlan], None] | None = None,
 ) -> Path:
-    """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
-
-    announce: called with the plan before training. Raises as `plan_segin` does, too, and SketchforgeError when
-    another training is at work in the run folder.
-    """
-    with hold_run(options.run):
-        plan = plan_segin(options)
-        if announce:
-            announce(plan)
-        if not plan.finished:
-            _train(plan, progress or Progress())
-    return options.run / GRID_FILE
+    """Train or resume training; see `train_in_folder`. Raises as `plan_segin` does, too."""
+    return train_in_folder(options.run, lambda: plan_segin(options), _train, progress, announce)
 
 
 def _train(plan: SeginPlan, progress: Progress) -> None:

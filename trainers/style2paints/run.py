@@ -11,9 +11,9 @@ from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.models.style_hint import BUILTIN, StyleHint
 from sketchforge.options import Style2PaintsTrainOptions
 from sketchforge.utils.progress import Progress
+from trainers.image_models.folder import train_in_folder
 from trainers.image_models.plan import ImagePlan, plan_images
-from trainers.image_models.train import GRID_FILE, train_images
-from trainers.run_folder import hold_run
+from trainers.image_models.train import train_images
 from trainers.style2paints.hint import open_hint
 from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
 from trainers.style2paints.step import Style2PaintsTrainer
@@ -51,18 +51,8 @@ def train_style2paints(
     progress: Progress | None = None,
     announce: Callable[[Style2PaintsPlan], None] | None = None,
 ) -> Path:
-    """Train or resume training, and return the path of the grid of sketches × styles; see `train_images`.
-
-    announce: called with the plan before training. Raises as `plan_style2paints` does, too, and
-    SketchforgeError when another training is at work in the run folder.
-    """
-    with hold_run(options.run):
-        plan = plan_style2paints(options)
-        if announce:
-            announce(plan)
-        if not plan.finished:
-            _train(plan, progress or Progress())
-    return options.run / GRID_FILE
+    """Train or resume training; see `train_in_folder`. Raises as `plan_style2paints` does, too."""
+    return train_in_folder(options.run, lambda: plan_style2paints(options), _train, progress, announce)
 
 
 def _train(plan: Style2PaintsPlan, progress: Progress) -> None:
