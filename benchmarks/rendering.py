@@ -58,6 +58,7 @@ from sketchforge.shards.writer import Record, write_shard  # noqa: E402
 from sketchforge.sketchers.base import Drawing  # noqa: E402
 from sketchforge.sketchers.edge_networks import EdgeSketcher  # noqa: E402
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher  # noqa: E402
+from sketchforge.storage.folder import folder_at  # noqa: E402
 from sketchforge.utils.device import set_threads  # noqa: E402
 from sketchforge.utils.worker_pool import worker_pool  # noqa: E402
 
@@ -129,7 +130,7 @@ class Stages:
         return time.perf_counter() - start
 
     def encode(self, folder: Path) -> float:
-        with worker_pool(self.cores, 300) as pool, write_shard(folder, 0, "", "") as writer:
+        with worker_pool(self.cores, 300) as pool, write_shard(folder_at(folder), 0, "", "") as writer:
             _wake(pool, self.cores)
             start = time.perf_counter()
             tasks = [

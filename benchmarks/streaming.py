@@ -61,6 +61,7 @@ from sketchforge.shards import schema  # noqa: E402
 from sketchforge.shards.reader import raw_samples  # noqa: E402
 from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards  # noqa: E402
 from sketchforge.shards.writer import Record, write_shard  # noqa: E402
+from sketchforge.storage.folder import folder_at  # noqa: E402
 from sketchforge.utils.seeding import numpy_generator, torch_generator  # noqa: E402
 
 SIZE, SKETCHES = 256, 2
@@ -85,7 +86,7 @@ def make_shards(folder: Path, samples: int) -> Path:
     out.mkdir()
     stats = []
     for number, start in enumerate(range(0, samples, PER_SHARD)):
-        with write_shard(out, number, "", "") as writer:
+        with write_shard(folder_at(out), number, "", "") as writer:
             for at in range(start, min(start + PER_SHARD, samples)):
                 one = stored[at % len(stored)]
                 metadata = one.metadata | {"key": f"{one.key}-{at}"}
@@ -93,7 +94,7 @@ def make_shards(folder: Path, samples: int) -> Path:
                                   sketches=one.sketches, metadata=metadata))  # fmt: skip
         stats.append(writer.stats(schema.shard_name(number), "", ""))
     manifest = {**rendered.manifest, "num_shards": len(stats), "inputs": {"count": samples, "sha256": ""}}
-    manifests.write_manifest(out, manifests.finished_manifest(manifest, stats))
+    manifests.write_manifest(folder_at(out), manifests.finished_manifest(manifest, stats))
     return out
 
 

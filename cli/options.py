@@ -36,7 +36,20 @@ class LocalPath(click.Path):
         return complete_words(self.words, incomplete, "file" if self.file_okay else "dir")
 
 
+class PlaceOfShards(LocalPath):
+    """A folder of shards, or the URL of one in a store, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from sketchforge.storage.filesystems import is_url
+
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
 # The library checks existence: its errors say what to do next.
+SHARDS = PlaceOfShards()
 FOLDER = LocalPath(file_okay=False)
 FILE = LocalPath(dir_okay=False)
 PATH = LocalPath()

@@ -20,6 +20,7 @@ from cli.shards.render import render_command
 from sketchforge.images.decode import ImageError
 from sketchforge.options import ExportOptions, RenderOptions
 from sketchforge.render.keywords import LIMITS, RenderKeywords
+from sketchforge.storage.folder import folder_at
 from sketchforge.synthesis.export import export
 from tests.helpers.commands import ROOT, run_python
 from tests.helpers.folders import contents, stored_sketches
@@ -227,9 +228,12 @@ def test_render_writes_what_the_command_writes(photos, rendered, tmp_path):
     assert contents(tmp_path / "out") == contents(rendered.shards)
 
 
-def test_render_refuses_a_url_as_a_folder(photos):
-    with pytest.raises(sketchforge.UsageError, match="shards s3://bucket: URLs are neither read nor written"):
-        sketchforge.render(photos, "s3://bucket")
+def test_render_writes_to_the_url_of_a_folder(photos, rendered, tmp_path):
+    sketchforge.render(
+        photos, "memory://api/out", method="canny", size=48, samples_per_shard=4, batch_size=3, workers=1
+    )
+    names = {path.name for path in rendered.shards.iterdir()}
+    assert set(folder_at("memory://api/out").list()) == names
 
 
 @pytest.mark.parametrize("styles", [None, ["outline", "brush"]], ids=str)

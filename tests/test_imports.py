@@ -49,6 +49,7 @@ LAYERS = (
         "errors",
         "options",
         "utils",
+        "storage",
         "images",
         "models",
         "losses",

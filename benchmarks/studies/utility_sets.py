@@ -17,6 +17,7 @@ from sketchforge.shards import manifest as manifests
 from sketchforge.shards.reader import raw_samples
 from sketchforge.shards.shard_set import open_folder
 from sketchforge.shards.writer import Record, read_stats, write_shard
+from sketchforge.storage.folder import folder_at
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,16 @@ def assemble(work: Path, name: str, sketch_set: SketchSet) -> Path:
         "outcomes": {},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with write_shard(folder, 0, "", "") as writer:
+    with write_shard(folder_at(folder), 0, "", "") as writer:
         for number, raw in enumerate(raw_samples(first, first.keys)):
             sketches = [sketch for column in columns for sketch in column[number]] * twice
             metadata = raw.metadata | {"styles": styles}
             writer.add(
                 Record(raw.key, raw.key, len(raw.image), None, None, raw.image, sketches, None, metadata)
             )
-    manifests.write_manifest(folder, manifests.finished_manifest(plan, [read_stats(folder, 0)]))
+    manifests.write_manifest(
+        folder_at(folder), manifests.finished_manifest(plan, [read_stats(folder_at(folder), 0)])
+    )
     return folder
 
 

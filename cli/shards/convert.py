@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.command import Command
-from cli.options import FOLDER, PATH, on_interrupt, option, overwrite_option
+from cli.options import PATH, SHARDS, on_interrupt, option, overwrite_option
 from cli.progress import Bar
 from cli.verbosity import print_next_step
 from sketchforge.options import ConvertOptions
@@ -24,7 +24,7 @@ def _split_names(_: click.Context, __: click.Parameter, text: str | None) -> tup
     short_help="Write strokes as SVG and other formats.",
     epilog="Example: sketchforge convert out/ --to svg --out drawings/",
 )
-@click.argument("shards", type=FOLDER, metavar="DIR")
+@click.argument("shards", type=SHARDS, metavar="DIR|URL")
 @option(
     "--to",
     group="Output",

@@ -10,7 +10,7 @@ import click
 from sketchforge.errors import SketchforgeError
 
 
-def look_at_each(folders: Sequence[Path], look: Callable[[Path], None]) -> int:
+def look_at_each(folders: Sequence[str | Path], look: Callable[[str | Path], None]) -> int:
     """Call `look` for every folder and return the worst exit code: an error of one does not end the others.
 
     With a single folder its error is raised.

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.command import Command
-from cli.options import FILE, FOLDER, option, overwrite_option
+from cli.options import FILE, SHARDS, option, overwrite_option
 from sketchforge.options import GalleryOptions
 
 
@@ -17,7 +17,7 @@ from sketchforge.options import GalleryOptions
     short_help="Show images beside their sketches.",
     epilog="Example: sketchforge gallery out/ --html gallery.html",
 )
-@click.argument("shards", type=FOLDER, metavar="DIR")
+@click.argument("shards", type=SHARDS, metavar="DIR|URL")
 @option(
     "--html",
     group="Output",
@@ -29,8 +29,8 @@ from sketchforge.options import GalleryOptions
 @option(
     "--compare",
     group="Input",
-    type=FOLDER,
-    metavar="DIR",
+    type=SHARDS,
+    metavar="DIR|URL",
     help="Show the sketches of the same images in another folder, too.",
 )
 @option(

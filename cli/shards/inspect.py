@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.command import Command
-from cli.options import FOLDER, defaults_of, option
+from cli.options import SHARDS, defaults_of, option
 from cli.progress import Bar
 from cli.shards.folders import look_at_each
 from cli.tables import align, fact
@@ -26,7 +26,7 @@ MAX_SIZES = 4  # up to this number, image sizes are listed one by one
     short_help="Say what shards hold, and how much ink.",
     epilog="Example: sketchforge inspect out/",
 )
-@click.argument("folders", type=FOLDER, nargs=-1, required=True, metavar="DIR...")
+@click.argument("folders", type=SHARDS, nargs=-1, required=True, metavar="DIR|URL...")
 @option(
     "--samples",
     group="Input",
@@ -36,11 +36,11 @@ MAX_SIZES = 4  # up to this number, image sizes are listed one by one
     metavar="N",
     help="How many samples to read, spread evenly over all; 0: every one.",
 )
-def inspect_command(folders: tuple[Path, ...], samples: int) -> int:
+def inspect_command(folders: tuple[str | Path, ...], samples: int) -> int:
     """Say what the shards in DIR hold: counts, bytes, image sizes, and how much ink each style uses."""
     from sketchforge.report.gallery.inspect import inspect
 
-    def describe(folder: Path) -> None:
+    def describe(folder: str | Path) -> None:
         contents = inspect(InspectOptions(folder, samples), Bar())
         if folder != folders[0]:
             click.echo()
@@ -50,7 +50,7 @@ def inspect_command(folders: tuple[Path, ...], samples: int) -> int:
     return look_at_each(folders, describe)
 
 
-def _list_facts(folder: Path, contents: Any) -> list[str]:
+def _list_facts(folder: str | Path, contents: Any) -> list[str]:
     from sketchforge.images.sources import describe_passed_over
     from sketchforge.render.summary import reasons
 

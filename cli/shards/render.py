@@ -9,8 +9,8 @@ import click
 from cli.command import Command
 from cli.job_array import task_of_job_array
 from cli.options import (
-    FOLDER,
     PATH,
+    SHARDS,
     TOM_RUN,
     defaults_of,
     device_option,
@@ -83,7 +83,14 @@ DEFAULTS = defaults_of(RenderOptions)
     metavar="N",
     help="Take only the first N images, after shuffling. [default: all]",
 )
-@option("--shards", group="Output", type=FOLDER, required=True, metavar="DIR", help="Output folder.")
+@option(
+    "--shards",
+    group="Output",
+    type=SHARDS,
+    required=True,
+    metavar="DIR|URL",
+    help="Output folder, here or in a store, as in s3://bucket/out.",
+)
 @option(
     "--method",
     group="Drawing",
@@ -309,6 +316,47 @@ DEFAULTS = defaults_of(RenderOptions)
     show_default=True,
     metavar="I",
     help="Which of them this is, from 0 to N-1. [the own of a SLURM array or an indexed Kubernetes Job]",
+)
+@option(
+    "--engine",
+    group="Cluster",
+    type=click.Choice(["local", "ray"]),
+    default=DEFAULTS["engine"],
+    show_default=True,
+    help="ray: share the shards among workers of a Ray cluster (pip install 'sketchforge[ray]').",
+)
+@option(
+    "--address",
+    group="Cluster",
+    metavar="ADDRESS",
+    help="ray: of the cluster, or `auto` for the one that this machine is in. [default: one on this machine, for this run]",
+)
+@option(
+    "--engine-workers",
+    group="Cluster",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["engine_workers"],
+    show_default=True,
+    metavar="N",
+    help="ray: workers, which make a shard each at a time; 0: as many as the cluster has room for.",
+)
+@option(
+    "--cpus-per-worker",
+    group="Cluster",
+    type=click.FloatRange(min=0),
+    default=DEFAULTS["cpus_per_worker"],
+    show_default=True,
+    metavar="N",
+    help="ray: CPUs that a worker takes; its own processes are those of --workers.",
+)
+@option(
+    "--gpus-per-worker",
+    group="Cluster",
+    type=click.FloatRange(min=0),
+    default=DEFAULTS["gpus_per_worker"],
+    show_default=True,
+    metavar="N",
+    help="ray: GPUs that a worker takes; a part of one is possible.",
 )
 @option(
     "--check-digests",

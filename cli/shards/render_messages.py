@@ -57,13 +57,16 @@ def print_render_summary(options: RenderOptions, summary: Any) -> None:
 def describe_kept(options: RenderOptions, progress: Bar) -> str:
     """Say of an interrupted run what is kept and how to go on."""
     from sketchforge.shards.manifest import read_manifest
+    from sketchforge.shards.schema import numbers_of_stats
+    from sketchforge.storage.folder import folder_at
 
     if not progress.unit:
         return "nothing was begun yet, what was finished before is kept"
     command = "run the same command again"
     if options.overwrite:
         command += " without --overwrite"
-    folder = options.shards
+    folder = folder_at(options.shards)
     num_shards = read_manifest(folder)["num_shards"]
-    finished = f"{len(list(folder.glob('*.stats.json')))} of {count_noun(num_shards, 'shard')}"
+    num_finished = len(numbers_of_stats(folder.list(), num_shards))
+    finished = f"{num_finished} of {count_noun(num_shards, 'shard')}"
     return f"{finished} in {folder} are finished and kept; {command} to continue"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli.command import Command
-from cli.options import FOLDER, option
+from cli.options import SHARDS, option
 from cli.progress import Bar
 from cli.shards.folders import look_at_each
 from sketchforge.errors import SketchforgeError
@@ -29,8 +29,8 @@ from sketchforge.utils.text import count_noun
     metavar="N",
     help="Processes that check a shard each; 0: as many as pay, one per core at most.",
 )
-@click.argument("folders", type=FOLDER, nargs=-1, required=True, metavar="DIR...")
-def verify_command(folders: tuple[Path, ...], workers: int) -> int:
+@click.argument("folders", type=SHARDS, nargs=-1, required=True, metavar="DIR|URL...")
+def verify_command(folders: tuple[str | Path, ...], workers: int) -> int:
     """Read every shard in DIR again and list all that differs from its manifest.
 
     Exit code 0 when all is well, 1 when something is missing, altered, foreign, unreadable or unfinished; of
@@ -39,7 +39,7 @@ def verify_command(folders: tuple[Path, ...], workers: int) -> int:
     return look_at_each(folders, lambda folder: _verify_folder(folder, workers, prefix=len(folders) > 1))
 
 
-def _verify_folder(folder: Path, workers: int, prefix: bool) -> None:
+def _verify_folder(folder: str | Path, workers: int, prefix: bool) -> None:
     """Print what is wrong with a folder, or that nothing is.
 
     prefix: begin the lines of problems with the folder.

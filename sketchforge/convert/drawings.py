@@ -54,7 +54,7 @@ def read_drawings(
     Raises SketchforgeError for strokes that are missing or damaged.
     """
     for sample in raw_samples(shards, keys):
-        with read_errors(shards.path, shards.tar(sample.key)):
+        with read_errors(shards.source, shards.tar(sample.key)):
             member = schema.extra_member(sample.key, schema.STROKES)
             if schema.STROKES not in sample.extras:
                 raise ValueError(f"{member} is missing")

@@ -21,7 +21,7 @@ def default_draw_size(side: int) -> int:
 class RenderOptions:
     """`sketchforge render`: images -> N sketches each, in WebDataset shards."""
 
-    shards: Path  # output folder
+    shards: str | Path  # output folder, or the URL of one
     images: str | Path | None = None  # folder, tars, images or list (sources/find.py); None: built-in photos
     prefix_keys: bool = False  # put a tar's name before the keys of its images
     labels: str | None = None  # folder | FILE.csv | FILE.tsv: the class of each image; None: none
@@ -62,6 +62,11 @@ class RenderOptions:
     timeout: float = 300.0  # seconds a worker may take for one image before it is given up
     task_id: int = 0  # which of `num_tasks` pieces of the work to do, from 0
     num_tasks: int = 1
+    engine: str = "local"  # local | ray: what the shards are made by
+    address: str | None = None  # ray: of the cluster; None: one on this machine
+    engine_workers: int = 0  # ray: processes that make a shard each; 0: as many as the cluster has room for
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
     check_digests: bool = False  # detect changed inputs of finished shards by content, not only by size
     retry_failed: bool = False  # render again the shards in which images failed
     overwrite: bool = False
@@ -90,10 +95,10 @@ class RenderOptions:
 class GalleryOptions:
     """`sketchforge gallery`: a contact sheet, a web page or both, of a shard folder."""
 
-    shards: Path
+    shards: str | Path
     png: Path | None = None  # the contact sheet to write
     html: Path | None = None  # the page to write
-    compare: Path | None = None  # another folder of the same images, its sketches shown alongside
+    compare: str | Path | None = None  # another folder of the same images, its sketches shown alongside
     rows: int | None = None  # images to show; None: 8 on the sheet, 200 on the page
     overwrite: bool = False  # replace files that sketchforge did not write
 
@@ -102,7 +107,7 @@ class GalleryOptions:
 class InspectOptions:
     """`sketchforge inspect`: what a shard folder holds, and how much ink its sketches have."""
 
-    shards: Path
+    shards: str | Path
     samples: int = 500  # number of samples to read, spread evenly over all; 0: every one
 
 
@@ -110,7 +115,7 @@ class InspectOptions:
 class ConvertOptions:
     """`sketchforge convert`: the strokes of shards in other formats."""
 
-    shards: Path
+    shards: str | Path
     to: str  # svg | ndjson | stroke3
     out: Path  # the file or folder to write
     hand: tuple[str, ...] = ()  # whose drawings; (): all

@@ -15,6 +15,7 @@ from sketchforge.shards import manifest as manifests
 from sketchforge.shards.schema import CLASS, MASK, STROKES
 from sketchforge.shards.splits import format_splits, parse_splits
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
+from sketchforge.storage.folder import Folder, folder_at
 from sketchforge.utils.device import default_threads
 
 STROKES_BYTES = (
@@ -40,6 +41,11 @@ class RenderJob:
     @property
     def options(self) -> RenderOptions:
         return self.plan.options
+
+    @property
+    def folder(self) -> Folder:
+        """Where the shards go."""
+        return folder_at(self.options.shards)
 
     @property
     def todo(self) -> list[PlannedShard]:

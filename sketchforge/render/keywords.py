@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_typ
 
 from sketchforge.errors import UsageError
 from sketchforge.options import RenderOptions
+from sketchforge.storage.filesystems import is_url
 
 
 class SketchKeywords(TypedDict, total=False):
@@ -56,6 +57,11 @@ class RenderKeywords(SketchKeywords, total=False):
     timeout: float
     task_id: int
     num_tasks: int
+    engine: Literal["local", "ray"]
+    address: str | None
+    engine_workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float
     check_digests: bool
     retry_failed: bool
     overwrite: bool
@@ -73,10 +79,13 @@ LIMITS: Mapping[str, tuple[float, float | None, tuple[bool, bool]]] = {
         ("checkpoints", "limit", "samples_per_shard", "batch_size", "num_tasks"), (1, None, (False, False))
     ),
     **dict.fromkeys(
-        ("shuffle_seed", "hands_seed", "workers", "threads", "max_failures", "task_id"),
+        ("shuffle_seed", "hands_seed", "workers", "threads", "max_failures", "task_id", "engine_workers"),
         (0, None, (False, False)),
     ),
-    **dict.fromkeys(("canny_low", "canny_high", "canny_blur"), (0, None, (False, False))),
+    **dict.fromkeys(
+        ("canny_low", "canny_high", "canny_blur", "cpus_per_worker", "gpus_per_worker"),
+        (0, None, (False, False)),
+    ),
 }
 _PATHS = ("tom", "edge_weights")  # Path in RenderOptions; other options that may be a path are text there
 _TEXTS = ("hands", "labels", "masks")
@@ -101,12 +110,11 @@ def render_options(
     images: str | Path | None, shards: str | Path, keywords: Mapping[str, Any]
 ) -> RenderOptions:
     """RenderOptions from the arguments of `sketchforge.render`; raises as `parse_keywords` does."""
-    from sketchforge.utils.outputs import check_local
-
-    check_local(shards, "shards")
     values = parse_keywords("render", RenderKeywords, keywords)
     return RenderOptions(
-        shards=Path(shards), images=None if images is None else _convert("images", images), **values
+        shards=shards if is_url(shards) else Path(shards),
+        images=None if images is None else _convert("images", images),
+        **values,
     )
 
 

@@ -31,10 +31,10 @@ from sketchforge.render.summary import (
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.card import remove_card, write_card
-from sketchforge.shards.lock import MANIFEST_LOCK, hold_folder, remove_stale_locks
+from sketchforge.shards.lock import hold_folder, hold_manifest, remove_stale_locks
 from sketchforge.shards.writer import finished_stats, write_shard
+from sketchforge.storage.folder import LocalFolder, folder_at
 from sketchforge.utils.files import disk_errors, remove_abandoned
-from sketchforge.utils.lock import lock
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
 
@@ -51,21 +51,22 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     shards are kept in every case.
     """
     progress = progress or Progress()
-    manifests.output_state(options.shards)  # a folder of other files is refused before anything slow
+    folder = folder_at(options.shards)
+    manifests.output_state(folder)  # a folder of other files is refused before anything slow
     plan = plan_render(options)
-    with hold_folder(options.shards, options.task_id, options.num_tasks):
+    with hold_folder(folder, options.task_id, options.num_tasks):
         job = open_job(plan)  # the sketcher, and the state of the folder now that it is locked
         lines = (describe_rendering(job), describe_passed_over(plan.passed_over), *describe_resume(job))
         for line in filter(None, lines):
             progress.note(line)
         summary = start_summary(job)
         if job.is_done and job.state.manifest is not None:
-            if not (options.shards / schema.CARD).exists():
+            if folder.find_size(schema.CARD) is None:
                 _write_card(job, job.state.manifest)
-            remove_stale_locks(options.shards)  # left by a run that was killed at its very end
+            remove_stale_locks(folder)  # left by a run that was killed at its very end
         else:
             prepare_folder(job)
-            render_shards(job, summary, progress)
+            _render_by_engine(job, summary, progress)
             complete_manifest(job, summary, progress)
     finish(job, summary)
     return summary
@@ -77,7 +78,7 @@ def preview(options: RenderOptions) -> RenderJob:
     Raises UsageError where the request cannot be carried out: no images, or an output folder that holds other
     files or was made with other options.
     """
-    manifests.output_state(options.shards)
+    manifests.output_state(folder_at(options.shards))
     return open_job(plan_render(options))
 
 
@@ -92,15 +93,32 @@ def start_summary(job: RenderJob) -> RenderSummary:
 
 def prepare_folder(job: RenderJob) -> None:
     """Remove leftovers of killed runs and shards to overwrite; write an unfinished folder's manifest."""
-    folder, previous = job.options.shards, job.state.manifest
-    remove_abandoned(folder)
+    folder, previous = job.folder, job.state.manifest
+    if isinstance(folder, LocalFolder):
+        remove_abandoned(folder.path)
     if previous is not None and job.options.overwrite:
-        with disk_errors(folder):
+        with disk_errors(job.options.shards):
             manifests.remove_shards(folder, previous)
     if job.todo or previous is None or job.options.overwrite:
         _write_manifest(job, job.manifest)
-        with disk_errors(folder / schema.CARD):
+        with disk_errors(folder.address(schema.CARD)):
             remove_card(folder)  # the folder is not what it describes
+
+
+def _render_by_engine(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
+    """Make the shards still to do: in this process and its workers, or by Ray."""
+    if job.options.engine == "local":
+        render_shards(job, summary, progress)
+        return
+    from sketchforge.render.ray_engine import render_by_ray
+
+    start = time.perf_counter()
+    try:
+        render_by_ray(job, summary, progress)
+    finally:
+        if isinstance(job.folder, LocalFolder):
+            remove_abandoned(job.folder.path)  # of workers that were killed, or ended with the cluster
+    summary.seconds = time.perf_counter() - start
 
 
 def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
@@ -126,9 +144,7 @@ def render_shards(job: RenderJob, summary: RenderSummary, progress: Progress) ->
         for shard in todo:
             sizes = manifests.sizes_digest(shard.inputs)
             captioned, extras = job.manifest["captioned"], job.manifest["extras"]
-            with write_shard(
-                options.shards, shard.number, job.fingerprint, sizes, captioned, extras
-            ) as writer:
+            with write_shard(job.folder, shard.number, job.fingerprint, sizes, captioned, extras) as writer:
                 for record in islice(stream, len(shard.inputs)):
                     writer.add(record)
                     summary.add(record)
@@ -160,14 +176,14 @@ def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress
 
     The task that finishes last does so: nothing is left to be merged.
     """
-    folder = job.options.shards
-    all_stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
-    finished = [stats for stats in all_stats if stats is not None]
-    summary.complete = len(finished) == len(all_stats)
+    folder = job.folder
+    numbers = [shard.number for shard in job.plan.shards]
+    finished = [stats for _, stats in finished_stats(folder, numbers, job.fingerprint)]
+    summary.complete = len(finished) == len(numbers)
     if summary.complete:
         manifest = manifests.finished_manifest(job.manifest, finished)
         if not _write_card(job, manifest):
-            progress.note(f"{folder / schema.CARD}: was edited, left as it is")
+            progress.note(f"{folder.address(schema.CARD)}: was edited, left as it is")
         _write_manifest(job, manifest)  # after the card: a complete folder has one
         remove_stale_locks(folder)
 
@@ -193,16 +209,15 @@ def check_failures(options: RenderOptions, summary: RenderSummary) -> None:
 
 def _write_card(job: RenderJob, manifest: Mapping[str, Any]) -> bool:
     """Write the card of a complete folder; False where an edited one is kept."""
-    with disk_errors(job.options.shards / schema.CARD):
-        return write_card(job.options.shards, manifest)
+    with disk_errors(job.folder.address(schema.CARD)):
+        return write_card(job.folder, manifest)
 
 
 def _write_manifest(job: RenderJob, manifest: Mapping[str, Any]) -> None:
-    folder = job.options.shards
-    with ExitStack() as locks, disk_errors(folder / schema.MANIFEST):
+    with ExitStack() as locks, disk_errors(job.folder.address(schema.MANIFEST)):
         if job.options.num_tasks > 1:  # else this process holds the folder alone
-            locks.enter_context(lock(folder / MANIFEST_LOCK, wait=True))
-        manifests.write_manifest(folder, manifest)
+            locks.enter_context(hold_manifest(job.folder))
+        manifests.write_manifest(job.folder, manifest)
 
 
 def _to_clock_seconds(stage_seconds: Mapping[str, float], num_workers: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import UsageError
@@ -21,7 +20,8 @@ from sketchforge.render.same_inputs import check_same_inputs
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
 from sketchforge.shards.writer import finished_stats
-from sketchforge.utils.files import parse_json, read_bounded
+from sketchforge.storage.folder import Folder, folder_at
+from sketchforge.utils.files import parse_json
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,20 @@ def refresh_state(plan: RenderPlan, manifest: Mapping[str, Any]) -> FolderState:
     Raises UsageError for a folder with other files; for one made with other options; for one made by other
     libraries, if shards are still to be made; and for files in the places of new shards of --overwrite.
     """
-    options = plan.options
-    previous = manifests.output_state(options.shards)
+    options, folder = plan.options, folder_at(plan.options.shards)
+    previous = manifests.output_state(folder)
     if previous is None:
         return FolderState()
     if options.overwrite:
-        check_untracked_files(options.shards, plan.shards[previous["num_shards"] :])
+        check_untracked_files(folder, plan.shards[previous["num_shards"] :])
         return FolderState(previous)
     check_same_inputs(options, plan.images, previous, manifest)
     fingerprint = manifests.fingerprint_of(manifest)
     kept_stats: dict[int, Mapping[str, Any]] = {}
     changed_inputs: dict[int, str] = {}
-    for shard in plan.mine:
-        stats = finished_stats(options.shards, shard.number, fingerprint)
-        if stats is None:
-            continue
+    mine = {shard.number: shard for shard in plan.mine}
+    for number, stats in finished_stats(folder, mine, fingerprint):
+        shard = mine[number]
         sizes_differ = stats["inputs"] != manifests.sizes_digest(shard.inputs)
         changed_input = find_changed_input(options, shard) if sizes_differ or options.check_digests else ""
         if sizes_differ or changed_input:
@@ -78,7 +77,7 @@ def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:
     Images are compared by size; with `check_digests` by SHA-256, too.
     """
     try:
-        lines = read_bounded(schema.shard_files(options.shards, shard.number).sidecar).splitlines()
+        lines = folder_at(options.shards).read(schema.shard_files(shard.number).sidecar).splitlines()
         recorded = {line["key"]: (line["bytes"], line.get("sha256")) for line in map(parse_json, lines)}
     except (OSError, ValueError, KeyError, TypeError):
         return ""
@@ -98,11 +97,12 @@ def _has_digest(image: ImageSource, sha256: str) -> bool:
         return False
 
 
-def check_untracked_files(folder: Path, added: Sequence[PlannedShard]) -> None:
+def check_untracked_files(folder: Folder, added: Sequence[PlannedShard]) -> None:
     """Raise UsageError where a file of a new shard exists that the folder's manifest does not list."""
+    names = folder.list() if added else {}
     for shard in added:
-        for path in schema.shard_files(folder, shard.number):
-            if path.exists():
+        for name in schema.shard_files(shard.number):
+            if name in names:
                 raise UsageError(
-                    f"{path}: is in the way and not in the manifest; move it, or choose another folder"
+                    f"{folder.address(name)}: is in the way and not in the manifest; move it, or choose another folder"
                 )

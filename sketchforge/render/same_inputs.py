@@ -11,7 +11,8 @@ from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
-from sketchforge.utils.files import parse_json, read_bounded
+from sketchforge.storage.folder import folder_at
+from sketchforge.utils.files import parse_json
 
 _REMEDY = "choose another folder for --shards (only --overwrite replaces what is there)"
 
@@ -64,10 +65,11 @@ def _find_change(
     An image without a record counts as added only where every shard is finished.
     """
     recorded: dict[str, str] = {}
+    folder = folder_at(options.shards)
     is_whole = True
     for number in range(previous["num_shards"]):
         try:
-            sidecar = read_bounded(schema.shard_files(options.shards, number).sidecar)
+            sidecar = folder.read(schema.shard_files(number).sidecar)
             recorded.update(
                 (line["key"], str(line["source"])) for line in map(parse_json, sidecar.splitlines())
             )

@@ -50,6 +50,15 @@ class RenderSummary:
         if record.reason is not None and len(self.some_failed) < NAMED_FAILURES:
             self.some_failed.append((record.source, record.reason))
 
+    def merge(self, other: RenderSummary) -> None:
+        """Add what another process has counted. Seconds of a stage are added up over processes."""
+        self.outcomes.update(other.outcomes)
+        self.num_images += other.num_images
+        self.num_blank += other.num_blank
+        self.some_failed = (self.some_failed + other.some_failed)[:NAMED_FAILURES]
+        for stage, seconds in other.stage_seconds.items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+
     @property
     def num_failed(self) -> int:
         return sum(self.outcomes.values()) - self.outcomes[schema.OK]

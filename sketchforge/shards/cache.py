@@ -1,11 +1,10 @@
-"""Local copies of remote shards: in a folder of the user's, or in a temporary one for this run."""
+"""Local copies of remote shards, in a folder of the user's or a temporary one."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,15 +13,12 @@ from typing import BinaryIO
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.shards.lock import remove_stale_locks
-from sketchforge.shards.remote import RemoteFolder
-from sketchforge.utils.files import atomic_write, remove_abandoned, try_lock
+from sketchforge.storage.folder import LocalFolder, RemoteFolder
+from sketchforge.utils.files import atomic_write, remove_abandoned
 from sketchforge.utils.lock import lock
 
 _CACHED_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.tar")
 _WAIT_SECONDS = 0.1  # between looks at a shard that another process is fetching
-_TEMPORARY_PREFIX = "sketchforge-shards-"
-_ATTEMPTS = 5
-_OWNER_LOCK = ".owner.lock"  # in a temporary folder, held as long as its process lives
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class ShardCache:
     def sweep(self) -> None:
         """Remove what killed processes have left in the folder: unfinished downloads and locks."""
         remove_abandoned(self.folder)
-        remove_stale_locks(self.folder)
+        remove_stale_locks(LocalFolder(self.folder))
 
     def _fetch(self, remote: RemoteFolder, name: str, num_bytes: int, sha256: str, path: Path) -> BinaryIO:
         remove_abandoned(self.folder)  # before the room is measured
@@ -116,59 +112,3 @@ def _open_cached(path: Path, num_bytes: int) -> BinaryIO | None:
     with suppress(OSError):  # another user's file, or removed meanwhile
         os.utime(path)
     return file
-
-
-class TemporaryFolder:
-    """A folder for files from elsewhere: of this process, and gone with it at the latest.
-
-    Where the process is killed, the next one that makes such a folder removes it. Raises SketchforgeError when
-    none can be made.
-    """
-
-    def __init__(self) -> None:
-        parent = Path(tempfile.gettempdir())
-        _remove_abandoned_folders(parent)
-        self._owner = os.getpid()
-        self._lock: int | None = None
-        try:
-            for _ in range(_ATTEMPTS):
-                self.path = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
-                # Until it is locked, another process may take it for an abandoned one, and remove it.
-                with suppress(FileNotFoundError):
-                    self._lock = os.open(self.path / _OWNER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-                    if try_lock(self._lock) and os.fstat(self._lock).st_nlink:
-                        return
-                    os.close(self._lock)
-                    self._lock = None
-                shutil.rmtree(self.path, ignore_errors=True)
-            # There are no locks: folders of killed processes stay, then.
-            self.path = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
-        except OSError as error:
-            raise SketchforgeError(
-                f"{parent}: no temporary folder can be made there ({error.strerror or error}); name a folder "
-                "by --cache, or another one by TMPDIR"
-            ) from error
-
-    def remove(self) -> None:
-        if os.getpid() == self._owner:  # not a forked child of it
-            shutil.rmtree(self.path, ignore_errors=True)
-            if self._lock is not None:
-                os.close(self._lock)
-
-
-def _remove_abandoned_folders(parent: Path) -> None:
-    """Remove the folders of this user's processes that were killed: nobody holds their locks."""
-    user = os.getuid() if hasattr(os, "getuid") else None
-    with suppress(OSError), os.scandir(parent) as entries:
-        for entry in entries:
-            if not entry.name.startswith(_TEMPORARY_PREFIX) or not entry.is_dir(follow_symlinks=False):
-                continue
-            with suppress(OSError):
-                if user not in (None, entry.stat(follow_symlinks=False).st_uid):
-                    continue
-                descriptor = os.open(Path(entry.path) / _OWNER_LOCK, os.O_RDWR)
-                try:
-                    if try_lock(descriptor):
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                finally:
-                    os.close(descriptor)

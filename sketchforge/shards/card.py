@@ -17,8 +17,8 @@ from sketchforge.shards import schema
 from sketchforge.shards.card_features import write_data_files, write_features
 from sketchforge.shards.schema import json_bytes
 from sketchforge.shards.splits import split_ranges
+from sketchforge.storage.folder import Folder
 from sketchforge.strokes.stored import PER_PIXEL
-from sketchforge.utils.files import write_bytes
 from sketchforge.utils.markdown import Markdown, escape, fill_markdown
 
 MAX_BYTES = 16 << 20  # larger cards are not ours: that of a folder of 1,000 styles has 0.3 MB
@@ -64,13 +64,14 @@ def dataset_card(manifest: Mapping[str, Any]) -> bytes:
     )
 
 
-def read_card(folder: Path) -> bytes | None:
-    """Read a folder's card, at most MAX_BYTES + 1 of it; None where there is none. Raises OSError."""
+def read_card(folder: Folder) -> bytes | None:
+    """Read a folder's card; None where there is none, nothing of one that is beyond MAX_BYTES. Raises OSError."""
     try:
-        with open(folder / schema.CARD, "rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return folder.read(schema.CARD, MAX_BYTES)
     except FileNotFoundError:
         return None
+    except ValueError:
+        return b""
 
 
 def is_edited(card: bytes) -> bool:
@@ -80,7 +81,7 @@ def is_edited(card: bytes) -> bool:
     return mark is None or hashlib.sha256(text).hexdigest().encode() != mark[1]
 
 
-def write_card(folder: Path, manifest: Mapping[str, Any]) -> bool:
+def write_card(folder: Folder, manifest: Mapping[str, Any]) -> bool:
     """Write the card of a complete manifest unless it is there already; False where an edited one is kept.
 
     Raises OSError.
@@ -89,15 +90,15 @@ def write_card(folder: Path, manifest: Mapping[str, Any]) -> bool:
     if present is not None and is_edited(present):
         return False
     if present != card:
-        write_bytes(folder / schema.CARD, card)
+        folder.write(schema.CARD, card)
     return True
 
 
-def remove_card(folder: Path) -> None:
+def remove_card(folder: Folder) -> None:
     """Remove the card of a folder that is no longer complete; an edited one stays. Raises OSError."""
     card = read_card(folder)
     if card is not None and not is_edited(card):
-        (folder / schema.CARD).unlink(missing_ok=True)
+        folder.remove(schema.CARD)
 
 
 def _name_size(count: int) -> str:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from sketchforge.images.decode import ImageError, decode_image, open_image, stored_size
 from sketchforge.shards import schema
-from sketchforge.shards.reader import tar_samples
+from sketchforge.shards.reader import path_samples
 from sketchforge.shards.sidecars import sample_records
 from sketchforge.shards.writer import read_stats
+from sketchforge.storage.folder import Folder, LocalFolder, local_copies
 from sketchforge.strokes.stored import strokes_from_json
 from sketchforge.utils.files import checksum_holds, has_shape, parse_json, sha256_of
 from sketchforge.utils.text import count_noun
 
 
-def check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterator[str]:
+def check_files(folder: LocalFolder, number: int, entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield what differs from the manifest's entry: of tar, sidecar and stats."""
-    paths = schema.shard_files(folder, number)
-    for path, file_entry in ((paths.tar, entry), (paths.sidecar, entry["sidecar"])):
+    names = schema.shard_files(number)
+    for name, file_entry in ((names.tar, entry), (names.sidecar, entry["sidecar"])):
+        path = folder.path / name
         if not path.is_file():
             yield f"{path.name}: missing"
             continue
@@ -30,14 +31,14 @@ def check_files(folder: Path, number: int, entry: Mapping[str, Any]) -> Iterator
             yield f"{path.name}: {change}, {size} bytes, expected {file_entry['bytes']}"
         elif sha256_of(path) != file_entry["sha256"]:
             yield f"{path.name}: altered, its SHA-256 is not the one in the manifest"
-    if not paths.stats.is_file():
-        yield f"{paths.stats.name}: missing"
+    if folder.find_size(names.stats) is None:
+        yield f"{names.stats}: missing"
     elif (stats := read_stats(folder, number)) is None:
-        yield f"{paths.stats.name}: damaged"
-    elif not _describes_shard(stats, paths.tar.name, entry):
-        yield f"{paths.stats.name}: altered, it tells of another shard than the manifest"
-    elif not checksum_holds(paths.stats.read_bytes()):
-        yield f"{paths.stats.name}: altered, its digest of itself does not hold"
+        yield f"{names.stats}: damaged"
+    elif not _describes_shard(stats, names.tar, entry):
+        yield f"{names.stats}: altered, it tells of another shard than the manifest"
+    elif not checksum_holds(folder.read(names.stats)):
+        yield f"{names.stats}: altered, its digest of itself does not hold"
 
 
 def _describes_shard(stats: Mapping[str, Any], tar: str, entry: Mapping[str, Any]) -> bool:
@@ -47,29 +48,31 @@ def _describes_shard(stats: Mapping[str, Any], tar: str, entry: Mapping[str, Any
 
 
 def check_samples(
-    folder: Path, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
+    folder: LocalFolder, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[tuple[str | None, list[str]]]:
     """Yield (key, problems) for each sample of a shard; key None for problems of the shard as a whole."""
-    paths = schema.shard_files(folder, number)
+    names = schema.shard_files(number)
     keys = []
     try:
-        for key, members in tar_samples(paths.tar, schema.most_bytes(schema.image_side(manifest))):
+        for key, members in path_samples(
+            folder.path / names.tar, schema.most_bytes(schema.image_side(manifest))
+        ):
             keys.append(key)
-            yield key, [f"{paths.tar.name}: {problem}" for problem in _check_sample(key, members, manifest)]
+            yield key, [f"{names.tar}: {problem}" for problem in _check_sample(key, members, manifest)]
     except FileNotFoundError:
         return  # listed as missing already
     except (OSError, tarfile.TarError) as error:
-        yield None, [f"{paths.tar.name}: cannot be read to its end ({error})"]
+        yield None, [f"{names.tar}: cannot be read to its end ({error})"]
     if len(keys) != entry["samples"]:
-        yield None, [f"{paths.tar.name}: {count_noun(len(keys), 'sample')}, expected {entry['samples']}"]
+        yield None, [f"{names.tar}: {count_noun(len(keys), 'sample')}, expected {entry['samples']}"]
     try:
-        sidecar_keys = [record["key"] for record in sample_records(paths.sidecar)]
+        sidecar_keys = [record["key"] for record in sample_records(folder.read(names.sidecar))]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
-        yield None, [f"{paths.sidecar.name}: cannot be read ({error})"]
+        yield None, [f"{names.sidecar}: cannot be read ({error})"]
         return
-    disagrees = f"{paths.sidecar.name}: disagrees with {paths.tar.name}"
+    disagrees = f"{names.sidecar}: disagrees with {names.tar}"
     differing = (pair for pair in zip(sidecar_keys, keys, strict=False) if pair[0] != pair[1])
     if mismatch := next(differing, None):
         yield None, [f"{disagrees} at {mismatch[0]} / {mismatch[1]}"]
@@ -143,23 +146,26 @@ def _check_strokes(
         yield f"of the hands {', '.join(names)[:200]}, expected {', '.join(manifest['styles'])[:200]}"
 
 
+MAX_SHARD_BYTES = 1 << 40  # of a shard's file elsewhere
 # (key, problems) of a sample; key None: problems of the shard as a whole.
 Finding = tuple[str | None, list[str]]
 
 
 def find_problems(
-    folder: Path, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
+    folder: Folder, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """Yield the findings of a shard's files, then of each sample, whether anything is wrong with it or not.
 
-    entry: the manifest's, of this shard. manifest: may lack its shards.
+    entry: the manifest's, of this shard. manifest: may lack its shards. Raises SketchforgeError where a store does not
+    give a file.
     """
-    yield None, list(check_files(folder, number, entry))
-    yield from check_samples(folder, number, entry, manifest)
+    with local_copies(folder, tuple(schema.shard_files(number)), MAX_SHARD_BYTES) as here:
+        yield None, list(check_files(here, number, entry))
+        yield from check_samples(here, number, entry, manifest)
 
 
 def list_problems(
-    folder: Path, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
+    folder: Folder, number: int, entry: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> list[Finding]:
     """The findings of `find_problems` at once, from a process of its own."""
     return list(find_problems(folder, number, entry, manifest))

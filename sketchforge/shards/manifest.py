@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources import ImageSource
 from sketchforge.shards import schema
 from sketchforge.shards.splits import parse_splits
+from sketchforge.storage.folder import Folder, LocalFolder
 from sketchforge.utils import files
 from sketchforge.utils.files import check_format
 from sketchforge.utils.outputs import check_local
@@ -102,21 +102,25 @@ def fingerprint_of(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(schema.json_bytes({name: manifest[name] for name in IDENTITY})).hexdigest()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Folder) -> dict[str, Any]:
     """The manifest of a shard folder.
 
     Raises UsageError when there is none, SketchforgeError when it is damaged, of another format or of a newer
     version.
     """
-    path = folder / schema.MANIFEST
-    if not folder.is_dir():
+    path = folder.address(schema.MANIFEST)
+    if isinstance(folder, LocalFolder) and not folder.path.is_dir():
         raise UsageError(f"{folder}: no such folder; expected shards made by `sketchforge render`")
     try:
-        manifest: dict[str, Any] = files.read_json(path)
-    except FileNotFoundError:
+        manifest: dict[str, Any] = files.parse_json(folder.read(schema.MANIFEST))
+    except FileNotFoundError as error:
+        if not isinstance(folder, LocalFolder):
+            raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
         raise UsageError(
             f"{folder}: holds no {schema.MANIFEST}; expected shards made by `sketchforge render`"
         ) from None
+    except SketchforgeError as error:
+        raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
     check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
@@ -174,18 +178,20 @@ def _are_possible_splits(splits: Sequence[Mapping[str, Any]], shares: object, nu
     return names == [entry["name"] for entry in splits] and min(counts) >= 0 and sum(counts) == num_shards
 
 
-def output_state(folder: Path) -> dict[str, Any] | None:
+def output_state(folder: Folder) -> dict[str, Any] | None:
     """The manifest of an output folder, or None for one that is empty or not there yet.
 
     Raises UsageError for a folder that holds other files: those are never written over. Hidden files do not
     count.
     """
-    check_local(folder, "--shards")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: a file; --shards needs a folder")
-    if not folder.exists() or not any(not entry.name.startswith(".") for entry in folder.iterdir()):
+    if isinstance(folder, LocalFolder):
+        check_local(folder.path, "--shards")
+        if folder.path.exists() and not folder.path.is_dir():
+            raise UsageError(f"{folder}: a file; --shards needs a folder")
+    names = folder.list()
+    if all(name.startswith(".") for name in names):
         return None
-    if not (folder / schema.MANIFEST).exists():
+    if schema.MANIFEST not in names:
         raise UsageError(
             f"{folder}: holds files that are not sketchforge's; choose an empty or a new folder for --shards"
         )
@@ -196,7 +202,7 @@ def output_state(folder: Path) -> dict[str, Any] | None:
 
 
 def check_same(
-    folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]
+    folder: object, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]
 ) -> None:
     """Raise UsageError if two manifests differ in one of `names`, with both values of the first."""
     for name in names:
@@ -229,18 +235,20 @@ def check_same(
         )
 
 
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    files.write_checksummed_json(folder / schema.MANIFEST, manifest)
+def write_manifest(folder: Folder, manifest: Mapping[str, Any]) -> None:
+    folder.write(schema.MANIFEST, files.checksummed_json(manifest))
 
 
-def remove_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
+def remove_shards(folder: Folder, manifest: Mapping[str, Any]) -> None:
     """Remove the shards that a manifest lists, finished or not; everything else stays."""
     # Stats are removed first: a shard without them counts as unfinished, so an interruption here is safe.
-    for number in schema.begun_shards(folder, manifest["num_shards"]):
-        schema.shard_files(folder, number).stats.unlink(missing_ok=True)
-    for path in list(folder.iterdir()):
-        if path.suffix in (".jsonl", ".tar") and schema.is_shard(path.stem, manifest["num_shards"]):
-            path.unlink(missing_ok=True)
+    names = folder.list()
+    for number in schema.numbers_of_stats(names, manifest["num_shards"]):
+        folder.remove(schema.shard_files(number).stats)
+    for name in names:
+        stem, _, ending = name.rpartition(".")
+        if ending in ("jsonl", "tar") and schema.is_shard(stem, manifest["num_shards"]):
+            folder.remove(name)
 
 
 def _format_value(value: object) -> str:

@@ -50,7 +50,7 @@ def read_samples(shards: ShardSet, wanted: Collection[str]) -> dict[str, StoredS
     """
     samples = {}
     for raw in raw_samples(shards, wanted):
-        with read_errors(shards.path, shards.tar(raw.key)):
+        with read_errors(shards.source, shards.tar(raw.key)):
             sketches = tuple(read_image(sketch)[..., 0] for sketch in raw.sketches)
             samples[raw.key] = StoredSample(raw.key, read_image(raw.image), sketches)
     return samples
@@ -68,7 +68,7 @@ def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample
             raise SketchforgeError(
                 f"{shards.tar(sample.key)}: {sample.key} has {count_noun(len(sample.sketches), 'sketch')}, "
                 "expected "
-                f"{num_styles}; see `sketchforge verify {shards.path}`"
+                f"{num_styles}; see `sketchforge verify {shards.source}`"
             )
         yield sample
 
@@ -79,27 +79,27 @@ def _read_raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[Raw
         keys_by_shard[shards.keys[key]].add(key)
     max_bytes = schema.most_bytes(shards.side)
     for number, missing in sorted(keys_by_shard.items()):
-        path = schema.shard_files(shards.path, number).tar
-        with read_errors(shards.path, path):
-            for key, contents in tar_samples(path, max_bytes, missing):
+        address = shards.folder.address(schema.shard_files(number).tar)
+        with read_errors(shards.source, address), shards.open_unchecked(number) as file:
+            for key, contents in tar_samples(file, max_bytes, missing):
                 missing.discard(key)
                 yield _parse_sample(key, dict(contents))
                 if not missing:
                     break
         if missing:
             raise SketchforgeError(
-                f"{path}: sample {min(missing)} is missing; see `sketchforge verify {shards.path}`"
+                f"{address}: sample {min(missing)} is missing; see `sketchforge verify {shards.source}`"
             )
 
 
 @contextmanager
-def read_errors(folder: Path, path: Path) -> Iterator[None]:
+def read_errors(folder: str | Path, address: str) -> Iterator[None]:
     """Turn the errors of a damaged shard into a SketchforgeError that names the file and the next step."""
     try:
         yield
     except (OSError, tarfile.TarError, ValueError, LookupError, TypeError, SketchforgeError) as error:
         raise SketchforgeError(
-            f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
+            f"{address}: cannot be read ({error}); see `sketchforge verify {folder}`"
         ) from error
 
 
@@ -117,8 +117,14 @@ def keyed_members(file: BinaryIO) -> Iterator[tuple[int, str, Member]]:
         yield number, member_key, member
 
 
+def path_samples(path: Path, most: int) -> Iterator[tuple[str, list[tuple[str, bytes | None]]]]:
+    """Yield what `tar_samples` does, of the tar at a path."""
+    with open(path, "rb") as file:
+        yield from tar_samples(file, most)
+
+
 def tar_samples(
-    path: Path, most: int, wanted: Collection[str] | None = None
+    file: BinaryIO, most: int, wanted: Collection[str] | None = None
 ) -> Iterator[tuple[str, list[tuple[str, bytes | None]]]]:
     """Yield (key, [(member name, contents), ...]) for every sample of a tar, complete or not.
 
@@ -127,15 +133,14 @@ def tar_samples(
     """
     last, last_key = -1, ""
     contents: list[tuple[str, bytes | None]] = []
-    with open(path, "rb") as file:
-        for number, key, member in keyed_members(file):
-            if contents and number != last:
-                yield last_key, contents
-                contents = []
-            if wanted is not None and key not in wanted:
-                continue
-            last, last_key = number, key
-            contents.append((member.name, _read_contents(file, member, most)))
+    for number, key, member in keyed_members(file):
+        if contents and number != last:
+            yield last_key, contents
+            contents = []
+        if wanted is not None and key not in wanted:
+            continue
+        last, last_key = number, key
+        contents.append((member.name, _read_contents(file, member, most)))
     if contents:
         yield last_key, contents
 

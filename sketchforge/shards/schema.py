@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 FORMAT = "sketchforge-shards"
@@ -79,13 +77,13 @@ def most_bytes(side: int | None) -> int:
 
 @dataclass(frozen=True)
 class ShardFiles:
-    """The three files of one shard, in the order in which they appear; the last one marks it finished."""
+    """The names of one shard's three files, in the order in which they appear; the last one marks it finished."""
 
-    sidecar: Path  # NNNNN.jsonl: every input with its status
-    tar: Path  # NNNNN.tar: the samples
-    stats: Path  # NNNNN.stats.json: counts, digests, seconds
+    sidecar: str  # NNNNN.jsonl: every input with its status
+    tar: str  # NNNNN.tar: the samples
+    stats: str  # NNNNN.stats.json: counts, digests, seconds
 
-    def __iter__(self) -> Iterator[Path]:
+    def __iter__(self) -> Iterator[str]:
         return iter((self.sidecar, self.tar, self.stats))
 
 
@@ -93,9 +91,9 @@ def shard_name(number: int) -> str:
     return f"{number:05d}"
 
 
-def shard_files(folder: Path, number: int) -> ShardFiles:
+def shard_files(number: int) -> ShardFiles:
     name = shard_name(number)
-    return ShardFiles(folder / f"{name}.jsonl", folder / f"{name}.tar", folder / f"{name}.stats.json")
+    return ShardFiles(f"{name}.jsonl", f"{name}.tar", f"{name}.stats.json")
 
 
 def is_shard(name: str, num_shards: int) -> bool:
@@ -107,16 +105,11 @@ def is_shard(name: str, num_shards: int) -> bool:
     )
 
 
-def begun_shards(folder: Path, num_shards: int) -> list[int]:
-    """List the numbers below `num_shards` of the shards with stats, in order; [] for an unreadable folder.
+def numbers_of_stats(names: Iterable[str], num_shards: int) -> list[int]:
+    """List the numbers below `num_shards` of the shards with stats, in order; names: of the files in the folder.
 
-    The files of the folder are listed; counting up to `num_shards`, which a foreign manifest may invent, may
-    not end.
+    Counting up to `num_shards`, which a foreign manifest may invent, may not end.
     """
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
     shard_names = (name.removesuffix(".stats.json") for name in names if name.endswith(".stats.json"))
     return sorted(int(name) for name in shard_names if is_shard(name, num_shards))
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
-import tempfile
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,15 +14,15 @@ from typing import Any, BinaryIO
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards import schema
-from sketchforge.shards.cache import ShardCache, TemporaryFolder
+from sketchforge.shards.cache import ShardCache
 from sketchforge.shards.checked import CheckedShards
-from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.manifest import read_manifest
-from sketchforge.shards.remote import RemoteFolder, is_remote
 from sketchforge.shards.sidecars import finished_shards, sample_keys
 from sketchforge.shards.splits import ALL, held_out_first, split_ranges
-from sketchforge.shards.stall_guard import TransferError
-from sketchforge.utils import files
+from sketchforge.shards.writer import read_stats
+from sketchforge.storage.fetch import FetchPolicy
+from sketchforge.storage.folder import Folder, LocalFolder, RemoteFolder, folder_at
+from sketchforge.storage.temporary_folder import TemporaryFolder
 from sketchforge.utils.text import count_noun
 
 KEPT_SHARDS = 64  # cached shards of a remote set, on the local disk
@@ -38,16 +36,19 @@ class DamagedError(SketchforgeError):
 class ShardSet:
     """A set of shards: always finished from `open_shards`, finished or not from `open_folder`."""
 
-    source: str  # as messages name it
     name: str  # as tables and pages name it
     manifest: Mapping[str, Any]
-    folder: Path | None = None  # of a local set; None for a remote one
-    remote: RemoteFolder | None = None
-    cache: ShardCache | None = None
+    folder: Folder
+    cache: ShardCache | None = None  # of a set that lies elsewhere
     checked: CheckedShards = field(default_factory=CheckedShards, compare=False)
     # Of a split of a folder: the numbers of its shards, and its name. None: the whole folder.
     numbers: range | None = None
     split: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The set as messages name it."""
+        return str(self.folder)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -72,10 +73,10 @@ class ShardSet:
 
     @property
     def path(self) -> Path:
-        """The folder of a local set. Raises ValueError for a remote one."""
-        if self.folder is None:
-            raise ValueError(f"{self.source}: lies elsewhere; expected a folder here")
-        return self.folder
+        """The folder of a local set. Raises UsageError for a remote one."""
+        if not isinstance(self.folder, LocalFolder):
+            raise UsageError(f"{self.source}: lies elsewhere; copy it here, and name the folder")
+        return self.folder.path
 
     @property
     def has_strokes(self) -> bool:
@@ -95,21 +96,21 @@ class ShardSet:
 
     @cached_property
     def finished(self) -> list[int]:
-        """The numbers of the finished shards of a local set, in order."""
-        numbers = finished_shards(self.path, self.manifest)
+        """The numbers of the finished shards, in order."""
+        numbers = finished_shards(self.folder, self.manifest)
         return [number for number in numbers if self.numbers is None or number in self.numbers]
 
     @cached_property
     def keys(self) -> dict[str, int]:
-        """The key of every sample of a local set, in order, with the number of its shard.
+        """The key of every sample, in order, with the number of its shard.
 
         Read from the sidecars on first use. Raises SketchforgeError when one is missing or damaged.
         """
-        return sample_keys(self.path, self.finished)
+        return sample_keys(self.folder, self.finished)
 
-    def tar(self, key: str) -> Path:
-        """The tar that holds a sample, by its key."""
-        return schema.shard_files(self.path, self.keys[key]).tar
+    def tar(self, key: str) -> str:
+        """The address of the tar that holds a sample, by its key."""
+        return self.folder.address(schema.shard_files(self.keys[key]).tar)
 
     @property
     def shard_sizes(self) -> list[int]:
@@ -202,8 +203,7 @@ class ShardSet:
 
     def address(self, shard: int) -> str:
         """The address of a shard, for messages."""
-        name = self.manifest["shards"][shard]["name"]
-        return self.remote.address(name) if self.remote else str(self.path / name)
+        return self.folder.address(self.manifest["shards"][shard]["name"])
 
     def open(self, shard: int) -> BinaryIO:
         """Open a shard's tar, whose size and digest are checked the first time.
@@ -211,11 +211,8 @@ class ShardSet:
         Raises DamagedError when it is missing or not what the manifest says.
         """
         entry = self.manifest["shards"][shard]
-        if self.remote and self.cache:
-            try:
-                return self.cache.open(self.remote, entry["name"], entry["bytes"], entry["sha256"])
-            except SketchforgeError as error:
-                raise DamagedError(str(error)) from error
+        if isinstance(self.folder, RemoteFolder):
+            return self._open_remote(self.folder, entry["name"], entry)
         try:
             # Unbuffered: a requested member is read in one piece, of the others only the headers.
             file = open(self.address(shard), "rb", buffering=0)
@@ -234,6 +231,25 @@ class ShardSet:
             raise
         return file
 
+    def open_unchecked(self, number: int) -> BinaryIO:
+        """Open the tar of a shard, finished or not, by its number in the folder; one elsewhere is checked all the same.
+
+        Raises OSError, and DamagedError where it cannot be fetched.
+        """
+        name = schema.shard_files(number).tar
+        if not isinstance(self.folder, RemoteFolder):
+            return open(self.folder.address(name), "rb")
+        if (stats := read_stats(self.folder, number)) is None:
+            raise DamagedError(f"{self.folder.address(name)}: is not finished")
+        return self._open_remote(self.folder, name, stats["tar"])
+
+    def _open_remote(self, folder: RemoteFolder, name: str, entry: Mapping[str, Any]) -> BinaryIO:
+        assert self.cache is not None
+        try:
+            return self.cache.open(folder, name, entry["bytes"], entry["sha256"])
+        except SketchforgeError as error:
+            raise DamagedError(str(error)) from error
+
     def damaged(self, shard: int, what: str, key: str | None = None) -> DamagedError:
         location = self.address(shard) if key is None else f"{self.address(shard)}: {key}"
         return DamagedError(
@@ -241,12 +257,15 @@ class ShardSet:
         )
 
 
-def open_folder(folder: Path, name: str | None = None) -> ShardSet:
-    """Open the shards of a local folder, finished or not; `name` is the folder's unless another is passed.
+def open_folder(place: str | Path, name: str | None = None) -> ShardSet:
+    """Open the shards of a folder, finished or not; `name` is the folder's unless another is passed.
 
     Raises UsageError when there is no manifest, SketchforgeError when it is damaged or of a newer version.
     """
-    return ShardSet(str(folder), name or folder.resolve().name, read_manifest(folder), folder)
+    folder = folder_at(place)
+    if isinstance(folder, LocalFolder):
+        return ShardSet(name or folder.path.resolve().name, read_manifest(folder), folder)
+    return _open_remote(RemoteFolder(str(place)), name)
 
 
 def open_shards(
@@ -266,52 +285,32 @@ def open_shards(
     Raises UsageError when there is no manifest or the set is unfinished or holds no sample, and
     SketchforgeError when the manifest is damaged or of a newer version.
     """
-    if not is_remote(source):
-        return _check_finished(open_folder(Path(source)))
+    folder = folder_at(source)
+    if isinstance(folder, LocalFolder):
+        return _check_finished(open_folder(folder.path))
     if keep < 1:
         raise ValueError(f"keep={keep}: expected 1 shard or more")
-    remote = RemoteFolder(str(source), policy)
     if cache is not None and cache.exists() and not cache.is_dir():
         raise UsageError(f"{cache}: a file; the cache needs a folder")
-    name = remote.source.rstrip("/").rpartition("/")[2]
-    shards = _check_finished(ShardSet(remote.source, name, _fetch_manifest(remote), None, remote))
+    remote = RemoteFolder(str(source), policy)
+    return _check_finished(
+        _open_remote(remote, None, None if cache is None else ShardCache(cache, keep), keep)
+    )
+
+
+def _open_remote(
+    folder: RemoteFolder, name: str | None = None, cache: ShardCache | None = None, keep: int = KEPT_SHARDS
+) -> ShardSet:
+    """Open a set that lies elsewhere; its shards are cached in a folder of its own where no cache is passed."""
+    shards = ShardSet(
+        name or folder.source.rstrip("/").rpartition("/")[2], read_manifest(folder), folder, cache
+    )
     if cache is not None:
-        return replace(shards, cache=ShardCache(cache, keep))
-    folder = TemporaryFolder()
-    shards = replace(shards, cache=ShardCache(folder.path, keep))
-    weakref.finalize(shards, folder.remove)
+        return shards
+    copies = TemporaryFolder()
+    shards = replace(shards, cache=ShardCache(copies.path, keep))
+    weakref.finalize(shards, copies.remove)
     return shards
-
-
-def _fetch_manifest(remote: RemoteFolder) -> dict[str, Any]:
-    address, target = remote.address(schema.MANIFEST), io.BytesIO()
-
-    def find_fault(num_bytes: int, _: str) -> str | None:
-        if num_bytes > files.MAX_JSON_BYTES:
-            raise TransferError(f"more than {files.MAX_JSON_BYTES:,} bytes", lasting=True)
-        text = target.getvalue()
-        # Anything else than an object, as a rule a page for people, is what the address has: see below.
-        return "cut off" if not text or (text.startswith(b"{") and not _is_json(text)) else None
-
-    try:
-        remote.fetch(schema.MANIFEST, target, files.MAX_JSON_BYTES, find_fault)
-    except SketchforgeError as error:
-        raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
-    with tempfile.TemporaryDirectory(prefix="sketchforge-") as name:
-        path = Path(name) / schema.MANIFEST
-        path.write_bytes(target.getbuffer())
-        try:
-            return read_manifest(path.parent)
-        except SketchforgeError as error:
-            raise type(error)(str(error).replace(str(path), address)) from error
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        files.parse_json(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_finished(shards: ShardSet) -> ShardSet:

@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
-from sketchforge.errors import SketchforgeError
+from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards import schema
-from sketchforge.shards.writer import read_stats
-from sketchforge.utils.files import parse_json, read_bounded
+from sketchforge.shards.writer import read_all_stats
+from sketchforge.storage.folder import Folder, can_be_listed
+from sketchforge.utils.files import parse_json
 
 
-def finished_shards(folder: Path, manifest: Mapping[str, Any]) -> list[int]:
+def finished_shards(folder: Folder, manifest: Mapping[str, Any]) -> list[int]:
     """List the numbers of the finished shards, in order."""
-    begun = schema.begun_shards(folder, manifest["num_shards"])
-    return [number for number in begun if read_stats(folder, number) is not None]
+    return [number for number, _ in read_all_stats(folder, begun_shards(folder, manifest))]
 
 
-def sample_records(path: Path) -> list[dict[str, Any]]:
-    """Read a sidecar's records of the inputs that became samples, in order.
+def begun_shards(folder: Folder, manifest: Mapping[str, Any]) -> list[int]:
+    """List the numbers of the shards that have stats, in order; of a finished folder that cannot be listed, all.
 
-    Raises OSError where it cannot be read; ValueError, KeyError or TypeError where it is damaged or beyond all measure.
+    Raises UsageError for one that can neither be listed nor is finished.
     """
-    records = [parse_json(line) for line in read_bounded(path).splitlines()]
+    if can_be_listed(folder):
+        return schema.numbers_of_stats(folder.list(), manifest["num_shards"])
+    if not manifest["complete"]:
+        raise UsageError(
+            f"{folder}: unfinished, and its files cannot be listed by this address; continue it by the same "
+            "`sketchforge render` again"
+        )
+    return list(range(len(manifest["shards"])))
+
+
+def sample_records(sidecar: bytes) -> list[dict[str, Any]]:
+    """A sidecar's records of the inputs that became samples, in order.
+
+    Raises ValueError, KeyError or TypeError where it is damaged.
+    """
+    records = [parse_json(line) for line in sidecar.splitlines()]
     return [record for record in records if record["status"] == schema.OK]
 
 
-def sample_keys(folder: Path, shards: Collection[int]) -> dict[str, int]:
+def sample_keys(folder: Folder, shards: Collection[int]) -> dict[str, int]:
     """Read the keys of all samples of these shards, in order, each with the number of its shard.
 
     Raises SketchforgeError when a sidecar is missing or damaged.
     """
     keys: dict[str, int] = {}
     for number in shards:
-        path = schema.shard_files(folder, number).sidecar
+        name = schema.shard_files(number).sidecar
         try:
-            keys.update((record["key"], number) for record in sample_records(path))
+            keys.update((record["key"], number) for record in sample_records(folder.read(name)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SketchforgeError(
-                f"{path}: cannot be read ({error}); see `sketchforge verify {folder}`"
+                f"{folder.address(name)}: cannot be read ({error}); see `sketchforge verify {folder}`"
             ) from error
     return keys
 
 
-def sample_sources(folder: Path, shards: Collection[int], wanted: Collection[str]) -> dict[str, str]:
+def sample_sources(folder: Folder, shards: Collection[int], wanted: Collection[str]) -> dict[str, str]:
     """Read the sources of the samples `wanted`, by key, from sidecars that `sample_keys` has found valid."""
     return {
         record["key"]: str(record.get("source", record["key"]))
         for number in shards
-        for record in sample_records(schema.shard_files(folder, number).sidecar)
+        for record in sample_records(folder.read(schema.shard_files(number).sidecar))
         if record["key"] in wanted
     }

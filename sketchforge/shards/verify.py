@@ -13,8 +13,10 @@ from sketchforge.shards import schema
 from sketchforge.shards.card import dataset_card, is_edited, read_card
 from sketchforge.shards.check_shard import Finding, find_problems, list_problems
 from sketchforge.shards.manifest import read_manifest
+from sketchforge.shards.sidecars import begun_shards
 from sketchforge.shards.splits import parse_splits, split_of, split_ranges
-from sketchforge.shards.writer import read_stats
+from sketchforge.shards.writer import read_all_stats
+from sketchforge.storage.folder import Folder, can_be_listed, folder_at
 from sketchforge.utils.device import usable_cores
 from sketchforge.utils.files import checksum_holds
 from sketchforge.utils.progress import Progress
@@ -37,35 +39,35 @@ class VerifyReport:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(folder: Path, progress: Progress | None = None, workers: int = 1) -> VerifyReport:
+def verify(place: str | Path, progress: Progress | None = None, workers: int = 1) -> VerifyReport:
     """Check every file, sample and image of a shard folder; `progress` counts samples.
 
+    place: the folder, or the URL of one; of one that cannot be listed, by HTTP, files that should not be there go unseen.
     workers: processes that check a shard each; 0: as many as pay. The report is the same with any number.
 
     Raises UsageError or SketchforgeError where there is no manifest to check against.
     """
     progress = progress or Progress()
+    folder = folder_at(place)
     manifest = read_manifest(folder)
     report = VerifyReport()
-    if not checksum_holds((folder / schema.MANIFEST).read_bytes()):
+    if not checksum_holds(folder.read(schema.MANIFEST)):
         report.problems.append(f"{schema.MANIFEST}: altered, its digest of itself does not hold")
     if manifest["complete"]:
         expected = dict(enumerate(manifest["shards"]))
     else:
-        expected = {
-            number: entry
-            for number in schema.begun_shards(folder, manifest["num_shards"])
-            if (entry := _read_entry(folder, number))
-        }
+        begun = begun_shards(folder, manifest)
+        expected = {number: _make_entry(stats) for number, stats in read_all_stats(folder, begun)}
         report.problems.append(
             f"{folder}: unfinished, {len(expected)} of {count_noun(manifest['num_shards'], 'shard')}; "
             "run the same `sketchforge render` again"
         )
     if manifest["complete"]:
         report.problems.extend(_check_card(folder, manifest))
-    for path in sorted(folder.glob("*.tar")):
-        if not schema.is_shard(path.stem, manifest["num_shards"]):
-            report.problems.append(f"{path.name}: foreign, the manifest does not know it")
+    for name in sorted(folder.list() if can_be_listed(folder) else ()):
+        stem, ending = name[:-4], name[-4:]
+        if ending == ".tar" and not schema.is_shard(stem, manifest["num_shards"]):
+            report.problems.append(f"{name}: foreign, the manifest does not know it")
     with progress.track("sample", sum(entry["samples"] for entry in expected.values())):
         _check_shards(folder, manifest, expected, report, progress, _choose_workers(workers, expected))
     num_inputs = sum(entry["samples"] + entry["failed"] for entry in expected.values())
@@ -79,7 +81,7 @@ def verify(folder: Path, progress: Progress | None = None, workers: int = 1) -> 
 
 
 def _check_shards(
-    folder: Path,
+    folder: Folder,
     manifest: Mapping[str, Any],
     expected: Mapping[int, Mapping[str, Any]],
     report: VerifyReport,
@@ -97,7 +99,7 @@ def _check_shards(
     for number, findings in _find_problems(folder, shared, expected, workers):
         report.num_shards += 1
         report.num_failed += expected[number]["failed"]
-        tar = schema.shard_files(folder, number).tar.name
+        tar = schema.shard_files(number).tar
         for key, problems in findings:
             report.problems.extend(problems)
             if key is not None:
@@ -112,7 +114,7 @@ def _check_shards(
 
 
 def _find_problems(
-    folder: Path, manifest: Mapping[str, Any], expected: Mapping[int, Mapping[str, Any]], workers: int
+    folder: Folder, manifest: Mapping[str, Any], expected: Mapping[int, Mapping[str, Any]], workers: int
 ) -> Iterator[tuple[int, Iterable[Finding]]]:
     """Yield (number, findings) of every shard, in order."""
     if workers == 1:
@@ -127,9 +129,9 @@ def _find_problems(
         while begun:
             number, task = begun.popleft()
             try:
-                findings = pool.result(task, schema.shard_files(folder, number).tar.name)
+                findings = pool.result(task, schema.shard_files(number).tar)
             except WorkerLost as lost:
-                tar = schema.shard_files(folder, number).tar.name
+                tar = schema.shard_files(number).tar
                 findings = [(None, [f"{tar}: could not be checked ({lost.reason})"])]
             for other, entry in islice(waiting, 1):
                 begun.append((other, pool.submit(list_problems, folder, other, entry, manifest)))
@@ -144,17 +146,14 @@ def _choose_workers(workers: int, expected: Mapping[int, Mapping[str, Any]]) -> 
     return max(min(workers, len(expected)), 1)
 
 
-def _read_entry(folder: Path, number: int) -> dict[str, Any] | None:
-    """Build a shard's manifest entry from its stats, for a run that is not finished."""
-    stats = read_stats(folder, number)
-    if stats is None:
-        return None
+def _make_entry(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a shard's manifest entry from its stats, for a run that is not finished."""
     samples = stats["outcomes"].get(schema.OK, 0)
     failed = sum(stats["outcomes"].values()) - samples
     return {"samples": samples, "failed": failed, "sidecar": stats["sidecar"], **stats["tar"]}
 
 
-def _check_card(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+def _check_card(folder: Folder, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Check the dataset card: one that was edited may say whatever its editor likes."""
     try:
         card = read_card(folder)

@@ -7,13 +7,13 @@ import io
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from sketchforge.shards import schema
+from sketchforge.storage.folder import Folder
 from sketchforge.utils import files
 from sketchforge.utils.files import disk_errors
 
@@ -39,8 +39,8 @@ class Record:
 class ShardWriter:
     """Writes the records of one shard, added in plan order; `write_shard` makes one."""
 
-    def __init__(self, file: IO[bytes], path: Path, captioned: bool, extras: Sequence[str]) -> None:
-        self._path, self._captioned, self._extras = path, captioned, extras
+    def __init__(self, file: IO[bytes], address: str, captioned: bool, extras: Sequence[str]) -> None:
+        self._address, self._captioned, self._extras = address, captioned, extras
         self._stream = _DigestingStream(file)
         self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]
         self._lines: list[bytes] = []
@@ -79,7 +79,7 @@ class ShardWriter:
                 # TarInfo's defaults make tars repeatable: mtime, uid and gid 0, no names, mode 0644.
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
-                with disk_errors(self._path):
+                with disk_errors(self._address):
                     self._tar.addfile(member, io.BytesIO(data))
             self._tar.members.clear()  # tarfile would keep every header
         self.seconds["write"] += time.perf_counter() - start  # type: ignore[assignment]  # Counter adds floats
@@ -110,7 +110,7 @@ class ShardWriter:
 
 @contextmanager
 def write_shard(
-    folder: Path,
+    folder: Folder,
     number: int,
     fingerprint: str,
     inputs: str,
@@ -122,35 +122,48 @@ def write_shard(
     `fingerprint` identifies the options, `inputs` the sizes of the sources; `captioned`: every sample gets a
     caption, empty where its record has none; without it no sample does. `extras`: the members of schema.EXTRAS
     that every record has. When the block raises, none of the
-    files appears. Raises SketchforgeError naming the file where the disk refuses.
+    files appears. Raises SketchforgeError naming the file where the disk or the store refuses.
     """
-    paths = schema.shard_files(folder, number)
-    with disk_errors(paths.stats):
-        paths.stats.unlink(missing_ok=True)  # a shard that is being rewritten is not finished
+    names = schema.shard_files(number)
+    tar = folder.address(names.tar)
+    with disk_errors(folder.address(names.stats)):
+        folder.remove(names.stats)  # a shard that is being rewritten is not finished
     with ExitStack() as open_tar:
-        with disk_errors(paths.tar):
-            file = open_tar.enter_context(files.atomic_write(paths.tar, sweep=False))
-        writer = ShardWriter(file, paths.tar, captioned, extras)
+        with disk_errors(tar):
+            file = open_tar.enter_context(folder.create(names.tar))
+        writer = ShardWriter(file, tar, captioned, extras)
         yield writer
-        with disk_errors(paths.tar):
+        with disk_errors(tar):
             writer.close()
             file.flush()
         start = time.perf_counter()
-        with disk_errors(paths.sidecar):
-            files.write_bytes(paths.sidecar, writer.sidecar, sweep=False)
-        with disk_errors(paths.tar):
+        with disk_errors(folder.address(names.sidecar)):
+            folder.write(names.sidecar, writer.sidecar)
+        with disk_errors(tar):
             open_tar.close()
         writer.seconds["write"] += time.perf_counter() - start  # type: ignore[assignment]  # Counter adds floats
-    with disk_errors(paths.stats):
+    with disk_errors(folder.address(names.stats)):
         stats = writer.stats(schema.shard_name(number), fingerprint, inputs)
-        files.write_checksummed_json(paths.stats, stats, sweep=False)
+        folder.write(names.stats, files.checksummed_json(stats))
 
 
-def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
+def read_stats(folder: Folder, number: int) -> dict[str, Any] | None:
     """Read the stats of a finished shard; None where they are missing or damaged."""
+    return dict(read_all_stats(folder, [number])).get(number)
+
+
+def read_all_stats(folder: Folder, numbers: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number, stats) of shards, in order, but for those whose stats are missing or damaged."""
+    number_of = {schema.shard_files(number).stats: number for number in numbers}
+    for name, data in folder.read_several(number_of):
+        if (stats := _parse_stats(data)) is not None:
+            yield number_of[name], stats
+
+
+def _parse_stats(data: bytes) -> dict[str, Any] | None:
     try:
-        stats = files.read_json(schema.shard_files(folder, number).stats)
-    except (OSError, ValueError):
+        stats = files.parse_json(data)
+    except ValueError:
         return None
     is_valid = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
     is_valid = (
@@ -159,22 +172,23 @@ def read_stats(folder: Path, number: int) -> dict[str, Any] | None:
     return stats if is_valid else None
 
 
-def finished_stats(folder: Path, number: int, fingerprint: str) -> dict[str, Any] | None:
-    """Read the stats of a shard that needs no more work, else None.
+def finished_stats(
+    folder: Folder, numbers: Iterable[int], fingerprint: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number, stats) of those shards that need no more work, in order.
 
     Such a shard has the same fingerprint, and its files have their full size.
     """
-    stats = read_stats(folder, number)
-    if stats is None or stats.get("fingerprint") != fingerprint:
-        return None
-    paths = schema.shard_files(folder, number)
-    for path, entry in ((paths.tar, "tar"), (paths.sidecar, "sidecar")):
-        try:
-            if path.stat().st_size != stats[entry]["bytes"]:
-                return None
-        except (OSError, KeyError, TypeError):
-            return None
-    return stats
+    sizes = folder.list()
+    begun = (number for number in numbers if schema.shard_files(number).stats in sizes)
+    for number, stats in read_all_stats(folder, begun):
+        names = schema.shard_files(number)
+        if (
+            stats["fingerprint"] == fingerprint
+            and sizes.get(names.tar) == stats["tar"]["bytes"]
+            and sizes.get(names.sidecar) == stats["sidecar"]["bytes"]
+        ):
+            yield number, stats
 
 
 class _DigestingStream:

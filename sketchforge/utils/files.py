@@ -167,14 +167,15 @@ def read_json(path: Path) -> Any:
     return parse_json(read_bounded(path))
 
 
-def read_bounded(path: Path) -> bytes:
-    """The contents of a file of JSON, at most MAX_JSON_BYTES. Raises OSError, and ValueError for more."""
+def read_bounded(path: Path, max_bytes: int | None = None) -> bytes:
+    """The contents of a file, by default of JSON, of at most so many bytes. Raises OSError, and ValueError for more."""
+    max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
     data = bytearray()
     with open_file(path) as file:
         while chunk := file.read(1 << 20):  # in chunks: read(limit) would allocate the limit at once
             data += chunk
-            if len(data) > MAX_JSON_BYTES:
-                raise ValueError(f"more than {MAX_JSON_BYTES:,} bytes")
+            if len(data) > max_bytes:
+                raise ValueError(f"more than {max_bytes:,} bytes")
     return bytes(data)
 
 
@@ -187,6 +188,15 @@ def parse_json(data: bytes | str) -> Any:
         return json.loads(data, parse_constant=_parse_finite, parse_float=_parse_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def is_json(data: bytes | str) -> bool:
+    """Whether a text is what `parse_json` reads."""
+    try:
+        parse_json(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_finite(text: str) -> float:
@@ -215,13 +225,13 @@ def has_shape(value: object, shape: object) -> bool:
     return all(key in value and has_shape(value[key], item_shape) for key, item_shape in shape.items())
 
 
-def write_checksummed_json(path: Path, value: Mapping[str, object], sweep: bool = True) -> None:
-    """Write a JSON object with a digest of the rest of it under "checksum"."""
-    write_json(path, {**value, "checksum": _compute_checksum(value)}, sweep)
+def checksummed_json(value: Mapping[str, object]) -> bytes:
+    """A JSON object with a digest of the rest of it under "checksum", as a file has it."""
+    return _encode_json({**value, "checksum": _compute_checksum(value)})
 
 
 def checksum_holds(data: bytes) -> bool:
-    """Whether `data` is exactly what `write_checksummed_json` wrote."""
+    """Whether `data` is exactly what `checksummed_json` made."""
     try:
         value = parse_json(data)
         return (
@@ -278,7 +288,7 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path | str) -> Iterator[None]:
     """Turn an OSError into one line that names the file and the cause."""
     try:
         yield

@@ -121,13 +121,6 @@ def test_a_grid_of_somebody_else_is_not_replaced(tmp_path, monkeypatch, capsys):
 
 
 URL_OPTIONS = [
-    ["render", "--shards", "s3://bucket/out"],
-    ["render", "--shards", "gs://bucket/out", "--dry-run"],
-    ["render", "--images", "s3://bucket/in", "--shards", "out"],
-    ["render", "--images", "pipe:cat x", "--shards", "out"],
-    ["verify", "s3://bucket/out"],
-    ["inspect", "https://host/out"],
-    ["gallery", "s3://bucket/out", "--png", "a.png"],
     ["gallery", "out", "--png", "s3://bucket/a.png"],
     ["tom-train", "--run", "s3://bucket/run"],
     ["ae-train", "--run", "gs://bucket/run"],

@@ -36,9 +36,9 @@ from sketchforge.data.prefetch import DevicePrefetch
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.shards import open_shard
 from sketchforge.shards.checked import CheckedShards
-from sketchforge.shards.fetch import FetchPolicy
 from sketchforge.shards.reader import read_samples
 from sketchforge.shards.shard_set import ShardSet, open_folder, open_shards
+from sketchforge.storage.fetch import FetchPolicy
 from sketchforge.utils import files
 from tests.helpers.stored import png, store
 from tests.helpers.stream import SIDE, STYLES, TARS, make_set
@@ -422,7 +422,7 @@ def agree(folder: Path, number: int) -> None:
     path = folder / f"{number:05d}.tar"
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
-    files.write_checksummed_json(folder / "manifest.json", manifest)
+    files.write_bytes(folder / "manifest.json", files.checksummed_json(manifest))
 
 
 def of_first(end: str, put):
@@ -477,7 +477,7 @@ def lose_samples(folder):
 def add_samples(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][2]["samples"] = 4
-    files.write_checksummed_json(folder / "manifest.json", manifest)
+    files.write_bytes(folder / "manifest.json", files.checksummed_json(manifest))
 
 
 def scramble(folder):
@@ -565,7 +565,7 @@ def without_samples(folder):
 def newer(folder):
     make_set(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files.write_checksummed_json(folder / "manifest.json", manifest | {"version": 5})
+    files.write_bytes(folder / "manifest.json", files.checksummed_json(manifest | {"version": 5}))
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -610,7 +610,7 @@ FOREIGN = [
 def test_a_manifest_has_no_say_in_paths_and_commands(own, change, message, source):
     manifest = json.loads((own / "manifest.json").read_text())
     manifest["shards"][1] |= change
-    files.write_checksummed_json(own / "manifest.json", manifest)
+    files.write_bytes(own / "manifest.json", files.checksummed_json(manifest))
     with pytest.raises(SketchforgeError) as error:
         open_shards(source.format(own=own))
     assert message in str(error.value)
@@ -620,7 +620,7 @@ def test_a_manifest_has_no_say_in_paths_and_commands(own, change, message, sourc
 def test_a_shard_listed_twice_is_one_too_many(own):
     manifest = json.loads((own / "manifest.json").read_text())
     manifest["shards"].append(manifest["shards"][0])
-    files.write_checksummed_json(own / "manifest.json", manifest)
+    files.write_bytes(own / "manifest.json", files.checksummed_json(manifest))
     with pytest.raises(SketchforgeError, match=IMPOSSIBLE):
         open_shards(own)
 
@@ -645,7 +645,7 @@ def test_a_set_of_many_sizes_or_too_few_sketches_is_refused(tmp_path):
         ("pipe:exit 7 # {}", "could not be fetched in 5 tries (its command ended with status 7)"),
         ("pipe:nowhere {}", "could not be fetched (its command ended with status 127: "),
         ("pipe:echo 'no such bucket' >&2; false {}", "(its command ended with status 1: no such bucket)"),
-        ("s9://bucket/out", "no gopen handler defined"),
+        ("s9://bucket/out", "no file system is known by s9:"),
         ("nowhere", "no such folder"),
     ],
 )

@@ -44,7 +44,7 @@ from sketchforge.shards.schema import CARD
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.synthesis.record import OutputRecord, begin_record, remove_stale
-from sketchforge.utils.files import sha256_of, write_checksummed_json
+from sketchforge.utils.files import checksummed_json, sha256_of, write_bytes
 from tests.helpers.icc import ADOBE_RGB, cmyk_profile, grey_profile, rgb_profile
 from tests.helpers.image_files import chunk, gif_of, png_of, tiff
 from tests.helpers.photos import scene
@@ -286,7 +286,7 @@ class Targets:
         before = path.read_bytes()
         path.write_bytes(damaged(before, rng, before))
         manifest["shards"][number] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        write_checksummed_json(copy / "manifest.json", manifest)
+        write_bytes(copy / "manifest.json", checksummed_json(manifest))
         if rng.random() < 0.2:
             text = (copy / "manifest.json").read_bytes()
             (copy / "manifest.json").write_bytes(damaged_text(text, rng, text))

@@ -28,6 +28,12 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         with suppress(OSError):
             self.server.hostile.answer(self)
 
+    def do_HEAD(self) -> None:
+        self.close_connection = True
+        data = self.server.hostile.files.get(self.path.rpartition("/")[2])
+        with suppress(OSError):
+            self.start(404 if data is None else 200, length=len(data or b""))
+
     def log_message(self, *_: object) -> None: ...
 
     def start(self, status: int = 200, length: int | None = None, **headers: str) -> None:
@@ -63,6 +69,18 @@ Behaviour = Callable[[Exchange, bytes], None]
 def good(exchange: Exchange, data: bytes) -> None:
     exchange.start(length=len(data))
     exchange.send(data)
+
+
+def ranged(exchange: Exchange, data: bytes) -> None:
+    """The part that is asked for, where one is."""
+    asked = exchange.headers.get("Range", "")
+    if not asked:
+        good(exchange, data)
+        return
+    first, last = map(int, asked.removeprefix("bytes=").split("-"))
+    part = data[first : last + 1]
+    exchange.start(206, length=len(part), Content_Range=f"bytes {first}-{first + len(part) - 1}/{len(data)}")
+    exchange.send(part)
 
 
 def good_in_chunks(exchange: Exchange, data: bytes) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sketchforge.storage.folder import folder_at
 from tests.helpers.photos import scene
 
 
@@ -84,8 +85,8 @@ def store(
     if planned == len(shards):
         stats = [json.loads(path.read_text()) for path in sorted(folder.glob("*.stats.json"))]
         manifest = finished_manifest(manifest, stats)
-        write_card(folder, manifest)
-    write_manifest(folder, manifest)
+        write_card(folder_at(folder), manifest)
+    write_manifest(folder_at(folder), manifest)
     return folder
 
 

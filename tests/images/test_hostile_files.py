@@ -26,6 +26,7 @@ from sketchforge.shards import check_shard, schema
 from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils.files import sha256_of
 from sketchforge.utils.tar_headers import MAX_HEADERS, any_members, members
 from tests.helpers.folders import lines
@@ -184,9 +185,9 @@ def shards_with(folder, image=None, sketch=None, size=16, **options):
 
 def _agree(folder):
     """Make the manifest say of the shard's file what it is."""
-    path, manifest = folder / "00000.tar", read_manifest(folder)
+    path, manifest = folder / "00000.tar", read_manifest(folder_at(folder))
     entry = manifest["shards"][0] | {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    write_manifest(folder, manifest | {"shards": [entry]})
+    write_manifest(folder_at(folder), manifest | {"shards": [entry]})
 
 
 def read_one(folder):

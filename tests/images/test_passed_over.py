@@ -15,6 +15,7 @@ from sketchforge.images.sources import describe_passed_over, find_images, keys, 
 from sketchforge.images.sources.passed_over import MAX_ENDINGS, MAX_SHOWN, count_ending
 from sketchforge.render.render import render
 from sketchforge.shards.manifest import fingerprint_of, read_manifest
+from sketchforge.storage.folder import folder_at
 from tests.helpers.folders import members
 from tests.helpers.photos import make_photos
 from tests.helpers.tars import jpeg, options_for, write_tar
@@ -296,7 +297,10 @@ def test_a_rendering_tells_and_keeps_what_was_passed_over(mixed, tmp_path, monke
     assert line in capsys.readouterr().out.splitlines()
     assert run([*words, "--workers", "1"]) == 0
     assert line in capsys.readouterr().out.splitlines()
-    assert read_manifest(tmp_path / "out")["passed_over"] == {".tga": 1, ".txt without an image": 1}
+    assert read_manifest(folder_at(tmp_path / "out"))["passed_over"] == {
+        ".tga": 1,
+        ".txt without an image": 1,
+    }
     assert run(["inspect", str(tmp_path / "out")]) == 0
     assert "not read  1 .tga, 1 .txt without an image" in capsys.readouterr().out.splitlines()
 
@@ -304,12 +308,12 @@ def test_a_rendering_tells_and_keeps_what_was_passed_over(mixed, tmp_path, monke
 def test_what_is_passed_over_decides_no_bytes(mixed, tmp_path):
     """Another file beside the images lets a rendering continue, and its shards are the same."""
     render(options_for(mixed, tmp_path / "one"))
-    before = read_manifest(tmp_path / "one")
+    before = read_manifest(folder_at(tmp_path / "one"))
     (mixed / "y.tga").touch()
     assert render(options_for(mixed, tmp_path / "one")).num_images == 0
     render(options_for(mixed, tmp_path / "two"))
     assert members(tmp_path / "two") == members(tmp_path / "one")
-    after = read_manifest(tmp_path / "two")
+    after = read_manifest(folder_at(tmp_path / "two"))
     assert after["passed_over"] != before["passed_over"]
     assert fingerprint_of(after) == fingerprint_of(before)
 
@@ -319,12 +323,12 @@ def test_a_manifest_with_other_counts_than_numbers_is_damaged(mixed, tmp_path):
     from sketchforge.shards.manifest import write_manifest
 
     render(options_for(mixed, tmp_path / "out"))
-    manifest = read_manifest(tmp_path / "out")
+    manifest = read_manifest(folder_at(tmp_path / "out"))
     del manifest["checksum"]
     for value in ({".tga": "many"}, ["x"], None):
-        write_manifest(tmp_path / "out", manifest | {"passed_over": json.loads(json.dumps(value))})
+        write_manifest(folder_at(tmp_path / "out"), manifest | {"passed_over": json.loads(json.dumps(value))})
         with pytest.raises(SketchforgeError, match="passed_over"):
-            read_manifest(tmp_path / "out")
+            read_manifest(folder_at(tmp_path / "out"))
 
 
 def test_a_tom_training_tells_what_was_passed_over(mixed, few_drawings, tmp_path, monkeypatch, capsys):

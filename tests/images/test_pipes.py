@@ -10,6 +10,7 @@ from sketchforge.images.sources.passed_over import SPECIAL_FILES
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
 from sketchforge.shards.manifest import read_manifest
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils.files import open_file
 from tests.helpers.commands import run_cli
 from tests.helpers.folders import lines
@@ -49,7 +50,7 @@ def test_a_link_to_a_pipe_is_passed_over_and_counted(tmp_path, name):
     (tmp_path / "in" / name).symlink_to(tmp_path / "pipe")
     found = drawn(tmp_path / "in", tmp_path / "out")
     assert {source: line["reason"] for source, line in found.items()} == {"p000.jpg": None}
-    assert read_manifest(tmp_path / "out")["passed_over"] == {SPECIAL_FILES: 1}
+    assert read_manifest(folder_at(tmp_path / "out"))["passed_over"] == {SPECIAL_FILES: 1}
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "a.jpg", "b"])

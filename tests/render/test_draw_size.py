@@ -25,6 +25,7 @@ from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.canny import CannySketcher
 from sketchforge.sketchers.tom import TomSketcher
+from sketchforge.storage.folder import folder_at
 from sketchforge.strokes.stored import strokes_from_json
 from tests.helpers.photos import make_photos, scene
 
@@ -55,7 +56,7 @@ def test_a_picture_is_drawn_at_the_size_and_enlarged_in_grey(tmp_path):
     small = CannySketcher().draw(shrink_to(image, 48)[None]).result()[0, 0]
     expected = binarize(resize_image(small, 96, 96), 0.65, 0.65)
     assert np.array_equal(drawn["a_png"], expected)
-    assert read_manifest(tmp_path / "out")["options"]["draw_size"] == 48
+    assert read_manifest(folder_at(tmp_path / "out"))["options"]["draw_size"] == 48
 
 
 def test_padding_stays_around_the_enlarged_sketch(photos, tmp_path):
@@ -105,7 +106,7 @@ def test_a_size_that_follows_from_another_is_not_what_a_refusal_names(photos, tm
 def test_the_command_takes_it(photos, tmp_path):
     words = ["render", "--images", str(photos), "--method", "canny", "--limit", "1", "--size", "64"]
     assert run([*words, "--draw-size", "32", "--shards", str(tmp_path / "out")]) == 0
-    assert read_manifest(tmp_path / "out")["options"]["draw_size"] == 32
+    assert read_manifest(folder_at(tmp_path / "out"))["options"]["draw_size"] == 32
 
 
 def test_by_default_only_tom_draws_small():
@@ -122,7 +123,7 @@ def test_the_default_never_exceeds_the_picture_and_grows_with_it(side):
 def test_the_default_is_what_the_manifest_records(photos, tmp_path):
     options = RenderOptions(tmp_path / "out", photos, size=320, limit=1, **BUILTIN)
     render(options)
-    assert read_manifest(tmp_path / "out")["options"]["draw_size"] == default_draw_size(320) < 320
+    assert read_manifest(folder_at(tmp_path / "out"))["options"]["draw_size"] == default_draw_size(320) < 320
 
 
 def test_a_picture_drawn_again_is_drawn_at_the_same_size(tmp_path):

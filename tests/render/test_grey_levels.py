@@ -11,7 +11,8 @@ from sketchforge.images.line_art import quantize_greys
 from sketchforge.options import RenderOptions
 from sketchforge.render.render import render
 from sketchforge.shards.manifest import read_manifest
-from sketchforge.utils.files import read_json, write_checksummed_json
+from sketchforge.storage.folder import folder_at
+from sketchforge.utils.files import checksummed_json, read_json, write_bytes
 from tests.helpers.folders import stored_sketches
 
 ALL = np.arange(256, dtype=np.uint8)
@@ -65,7 +66,7 @@ def soft(photos, tmp_path_factory) -> RenderOptions:
 
 
 def test_render_stores_few_greys_and_says_how_many(soft):
-    assert read_manifest(soft.shards)["options"]["grey_levels"] == 8
+    assert read_manifest(folder_at(soft.shards))["options"]["grey_levels"] == 8
     greys = np.unique(np.concatenate([sketch.ravel() for sketch in stored_sketches(soft.shards).values()]))
     assert set(greys) <= set(quantize_greys(ALL, 8))
     assert 2 < len(greys)
@@ -86,7 +87,7 @@ def test_another_number_of_greys_is_refused_in_the_same_folder(soft):
 
 
 def test_black_and_white_has_no_greys_to_count(tmp_path, rendered, capsys, monkeypatch):
-    assert "grey_levels" not in read_manifest(rendered.shards)["options"]
+    assert "grey_levels" not in read_manifest(folder_at(rendered.shards))["options"]
     monkeypatch.setattr("signal.signal", lambda *_: None)
     words = ["render", "--method", "canny", "--grey-levels", "16", "--shards", str(tmp_path / "out")]
     assert run(words) == 2
@@ -104,9 +105,9 @@ def test_a_manifest_with_an_impossible_number_is_refused(levels, rendered, tmp_p
     manifest = read_json(rendered.shards / "manifest.json")
     del manifest["checksum"]
     manifest["options"]["grey_levels"] = levels
-    write_checksummed_json(tmp_path / "manifest.json", manifest)
+    write_bytes(tmp_path / "manifest.json", checksummed_json(manifest))
     with pytest.raises(SketchforgeError, match="options: missing or not as a manifest has it"):
-        read_manifest(tmp_path)
+        read_manifest(folder_at(tmp_path))
 
 
 def test_inspect_tells_how_many_greys(soft, capsys, monkeypatch):

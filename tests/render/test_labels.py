@@ -13,6 +13,7 @@ from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from tests.helpers.commands import run_cli
 from tests.helpers.folders import members
 from tests.helpers.photos import make_photos
@@ -102,12 +103,12 @@ def out(animals, tmp_path_factory):
 
 def test_every_sample_has_the_number_of_its_class(out):
     found = {}
-    for number in range(read_manifest(out)["num_shards"]):
+    for number in range(read_manifest(folder_at(out))["num_shards"]):
         for name, data in members(out, number).items():
             if name.endswith(".cls"):
                 found.setdefault(data, set()).add(name.split("__")[0])
     assert found == {b"0": {"ant"}, b"1": {"cat"}}
-    assert read_manifest(out)["classes"] == ["ant", "cat"]
+    assert read_manifest(folder_at(out))["classes"] == ["ant", "cat"]
 
 
 def test_inspect_counts_classes_and_verify_knows_them(out):

@@ -66,7 +66,7 @@ def alter_manifest(shards, entries):
     path = shards / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest.pop("checksum", None)
-    files.write_checksummed_json(path, manifest | entries)
+    files.write_bytes(path, files.checksummed_json(manifest | entries))
 
 
 def test_an_option_is_named_with_both_values(folder):

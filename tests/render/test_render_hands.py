@@ -20,6 +20,7 @@ from sketchforge.render.summary import describe_rendering
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from sketchforge.strokes.hands import read_hands
 from tests.helpers.folders import contents, stored_sketches
 
@@ -46,7 +47,7 @@ def by_hands(photos, tmp_path_factory) -> RenderOptions:
 
 
 def test_every_image_has_a_sketch_of_each_hand(by_hands):
-    manifest = read_manifest(by_hands.shards)
+    manifest = read_manifest(folder_at(by_hands.shards))
     assert manifest["styles"] == NAMES
     assert len(stored_sketches(by_hands.shards)) == 4 * 10
     assert verify(by_hands.shards).problems == []
@@ -80,7 +81,7 @@ def test_another_seed_draws_otherwise_and_is_refused_in_the_same_folder(by_hands
 
 
 def test_without_hands_the_manifest_says_nothing_of_them(rendered):
-    assert "hands" not in read_manifest(rendered.shards)["options"]
+    assert "hands" not in read_manifest(folder_at(rendered.shards))["options"]
 
 
 def test_hands_draw_again_where_more_sketches_are_asked_for():
@@ -151,7 +152,7 @@ def test_without_hands_the_description_is_an_empty_list(rendered):
 def test_named_hands_draw_in_their_order_what_they_draw_among_all(by_hands, tmp_path):
     chosen = dataclasses.replace(by_hands, shards=tmp_path / "out", styles=("chalk", "outline"))
     render(chosen)
-    assert read_manifest(chosen.shards)["styles"] == ["chalk", "outline"]
+    assert read_manifest(folder_at(chosen.shards))["styles"] == ["chalk", "outline"]
     few, many = stored_sketches(chosen.shards), stored_sketches(by_hands.shards)
     assert (few["p001.sketch0.png"] == many["p001.sketch7.png"]).all()
     assert (few["p001.sketch1.png"] == many["p001.sketch1.png"]).all()
@@ -177,7 +178,9 @@ def test_hands_draw_more_sketches_than_there_are_snapshots(photos, tmp_path):
     render(options)
     drawn = stored_sketches(options.shards)
     assert len({image.tobytes() for image in drawn.values()}) == 12
-    assert len(read_manifest(options.shards)["digests"]) == 2 + 10, "encoder, head and all ten snapshots"
+    assert len(read_manifest(folder_at(options.shards))["digests"]) == 2 + 10, (
+        "encoder, head and all ten snapshots"
+    )
 
 
 def test_hands_are_not_drawn_again_by_a_snapshot(photos, tmp_path):
@@ -220,7 +223,7 @@ def test_ten_hands_are_what_tom_draws_by_default(photos, tmp_path):
         "1",
     ]
     assert run([*words, "--tom", "builtin", "--shards", str(tmp_path / "out")]) == 0
-    assert read_manifest(tmp_path / "out")["styles"] == NAMES
+    assert read_manifest(folder_at(tmp_path / "out"))["styles"] == NAMES
 
 
 def test_progress_says_who_draws(by_hands, tmp_path):

@@ -18,6 +18,7 @@ from sketchforge.render.summary import STAGES, reasons
 from sketchforge.shards import lock
 from sketchforge.shards.lock import FOLDER_LOCK
 from sketchforge.shards.writer import write_shard
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils import files
 from tests.helpers.folders import contents, lines, members, render_again
 from tests.helpers.photos import make_photos
@@ -174,7 +175,7 @@ def test_an_unfinished_run_is_not_continued_by_other_libraries(rendered, tmp_pat
     render(options)
     manifest = json.loads((options.shards / "manifest.json").read_text())
     manifest["libraries"]["pillow"] = "0.1"
-    files.write_checksummed_json(options.shards / "manifest.json", manifest)
+    files.write_bytes(options.shards / "manifest.json", files.checksummed_json(manifest))
     assert render(options).num_images == 0
     (options.shards / "00001.tar").unlink()
     with pytest.raises(UsageError, match="libraries pillow 0.1, now"):
@@ -197,7 +198,7 @@ def test_complete_runs_do_nothing_and_lost_shards_are_made_again(rendered, tmp_p
 
 def test_a_shard_that_is_made_anew_is_unfinished_until_its_end(tmp_path):
     (tmp_path / "00000.stats.json").write_text("{}")
-    with write_shard(tmp_path, 0, "fingerprint", "inputs"):
+    with write_shard(folder_at(tmp_path), 0, "fingerprint", "inputs"):
         (partial,) = contents(tmp_path)
         assert re.fullmatch(r"\.00000\.tar\.[0-9a-f]{16}\.part", partial)
     assert list(contents(tmp_path)) == ["00000.jsonl", "00000.stats.json", "00000.tar"]
@@ -243,7 +244,9 @@ def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
 
 
 def test_newer_formats_are_refused(rendered, tmp_path):
-    files.write_checksummed_json(tmp_path / "manifest.json", {"format": "sketchforge-shards", "version": 5})
+    files.write_bytes(
+        tmp_path / "manifest.json", files.checksummed_json({"format": "sketchforge-shards", "version": 5})
+    )
     with pytest.raises(UsageError, match="version 5, but this sketchforge reads version 4"):
         render_again(rendered, tmp_path)
 
@@ -326,6 +329,6 @@ def test_another_method_is_named_before_what_comes_with_it(rendered, tmp_path):
     render(options)
     manifest = json.loads((options.shards / "manifest.json").read_text())
     manifest["options"]["method"] = "tom"
-    files.write_checksummed_json(options.shards / "manifest.json", manifest)
+    files.write_bytes(options.shards / "manifest.json", files.checksummed_json(manifest))
     with pytest.raises(UsageError, match="was made with --method tom, now canny"):
         preview(dataclasses.replace(options, canny_blur=1.0))

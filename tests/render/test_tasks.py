@@ -13,6 +13,7 @@ from sketchforge.render.render import render
 from sketchforge.shards.lock import FOLDER_LOCK, remove_stale_locks, task_lock
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils.lock import lock
 from tests.helpers.folders import contents
 from tests.helpers.forks import COMMAND_LINE, Forked, forked
@@ -31,7 +32,7 @@ def test_tasks_in_any_order_leave_what_a_single_run_leaves(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out", num_tasks=2)
     last = render(dataclasses.replace(options, task_id=1))
     assert not last.complete
-    assert not read_manifest(options.shards)["complete"]
+    assert not read_manifest(folder_at(options.shards))["complete"]
     assert render(dataclasses.replace(options, task_id=0)).complete
     assert contents(options.shards) == contents(rendered.shards)
     again = render(dataclasses.replace(options, task_id=1))
@@ -87,11 +88,11 @@ def test_a_crash_leaves_nothing_that_blocks(tmp_path):
     assert forked(code, path).returncode == -signal.SIGKILL
     assert path.exists()
     with lock(path):
-        remove_stale_locks(tmp_path)
+        remove_stale_locks(folder_at(tmp_path))
         assert path.exists(), "it is held"
     assert not path.exists()
     path.touch()
-    remove_stale_locks(tmp_path)
+    remove_stale_locks(folder_at(tmp_path))
     assert not path.exists()
 
 

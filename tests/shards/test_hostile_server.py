@@ -22,10 +22,11 @@ import torch
 
 from sketchforge.checkpoints.run_log import read_log
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.shards.cache import ShardCache, TemporaryFolder
-from sketchforge.shards.fetch import FetchPolicy
-from sketchforge.shards.remote import RemoteFolder
+from sketchforge.shards.cache import ShardCache
 from sketchforge.shards.shard_set import open_shards
+from sketchforge.storage.fetch import FetchPolicy
+from sketchforge.storage.folder import RemoteFolder
+from sketchforge.storage.temporary_folder import TemporaryFolder
 from sketchforge.utils import files
 from tests.helpers import hostile_server as hostile
 from tests.helpers.commands import run_python
@@ -221,7 +222,7 @@ def test_a_command_does_not_outlive_a_process_that_is_killed(tmp_path):
 import os, shlex, signal, sys, threading, time
 from pathlib import Path
 from sketchforge.shards.cache import ShardCache
-from sketchforge.shards.remote import RemoteFolder
+from sketchforge.storage.folder import RemoteFolder
 def kill_when_it_runs():
     while not os.path.exists(sys.argv[1]):
         time.sleep(0.01)
@@ -319,7 +320,7 @@ def own_temporary(tmp_path, monkeypatch) -> Path:
 def test_folders_of_killed_processes_are_removed_and_those_of_the_living_are_not(own_temporary):
     code = """
 import os, signal, sys, tempfile
-from sketchforge.shards.cache import TemporaryFolder
+from sketchforge.storage.temporary_folder import TemporaryFolder
 tempfile.tempdir = sys.argv[1]
 (TemporaryFolder().path / "00000-0.tar").write_bytes(b"x")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -340,8 +341,8 @@ def test_links_and_files_of_others_with_such_names_stay(own_temporary, tmp_path)
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / ".owner.lock").write_text("")
-    (own_temporary / "sketchforge-shards-a").symlink_to(precious)
-    (own_temporary / "sketchforge-shards-b").write_text("a file")
+    (own_temporary / "sketchforge-files-a").symlink_to(precious)
+    (own_temporary / "sketchforge-files-b").write_text("a file")
     TemporaryFolder().remove()
     assert (precious / ".owner.lock").exists()
     assert len(list(own_temporary.iterdir())) == 2

@@ -19,6 +19,7 @@ from sketchforge.render.render import render
 from sketchforge.shards.card import dataset_card, is_edited, read_card, write_card
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils import files
 from tests.helpers.commands import ROOT, run_python
 from tests.helpers.folders import contents, members
@@ -251,28 +252,28 @@ def options(base, tmp_path) -> RenderOptions:
 
 @pytest.fixture
 def manifest(base) -> Mapping:
-    return read_manifest(base / "last" / "out")
+    return read_manifest(folder_at(base / "last" / "out"))
 
 
 def test_the_card_is_what_the_manifest_yields(options, manifest):
-    assert read_card(options.shards) == dataset_card(manifest)
+    assert read_card(folder_at(options.shards)) == dataset_card(manifest)
     assert not is_edited(dataset_card(manifest))
 
 
 def test_the_same_rendering_elsewhere_has_the_same_card(options, tmp_path):
     render(dataclasses.replace(options, shards=tmp_path / "elsewhere"))
-    assert read_card(tmp_path / "elsewhere") == read_card(options.shards)
+    assert read_card(folder_at(tmp_path / "elsewhere")) == read_card(folder_at(options.shards))
 
 
 def test_other_shards_have_another_description_in_the_cache_of_datasets(base):
     """Or `load_dataset` gives what it once read of another folder of this name and these columns."""
-    cards = [read_card(base / name / "out") for name in ("last", "scattered")]
+    cards = [read_card(folder_at(base / name / "out")) for name in ("last", "scattered")]
     descriptions = [re.search(rb"^  description: .*$", card, re.MULTILINE)[0] for card in cards]
     assert descriptions[0] != descriptions[1]
 
 
 def test_an_unfinished_run_takes_our_card_away_and_the_finished_one_brings_it(options, monkeypatch):
-    card = read_card(options.shards)
+    card = read_card(folder_at(options.shards))
     (options.shards / "00001.tar").unlink()
 
     def stop(*_: object) -> None:
@@ -282,9 +283,9 @@ def test_an_unfinished_run_takes_our_card_away_and_the_finished_one_brings_it(op
         stopped.setattr("sketchforge.render.render.render_shards", stop)
         with pytest.raises(KeyboardInterrupt):
             render(options)
-    assert read_card(options.shards) is None
+    assert read_card(folder_at(options.shards)) is None
     render(options)
-    assert read_card(options.shards) == card
+    assert read_card(folder_at(options.shards)) == card
 
 
 def test_a_missing_card_is_found_and_written_again(options):
@@ -298,7 +299,11 @@ def test_a_missing_card_is_found_and_written_again(options):
 
 
 def edit(shards: Path) -> bytes:
-    card = read_card(shards).replace(b"license: other", b"license: cc-by-4.0").replace(b"\n# ", b"\n# Mine: ")
+    card = (
+        read_card(folder_at(shards))
+        .replace(b"license: other", b"license: cc-by-4.0")
+        .replace(b"\n# ", b"\n# Mine: ")
+    )
     (shards / "README.md").write_bytes(card)
     return card
 
@@ -315,20 +320,20 @@ def test_an_edited_card_is_never_written_over(options, redrawn):
     if redrawn:
         (options.shards / "00001.tar").unlink()
     render(options, progress)
-    assert read_card(options.shards) == card
+    assert read_card(folder_at(options.shards)) == card
     assert any("README.md: was edited" in note for note in progress.notes) == redrawn
 
 
 def test_an_edited_card_outlives_overwriting(options):
     card = edit(options.shards)
     render(dataclasses.replace(options, overwrite=True, canny_blur=1.0))
-    assert read_card(options.shards) == card
+    assert read_card(folder_at(options.shards)) == card
 
 
 def test_our_own_card_is_replaced_with_the_shards(options):
-    card = read_card(options.shards)
+    card = read_card(folder_at(options.shards))
     render(dataclasses.replace(options, overwrite=True, canny_blur=1.0))
-    assert read_card(options.shards) != card
+    assert read_card(folder_at(options.shards)) != card
     assert verify(options.shards).problems == []
 
 
@@ -342,7 +347,7 @@ def test_the_card_of_another_manifest_is_found(options, base):
 def test_any_other_text_counts_as_edited(options, card):
     (options.shards / "README.md").write_bytes(card)
     assert verify(options.shards).problems == []
-    assert not write_card(options.shards, read_manifest(options.shards))
+    assert not write_card(folder_at(options.shards), read_manifest(folder_at(options.shards)))
 
 
 def test_text_of_others_does_no_harm(manifest):

@@ -21,9 +21,10 @@ from sketchforge.render.plan import plan_render
 from sketchforge.render.render import render
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.card import write_card
-from sketchforge.shards.reader import tar_samples
+from sketchforge.shards.reader import path_samples
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, write_shard
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils import files
 from tests.helpers.commands import environment
 from tests.helpers.folders import contents
@@ -89,8 +90,8 @@ def retell(shards: Path, number: int) -> None:
     tar = shards / f"{number:05d}.tar"
     manifest = json.loads((shards / "manifest.json").read_text())
     manifest["shards"][number] |= {"bytes": tar.stat().st_size, "sha256": files.sha256_of(tar)}
-    files.write_checksummed_json(shards / "manifest.json", manifest)
-    write_card(shards, manifest)
+    files.write_bytes(shards / "manifest.json", files.checksummed_json(manifest))
+    write_card(folder_at(shards), manifest)
 
 
 def rewrite(shards: Path, number: int, change) -> None:
@@ -217,8 +218,8 @@ def test_verify_finds(shards, name):
 
 def test_every_sample_of_a_captioned_folder_needs_a_text(shards):
     manifest = json.loads((shards / "manifest.json").read_text()) | {"captioned": True}
-    files.write_checksummed_json(shards / "manifest.json", manifest)
-    write_card(shards, manifest)
+    files.write_bytes(shards / "manifest.json", files.checksummed_json(manifest))
+    write_card(folder_at(shards), manifest)
     problems = verify(shards).problems
     assert "00000.tar: p000.txt: missing" in problems
     assert len(problems) == 10, "one for each sample"
@@ -326,12 +327,12 @@ def test_headers_of_tars_are_not_kept(tmp_path, request):
         gc.collect()
         return sum(type(thing) is tarfile.TarInfo for thing in gc.get_objects())
 
-    with write_shard(tmp_path, 0, "", "") as writer:
+    with write_shard(folder_at(tmp_path), 0, "", "") as writer:
         for number in range(20):
             writer.add(Record(f"k{number}", "k.jpg", 1, image=b"jpeg", sketches=[b"png"] * 3))
             assert headers() <= 1
     keys = []
-    for key, members in tar_samples(tmp_path / "00000.tar", 1 << 20):
+    for key, members in path_samples(tmp_path / "00000.tar", 1 << 20):
         keys.append((key, len(members)))
         assert headers() <= 3
     assert keys == [(f"k{number}", 5) for number in range(20)]

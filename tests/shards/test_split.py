@@ -13,6 +13,7 @@ from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.splits import held_out_first, parse_splits, split_of, split_ranges
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from tests.helpers.folders import members
 from tests.helpers.forks import forked_cli
 from tests.helpers.photos import make_photos
@@ -78,7 +79,7 @@ def test_splits_of_known_keys_never_change():
 
 
 def test_every_shard_holds_samples_of_one_split(out):
-    manifest = read_manifest(out)
+    manifest = read_manifest(folder_at(out))
     keys = {name: [] for name in SHARES}
     for name, numbers in split_ranges(manifest["splits"]).items():
         for number in numbers:
@@ -147,12 +148,12 @@ def test_tasks_and_one_process_make_the_same_shards(twenty, out, tmp_path):
         render(options(tmp_path / "out", twenty, num_tasks=2, task_id=task))
     for tar in sorted(out.glob("*.tar")):
         assert (tmp_path / "out" / tar.name).read_bytes() == tar.read_bytes()
-    assert read_manifest(tmp_path / "out") == read_manifest(out)
+    assert read_manifest(folder_at(tmp_path / "out")) == read_manifest(folder_at(out))
 
 
 def test_verify_knows_where_a_key_belongs(out, tmp_path):
     assert verify(out).problems == []
-    manifest = read_manifest(out)
+    manifest = read_manifest(folder_at(out))
     first, *rest = manifest["splits"]
     moved = [
         {**first, "shards": first["shards"] - 1},
@@ -162,7 +163,7 @@ def test_verify_knows_where_a_key_belongs(out, tmp_path):
     for path in out.iterdir():
         if path.is_file() and not path.name.startswith("."):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    write_manifest(tmp_path, {**manifest, "splits": moved})
+    write_manifest(folder_at(tmp_path), {**manifest, "splits": moved})
     assert any("belongs to the split train" in problem for problem in verify(tmp_path).problems)
 
 
@@ -176,9 +177,9 @@ def test_verify_knows_where_a_key_belongs(out, tmp_path):
 )
 def test_a_manifest_with_impossible_splits_is_refused(out, tmp_path, splits):
     manifest = json.loads((out / "manifest.json").read_text()) | {"splits": splits}
-    write_manifest(tmp_path, manifest)
+    write_manifest(folder_at(tmp_path), manifest)
     with pytest.raises(SketchforgeError, match="splits: missing or not as a manifest has it"):
-        read_manifest(tmp_path)
+        read_manifest(folder_at(tmp_path))
 
 
 def test_inspect_counts_the_samples_of_each_split(out):

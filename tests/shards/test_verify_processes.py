@@ -9,6 +9,7 @@ import pytest
 from sketchforge.shards import verify as verifying
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.verify import verify
+from sketchforge.storage.folder import folder_at
 from sketchforge.utils.worker_pool import DIED, WorkerLost
 from tests.helpers.recorded_progress import RecordedProgress
 
@@ -66,7 +67,7 @@ def verify_with(pool, folder, monkeypatch):
 def test_a_shard_that_a_process_dies_of_is_told_and_the_others_are_checked(rendered, monkeypatch):
     report = verify_with(Pool(lost=1), rendered.shards, monkeypatch)
     assert report.problems == ["00001.tar: could not be checked (worker died)"]
-    samples = [entry["samples"] for entry in read_manifest(rendered.shards)["shards"]]
+    samples = [entry["samples"] for entry in read_manifest(folder_at(rendered.shards))["shards"]]
     assert report.num_samples == samples[0] + samples[2]
 
 

@@ -32,6 +32,7 @@ from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.verify import verify
 from sketchforge.sketchers.canny import CannySketcher
+from sketchforge.storage.folder import folder_at
 from sketchforge.strokes.draw import HandDrawing, draw_hands, trace_picture
 from sketchforge.strokes.hands import Hand, read_hands
 from sketchforge.strokes.moving import Placement
@@ -272,7 +273,7 @@ def test_what_is_no_such_file_is_told(data):
 
 
 def test_all_samples_have_strokes_also_one_without_any_line(with_strokes):
-    assert read_manifest(with_strokes.shards)["extras"] == ["strokes.json"]
+    assert read_manifest(folder_at(with_strokes.shards))["extras"] == ["strokes.json"]
     samples = samples_of(with_strokes.shards)
     counts = {key: len(strokes_from_json(sample["strokes.json"]).strokes) for key, sample in samples.items()}
     assert len(counts) == 4

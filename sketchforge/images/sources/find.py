@@ -13,8 +13,16 @@ from sketchforge.images.sources.folder import extension_of, images_in_folder
 from sketchforge.images.sources.keys import as_text, check_keys, image_key, readable_extensions
 from sketchforge.images.sources.passed_over import PACKAGES, count_ending, describe_passed_over
 from sketchforge.images.sources.patterns import check_path, expand_pattern, read_list
+from sketchforge.images.sources.remote import (
+    expand_remote,
+    find_states,
+    images_in_remote_folder,
+    is_remote_folder,
+    name_below,
+)
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 from sketchforge.images.sources.tar import TAR_ENDINGS, images_in_tar, is_tar
+from sketchforge.storage.filesystems import is_url
 from sketchforge.utils.seeding import numpy_generator
 from sketchforge.utils.text import count_noun
 
@@ -37,7 +45,8 @@ def search_images(source: str | Path, prefix_keys: bool = False) -> FoundImages:
     """The images of a folder tree, tar shards, image files or a list of files.
 
     source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); an image or a
-    pattern of images; or a text file (.txt, .lst) with one path a line, relative to the file's folder.
+    pattern of images; or a text file (.txt, .lst) with one path a line, relative to the file's folder. Each may be a URL
+    (s3://, gs://, https:// and so on), and a line of a list, too.
     Order: as listed, as patterns expand (globs sorted), as tars hold them; folders by path.
     prefix_keys: put the tar's name before the keys, for tars whose keys repeat.
     Raises UsageError where no image is found or two images share a key, SketchforgeError where something
@@ -47,11 +56,19 @@ def search_images(source: str | Path, prefix_keys: bool = False) -> FoundImages:
     passed_over: Counter[str] = Counter()
     if os.path.isdir(name):
         images = images_in_folder(Path(name), passed_over)
+    elif is_url(name) and is_remote_folder(name):
+        images = images_in_remote_folder(name, passed_over)
     else:
         check_path(name, f"--images {name}")
-        is_list = extension_of(name) in LIST_EXTENSIONS
-        files = read_list(name) if is_list else expand_pattern(name, passed_over)
-        images = _list_images(name, files, prefix_keys, passed_over)
+        states: dict[str, FileState] = {}
+        if extension_of(name) in LIST_EXTENSIONS:
+            files = read_list(name)
+        elif is_url(name):
+            states = expand_remote(name)
+            files = name_below(states, name)
+        else:
+            files = expand_pattern(name, passed_over)
+        images = _list_images(name, files, states, prefix_keys, passed_over)
     check_keys(images)
     return FoundImages(images, dict(sorted(passed_over.items())))
 
@@ -79,9 +96,16 @@ def builtin_images() -> list[ImageSource]:
 
 
 def _list_images(
-    source: str, files: Mapping[str, str], prefix_keys: bool, passed_over: Counter[str]
+    source: str,
+    files: Mapping[str, str],
+    states: Mapping[str, FileState],
+    prefix_keys: bool,
+    passed_over: Counter[str],
 ) -> list[ImageSource]:
-    """List the images of `files`, path -> name relative to the input; `source` is what the user named."""
+    """List the images of `files`, path -> name relative to the input; `source` is what the user named.
+
+    states: of those files whose state is known already.
+    """
     extensions = readable_extensions()
     tars = {path: name for path, name in files.items() if is_tar(path)}
     image_files = {path: name for path, name in files.items() if extension_of(path) in extensions}
@@ -103,8 +127,10 @@ def _list_images(
             "name one kind only"
         )
     if image_files:
+        unknown = [path for path in image_files if path not in states]
+        states = {**states, **find_states(unknown)}
         return [
-            ImageSource(image_key(name), as_text(name), ByteSource.of_file(FileState.now(path)))
+            ImageSource(image_key(name), as_text(name), ByteSource.of_file(states[path]))
             for path, name in image_files.items()
         ]
     images = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
@@ -21,7 +21,7 @@ from sketchforge.images.sources.passed_over import (
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
 from sketchforge.utils.files import open_file
 
-_SHARD_FORMAT = b'"format": "sketchforge-'
+SHARD_FORMAT = b'"format": "sketchforge-'
 
 
 def images_in_folder(folder: Path, passed_over: Counter[str]) -> list[ImageSource]:
@@ -36,8 +36,12 @@ def images_in_folder(folder: Path, passed_over: Counter[str]) -> list[ImageSourc
         raise UsageError(
             f"{folder}: holds shards made by sketchforge; their images are --images '{folder}/*.tar'"
         )
+    return images_among(dict(walk_files(str(folder), passed_over)), str(folder), passed_over)
+
+
+def images_among(files: Mapping[str, FileState], folder: str, passed_over: Counter[str]) -> list[ImageSource]:
+    """The images among the files of a folder, by their paths relative to it; as `images_in_folder`."""
     extensions = frozenset(readable_extensions())
-    files = dict(walk_files(str(folder), passed_over))
     images, captions = [], set()
     for name in sorted((name for name in files if extension_of(name) in extensions), key=os.fsencode):
         stem = name[: name.rindex(".")]
@@ -144,6 +148,6 @@ def _create_byte_source(file: FileState | None) -> ByteSource | None:
 def _holds_shards(folder: str) -> bool:
     try:
         with open_file(os.path.join(folder, "manifest.json")) as file:
-            return _SHARD_FORMAT in file.read(1 << 20)
+            return SHARD_FORMAT in file.read(1 << 20)
     except OSError:
         return False

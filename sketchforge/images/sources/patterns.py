@@ -12,20 +12,21 @@ from pathlib import Path
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources.folder import walk_files
 from sketchforge.images.sources.passed_over import FOLDERS
+from sketchforge.storage.fetch import MissingFileError, fetch_bytes
+from sketchforge.storage.filesystems import is_url
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a command, too: `pipe:curl ...`
+MAX_LIST_BYTES = 4 << 30
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|[^/]*\\")
 
 
 def check_path(name: str, where: str) -> None:
-    """Raise UsageError for a URL, a command or, on other systems, a path of Windows; `where` names its place."""
+    """Raise UsageError for a command or, on other systems, a path of Windows; `where` names its place."""
     if os.path.lexists(name):
         return
-    if _URL.match(name):
-        raise UsageError(
-            f"{where}: URLs and commands are not read; copy or mount what is there, and name a path"
-        )
+    if _URL.match(name) and not is_url(name):
+        raise UsageError(f"{where}: commands are not read; copy or mount what is there, and name a path")
     if os.name != "nt" and _WINDOWS_PATH.match(name):
         raise UsageError(f"{where}: a path of Windows; write it with slashes, as this system sees the file")
 
@@ -66,17 +67,17 @@ def expand_pattern(pattern: str, passed_over: Counter[str]) -> dict[str, str]:
 
 
 def read_list(path: str) -> dict[str, str]:
-    """Read a list of files: one path a line, relative to the list's folder -> the path as listed.
+    """Read a list of files: one path or URL a line, relative to the list's folder -> the path as listed.
 
     Empty lines and those that begin with # are skipped. UTF-8, or UTF-16 with its mark, as Windows writes it.
     """
     try:
-        data = Path(path).read_bytes()
+        data = fetch_bytes(path, MAX_LIST_BYTES) if is_url(path) else Path(path).read_bytes()
         encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
         text = data.decode(encoding)
         if "\0" in text:
             raise ValueError
-    except FileNotFoundError:
+    except (FileNotFoundError, MissingFileError):
         raise UsageError(f"{path}: no such folder or file; expected images there") from None
     except ValueError:  # no text of that encoding, or zero bytes in it
         raise UsageError(
@@ -87,6 +88,9 @@ def read_list(path: str) -> dict[str, str]:
     folder, files = os.path.dirname(path), {}
     lines = re.split(r"\r\n|\n|\r", text)
     for number, name in enumerate((line.strip() for line in lines), start=1):
+        if is_url(name) or (is_url(path) and name and not name.startswith("#")):
+            files[name if is_url(name) else f"{folder}/{name}"] = name.rpartition("://")[2]
+            continue
         file = os.path.normpath(os.path.join(folder, name))
         if not name or (name.startswith("#") and not os.path.lexists(file)):
             continue

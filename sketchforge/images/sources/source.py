@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import (
     CHANGED,
     GONE,
@@ -22,11 +23,15 @@ from sketchforge.images.decode import (
     UNREADABLE,
     ImageError,
 )
+from sketchforge.storage.fetch import MissingFileError, fetch_bytes
+from sketchforge.storage.filesystems import is_url
+from sketchforge.storage.listing import find_status
+from sketchforge.storage.remote_file import open_url
 from sketchforge.utils.files import NotAFileError, open_file
 
 
 class FileState(NamedTuple):
-    """Path, size and time of a file when it was found; size -1 where `os.stat` failed."""
+    """Path or URL, size and time of a file when it was found; size -1 where `os.stat` failed."""
 
     path: str
     size: int
@@ -34,6 +39,9 @@ class FileState(NamedTuple):
 
     @classmethod
     def now(cls, path: str) -> FileState:
+        """The state of a file at present. Raises SketchforgeError where a URL cannot be reached."""
+        if is_url(path):
+            return cls(path, *find_status(path))
         try:
             status = os.stat(path)
         except OSError:
@@ -79,6 +87,12 @@ class ByteSource:
             raise ImageError(NOT_A_FILE, self.file.path) from error
         except (EOFError, zlib.error) as error:
             raise ImageError(UNREADABLE, f"{self.file.path}: {error}") from error
+        except ImageError:
+            raise
+        except MissingFileError as error:
+            raise ImageError(GONE, str(error)) from error
+        except SketchforgeError as error:
+            raise ImageError(UNREADABLE, str(error)) from error
         except OSError as error:
             reason = MISSING if error.errno == errno.ELOOP else UNREADABLE  # a link that leads to itself
             raise ImageError(reason, f"{self.file.path}: {error.strerror or error}") from error
@@ -87,6 +101,8 @@ class ByteSource:
         return data
 
     def _read_plain(self, state: FileState) -> bytes:
+        if is_url(state.path):
+            return fetch_bytes(state.path, self.num_bytes, offset=self.offset)
         with open_file(state.path) as file:
             _check_unchanged(file, state)
             file.seek(self.offset)
@@ -94,9 +110,15 @@ class ByteSource:
 
     def _read_gzipped(self, state: FileState) -> bytes:
         file, stream = _open_gzip(state, self.offset)
-        _check_unchanged(file, state)
+        if not is_url(state.path):
+            _check_unchanged(file, state)
         stream.seek(self.offset)
         return stream.read(self.num_bytes)
+
+
+def open_state(state: FileState) -> BinaryIO:
+    """Open a file, here or elsewhere, as it was found. Raises OSError and SketchforgeError."""
+    return open_url(state.path, state.size) if is_url(state.path) else open_file(state.path)
 
 
 def _check_unchanged(file: BinaryIO, state: FileState) -> None:
@@ -128,7 +150,7 @@ def _open_gzip(state: FileState, offset: int) -> tuple[BinaryIO, gzip.GzipFile]:
         default=None,
     )
     if nearest is None and len(streams) < MAX_STREAMS:
-        file = open_file(state.path)
+        file = open_state(state)
         streams.append((file, gzip.GzipFile(fileobj=file)))
         return streams[-1]
     chosen = nearest or streams[0]

@@ -40,8 +40,7 @@ from sketchforge.images.sources.passed_over import (
     WITHOUT_IMAGE,
     count_ending,
 )
-from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
-from sketchforge.utils.files import open_file
+from sketchforge.images.sources.source import ByteSource, FileState, ImageSource, open_state
 from sketchforge.utils.tar_headers import BLOCK, LINK, SPARSE, SPECIAL, Member, any_members
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
@@ -162,7 +161,7 @@ def _read_headers(state: FileState, gzipped: bool, members: list[Member]) -> str
     """Append the tar's members to `members`; return the reason if the tar is incomplete, else None."""
     try:
         with ExitStack() as files:
-            file = files.enter_context(open_file(state.path))
+            file = files.enter_context(open_state(state))
             stream: BinaryIO = file
             if gzipped:
                 stream = cast(BinaryIO, files.enter_context(gzip.GzipFile(fileobj=file)))

@@ -19,9 +19,9 @@ from sketchforge.images.sources import find_images
 from sketchforge.shards import schema
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.reader import StoredSample
-from sketchforge.shards.remote import is_remote
 from sketchforge.shards.selection import spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_shards
+from sketchforge.storage.folder import is_remote
 from sketchforge.utils.text import count_noun
 
 _log = logging.getLogger(__name__)

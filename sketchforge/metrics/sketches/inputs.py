@@ -110,7 +110,7 @@ def check_measurable(shards: ShardSet) -> None:
 
 def _build_sketch_input(shards: ShardSet, keys: Sequence[str], samples: int) -> SketchInput:
     chosen = spread_evenly(keys, samples or len(shards.keys))
-    sources = sample_sources(shards.path, shards.finished, set(chosen))
+    sources = sample_sources(shards.folder, shards.finished, set(chosen))
     stems = {key: PurePosixPath(source).stem for key, source in sources.items()}
     stem_counts = Counter(stems.values())
     photos = {key: stems[key] if stem_counts[stems[key]] == 1 else key for key in chosen}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
@@ -15,8 +14,10 @@ from sketchforge.options import InspectOptions
 from sketchforge.shards import schema
 from sketchforge.shards.reader import raw_samples, read_errors
 from sketchforge.shards.selection import spread_evenly
-from sketchforge.shards.shard_set import open_folder
-from sketchforge.shards.writer import read_stats
+from sketchforge.shards.shard_set import ShardSet, open_folder
+from sketchforge.shards.sidecars import begun_shards
+from sketchforge.shards.writer import read_all_stats
+from sketchforge.storage.folder import can_be_listed
 from sketchforge.strokes.stored import strokes_from_json
 from sketchforge.utils.progress import Progress
 
@@ -67,13 +68,13 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     shards = open_folder(folder)
     outcomes: Counter[str] = Counter()
     num_bytes = num_finished = 0
-    for number in schema.begun_shards(folder, shards.manifest["num_shards"]):
-        stats = read_stats(folder, number)
-        if stats is not None:
-            _check_size(folder, number, stats)
-            num_finished += 1
-            outcomes.update(stats["outcomes"])
-            num_bytes += stats["tar"]["bytes"]
+    listed = shards.folder.list() if can_be_listed(shards.folder) else None
+    for number, stats in read_all_stats(shards.folder, begun_shards(shards.folder, shards.manifest)):
+        tar = schema.shard_files(number).tar
+        _check_size(shards, tar, shards.folder.find_size(tar) if listed is None else listed.get(tar), stats)
+        num_finished += 1
+        outcomes.update(stats["outcomes"])
+        num_bytes += stats["tar"]["bytes"]
     keys = shards.keys
     if not keys:
         raise UsageError(f"{folder}: holds no samples")
@@ -124,14 +125,15 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     )
 
 
-def _check_size(folder: Path, number: int, stats: dict[str, Any]) -> None:
+def _check_size(shards: ShardSet, name: str, num_bytes: int | None, stats: Mapping[str, Any]) -> None:
     """Raise SketchforgeError for a truncated shard, even where no sample of it is read.
 
     Other damage is left to `verify`.
     """
-    path = schema.shard_files(folder, number).tar
-    with read_errors(folder, path):
-        num_bytes, expected = path.stat().st_size, stats["tar"]["bytes"]
+    with read_errors(shards.source, shards.folder.address(name)):
+        expected = stats["tar"]["bytes"]
+        if num_bytes is None:
+            raise SketchforgeError("it is not there")
         if num_bytes != expected:
             raise SketchforgeError(f"{num_bytes:,} bytes, expected {expected:,}")
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 
 
 class TransferError(Exception):
-    """An attempt failed. lasting: another one would fail, too."""
+    """An attempt failed. lasting: another one would fail, too; missing: for there is no such file."""
 
-    def __init__(self, cause: str, lasting: bool = False) -> None:
+    def __init__(self, cause: str, lasting: bool = False, missing: bool = False) -> None:
         super().__init__(cause)
-        self.lasting = lasting
+        self.lasting, self.missing = lasting, missing
 
 
 class StallGuard:
