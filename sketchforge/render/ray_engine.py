@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import RenderOptions
+from sketchforge.render.draw_shards import check_failures, render_shards
 from sketchforge.render.hands import open_hands
 from sketchforge.render.job import RenderJob, open_finder
 from sketchforge.render.plan import PlannedShard, RenderPlan
@@ -75,8 +76,6 @@ class _ShardRenderer:
         self._tally = tally
 
     def render_shard(self, shard: PlannedShard) -> RenderSummary:
-        from sketchforge.render.render import render_shards
-
         plan = replace(self._job.plan, images=shard.inputs, shards=[shard])
         summary = RenderSummary()
         progress = _TallyProgress(lambda drawn: self._tally.set.remote(shard.number, drawn))
@@ -127,8 +126,6 @@ def _gather(
     job: RenderJob,
 ) -> None:  # fmt: skip
     """Hand shards to idle actors, one each, and add up what comes back."""
-    from sketchforge.render.render import check_failures
-
     waiting, running = iter(todo), dict[Any, tuple[Any, PlannedShard]]()
     shown = 0
     for actor, shard in zip(actors, waiting, strict=False):
