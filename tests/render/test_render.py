@@ -15,9 +15,8 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.images.resize import fit_square
 from sketchforge.options import RenderOptions
+from sketchforge.render import draw_shards, pipeline
 from sketchforge.render import job as render_job
-from sketchforge.render import pipeline
-from sketchforge.render import render as rendering
 from sketchforge.render.plan import default_samples_per_shard, plan_render, plan_shards
 from sketchforge.render.render import preview, render
 from sketchforge.sketchers.base import Drawing
@@ -316,4 +315,4 @@ def test_blank_images_are_counted(tmp_path):
     ],
 )
 def test_a_rate_is_shown_once_it_means_something(num_sketches, seconds, figures):
-    assert rendering._describe_rate(num_sketches, seconds) == figures
+    assert draw_shards._describe_rate(num_sketches, seconds) == figures
