@@ -53,11 +53,12 @@ def describe_run(plan: Any, parameters: int) -> list[str]:
     threads = f" with {count_noun(plan.record['options']['threads'], 'thread')}" if device == "cpu" else ""
     held_out = f", {plan.validation.num_samples} held out" if plan.validation else ""
     lines = [
+        *plan.notes,
         f"{count_noun(plan.shards.num_samples, 'image')} with "
         f"{count_noun(len(plan.shards.styles), 'sketch')} each ({options.shards}){held_out}; "
         f"{parameters / 1e6:.1f} million parameters, {count_noun(recipe.steps, 'step')} of "
         f"{recipe.batch_size} at {recipe.size} pixels on "
-        f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}"
+        f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}",
     ]
     if options.recipe == "demo" and recipe.size == 64:
         lines.append("64 pixels: a demonstration; --size 128 takes about four times as long a step")
@@ -115,12 +116,13 @@ def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
         _tell_ranks("stopped")
         raise
     except SketchforgeError as error:
-        _tell_ranks("failed")
+        _tell_ranks("failed", str(error))
         if _is_main_process():
             raise
         from trainers.distributed import Ranks
 
         ranks = Ranks.from_environment()
+        ranks.disconnect()  # so that rank 0, which may wait for this one, notices
         if ranks.roll_call.lower_rank_ends():
             raise click.exceptions.Exit(error.exit_code) from None
         raise type(error)(f"rank {ranks.rank}: {error}") from error.__cause__
@@ -130,12 +132,12 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # asked before torch is imported, too
 
 
-def _tell_ranks(word: str) -> None:
+def _tell_ranks(word: str, text: str = "") -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         from trainers.distributed import Ranks
 
         with suppress(SketchforgeError):  # they cannot be reached
-            Ranks.from_environment().say(word)
+            Ranks.from_environment().say(word, text)
 
 
 def resume_hint(run: Path, overwrite: bool, bar: Bar, cut_off: bool = False) -> str:

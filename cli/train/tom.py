@@ -113,6 +113,7 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     The same command again continues a run that was interrupted. The run folder ends with the snapshots, the reasons
     for choosing them (selection.json), a log and a contact sheet; `sketchforge render` draws with it.
     """
+    from trainers.distributed import is_main_process
     from trainers.tom.plan import plan_tom
     from trainers.tom.run import train_tom
 
@@ -124,6 +125,8 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     bar = Bar(delay=0)
     with one_voice(options.run, options.overwrite, bar):
         sheet = train_tom(options, bar, announce=lambda plan: _announce(plan, options))
+    if not is_main_process():
+        return
     click.echo(f"{count_noun(options.snapshots, 'snapshot')} in {options.run}, contact sheet: {sheet}")
     if "step" in bar.units:
         images = [] if options.images is None else ["--images", options.images]
