@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sketchforge.models.encoder import Encoder
-from tests.helpers.forks import forked
+from tests.helpers.forks import Forked, forked
 from tests.helpers.photos import make_photos, scene
 
 TRAININGS = ("ae-train", "gan-train", "style2paints-train", "segin-train", "tom-train", "encoder-train")
@@ -85,7 +86,7 @@ for trainer_class in (
 """
 
 # As torchrun does it, but for all trainings in the same processes: their libraries are loaded once.
-RANKS = """
+LAUNCH = """
 import json, os, socket, sys
 count, orders = int(sys.argv[1]), json.loads(sys.argv[2])
 free = [socket.create_server(("localhost", 0)) for _ in orders]
@@ -93,27 +94,17 @@ ports = [each.getsockname()[1] for each in free]
 for each in free:
     each.close()
 
-def work(rank):
-    codes = []
-    for port, order in zip(ports, orders):
-        os.environ["NOTES"] = order["notes"]
-        if count > 1:
-            os.environ.update(
-                RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count),
-                MASTER_ADDR="localhost", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
-            )
-        from trainers.roll_call import RollCall
-        RollCall.of.cache_clear()
-        from cli.main import run
-        codes.append(run(order["words"]))
-        if torch.distributed.is_initialized():  # a process that fails leaves it to its end
-            torch.distributed.destroy_process_group()
-    return max(codes)
+def join(rank, port):
+    if count > 1:
+        os.environ.update(
+            RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count),
+            MASTER_ADDR="localhost", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
+        )
 
 children = []
 for rank in range(count):
     if not (child := os.fork()):
-        exec(PRELOAD)
+        exec(CODE)
         code = work(rank)
         sys.stdout.flush(); sys.stderr.flush()
         os._exit(code)
@@ -123,7 +114,27 @@ stores = [TCPStore("localhost", port, is_master=True, wait_for_workers=False) fo
 codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 sys.exit(max(map(abs, codes)))
 """
+
+TRAIN = """
+def work(rank):
+    from cli.main import run
+    from trainers.roll_call import RollCall
+    codes = []
+    for port, order in zip(ports, orders):
+        os.environ["NOTES"] = order["notes"]
+        join(rank, port)
+        RollCall.of.cache_clear()
+        codes.append(run(order["words"]))
+        if torch.distributed.is_initialized():  # a process that fails leaves it to its end
+            torch.distributed.destroy_process_group()
+    return max(codes)
+"""
 NARROW = ((8, 8), (12, 12), (20,) * 4, (24,))
+
+
+def launch(code: str, count: int, orders: Sequence[Any], cwd: Path, **more: str) -> Forked:
+    """`count` processes, in which `code` defines work(rank), which calls join(rank, port) for each of `orders`."""
+    return forked(f"CODE = {code!r}\n{LAUNCH}", count, json.dumps(orders), cwd=cwd, **more)
 
 
 def write_inputs_of_ranks(folder: Path) -> None:
@@ -186,8 +197,7 @@ class Ranks:
                 micro_batches,
             )
             orders.append({"words": words, "notes": str(folder / "notes" / training)})
-        code = f"PRELOAD = {PRELOAD.replace('NARROW', repr(NARROW))!r}\n{RANKS}"
-        self.done = forked(code, count, json.dumps(orders), cwd=folder, **more)
+        self.done = launch(PRELOAD.replace("NARROW", repr(NARROW)) + TRAIN, count, orders, cwd=folder, **more)
         assert self.done.returncode == expected, self.done.stderr
 
     def notes(self, training: str) -> dict[tuple[int, int], tuple[dict[str, torch.Tensor], dict[str, Any]]]:

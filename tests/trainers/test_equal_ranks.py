@@ -1,9 +1,11 @@
 """Every training by several ranks: they take the rows that one process takes, and become what it becomes."""
 
+import json
+
 import pytest
 import torch
 
-from tests.helpers.ranks import TRAININGS, Ranks
+from tests.helpers.ranks import TRAININGS, Ranks, launch
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +189,39 @@ def test_a_killed_rank_is_one_line_and_the_same_command_goes_on_to_the_same_byte
     ended, expected = again.notes(training), two.notes(training)
     last = max(expected)
     assert all(torch.equal(ended[last][0][name], value) for name, value in expected[last][0].items())
+
+
+EXCHANGE = """
+import torch
+def work(rank):
+    join(rank, ports[0])
+    from trainers.distributed import Ranks
+    ranks, own = Ranks.from_environment(), torch.tensor([1.0 + rank], requires_grad=True)
+    ranks.barrier(torch.device("cpu"))
+    layer, mean = torch.nn.Linear(1, 1), ranks.mean(own)
+    mean.square().sum().backward()
+    ranks.average_gradients([own])
+    torch.nn.init.constant_(layer.weight, rank)
+    ranks.broadcast_module(layer)
+    results = {
+        "union": sorted(ranks.union({rank, 2 + rank}, 5)), "sum": ranks.all_reduce_sum(rank + 1),
+        "max": ranks.all_reduce_max(rank), "first": ranks.broadcast([rank + 0.1]), "mean": mean.item(),
+        "gradient": own.grad.item(), "weight": layer.weight.item(), "texts": ranks.collect("text", str(rank)),
+    }
+    ranks.shutdown()
+    with open(f"{rank}.json", "w") as file:
+        json.dump(results, file)
+    return 0
+"""
+
+
+def test_what_ranks_exchange(tmp_path):
+    done = launch(EXCHANGE, 2, [None], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    # The mean of 1 and 2, squared: its derivative by the mean is 3, which the averaging of gradients keeps.
+    expected = {
+        "union": [0, 1, 2, 3], "sum": 3, "max": 1, "first": [0.1], "mean": 1.5, "gradient": 3.0, "weight": 0.0,
+        "texts": ["0", "1"],
+    }  # fmt: skip
+    assert results == [expected] * 2
