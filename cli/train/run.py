@@ -36,8 +36,7 @@ def run_training(
     that uses the model; by default `synthesize`.
     """
     if dry_run:
-        for line in describe(plan_training(options)):
-            click.echo(line)
+        print_plan(describe(plan_training(options)))
         return
     bar = Bar(delay=0)
     with one_voice(options.run, options.overwrite, bar):
@@ -74,6 +73,12 @@ def announce(plan: Any, lines: Callable[[], list[str]], finished: str) -> None:
     if is_main_process():
         for line in [finished] if plan.finished else lines():
             print_note(line)
+
+
+def print_plan(lines: Sequence[str]) -> None:
+    """Print what a dry run tells: from the main process only."""
+    if _is_main_process():
+        click.echo("\n".join(lines))
 
 
 @contextmanager

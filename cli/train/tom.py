@@ -19,7 +19,7 @@ from cli.options import (
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
 from cli.train.options import precision_option
-from cli.train.run import announce, one_voice
+from cli.train.run import announce, one_voice, print_plan
 from cli.verbosity import print_next_step
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.text import count_noun
@@ -120,7 +120,7 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     options = TomTrainOptions(**values)
     if dry_run:
         plan = plan_tom(options, progress=Bar())
-        click.echo("\n".join([_describe(plan), *_describe_passed_over(plan), *plan.notes]))
+        print_plan([_describe(plan), *_describe_passed_over(plan), *plan.notes])
         return
     bar = Bar(delay=0)
     with one_voice(options.run, options.overwrite, bar):

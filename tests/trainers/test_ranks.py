@@ -250,3 +250,11 @@ def test_a_run_folder_that_nodes_do_not_share_is_told_in_one_line(ten_sketches, 
     assert [line for done in more for line in said(done)] == [
         "error: runs/ae: rank 1 finds 0 steps done there, rank 0 2; the run folder has to be on a disk that all nodes share"
     ]
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_one_rank_tells_of_a_dry_run(ten_sketches, tmp_path, rank, lines):
+    words = ["ae-train", "--shards", ten_sketches, "--dry-run", "--batch-size", "8", "--device", "cpu"]
+    told = forked_cli(*words, cwd=tmp_path, WORLD_SIZE="2", RANK=rank)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("million parameters") == lines
