@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -45,15 +46,23 @@ def check_finite(loss: Tensor, what: str = "the loss", terms: Mapping[str, Tenso
         raise FloatingPointError(f"{what} became {loss.item()}" + (f" ({values})" if values else ""))
 
 
-def accumulate(means: dict[str, Tensor], losses: Mapping[str, Tensor], num_micro_batches: int) -> None:
-    """Add one micro-batch's losses to the means over all micro-batches, as `backward` adds up gradients.
+class LossSums:
+    """The sums of losses over a step's micro-batches, and how many of them had each.
 
     They stay on their device: to read each would make it wait for the host as often. `Ranks.all_reduce_mean`
     reads them together.
     """
-    for name, loss in losses.items():
-        share = loss.detach().float() / num_micro_batches
-        means[name] = means[name] + share if name in means else share
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Add one micro-batch's losses, scalars."""
+        for name, loss in losses.items():
+            value = loss.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.counts.update(losses.keys())
 
 
 def check_finite_means(means: Mapping[str, float]) -> None:

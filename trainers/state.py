@@ -15,6 +15,7 @@ from torch import Tensor
 from sketchforge.checkpoints.runs import find_difference
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.utils.files import parse_json, write_bytes
+from trainers.distributed import Ranks
 from trainers.loop import Progressed
 
 STATE_FILE, STATE_VERSION = "state.pt", 3
@@ -91,6 +92,13 @@ def restore_state(
         raise SketchforgeError(
             f"{path}: cannot be read as a training state ({type(error).__name__}); restore the file, or begin another --run"
         ) from error
+
+
+def broadcast_modules(ranks: Ranks, parts: Mapping[str, Stateful]) -> None:
+    """Give all ranks the networks of rank 0: initial weights may be drawn otherwise on another machine."""
+    for part in parts.values():
+        if isinstance(part, torch.nn.Module):
+            ranks.broadcast_module(part)
 
 
 def check_steps(run: Path, done: int, steps: int) -> None:

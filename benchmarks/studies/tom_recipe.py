@@ -149,9 +149,9 @@ class TaughtByHed(Encoder):
 class HedContent(TomTrainer):
     """Content is compared by HED's trunk in place of the encoder: a study, never in what ships."""
 
-    def __init__(self, options, recipe, encoder, photos, drawings):  # type: ignore[no-untyped-def]
+    def __init__(self, options, recipe, encoder, photos, *more):  # type: ignore[no-untyped-def]
         images = torch.cat([to_tensor(image[:256, :256]) for image in (photo() for photo in photos[:8])])
-        super().__init__(options, recipe, TaughtByHed(encoder, images), photos, drawings)
+        super().__init__(options, recipe, TaughtByHed(encoder, images), photos, *more)
 
 
 HED_TAP = "hed3_1"

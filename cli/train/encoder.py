@@ -110,6 +110,8 @@ def encoder_train_command(**values: Any) -> None:
     options, bar = EncoderTrainOptions(**values), Bar(delay=0)
     with one_voice(run_folder_of(options), options.overwrite, bar):
         summary = distil(options, bar)
+    if summary is None:  # another rank speaks
+        return
     if summary.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.unreadable.items()))
         click.echo(

@@ -36,8 +36,7 @@ def run_training(
     that uses the model; by default `synthesize`.
     """
     if dry_run:
-        for line in describe(plan_training(options)):
-            click.echo(line)
+        print_plan(describe(plan_training(options)))
         return
     bar = Bar(delay=0)
     with one_voice(options.run, options.overwrite, bar):
@@ -53,11 +52,12 @@ def describe_run(plan: Any, parameters: int) -> list[str]:
     threads = f" with {count_noun(plan.record['options']['threads'], 'thread')}" if device == "cpu" else ""
     held_out = f", {plan.validation.num_samples} held out" if plan.validation else ""
     lines = [
+        *plan.notes,
         f"{count_noun(plan.shards.num_samples, 'image')} with "
         f"{count_noun(len(plan.shards.styles), 'sketch')} each ({options.shards}){held_out}; "
         f"{parameters / 1e6:.1f} million parameters, {count_noun(recipe.steps, 'step')} of "
         f"{recipe.batch_size} at {recipe.size} pixels on "
-        f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}"
+        f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}",
     ]
     if options.recipe == "demo" and recipe.size == 64:
         lines.append("64 pixels: a demonstration; --size 128 takes about four times as long a step")
@@ -73,6 +73,12 @@ def announce(plan: Any, lines: Callable[[], list[str]], finished: str) -> None:
     if is_main_process():
         for line in [finished] if plan.finished else lines():
             print_note(line)
+
+
+def print_plan(lines: Sequence[str]) -> None:
+    """Print what a dry run tells: from the main process only."""
+    if _is_main_process():
+        click.echo("\n".join(lines))
 
 
 @contextmanager
@@ -115,12 +121,13 @@ def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
         _tell_ranks("stopped")
         raise
     except SketchforgeError as error:
-        _tell_ranks("failed")
+        _tell_ranks("failed", str(error))
         if _is_main_process():
             raise
         from trainers.distributed import Ranks
 
         ranks = Ranks.from_environment()
+        ranks.disconnect()  # so that rank 0, which may wait for this one, notices
         if ranks.roll_call.lower_rank_ends():
             raise click.exceptions.Exit(error.exit_code) from None
         raise type(error)(f"rank {ranks.rank}: {error}") from error.__cause__
@@ -130,12 +137,12 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # asked before torch is imported, too
 
 
-def _tell_ranks(word: str) -> None:
+def _tell_ranks(word: str, text: str = "") -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         from trainers.distributed import Ranks
 
         with suppress(SketchforgeError):  # they cannot be reached
-            Ranks.from_environment().say(word)
+            Ranks.from_environment().say(word, text)
 
 
 def resume_hint(run: Path, overwrite: bool, bar: Bar, cut_off: bool = False) -> str:

@@ -19,7 +19,7 @@ from cli.options import (
 from cli.progress import Bar
 from cli.source_types import Pixels, SourceText
 from cli.train.options import precision_option
-from cli.train.run import announce, one_voice
+from cli.train.run import announce, one_voice, print_plan
 from cli.verbosity import print_next_step
 from sketchforge.options import RenderOptions, TomTrainOptions
 from sketchforge.utils.text import count_noun
@@ -113,17 +113,20 @@ def tom_train_command(dry_run: bool, **values: Any) -> None:
     The same command again continues a run that was interrupted. The run folder ends with the snapshots, the reasons
     for choosing them (selection.json), a log and a contact sheet; `sketchforge render` draws with it.
     """
+    from trainers.distributed import is_main_process
     from trainers.tom.plan import plan_tom
     from trainers.tom.run import train_tom
 
     options = TomTrainOptions(**values)
     if dry_run:
         plan = plan_tom(options, progress=Bar())
-        click.echo("\n".join([_describe(plan), *_describe_passed_over(plan), *plan.notes]))
+        print_plan([_describe(plan), *_describe_passed_over(plan), *plan.notes])
         return
     bar = Bar(delay=0)
     with one_voice(options.run, options.overwrite, bar):
         sheet = train_tom(options, bar, announce=lambda plan: _announce(plan, options))
+    if not is_main_process():
+        return
     click.echo(f"{count_noun(options.snapshots, 'snapshot')} in {options.run}, contact sheet: {sheet}")
     if "step" in bar.units:
         images = [] if options.images is None else ["--images", options.images]

@@ -236,12 +236,6 @@ def test_the_model_of_another_run_is_refused_and_not_overwritten(finished, optio
     )
 
 
-def test_another_number_of_ranks_is_refused_with_both(options):
-    path = options.run / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"world_size": 2}))
-    assert "was begun with 2 ranks, now asked for 1 process" in refusal(options, UsageError)
-
-
 @pytest.mark.parametrize(
     "change",
     [

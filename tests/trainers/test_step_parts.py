@@ -19,7 +19,7 @@ from trainers.distributed import Ranks
 from trainers.ema import ema_update
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.step import GanTrainer
-from trainers.optimization import accumulate, check_finite_means
+from trainers.optimization import LossSums, check_finite_means
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def test_statistics_are_the_mean_over_micro_batches():
     norm = nn.BatchNorm2d(3)
     nn.init.constant_(norm.running_mean, 5.0)
     parts = torch.randn(2, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + 2
-    statistics = MeanStatistics(norm, 2)
+    statistics = MeanStatistics(2, norm)
     for part in parts:
         norm(part)
         statistics.note()
@@ -48,7 +48,7 @@ def test_statistics_are_the_mean_over_micro_batches():
 
 def test_statistics_of_a_single_micro_batch_are_its_own():
     norm, same = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-    statistics = MeanStatistics(norm, 1)
+    statistics = MeanStatistics(1, norm)
     for module in (norm, same):
         module(torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
     statistics.note()
@@ -57,9 +57,9 @@ def test_statistics_of_a_single_micro_batch_are_its_own():
 
 
 def test_losses_are_means_over_micro_batches_in_the_order_of_their_names():
-    sums = {}
+    sums = LossSums()
     for value in (1.0, 2.0):
-        accumulate(sums, {"b": torch.tensor(value), "a": torch.tensor(10 * value)}, 2)
+        sums.add({"b": torch.tensor(value), "a": torch.tensor(10 * value)})
     assert list(Ranks().all_reduce_mean(sums, ("a", "b", "c")).items()) == [("a", 15), ("b", 1.5)]
 
 

@@ -44,7 +44,7 @@ from trainers.distributed import Ranks
 from trainers.ema import ema_update
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import (
-    accumulate,
+    LossSums,
     channels_last,
     check_finite_means,
     seed_torch,
@@ -164,16 +164,18 @@ class AutoEncoderTrainer:
         """
         net, ranks, recipe = self.networks, self.ranks, vars(self.recipe)
         net.model.train()
-        self._change_subset(ranks.all_reduce_max(self._find_subset(batch), self.device))
+        self._change_subset(ranks.all_reduce_max(self._find_subset(batch)))
         net.optimizer.zero_grad(set_to_none=True)
         net.head_optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        sums = LossSums()
         with buffers_kept_on_error(net.model, net.head):
-            statistics = MeanStatistics(net.model, len(batch))
-            for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
-                losses = self.losses(micro_batch, torch_generator(self.seed, "mismatched", number, index))
+            statistics = MeanStatistics(len(batch), net.model)
+            for index, micro_batch in enumerate(batch):
+                losses = self.losses(
+                    micro_batch, torch_generator(self.seed, "mismatched", number, ranks.number_of(index))
+                )
                 (total_of(recipe[name] * loss for name, loss in losses.items()) / len(batch)).backward()
-                accumulate(sums, losses, len(batch))
+                sums.add(losses)
                 statistics.note()
             ranks.average_gradients(net.model.parameters())
             if self.recipe.style_class:
@@ -194,15 +196,15 @@ class AutoEncoderTrainer:
 
     def _step_plain(self, batch: Sequence[MicroBatch]) -> dict[str, float]:
         """Update the weights once more, to give images back from their own styles and plain sketches."""
-        net, ranks, sums = self.networks, self.ranks, dict[str, Tensor]()
-        statistics = MeanStatistics(net.model, len(batch))
+        net, ranks, sums = self.networks, self.ranks, LossSums()
+        statistics = MeanStatistics(len(batch), net.model)
         net.optimizer.zero_grad(set_to_none=True)
         for micro_batch in batch:
             with self._autocast():
                 output = net.model(micro_batch["sketch"], micro_batch["image"])
             loss = reconstruction(output.float(), micro_batch["image"])
             (self.recipe.reconstruction * loss / len(batch)).backward()
-            accumulate(sums, {PLAIN_LOSS: loss}, len(batch))
+            sums.add({PLAIN_LOSS: loss})
             statistics.note()
         ranks.average_gradients(net.model.parameters())
         statistics.finish(ranks)

@@ -15,8 +15,9 @@ computes the teacher's function. It approximates a wider teacher.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,19 @@ from torch import Tensor, nn
 from sketchforge.checkpoints.run_log import RunLog
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import ImageError
+from sketchforge.images.tensors import to_tensor
 from sketchforge.models.encoder import Encoder
 from sketchforge.utils.files import has_shape
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
+from trainers.agreement import check_start, lost_ranks_explained
 from trainers.crops import CropSampler, Prefetch
+from trainers.distributed import Ranks
 from trainers.encoder.step import DistillTrainer
 from trainers.encoder.student import preactivations
 from trainers.loop import Progressed, train
 from trainers.run_folder import LOG_FILE, RunFolder
+from trainers.state import broadcast_modules
 
 HELD_OUT = 20  # one image in 20 is held out
 MEASURED_CROPS = 512  # of held-out images, at most
@@ -53,13 +58,15 @@ def train_encoder(
     device: torch.device,
     progress: Progress,
     folder: RunFolder | None = None,
-) -> tuple[Encoder, dict[str, float]]:
+    ranks: Ranks = Ranks(),
+) -> tuple[Encoder, dict[str, float]] | None:
     """Train the compact encoder; return it with the error per tap on held-out images.
 
     readers, drawings: functions that return uint8 H×W×3 RGB, or raise ImageError. One crop in eight is a
     drawing, for TOM compares drawings. One image in twenty is held out.
     progress: shows the loss of every step, and which layer learns.
     folder: where the state is kept and a log is written; training goes on from the state there. None: nowhere.
+    ranks: share every batch, which they divide evenly; rank 0 returns the encoder, the others None.
     Errors are mean squared error over variance, in the teacher's features where the widths agree, else after
     a linear map. float16 holds the encoder's float32 weights exactly. Raises SketchforgeError when no image
     can be read, FloatingPointError when the loss is not finite.
@@ -69,20 +76,32 @@ def train_encoder(
     line_drawings = CropSampler(drawings, size, seed, "encoder drawings", zoom=2.0)
     num_drawings = max(batch_size // 8, 1)
 
+    num_photos = batch_size - num_drawings
+
+    def make_rows(step: int, rows: Iterable[int]) -> Tensor:
+        """These rows of a batch, whose last ones are drawings."""
+        crops = [
+            photos.crop(step * num_photos + row)
+            if row < num_photos
+            else line_drawings.crop(step * num_drawings + row - num_photos)
+            for row in rows
+        ]
+        return torch.cat([to_tensor(crop) for crop in crops])
+
     def make_batch(step: int) -> Tensor:
-        return torch.cat(
-            [photos.batch(step, batch_size - num_drawings), line_drawings.batch(step, num_drawings)]
-        )
+        return make_rows(step, ranks.rows_of(batch_size))
 
     # Crops of later steps, which training never takes.
-    probe = torch.cat([make_batch(steps + i) for i in range(8)])
-    trainer = DistillTrainer(teacher, probe, steps, seed, device)
+    probe = torch.cat([make_rows(steps + i, range(batch_size)) for i in range(8)])
+    trainer = DistillTrainer(teacher, probe, steps, seed, device, ranks)
     layer_progress = _LayerProgress(progress, trainer)
     if folder is None:
         with closing(_prefetch_batches(make_batch, 0, steps)) as batches:
             train(trainer, batches, Progressed(), steps, progress=layer_progress)
     else:
         _train_in_folder(trainer, make_batch, steps, photos, folder, layer_progress)
+    if not ranks.is_main_process:
+        return None
     encoder = trainer.student.fold()
     if not all(tensor.isfinite().all() for tensor in encoder.state_dict().values()):
         raise SketchforgeError(
@@ -103,7 +122,10 @@ def _train_in_folder(
         trainer.load_extra(extra)
         if not has_shape(extra["unreadable"], [int]):
             raise ValueError("its unreadable images are none")
-        for index in extra["unreadable"]:  # tried again, so that their readers know why
+        note_unreadable(extra["unreadable"])
+
+    def note_unreadable(indices: Iterable[int]) -> None:
+        for index in indices:  # tried again, so that their readers know why
             try:
                 photos.readers[index]()
             except ImageError:
@@ -114,13 +136,25 @@ def _train_in_folder(
             done, trainer.stateful(), trainer.extra() | {"unreadable": sorted(photos.unreadable.copy())}
         )
 
-    folder.begin()
-    start = folder.restore(trainer.stateful(), trainer.device, steps, load_extra)
-    with (
-        closing(RunLog(folder.path / LOG_FILE, start.step, start.evaluation_due)) as log,
-        closing(_prefetch_batches(make_batch, start.step, steps)) as batches,
-    ):
-        train(trainer, batches, start, steps, log=log.write, save=save, progress=progress)
+    ranks, run = trainer.ranks, folder.path
+    with lost_ranks_explained(run):
+        ranks.barrier(trainer.device)
+        if ranks.is_main_process:
+            folder.begin()
+        ranks.barrier(trainer.device)
+        start = folder.restore(trainer.stateful(), trainer.device, steps, load_extra)
+        check_start(ranks, run, start)
+        broadcast_modules(ranks, trainer.stateful())
+        with closing(_prefetch_batches(make_batch, start.step, steps)) as batches:
+            take_steps = partial(train, trainer, batches, start, steps, meet=ranks.meet, progress=progress)
+            if ranks.is_main_process:
+                with closing(RunLog(run / LOG_FILE, start.step, start.evaluation_due)) as log:
+                    take_steps(log=log.write, save=save)
+            else:
+                take_steps()
+        everywhere = ranks.union(photos.unreadable, len(photos.readers))
+        ranks.shutdown()
+    note_unreadable(everywhere - photos.unreadable)
 
 
 def _prefetch_batches(

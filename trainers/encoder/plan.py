@@ -21,9 +21,10 @@ from sketchforge.images.decode import ImageError, decode_image
 from sketchforge.images.sources import ImageSource, search_images
 from sketchforge.models.encoder import COMPACT_BLOCKS, Encoder
 from sketchforge.options import EncoderTrainOptions
-from sketchforge.utils.device import choose_device, set_threads
 from sketchforge.utils.files import has_shape
 from sketchforge.utils.outputs import check_local, check_new_file
+from trainers.changed_ranks import check_shares, keep_ranks_of, note_change
+from trainers.distributed import Ranks
 from trainers.run_folder import check_state_is_there
 
 RUN_FORMAT, RUN_VERSION = "sketchforge-encoder-run", 1
@@ -59,9 +60,11 @@ class EncoderPlan:
     folders: Sequence[Sequence[ImageReader]]
     teacher: Encoder
     device: torch.device
+    ranks: Ranks
     record: Mapping[str, Any]  # run.json at the start of training
     found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
     passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
+    notes: Sequence[str] = ()  # for the user
 
     @property
     def readers(self) -> list[ImageReader]:
@@ -93,8 +96,10 @@ def plan_encoder(options: EncoderTrainOptions) -> EncoderPlan:
     """
     run = run_folder_of(options)
     found = (read_record_or_empty if options.overwrite else read_record)(run, RUN_FORMAT, RUN_VERSION)
-    device = choose_device(options.device)
-    threads = set_threads(options.threads)
+    ranks = Ranks.from_environment()
+    check_shares(options.batch_size, ranks)
+    device = ranks.claim_device(options.device)
+    threads = ranks.claim_threads(options.threads)
     inputs = [search_images(folder) for folder in options.images]
     folders = [[ImageReader(source) for source in images] for images, _ in inputs]
     readers = [reader for folder in folders for reader in folder]
@@ -121,11 +126,15 @@ def plan_encoder(options: EncoderTrainOptions) -> EncoderPlan:
         "images": _identify_images(readers),
         # Not compared: a file that may be replaced when a training begins may be replaced when it ends.
         "replaces": options.overwrite or bool((found or {}).get("replaces")),
+        "world_size": ranks.world_size,
     }
+    begun, notes = None if options.overwrite else found, list[str]()
+    if begun:
+        record, notes = keep_ranks_of(begun, record), note_change(begun, ranks)
     passed_over = sum((Counter(counts) for _, counts in inputs), Counter())
-    plan = EncoderPlan(options, folders, teacher, device, record, found, passed_over)
-    if found and not options.overwrite:
-        check_continues(run, found, record)
+    plan = EncoderPlan(options, folders, teacher, device, ranks, record, found, passed_over, notes)
+    if begun:
+        check_continues(run, begun, record)
     if not plan.finished:
         check_new_file(options.out, "--out", bool(record["replaces"]))
         if not options.overwrite:

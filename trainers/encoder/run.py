@@ -23,10 +23,12 @@ from sketchforge.checkpoints.runs import RUN_FILE
 from sketchforge.checkpoints.tensor_files import read_metadata
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.sources import describe_passed_over
+from sketchforge.models.encoder import Encoder
 from sketchforge.options import EncoderTrainOptions
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
-from trainers.distributed import refuse_ranks
+from trainers.agreement import check_agreement
+from trainers.distributed import Ranks
 from trainers.encoder.distill import train_encoder
 from trainers.encoder.plan import (
     SETTINGS,
@@ -51,19 +53,24 @@ class EncoderSummary:
     unreadable: dict[str, int]  # images left out, by reason
 
 
-def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
+def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary | None:
     """Distil the teacher into the compact encoder, calibrate it on built-in photos and write it in float16.
 
     The file's metadata record its origin without any path of this machine. Faults of the options, the folders
     or the teacher raise UsageError or SketchforgeError before training begins. Unreadable images are skipped
     and counted. Until the file is written the run folder holds the state, from which a second call resumes;
-    on a CPU it then writes the same bytes as an uninterrupted run.
+    on a CPU it then writes the same bytes as an uninterrupted run. Of several ranks, rank 0 writes all files and
+    returns the summary, the others None.
     """
-    refuse_ranks("encoder-train")
     check_options(options)
-    run = run_folder_of(options)
+    run, ranks = run_folder_of(options), Ranks.from_environment()
     with hold_run(run):
         plan = plan_encoder(options)
+        check_agreement(ranks, run, plan.record, plan.steps_done, plan.finished)
+        if not ranks.is_main_process:
+            if not plan.finished:
+                _train_network(plan, run, Progress())
+            return None
         if plan.finished:
             progress.note(f"{options.out}: finished already")
             errors = read_metadata(options.out)["errors"]
@@ -82,13 +89,13 @@ def distil(options: EncoderTrainOptions, progress: Progress) -> EncoderSummary:
 
 
 def _train(plan: EncoderPlan, run: Path, progress: Progress) -> dict[str, float]:
-    """Train, write the encoder and return its errors."""
-    from sketchforge.images.builtin.drawings import load_drawings
-
+    """Train, write the encoder and return its errors, on rank 0."""
     options, settings = plan.options, plan.record["options"]
-    drawings = [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
+    num_drawings = len(_load_drawings())
+    for line in plan.notes:
+        progress.note(line)
     progress.note(
-        f"{count_noun(len(plan.readers), 'image')} in {count_noun(len(plan.folders), 'folder')}, {len(drawings)} "
+        f"{count_noun(len(plan.readers), 'image')} in {count_noun(len(plan.folders), 'folder')}, {num_drawings} "
         f"built-in drawings, teacher {settings['teacher']}, {count_noun(options.steps, 'step')} on {plan.device} "
         f"with {count_noun(settings['threads'], 'thread')}"
     )
@@ -96,24 +103,9 @@ def _train(plan: EncoderPlan, run: Path, progress: Progress) -> dict[str, float]
         progress.note(line)
     if options.overwrite and plan.found is not None:
         _remove_run(run)
-    folder = RunFolder(run, plan.record, plan.steps_done)
-    try:
-        encoder, errors = train_encoder(
-            plan.teacher,
-            plan.readers,
-            [partial(np.asarray, drawing) for drawing in drawings],
-            steps=options.steps,
-            batch_size=options.batch_size,
-            size=options.size,
-            seed=options.seed,
-            device=plan.device,
-            progress=progress,
-            folder=folder,
-        )
-    except FloatingPointError as error:
-        raise SketchforgeError(
-            f"{run}: {error}. Begin another --run with another --seed or fewer --steps"
-        ) from None
+    trained = _train_network(plan, run, progress)
+    assert trained is not None  # on rank 0
+    encoder, errors = trained
     encoder = calibrate_on_photos(encoder.cpu())
     metadata: dict[str, Any] = {name: settings[name] for name in (*SETTINGS, "device", "threads")} | {
         "teacher": {"name": settings["teacher"], "sha256": plan.record["teacher"]},
@@ -125,11 +117,43 @@ def _train(plan: EncoderPlan, run: Path, progress: Progress) -> dict[str, float]
             }
             for label, readers in zip(folder_labels(options.images), plan.folders, strict=True)
         ],
-        "drawings": len(drawings),
+        "drawings": num_drawings,
         "errors": errors,
     }
     write_encoder(options.out, encoder, metadata, torch.float16)
     return errors
+
+
+def _train_network(
+    plan: EncoderPlan, run: Path, progress: Progress
+) -> tuple[Encoder, dict[str, float]] | None:
+    """Train on this rank; see `train_encoder`."""
+    options, folder = plan.options, RunFolder(run, plan.record, plan.steps_done)
+    try:
+        return train_encoder(
+            plan.teacher,
+            plan.readers,
+            [partial(np.asarray, drawing) for drawing in _load_drawings()],
+            steps=options.steps,
+            batch_size=options.batch_size,
+            size=options.size,
+            seed=options.seed,
+            device=plan.device,
+            progress=progress,
+            folder=folder,
+            ranks=plan.ranks,
+        )
+    except FloatingPointError as error:
+        raise SketchforgeError(
+            f"{run}: {error}. Begin another --run with another --seed or fewer --steps"
+        ) from None
+
+
+def _load_drawings() -> list[np.ndarray]:
+    """The built-in drawings, uint8 H×W×3."""
+    from sketchforge.images.builtin.drawings import load_drawings
+
+    return [np.repeat(drawing[:, :, None], 3, axis=2) for _, drawing in load_drawings(256)]
 
 
 def _remove_run(run: Path) -> None:

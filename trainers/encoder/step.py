@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sketchforge.models.encoder import Encoder, freeze
 from sketchforge.utils.seeding import torch_generator
+from trainers.distributed import Ranks
 from trainers.encoder.student import Student, preactivations
 from trainers.encoder.whitening import Head
 from trainers.optimization import check_finite, cosine_decay, set_learning_rate, total_of
@@ -28,7 +29,16 @@ class DistillTrainer:
     teacher: frozen. probe: (B,3,S,S) in [-1, 1], the images that whitening and variances are measured on.
     """
 
-    def __init__(self, teacher: Encoder, probe: Tensor, steps: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        teacher: Encoder,
+        probe: Tensor,
+        steps: int,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        self.ranks = ranks
         self.interruptible, self.changing = device.type == "cpu", False
         self.device, self.steps = device, steps
         self.teacher = freeze(teacher).to(device)
@@ -53,6 +63,8 @@ class DistillTrainer:
     def step(self, number: int, batch: Tensor) -> dict[str, float]:
         """Update the layer whose turn it is, or all layers, on (B,3,S,S) in [-1, 1]; return the loss.
 
+        batch: this rank's rows of it, as many as on every other rank. The loss is that of the whole batch.
+
         Raises FloatingPointError before the optimiser steps when the loss is not finite. What raises while
         `changing` is false leaves the state as it was.
         """
@@ -61,15 +73,17 @@ class DistillTrainer:
             self._begin_phase(phase)
         images = batch.to(self.device)
         loss = self._compute_loss(images)
-        check_finite(loss, f"the loss ({phase})")
+        mean_loss = self.ranks.mean(loss.detach())
+        check_finite(mean_loss, f"the loss ({phase})")
         self.optimizer.adam.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.average_gradients(self.list_parameters())
         self.changing = True
         set_learning_rate(self.optimizer.adam, self._get_learning_rate(number))
         nn.utils.clip_grad_norm_(self.list_parameters(), 1.0)
         self.optimizer.adam.step()
         self.changing = False
-        return {"loss": float(loss.detach())}
+        return {"loss": float(mean_loss)}
 
     def list_parameters(self) -> list[nn.Parameter]:
         """The parameters that learn in this phase."""
@@ -90,6 +104,8 @@ class DistillTrainer:
             rng_state = self._rng.get_state()
             try:
                 self._start_layer(phase)
+                for module in (self.student.conv(phase), self.heads[phase]):
+                    self.ranks.broadcast_module(module)
             except BaseException:
                 self._rng.set_state(rng_state)
                 raise

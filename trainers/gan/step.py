@@ -33,7 +33,7 @@ from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.gan.recipe import GanRecipe
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch
+from trainers.optimization import LossSums, channels_last, check_finite_means, seed_torch
 from trainers.players import build_optimizers, frozen
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
@@ -99,11 +99,14 @@ class GanTrainer:
         net.refiner.train()
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        sums = LossSums()
         with buffers_kept_on_error(net.refiner, net.discriminator):
-            statistics = MeanStatistics(net.refiner, len(batch))
-            for index, micro_batch in enumerate(batch, start=ranks.rank * len(batch)):
-                rng, real = torch_generator(self.seed, "augment", number, index), micro_batch["image"]
+            statistics = MeanStatistics(len(batch), net.refiner, net.discriminator)
+            for index, micro_batch in enumerate(batch):
+                rng, real = (
+                    torch_generator(self.seed, "augment", number, ranks.number_of(index)),
+                    micro_batch["image"],
+                )
                 fake = self._refine(micro_batch)
                 # D sees the fakes once for each loss: torch.compile cannot go back through one graph twice.
                 loss_d, losses_d = self._compute_discriminator_loss(
@@ -113,7 +116,7 @@ class GanTrainer:
                     loss_g, losses_g = self._compute_generator_loss(real, fake, rng)
                     (loss_g / len(batch)).backward()
                 (loss_d / len(batch)).backward()
-                accumulate(sums, losses_d | losses_g, len(batch))
+                sums.add(losses_d | losses_g)
                 statistics.note()
             for network in (net.discriminator, net.refiner):
                 ranks.average_gradients(network.parameters())

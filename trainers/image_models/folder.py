@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sketchforge.utils.progress import Progress
+from trainers.agreement import check_agreement
+from trainers.image_models.plan import ImagePlan
 from trainers.image_models.train import GRID_FILE
 from trainers.run_folder import hold_run
 
 
 class Planned(Protocol):
+    @property
+    def images(self) -> ImagePlan[Any]: ...
+
     @property
     def finished(self) -> bool: ...
 
@@ -33,6 +38,8 @@ def train_in_folder(
     """
     with hold_run(run):
         plan = plan_training()
+        images = plan.images
+        check_agreement(images.ranks, run, images.record, images.steps_done, plan.finished)
         if announce:
             announce(plan)
         if not plan.finished:

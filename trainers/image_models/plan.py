@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +24,8 @@ from sketchforge.models.encoder import Encoder
 from sketchforge.options import ImageTrainOptions
 from sketchforge.shards.shard_set import ShardSet, open_shards, shards_digest
 from sketchforge.shards.splits import ALL, TRAIN
-from sketchforge.utils.device import choose_precision, set_threads, usable_cores
+from sketchforge.utils.device import choose_precision
+from trainers.changed_ranks import choose_accumulate, keep_ranks_of, note_change, number_of_ranks
 from trainers.distributed import Ranks
 from trainers.image_models.interface import PERCEPTUAL_TAPS, Recipe
 from trainers.run_folder import check_state_is_there
@@ -52,6 +53,12 @@ class ImagePlan(Generic[RecipeT]):
     ranks: Ranks
     record: Mapping[str, Any]  # run.json at the start of training
     found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
+    notes: Sequence[str] = ()  # for the user
+
+    @property
+    def images(self) -> ImagePlan[RecipeT]:
+        """Itself: plans of trainings with further inputs hold one."""
+        return self
 
     @property
     def finished(self) -> bool:
@@ -88,10 +95,11 @@ def plan_images(
     )
     ranks = Ranks.from_environment()
     device = ranks.claim_device(options.device)
-    threads = options.threads
-    if not threads and ranks.local_world_size > 1:  # torchrun sets OMP_NUM_THREADS to 1 unasked
-        threads = max(usable_cores() // ranks.local_world_size, 1)
-    threads = set_threads(threads)
+    threads = ranks.claim_threads(options.threads)
+    begun = None if options.overwrite else earlier_record
+    accumulate = options.accumulate
+    if begun:
+        accumulate = choose_accumulate(begun, accumulate, ranks, str(options.run))
     whole = open_shards(options.shards, cache=options.cache)
     shards = whole.take_split(options.split, TRAIN).require(sketches=NUM_SKETCHES)
     if not 0 <= options.redraw <= 1:
@@ -134,12 +142,16 @@ def plan_images(
         "validation": None if validation is None else _identify_shards(validation),
         "world_size": ranks.world_size,
     } | dict((entries(shards) if callable(entries) else entries) or {})
-    if earlier_record is not None and not options.overwrite:
-        check_continues(options.run, earlier_record, record)
-        check_steps(options.run, earlier_record.get("steps_done", 0), recipe.steps)
+    notes: list[str] = []
+    if begun is not None:
+        if accumulate * ranks.world_size == _count_parts(begun):
+            record = keep_ranks_of(begun, record)
+            notes = note_change(begun, ranks, accumulate)
+        check_continues(options.run, begun, record)
+        check_steps(options.run, begun.get("steps_done", 0), recipe.steps)
         check_model(options.run / MODEL_FILE, record)
     plan = ImagePlan(
-        options=options,
+        options=replace(options, accumulate=accumulate),
         recipe=recipe,
         shards=shards,
         validation=validation,
@@ -149,10 +161,17 @@ def plan_images(
         ranks=ranks,
         record=record,
         found=earlier_record,
+        notes=notes,
     )
     if not options.overwrite and not plan.finished:
         check_state_is_there(options.run, earlier_record)
     return plan
+
+
+def _count_parts(record: Mapping[str, Any]) -> int | None:
+    """The micro-batches of a batch on all ranks together; None where a record does not say."""
+    accumulate = record.get("options", {}).get("accumulate")
+    return accumulate * number_of_ranks(record) if isinstance(accumulate, int) else None
 
 
 def check_model(path: Path, record: Mapping[str, Any]) -> None:

@@ -25,14 +25,14 @@ from sketchforge.images.encode import write_png
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
-from trainers.distributed import LostRankError
+from trainers.agreement import check_start, lost_ranks_explained
 from trainers.image_models.batches import AccumulatedBatches, Subset, open_micro_batches
 from trainers.image_models.interface import ImageTrainer
 from trainers.image_models.plan import ImagePlan
 from trainers.image_models.validation import BEST_FILE, BestModel, ImageValidation, Validation
 from trainers.loop import Progressed, train
 from trainers.run_folder import LOG_FILE, RunFolder
-from trainers.state import STATE_FILE
+from trainers.state import STATE_FILE, broadcast_modules
 
 GRID_FILE = "grid.png"
 NUM_PREVIEWS = 10  # over the whole run
@@ -57,23 +57,24 @@ def train_images(
     run, ranks = plan.options.run, plan.ranks
     folder = RunFolder(run, plan.record, plan.steps_done)
     try:
-        ranks.barrier(plan.device)  # no rank writes before all have read
-        if ranks.is_main_process:
-            if plan.options.overwrite:
-                _remove_run(run, plan.found)
-            folder.begin()
-        ranks.barrier(plan.device)
-        start = folder.restore(trainer.stateful(), plan.device, plan.recipe.steps, trainer.load_extra)
-        if ranks.is_main_process:
-            _train_main_process(plan, trainer, folder, start, progress, subset, masks, grey)
-        else:
-            _train_other_rank(plan, trainer, start, subset, masks)
+        with lost_ranks_explained(run):
+            ranks.barrier(plan.device)  # no rank writes before all have read
+            if ranks.is_main_process:
+                if plan.options.overwrite:
+                    _remove_run(run, plan.found)
+                folder.begin()
+            ranks.barrier(plan.device)
+            start = folder.restore(trainer.stateful(), plan.device, plan.recipe.steps, trainer.load_extra)
+            check_start(ranks, run, start)
+            broadcast_modules(ranks, trainer.stateful())
+            if ranks.is_main_process:
+                _train_main_process(plan, trainer, folder, start, progress, subset, masks, grey)
+            else:
+                _train_other_rank(plan, trainer, start, subset, masks)
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or --precision float32"
         ) from None
-    except LostRankError as error:
-        raise SketchforgeError(f"{run}: {error}; run the same command again to continue") from error
 
 
 def _train_other_rank(
@@ -84,6 +85,7 @@ def _train_other_rank(
     start = start._replace(evaluation_due=False)  # rank 0 evaluates
     with closing(iter(batches)) as stream:
         train(trainer, stream, start, plan.recipe.steps, meet=plan.ranks.meet)
+    plan.ranks.all_reduce_sum(batches.skipped)
     plan.ranks.shutdown()
 
 
@@ -98,7 +100,7 @@ def _train_main_process(
     grey: bool,
 ) -> None:
     """Train on rank 0 or in the only process: take steps, write all files and print."""
-    options, run, steps = plan.options, plan.options.run, plan.recipe.steps
+    options, run, steps, ranks = plan.options, plan.options.run, plan.recipe.steps, plan.ranks
     validation = Validation(
         plan.validation or plan.shards,
         plan.recipe.size,
@@ -131,12 +133,12 @@ def _train_main_process(
             evaluate=ImageValidation(run, trainer, validation, best_model),
             evaluate_at={*range(eval_every, steps, eval_every), steps},
             save=save,
-            meet=plan.ranks.meet,
+            meet=ranks.meet,
             progress=progress,
         )
     elapsed, waited_seconds = time.perf_counter() - started_at, micro_batches.waited
-    if batches.skipped:
-        progress.note(f"{count_noun(batches.skipped, 'sample')} could not be read; others took their place")
+    if skipped := ranks.all_reduce_sum(batches.skipped):
+        progress.note(f"{count_noun(skipped, 'sample')} could not be read; others took their place")
     figures = validation.figures(trainer)
     write_png(run / GRID_FILE, validation.grid(trainer))
     waiting_note = f"{waited_seconds / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
@@ -146,7 +148,7 @@ def _train_main_process(
         value, step = best_model.lowest
         progress.note(f"best by {options.best_by}: step {step} ({value:.4g}), kept as {run / BEST_FILE}")
         results["best"] = best_model.record()
-    plan.ranks.shutdown()
+    ranks.shutdown()
     trainer.write_model(run / MODEL_FILE, metadata | figures)
     write_json(run / RUN_FILE, {**plan.record, **results})
 

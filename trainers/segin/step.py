@@ -32,7 +32,7 @@ from trainers.batch_statistics import MeanStatistics
 from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.image_models.interface import MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch, total_of
+from trainers.optimization import LossSums, channels_last, check_finite_means, seed_torch, total_of
 from trainers.players import build_optimizers, frozen
 from trainers.safe_points import buffers_kept_on_error
 from trainers.segin.recipe import TERMS, SeginRecipe
@@ -100,9 +100,9 @@ class SeginTrainer:
         net.translator.train()
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        sums = LossSums()
         with buffers_kept_on_error(net.translator, net.discriminator):
-            statistics = MeanStatistics(net.translator, len(batch))
+            statistics = MeanStatistics(len(batch), net.translator, net.discriminator)
             for micro_batch in batch:
                 x, real = self._input_of(micro_batch), micro_batch["image"]
                 made = self._translate(x, self._corrupted_auxiliary(micro_batch))
@@ -116,7 +116,7 @@ class SeginTrainer:
                     (weighted / len(batch)).backward()
                 for loss in losses_d.values():
                     (loss / len(batch)).backward()
-                accumulate(sums, losses_g | losses_d, len(batch))
+                sums.add(losses_g | losses_d)
                 statistics.note()
             ranks.average_gradients([*net.discriminator.parameters(), *net.translator.parameters()])
             statistics.finish(ranks)

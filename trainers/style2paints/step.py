@@ -39,7 +39,7 @@ from sketchforge.models.style_hint import StyleHint
 from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
 from trainers.image_models.interface import MicroBatch
-from trainers.optimization import accumulate, channels_last, check_finite_means, seed_torch, total_of
+from trainers.optimization import LossSums, channels_last, check_finite_means, seed_torch, total_of
 from trainers.players import build_optimizers, frozen
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
@@ -122,7 +122,7 @@ class Style2PaintsTrainer:
         discriminator = net.discriminators[turn]
         net.optimizer_g.zero_grad(set_to_none=True)
         net.optimizer_d.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        sums = LossSums()
         with buffers_kept_on_error(net.unet, net.discriminators):
             for micro_batch in batch:
                 real, hint = micro_batch["image"], self.hint(micro_batch["image"])
@@ -132,11 +132,12 @@ class Style2PaintsTrainer:
                     losses_g = self._compute_generator_losses(turn, real, maps, hint)
                     (self._weigh(losses_g) / len(batch)).backward()
                 (loss_d / len(batch)).backward()
-                accumulate(sums, losses_g | {f"{turn}_discriminator": loss_d}, len(batch))
+                sums.add(losses_g | {f"{turn}_discriminator": loss_d})
             networks = (discriminator, net.unet, net.guides)
             ranks.average_gradients([x for network in networks for x in network.parameters()])
             if number % SHARE_EVERY == 0:
-                sums[MIDDLE_SHARE] = gradient_share(net.unet.middle_parameters(), net.unet.parameters())
+                share = gradient_share(net.unet.middle_parameters(), net.unet.parameters())
+                sums.add({MIDDLE_SHARE: share})
             means = ranks.all_reduce_mean(sums, LOSSES)
             check_finite_means(means)
         self.changing = True

@@ -45,8 +45,24 @@ class Candidates:
         return None if self.plateau_at is None else (step - self.plateau_at) // self._every
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Score the generator at the end of a style window; after the plateau, write it as a candidate."""
-        window = self.window(step - 1)
+        """Score the generator at the end of a style window; after the plateau, write it as a candidate.
+
+        Rank 0 does; all ranks get its scores, which decide about the style windows.
+        """
+        window, ranks = self.window(step - 1), self.trainer.ranks
+        content = realism = 0.0
+        if ranks.is_main_process:
+            content, realism = self._evaluate(step, window)
+        content, realism = ranks.broadcast([content, realism])
+        self.evaluations.append({"step": step, "window": window, "content": content, "realism": realism})
+        if self.plateau_at is None:
+            content_scores = [past_scores["content"] for past_scores in self.evaluations]
+            if step >= self._latest or (has_plateaued(content_scores) and step >= self._latest // 2):
+                self.plateau_at = step
+        return {"validation_content": content, "validation_realism": realism}
+
+    def _evaluate(self, step: int, window: int | None) -> tuple[float, float]:
+        """Score the generator and write its files; return content and realism."""
         evaluation = self.trainer.evaluate(window)
         photos = to_uint8(self.trainer.validation_photos)
         rows = [
@@ -64,12 +80,7 @@ class Candidates:
         write_png(self.run / "previews" / f"{step:06d}.png", sheet)
         if self.plateau_at is not None and step > self.plateau_at:
             write_snapshot(self.path(step), self.trainer.networks.ema, scores)
-        self.evaluations.append(scores)
-        if self.plateau_at is None:
-            content_scores = [past_scores["content"] for past_scores in self.evaluations]
-            if step >= self._latest or (has_plateaued(content_scores) and step >= self._latest // 2):
-                self.plateau_at = step
-        return {"validation_content": evaluation.content, "validation_realism": evaluation.realism}
+        return evaluation.content, evaluation.realism
 
     def path(self, step: int) -> Path:
         return self.run / "candidates" / f"{step:06d}.safetensors"

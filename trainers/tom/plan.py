@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sketchforge.checkpoints.encoder import encoder_digest, load_encoder, truncate_encoder
 from sketchforge.checkpoints.runs import check_continues, read_record_or_empty
@@ -16,8 +17,10 @@ from sketchforge.checkpoints.tom import RUN_FORMAT, RUN_VERSION, read_tom_run
 from sketchforge.errors import UsageError
 from sketchforge.models.encoder import Encoder
 from sketchforge.options import TomTrainOptions
-from sketchforge.utils.device import choose_device, choose_precision, set_threads
+from sketchforge.utils.device import choose_precision
 from sketchforge.utils.progress import Progress
+from trainers.changed_ranks import check_shares, keep_ranks_of, note_change
+from trainers.distributed import Ranks
 from trainers.run_folder import check_state_is_there
 from trainers.tom.input_check import InputSurvey, check_inputs, survey_inputs
 from trainers.tom.inputs import DrawingReader, drawing_readers, photo_readers
@@ -40,6 +43,8 @@ class TomPlan:
     encoder: Encoder
     record: Mapping[str, Any]  # run.json at the start of training
     found: Mapping[str, Any] | None  # the run.json of an earlier training in `run`
+    device: torch.device
+    ranks: Ranks
     passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
     notes: Sequence[str] = ()  # about the photos and drawings
 
@@ -69,6 +74,8 @@ def plan_tom(
         )
     if options.size < 32 or options.size % DEEPEST_STRIDE:
         raise UsageError(f"--size {options.size}: expected a multiple of {DEEPEST_STRIDE}, at least 32")
+    ranks = Ranks.from_environment()
+    check_shares(options.batch_size, ranks)
     if options.overwrite:
         earlier_record = read_record_or_empty(options.run, RUN_FORMAT, RUN_VERSION)
     else:
@@ -76,7 +83,8 @@ def plan_tom(
     passed_over: Counter[str] = Counter()
     photos, photo_source = photo_readers(options.images, passed_over)
     drawings, drawing_source = drawing_readers(options.drawings, passed_over)
-    threads = set_threads(options.threads)
+    device = ranks.claim_device(options.device)
+    threads = ranks.claim_threads(options.threads)
     encoder = load_encoder(options.encoder)
     recipe = recipe or RECIPES[options.generator]
     check_encoder(encoder, recipe, options.encoder)
@@ -94,7 +102,6 @@ def plan_tom(
     recorded_options["encoder"] = (
         options.encoder if not Path(options.encoder).is_file() else Path(options.encoder).name
     )
-    device = choose_device(options.device)
     recorded_options |= {
         "threads": threads,
         "device": device.type,
@@ -109,8 +116,12 @@ def plan_tom(
         "encoder": encoder_digest(truncate_encoder(encoder, list(recipe.generator_taps))),
         "photos": photo_source,
         "drawings": drawing_source,
+        "world_size": ranks.world_size,
     }
-    if earlier_record is not None and not options.overwrite:
+    if earlier_record and not options.overwrite:
+        if recipe.generator != "paper":  # whose BatchNorm normalises the parts of a batch
+            record = keep_ranks_of(earlier_record, record)
+            notes = [*note_change(earlier_record, ranks), *notes]
         check_continues(options.run, earlier_record, record)
     plan = TomPlan(
         options=options,
@@ -120,6 +131,8 @@ def plan_tom(
         encoder=encoder,
         record=record,
         found=earlier_record,
+        device=device,
+        ranks=ranks,
         passed_over=passed_over,
         notes=notes,
     )

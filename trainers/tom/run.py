@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from sketchforge.options import TomTrainOptions
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
-from trainers.distributed import refuse_ranks
+from trainers.agreement import check_agreement, check_start, lost_ranks_explained
+from trainers.distributed import Ranks
 from trainers.loop import Progressed, train
 from trainers.run_folder import LOG_FILE, RunFolder, hold_run
-from trainers.state import STATE_FILE
+from trainers.state import STATE_FILE, broadcast_modules
 from trainers.tom.candidates import Candidates, grey_levels
 from trainers.tom.plan import TomPlan, plan_tom
 from trainers.tom.recipe import TomRecipe
@@ -54,69 +56,101 @@ def train_tom(
     Raises as `plan_tom` does, and SketchforgeError when a loss is not finite, where the last good state is
     kept, or another training is at work in the run folder.
     """
-    refuse_ranks("tom-train")
+    ranks = Ranks.from_environment()
+    if not ranks.is_main_process:
+        progress = None
     with hold_run(options.run):
         plan = plan_tom(options, recipe, progress)
+        check_agreement(ranks, options.run, plan.record, plan.steps_done, plan.finished)
         if announce:
             announce(plan)
-        if plan.finished:
-            _clear_scratch(options.run)
-        else:
+        if not plan.finished:
             _train(plan, progress or Progress(), trainer_class)
+        elif ranks.is_main_process:
+            _clear_scratch(options.run)
     return options.run / SHEET_FILE
 
 
 def _train(plan: TomPlan, progress: Progress, trainer_class: type[TomTrainer]) -> None:
-    options, run, steps = plan.options, plan.options.run, plan.options.steps
-    trainer = trainer_class(options, plan.recipe, plan.encoder, plan.photos, plan.drawings)
-    if options.overwrite:
-        _remove_run(run, plan.found)
+    options, run, steps, ranks = plan.options, plan.options.run, plan.options.steps, plan.ranks
     folder = RunFolder(run, plan.record, plan.steps_done)
-    folder.begin()
-    candidates = Candidates(trainer, run, steps, options.snapshots)
-    generator_encoder = truncate_encoder(plan.encoder, list(plan.recipe.generator_taps))
-    write_encoder(
-        run / ENCODER_FILE,
-        generator_encoder,
-        {"name": plan.record["options"]["encoder"], "purpose": "TOM run"},
-    )
-    start = folder.restore(trainer.stateful(), trainer.device, steps, candidates.load_extra)
-
-    def save(done: Progressed) -> None:
-        folder.save(done, trainer.stateful(), candidates.extra())
-
     try:
-        with (
-            closing(RunLog(run / LOG_FILE, start.step, start.evaluation_due)) as log,
-            closing(trainer.batches(start.step, steps, candidates.window)) as batches,
-        ):
-            train(
-                trainer,
-                batches,
-                start,
-                steps,
-                log=log.write,
-                evaluate=candidates.evaluate,
-                evaluate_at=candidates.evaluate_at,
-                save=save,
-                save_every=SAVE_EVERY,
-                progress=progress,
-            )
+        with lost_ranks_explained(run):
+            ranks.barrier(plan.device)  # no rank writes before all have read
+            trainer = trainer_class(options, plan.recipe, plan.encoder, plan.photos, plan.drawings, ranks)
+            candidates = Candidates(trainer, run, steps, options.snapshots)
+            if ranks.is_main_process:
+                _begin(plan, folder)
+            ranks.barrier(plan.device)
+            start = folder.restore(trainer.stateful(), trainer.device, steps, candidates.load_extra)
+            check_start(ranks, run, start)
+            broadcast_modules(ranks, trainer.stateful())
+            _take_steps(plan, trainer, candidates, folder, start, progress)
+            for sampler in (trainer.photos, trainer.drawings):
+                sampler.unreadable = ranks.union(sampler.unreadable, len(sampler.readers))
+            ranks.shutdown()
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or other drawings"
         ) from None
+    if ranks.is_main_process:
+        _finish(plan, trainer, candidates, progress)
+
+
+def _begin(plan: TomPlan, folder: RunFolder) -> None:
+    """Write what a run begins with, after removing what --overwrite discards."""
+    if plan.options.overwrite:
+        _remove_run(plan.options.run, plan.found)
+    folder.begin()
+    generator_encoder = truncate_encoder(plan.encoder, list(plan.recipe.generator_taps))
+    write_encoder(
+        plan.options.run / ENCODER_FILE,
+        generator_encoder,
+        {"name": plan.record["options"]["encoder"], "purpose": "TOM run"},
+    )
+
+
+def _take_steps(
+    plan: TomPlan,
+    trainer: TomTrainer,
+    candidates: Candidates,
+    folder: RunFolder,
+    start: Progressed,
+    progress: Progress,
+) -> None:
+    """Take all steps from `start` on; rank 0 logs and saves them."""
+    steps, ranks = plan.options.steps, plan.ranks
+
+    def save(done: Progressed) -> None:
+        folder.save(done, trainer.stateful(), candidates.extra())
+
+    with closing(trainer.batches(start.step, steps, candidates.window)) as batches:
+        take_steps = partial(
+            train,
+            trainer,
+            batches,
+            start,
+            steps,
+            evaluate=candidates.evaluate,
+            evaluate_at=candidates.evaluate_at,
+            meet=ranks.meet,
+            progress=progress,
+        )
+        if not ranks.is_main_process:
+            take_steps()
+            return
+        with closing(RunLog(folder.path / LOG_FILE, start.step, start.evaluation_due)) as log:
+            take_steps(log=log.write, save=save, save_every=SAVE_EVERY)
+
+
+def _finish(plan: TomPlan, trainer: TomTrainer, candidates: Candidates, progress: Progress) -> None:
+    """Choose and write the snapshots, then the reasons of the choice, and last the finished run's record."""
     for kind, sampler in (("photos", trainer.photos), ("drawings", trainer.drawings)):
         if sampler.unreadable:
             progress.note(
                 f"{len(sampler.unreadable)} of {len(sampler.readers)} {kind} could not be read"
                 f"{' or are blank' if kind == 'drawings' else ''}; others took their place"
             )
-    _finish(plan, trainer, candidates, progress)
-
-
-def _finish(plan: TomPlan, trainer: TomTrainer, candidates: Candidates, progress: Progress) -> None:
-    """Choose and write the snapshots, then the reasons of the choice, and last the finished run's record."""
     options, run = plan.options, plan.options.run
     evaluations = [scores for scores in candidates.evaluations if scores["window"] is not None]
     generators = [candidates.read(scores) for scores in evaluations]

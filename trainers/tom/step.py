@@ -6,7 +6,9 @@ on Gram matrices classifies f̂ as a real drawing's features or not. The content
 layout under the statistics of a drawing that every step picks at random (Eq. 4). Because that drawing
 changes, so does the style of G: snapshots of different steps are different styles.
 
-All randomness derives from (seed, purpose, step), so a killed run resumes with the same results.
+All randomness derives from (seed, purpose, step or place in the order), so a killed run resumes with the same
+results. Ranks divide a batch among them, and all losses are those of the whole batch; only the published
+generator's BatchNorm normalises each rank's part by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,17 +32,15 @@ from sketchforge.models.features import content_correlation, gram
 from sketchforge.models.tom import GENERATORS, GramDiscriminator, TomGenerator
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.device import choose_device, choose_precision
-from sketchforge.utils.seeding import numpy_generator
 from trainers.crops import CropSampler, Prefetch
+from trainers.distributed import Ranks
 from trainers.ema import ema_update
-from trainers.optimization import channels_last, check_finite, seed_torch, total_of
+from trainers.optimization import LossSums, channels_last, check_finite, seed_torch, total_of
 from trainers.safe_points import buffers_kept_on_error
 from trainers.state import Stateful
+from trainers.tom.batches import Batch, count_synthetic, make_batch
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.style_windows import neighbourhoods, style_vectors
-from trainers.tom.synthetic_photos import denoise, synthesize_photo
-
-N = TypeVar("N", int, float)
 
 LAYOUT_TAP = "relu3_1"  # where the validation compares the layouts of sketch and photo
 NUM_VALIDATION_IMAGES = 8
@@ -58,17 +57,6 @@ class Networks:
     discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A step's inputs, each (·,3,H,W) float32 in [-1, 1]; those that the recipe does not use are empty."""
-
-    photos: Tensor
-    denoised: Tensor  # the photos without their texture: the source of Eq. 4's content
-    drawings: Tensor
-    synthetic: Tensor  # photos made from drawings
-    originals: Tensor  # those drawings
 
 
 @dataclass(frozen=True)
@@ -93,9 +81,10 @@ class TomTrainer:
         encoder: Encoder,
         photos: Sequence[Callable[[], np.ndarray]],
         drawings: Sequence[Callable[[], np.ndarray]],
+        ranks: Ranks = Ranks(),
     ) -> None:
-        self.options, self.recipe = options, recipe
-        self.device = choose_device(options.device)
+        self.options, self.recipe, self.ranks = options, recipe, ranks
+        self.device = choose_device(ranks.device(options.device))
         self.precision = choose_precision(options.precision, self.device)
         self.encoder = channels_last(encoder, self.device)
         self.photos = CropSampler(photos, options.size, options.seed, "tom photos")
@@ -111,7 +100,8 @@ class TomTrainer:
             for position, index in enumerate(photo_indices)
         ]
         self.validation_photos = self._to_device(torch.cat(crops))
-        self.reference_grams, self.groups = self._measure_drawings()
+        self.reference_grams, groups = self._measure_drawings()
+        self.groups = self._share_groups(groups)
         self.validation_features = self._encode_photos(self.validation_photos)
 
     def _build_networks(self) -> Networks:
@@ -148,28 +138,10 @@ class TomTrainer:
             prefetch.close()
 
     def batch(self, step: int, window: int | None) -> Batch:
-        """The random pairing of Eq. 4, on the CPU; None picks from all drawings, a window from its group."""
-        batch_size, first = self.options.batch_size, step * self.options.batch_size
-        seed, recipe = self.options.seed, self.recipe
-        photos = [self.photos.crop(first + i) for i in range(batch_size)]
-        if window is None:
-            drawings = [self.drawings.crop(first + i) for i in range(batch_size)]
-        else:
-            picks = numpy_generator(seed, "tom window", step).choice(self.group(window), batch_size)
-            drawings = [self.drawings.crop_of(int(pick), first + i) for i, pick in enumerate(picks)]
-        denoising = _by_turns(recipe.window_denoising, window, recipe.denoising)
-        pasted_share = _by_turns(recipe.window_pasted_shares, window, recipe.pasted_share)
-        originals = drawings[: recipe.num_synthetic if recipe.synthetic_weight else 0]
-        synthetic = []
-        for i, original in enumerate(originals):
-            rng = numpy_generator(seed, "tom coloured", first + i)
-            synthetic.append(
-                synthesize_photo(
-                    original[..., 0], np.stack(photos), recipe.pattern_contrast, rng, pasted_share
-                )
-            )
-        denoised = [denoise(photo, denoising) for photo in photos] if denoising else []
-        return Batch(*(_stack(images) for images in (photos, denoised, drawings, synthetic, originals)))
+        """This rank's rows of a step's batch; see `make_batch`."""
+        group = None if window is None else self.group(window)
+        photos, drawings = self.photos, self.drawings
+        return make_batch(self.options, self.recipe, self.ranks, photos, drawings, step, window, group)
 
     def group(self, window: int) -> list[int]:
         """The indices of a style window's drawings."""
@@ -181,7 +153,7 @@ class TomTrainer:
         Raises FloatingPointError before the optimiser steps when its loss is not finite. What raises while
         `changing` is false leaves the state as it was.
         """
-        net, recipe = self.networks, self.recipe
+        net, recipe, ranks, sums = self.networks, self.recipe, self.ranks, LossSums()
         net.generator.train()
         with buffers_kept_on_error(net.generator, net.discriminator):
             with torch.no_grad():
@@ -198,21 +170,27 @@ class TomTrainer:
             loss_d = self.discriminator_loss(
                 net.discriminator(drawings), net.discriminator(detached)
             )  # Eq. 5
-            check_finite(loss_d, "the discriminator's loss")
+            check_finite(ranks.mean(loss_d.detach()), "the discriminator's loss")
             _compute_gradients(net.optimizer_d, loss_d)
+            ranks.average_gradients(net.discriminator.parameters())
             with self._discriminator_kept_on_error():
                 net.optimizer_d.step()
                 net.discriminator.requires_grad_(False)
                 losses = self._compute_generator_losses(batch, content, drawings, sketches)
                 weights = {name: getattr(recipe, f"{name}_weight") for name in losses}
                 loss_g = total_of(weights[name] * loss for name, loss in losses.items())
-                check_finite(loss_g, "the generator's loss")
+                check_finite(ranks.mean(loss_g.detach()), "the generator's loss")
                 _compute_gradients(net.optimizer_g, loss_g)
+                ranks.average_gradients(net.generator.parameters())
+                for network in (net.generator, net.discriminator):
+                    ranks.average_buffers(network)
+                sums.add({"discriminator": loss_d} | losses)
+                means = ranks.all_reduce_mean(sums, list(sums.sums))
         self.changing = True
         net.optimizer_g.step()  # the learning rates are constant
         ema_update(net.ema, net.generator, recipe.ema_decay)
         self.changing = False
-        return {name: loss.item() for name, loss in ({"discriminator": loss_d} | losses).items()}
+        return means
 
     @contextmanager
     def _discriminator_kept_on_error(self) -> Iterator[None]:
@@ -247,11 +225,21 @@ class TomTrainer:
         losses = {"adversarial": self.generator_loss(net.discriminator(sketches))}
         tap_losses = [content_loss(sketches[tap], content[tap], drawings[tap]) for tap in recipe.content_taps]
         losses["content"] = total_of(tap_losses) / len(tap_losses)
-        losses["gram"] = gram_loss({tap: sketches[tap] for tap in recipe.style_taps}, drawings)
+        style = {tap: sketches[tap] for tap in recipe.style_taps}
+        losses["gram"] = gram_loss(style, drawings, self.ranks.mean)
         if recipe.synthetic_weight:
-            recovered = self._draw(net.generator, self._encode_photos(self._to_device(batch.synthetic)))
-            losses["synthetic"] = F.mse_loss(recovered, self._to_device(batch.originals)[:, :1])
+            losses["synthetic"] = self._compute_synthetic_loss(batch)
         return losses
+
+    def _compute_synthetic_loss(self, batch: Batch) -> Tensor:
+        """The error on synthetic photos, whose mean over all ranks is the mean over all synthetic photos."""
+        if not len(batch.synthetic):
+            return torch.zeros((), device=self.device)
+        features = self._encode_photos(self._to_device(batch.synthetic))
+        recovered = self._draw(self.networks.generator, features)
+        count = count_synthetic(self.options, self.recipe)
+        share = len(batch.synthetic) * self.ranks.world_size / count
+        return share * F.mse_loss(recovered, self._to_device(batch.originals)[:, :1])
 
     @torch.no_grad()
     def evaluate(self, window: int | None = None, generator: nn.Module | None = None) -> TomEvaluation:
@@ -291,6 +279,12 @@ class TomTrainer:
         groups = neighbourhoods(style_vectors({tap: features[tap] for tap in FINE_TAPS}))
         return {tap: gram(features[tap]) for tap in self.recipe.style_taps}, groups
 
+    def _share_groups(self, groups: list[list[int]]) -> list[list[int]]:
+        """Rank 0's groups: on another processor two drawings that lie as near might change places."""
+        width = len(groups[0])
+        shared = self.ranks.broadcast([index for group in groups for index in group])
+        return [[int(index) for index in shared[i : i + width]] for i in range(0, len(shared), width)]
+
     def _list_compared_taps(self) -> list[str]:
         """The taps at which sketches and drawings are compared."""
         return list(dict.fromkeys((*self.recipe.style_taps, *self.recipe.content_taps)))
@@ -320,15 +314,6 @@ class TomTrainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
-
-
-def _by_turns(values: Sequence[N], window: int | None, otherwise: N) -> N:
-    """The value whose turn it is in a window; `otherwise` before the windows, and where there are none."""
-    return otherwise if window is None or not values else values[window % len(values)]
-
-
-def _stack(images: Sequence[np.ndarray]) -> Tensor:
-    return to_tensor(np.stack(images)) if images else torch.empty(0, 3, 1, 1)
 
 
 def _compute_gradients(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
