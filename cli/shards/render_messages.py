@@ -58,7 +58,7 @@ def describe_kept(options: RenderOptions, progress: Bar) -> str:
     """Say of an interrupted run what is kept and how to go on."""
     from sketchforge.shards.manifest import read_manifest
 
-    if not progress.unit:
+    if "image" not in progress.units:
         return "nothing was begun yet, what was finished before is kept"
     command = "run the same command again"
     if options.overwrite:

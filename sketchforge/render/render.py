@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from itertools import islice
 from typing import Any
@@ -52,7 +52,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     """
     progress = progress or Progress()
     manifests.output_state(options.shards)  # a folder of other files is refused before anything slow
-    plan = plan_render(options)
+    plan = plan_render(options, progress)
     with hold_folder(options.shards, options.task_id, options.num_tasks):
         job = open_job(plan)  # the sketcher, and the state of the folder now that it is locked
         lines = (describe_rendering(job), describe_passed_over(plan.passed_over), *describe_resume(job))
@@ -71,14 +71,16 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     return summary
 
 
-def preview(options: RenderOptions) -> RenderJob:
+def preview(options: RenderOptions, progress: Progress | None = None) -> RenderJob:
     """The job that `render` would carry out, without a lock and without writing anything.
+
+    progress: counts the files that are read to find the images.
 
     Raises UsageError where the request cannot be carried out: no images, or an output folder that holds other
     files or was made with other options.
     """
     manifests.output_state(options.shards)
-    return open_job(plan_render(options))
+    return open_job(plan_render(options, progress))
 
 
 def start_summary(job: RenderJob) -> RenderSummary:
@@ -160,16 +162,27 @@ def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress
 
     The task that finishes last does so: nothing is left to be merged.
     """
-    folder = job.options.shards
-    all_stats = [finished_stats(folder, shard.number, job.fingerprint) for shard in job.plan.shards]
-    finished = [stats for stats in all_stats if stats is not None]
-    summary.complete = len(finished) == len(all_stats)
+    folder, shards = job.options.shards, job.plan.shards
+    # A listing tells all tasks but the last that others are not done: else each would read the stats of all shards.
+    if len(schema.begun_shards(folder, len(shards))) < len(shards):
+        summary.complete = False
+        return
+    manifest = manifests.finished_manifest(job.manifest, _read_all_stats(job))
+    summary.complete = len(manifest["shards"]) == len(shards)
     if summary.complete:
-        manifest = manifests.finished_manifest(job.manifest, finished)
         if not _write_card(job, manifest):
             progress.note(f"{folder / schema.CARD}: was edited, left as it is")
         _write_manifest(job, manifest)  # after the card: a complete folder has one
         remove_stale_locks(folder)
+
+
+def _read_all_stats(job: RenderJob) -> Iterator[Mapping[str, Any]]:
+    """Yield the stats of all shards of the folder, in order, up to the first that is not finished."""
+    fingerprint = job.fingerprint
+    for shard in job.plan.shards:
+        if (stats := finished_stats(job.options.shards, shard.number, fingerprint)) is None:
+            return
+        yield stats
 
 
 def finish(job: RenderJob, summary: RenderSummary) -> None:
