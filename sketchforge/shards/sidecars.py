@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,24 @@ from sketchforge.shards.writer import read_stats
 from sketchforge.utils.files import parse_json, read_bounded
 
 
-def finished_shards(folder: Path, manifest: Mapping[str, Any]) -> list[int]:
-    """List the numbers of the finished shards, in order."""
+def finished_shards(
+    folder: Path, manifest: Mapping[str, Any], numbers: Container[int] | None = None
+) -> list[int]:
+    """List the numbers of the finished shards, in order; of those in `numbers`, where there are any."""
+    return list(count_samples(folder, manifest, numbers))
+
+
+def count_samples(
+    folder: Path, manifest: Mapping[str, Any], numbers: Container[int] | None = None
+) -> dict[int, int]:
+    """Count the samples of every finished shard by its stats: number -> samples, in order."""
     begun = schema.begun_shards(folder, manifest["num_shards"])
-    return [number for number in begun if read_stats(folder, number) is not None]
+    chosen = (number for number in begun if numbers is None or number in numbers)
+    return {
+        number: stats["outcomes"].get(schema.OK, 0)
+        for number in chosen
+        if (stats := read_stats(folder, number)) is not None
+    }
 
 
 def sample_records(path: Path) -> list[dict[str, Any]]:
