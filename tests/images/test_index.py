@@ -216,6 +216,14 @@ def test_a_tar_that_changed_is_named_with_the_command_that_helps(tars, name, cha
         find_images(f"{tars}/*")
 
 
+def test_a_tar_that_is_gone_is_named_where_it_was_meant_and_nowhere_else(tars):
+    make_index(f"{tars}/*")
+    (tars / "00001.tar").unlink()
+    with pytest.raises(UsageError, match=r"00001\.tar: is gone since"):
+        find_images(f"{tars}/0000[12].tar")
+    assert len(find_images(f"{tars}/0000[02].tar")) == 6
+
+
 def test_a_tar_that_the_index_was_not_made_of_is_named_with_the_command_that_helps(tars):
     make_index(tars / "00001.tar")
     message = (

@@ -69,8 +69,8 @@ def search_images(
         tars, image_files = sort_files(name, files, passed_over)
         if image_files:
             images = build_table(
-                ImageSource(image_key(name), as_text(name), ByteSource.of_file(FileState.now(path)))
-                for path, name in image_files.items()
+                ImageSource(image_key(relative), as_text(relative), ByteSource.of_file(FileState.now(path)))
+                for path, relative in image_files.items()
             )
         elif index := index or index_beside(folder, is_folder=False):
             index.check_options(False, prefix_keys)

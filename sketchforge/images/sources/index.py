@@ -22,6 +22,7 @@ from sketchforge.images.sources.folder import INDEX, listing_digest
 from sketchforge.images.sources.index_file import TAR_ROWS, read_index
 from sketchforge.images.sources.keys import readable_extensions
 from sketchforge.images.sources.passed_over import add_counts
+from sketchforge.images.sources.patterns import is_meant
 from sketchforge.images.sources.source import FileState
 from sketchforge.images.sources.table import Columns, FileTable, ImageTable
 from sketchforge.images.sources.table_builder import columns_of
@@ -101,8 +102,10 @@ class ImageIndex:
         assert self.tar_rows is not None
         numbers = {self.files.name(number): number for number in range(len(self.files))}
         is_whole = os.path.abspath(source) == os.path.abspath(self.source)
-        if is_whole and (gone := numbers.keys() - tars.values()):
-            raise self._outdated(os.path.join(self.folder, min(gone)), "is gone")
+        for name in sorted(numbers.keys() - tars.values()):
+            path = os.path.join(self.folder, name)
+            if is_whole or (not os.path.lexists(path) and is_meant(source, path)):
+                raise self._outdated(path, "is gone")
         rows: list[range] = []
         for path, name in tars.items():
             number = numbers.get(name)

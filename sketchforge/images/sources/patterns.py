@@ -72,6 +72,14 @@ def folder_of(pattern: str) -> str:
     return os.path.dirname(folder + re.split(r"[*?\[{]", rest)[0])
 
 
+def is_meant(pattern: str, path: str) -> bool:
+    """Whether a pattern, whose braces match, would mean a file if it were there."""
+    from braceexpand import braceexpand
+
+    parts = os.path.abspath(path).split(os.sep)
+    return any(_matches(parts, text.split(os.sep)) for text in braceexpand(os.path.abspath(pattern)))
+
+
 def read_list(path: str) -> dict[str, str]:
     """Read a list of files: one path a line, relative to the list's folder -> the path as listed.
 
