@@ -20,6 +20,7 @@ from sketchforge.utils.versions import installed_version
 # so none of them may import torch, cv2 or numpy at its head.
 COMMANDS = {
     "tom-train": "cli.train.tom:tom_train_command",
+    "index": "cli.shards.index:index_command",
     "render": "cli.shards.render:render_command",
     "convert": "cli.shards.convert:convert_command",
     "verify": "cli.shards.verify:verify_command",
@@ -41,7 +42,7 @@ COMMANDS = {
 
 # The commands by the way of the data, as `--help` lists them.
 SECTIONS = {
-    "Sketches": ("tom-train", "render", "verify", "convert"),
+    "Sketches": ("tom-train", "index", "render", "verify", "convert"),
     "Look": ("inspect", "gallery"),
     "Models": (
         "ae-train",

@@ -9,12 +9,13 @@ from cli.verbosity import current_verbosity, print_note
 from sketchforge.utils.progress import Progress
 
 QUICK = 2.0  # seconds: a command that takes less needs no bar
+FINDING = ("file", "tar")  # units of what comes before a command's own work, and is quick as a rule
 
 
 class Bar(Progress):
     """A progress bar on stderr, none under `--quiet`.
 
-    delay: seconds before the bar appears, so that quick commands show none.
+    delay: seconds before the bar appears, so that quick commands show none; while files are looked for, QUICK.
     """
 
     def __init__(self, delay: float = QUICK) -> None:
@@ -37,11 +38,11 @@ class Bar(Progress):
         self._bar = tqdm(
             disable=current_verbosity().quiet,
             dynamic_ncols=True,
-            total=total,
+            total=total or None,
             desc=self._title,
             initial=done,
             unit=unit,
-            delay=self._delay,
+            delay=QUICK if unit in FINDING else self._delay,
             smoothing=0.05,
             mininterval=interval,
             maxinterval=2 * interval,

@@ -92,6 +92,8 @@ def _list_facts(folder: str | Path, contents: Any) -> list[str]:
     if contents.coverage is not None:
         rows.append(("masks", f"{contents.coverage:.0%} of an image is subject, in the mean"))
     extent = f"{contents.num_read:,} of {count_noun(contents.num_samples, 'sample')}, spread evenly"
+    if contents.num_looked_into < contents.num_finished:
+        extent += f" over {contents.num_looked_into:,} of {count_noun(contents.num_finished, 'shard')}"
     if contents.num_read == contents.num_samples:
         extent = "all samples"
     rows.append(("", f"images, captions, classes, masks and ink are those of {extent}"))

@@ -39,8 +39,8 @@ DEFAULTS = defaults_of(RenderOptions)
     epilog="Example: sketchforge render --images photos/ --checkpoints 10 --shards out/",
 )
 @images_option(
-    "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; or a list "
-    "of files (.txt). [default: the built-in photos]"
+    "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; a list "
+    "of files (.txt); or an index of them (see `sketchforge index`). [default: the built-in photos]"
 )
 @option(
     "--prefix-keys",
@@ -325,7 +325,7 @@ def render_command(dry_run: bool, **values: Any) -> None:
         from sketchforge.images.sources import describe_passed_over
         from sketchforge.render.summary import describe_rendering
 
-        job = preview(options)
+        job = preview(options, Bar())
         click.echo(describe_rendering(job))
         if passed_over := describe_passed_over(job.plan.passed_over):
             click.echo(passed_over)

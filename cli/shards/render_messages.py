@@ -60,7 +60,7 @@ def describe_kept(options: RenderOptions, progress: Bar) -> str:
     from sketchforge.shards.schema import numbers_of_stats
     from sketchforge.storage.folder import folder_at
 
-    if not progress.unit:
+    if "image" not in progress.units:
         return "nothing was begun yet, what was finished before is kept"
     command = "run the same command again"
     if options.overwrite:

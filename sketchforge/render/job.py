@@ -95,7 +95,7 @@ class RenderJob:
         num_members = self.num_sketches + 2
         strokes_bytes = STROKES_BYTES * (1 + len(self.hands.hands if self.hands else ())) * options.strokes
         if options.fit == "keep":
-            source_bytes = sum(max(image.image.num_bytes, 0) for image in images)
+            source_bytes = images.total_bytes()
             # Photos take about a byte for two pixels.
             return round(
                 source_bytes

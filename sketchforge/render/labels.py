@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources import ImageTable
 from sketchforge.utils.text import count_noun
 
 FOLDER = "folder"
@@ -21,14 +21,20 @@ MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Labels:
-    """The number of each input's class, by key, and the classes' names, by number."""
+    """The classes' names, by number, and the number of each name that images are known by."""
 
     source: str  # folder, or the table's name and its digest
     classes: Sequence[str]
-    numbers: Mapping[str, int]
+    numbers: Mapping[str, int]  # by the images' folders, or by the paths and keys of the table
+
+    def number_of(self, key: str, source: str) -> int:
+        """The number of an image's class, by its key and source."""
+        if self.source == FOLDER:
+            return self.numbers[_name_folder(source)]
+        return self.numbers[source] if source in self.numbers else self.numbers[key]
 
 
-def read_labels(source: str, images: Sequence[ImageSource]) -> Labels:
+def read_labels(source: str, images: ImageTable) -> Labels:
     """Read the classes of `images`: from their folders ("folder"), or from a table, FILE.csv or FILE.tsv.
 
     A folder's images are of the class of the topmost folder they lie in; classes are numbered by name, as torchvision's
@@ -37,27 +43,34 @@ def read_labels(source: str, images: Sequence[ImageSource]) -> Labels:
     Raises UsageError for images without a class and for tables that do not say one clear thing of each,
     SketchforgeError where the table cannot be read.
     """
-    if source == FOLDER:
-        names = {image.key: _name_folder(image) for image in images}
-    else:
-        table = _read_table(Path(source))
-        names = {image.key: table.get(image.source) or table.get(image.key) or "" for image in images}
-    missing = [image.source for image in images if not names[image.key]]
-    if missing:
+    # Name in the input -> class. Nothing is kept of an image: there may be millions.
+    table = {} if source == FOLDER else _read_table(Path(source))
+    known: set[str] = set()
+    num_missing, first_missing = 0, ""
+    for key, name in images.names():
+        label = _name_folder(name) if source == FOLDER else table.get(name) or table.get(key) or ""
+        known.add(label)
+        if not label:
+            num_missing, first_missing = num_missing + 1, first_missing or name
+    if num_missing:
         where = "lie in no folder of their own" if source == FOLDER else "have no class"
         raise UsageError(
-            f"--labels {source}: {len(missing)} of {count_noun(len(images), 'image')} {where}, the first is "
-            f"{missing[0]}; " + _REMEDIES[source == FOLDER]
+            f"--labels {source}: {num_missing} of {count_noun(len(images), 'image')} {where}, the first is "
+            f"{first_missing}; " + _REMEDIES[source == FOLDER]
         )
-    classes = _number_classes({str(name) for name in names.values()})
+    classes = _number_classes(known)
     if len(classes) > MAX_CLASSES:
         raise UsageError(f"--labels {source}: {len(classes):,} classes, expected {MAX_CLASSES:,} at most")
     number_of = {name: number for number, name in enumerate(classes)}
-    numbers = {key: number_of[str(name)] for key, name in names.items()}
     if source == FOLDER:
-        return Labels(FOLDER, classes, numbers)
-    digest = hashlib.sha256("".join(f"{key}\0{number}\n" for key, number in numbers.items()).encode())
-    return Labels(f"{Path(source).name} {digest.hexdigest()[:16]}", classes, numbers)
+        return Labels(FOLDER, classes, number_of)
+    # Of the table's other rows classes may have no number.
+    numbers = {name: number_of[label] for name, label in table.items() if label in number_of}
+    labels = Labels("", classes, numbers)
+    digest = hashlib.sha256()
+    for key, name in images.names():
+        digest.update(f"{key}\0{labels.number_of(key, name)}\n".encode())
+    return replace(labels, source=f"{Path(source).name} {digest.hexdigest()[:16]}")
 
 
 _REMEDIES = {
@@ -66,9 +79,9 @@ _REMEDIES = {
 }
 
 
-def _name_folder(image: ImageSource) -> str:
+def _name_folder(source: str) -> str:
     """The topmost folder that an image lies in; "" for none. A tar is no folder."""
-    folder, slash, _ = image.source.partition("/")
+    folder, slash, _ = source.partition("/")
     return folder if slash and not folder.lower().endswith((".tar", ".tar.gz", ".tgz")) else ""
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sketchforge.errors import UsageError
-from sketchforge.images.decode import NO_MASK
-from sketchforge.images.sources import ImageSource
+from sketchforge.images.decode import NO_MASK, REASONS
+from sketchforge.images.sources import ImageTable
 from sketchforge.images.sources.folder import extension_of, walk_files
-from sketchforge.images.sources.source import ByteSource, FileState
+from sketchforge.images.sources.table import UNUSABLE, Places
+from sketchforge.images.sources.table_builder import TableBuilder
 
 HEAD, COLOUR, ALPHA = "head", "colour", "alpha"
 FOREGROUND = HEAD  # what hands go by where --masks does not say
@@ -32,28 +33,33 @@ def mask_folder(masks: str | None) -> Path | None:
     return folder
 
 
-def add_masks(images: Sequence[ImageSource], folder: Path) -> list[ImageSource]:
+def add_masks(images: ImageTable, folder: Path) -> ImageTable:
     """Give each image its mask: the file of `folder` with its path, or its key, and any ending of an image.
 
     One that has none fails later, as one that cannot be read does. Raises UsageError where no image has a mask,
     SketchforgeError where the folder cannot be listed.
     """
-    files: dict[str, FileState] = {}
+    files = TableBuilder()
+    numbers: dict[str, int] = {}
     for name, state in walk_files(str(folder), Counter()):
-        if extension_of(name) in MASK_EXTENSIONS:
-            files.setdefault(os.path.splitext(name)[0], state)
-    masked = [
-        replace(image, mask=_find_mask(files, os.path.splitext(image.source)[0], image.key))
-        for image in images
-    ]
-    if masked and all(image.mask is None or image.mask.reason is not None for image in masked):
+        stem = os.path.splitext(name)[0]
+        if extension_of(name) in MASK_EXTENSIONS and stem not in numbers:
+            numbers[stem] = files.add_file(state, gzipped=False)
+    table = files.build().columns.image.files
+    stems = ((os.path.splitext(source)[0], key) for key, source in images.names())
+    missing = UNUSABLE - REASONS.index(NO_MASK)
+    of_images = np.fromiter(
+        (numbers.get(stem, numbers.get(key, missing)) for stem, key in stems), np.int32, len(images)
+    )
+    if len(images) and (of_images == missing).all():
+        key, source = next(images.names())
         raise UsageError(
             f"--masks {folder}: holds a mask for none of the images; the first one's would be "
-            f"{os.path.splitext(masked[0].source)[0]}.png or {masked[0].key}.png"
+            f"{os.path.splitext(source)[0]}.png or {key}.png"
         )
-    return masked
-
-
-def _find_mask(files: dict[str, FileState], *stems: str) -> ByteSource:
-    state = next((files[stem] for stem in stems if stem in files), None)
-    return ByteSource(0, reason=NO_MASK) if state is None else ByteSource.of_file(state)
+    number = np.full(len(images.columns.names), missing, np.int32)
+    number[images.rows] = of_images
+    size = np.zeros(len(number), np.int64)
+    has_mask = number >= 0
+    size[has_mask] = table.sizes[number[has_mask]]
+    return images.with_masks(Places(table, number, np.zeros_like(size), size))

@@ -229,7 +229,7 @@ def _build_metadata(image: ImageSource, prepared: Prepared, job: RenderJob) -> d
 
 def _build_extras(image: ImageSource, job: RenderJob) -> dict[str, bytes]:
     labels = job.plan.labels
-    return {} if labels is None else {CLASS: str(labels.numbers[image.key]).encode()}
+    return {} if labels is None else {CLASS: str(labels.number_of(image.key, image.source)).encode()}
 
 
 def _is_done(pending: _Pending) -> bool:

@@ -8,20 +8,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sketchforge.errors import UsageError
-from sketchforge.images.sources import FoundImages, ImageSource, arrange, builtin_images, search_images
+from sketchforge.images.sources import (
+    FoundImages,
+    ImageSource,
+    ImageTable,
+    arrange,
+    builtin_images,
+    search_images,
+)
 from sketchforge.options import RenderOptions
 from sketchforge.render.labels import Labels, read_labels
 from sketchforge.render.masks import add_masks, mask_folder
 from sketchforge.shards.splits import parse_splits, split_of
+from sketchforge.utils.progress import Progress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedShard:
     """One shard's number and its inputs, in order."""
 
     number: int
-    inputs: Sequence[ImageSource]
+    inputs: ImageTable
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class RenderPlan:
     """All inputs in order, and the shards that they go into."""
 
     options: RenderOptions  # as given, but with the `samples_per_shard` that is used
-    images: Sequence[ImageSource]
+    images: ImageTable
     shards: Sequence[PlannedShard]
     passed_over: Mapping[str, int]  # what was found beside the images and is not read: kind -> count
     splits: Sequence[Mapping[str, object]] = ()  # {"name", "shards"} of each, in the order of the shards
@@ -38,7 +48,7 @@ class RenderPlan:
     @property
     def captioned(self) -> bool:
         """Whether any input has a caption: then all samples have a text."""
-        return any(image.caption is not None for image in self.images)
+        return self.images.captioned
 
     @property
     def mine(self) -> Sequence[PlannedShard]:
@@ -47,8 +57,8 @@ class RenderPlan:
         return self.shards[numbers.start : numbers.stop]
 
 
-def plan_render(options: RenderOptions) -> RenderPlan:
-    """Find the inputs and assign them to shards.
+def plan_render(options: RenderOptions, progress: Progress | None = None) -> RenderPlan:
+    """Find the inputs and assign them to shards; `progress` counts the files that are read for it.
 
     Raises UsageError for no inputs, or a task number out of range.
     """
@@ -65,7 +75,7 @@ def plan_render(options: RenderOptions) -> RenderPlan:
     found = (
         FoundImages(builtin_images(), {})
         if options.images is None
-        else search_images(options.images, options.prefix_keys)
+        else search_images(options.images, options.prefix_keys, progress)
     )
     images = arrange(found.images, options.shuffle_seed, options.limit)
     labels = None if options.labels is None else read_labels(options.labels, images)
@@ -88,7 +98,7 @@ def default_samples_per_shard(num_images: int) -> int:
     return max(1, min(1000, num_images // 16))
 
 
-def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[PlannedShard]:
+def plan_shards(images: ImageTable, samples_per_shard: int) -> list[PlannedShard]:
     """Cut the inputs into shards of `samples_per_shard` consecutive ones; the last may be shorter.
 
     An input that fails leaves a gap in its shard and shifts nothing, so the plan does not depend on outcomes.
@@ -100,22 +110,25 @@ def plan_shards(images: Sequence[ImageSource], samples_per_shard: int) -> list[P
 
 
 def plan_splits(
-    images: Sequence[ImageSource], samples_per_shard: int, shares: Mapping[str, float]
-) -> tuple[list[ImageSource], list[PlannedShard], list[dict[str, object]]]:
+    images: ImageTable, samples_per_shard: int, shares: Mapping[str, float]
+) -> tuple[ImageTable, list[PlannedShard], list[dict[str, object]]]:
     """Sort the inputs by their splits and cut each split into shards of its own.
 
     Returns the inputs in the order of the shards, the shards, and {"name", "shards"} of each split.
     """
-    members: dict[str, list[ImageSource]] = {name: [] for name in shares}
-    for image in images:
-        members[split_of(image.key, shares)].append(image)
+    numbers = {name: number for number, name in enumerate(shares)}
+    members = (numbers[split_of(key, shares)] for key, _ in images.names())
+    split_numbers = np.fromiter(members, np.uint8 if len(shares) <= 256 else np.int64, len(images))
+    images = images.take(np.argsort(split_numbers, kind="stable"))
     shards: list[PlannedShard] = []
     splits: list[dict[str, object]] = []
-    for name, chosen in members.items():
-        planned = plan_shards(chosen, samples_per_shard)
+    start = 0
+    for name, count in zip(shares, np.bincount(split_numbers, minlength=len(shares)).tolist(), strict=True):
+        planned = plan_shards(images[start : start + count], samples_per_shard)
         shards += [replace(shard, number=len(shards) + shard.number) for shard in planned]
         splits.append({"name": name, "shards": len(planned)})
-    return [image for chosen in members.values() for image in chosen], shards, splits
+        start += count
+    return images, shards, splits
 
 
 def plan_batches(shard: PlannedShard, batch_size: int) -> Iterator[Sequence[ImageSource]]:

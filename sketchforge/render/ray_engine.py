@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MAX_TRIES = 3  # of a shard whose workers are lost
 LOOK_SECONDS = 0.5  # between looks at what workers have drawn
 CONNECT_SECONDS = 10.0
-LOCAL_STORE_BYTES = 100 << 20  # nothing large goes through Ray's store
 
 
 class _Tally:
@@ -66,7 +65,7 @@ class _ShardRenderer:
     """An actor: opens the sketcher once, then renders shard after shard."""
 
     def __init__(self, plan: RenderPlan, manifest: Mapping[str, Any], folder: str, tally: Any) -> None:
-        """plan: without images. folder: where the paths that users give begin."""
+        """plan: of one task. folder: where the paths that users give begin."""
         with suppress(OSError):
             os.chdir(folder)
         check_same_libraries(manifest["libraries"])
@@ -75,8 +74,9 @@ class _ShardRenderer:
         self._job = RenderJob(plan, ready, open_hands(plan.options), finder, manifest, FolderState())
         self._tally = tally
 
-    def render_shard(self, shard: PlannedShard) -> RenderSummary:
-        plan = replace(self._job.plan, images=shard.inputs, shards=[shard])
+    def render_shard(self, number: int) -> RenderSummary:
+        shard = self._job.plan.shards[number]
+        plan = replace(self._job.plan, shards=[shard])
         summary = RenderSummary()
         progress = _TallyProgress(lambda drawn: self._tally.set.remote(shard.number, drawn))
         render_shards(replace(self._job, plan=plan), summary, progress)
@@ -115,8 +115,8 @@ def render_by_ray(job: RenderJob, summary: RenderSummary, progress: Progress) ->
             **resources, max_restarts=-1, max_task_retries=MAX_TRIES - 1
         )
         single = replace(options, task_id=0, num_tasks=1, engine="local")
-        bare = replace(job.plan, options=single, images=[], shards=[])  # shards come one by one
-        actors = [renderer.remote(bare, job.manifest, os.getcwd(), tally) for _ in range(count)]
+        plan = ray.put(replace(job.plan, options=single))  # once for each node, in memory that actors share
+        actors = [renderer.remote(plan, job.manifest, os.getcwd(), tally) for _ in range(count)]
         with progress.track("image", job.num_images):
             _gather(ray, actors, todo, tally, summary, progress, job)
 
@@ -129,7 +129,7 @@ def _gather(
     waiting, running = iter(todo), dict[Any, tuple[Any, PlannedShard]]()
     shown = 0
     for actor, shard in zip(actors, waiting, strict=False):
-        running[actor.render_shard.remote(shard)] = actor, shard
+        running[actor.render_shard.remote(shard.number)] = actor, shard
     while running:
         done, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
         for reference in done:
@@ -137,7 +137,7 @@ def _gather(
             summary.merge(_result(ray, reference, shard))
             check_failures(job.options, summary)
             if (following := next(waiting, None)) is not None:
-                running[actor.render_shard.remote(following)] = actor, following
+                running[actor.render_shard.remote(following.number)] = actor, following
         drawn = summary.num_images if not running else ray.get(tally.total.remote())
         for _ in range(drawn - shown):
             progress.advance(stage=f"{len(running)} shards at work")
@@ -209,9 +209,7 @@ def _cluster(options: RenderOptions) -> Iterator[Any]:
         raise UsageError("--engine ray: Ray is not installed; pip install 'sketchforge[ray]'") from error
     begun = not ray.is_initialized()
     if begun:
-        local: dict[str, Any] = (
-            {} if options.address else {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
-        )
+        local: dict[str, Any] = {} if options.address else {"include_dashboard": False}
         try:
             _check_answer(options.address)
             ray.init(address=options.address, log_to_driver=False, logging_level=logging.ERROR, **local)

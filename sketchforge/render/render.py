@@ -49,7 +49,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     progress = progress or Progress()
     folder = folder_at(options.shards)
     manifests.output_state(folder)  # a folder of other files is refused before anything slow
-    plan = plan_render(options)
+    plan = plan_render(options, progress)
     with hold_folder(folder, options.task_id, options.num_tasks):
         job = open_job(plan)  # the sketcher, and the state of the folder now that it is locked
         lines = (describe_rendering(job), describe_passed_over(plan.passed_over), *describe_resume(job))
@@ -68,14 +68,16 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     return summary
 
 
-def preview(options: RenderOptions) -> RenderJob:
+def preview(options: RenderOptions, progress: Progress | None = None) -> RenderJob:
     """The job that `render` would carry out, without a lock and without writing anything.
+
+    progress: counts the files that are read to find the images.
 
     Raises UsageError where the request cannot be carried out: no images, or an output folder that holds other
     files or was made with other options.
     """
     manifests.output_state(folder_at(options.shards))
-    return open_job(plan_render(options))
+    return open_job(plan_render(options, progress))
 
 
 def start_summary(job: RenderJob) -> RenderSummary:
@@ -122,12 +124,16 @@ def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress
 
     The task that finishes last does so: nothing is left to be merged.
     """
-    folder = job.folder
-    numbers = [shard.number for shard in job.plan.shards]
-    finished = [stats for _, stats in finished_stats(folder, numbers, job.fingerprint)]
-    summary.complete = len(finished) == len(numbers)
+    folder, shards = job.folder, job.plan.shards
+    # A listing tells all tasks but the last that others are not done: else each would read the stats of all shards.
+    if len(schema.numbers_of_stats(folder.list(), len(shards))) < len(shards):
+        summary.complete = False
+        return
+    numbers = (shard.number for shard in shards)
+    finished = (stats for _, stats in finished_stats(folder, numbers, job.fingerprint))
+    manifest = manifests.finished_manifest(job.manifest, finished)
+    summary.complete = len(manifest["shards"]) == len(shards)
     if summary.complete:
-        manifest = manifests.finished_manifest(job.manifest, finished)
         if not _write_card(job, manifest):
             progress.note(f"{folder.address(schema.CARD)}: was edited, left as it is")
         _write_manifest(job, manifest)  # after the card: a complete folder has one

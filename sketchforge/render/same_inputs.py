@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 from sketchforge.errors import UsageError
-from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources import ImageTable
 from sketchforge.options import RenderOptions
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
@@ -19,7 +19,7 @@ _REMEDY = "choose another folder for --shards (only --overwrite replaces what is
 
 def check_same_inputs(
     options: RenderOptions,
-    images: Sequence[ImageSource],
+    images: ImageTable,
     previous: Mapping[str, Any],
     manifest: Mapping[str, Any],
 ) -> None:
@@ -57,9 +57,7 @@ def _compare_weights(options: RenderOptions, previous: Mapping[str, Any], manife
     return f"{subject}: digest of {name} {str(before.get(name))[:8]}, now {str(now.get(name))[:8]}"
 
 
-def _find_change(
-    options: RenderOptions, images: Sequence[ImageSource], previous: Mapping[str, Any]
-) -> str | None:
+def _find_change(options: RenderOptions, images: ImageTable, previous: Mapping[str, Any]) -> str | None:
     """Name the first image that was removed or added; None where the sidecars do not tell.
 
     An image without a record counts as added only where every shard is finished.
@@ -75,7 +73,7 @@ def _find_change(
             )
         except (OSError, ValueError, KeyError, TypeError):
             is_whole = False
-    present = {image.key: image.source for image in images}
+    present = dict(images.names())
     for key, source in recorded.items():
         if present.get(key) != source:
             return f"removed {source}"

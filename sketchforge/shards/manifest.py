@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources import ImageTable
 from sketchforge.shards import schema
 from sketchforge.shards.splits import parse_splits
 from sketchforge.storage.folder import Folder, LocalFolder
@@ -23,20 +23,19 @@ IDENTITY = ("options", "styles", "digests", "inputs", "captioned", "extras", "cl
 MAX_SIDE = 1 << 14  # pixels
 
 
-def describe_inputs(images: Iterable[ImageSource]) -> dict[str, Any]:
+def describe_inputs(images: ImageTable) -> dict[str, Any]:
     """Count the inputs and digest their keys and names, in order: together they determine the plan."""
-    digest, count = hashlib.sha256(), 0
-    for image in images:
-        digest.update(f"{image.key}\0{image.source}\n".encode())
-        count += 1
-    return {"count": count, "sha256": digest.hexdigest()}
+    digest = hashlib.sha256()
+    for record in images.name_records():
+        digest.update(record)
+    return {"count": len(images), "sha256": digest.hexdigest()}
 
 
-def sizes_digest(images: Iterable[ImageSource]) -> str:
+def sizes_digest(images: ImageTable) -> str:
     """Digest the sizes of a shard's inputs: it changes when an input does (contents would take too long)."""
     digest = hashlib.sha256()
-    for image in images:
-        digest.update(f"{image.key}\0{' '.join(map(str, image.sizes()))}\n".encode())
+    for key, sizes in images.sizes():
+        digest.update(f"{key}\0{' '.join(map(str, sizes))}\n".encode())
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,8 +41,8 @@ class ShardSet:
     folder: Folder
     cache: ShardCache | None = None  # of a set that lies elsewhere
     checked: CheckedShards = field(default_factory=CheckedShards, compare=False)
-    # Of a split of a folder: the numbers of its shards, and its name. None: the whole folder.
-    numbers: range | None = None
+    # Of a part of a folder, as a rule a split: the numbers of its shards, and its name. None: the whole folder.
+    numbers: Sequence[int] | None = None
     split: str | None = None
 
     @property
@@ -97,8 +97,7 @@ class ShardSet:
     @cached_property
     def finished(self) -> list[int]:
         """The numbers of the finished shards, in order."""
-        numbers = finished_shards(self.folder, self.manifest)
-        return [number for number in numbers if self.numbers is None or number in self.numbers]
+        return finished_shards(self.folder, self.manifest, self.numbers)
 
     @cached_property
     def keys(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
@@ -12,9 +12,19 @@ from sketchforge.storage.folder import Folder, can_be_listed
 from sketchforge.utils.files import parse_json
 
 
-def finished_shards(folder: Folder, manifest: Mapping[str, Any]) -> list[int]:
-    """List the numbers of the finished shards, in order."""
-    return [number for number, _ in read_all_stats(folder, begun_shards(folder, manifest))]
+def finished_shards(
+    folder: Folder, manifest: Mapping[str, Any], numbers: Container[int] | None = None
+) -> list[int]:
+    """List the numbers of the finished shards, in order; of those in `numbers`, where there are any."""
+    return list(count_samples(folder, manifest, numbers))
+
+
+def count_samples(
+    folder: Folder, manifest: Mapping[str, Any], numbers: Container[int] | None = None
+) -> dict[int, int]:
+    """Count the samples of every finished shard by its stats: number -> samples, in order."""
+    chosen = [n for n in begun_shards(folder, manifest) if numbers is None or n in numbers]
+    return {number: stats["outcomes"].get(schema.OK, 0) for number, stats in read_all_stats(folder, chosen)}
 
 
 def begun_shards(folder: Folder, manifest: Mapping[str, Any]) -> list[int]:

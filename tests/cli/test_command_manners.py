@@ -63,7 +63,7 @@ def every_command(group=main, path=(), context=None):
         (["eval", "sketch"], "did you mean sketches?"),
         (["weights", "chek"], "did you mean check?"),
         (["help", "rendr"], "did you mean render?"),
-        (["zzz"], "there are tom-train, render,"),
+        (["zzz"], "there are tom-train, index, render,"),
         (["render", "--shard", "o"], "did you mean --shards"),
         (["--size", "3"], "options of a command come after its name"),
         (["render", "--config", "c.toml"], "sketchforge --config c.toml render …"),

@@ -221,4 +221,4 @@ def test_built_in_images_have_keys_and_images():
     assert len(images) >= 20
     assert len({image.key for image in images}) == len(images)
     assert read_image(images[0].read()).shape == (256, 256, 3)
-    assert images == builtin_images()
+    assert list(images) == list(builtin_images())

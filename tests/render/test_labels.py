@@ -5,10 +5,11 @@ import json
 import pytest
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources import ImageSource, ImageTable
 from sketchforge.images.sources.source import ByteSource
+from sketchforge.images.sources.table_builder import build_table
 from sketchforge.options import InspectOptions, RenderOptions
-from sketchforge.render.labels import read_labels
+from sketchforge.render.labels import Labels, read_labels
 from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.manifest import read_manifest
@@ -19,10 +20,14 @@ from tests.helpers.folders import members
 from tests.helpers.photos import make_photos
 
 
-def images(*sources: str) -> list[ImageSource]:
-    return [
+def images(*sources: str) -> ImageTable:
+    return build_table(
         ImageSource(f"key{number}", source, ByteSource(1, data=b"x")) for number, source in enumerate(sources)
-    ]
+    )
+
+
+def numbers(labels: Labels, found: ImageTable) -> list[int]:
+    return [labels.number_of(key, source) for key, source in found.names()]
 
 
 def table(folder, text: str, name: str = "labels.csv") -> str:
@@ -31,9 +36,10 @@ def table(folder, text: str, name: str = "labels.csv") -> str:
 
 
 def test_the_topmost_folder_is_the_class_and_classes_are_numbered_by_name():
-    labels = read_labels("folder", images("horse/1.jpg", "dog/young/2.jpg", "horse/3.jpg"))
+    found = images("horse/1.jpg", "dog/young/2.jpg", "horse/3.jpg")
+    labels = read_labels("folder", found)
     assert labels.classes == ["dog", "horse"]
-    assert labels.numbers == {"key0": 1, "key1": 0, "key2": 1}
+    assert numbers(labels, found) == [1, 0, 1]
 
 
 @pytest.mark.parametrize("source", ["1.jpg", "00000.tar/1.jpg", "set.tar.gz/dog/1.jpg"])
@@ -52,13 +58,15 @@ def test_an_image_that_lies_in_no_folder_is_refused(source):
     ],
 )
 def test_a_table_names_paths_or_keys(tmp_path, text, name):
-    labels = read_labels(table(tmp_path, text, name), images("a/1.jpg", "b/2.jpg"))
-    assert (labels.classes, labels.numbers) == (["cat", "dog"], {"key0": 1, "key1": 0})
+    found = images("a/1.jpg", "b/2.jpg")
+    labels = read_labels(table(tmp_path, text, name), found)
+    assert (labels.classes, numbers(labels, found)) == (["cat", "dog"], [1, 0])
 
 
 def test_numbers_stay_as_they_are(tmp_path):
-    labels = read_labels(table(tmp_path, "key0,10\nkey1,2\n"), images("a", "b"))
-    assert labels.numbers == {"key0": 10, "key1": 2}
+    found = images("a", "b")
+    labels = read_labels(table(tmp_path, "key0,10\nkey1,2\n"), found)
+    assert numbers(labels, found) == [10, 2]
     assert labels.classes == [str(number) for number in range(11)]
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import decode_alpha, read_image
 from sketchforge.options import InspectOptions, RenderOptions
+from sketchforge.render.plan import plan_render
 from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.verify import verify
@@ -136,6 +137,18 @@ def test_masks_of_ones_own_go_by_path_or_key(own_masks, tmp_path):
     half = found["key.mask.png"][..., 0]
     assert half.shape == disc().shape
     assert np.abs(half.astype(int) - disc()).mean() < 6
+
+
+def test_masks_are_those_of_their_images_in_any_order(own_masks, tmp_path):
+    plan = plan_render(
+        RenderOptions(
+            tmp_path / "out", tmp_path / "in", method="canny", masks=str(own_masks), shuffle_seed=2, limit=3
+        )
+    )
+    assert [image.source for image in plan.images] != sorted(image.source for image in plan.images)
+    for image in plan.images:
+        expected = None if image.key == "none" else f"{own_masks}/{image.source.replace('.jpg', '.png')}"
+        assert (image.mask.file and image.mask.file.path) == expected
 
 
 def test_images_without_a_mask_that_fits_fail_alone(own_masks, tmp_path):

@@ -40,6 +40,21 @@ def test_tasks_in_any_order_leave_what_a_single_run_leaves(rendered, tmp_path):
     assert again.complete
 
 
+def test_a_task_that_is_not_the_last_reads_no_stats_of_others(rendered, tmp_path, monkeypatch):
+    options = dataclasses.replace(rendered, shards=tmp_path / "out", num_tasks=2)
+    monkeypatch.setattr("sketchforge.render.render.finished_stats", None)
+    assert not render(options).complete
+
+
+def test_stats_of_another_rendering_leave_the_folder_unfinished(rendered, tmp_path):
+    options = dataclasses.replace(rendered, shards=tmp_path / "out", num_tasks=2)
+    render(dataclasses.replace(options, task_id=1))
+    path = max(options.shards.glob("*.stats.json"))
+    path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    assert not render(dataclasses.replace(options, task_id=0)).complete
+    assert not read_manifest(options.shards)["complete"]
+
+
 def test_more_tasks_than_shards_leave_what_a_single_run_leaves(rendered, tmp_path):
     options = dataclasses.replace(rendered, shards=tmp_path / "out", num_tasks=7)
     for task in range(7):

@@ -116,6 +116,15 @@ def test_equal_folders_give_equal_bytes(folder, tmp_path, monkeypatch):
     assert page_of(Path("out/../out/"), tmp_path).source == first
 
 
+def test_of_many_shards_some_are_shown_and_all_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("sketchforge.shards.selection.MAX_LOOKED_INTO", 2)
+    many = store(tmp_path / "many", [plain(f"a{number}", f"b{number}") for number in range(5)], ["s", "t"])
+    page = page_of(many, tmp_path)
+    assert page.keys == ["a0", "b0", "a4", "b4"]
+    assert "4 of 10 images shown" in page.texts
+    assert not [text for text in page.texts if "unfinished" in text]
+
+
 def test_rows_are_spread_evenly(folder, tmp_path):
     page = page_of(folder, tmp_path, rows=4)
     assert page.keys == ["k0", "k3", "k6", "k9"]

@@ -66,6 +66,38 @@ def test_samples_are_spread_evenly(folder):
     assert inspect(InspectOptions(folder, samples=0)).num_read == 11
 
 
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Nine shards of two samples, of which three are looked into: 0, 4 and 8. The sidecars of others are damaged."""
+    monkeypatch.setattr("sketchforge.shards.selection.MAX_LOOKED_INTO", 3)
+    shards = [
+        [{"key": f"k{number}{half}", "sketches": [inked(number / 10)]} for half in "ab"]
+        for number in range(9)
+    ]
+    folder = store(tmp_path / "many", shards, ["s"], size=10)
+    for number in {*range(9)} - {0, 4, 8}:
+        path = folder / f"{number:05d}.jsonl"
+        path.write_bytes(b"?" * path.stat().st_size)
+    return folder
+
+
+def test_of_many_shards_some_are_looked_into_and_all_are_counted(many):
+    found = inspect(InspectOptions(many, samples=6))
+    assert (found.num_samples, found.num_finished) == (18, 9)
+    assert (found.num_read, found.num_looked_into) == (6, 3)
+    assert found.styles[0].mean == pytest.approx((0 + 0.4 + 0.8) / 3)
+
+
+def test_all_samples_are_those_of_all_shards(many):
+    with pytest.raises(SketchforgeError, match=r"00001\.jsonl: cannot be read"):
+        inspect(InspectOptions(many, samples=0))
+
+
+def test_what_was_not_looked_into_is_said(many, capsys):
+    run(["inspect", str(many), "--samples", "3"])
+    assert "those of 3 of 18 samples, spread evenly over 3 of 9 shards" in capsys.readouterr().out
+
+
 def test_blank_is_below_a_thousandth(tmp_path):
     sketches = [inked(0.0009, 100), inked(0.001, 100)]
     assert [ink_share(sketch) for sketch in sketches] == pytest.approx([0.0009, 0.001])

@@ -6,7 +6,11 @@ from collections import Counter
 import pytest
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources.source import ByteSource
+from sketchforge.images.sources.table_builder import build_table
 from sketchforge.options import InspectOptions, RenderOptions
+from sketchforge.render.plan import plan_splits
 from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.manifest import read_manifest, write_manifest
@@ -31,6 +35,17 @@ def twenty(tmp_path_factory):
 def options(folder, images, **more) -> RenderOptions:
     usual = {"method": "canny", "size": 32, "samples_per_shard": 3, "workers": 1, "split": TEXT}
     return RenderOptions(folder, images, **(usual | more))
+
+
+def test_images_of_a_split_stay_in_their_order():
+    images = build_table(
+        ImageSource(f"k{number:03}", f"k{number:03}.jpg", ByteSource(1, data=b"x")) for number in range(500)
+    )
+    ordered, shards, splits = plan_splits(images, 7, SHARES)
+    keys = [key for name in SHARES for key, _ in images.names() if split_of(key, SHARES) == name]
+    assert [key for key, _ in ordered.names()] == keys
+    assert [image.key for shard in shards for image in shard.inputs] == keys
+    assert [shard.number for shard in shards] == list(range(sum(entry["shards"] for entry in splits)))
 
 
 @pytest.fixture(scope="module")

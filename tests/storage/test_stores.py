@@ -15,6 +15,7 @@ from cli.main import run
 from sketchforge.data.pairs import pairs
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources import find_images
+from sketchforge.images.sources.make_index import make_index
 from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import ShardWriter
@@ -159,6 +160,22 @@ def test_tars_of_a_store_give_the_same_shards(store, rendered, tmp_path):
     render(options)
     render(dataclasses.replace(options, images=f"{store}/*.tar", shards=tmp_path / "there"))
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_an_index_of_tars_in_a_store_gives_the_plan_that_their_headers_give(store, rendered, tmp_path):
+    upload(rendered.shards, store)
+    expected = list(find_images(f"{store}/*.tar"))
+    make_index(f"{store}/*.tar", tmp_path / "tars.index")
+    folder = folder_at(store)
+    assert list(find_images(tmp_path / "tars.index")) == expected
+    folder.write("00001.tar", folder.read("00001.tar") + bytes(512))
+    with pytest.raises(
+        UsageError, match=r"00001.tar: has changed since .*tars.index was made; run `sketchforge index"
+    ):
+        find_images(tmp_path / "tars.index")
+    folder.remove("00001.tar")
+    with pytest.raises(UsageError, match="00001.tar: is gone since"):
+        find_images(tmp_path / "tars.index")
 
 
 def test_a_folder_of_shards_is_no_folder_of_images(store, rendered):

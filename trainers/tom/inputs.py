@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sketchforge.images.decode import UNREADABLE, ImageError, read_image
-from sketchforge.images.sources import ImageSource, builtin_images, search_images
+from sketchforge.images.sources import ImageSource, ImageTable, builtin_images, search_images
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def drawing_readers(
     return [partial(_repeat_grey, pixels) for _, pixels in drawings], _record_source(None, identities)
 
 
-def _find(source: str | Path, passed_over: Counter[str] | None) -> list[ImageSource]:
+def _find(source: str | Path, passed_over: Counter[str] | None) -> ImageTable:
     images, counts = search_images(source)
     if passed_over is not None:
         passed_over.update(counts)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from sketchforge.errors import UsageError
 from sketchforge.images.sources.folder import extension_of, images_in_folder
+from sketchforge.images.sources.index import index_beside, is_index, open_index
 from sketchforge.images.sources.keys import as_text, check_keys, image_key, readable_extensions
-from sketchforge.images.sources.passed_over import PACKAGES, count_ending, describe_passed_over
-from sketchforge.images.sources.patterns import check_path, expand_pattern, read_list
+from sketchforge.images.sources.passed_over import PACKAGES, add_counts, count_ending, describe_passed_over
+from sketchforge.images.sources.patterns import check_path, expand_pattern, folder_of, read_list
 from sketchforge.images.sources.remote import (
     expand_remote,
     find_states,
@@ -21,8 +22,11 @@ from sketchforge.images.sources.remote import (
     name_below,
 )
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource
+from sketchforge.images.sources.table import ImageTable
+from sketchforge.images.sources.table_builder import TableBuilder, build_table
 from sketchforge.images.sources.tar import TAR_ENDINGS, images_in_tar, is_tar
 from sketchforge.storage.filesystems import is_url
+from sketchforge.utils.progress import Progress
 from sketchforge.utils.seeding import numpy_generator
 from sketchforge.utils.text import count_noun
 
@@ -32,79 +36,110 @@ LIST_EXTENSIONS = ("txt", "lst")
 class FoundImages(NamedTuple):
     """The images of an input, and what was passed over beside them: kind -> count, sorted by kind."""
 
-    images: list[ImageSource]
+    images: ImageTable
     passed_over: dict[str, int]
 
 
-def find_images(source: str | Path, prefix_keys: bool = False) -> list[ImageSource]:
+def find_images(source: str | Path, prefix_keys: bool = False) -> ImageTable:
     """The images of `search_images`, without the counts."""
     return search_images(source, prefix_keys).images
 
 
-def search_images(source: str | Path, prefix_keys: bool = False) -> FoundImages:
-    """The images of a folder tree, tar shards, image files or a list of files.
+def search_images(
+    source: str | Path, prefix_keys: bool = False, progress: Progress | None = None
+) -> FoundImages:
+    """The images of a folder tree, tar shards, image files, a list of files or an index.
 
     source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); an image or a
-    pattern of images; or a text file (.txt, .lst) with one path a line, relative to the file's folder. Each may be a URL
-    (s3://, gs://, https:// and so on), and a line of a list, too.
+    pattern of images; a text file (.txt, .lst) with one path a line, relative to the file's folder; or an index that
+    `sketchforge index` has made. One that lies among the images is used unasked, and `progress` told so. Each may be a
+    URL (s3://, gs://, https:// and so on), and a line of a list, too.
     Order: as listed, as patterns expand (globs sorted), as tars hold them; folders by path.
     prefix_keys: put the tar's name before the keys, for tars whose keys repeat.
-    Raises UsageError where no image is found or two images share a key, SketchforgeError where something
-    cannot be read.
+    progress: counts the files or tars that are read.
+    Raises UsageError where no image is found, two images share a key or an index is out of date, SketchforgeError
+    where something cannot be read.
     """
+    progress = progress or Progress()
     name = os.fspath(source)
     passed_over: Counter[str] = Counter()
+    index = open_index(name) if is_index(name) else None
+    if index is not None:
+        name = index.source
     if os.path.isdir(name):
-        images = images_in_folder(Path(name), passed_over)
+        if index := index or index_beside(name, is_folder=True):
+            index.check_options(True, prefix_keys)
+            images = index.take_folder(passed_over)
+            progress.note(index.describe(images, 0))
+            return FoundImages(images, dict(sorted(passed_over.items())))
+        images = build_table(images_in_folder(Path(name), passed_over, progress=progress))
     elif is_url(name) and is_remote_folder(name):
-        images = images_in_remote_folder(name, passed_over)
+        images = build_table(images_in_remote_folder(name, passed_over))
     else:
-        check_path(name, f"--images {name}")
-        states: dict[str, FileState] = {}
-        if extension_of(name) in LIST_EXTENSIONS:
-            files = read_list(name)
-        elif is_url(name):
-            states = expand_remote(name)
-            files = name_below(states, name)
+        folder, files, states = list_files(name, passed_over)
+        tars, image_files = sort_files(name, files, passed_over)
+        if image_files:
+            states |= find_states(path for path in image_files if path not in states)
+            images = build_table(
+                ImageSource(image_key(relative), as_text(relative), ByteSource.of_file(states[path]))
+                for path, relative in image_files.items()
+            )
+        elif index := index or index_beside(folder, is_folder=False):
+            index.check_options(False, prefix_keys)
+            images = index.take_tars(name, tars, passed_over)
+            progress.note(index.describe(images, len(tars)))
+            check_usable(name, images, len(tars), passed_over)
+            return FoundImages(images, dict(sorted(passed_over.items())))
         else:
-            files = expand_pattern(name, passed_over)
-        images = _list_images(name, files, states, prefix_keys, passed_over)
+            images = _read_tars(tars, prefix_keys, passed_over, progress)
+            check_usable(name, images, len(tars), passed_over)
     check_keys(images)
     return FoundImages(images, dict(sorted(passed_over.items())))
 
 
-def arrange(
-    images: Sequence[ImageSource], shuffle_seed: int | None, limit: int | None
-) -> Sequence[ImageSource]:
+def arrange(images: ImageTable, shuffle_seed: int | None, limit: int | None) -> ImageTable:
     """The images in the order of a seed (None: as found), and the first `limit` of them."""
     if shuffle_seed is not None:
-        order = numpy_generator(shuffle_seed, "order of inputs").permutation(len(images))
-        images = [images[int(index)] for index in order]
+        images = images.take(numpy_generator(shuffle_seed, "order of inputs").permutation(len(images)))
     return images if limit is None else images[:limit]
 
 
-def builtin_images() -> list[ImageSource]:
+def builtin_images() -> ImageTable:
     """The built-in photos as uncompressed PPM: their bytes do not depend on the version of a codec."""
     from sketchforge.images.builtin.photos import load_photos
 
-    images = []
+    sources = []
     for name, pixels in load_photos():
         data = b"P6\n%d %d\n255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
-        images.append(ImageSource(image_key(f"{name}.jpg"), f"{name}.ppm", ByteSource(len(data), data=data)))
+        sources.append(ImageSource(image_key(f"{name}.jpg"), f"{name}.ppm", ByteSource(len(data), data=data)))
+    images = build_table(sources)
     check_keys(images)
     return images
 
 
-def _list_images(
-    source: str,
-    files: Mapping[str, str],
-    states: Mapping[str, FileState],
-    prefix_keys: bool,
-    passed_over: Counter[str],
-) -> list[ImageSource]:
-    """List the images of `files`, path -> name relative to the input; `source` is what the user named.
+def list_files(source: str, passed_over: Counter[str]) -> tuple[str, dict[str, str], dict[str, FileState]]:
+    """The folder of a pattern or a list, and the files that it means: path -> name relative to the folder.
 
-    states: of those files whose state is known already.
+    Also the states of those that are known by now. Folders that match are counted in `passed_over`. Raises UsageError
+    where there is none.
+    """
+    check_path(source, f"--images {source}")
+    if extension_of(source) in LIST_EXTENSIONS:
+        return os.path.dirname(source), read_list(source), {}
+    if is_url(source):
+        states = expand_remote(source)
+        files = name_below(states, source)
+        path, name = next(iter(files.items()))
+        return path.removesuffix(name).rstrip("/"), files, states
+    return folder_of(source), expand_pattern(source, passed_over), {}
+
+
+def sort_files(
+    source: str, files: Mapping[str, str], passed_over: Counter[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The tars or else the images among `files`, path -> name; the others are counted in `passed_over`.
+
+    Raises UsageError where there are both, or neither; `source` is what the user named.
     """
     extensions = readable_extensions()
     tars = {path: name for path, name in files.items() if is_tar(path)}
@@ -126,21 +161,29 @@ def _list_images(
             f"{source}: means tars and images ({next(iter(tars))}, {next(iter(image_files))}); "
             "name one kind only"
         )
-    if image_files:
-        unknown = [path for path in image_files if path not in states]
-        states = {**states, **find_states(unknown)}
-        return [
-            ImageSource(image_key(name), as_text(name), ByteSource.of_file(states[path]))
-            for path, name in image_files.items()
-        ]
-    images = [
-        image for path, name in tars.items() for image in images_in_tar(path, name, prefix_keys, passed_over)
-    ]
-    if not any(image.image.reason is None for image in images):
+    return tars, image_files
+
+
+def check_usable(source: str, images: ImageTable, num_tars: int, passed_over: Mapping[str, int]) -> None:
+    """Raise UsageError where tars hold no image, or all of them are damaged; `source` is what the user named."""
+    if images.all_unusable:
         damaged = f", {len(images)} of them damaged" if images else ""
         counts = describe_passed_over(passed_over)
         raise UsageError(
-            f"{source}: no images found in {count_noun(len(tars), 'tar')}{damaged}; expected members such as "
+            f"{source}: no images found in {count_noun(num_tars, 'tar')}{damaged}; expected members such as "
             f"KEY.jpg{f'; {counts}' if counts else ''}"
         )
-    return images
+
+
+def _read_tars(
+    tars: Mapping[str, str], prefix_keys: bool, passed_over: Counter[str], progress: Progress
+) -> ImageTable:
+    builder = TableBuilder()
+    with progress.track("tar", len(tars)):
+        for path, name in tars.items():
+            counts: Counter[str] = Counter()
+            for image in images_in_tar(path, name, prefix_keys, counts):
+                builder.add(image)
+            add_counts(passed_over, counts)
+            progress.advance(found=count_noun(len(builder), "image"))
+    return builder.build()

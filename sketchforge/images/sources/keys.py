@@ -20,11 +20,12 @@ import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
 from sketchforge.errors import UsageError
-from sketchforge.images.sources.source import ImageSource
+from sketchforge.images.sources.table import ImageTable
 
 # File extensions of `decode.FORMATS`, those of HEIF, too, though not every machine reads them: keys depend on
 # nothing but the path. If a sample of a tar has several images, the first of these counts.
@@ -74,16 +75,24 @@ def _restore_path(bare_key: str) -> str:
     return f"{stem.replace('__', '/')}.{extension}"
 
 
-def check_keys(images: Sequence[ImageSource]) -> None:
+def check_keys(images: ImageTable) -> None:
     """Raise UsageError if two images share a key, ignoring case: tars may repeat keys, hashes may collide."""
+    # Numbers for keys: a set of millions of texts would take hundreds of megabytes.
+    hashes = np.fromiter((hash(key.lower()) for key, _ in images.names()), np.int64, len(images))
+    ordered = np.sort(hashes)
+    repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not repeated:
+        return
     seen: dict[str, str] = {}
-    for image in images:
-        other = seen.setdefault(image.key.lower(), image.source)
-        if other is not image.source:
+    for (key, source), number in zip(images.names(), hashes.tolist(), strict=True):
+        if number not in repeated:
+            continue
+        if key.lower() in seen:
             raise UsageError(
-                f"{image.source}: has the same key as {other} ({image.key}), and keys must be unique; "
+                f"{source}: has the same key as {seen[key.lower()]} ({key}), and keys must be unique; "
                 "rename one of them, or for tars whose names repeat add --prefix-keys"
             )
+        seen[key.lower()] = source
 
 
 def as_text(name: str) -> str:

@@ -60,6 +60,15 @@ def count_ending(passed_over: Counter[str], ending: str, count: int = 1) -> None
     passed_over[kind] += count
 
 
+def add_counts(passed_over: Counter[str], counts: Mapping[str, int]) -> None:
+    """Add the counts of a part, such as a tar, in the order in which its kinds were met."""
+    for kind, count in counts.items():
+        if kind.startswith(".") and _ENDING.fullmatch(kind[1:]):
+            count_ending(passed_over, kind[1:], count)
+        else:
+            passed_over[kind] += count
+
+
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
     """The counts in one line, the largest first; empty where nothing was passed over.
 

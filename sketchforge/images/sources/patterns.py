@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.images.sources.folder import walk_files
+from sketchforge.images.sources.folder import INDEX, walk_files
 from sketchforge.images.sources.passed_over import FOLDERS
 from sketchforge.storage.fetch import MissingFileError, fetch_bytes
 from sketchforge.storage.filesystems import is_url
@@ -44,8 +44,7 @@ def expand_pattern(pattern: str, passed_over: Counter[str]) -> dict[str, str]:
         alternatives = [rest] if os.path.exists(pattern) else list(braceexpand(rest))
     except UnbalancedBracesError as error:
         raise UsageError(f"{pattern}: its braces do not match ({error})") from error
-    literal = re.split(r"[*?\[{]", rest)[0]
-    base = os.path.dirname(pattern if os.path.exists(pattern) else folder + literal)
+    base = folder_of(pattern)
     files, num_folders = {}, 0
     for alternative in alternatives:
         paths = _match_files(folder, alternative)
@@ -57,13 +56,29 @@ def expand_pattern(pattern: str, passed_over: Counter[str]) -> dict[str, str]:
         for path in paths:
             if os.path.isdir(path):
                 num_folders += 1
-            else:
+            elif os.path.basename(path) != INDEX:
                 files[path] = os.path.relpath(path, base or ".").replace(os.sep, "/")
     if not files:
         raise UsageError(f"{pattern}: only folders match; name one of them, or files: '{pattern}/*.jpg'")
     if num_folders:
         passed_over[FOLDERS] += num_folders
     return files
+
+
+def folder_of(pattern: str) -> str:
+    """The folder before a pattern's first wildcard, to which the names of its files are relative."""
+    if os.path.exists(pattern):
+        return os.path.dirname(pattern)
+    folder, rest = _split_literal(pattern)
+    return os.path.dirname(folder + re.split(r"[*?\[{]", rest)[0])
+
+
+def is_meant(pattern: str, path: str) -> bool:
+    """Whether a pattern, whose braces match, would mean a file if it were there."""
+    from braceexpand import braceexpand
+
+    parts = os.path.abspath(path).split(os.sep)
+    return any(_matches(parts, text.split(os.sep)) for text in braceexpand(os.path.abspath(pattern)))
 
 
 def read_list(path: str) -> dict[str, str]:

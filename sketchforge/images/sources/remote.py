@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sketchforge.errors import UsageError
 from sketchforge.images.sources.folder import SHARD_FORMAT, images_among
@@ -31,7 +31,7 @@ def is_remote_folder(url: str) -> bool:
     return False
 
 
-def images_in_remote_folder(url: str, passed_over: Counter[str]) -> list[ImageSource]:
+def images_in_remote_folder(url: str, passed_over: Counter[str]) -> Iterator[ImageSource]:
     """All images below a folder of a store, as `images_in_folder` finds them here.
 
     Raises UsageError when there is no image or the folder holds shards, SketchforgeError when it cannot be listed.
@@ -50,8 +50,8 @@ def images_in_remote_folder(url: str, passed_over: Counter[str]) -> list[ImageSo
             )
         passed_over[SHARD_FOLDERS] += 1
         found = {path: status for path, status in found.items() if not path.startswith(folder)}
-    files = {name: FileState(f"{root}/{name}", *status) for name, status in found.items()}
-    return images_among(files, url, passed_over)
+    files = ((name, FileState(f"{root}/{name}", *status)) for name, status in found.items())
+    return images_among(files, root, passed_over)
 
 
 def expand_remote(pattern: str) -> dict[str, FileState]:

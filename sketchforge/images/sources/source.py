@@ -6,7 +6,6 @@ import errno
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
@@ -179,8 +178,3 @@ class ImageSource:
     def read(self) -> bytes:
         """The encoded image; raises ImageError where it cannot be read."""
         return self.image.read()
-
-    def sizes(self) -> Iterator[int]:
-        """Bytes of image, caption, metadata and mask, -1 for what is missing: a cheap test for changes."""
-        for byte_source in (self.image, self.caption, self.metadata, self.mask):
-            yield -1 if byte_source is None else byte_source.num_bytes

@@ -41,7 +41,7 @@ from sketchforge.images.sources.passed_over import (
     count_ending,
 )
 from sketchforge.images.sources.source import ByteSource, FileState, ImageSource, open_state
-from sketchforge.utils.tar_headers import BLOCK, LINK, SPARSE, SPECIAL, Member, any_members
+from sketchforge.utils.tar_headers import BLOCK, LINK, SPARSE, SPECIAL, Member, any_members, members
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _KINDS = {LINK: LINKS, SPARSE: SPARSE_MEMBERS, SPECIAL: SPECIAL_FILES}
@@ -50,6 +50,11 @@ _SKETCH = re.compile(r"(.*\.)?sketch\d+\.png")
 
 def is_tar(path: str) -> bool:
     return path.lower().endswith(TAR_ENDINGS)
+
+
+def is_gzipped(path: str) -> bool:
+    """Whether a tar's name says that it is."""
+    return not path.lower().endswith(".tar")
 
 
 def images_in_tar(
@@ -62,11 +67,11 @@ def images_in_tar(
     counted in `passed_over`. Raises SketchforgeError when the file cannot be read at all.
     """
     state = FileState.now(path)
-    gzipped = not path.lower().endswith(".tar")
-    members: list[Member] = []
-    reason = _read_headers(state, gzipped, members)
+    gzipped = is_gzipped(path)
+    whole: list[Member] = []
+    reason = _read_headers(state, gzipped, whole)
     stem = next(name[: -len(ending)] for ending in TAR_ENDINGS if name.lower().endswith(ending))
-    for key, sample in _group_members(members, passed_over).items():
+    for key, sample in _group_members(whole, passed_over).items():
         ending = _choose_image(sample)
         beside = [_find_beside(sample, ending, suffix) for suffix in ("txt", "json")]
         used = {ending, *beside}
@@ -157,22 +162,22 @@ def _create_byte_source(member: Member, state: FileState, gzipped: bool) -> Byte
     return ByteSource(member.size, state, member.offset, gzipped)
 
 
-def _read_headers(state: FileState, gzipped: bool, members: list[Member]) -> str | None:
-    """Append the tar's members to `members`; return the reason if the tar is incomplete, else None."""
+def _read_headers(state: FileState, gzipped: bool, whole: list[Member]) -> str | None:
+    """Append the tar's members to `whole`; return the reason if the tar is incomplete, else None."""
     try:
         with ExitStack() as files:
             file = files.enter_context(open_state(state))
             stream: BinaryIO = file
             if gzipped:
                 stream = cast(BinaryIO, files.enter_context(gzip.GzipFile(fileobj=file)))
-            for member in any_members(stream):
-                members.append(member)  # one by one: the members before a damaged one count
+            for member in any_members(stream) if gzipped else members(stream):
+                whole.append(member)  # one by one: the members before a damaged one count
             # tarfile takes an invalid header for the end of the tar.
             rest = stream.read(BLOCK)
-            complete = not rest.strip(b"\0") and (not members or _ends_within(members[-1], state, gzipped))
+            complete = not rest.strip(b"\0") and (not whole or _ends_within(whole[-1], state, gzipped))
     except (tarfile.TarError, EOFError, zlib.error):
         complete = False
-        del members[-1:]  # its data may end early
+        del whole[-1:]  # its data may end early
     except gzip.BadGzipFile:  # not gzip, or a wrong checksum
         return UNREADABLE
     except OSError as error:

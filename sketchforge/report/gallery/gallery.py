@@ -13,8 +13,9 @@ from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery.page import gallery_page
 from sketchforge.report.html import write_page
 from sketchforge.shards.reader import raw_samples, read_samples
-from sketchforge.shards.selection import spread_evenly
+from sketchforge.shards.selection import look_into_some, spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_folder
+from sketchforge.shards.sidecars import count_samples
 from sketchforge.utils.files import disk_errors
 from sketchforge.utils.outputs import check_output
 
@@ -29,7 +30,8 @@ def gallery(options: GalleryOptions) -> list[Path]:
     """Write the contact sheet (PNG), the page (HTML) or both, as `options` say, and return the paths.
 
     Rows are taken at equal distances over all samples (with `compare`: over those whose keys are in both
-    folders), so that they show a large collection from end to end. Equal folders and options give equal
+    folders; else over those of MAX_LOOKED_INTO shards, themselves spread evenly), so that they show a large
+    collection from end to end. Equal folders and options give equal
     bytes.
 
     Raises UsageError where there are no such samples, where there is nothing to write, or where an output
@@ -41,8 +43,11 @@ def gallery(options: GalleryOptions) -> list[Path]:
     check_output(options.html, "--html", options.overwrite)
     paths = [options.shards] + ([options.compare] if options.compare else [])
     folders = [open_folder(path) for path in paths]
-    folder_keys = [folder.keys for folder in folders]
+    num_samples = count_samples(folders[0].folder, folders[0].manifest)
+    read = folders if options.compare else [look_into_some(folders[0], num_samples)]
+    folder_keys = [folder.keys for folder in read]
     common = [key for key in folder_keys[0] if all(key in keys for keys in folder_keys)]
+    num_common = len(common) if options.compare else sum(num_samples.values())
     if not common:
         problem = (
             f"{options.shards} and {options.compare}: have no samples in common"
@@ -51,10 +56,10 @@ def gallery(options: GalleryOptions) -> list[Path]:
         )
         raise UsageError(f"{problem}; render the same images into both" if options.compare else problem)
     if options.png:
-        _write_sheet(options.png, folders, spread_evenly(common, options.rows or SHEET_ROWS))
+        _write_sheet(options.png, read, spread_evenly(common, options.rows or SHEET_ROWS))
     if options.html:
         chosen = spread_evenly(common, options.rows or PAGE_ROWS)
-        _write_page(options.html, folders, chosen, len(common))
+        _write_page(options.html, folders, read, chosen, num_common)
     return [path for path in (options.png, options.html) if path]
 
 
@@ -70,7 +75,10 @@ def _write_sheet(path: Path, folders: Sequence[ShardSet], chosen: Sequence[str])
         write_png(path, contact_sheet(rows, labels))
 
 
-def _write_page(path: Path, folders: Sequence[ShardSet], chosen: Sequence[str], num_common: int) -> None:
-    samples = [{sample.key: sample for sample in raw_samples(folder, chosen)} for folder in folders]
+def _write_page(
+    path: Path, folders: Sequence[ShardSet], read: Sequence[ShardSet], chosen: Sequence[str], num_common: int
+) -> None:
+    """Write the page of `folders`; `read`: those shards of each that hold the samples `chosen`."""
+    samples = [{sample.key: sample for sample in raw_samples(folder, chosen)} for folder in read]
     rows = [[stored[key] for stored in samples] for key in chosen]
     write_page(path, gallery_page(folders, rows, num_common))

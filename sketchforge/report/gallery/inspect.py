@@ -13,7 +13,7 @@ from sketchforge.images.line_art import BLANK
 from sketchforge.options import InspectOptions
 from sketchforge.shards import schema
 from sketchforge.shards.reader import raw_samples, read_errors
-from sketchforge.shards.selection import spread_evenly
+from sketchforge.shards.selection import look_into_some, spread_evenly
 from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.shards.sidecars import begun_shards
 from sketchforge.shards.writer import read_all_stats
@@ -38,8 +38,8 @@ class StyleInk:
 class Inspection:
     """A folder's statistics.
 
-    `num_captions`, `num_classes`, `coverage`, `sizes`, `num_strokes` and `styles` are of the `num_read` samples; all else is
-    of the whole folder.
+    `num_captions`, `num_classes`, `coverage`, `sizes`, `num_strokes` and `styles` are of the `num_read` samples, which lie in
+    `num_looked_into` shards; all else is of the whole folder, by its manifest and the stats of its shards.
     """
 
     manifest: Mapping[str, Any]
@@ -48,6 +48,7 @@ class Inspection:
     failed: dict[str, int]  # reason -> inputs
     num_bytes: int  # of the finished shards' tars
     num_read: int
+    num_looked_into: int
     num_captions: int  # among those read
     num_classes: dict[str, int]  # class -> samples among those read; {} where there are none
     splits: dict[str, int]  # split -> samples; {} where there are none
@@ -60,25 +61,28 @@ class Inspection:
 def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspection:
     """Read at most `options.samples` samples (0: all), spread evenly; `progress` counts them.
 
-    Of an unfinished folder only the finished shards are read. Raises UsageError where there is no sample,
+    They are those of at most MAX_LOOKED_INTO shards, spread evenly as well, unless all are wanted. Of an unfinished folder only the finished shards are read. Raises UsageError where there is no sample,
     SketchforgeError on damaged shards.
     """
     progress = progress or Progress()
     folder = options.shards
     shards = open_folder(folder)
     outcomes: Counter[str] = Counter()
-    num_bytes = num_finished = 0
+    num_samples: dict[int, int] = {}  # of every finished shard
+    num_bytes = 0
     listed = shards.folder.list() if can_be_listed(shards.folder) else None
     for number, stats in read_all_stats(shards.folder, begun_shards(shards.folder, shards.manifest)):
         tar = schema.shard_files(number).tar
         _check_size(shards, tar, shards.folder.find_size(tar) if listed is None else listed.get(tar), stats)
-        num_finished += 1
+        num_samples[number] = stats["outcomes"].get(schema.OK, 0)
         outcomes.update(stats["outcomes"])
         num_bytes += stats["tar"]["bytes"]
-    keys = shards.keys
-    if not keys:
+    if not any(num_samples.values()):
         raise UsageError(f"{folder}: holds no samples")
-    chosen = spread_evenly(list(keys), options.samples or len(keys))
+    if options.samples:
+        shards = look_into_some(shards, num_samples)
+    keys = list(shards.keys)
+    chosen = spread_evenly(keys, options.samples or len(keys))
     sizes: Counter[tuple[int, int]] = Counter()
     num_captions = num_strokes = 0
     labels: Counter[str] = Counter()
@@ -104,15 +108,16 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
             progress.advance()
     return Inspection(
         manifest=shards.manifest,
-        num_finished=num_finished,
-        num_samples=len(keys),
+        num_finished=len(num_samples),
+        num_samples=outcomes[schema.OK],
         failed={reason: count for reason, count in sorted(outcomes.items()) if reason != schema.OK},
         num_bytes=num_bytes,
         num_read=len(chosen),
+        num_looked_into=len(shards.finished),
         num_captions=num_captions,
         num_classes=dict(sorted(labels.items())),
         splits={
-            name: sum(number in numbers for number in keys.values())
+            name: sum(count for number, count in num_samples.items() if number in numbers)
             for name, numbers in shards.splits.items()
         },
         coverage=sum(coverage) / len(coverage) if coverage else None,
