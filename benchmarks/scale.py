@@ -24,6 +24,7 @@ class Cost:
     snapshots: float  # encoder, ten snapshots: what a GPU may do
     hands: float  # the head that finds subjects, tracing, ten hands
     encode: float  # and writing
+    verify: float  # all of it read and decoded
     stored: int  # bytes in the tar
     read: int  # bytes of the source, a JPEG of some two megapixels where photos are larger
 
@@ -36,16 +37,13 @@ class Cost:
         return self.cpu - self.snapshots
 
 
-# docs/benchmarks.md: decode and encode by benchmarks/rendering.py, the rest by benchmarks/cpu_cost.py. Bytes stored: the mean
-# of 40 photos by `sketchforge render`.
+# docs/benchmarks.md: decode and encode by benchmarks/rendering.py, snapshots and hands by benchmarks/cpu_cost.py, headers by
+# benchmarks/plan_scale.py. Bytes stored: the mean of 40 photos by `sketchforge render`; `verify --workers 1` of 640 and of 40.
 COSTS = {
-    256: Cost(0.0026, 0.184, 0.102, 0.0089, 64_300, 400_000),
-    512: Cost(0.0077, 0.264, 0.112, 0.0286, 149_000, 400_000),
+    256: Cost(0.0026, 0.184, 0.102, 0.0089, 0.0055, 64_300, 400_000),
+    512: Cost(0.0077, 0.264, 0.112, 0.0286, 0.0175, 149_000, 400_000),
 }
-VERIFY_SECONDS = (
-    0.0095  # of one core, an image with ten sketches, all of it decoded: benchmarks/plan_scale.py
-)
-HEADER_SECONDS = 70e-6  # an image, where a plan reads the tars' headers itself
+HEADER_SECONDS = 50e-6  # an image, where a plan reads the tars' headers itself
 
 
 def describe(
@@ -78,7 +76,7 @@ def describe(
             "GPU hours, with their cores",
             f"{hours:,.0f}: {hours * (gpu_hour + cores * core_hour):,.0f} at {gpu_hour} a GPU hour",
         ),
-        ("verify", f"{images * VERIFY_SECONDS / 3600:,.0f} core hours"),
+        ("verify", f"{images * cost.verify / 3600:,.0f} core hours"),
         (
             "a plan without an index",
             f"{images * HEADER_SECONDS / 3600:,.1f} core hours in every task: make an index once",
