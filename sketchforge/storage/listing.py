@@ -23,7 +23,7 @@ class RemoteFileStatus(NamedTuple):
     modified: int  # nanoseconds
 
 
-def list_files(url: str, policy: FetchPolicy = FetchPolicy()) -> dict[str, RemoteFileStatus]:
+def walk_store(url: str, policy: FetchPolicy = FetchPolicy()) -> dict[str, RemoteFileStatus]:
     """Every file below a folder of a store, at any depth, by its path relative to the folder; {} for none."""
     found: dict[str, RemoteFileStatus] = {}
 

@@ -52,7 +52,7 @@ def test_stats_of_another_rendering_leave_the_folder_unfinished(rendered, tmp_pa
     path = max(options.shards.glob("*.stats.json"))
     path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
     assert not render(dataclasses.replace(options, task_id=0)).complete
-    assert not read_manifest(options.shards)["complete"]
+    assert not read_manifest(folder_at(options.shards))["complete"]
 
 
 def test_more_tasks_than_shards_leave_what_a_single_run_leaves(rendered, tmp_path):

@@ -1,11 +1,13 @@
 """What every training of an image model does about its run folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.progress import Progress
+from trainers.distributed import Ranks
 from trainers.image_models.folder import train_in_folder
 from trainers.image_models.train import GRID_FILE
 from trainers.run_folder import hold_run
@@ -14,6 +16,10 @@ from trainers.run_folder import hold_run
 @dataclass
 class Plan:
     finished: bool
+    # What ranks compare; there is one only.
+    images: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(ranks=Ranks(), record={}, steps_done=0)
+    )
 
 
 def calls_of(run, finished, progress=None):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sketchforge.utils.files import checksum_holds, write_checksummed_json
+from sketchforge.utils.files import checksum_holds, checksummed_json
 
 VALUES = [
     {},
@@ -21,16 +21,14 @@ def at_once(value) -> bytes:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_the_bytes_are_those_of_the_whole_text(tmp_path, value):
-    write_checksummed_json(tmp_path / "a.json", value)
+def test_the_bytes_are_those_of_the_whole_text(value):
     digest = hashlib.sha256(at_once(value)).hexdigest()
-    assert (tmp_path / "a.json").read_bytes() == at_once(value | {"checksum": digest})
+    assert checksummed_json(value) == at_once(value | {"checksum": digest})
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_a_digest_holds_for_these_bytes_and_no_others(tmp_path, value):
-    write_checksummed_json(tmp_path / "a.json", value)
-    data = (tmp_path / "a.json").read_bytes()
+def test_a_digest_holds_for_these_bytes_and_no_others(value):
+    data = checksummed_json(value)
     assert checksum_holds(data)
     others = [data[:-1], data + b"\n", data.replace(b": ", b":  ", 1), data.replace(b"\n", b"\n\n", 1)]
     assert not any(map(checksum_holds, others))

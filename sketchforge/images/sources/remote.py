@@ -12,7 +12,7 @@ from sketchforge.images.sources.passed_over import SHARD_FOLDERS
 from sketchforge.images.sources.source import FileState, ImageSource
 from sketchforge.storage.fetch import MissingFileError, fetch_bytes
 from sketchforge.storage.filesystems import is_url, scheme_of
-from sketchforge.storage.listing import find_status, find_statuses, list_files, match_files
+from sketchforge.storage.listing import find_status, find_statuses, match_files, walk_store
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _MANIFEST = "manifest.json"
@@ -37,7 +37,7 @@ def images_in_remote_folder(url: str, passed_over: Counter[str]) -> Iterator[Ima
     Raises UsageError when there is no image or the folder holds shards, SketchforgeError when it cannot be listed.
     """
     root = url.rstrip("/")
-    found = {name: status for name, status in list_files(root).items() if not _HIDDEN.search(name)}
+    found = {name: status for name, status in walk_store(root).items() if not _HIDDEN.search(name)}
     if not found:
         raise UsageError(f"{url}: no such folder or file, or an empty one; expected images there")
     for name in [name for name in found if name.rpartition("/")[2] == _MANIFEST]:
