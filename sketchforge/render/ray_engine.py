@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -64,8 +64,11 @@ class _TallyProgress(Progress):
 class _ShardRenderer:
     """An actor: opens the sketcher once, then renders shard after shard."""
 
-    def __init__(self, plan: RenderPlan, manifest: Mapping[str, Any], folder: str, tally: Any) -> None:
-        """plan: of one task. folder: where the paths that users give begin."""
+    def __init__(self, place: Sequence[Any], manifest: Mapping[str, Any], folder: str, tally: Any) -> None:
+        """place: where Ray's store has the plan, of one task. folder: where the paths that users give begin."""
+        import ray
+
+        plan: RenderPlan = ray.get(place[0])
         with suppress(OSError):
             os.chdir(folder)
         check_same_libraries(manifest["libraries"])
@@ -106,8 +109,9 @@ def render_by_ray(job: RenderJob, summary: RenderSummary, progress: Progress) ->
     with _cluster(options) as ray:
         count = _choose_actors(ray, options, len(todo))
         progress.note(
-            f"ray: {count_noun(count, 'worker')} of {options.cpus_per_worker:g} CPUs and {options.gpus_per_worker:g} "
-            f"GPUs each, on {count_noun(len(ray.nodes()), 'node')}"
+            f"ray: {count_noun(count, 'worker')} of {options.cpus_per_worker:g} CPU"
+            f"{f' and {options.gpus_per_worker:g} GPU' if options.gpus_per_worker else ''} each, on "
+            f"{count_noun(len(ray.nodes()), 'node')}"
         )
         tally = ray.remote(_Tally).options(num_cpus=0).remote()
         resources = {"num_cpus": options.cpus_per_worker, "num_gpus": options.gpus_per_worker}
@@ -116,7 +120,7 @@ def render_by_ray(job: RenderJob, summary: RenderSummary, progress: Progress) ->
         )
         single = replace(options, task_id=0, num_tasks=1, engine="local")
         plan = ray.put(replace(job.plan, options=single))  # once for each node, in memory that actors share
-        actors = [renderer.remote(plan, job.manifest, os.getcwd(), tally) for _ in range(count)]
+        actors = [renderer.remote([plan], job.manifest, os.getcwd(), tally) for _ in range(count)]
         with progress.track("image", job.num_images):
             _gather(ray, actors, todo, tally, summary, progress, job)
 
@@ -140,7 +144,7 @@ def _gather(
                 running[actor.render_shard.remote(following.number)] = actor, following
         drawn = summary.num_images if not running else ray.get(tally.total.remote())
         for _ in range(drawn - shown):
-            progress.advance(stage=f"{len(running)} shards at work")
+            progress.advance(stage=f"at work: {count_noun(len(running), 'shard')}")
         shown = max(shown, drawn)
 
 
