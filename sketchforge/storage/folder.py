@@ -170,7 +170,8 @@ class RemoteFolder:
         def attempt() -> None:
             filesystem, path = self._connect()
             with transfer_errors():
-                entries = call(filesystem, "ls", path, detail=True, seconds=self.policy.stall_seconds)
+                # Not ended as a whole: a hundred thousand files are hundreds of requests, which end by themselves.
+                entries = call(filesystem, "ls", path, detail=True)
             for entry in entries:
                 name = str(entry["name"]).rstrip("/").rpartition("/")[2]
                 # A folder may be an object of its own, which is listed in it.

@@ -33,7 +33,7 @@ def lease(folder: RemoteFolder, name: str, user: str = "`sketchforge render`") -
     """Hold the lock `name` of a folder. Raises SketchforgeError naming the holder where another process has it."""
     token = secrets.token_hex(8)
     text = f"process {os.getpid()} on {socket.gethostname()}\n{token}\n".encode()
-    while not folder.claim(name, text):
+    while not (folder.claim(name, text) or _is_ours(folder, name, text)):
         if (holder := find_holder(folder, name)) is not None:
             raise SketchforgeError(
                 f"{folder}: another {user} is at work there ({holder}); wait for it, or choose another folder. Where it "
@@ -51,6 +51,14 @@ def lease(folder: RemoteFolder, name: str, user: str = "`sketchforge render`") -
         with suppress(SketchforgeError, OSError, ValueError):
             if folder.read(name, MAX_BYTES) == text:
                 folder.remove(name)
+
+
+def _is_ours(folder: RemoteFolder, name: str, text: bytes) -> bool:
+    """Whether a claim was successful of which the answer got lost, so that it was made again."""
+    try:
+        return folder.read(name, MAX_BYTES) == text
+    except FileNotFoundError:
+        return False
 
 
 def find_holder(folder: RemoteFolder, name: str) -> str | None:

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-REFUSE, CUT, STALL = "refuse", "cut", "stall"
+REFUSE, CUT, STALL, LOSE = "refuse", "cut", "stall", "lose"
 
 
 class S3Server:
     """A WSGI application around moto's; `faults` decides about requests one after another.
 
-    faults(method, path) -> REFUSE: HTTP 503; CUT: half of the answer, to a PUT none; STALL: no answer; None: moto's own.
+    faults(method, path) -> REFUSE: HTTP 503; CUT: half of the answer, to a PUT none; STALL: no answer; LOSE: done, but no
+    answer; None: moto's own.
     """
 
     def __init__(self, application: Callable) -> None:
@@ -40,6 +41,9 @@ class S3Server:
             yield text
             return
         body = b"".join(self._application(environ, start_response))
+        if fault == LOSE:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionAbortedError
         if fault == CUT:
             yield body[: len(body) // 2]
             raise ConnectionAbortedError

@@ -27,7 +27,7 @@ from sketchforge.storage.lease import lease
 from tests.helpers import hostile_server as hostile
 from tests.helpers.folders import contents
 from tests.helpers.hostile_server import hostile_server, in_turn
-from tests.helpers.s3_server import CUT, REFUSE, STALL
+from tests.helpers.s3_server import CUT, LOSE, REFUSE, STALL
 
 HASTY = FetchPolicy(stall_seconds=2, tries=3, first_pause=0)
 
@@ -281,6 +281,15 @@ def test_tars_of_a_web_server_give_the_same_shards(rendered, tmp_path):
         url = f"{server.url}/{{00000..00002}}.tar"
         render(dataclasses.replace(options, images=url, shards=tmp_path / "third"))
     assert contents(tmp_path / "there") == contents(tmp_path / "third") == contents(tmp_path / "here")
+
+
+def test_a_lock_whose_answer_was_lost_is_held(s3):
+    """The first PUT arrives, its answer does not: made again, it finds a lock, which is its own."""
+    folder = RemoteFolder(f"{s3.url}/out", HASTY)
+    s3.fail_once(LOSE, "PUT", ".render.lock")
+    with lease(folder, ".render.lock"):
+        assert ".render.lock" in folder.list()
+    assert folder.list() == {}
 
 
 def test_only_one_of_two_claims_a_file(store):
