@@ -12,7 +12,7 @@ import pytest
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.options import RenderOptions
-from sketchforge.render.ray_engine import check_same_libraries
+from sketchforge.render.ray_engine import _cause_of_start, check_same_libraries
 from sketchforge.render.render import render
 from tests.helpers.commands import run_cli
 from tests.helpers.folders import contents
@@ -119,6 +119,13 @@ def test_failures_are_counted_over_workers(cluster, by_ray, photos, tmp_path):
     )
     with pytest.raises(SketchforgeError, match="2 images failed .*more than --max-failures 1"):
         render(dataclasses.replace(by_ray, images=images, shards=tmp_path / "few", max_failures=1))
+
+
+def test_a_worker_that_cannot_begin_says_why_in_its_own_line():
+    """Ray gives the whole traceback of an actor whose __init__ failed."""
+    told = "The actor died\n  File x\nsketchforge.errors.SketchforgeError: numpy 1 on b, but 2 here\n\nmore"
+    assert _cause_of_start(RuntimeError(told)) == "numpy 1 on b, but 2 here"
+    assert _cause_of_start(RuntimeError("The actor died")) is None
 
 
 def test_another_version_on_a_machine_is_refused():
