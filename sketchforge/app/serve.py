@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import FrameType
 
 import cv2
 import numpy as np
@@ -57,10 +57,10 @@ def serve_app(options: AppOptions, announce: Callable[[str], None], progress: Pr
 
 
 class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the command line, which ends at once; open connections are of no worth then."""
-        yield
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End at the first signal: pages keep their connections open, and would be waited for."""
+        super().handle_exit(sig, frame)
+        self.force_exit = True
 
 
 def _open_socket(host: str, port: int) -> socket.socket:
