@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from cli.interruptions import Terminated
 from cli.multi_value import ManyCommand
 from cli.options import MODEL, defaults_of, device_option, on_interrupt, option, threads_option
 from cli.progress import Bar
@@ -87,8 +90,22 @@ def app_command(**values: Any) -> None:
 
             webbrowser.open(address)
 
-    with on_interrupt(lambda: "the page is closed; drawings stay in the browser"):
-        serve_app(options, announce, Bar())
+    try:
+        with on_interrupt(lambda: "the page is closed; drawings stay in the browser"):
+            serve_app(options, announce, Bar())
+    except KeyboardInterrupt as error:
+        _end_now(signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+
+
+def _end_now(by: signal.Signals) -> NoReturn:
+    """End the process, with whatever is being computed for a page.
+
+    Threads may be inside torch, which aborts where the interpreter is taken down around it; no file is open.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(128 + by)
 
 
 def _has_display() -> bool:

@@ -43,7 +43,13 @@ def serve_app(options: AppOptions, announce: Callable[[str], None], progress: Pr
         app = create_app(AppServer(models, styles, options.device), token)
         server = _Server(
             uvicorn.Config(
-                app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none"
+                app,
+                log_config=None,
+                log_level="critical",  # answers tell what failed
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                ws="none",
             )
         )
         host, port = listener.getsockname()[:2]
@@ -54,6 +60,7 @@ def serve_app(options: AppOptions, announce: Callable[[str], None], progress: Pr
             )
         announce(f"http://{host}:{port}/{token}/")
         asyncio.run(server.serve([listener]))
+        raise KeyboardInterrupt  # where the signal was to be ignored, as by background jobs of shells
 
 
 class _Server(uvicorn.Server):

@@ -220,7 +220,7 @@ def _answer(handler: Handler) -> Handler:
         except (HTTPException, ClientDisconnect):
             raise
         except Exception as error:
-            _log.warning("%s failed", request.url.path.rpartition("/")[2], exc_info=True)
+            _log.info("%s failed", request.url.path.rpartition("/")[2], exc_info=True)
             return fail(500, f"unexpected {type(error).__name__}: {error}")
 
     return answer

@@ -15,6 +15,7 @@ pytest.importorskip("uvicorn", reason="the page's server: pip install 'sketchfor
 
 from cli.main import run
 from tests.helpers.commands import environment
+from tests.helpers.pages import image_file, line_drawing
 
 
 def refusal(capsys, *arguments):
@@ -85,10 +86,18 @@ def test_the_printed_address_alone_is_answered_and_ctrl_c_ends_it_at_once(proces
         assert b"sketchforge" in page.read()
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(address.rsplit("/", 2)[0] + "/", timeout=60)
-    # A browser keeps its connections open.
-    host, port = address.split("/")[2].split(":")
-    with socket.create_connection((host, int(port))):
-        server.send_signal(signal.SIGINT)
+    # A browser keeps its connections open, and something is being computed for it.
+    host, port, token = re.match(r"http://(.*):(\d+)/(.*)/", address).groups()
+    photo = image_file(line_drawing(400))
+    request = f"POST /{token}/photo?size=512 HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(photo)}\r\n\r\n"
+    with (
+        socket.create_connection((host, int(port))) as idle,
+        socket.create_connection((host, int(port))) as busy,
+    ):
+        idle.sendall(b"GET ")
+        busy.sendall(request.encode() + photo)
+        with urllib.request.urlopen(f"{address}state", timeout=60):  # by now the photo has arrived, too
+            server.send_signal(signal.SIGINT)
         assert server.wait(60) == 130
     message = server.stderr.read()
     assert "interrupted: the page is closed" in message
