@@ -84,8 +84,9 @@ def test_the_printed_address_alone_is_answered_and_ctrl_c_ends_it_at_once(proces
     server, address = process
     with urllib.request.urlopen(address, timeout=60) as page:
         assert b"sketchforge" in page.read()
-    with pytest.raises(urllib.error.HTTPError, match="403"):
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
         urllib.request.urlopen(address.rsplit("/", 2)[0] + "/", timeout=60)
+    refused.value.close()
     # A browser keeps its connections open, and something is being computed for it.
     host, port, token = re.match(r"http://(.*):(\d+)/(.*)/", address).groups()
     photo = image_file(line_drawing(400))

@@ -38,10 +38,19 @@ INK = """async () => {
 @pytest.fixture(scope="module")
 def address():
     """The page's address, served by a thread of this process."""
+    behind = open_server()
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(open_server(), TOKEN), log_config=None, lifespan="off"))
+    config = uvicorn.Config(create_app(behind, TOKEN), log_config=None, log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
     server.force_exit = True  # at the end, without waiting for the browser
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+
+    async def serve():
+        await server.serve([listener])
+        # What is computed still comes to its end: torch would abort where the process ends around it.
+        for calls in (behind._sketcher, *(model.thread for model in behind.models.values())):
+            await calls.run(lambda: None)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}/"
     server.should_exit = True

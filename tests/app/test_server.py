@@ -168,6 +168,9 @@ def test_what_is_saved_holds_the_images_the_drawing_and_what_made_them(client, s
     query = {"model": "builtin", "page": "p"}
     first, again = (client.post("save", params=query, json=body).content for _ in range(2))
     assert first == again
+    assert {entry.date_time for entry in zipfile.ZipFile(io.BytesIO(first)).infolist()} == {
+        (1980, 1, 1, 0, 0, 0)
+    }
     archive = zipfile.ZipFile(io.BytesIO(first))
     record = json.loads(archive.read("made.json"))
     names = [image["file"] for image in record["images"]]

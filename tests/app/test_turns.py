@@ -23,7 +23,7 @@ def play(*steps: tuple[str, str]) -> list[str]:
 
     async def run() -> None:
         turns = Turns()
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             for page, name in steps:
                 group.create_task(ask(turns, page, name))
 
