@@ -14,8 +14,8 @@ pytest.importorskip("starlette", reason="the page's server: pip install 'sketchf
 pytest.importorskip("uvicorn", reason="the page's server: pip install 'sketchforge[app]'")
 
 from cli.main import run
+from tests.helpers.app_server import image_file, line_drawing
 from tests.helpers.commands import environment
-from tests.helpers.pages import image_file, line_drawing
 
 
 def refusal(capsys, *arguments):

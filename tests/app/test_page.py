@@ -15,7 +15,7 @@ uvicorn = pytest.importorskip("uvicorn", reason="the page's server: pip install 
 playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
 
 from sketchforge.app.server import create_app  # noqa: E402
-from tests.helpers.pages import TOKEN, image_file, line_drawing, open_server  # noqa: E402
+from tests.helpers.app_server import TOKEN, image_file, line_drawing, open_server  # noqa: E402
 
 expect = playwright.expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from sketchforge.app.guard import HEADERS
 from sketchforge.app.server import create_app
 from sketchforge.images.decode import decode_image
-from tests.helpers.pages import TOKEN, image_file, line_drawing, open_server
+from tests.helpers.app_server import TOKEN, image_file, line_drawing, open_server
 
 LIMIT = 1 << 20
 DRAWING = image_file(line_drawing())

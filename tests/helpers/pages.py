@@ -1,46 +1,73 @@
-"""The server of the page to draw on, in this process, and drawings for it."""
+"""For the tests of web pages: what a browser would make of them."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import base64
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from sketchforge.app.models import OfferedModel, offer_models
-from sketchforge.app.server import AppServer
-from sketchforge.app.styles import StyleShelf
-from sketchforge.errors import SketchforgeError
-
-TOKEN = "token"
+EVIL = "</script></style><img src=x onerror=alert(1)>\"'&amp;$body\u2028</td>"  # what a name may be
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-class FailingModel(OfferedModel):
-    """A model whose file is damaged."""
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements with their attributes, and its text."""
 
-    def paint(self, drawing: bytes, styles: Sequence[np.ndarray]) -> tuple[np.ndarray, tuple[str, ...]]:
-        raise SketchforgeError("broken.safetensors: damaged\n(second line)")
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def of_class(self, name: str) -> list[str]:
+        """The texts that directly follow the start tags of a class."""
+        return re.findall(rf'class="{name}">([^<]*)<', self.source)
+
+    @property
+    def keys(self) -> list[str]:
+        return self.of_class("key")
+
+    def images(self) -> list[bytes]:
+        uris = [shown["src"] for tag, shown in self.elements if tag == "img" and "src" in shown]
+        return [base64.b64decode(uri.split(",", 1)[1], validate=True) for uri in uris]
 
 
-def open_server() -> AppServer:
-    """With the built-in model and one that fails."""
-    models = dict(offer_models(Path("builtin"), "cpu"))
-    models["broken"] = FailingModel("broken", Path("broken.safetensors"), "cpu")
-    return AppServer(models, StyleShelf(), "cpu")
+class Nesting(HTMLParser):
+    """Tables and the like that are outside all of class `wide`, and what is not closed in order."""
+
+    VOID = {"meta", "img", "link", "br", "path", "rect", "polyline"}
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open, self.outside, self.wrong = [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            wide = dict(attrs).get("class") == "wide"
+            if tag in ("table", "pre") and not wide and not any(inner for _, inner in self.open):
+                self.outside.append(tag)
+            self.open.append((tag, wide))
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID and (not self.open or self.open.pop()[0] != tag):
+            self.wrong.append(tag)
 
 
-def image_file(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def line_drawing(side: int = 128) -> np.ndarray:
-    """uint8 side×side: a frame, black on white."""
-    drawing = np.full((side, side), 255, np.uint8)
-    low, high = side // 4, 3 * side // 4
-    drawing[low:high, low : low + 2] = drawing[low:high, high - 2 : high] = 0
-    drawing[low : low + 2, low:high] = drawing[high - 2 : high, low:high] = 0
-    return drawing
+def fetched(page: Page) -> list[str]:
+    """What in a page would make a browser ask elsewhere, images that it holds itself aside."""
+    rest = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]*", "", page.source)
+    ways_out = r"https?:|url\(|import\b|fetch\(|XMLHttp|WebSocket|=\"//|<script src|<link rel=\"style"
+    return re.findall(ways_out, rest)
