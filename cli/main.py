@@ -35,6 +35,7 @@ COMMANDS = {
     "mix": "cli.synthesis.mix:mix_command",
     "transfer": "cli.synthesis.transfer:transfer_command",
     "export": "cli.synthesis.export:export_command",
+    "app": "cli.app:app_command",
     "encoder-train": "cli.train.encoder:encoder_train_command",
     "weights": "cli.weights:weights_command",
     "help": "cli.help:help_command",
@@ -43,7 +44,7 @@ COMMANDS = {
 # The commands by the way of the data, as `--help` lists them.
 SECTIONS = {
     "Sketches": ("tom-train", "index", "render", "verify", "convert"),
-    "Look": ("inspect", "gallery"),
+    "Look": ("app", "inspect", "gallery"),
     "Models": (
         "ae-train",
         "gan-train",

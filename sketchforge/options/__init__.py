@@ -5,6 +5,7 @@ Free of torch, so that `--help` stays quick. Paths are None where the built-in s
 
 from __future__ import annotations
 
+from sketchforge.options.app import AppOptions
 from sketchforge.options.evaluation import (
     FEATURES,
     EvalCompareOptions,
@@ -41,6 +42,7 @@ __all__ = [
     "FEATURES",
     "TOM_LOW_THRESHOLD",
     "AeTrainOptions",
+    "AppOptions",
     "ConvertOptions",
     "EncoderTrainOptions",
     "EvalCompareOptions",
