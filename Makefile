@@ -89,7 +89,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): some minutes and 6 GB, most of it torch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[eval]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[app,eval]'
 	@touch $@
 
 # Of twelve thousand modules the tests import a quarter: those are compiled then, in less time than all.
