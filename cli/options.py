@@ -97,6 +97,19 @@ def device_option(default: str) -> Callable[[Any], Any]:
     )
 
 
+def processes_option(help: str) -> Callable[[Any], Any]:
+    """Add --workers, of commands whose processes take a file each."""
+    return option(
+        "--workers",
+        group="Machine",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help=f"{help}; 0: as many as pay, one per core at most.",
+    )
+
+
 def threads_option(default: int) -> Callable[[Any], Any]:
     return option(
         "--threads",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.command import Command
-from cli.options import FILE, option
+from cli.options import FILE, option, processes_option
 from cli.progress import Bar
 from cli.source_types import SourceText
 from cli.verbosity import print_next_step, print_note
@@ -35,15 +35,7 @@ from sketchforge.utils.text import count_noun
     is_flag=True,
     help="Put a tar's name before its keys, as `render --prefix-keys` does: for tars whose keys repeat.",
 )
-@option(
-    "--workers",
-    group="Machine",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Processes that read a tar each; 0: as many as pay, one per core at most. Does not change the index.",
-)
+@processes_option("Processes that read a tar each, which does not change the index")
 def index_command(source: str, out: Path | None, **values: Any) -> None:
     """Find the images of SRC, a folder or tars as `render --images` takes them, and write down where they are.
 

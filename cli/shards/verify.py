@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli.command import Command
-from cli.options import SHARDS, option
+from cli.options import SHARDS, processes_option
 from cli.progress import Bar
 from cli.shards.folders import look_at_each
 from sketchforge.errors import SketchforgeError
@@ -20,15 +20,7 @@ from sketchforge.utils.text import count_noun
     short_help="Read shards again, and list what differs.",
     epilog="Example: sketchforge verify out/",
 )
-@option(
-    "--workers",
-    group="Machine",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Processes that check a shard each; 0: as many as pay, one per core at most.",
-)
+@processes_option("Processes that check a shard each")
 @click.argument("folders", type=SHARDS, nargs=-1, required=True, metavar="DIR|URL...")
 def verify_command(folders: tuple[str | Path, ...], workers: int) -> int:
     """Read every shard in DIR again and list all that differs from its manifest.

@@ -11,7 +11,7 @@ from sketchforge.errors import UsageError
 from sketchforge.storage.stall_guard import TransferError
 
 # Two letters at least: C:\ is a folder. pathlib makes one slash of two.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/:]")
 # Retries are ours: those inside the clients, one within the other, would make minutes of a single attempt.
 _CLIENT_OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 20, "read_timeout": 60}}
@@ -40,6 +40,8 @@ def connect(url: str) -> tuple[Any, str]:
     import fsspec  # type: ignore[import-untyped]
 
     scheme = scheme_of(url)
+    if "::" in url.partition("/")[0]:
+        raise UsageError(f"{url}: one file system within another is not taken; name the inner one alone")
     try:
         filesystem, path = fsspec.url_to_fs(url, **_CLIENT_OPTIONS.get(scheme, {}))
     except ImportError as error:

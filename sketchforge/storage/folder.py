@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from sketchforge.errors import UsageError
+from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.storage.fetch import FetchPolicy, MissingFileError, fetch, fetch_bytes, try_often
 from sketchforge.storage.filesystems import (
     REQUESTS,
@@ -94,10 +94,15 @@ class LocalFolder:
 
     def list(self) -> dict[str, int]:
         sizes = {}
-        with suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    sizes[entry.name] = SUBFOLDER if entry.is_dir() else entry.stat().st_size
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        sizes[entry.name] = SUBFOLDER if entry.is_dir() else entry.stat().st_size
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise SketchforgeError(f"{self.path}: cannot be listed ({error.strerror or error})") from error
         return sizes
 
     def find_size(self, name: str) -> int | None:

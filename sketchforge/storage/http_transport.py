@@ -90,6 +90,9 @@ class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
 def http_chunks(address: str, limit: int, guard: StallGuard, offset: int) -> Generator[bytes, None, None]:
     with _open_url(address, guard, f"bytes={offset}-{offset + limit - 1}" if offset else None) as response:
         promised = response.headers.get("Content-Length", "")
+        part = response.headers.get("Content-Range", "")
+        if response.status == 206 and not part.startswith(f"bytes {offset}-"):
+            raise TransferError(f"another part was sent than asked for ({sanitize(part)})")
         received = 0
         if offset and response.status != 206:  # a server that knows no ranges sends all
             received, limit = 0, limit + offset

@@ -83,6 +83,12 @@ def ranged(exchange: Exchange, data: bytes) -> None:
     exchange.send(part)
 
 
+def other_part(exchange: Exchange, data: bytes) -> None:
+    """Ten bytes from the eighth on, whatever was asked for."""
+    exchange.start(206, length=10, Content_Range=f"bytes 7-16/{len(data)}")
+    exchange.send(data[7:17])
+
+
 def good_in_chunks(exchange: Exchange, data: bytes) -> None:
     exchange.start(Transfer_Encoding="chunked")
     for start in range(0, len(data), 1000):

@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 
-from sketchforge.models.encoder import Encoder
 from tests.helpers.forks import Forked, forked
-from tests.helpers.photos import make_photos, scene
+from tests.helpers.training_kills import write_inputs
 
 TRAININGS = ("ae-train", "gan-train", "style2paints-train", "segin-train", "tom-train", "encoder-train")
 STEPS = 2
@@ -137,20 +133,6 @@ def launch(code: str, count: int, orders: Sequence[Any], cwd: Path, **more: str)
     return forked(f"CODE = {code!r}\n{LAUNCH}", count, json.dumps(orders), cwd=cwd, **more)
 
 
-def write_inputs_of_ranks(folder: Path) -> None:
-    """Photos, drawings and a teacher as narrow as the student, for the trainings that take them."""
-    make_photos(folder / "photos", 9)
-    (folder / "drawings").mkdir()
-    for seed in range(6):
-        drawing = np.where(scene(seed, 48, 48)[:, :, 0] > 128, 255, 0).astype(np.uint8)
-        Image.fromarray(drawing).save(folder / "drawings" / f"{seed}.png")
-    state, generator = {}, torch.Generator().manual_seed(0)
-    for number, conv in zip([0, 2, 5, 7, 10, 12, 14, 16, 19], Encoder(NARROW).convs.values()):
-        weight = torch.randn(conv.weight.shape, generator=generator) / conv.weight[0].numel() ** 0.5
-        state |= {f"features.{number}.weight": weight, f"features.{number}.bias": torch.zeros(len(weight))}
-    save_file(state, str(folder / "teacher.safetensors"), metadata={"input": "RGB in [0,1]; reflect pad 1"})
-
-
 def command_of(
     training: str, folder: Path, shards: Path, run: Path, ae: Path, batch: int, micro_batches: int
 ) -> list[str]:
@@ -181,7 +163,7 @@ class Ranks:
         trainings: tuple[str, ...] = TRAININGS, batch: int = 4, expected: int = 0, **more: str,
     ) -> None:  # fmt: skip
         if not (folder.parent / "teacher.safetensors").exists():
-            write_inputs_of_ranks(folder.parent)
+            write_inputs(folder.parent, photos=9, drawings=6, blocks=NARROW)
         self.folder, self.count = folder, count
         self._noted: dict[str, Any] = {}
         orders = []

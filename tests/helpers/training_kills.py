@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,15 +52,15 @@ class TrainingTally:
     slowest: float = 0.0  # seconds from a signal to the end
 
 
-def write_inputs(folder: Path) -> None:
-    """Photos, drawings and a teacher for the trainings that take them."""
-    make_photos(folder / "photos", 3)
+def write_inputs(folder: Path, photos: int = 3, drawings: int = 2, blocks: Any = COMPACT_BLOCKS) -> None:
+    """Photos, drawings and a teacher of these blocks for the trainings that take them."""
+    make_photos(folder / "photos", photos)
     (folder / "drawings").mkdir()
-    for seed in range(2):
+    for seed in range(drawings):
         drawing = np.where(scene(seed, 48, 48)[:, :, 0] > 128, 255, 0).astype(np.uint8)
         Image.fromarray(drawing).save(folder / "drawings" / f"{seed}.png")
     state, generator = {}, torch.Generator().manual_seed(0)
-    for number, conv in zip([0, 2, 5, 7, 10, 12, 14, 16, 19], Encoder(COMPACT_BLOCKS).convs.values()):
+    for number, conv in zip([0, 2, 5, 7, 10, 12, 14, 16, 19], Encoder(blocks).convs.values()):
         weight = torch.randn(conv.weight.shape, generator=generator) / conv.weight[0].numel() ** 0.5
         state |= {f"features.{number}.weight": weight, f"features.{number}.bias": torch.zeros(len(weight))}
     save_file(state, str(folder / "teacher.safetensors"), metadata={"input": "RGB in [0,1]; reflect pad 1"})

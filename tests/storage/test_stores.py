@@ -20,7 +20,7 @@ from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import ShardWriter
 from sketchforge.storage import lease as leases
-from sketchforge.storage.fetch import FetchPolicy
+from sketchforge.storage.fetch import FetchPolicy, fetch_bytes
 from sketchforge.storage.filesystems import connect
 from sketchforge.storage.folder import LocalFolder, RemoteFolder, folder_at
 from sketchforge.storage.lease import lease
@@ -292,6 +292,24 @@ def test_a_lock_whose_answer_was_lost_is_held(s3):
     assert folder.list() == {}
 
 
+def test_another_part_than_was_asked_for_is_not_taken_for_it(tmp_path):
+    """A server that answers 206 with whatever part it likes: an image has no digest that would tell."""
+    with hostile_server({"a.bin": bytes(range(200))}, in_turn(hostile.other_part)) as server:
+        with pytest.raises(
+            SketchforgeError, match=r"another part was sent than asked for \(bytes 7-16/200\)"
+        ):
+            fetch_bytes(f"{server.url}/a.bin", 10, HASTY, offset=50)
+
+
+def test_a_folder_that_cannot_be_listed_is_one_line(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SketchforgeError, match="cannot be listed .Permission denied"):
+        LocalFolder(tmp_path).list()
+
+
 def test_only_one_of_two_claims_a_file(store):
     folder = folder_at(store)
     assert [folder.claim("a", b"1"), folder.claim("a", b"2")] == [True, False]
@@ -315,6 +333,7 @@ def test_a_client_that_is_not_installed_is_named(monkeypatch):
         (["render", "--images", "s9://b/in", "--shards", "out"], "no file system is known by s9://"),
         (["render", "--images", "http://h/*.tar", "--shards", "out"], "does not list its files"),
         (["render", "--shards", "http://h/out"], "can only be read from"),
+        (["render", "--shards", "simplecache::s3://b/out"], "one file system within another is not taken"),
         (["verify", "memory://nothing"], "manifest.json: could not be fetched"),
         (["inspect", "memory://nothing"], "manifest.json: could not be fetched"),
         (["render", "--images", "memory://nothing", "--shards", "out"], "no such folder or file"),
