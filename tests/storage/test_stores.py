@@ -19,6 +19,7 @@ from sketchforge.images.sources.make_index import make_index
 from sketchforge.render.render import render
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import ShardWriter
+from sketchforge.storage import filesystems
 from sketchforge.storage import lease as leases
 from sketchforge.storage.fetch import FetchPolicy, fetch_bytes
 from sketchforge.storage.filesystems import connect
@@ -308,6 +309,32 @@ def test_a_folder_that_cannot_be_listed_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(SketchforgeError, match="cannot be listed .Permission denied"):
         LocalFolder(tmp_path).list()
+
+
+def test_what_did_not_arrive_whole_is_sent_again(caplog, monkeypatch):
+    filesystem, _ = connect("memory://")
+    send, half = filesystem.pipe_file, [True]
+
+    def lossy(path, data, *_, **__):
+        send(path, data[: len(data) // 2] if half and half.pop() else data)
+
+    monkeypatch.setattr(filesystem, "pipe_file", lossy)
+    folder = RemoteFolder("memory://lossy/out", HASTY)
+    folder.write("a.bin", bytes(100))
+    assert folder.find_size("a.bin") == 100
+    assert "50 bytes came to be there, of 100; try 2 of 3" in caplog.messages[0]
+
+
+def test_where_stores_show_what_is_half_sent_it_has_another_name_until_it_is_whole(monkeypatch):
+    monkeypatch.setattr(filesystems, "_ATOMIC", set())
+    filesystem, _ = connect("memory://")
+    sent, send = [], filesystem.pipe_file
+    monkeypatch.setattr(filesystem, "pipe_file", lambda path, data: (sent.append(path), send(path, data)))
+    folder = RemoteFolder("memory://slow/out", HASTY)
+    folder.write("a.bin", b"1")
+    folder.write("a.bin", b"22")
+    assert sent == ["/slow/out/.a.bin.part"] * 2
+    assert folder.list() == {"a.bin": 2}
 
 
 def test_only_one_of_two_claims_a_file(store):
