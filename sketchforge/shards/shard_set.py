@@ -301,15 +301,13 @@ def _open_remote(
     folder: RemoteFolder, name: str | None = None, cache: ShardCache | None = None, keep: int = KEPT_SHARDS
 ) -> ShardSet:
     """Open a set that lies elsewhere; its shards are cached in a folder of its own where no cache is passed."""
-    shards = ShardSet(
-        name or folder.source.rstrip("/").rpartition("/")[2], read_manifest(folder), folder, cache
-    )
-    if cache is not None:
-        return shards
-    copies = TemporaryFolder()
-    shards = replace(shards, cache=ShardCache(copies.path, keep))
-    weakref.finalize(shards, copies.remove)
-    return shards
+    manifest = read_manifest(folder)
+    if cache is None:
+        copies = TemporaryFolder()
+        cache = ShardCache(copies.path, keep)
+        # With the cache, which the set shares with its splits, not with the set: that may go before them.
+        weakref.finalize(cache, copies.remove)
+    return ShardSet(name or folder.source.rstrip("/").rpartition("/")[2], manifest, folder, cache)
 
 
 def _check_finished(shards: ShardSet) -> ShardSet:

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sketchforge.errors import SketchforgeError
 from sketchforge.storage.filesystems import call, connect, transfer_errors
@@ -99,7 +100,11 @@ def _is_alive(process: int) -> bool:
         return False
     except (OSError, OverflowError):
         pass
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):  # no Linux, or not ours to know
+        return True
+    return state not in ("Z", "X")  # killed, and nobody has asked for it, as where a container has no init
 
 
 def _renew(folder: RemoteFolder, name: str, text: bytes, ended: threading.Event) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -133,6 +136,17 @@ def test_trainings_read_the_samples_of_a_store(store, rendered):
     assert [repr(pair) for pair in there] == [repr(pair) for pair in here]
 
 
+def test_what_was_fetched_is_gone_with_whoever_fetched_it(store, rendered, tmp_path, monkeypatch):
+    """Also where a part of a set is read, which outlives the set."""
+    upload(rendered.shards, store)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run(["inspect", store]) == 0
+    assert run(["verify", store]) == 0
+    assert len(list(pairs(store))) == 10
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "source",
     ["", "/*.png", "/{scene0,scene1}.png", "/list.txt"],
@@ -242,6 +256,17 @@ def test_a_lock_that_a_killed_process_left_is_taken(store, rendered, monkeypatch
     folder_at(store).write(".render.lock", f"{holder}\ntoken\n".encode())
     assert render(dataclasses.replace(rendered, shards=store)).complete
     assert ".render.lock" not in folder_at(store).list()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_a_lock_of_a_killed_process_that_nobody_has_waited_for_is_taken(store, rendered):
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    text = f"process {killed.pid} on {socket.gethostname()}\ntoken\n"
+    folder_at(store).write(".render.lock", text.encode())
+    assert render(dataclasses.replace(rendered, shards=store)).complete
+    killed.communicate()
 
 
 def test_a_lock_is_renewed_as_long_as_it_is_held(store, monkeypatch, caplog):
