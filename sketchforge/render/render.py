@@ -30,8 +30,8 @@ from sketchforge.shards import schema
 from sketchforge.shards.card import remove_card, write_card
 from sketchforge.shards.lock import hold_folder, hold_manifest, remove_stale_locks
 from sketchforge.shards.writer import finished_stats
-from sketchforge.storage.folder import LocalFolder, folder_at
-from sketchforge.utils.files import disk_errors, remove_abandoned
+from sketchforge.storage.folder import folder_at
+from sketchforge.utils.files import disk_errors
 from sketchforge.utils.progress import Progress
 
 _log = logging.getLogger(__name__)
@@ -92,8 +92,7 @@ def start_summary(job: RenderJob) -> RenderSummary:
 def prepare_folder(job: RenderJob) -> None:
     """Remove leftovers of killed runs and shards to overwrite; write an unfinished folder's manifest."""
     folder, previous = job.folder, job.state.manifest
-    if isinstance(folder, LocalFolder):
-        remove_abandoned(folder.path)
+    folder.sweep()
     if previous is not None and job.options.overwrite:
         with disk_errors(job.options.shards):
             manifests.remove_shards(folder, previous)
@@ -114,8 +113,7 @@ def _render_by_engine(job: RenderJob, summary: RenderSummary, progress: Progress
     try:
         render_by_ray(job, summary, progress)
     finally:
-        if isinstance(job.folder, LocalFolder):
-            remove_abandoned(job.folder.path)  # of workers that were killed, or ended with the cluster
+        job.folder.sweep()  # after workers that were killed, or ended with the cluster
     summary.seconds = time.perf_counter() - start
 
 

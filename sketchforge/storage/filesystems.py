@@ -11,6 +11,7 @@ from sketchforge.errors import UsageError
 from sketchforge.storage.stall_guard import TransferError
 
 # Two letters at least: C:\ is a folder. pathlib makes one slash of two.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/:]")
 # Retries are ours: those inside the clients, one within the other, would make minutes of a single attempt.
 _CLIENT_OPTIONS: dict[str, dict[str, Any]] = {
@@ -26,6 +27,11 @@ _CLIENTS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": 
 def is_url(place: object) -> bool:
     """Whether a text is a URL: of a file, a folder or a bucket."""
     return isinstance(place, str) and _URL.match(place) is not None
+
+
+def has_scheme(text: str) -> bool:
+    """Whether a text begins as a URL or a command does: `s3:`, `pipe:`."""
+    return _SCHEME.match(text) is not None
 
 
 def scheme_of(url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -18,6 +17,7 @@ from sketchforge.storage.filesystems import (
     REQUESTS,
     call,
     connect,
+    has_scheme,
     is_atomic,
     is_url,
     scheme_of,
@@ -31,8 +31,6 @@ from sketchforge.utils import files
 PLACE = "{}"  # stands for the file name in a source
 SUBFOLDER = -1  # in a listing, in the place of a file's bytes
 MIN_RATE = 1 << 14  # bytes a second: what is sent more slowly is given up
-
-_URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C:\ is a folder
 
 
 class Folder(Protocol):
@@ -65,12 +63,15 @@ class Folder(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, if there is one."""
 
+    def sweep(self) -> None:
+        """Remove what writers that were killed have left."""
+
 
 def is_remote(source: str | Path) -> bool:
     """Whether a source is fetched from: a URL, or a text with {} for the file name."""
     if not isinstance(source, str) or os.path.isdir(source):
         return False
-    return PLACE in source or bool(_URL_SCHEME.match(source))
+    return PLACE in source or has_scheme(source)
 
 
 def folder_at(place: str | Path) -> Folder:
@@ -125,6 +126,9 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        files.remove_abandoned(self.path)
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,9 @@ class RemoteFolder:
 
         with suppress(MissingFileError):
             try_often(attempt, self.address(name), "removed", self.policy)
+
+    def sweep(self) -> None:
+        """Nothing: what is half sent is not to be seen, or is written over by whoever sends it again."""
 
     def claim(self, name: str, data: bytes) -> bool:
         """Write a file unless there is one; return whether there was none.

@@ -13,10 +13,9 @@ from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.sources.folder import INDEX, walk_files
 from sketchforge.images.sources.passed_over import FOLDERS
 from sketchforge.storage.fetch import MissingFileError, fetch_bytes
-from sketchforge.storage.filesystems import is_url
+from sketchforge.storage.filesystems import has_scheme, is_url
 
 _WILDCARDS = re.compile(r"[*?\[]")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a command, too: `pipe:curl ...`
 MAX_LIST_BYTES = 4 << 30
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|[^/]*\\")
 
@@ -25,7 +24,7 @@ def check_path(name: str, where: str) -> None:
     """Raise UsageError for a command or, on other systems, a path of Windows; `where` names its place."""
     if os.path.lexists(name):
         return
-    if _URL.match(name) and not is_url(name):
+    if has_scheme(name) and not is_url(name):
         raise UsageError(f"{where}: commands are not read; copy or mount what is there, and name a path")
     if os.name != "nt" and _WINDOWS_PATH.match(name):
         raise UsageError(f"{where}: a path of Windows; write it with slashes, as this system sees the file")
