@@ -29,8 +29,8 @@ DEFAULTS = defaults_of(AeTrainOptions)
 @option(
     "--dmi",
     group="Training",
-    type=click.Choice(["none", "sketch", "feature"]),
-    help="How the sketch enters the decoder (Table 3). [default: the recipe's]",
+    type=click.Choice(["none", "sketch", "feature", "spade"]),
+    help="How the sketch enters the decoder (Table 3; spade: as in SPADE, for comparison). [default: the recipe's]",
 )
 @option(
     "--style",

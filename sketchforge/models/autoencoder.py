@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.models.layers import Down, ResidualBlock, Up
-from sketchforge.models.modulation import STYLES, DualMaskInjection, Multiplication
+from sketchforge.models.modulation import STYLES, DualMaskInjection, Multiplication, SpatialNormalization
 from sketchforge.utils.seeding import torch_generator
 
 SIZES = (64, 128, 256, 512, 1024)
@@ -24,7 +24,7 @@ COARSEST = 8  # side of f_content, whatever the size of the image
 CONTENT_SIDES = (8, 16, 32)  # the maps where content enters
 STYLED_SIDES = (64, 128, 256, 512)  # the maps that style multiplies (A.2)
 MIN_STYLE_MAPS = 3  # small images have fewer of these maps, so they use their finest ones
-DMI = ("none", "sketch", "feature")
+DMI = ("none", "sketch", "feature", "spade")
 
 # Channels by side of the map, at width 1.
 ENCODER_CHANNELS = {8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 16, 512: 16}
@@ -125,7 +125,8 @@ class Decoder(nn.Module):
             if side > COARSEST:
                 self.ups[str(side)] = Up(widths[side // 2], widths[side])
             if dmi != "none" and side in CONTENT_SIDES:
-                self.injections[str(side)] = DualMaskInjection(widths[side])
+                injection = SpatialNormalization if dmi == "spade" else DualMaskInjection
+                self.injections[str(side)] = injection(widths[side])
             if modulation is not None and side in styled_sides:
                 self.modulations[str(side)] = modulation(style_dim, widths[side])
         self.to_rgb = nn.Conv2d(widths[size], 3, 3, padding=1)
@@ -151,7 +152,8 @@ class AutoEncoder(nn.Module):
     style_dim: length of f_style. None means the number of f_content's channels (512 at width 1), so that the
     classifier of Eq. 8 can also classify the content (Eq. 9).
     dmi (Table 3): the masks of DMI at 8², 16² and 32². "feature": the content's maps. "sketch": the sketch
-    itself. "none": no masks, content enters at 8² only.
+    itself. "none": no masks, content enters at 8² only. "spade", for comparison: in place of DMI the sketch
+    modulates normalised features, as in SPADE.
     style (Table 4): how style enters at 64² to 512² (the three finest maps of small images):
     "multiply", "adain" or "add". "none": style enters at 8² only.
     variational (A.3): E_style finds a normal distribution, whose mean is f_style where nothing is trained.
@@ -207,7 +209,7 @@ class AutoEncoder(nn.Module):
             # code: the sigmoids of features differ little between positions, and convey less of the sketch
             # (faces at 64², after 600 steps: mean squared error .064 on held-out ones instead of .056).
             masks = maps
-        elif self.dmi == "sketch":
+        elif self.dmi in ("sketch", "spade"):
             ink = (1 - sketch) / 2
             masks = {side: F.adaptive_avg_pool2d(ink, side) for side in maps}
         else:

@@ -1,4 +1,4 @@
-"""How content and style enter the decoder's maps (paper appendix A.2), and the variants of Table 4.
+"""How content and style enter the decoder's maps (paper appendix A.2), and the variants of Tables 1 and 4.
 
 Shape letters: B batch, C channels, H, W height and width, D length of the style vector.
 """
@@ -6,6 +6,7 @@ Shape letters: B batch, C channels, H, W height and width, D length of the style
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.models.features import instance_norm
@@ -34,6 +35,26 @@ class DualMaskInjection(nn.Module):
         inside = self.scale_a * features * mask + self.shift_a
         outside = self.scale_b * features * (1 - mask) + self.shift_b
         return inside + outside
+
+
+class SpatialNormalization(nn.Module):
+    """SPADE (Park et al. 2019): BN(f)·(1 + γ) + β, where γ and β are maps that two convolutions make of the mask.
+
+    The normalisation has no parameters of its own. Departure: between the convolutions there are as many channels
+    as f has, where SPADE has 128 everywhere.
+    """
+
+    def __init__(self, channels: int, mask_channels: int = 1) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.hidden = nn.Conv2d(mask_channels, channels, 3, padding=1)
+        self.modulate = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """features (B,C,H,W), mask (B,1,H,W) -> (B,C,H,W)."""
+        hidden = F.leaky_relu(self.hidden(mask), SLOPE)
+        scale, shift = self.modulate(hidden).chunk(2, dim=1)
+        return self.norm(features) * (1 + scale) + shift
 
 
 class Multiplication(nn.Module):

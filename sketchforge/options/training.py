@@ -78,7 +78,7 @@ class AeTrainOptions(ImageTrainOptions):
 
     run: Path = Path("runs/ae")
     losses: tuple[tuple[str, float], ...] = ()  # (loss, weight) where the weight differs from the recipe's
-    dmi: str | None = None  # none | sketch | feature
+    dmi: str | None = None  # none | sketch | feature | spade
     style: str | None = None  # none | adain | add | multiply
     variational: bool = False  # f_style as a normal distribution (A.3)
     translated: float | None = None  # share decoded from translated style and sketch (section 4.1)

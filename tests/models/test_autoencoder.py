@@ -168,10 +168,11 @@ def test_switches_change_what_is_there():
         assert modulated == [Multiplication] + ([] if style == "none" else [STYLES[style]] * 3)
 
 
-def test_mask_of_dmi_by_sketch_is_the_share_of_ink():
+@pytest.mark.parametrize("dmi", ["sketch", "spade"])
+def test_mask_of_dmi_by_sketch_is_the_share_of_ink(dmi):
     sketch = torch.ones(1, 1, 64, 64)
     sketch[..., :12, :8] = -1
-    masks = model(dmi="sketch").encode_content(sketch).masks
+    masks = model(dmi=dmi).encode_content(sketch).masks
     assert {side: tuple(mask.shape[1:]) for side, mask in masks.items()} == {
         side: (1, side, side) for side in (8, 16, 32)
     }
@@ -265,7 +266,7 @@ def test_four_images_are_learnt():
         ({"size": 96}, "size is 96, expected one of 64, 128, 256, 512, 1024"),
         ({"size": 32}, "size is 32, expected one of"),
         ({"width": 0}, "width is 0, expected a factor above 0"),
-        ({"dmi": "edges"}, "dmi is 'edges', expected one of none, sketch, feature"),
+        ({"dmi": "edges"}, "dmi is 'edges', expected one of none, sketch, feature, spade"),
         ({"style": "sum"}, "style is 'sum', expected one of none, adain, add, multiply"),
     ],
 )

@@ -14,6 +14,7 @@ from sketchforge.models.modulation import (
     Addition,
     DualMaskInjection,
     Multiplication,
+    SpatialNormalization,
 )
 
 WAYS = [way for way in STYLES.values() if way is not None]
@@ -81,6 +82,32 @@ def test_dmi_masks_by_channel_and_place():
     other[0, 1, 2, 3] = 1 - other[0, 1, 2, 3]
     changed = (made(features, other) != made(features, mask)).nonzero().tolist()
     assert changed == [[0, 1, 2, 3]]
+
+
+def test_spade_by_hand():
+    """One channel: the mask doubled, then γ twice that and β three times; features have mean 2 and deviation 2."""
+    made = SpatialNormalization(1)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.zero_()
+        made.hidden.weight[..., 1, 1] = 2
+        made.modulate.weight[..., 1, 1] = torch.tensor([[2.0], [3.0]])
+    features = torch.tensor([0.0, 4.0]).view(1, 1, 1, 2)
+    mask = torch.tensor([0.5, 1.0]).view(1, 1, 1, 2)
+    # -1·(1 + 2) + 3, then 1·(1 + 4) + 6
+    assert made(features, mask).flatten().tolist() == pytest.approx([0, 11], abs=1e-4)
+
+
+def test_spade_forgets_scale_and_level_of_features_and_sees_the_mask_where_it_is():
+    torch.manual_seed(0)
+    made, features, mask = SpatialNormalization(3), maps(4, 3, 8, 8), maps(4, 1, 8, 8, seed=1).sigmoid()
+    output = made(features, mask)
+    torch.testing.assert_close(made(5 * features + 2, mask), output, atol=1e-4, rtol=1e-4)
+    other = mask.clone()
+    other[1, 0, 0, 0] = 1 - other[1, 0, 0, 0]
+    changed = (made(features, other) != output).nonzero()
+    assert changed[:, 0].unique().tolist() == [1]
+    assert changed[:, 2:].max() == 2  # two convolutions of 3 × 3
 
 
 def test_multiplication_keeps_zeros_and_signs():
