@@ -204,26 +204,44 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
     return shards, run
 
 
-def measure_row(shards: Path, run: Path, data: Path, work: Path, pairs: int = PAIRS) -> ImageEvaluation:
-    """Measure a model on the images held out, by so many mismatched pairs."""
-    weights = data / "weights"
+def measure_row(
+    shards: Path,
+    run: Path,
+    data: Path | None,
+    work: Path,
+    pairs: int = PAIRS,
+    split: str | None = "val",
+    **more: Any,
+) -> ImageEvaluation:
+    """Measure a model on the images held out, by so many mismatched pairs.
+
+    data: where the weights lie; None: where the product looks for them. split: as in training, where val is the
+    default. more: other options of `eval images`.
+    """
+
+    def weights(path: str) -> Path | None:
+        return data and data / "weights" / path
+
     return evaluate_images(
         EvalImagesOptions(
             model=run,
             shards=str(shards),
-            split="val",  # as in training, where it is the default
+            split=split,
             samples=pairs,
             features=(
-                ("mobilenet_v2", weights / "mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors"),
-                ("efficientnet-lite0", weights / "efficientnet_lite0/efficientnet_lite0_fp16.safetensors"),
+                ("mobilenet_v2", weights("mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors")),
+                ("efficientnet-lite0", weights("efficientnet_lite0/efficientnet_lite0_fp16.safetensors")),
                 ("builtin", None),
             ),
-            lpips=(("squeeze", weights / "squeezenet/squeezenet1_1_features_tvkeys.safetensors"),),
             encoders=("builtin",),
             tom=Path("builtin"),
             cache=work / "features",
             threads=1,
             device="cpu",
+            **(
+                {"lpips": (("squeeze", weights("squeezenet/squeezenet1_1_features_tvkeys.safetensors")),)}
+                | more
+            ),
         )
     )
 

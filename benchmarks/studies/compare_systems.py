@@ -1,13 +1,19 @@
-"""All systems on the same shards for the same time: the table of docs/comparison.md, row by row.
+"""All systems on the same shards for the same time: the tables of docs/comparison.md, row by row.
 
-    python benchmarks/studies/compare_systems.py run --data DATA --work DIR --seconds 600 --row segin-portraits-64-0 [--row …]
-    python benchmarks/studies/compare_systems.py table
+    make compare-systems                    # on out/, the built-in samples by default: runs/comparison/comparison.md
+    python benchmarks/studies/compare_systems.py run --data DATA --work DIR --seconds 400 --row segin-portraits-64-0 [--row …]
+    python benchmarks/studies/compare_systems.py page --out docs/comparison.md
+    python benchmarks/studies/compare_systems.py curves --out docs/images
 
-DATA as for ae_results.py, whose shards in DIR, held-out images and measures are taken. Each system is trained by its
-demo recipe until it has had SECONDS of a processor, reading of shards included; the auto-encoder under a GAN and the GAN have
-half of it each. So every system has seen as much as it could in that time, not as many steps as another. A row
-leaves benchmarks/studies/compare_systems/ROW.json: steps, figures, sizes and speeds. The same command again goes on where it
+DATA as for ae_results.py, whose shards in DIR, held-out images and measures are taken; beside them, people's drawings
+stand in for the sketches of the images held out. Each system is trained by its demo recipe until it has had SECONDS of
+a processor, reading of shards included; the auto-encoder under a GAN and the GAN have half of it each. So every system has
+seen as much as it could in that time, not as many steps as another. A row leaves
+benchmarks/studies/compare_systems/ROW.json: steps, figures, sizes and speeds. The same command again goes on where it
 was interrupted, and leaves out rows that are there. One thread.
+
+`all` trains every system on your own shards, and leaves rows and page beside its trainings. Figures whose weights are
+not installed are left out (`sketchforge weights install`), and there are no people's drawings.
 """
 
 from __future__ import annotations
@@ -18,18 +24,20 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.studies import ae_results  # noqa: E402
 from benchmarks.studies.ae_results import (  # noqa: E402
+    PAIRS,
     Row,
     add_running,
     figures_of,
@@ -38,52 +46,31 @@ from benchmarks.studies.ae_results import (  # noqa: E402
     render_shards,
     result_of,
 )
-from sketchforge.options import (  # noqa: E402
-    AeTrainOptions,
-    GanTrainOptions,
-    SeginTrainOptions,
-    Style2PaintsTrainOptions,
-)
+from benchmarks.studies.compare_training import SYSTEMS, train_system  # noqa: E402
+from sketchforge.checkpoints.run_log import read_log  # noqa: E402
+from sketchforge.report.svg import curves_svg  # noqa: E402
+from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from sketchforge.synthesis.synthesizer import load_model  # noqa: E402
-from sketchforge.utils.files import write_json  # noqa: E402
-from trainers.autoencoder.run import train_ae  # noqa: E402
-from trainers.gan.run import train_gan  # noqa: E402
-from trainers.segin.run import train_segin  # noqa: E402
-from trainers.style2paints.run import train_style2paints  # noqa: E402
+from sketchforge.utils.files import write_bytes, write_json  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "compare_systems"
-VERSION = 1  # of a row's JSON
-FIRST_STEPS = 20  # by which a system's speed is told first
-NEARLY = 0.95  # of the time, at which a training ends
+VERSION = 2  # of a row's JSON; 1 had neither people's drawings nor curves
 TIMED = 8  # images in a batch, for the seconds an image
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training of a system: `train` with `options`, beside those that all have."""
-
-    name: str
-    train: Callable[[Any], Path]
-    options: type[Any]
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-
-AUTOENCODER = Stage("ae", train_ae, AeTrainOptions)
-SYSTEMS: dict[str, tuple[str, tuple[Stage, ...]]] = {
-    "ae": ("auto-encoder", (AUTOENCODER,)),
-    "gan": ("auto-encoder and GAN", (AUTOENCODER, Stage("gan", train_gan, GanTrainOptions))),
-    "style2paints": (
-        "Style2Paints V1",
-        (Stage("style2paints", train_style2paints, Style2PaintsTrainOptions, {"hint": "builtin"}),),
-    ),
-    "segin": ("SEGIN", (Stage("segin", train_segin, SeginTrainOptions),)),
-}
+OWN = "own"  # the set that a user names
+ERRORS = ("held_out_reconstruction", "seen_reconstruction")  # of log.jsonl: squared error of matched pairs
 COLUMNS = ae_results.COLUMNS | {
+    "Fréchet (builtin)": "Fréchet (built-in)",
     "KID (mobilenet_v2)": "KID (MobileNetV2)",
     "KID (efficientnet-lite0)": "KID (EfficientNet-Lite0)",
+    "KID (builtin)": "KID (built-in)",
     "diversity, LPIPS (squeeze, other weights)": "diversity",
     "LPIPS (squeeze, other weights) to the style": "LPIPS to the style",
 }
+# Of people's drawings: what needs no picture of what was drawn.
+PEOPLE_COLUMNS = (
+    "Fréchet (mobilenet_v2)", "Fréchet (efficientnet-lite0)", "Fréchet (builtin)", "SR (builtin)", "Skt-Rec", "Sty-Rec",
+)  # fmt: skip
+BEGIN, END = "<!-- figures: made by compare_systems.py page -->", "<!-- end of figures -->"
 
 
 @dataclass(frozen=True)
@@ -102,56 +89,10 @@ class SystemRow:
     @classmethod
     def parse(cls, name: str) -> SystemRow:
         """Parse a name such as segin-portraits-64-0. Raises ValueError for another."""
-        system, data, size, seed = name.split("-")
+        system, data, size, seed = name.rsplit("-", 3)
         if system not in SYSTEMS or data not in ae_results.IMAGES or int(size) not in ae_results.STEPS:
             raise ValueError(f"{name}: no such row")
         return cls(system, data, int(size), int(seed))
-
-
-def train_for(
-    seconds: float, train: Callable[[int], None], clock: Path, now: Callable[[], float] = time.process_time
-) -> dict[str, float]:
-    """Call `train` with growing numbers of steps until it has taken so many seconds; return {steps, seconds}.
-
-    clock: the file that remembers both, so that the time of an interrupted training counts, too, but for
-    what was done since it last grew.
-    """
-    done: dict[str, float] = {"steps": 0, "seconds": 0.0}
-    if clock.is_file():
-        done = json.loads(clock.read_text())
-    while done["seconds"] < NEARLY * seconds:
-        steps = FIRST_STEPS
-        if done["steps"]:
-            # Half of what is left at a time, for the first steps are slower; the last time all of it.
-            left = (seconds - done["seconds"]) * done["steps"] / done["seconds"]
-            steps = max(int(left / 2 if left > 2 * FIRST_STEPS else left), 1)
-        start = now()
-        train(int(done["steps"]) + steps)
-        done = {"steps": done["steps"] + steps, "seconds": done["seconds"] + now() - start}
-        write_json(clock, done)
-    return done
-
-
-def train_system(
-    row: SystemRow, shards: Path, work: Path, seconds: float
-) -> tuple[Path, dict[str, dict[str, float]]]:
-    """(the run of the last stage, steps and seconds of each)."""
-    stages = SYSTEMS[row.system][1]
-    spent, run, before = {}, Path(), {}
-    for stage in stages:
-        run = work / "systems" / f"{row.name}-{stage.name}"
-        run.parent.mkdir(parents=True, exist_ok=True)
-        shared = {
-            "shards": str(shards), "run": run, "size": row.size, "seed": row.seed,
-            "workers": 0, "threads": 1, "device": "cpu",
-        }  # fmt: skip
-
-        def train(steps: int, stage: Stage = stage, shared: dict[str, Any] = shared | before) -> None:
-            stage.train(stage.options(**shared, steps=steps, **stage.more))
-
-        spent[stage.name] = train_for(seconds / len(stages), train, run.with_suffix(".clock.json"))
-        before = {"ae": run}
-    return run, spent
 
 
 @torch.no_grad()
@@ -174,69 +115,186 @@ def measure_size(run: Path) -> dict[str, float]:
     }
 
 
-def run_system_row(row: SystemRow, data: Path, work: Path, seconds: float) -> Path:
-    """Train and measure a row, unless its JSON is there; returns the JSON's path."""
-    path = RESULTS / f"{row.name}.json"
-    if path.is_file():
+def error_curve(run: Path, spent: dict[str, float]) -> list[list[float]]:
+    """[seconds of a processor, squared error of matched pairs] of the last stage, as its log tells.
+
+    Of images held out, where there are some.
+    """
+    pace = spent["seconds"] / spent["steps"]
+    return [
+        [record["step"] * pace, record[name]]
+        for record in read_log(run / "log.jsonl")
+        for name in ERRORS
+        if name in record
+    ]
+
+
+def run_system_row(
+    row: SystemRow,
+    shards: Path,
+    data: Path | None,
+    work: Path,
+    seconds: float,
+    results: Path = RESULTS,
+    pairs: int = PAIRS,
+) -> Path:
+    """Train and measure a row, unless its JSON is there; returns the JSON's path.
+
+    What a JSON of version 1 lacks is added to it.
+    """
+    path = results / f"{row.name}.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    if found.get("version") == VERSION:
         return path
-    shards = render_shards(Row(row.data, row.size, "all", row.seed), data, work)
-    run, spent = train_system(row, shards, work, seconds)
-    kept = result_of(measure_row(shards, run, data, work))
-    metadata = {"system": row.system, "data": row.data, "size": row.size, "seed": row.seed}
-    RESULTS.mkdir(exist_ok=True)
-    entries = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
-    write_json(path, {"format": "system-comparison", "version": VERSION, **entries})
-    (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
+    run, spent = train_system(row.system, work / "systems" / row.name, shards, row.size, row.seed, seconds)
+    split = "val" if "val" in open_shards(str(shards)).splits else None
+    if not found:
+        metadata = {"system": row.system, "data": row.data, "size": row.size, "seed": row.seed}
+        kept = result_of(measure_row(shards, run, data, work, pairs, split))
+        found = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
+        (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
+    found["curve"] = error_curve(run, list(spent.values())[-1])
+    if data and row.data != OWN:
+        from compare_people import people_shards
+
+        drawn = people_shards(row.data, shards, data, work)
+        of_people = measure_row(drawn, run, data, work, pairs, None, lpips=(), diversity=0)
+        found["people"] = result_of(of_people)["rows"]
+    results.mkdir(parents=True, exist_ok=True)
+    write_json(path, found | {"format": "system-comparison", "version": VERSION})
     return path
 
 
-def print_tables() -> None:
-    """A table for each (data, size, seconds); intervals as in ae_results.py."""
+def read_tables(results: Path) -> dict[tuple[str, int, float], dict[str, list[dict[str, Any]]]]:
+    """What rows have left, by (data, size, seconds) and system."""
     tables: dict[tuple[str, int, float], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(results.glob("*.json")):
         result = json.loads(path.read_text())
         table = tables[result["data"], result["size"], result["seconds"]]
         table.setdefault(result["system"], []).append(result)
-    for (data, size, seconds), table in tables.items():
-        print(f"\n{data}, {size} pixels, {seconds:,.0f} seconds of a processor\n")
-        present = [figures_of(result) for results in table.values() for result in results]
-        titles = [title for title in COLUMNS if any(title in figures for figures in present)]
-        heads = ["", "seeds", "steps", *(COLUMNS[title] for title in titles)]
-        heads += ["million parameters", "G multiply-adds an image", "ms an image", "ms a step"]
-        print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-        for system in (name for name in SYSTEMS if name in table):
-            results = table[system]
-            rows = [figures_of(result) for result in results]
-            cells = [SYSTEMS[system][0], str(len(rows)), _format_steps(results)]
-            cells += [format_figures([row[title] for row in rows if title in row]) for title in titles]
-            sizes, stages = results[0]["sizes"], results[0]["stages"].values()
-            cells += [f"{sizes['parameters'] / 1e6:.2f}", f"{sizes['giga_multiply_adds']:.3g}"]
-            cells.append(f"{1000 * sizes['seconds_image']:.3g}")
-            cells.append(" + ".join(f"{1000 * stage['seconds'] / stage['steps']:.0f}" for stage in stages))
-            print("| " + " | ".join(cells) + " |")
+    return {key: {name: table[name] for name in SYSTEMS if name in table} for key, table in tables.items()}
 
 
-def _format_steps(results: list[dict[str, Any]]) -> str:
-    """Of every stage the mean over seeds."""
-    stages = results[0]["stages"]
-    means = (statistics.mean(result["stages"][name]["steps"] for result in results) for name in stages)
-    return " + ".join(f"{mean:,.0f}" for mean in means)
+def system_tables(results: Path) -> Iterator[str]:
+    """Markdown: for each (data, size, seconds) what is made of machines' and of people's drawings, and what it costs."""
+    for (data, size, seconds), table in read_tables(results).items():
+        yield f"### {data.capitalize()}, {size} pixels, {seconds:,.0f} seconds of a processor each"
+        rows = {name: [figures_of(result) for result in found] for name, found in table.items()}
+        yield _figures_table(rows, COLUMNS)
+        people = {
+            name: [figures_of({"rows": result["people"]}) for result in found if "people" in result]
+            for name, found in table.items()
+        }
+        if any(people.values()):
+            yield "The same models, from people's drawings:"
+            yield _figures_table(people, {title: COLUMNS[title] for title in PEOPLE_COLUMNS})
+        yield "What they cost:"
+        yield _costs_table(table)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def _figures_table(rows: dict[str, list[dict[str, Any]]], columns: dict[str, str]) -> str:
+    titles = [title for title in columns if any(title in row for found in rows.values() for row in found)]
+    lines = [_line(["", "seeds", *(columns[title] for title in titles)]), "|---" * (len(titles) + 2) + "|"]
+    for system, found in rows.items():
+        cells = [format_figures([row[title] for row in found if title in row]) for title in titles]
+        lines.append(_line([SYSTEMS[system][0], str(len(found)), *cells]))
+    return "\n".join(lines)
+
+
+def _costs_table(table: dict[str, list[dict[str, Any]]]) -> str:
+    heads = ["", "steps", "million parameters", "G multiply-adds an image", "ms an image", "ms a step"]
+    lines = [_line(heads), "|---" * len(heads) + "|"]
+    for system, results in table.items():
+        sizes, stages = results[0]["sizes"], results[0]["stages"].values()
+        means = [
+            statistics.mean(result["stages"][name]["steps"] for result in results)
+            for name in results[0]["stages"]
+        ]
+        cells = [SYSTEMS[system][0], " + ".join(f"{mean:,.0f}" for mean in means)]
+        cells += [f"{sizes['parameters'] / 1e6:.2f}", f"{sizes['giga_multiply_adds']:.3g}"]
+        cells.append(f"{1000 * sizes['seconds_image']:.3g}")
+        cells.append(" + ".join(f"{1000 * stage['seconds'] / stage['steps']:.0f}" for stage in stages))
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def write_page(out: Path, results: Path = RESULTS) -> None:
+    """The tables between the marks of `out`, what is around them kept; a new page where there is none."""
+    begin, end = f"# Systems on the same shards\n\n{BEGIN}", f"{END}\n"
+    if out.is_file():
+        begin, mark, rest = out.read_text(encoding="utf-8").partition(BEGIN)
+        _, second, end = rest.partition(END)
+        if not mark or not second:
+            sys.exit(f"{out}: found no '{BEGIN}' and '{END}', between which figures are written")
+        begin, end = begin + mark, second + end
+    write_bytes(out, "\n\n".join([begin, *system_tables(results), end]).encode())
+
+
+def draw_curves(out: Path, results: Path = RESULTS) -> None:
+    """systems-DATA-SIZE.svg: squared error of matched pairs over seconds of a processor."""
+    for (data, size, seconds), table in read_tables(results).items():
+        series = {SYSTEMS[name][0]: [result["curve"] for result in found] for name, found in table.items()}
+        title = f"Squared error of matched pairs, {data} of {size} pixels"
+        path = out / f"systems-{data}-{size}.svg"
+        path.write_text(
+            curves_svg(series, title, "seconds of a processor (GAN: of its own)"), encoding="utf-8"
+        )
+
+
+def compare_all(asked: argparse.Namespace) -> None:
+    """Every system on the user's shards; rows, page and curves in `work`."""
+    results, systems = asked.work / "rows", asked.system or list(SYSTEMS)
+    for at, system in enumerate(systems):
+        row = SystemRow(system, OWN, asked.size, asked.seed)
+        left = asked.seconds * (len(systems) - at) / 60
+        print(
+            f"{at + 1} of {len(systems)}: {SYSTEMS[system][0]}; {left:,.0f} minutes left, and measuring",
+            flush=True,
+        )
+        run_system_row(row, asked.shards, None, asked.work, asked.seconds, results, asked.pairs)
+        write_page(asked.work / "comparison.md", results)
+        draw_curves(asked.work, results)
+    print(asked.work / "comparison.md")
+
+
+def build_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("table", help="of the rows that are there")
+    for name, what in (("page", "tables of the rows that are there"), ("curves", "of those rows, as SVG")):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--out", type=Path, required=True)
     running = add_running(commands, SystemRow.parse)
     running.add_argument("--seconds", type=float, required=True, help="of a processor, for each system")
-    asked = parser.parse_args(arguments)
-    if asked.command == "table":
-        print_tables()
+    everything = commands.add_parser("all", help="every system, on your own shards")
+    everything.add_argument("--shards", type=Path, required=True)
+    everything.add_argument("--work", type=Path, required=True, help="for trainings, rows and page")
+    everything.add_argument("--seconds", type=float, default=1200, help="for each system; default: 1200")
+    everything.add_argument("--size", type=int, default=64, choices=sorted(ae_results.STEPS))
+    everything.add_argument("--seed", type=int, default=0)
+    everything.add_argument("--pairs", type=int, default=PAIRS, help=f"that are measured; default: {PAIRS}")
+    everything.add_argument("--system", action="append", choices=SYSTEMS, help="default: each")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    asked = build_parser().parse_args(arguments)
+    if asked.command == "page":
+        write_page(asked.out)
+    elif asked.command == "curves":
+        draw_curves(asked.out)
+    elif asked.command == "all":
+        asked.work.mkdir(parents=True, exist_ok=True)
+        compare_all(asked)
     else:
         asked.work.mkdir(parents=True, exist_ok=True)
         for row in asked.row:
-            print(run_system_row(row, asked.data, asked.work, asked.seconds), flush=True)
+            shards = render_shards(Row(row.data, row.size, "all", row.seed), asked.data, asked.work)
+            print(run_system_row(row, shards, asked.data, asked.work, asked.seconds), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import benchmarks.studies.compare_systems as study
+import benchmarks.studies.compare_training as training_study
 
 
 class Training:
@@ -27,7 +28,7 @@ class Training:
 @pytest.mark.parametrize("step_seconds", [0.05, 0.4, 3.0])
 def test_a_system_has_the_seconds_that_are_asked_for(tmp_path, step_seconds):
     training = Training(step_seconds)
-    done = study.train_for(600, training, tmp_path / "clock.json", training.now)
+    done = training_study.train_for(600, training, tmp_path / "clock.json", training.now)
     assert 0.95 * 600 <= done["seconds"] <= 1.05 * 600
     assert done["steps"] == training.done
     assert done["seconds"] == pytest.approx(training.seconds)
@@ -37,28 +38,32 @@ def test_an_interrupted_training_goes_on_with_the_time_that_is_left(tmp_path):
     clock = tmp_path / "clock.json"
     first = Training(0.5, fails_after=800)
     with pytest.raises(KeyboardInterrupt):
-        study.train_for(600, first, clock, first.now)
+        training_study.train_for(600, first, clock, first.now)
     assert json.loads(clock.read_text())["steps"] == first.done > 0
     second = Training(0.5, done=first.done)
-    done = study.train_for(600, second, clock, second.now)
+    done = training_study.train_for(600, second, clock, second.now)
     assert first.seconds + second.seconds == pytest.approx(done["seconds"])
     assert done["seconds"] == pytest.approx(600, rel=0.06)
 
 
 def test_a_training_that_has_had_its_time_is_left_alone(tmp_path):
     (tmp_path / "clock.json").write_text('{"steps": 90, "seconds": 599.0}')
-    done = study.train_for(600, lambda steps: pytest.fail("trained"), tmp_path / "clock.json")
+    done = training_study.train_for(600, lambda steps: pytest.fail("trained"), tmp_path / "clock.json")
     assert done["steps"] == 90
 
 
 def test_stages_share_the_time_and_the_second_has_the_first_ones_model(tmp_path, monkeypatch):
     trained, budgets = [], []
     monkeypatch.setattr(
-        study, "train_for", lambda seconds, train, clock: budgets.append(seconds) or train(7) or {"steps": 7}
+        training_study,
+        "train_for",
+        lambda seconds, train, clock: budgets.append(seconds) or train(7) or {"steps": 7},
     )
-    stages = tuple(study.Stage(name, trained.append, lambda **given: given) for name in ("ae", "gan"))
-    monkeypatch.setitem(study.SYSTEMS, "gan", ("both", stages))
-    run, spent = study.train_system(study.SystemRow("gan", "portraits", 64, 1), tmp_path, tmp_path, 600)
+    stages = tuple(
+        training_study.Stage(name, trained.append, lambda **given: given) for name in ("ae", "gan")
+    )
+    monkeypatch.setitem(training_study.SYSTEMS, "gan", ("both", stages))
+    run, spent = training_study.train_system("gan", tmp_path / "runs/x", tmp_path, 64, 1, 600)
     assert budgets == [300, 300]
     assert [options.get("ae") for options in trained] == [None, trained[0]["run"]]
     assert run == trained[1]["run"]
@@ -77,18 +82,72 @@ def test_other_rows_are_refused(name):
         study.SystemRow.parse(name)
 
 
-def test_the_table_has_sizes_and_speeds_beside_the_figures(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(study, "RESULTS", tmp_path)
+def row_of(directory, **changes):
     figure = {"value": 250.0, "low": 240.0, "high": 260.0}
     result = {
-        "system": "gan", "data": "portraits", "size": 64, "seed": 0, "seconds": 600.0,
+        "system": "gan", "data": "portraits", "size": 64, "seed": 0, "seconds": 600.0, "version": study.VERSION,
         "stages": {"ae": {"steps": 1000, "seconds": 300.0}, "gan": {"steps": 500, "seconds": 310.0}},
         "sizes": {"parameters": 1_234_567, "giga_multiply_adds": 0.1234, "seconds_image": 0.0123},
         "rows": [{"name": "run", "titles": {"frechet": "Fréchet (mobilenet_v2)"}, "frechet": figure}],
-    }  # fmt: skip
-    (tmp_path / "gan-portraits-64-0.json").write_text(json.dumps(result))
-    study.print_tables()
-    printed = capsys.readouterr().out
-    assert "portraits, 64 pixels, 600 seconds of a processor" in printed
-    row = "| auto-encoder and GAN | 1 | 1,000 + 500 | 250 [240 260] | 1.23 | 0.123 | 12.3 | 300 + 620 |"
-    assert row in printed
+    } | changes  # fmt: skip
+    path = directory / f"{result['system']}-{result['data']}-64-{result['seed']}.json"
+    path.write_text(json.dumps(result))
+    return path
+
+
+def test_the_page_has_figures_of_machines_and_people_and_costs_and_keeps_what_is_around_them(tmp_path):
+    people = {"value": 300.0, "low": 290.0, "high": 310.0}
+    rows = [{"name": "run", "titles": {"frechet": "Fréchet (mobilenet_v2)"}, "frechet": people}]
+    row_of(tmp_path, people=rows)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n")
+    for _ in range(2):
+        study.write_page(page, tmp_path)
+        written = page.read_text()
+        assert written.startswith("before\n") and written.endswith(f"{study.END}\nafter\n")
+        assert "old" not in written
+        assert written.count("### Portraits, 64 pixels, 600 seconds of a processor each") == 1
+        assert "| auto-encoder and GAN | 1 | 250 [240 260] |" in written
+        assert "| auto-encoder and GAN | 1 | 300 [290 310] |" in written
+        assert "| auto-encoder and GAN | 1,000 + 500 | 1.23 | 0.123 | 12.3 | 300 + 620 |" in written
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path):
+    row_of(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("mine")
+    with pytest.raises(SystemExit, match="found no"):
+        study.write_page(page, tmp_path)
+    assert page.read_text() == "mine"
+
+
+def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):
+    path = row_of(tmp_path, system="segin")
+    monkeypatch.setattr(study, "train_system", lambda *_: pytest.fail("trained"))
+    row = study.SystemRow("segin", "portraits", 64, 0)
+    assert study.run_system_row(row, tmp_path, None, tmp_path, 600, tmp_path) == path
+
+
+def smoke_runs():
+    """Those that no other covers; all of them in the long run."""
+    return [
+        pytest.param(system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art") else ())
+        for system in study.SYSTEMS
+    ]
+
+
+@pytest.mark.parametrize("system", smoke_runs())
+def test_every_system_is_trained_and_measured_on_ones_own_shards(
+    tmp_path, monkeypatch, ten_sketches, quick_measures, system
+):
+    """The smoke run: a step of each, measured by two pairs."""
+    monkeypatch.setattr(training_study, "FIRST_STEPS", 1)
+    words = ["all", "--shards", str(ten_sketches), "--work", str(tmp_path / "work"), "--seconds", "0.01"]
+    study.main([*words, "--pairs", "2", "--system", system])
+    (path,) = (tmp_path / "work/rows").glob("*.json")
+    row = json.loads(path.read_text())
+    assert row["curve"][-1][1] > 0
+    assert all(stage["steps"] == 1 for stage in row["stages"].values())
+    page = (tmp_path / "work/comparison.md").read_text()
+    assert f"| {study.SYSTEMS[system][0]} | 1 |" in page
+    assert (tmp_path / "work/systems-own-64.svg").is_file()

@@ -1,0 +1,100 @@
+"""The systems that are compared, and their training until each has had the same time of a processor."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sketchforge.options import (
+    AeTrainOptions,
+    GanTrainOptions,
+    SeginTrainOptions,
+    Style2PaintsTrainOptions,
+)
+from sketchforge.utils.files import write_json
+from trainers.autoencoder.run import train_ae
+from trainers.gan.run import train_gan
+from trainers.segin.run import train_segin
+from trainers.style2paints.run import train_style2paints
+
+FIRST_STEPS = 20  # by which a system's speed is told first
+NEARLY = 0.95  # of the time, at which a training ends
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of a system: `train` with `options`, beside those that all have."""
+
+    name: str
+    train: Callable[[Any], Path]
+    options: type[Any]
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def autoencoder(**more: Any) -> Stage:
+    return Stage("ae", train_ae, AeTrainOptions, more)
+
+
+# Each by its title and its trainings, one after another.
+SYSTEMS: dict[str, tuple[str, tuple[Stage, ...]]] = {
+    "ae": ("auto-encoder", (autoencoder(),)),
+    "gan": ("auto-encoder and GAN", (autoencoder(), Stage("gan", train_gan, GanTrainOptions))),
+    "style2paints": (
+        "Style2Paints V1",
+        (Stage("style2paints", train_style2paints, Style2PaintsTrainOptions, {"hint": "builtin"}),),
+    ),
+    "segin": ("SEGIN", (Stage("segin", train_segin, SeginTrainOptions),)),
+    # Two of the paper's Table 1 as changes of our own code, all losses as they are.
+    "spade": ("auto-encoder, SPADE-like", (autoencoder(dmi="spade", style="none"),)),
+    "sketch2art": ("auto-encoder, Sketch2art-like", (autoencoder(dmi="sketch", style="adain"),)),
+}
+
+
+def train_for(
+    seconds: float, train: Callable[[int], None], clock: Path, now: Callable[[], float] = time.process_time
+) -> dict[str, float]:
+    """Call `train` with growing numbers of steps until it has taken so many seconds; return {steps, seconds}.
+
+    clock: the file that remembers both, so that the time of an interrupted training counts, too, but for
+    what was done since it last grew.
+    """
+    done: dict[str, float] = {"steps": 0, "seconds": 0.0}
+    if clock.is_file():
+        done = json.loads(clock.read_text())
+    while done["seconds"] < NEARLY * seconds:
+        steps = FIRST_STEPS
+        if done["steps"]:
+            # Half of what is left at a time, for the first steps are slower; the last time all of it.
+            left = (seconds - done["seconds"]) * done["steps"] / done["seconds"]
+            steps = max(int(left / 2 if left > 2 * FIRST_STEPS else left), 1)
+        start = now()
+        train(int(done["steps"]) + steps)
+        done = {"steps": done["steps"] + steps, "seconds": done["seconds"] + now() - start}
+        write_json(clock, done)
+    return done
+
+
+def train_system(
+    system: str, run: Path, shards: Path, size: int, seed: int, seconds: float
+) -> tuple[Path, dict[str, dict[str, float]]]:
+    """(the run of the last stage, steps and seconds of each). run: what the stages' folders begin with."""
+    stages = SYSTEMS[system][1]
+    spent, folder, before = {}, Path(), {}
+    for stage in stages:
+        folder = run.with_name(f"{run.name}-{stage.name}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shared = {
+            "shards": str(shards), "run": folder, "size": size, "seed": seed,
+            "workers": 0, "threads": 1, "device": "cpu",
+        }  # fmt: skip
+
+        def train(steps: int, stage: Stage = stage, shared: dict[str, Any] = shared | before) -> None:
+            stage.train(stage.options(**shared, steps=steps, **stage.more))
+
+        spent[stage.name] = train_for(seconds / len(stages), train, folder.with_suffix(".clock.json"))
+        before = {"ae": folder}
+    return folder, spent
