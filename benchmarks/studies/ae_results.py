@@ -63,6 +63,7 @@ class Variant:
     off: tuple[str, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
     refined: bool = False
+    gan: tuple[tuple[str, Any], ...] = ()
     joint: bool = False
 
 
@@ -75,6 +76,9 @@ VARIANTS = {
     "vanilla": Variant("vanilla", without()),
     "all": Variant("all losses"),
     "gan": Variant("all losses, GAN", refined=True),
+    "gan-features": Variant(
+        "all losses, GAN, D on features", refined=True, gan=(("discriminator", "features"),)
+    ),
     "joint": Variant("all losses, GAN, together (A.4)", joint=True),
     # Table 2
     "content-triplet": Variant("vanilla + L_c_tri", without("content_triplet")),
@@ -199,7 +203,7 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
     train_ae(AeTrainOptions(**shared, run=run, losses=losses, **dict(variant.options)))
     if variant.refined:
         refined = work / "runs" / row.name
-        train_gan(GanTrainOptions(**shared, run=refined, ae=run))
+        train_gan(GanTrainOptions(**shared, run=refined, ae=run, **dict(variant.gan)))
         run = refined
     return shards, run
 

@@ -33,6 +33,12 @@ DEFAULTS = defaults_of(GanTrainOptions)
     help="The trained auto-encoder: a run of `ae-train`, or its model file.",
 )
 @option(
+    "--discriminator",
+    group="Training",
+    type=click.Choice(["pixels", "features"]),
+    help="What the discriminator looks at: the image, or features of the frozen --encoder. [default: the recipe's]",
+)
+@option(
     "--augment",
     group="Training",
     metavar="POLICY",
@@ -44,7 +50,7 @@ DEFAULTS = defaults_of(GanTrainOptions)
     group="Training",
     type=click.FloatRange(min=0),
     metavar="WEIGHT",
-    help="R1 penalty, γ. [default: 2e-4·size²/batch]",
+    help="R1 penalty, γ. [default: 2e-4·size²/batch; of features 0]",
 )
 @option(
     "--noise/--no-noise",
@@ -66,12 +72,16 @@ def gan_train_command(dry_run: bool, **values: Any) -> None:
 
 
 def _describe(plan: Any) -> list[str]:
+    from sketchforge.models.feature_discriminator import FeatureDiscriminator
     from sketchforge.models.gan import Discriminator, Refiner
     from sketchforge.models.layers import count_parameters
 
     recipe = plan.images.recipe
-    networks = (
-        Refiner(recipe.size, recipe.width, plan.autoencoder.style_dim, recipe.noise),
-        Discriminator(recipe.size, recipe.width),
+    refiner = Refiner(recipe.size, recipe.width, plan.autoencoder.style_dim, recipe.noise)
+    of_features = recipe.discriminator == "features"
+    judge = (
+        FeatureDiscriminator(plan.images.encoder, recipe.width)
+        if of_features
+        else Discriminator(recipe.size, recipe.width)
     )
-    return describe_run(plan.images, sum(map(count_parameters, networks)))
+    return describe_run(plan.images, count_parameters(refiner) + count_parameters(judge))

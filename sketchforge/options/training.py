@@ -94,6 +94,7 @@ class GanTrainOptions(ImageTrainOptions):
 
     run: Path = Path("runs/gan")
     ae: Path = Path("runs/ae")  # a run of ae-train, or its model file
+    discriminator: str | None = None  # pixels | features: what D looks at
     augment: str | None = None  # policy of DiffAugment: color, translation, cutout with commas; "" for none
     r1: float | None = None  # weight of the R1 penalty; 0: none
     noise: bool = True

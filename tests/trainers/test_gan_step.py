@@ -86,6 +86,22 @@ def test_each_player_gets_the_gradient_of_its_own_loss():
             torch.testing.assert_close(found, gradient, rtol=1e-6, atol=1e-6)
 
 
+def test_a_discriminator_of_features_plays_and_leaves_the_encoder_as_it_is():
+    torch.manual_seed(0)
+    autoencoder = AutoEncoder(64, 0.0625).eval().requires_grad_(False)
+    encoder = orthogonal_encoder(torch.Generator().manual_seed(0))
+    weights = [parameter.clone() for parameter in encoder.parameters()]
+    recipe = replace(TINY, discriminator="features")
+    trainer = GanTrainer(recipe, autoencoder, encoder, seed=0, device=CPU)
+    trainer.step(0, [two_samples()])
+    # But for the last biases, whose gradient of real images is that of fakes.
+    moved = [grad.any() for grad in gradients_of(trainer.networks.discriminator) if grad.ndim > 1]
+    assert all(moved) and len(moved) == 4 + 6 + 4
+    assert any(grad is not None and grad.any() for grad in gradients_of(trainer.networks.refiner))
+    assert all(torch.equal(a, b) for a, b in zip(weights, encoder.parameters(), strict=True))
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in encoder.parameters())
+
+
 @pytest.mark.slow  # --compile as a whole: seconds of torch's tracing
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # by torch.compile
 def test_a_step_works_with_a_compiled_discriminator():

@@ -56,6 +56,7 @@ GAN = {
     "perceptual": (0.0, "[P] Eq. 14 has a squared error alone"),
     "augment": ("", "[P] none"),
     "r1": (0.0, "[P] Eq. 13 has no such term"),
+    "discriminator": ("pixels", "[P] section 4.2"),
     "spectral_norm": (True, "[C] D"),
     "noise": (True, "[P] section 4.2"),
     "learning_rate": (2e-4, "[P] section 5"),
@@ -150,3 +151,5 @@ def test_the_large_recipe_is_the_demo_s_at_full_size():
     assert large.translated == demo.translated == 0.5
     assert gan_recipe_of(GanTrainOptions(recipe="large")).r1 == r1_weight(1024, 12)
     assert gan_recipe_of(GanTrainOptions(recipe="large", r1=0.0)).r1 == 0
+    assert gan_recipe_of(GanTrainOptions(recipe="large", discriminator="features")).r1 == 0
+    assert gan_recipe_of(GanTrainOptions(recipe="large", discriminator="features", r1=2.0)).r1 == 2

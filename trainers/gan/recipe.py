@@ -12,6 +12,8 @@ from sketchforge.options import GanTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.optimization import recipe_record
 
+PIXELS, FEATURES = DISCRIMINATORS = ("pixels", "features")  # what D looks at
+
 
 @dataclass(frozen=True)
 class GanRecipe:
@@ -27,7 +29,8 @@ class GanRecipe:
     r1: float | None = (
         None  # weight of the R1 penalty, γ; None: `gan_recipe_of` sets it by size and batch size
     )
-    spectral_norm: bool = False  # of D's convolutions, in place of R1
+    discriminator: str = PIXELS  # pixels | features: of the frozen encoder
+    spectral_norm: bool = False  # of D's convolutions, in place of R1; of features always
     noise: bool = True
     learning_rate: float = 2e-4  # of G2
     discriminator_learning_rate: float = 2e-4
@@ -56,6 +59,7 @@ RECIPES = {
         perceptual=0.0,  # [P] Eq. 14: a squared error; [C] LPIPS
         augment="",  # neither has any
         r1=0.0,  # neither has it
+        discriminator=PIXELS,  # [P] section 4.2
         spectral_norm=True,  # [C]
         noise=True,  # [P] section 4.2
         learning_rate=2e-4,  # [P]
@@ -68,11 +72,14 @@ RECIPES = {
 
 def gan_recipe_of(options: GanTrainOptions) -> GanRecipe:
     """The recipe that the options name, with their changes. Raises UsageError for impossible values."""
-    names = ("size", "steps", "batch_size", "augment", "r1")
+    names = ("size", "steps", "batch_size", "discriminator", "augment", "r1")
     overrides = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(RECIPES[options.recipe], **overrides)
+    if recipe.discriminator not in DISCRIMINATORS:
+        raise UsageError(f"--discriminator {recipe.discriminator}: expected {', '.join(DISCRIMINATORS)}")
     if recipe.r1 is None:
-        recipe = replace(recipe, r1=r1_weight(recipe.size, recipe.batch_size))
+        of_features = recipe.discriminator == FEATURES
+        recipe = replace(recipe, r1=0.0 if of_features else r1_weight(recipe.size, recipe.batch_size))
     if not options.noise:
         recipe = replace(recipe, noise=False)
     if unknown := [name for name in recipe.augment.split(",") if recipe.augment and name not in POLICIES]:

@@ -11,9 +11,10 @@ from sketchforge.checkpoints.runs import MODEL_FILE
 from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import AutoEncoder
+from sketchforge.models.feature_discriminator import TAPS
 from sketchforge.options import GanTrainOptions
 from sketchforge.utils.progress import Progress
-from trainers.gan.recipe import GanRecipe, gan_recipe_of
+from trainers.gan.recipe import FEATURES, GanRecipe, gan_recipe_of
 from trainers.gan.step import GanTrainer
 from trainers.image_models.folder import train_in_folder
 from trainers.image_models.plan import ImagePlan, plan_images
@@ -52,7 +53,15 @@ def plan_gan(options: GanTrainOptions) -> GanPlan:
             f"{autoencoder.size}, or train another with `sketchforge ae-train --size {recipe.size}`"
         )
     entries = {"autoencoder": tensors_digest(autoencoder.state_dict())}
-    return GanPlan(plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual), entries), autoencoder)
+    with_encoder = bool(recipe.perceptual) or recipe.discriminator == FEATURES
+    plan = GanPlan(plan_images(options, recipe, RUN_FORMAT, with_encoder, entries), autoencoder)
+    if recipe.discriminator == FEATURES:
+        assert plan.images.encoder is not None  # by `plan_images`, which loads it
+        if missing := [tap for tap in TAPS if tap not in plan.images.encoder.tap_names()]:
+            raise UsageError(
+                f"--discriminator features: --encoder {options.encoder} has no {', '.join(missing)}; name another"
+            )
+    return plan
 
 
 def train_gan(

@@ -25,13 +25,14 @@ from sketchforge.losses.autoencoder import perceptual, reconstruction, shift_ali
 from sketchforge.losses.diff_augment import diff_augment
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import Encoder
+from sketchforge.models.feature_discriminator import FeatureDiscriminator
 from sketchforge.models.gan import Discriminator, Refiner
 from sketchforge.models.noise import draw_noise
 from sketchforge.utils.seeding import torch_generator
 from trainers.batch_statistics import MeanStatistics
 from trainers.distributed import Ranks
 from trainers.ema import ema_update, warmed_up_decay
-from trainers.gan.recipe import GanRecipe
+from trainers.gan.recipe import FEATURES, GanRecipe
 from trainers.image_models.interface import PERCEPTUAL_TAPS, MicroBatch
 from trainers.optimization import LossSums, channels_last, check_finite_means, seed_torch
 from trainers.players import build_optimizers, frozen
@@ -48,7 +49,7 @@ class GanNetworks:
 
     refiner: Refiner
     ema: Refiner  # of G2's weights and buffers; the file holds these
-    discriminator: Discriminator
+    discriminator: Discriminator | FeatureDiscriminator
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
 
@@ -56,8 +57,8 @@ class GanNetworks:
 class GanTrainer:
     """The GAN's training step, and synthesis with its EMA weights.
 
-    autoencoder: trained, of the recipe's size; this freezes it. encoder: frozen, with PERCEPTUAL_TAPS; None
-    where the perceptual loss is off.
+    autoencoder: trained, of the recipe's size; this freezes it. encoder: frozen, with PERCEPTUAL_TAPS, and
+    those of a discriminator of features; None where neither needs it.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class GanTrainer:
         with seed_torch(seed, "refiner"):
             refiner = Refiner(recipe.size, recipe.width, autoencoder.style_dim, recipe.noise)
         with seed_torch(seed, "discriminator"):
-            discriminator = Discriminator(recipe.size, recipe.width, recipe.spectral_norm)
+            discriminator = self._build_discriminator()
         refiner, discriminator = channels_last(refiner, device), channels_last(discriminator, device)
         ema = copy.deepcopy(refiner).requires_grad_(False).eval()
         optimizers = build_optimizers(recipe, refiner.parameters(), discriminator.parameters())
@@ -87,6 +88,13 @@ class GanTrainer:
         if compiled:
             for module in (*self.autoencoder.children(), refiner, discriminator):
                 module.compile()
+
+    def _build_discriminator(self) -> Discriminator | FeatureDiscriminator:
+        recipe = self.recipe
+        if recipe.discriminator == FEATURES:
+            assert self.encoder is not None  # by `plan_gan`
+            return FeatureDiscriminator(self.encoder, recipe.width)
+        return Discriminator(recipe.size, recipe.width, recipe.spectral_norm)
 
     def step(self, number: int, batch: Sequence[MicroBatch]) -> dict[str, float]:
         """Update D and G2 once from the micro-batches; return the unweighted losses.
