@@ -32,6 +32,8 @@ def people_shards(name: str, shards: Path, data: Path, work: Path) -> Path:
     drawings = {kind: sorted((data / "sketches/pacs" / kind).iterdir()) for kind in kinds}
     plan = dict(held_out.manifest) | {
         "styles": styles,
+        "splits": [],
+        "options": {name: value for name, value in held_out.options.items() if name != "split"},
         "captioned": False,
         "num_shards": 1,
         "complete": False,

@@ -153,6 +153,8 @@ def run_system_row(
         kept = result_of(measure_row(shards, run, data, work, pairs, split))
         found = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
         (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
+        results.mkdir(parents=True, exist_ok=True)
+        write_json(path, found | {"format": "system-comparison", "version": 1})
     found["curve"] = error_curve(run, list(spent.values())[-1])
     if data and row.data != OWN:
         from compare_people import people_shards
@@ -160,7 +162,6 @@ def run_system_row(
         drawn = people_shards(row.data, shards, data, work)
         of_people = measure_row(drawn, run, data, work, pairs, None, lpips=(), diversity=0)
         found["people"] = result_of(of_people)["rows"]
-    results.mkdir(parents=True, exist_ok=True)
     write_json(path, found | {"format": "system-comparison", "version": VERSION})
     return path
 
