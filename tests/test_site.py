@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from runpy import run_path
 
 import pytest
 import yaml
@@ -82,6 +83,24 @@ def test_what_stops_the_build_is_each_thing_that_a_reader_would_miss():
     assert CONFIG["theme"]["font"] is False
 
 
+@pytest.mark.parametrize(
+    ("source", "place", "written", "expected"),
+    [
+        ("README.md", "overview.md", "[x](docs/hands.md#a)", "[x](hands.md#a)"),
+        ("docs/how-to/x.md", "how-to/x.md", "[../hands.md](../hands.md)", "[Hands](../hands.md)"),
+        ("docs/hands.md", "hands.md", "[its\ncard](../README.md)", "[its\ncard](overview.md)"),
+        ("docs/hands.md", "hands.md", "![p](images/p.jpg)", "![p](images/p.jpg)"),
+        ("README.md", "overview.md", "[![p](docs/p.jpg)](docs/hands.md)", "[![p](p.jpg)](hands.md)"),
+        ("sketchforge/checkpoints/builtin/tom.md", "cards/tom.md", "(NOTICE.md) [n](NOTICE.md)",
+         "(NOTICE.md) [n](weights-notice.md)"),
+        ("docs/x.md", "x.md", "[a](#b) [w](https://a.org/docs/hands.md)", "[a](#b) [w](https://a.org/docs/hands.md)"),
+    ],
+)  # fmt: skip
+def test_links_of_files_become_those_of_the_site(source, place, written, expected):
+    hooks = pytest.importorskip("mkdocs") and run_path(str(SITE / "hooks.py"))
+    assert hooks["rewrite_links"](written, source, place, {"hands.md": "Hands"}) == expected
+
+
 class Loads(HTMLParser):
     """What a page makes a browser load."""
 
@@ -92,8 +111,8 @@ class Loads(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
-        if tag in LOADING and found.get("rel") not in ("canonical", "next", "prev"):
-            self.urls.append(found.get(LOADING[tag]) or "")
+        if found.get(LOADING.get(tag, "")) and found.get("rel") not in ("canonical", "next", "prev"):
+            self.urls.append(found[LOADING[tag]])
 
 
 @pytest.mark.slow

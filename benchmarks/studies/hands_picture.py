@@ -25,6 +25,7 @@ from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
 SHOWN = ("astronaut", "cat", "coffee", "dahlia", "officer", "pagoda", "rocket")
 IN_STRIPS = ("astronaut", "officer", "cat", "pagoda")
 CELL, QUALITY = 112, 88  # pixels; of the JPEG
+GAP = 24  # pixels
 
 
 def main() -> None:
@@ -48,11 +49,15 @@ def main() -> None:
 def write_strips(drawn: list[sketchforge.Sketches], folder: Path) -> None:
     """photos.jpg and NAME.png, black and white: the images side by side."""
     folder.mkdir(parents=True, exist_ok=True)
-    photos = np.concatenate([sketches.image for sketches in drawn], axis=1)
-    Image.fromarray(photos).save(folder / "photos.jpg", quality=QUALITY)
+    side_by_side([sketches.image for sketches in drawn]).save(folder / "photos.jpg", quality=QUALITY)
     for name in drawn[0]:
-        strip = Image.fromarray(np.concatenate([sketches[name] for sketches in drawn], axis=1))
+        strip = side_by_side([sketches[name] for sketches in drawn])
         strip.convert("1").save(folder / f"{name}.png", optimize=True)
+
+
+def side_by_side(images: list[np.ndarray]) -> Image.Image:
+    gap = np.full_like(images[0][:, :GAP], 255)
+    return Image.fromarray(np.hstack([part for image in images for part in (image, gap)][:-1]))
 
 
 if __name__ == "__main__":

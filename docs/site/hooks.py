@@ -10,7 +10,9 @@ import json
 import posixpath
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -37,7 +39,8 @@ ELSEWHERE = {
 QUICKSTART = "docs/quickstart.ipynb"
 PLACES = {source: page for page, source in ELSEWHERE.items()} | {QUICKSTART: "quickstart.md"}
 _FENCES = re.compile(r"^( *```.*?^ *```[^\n]*$)", re.DOTALL | re.MULTILINE)
-_LINK = re.compile(r"(?<=\]\()([^)\s#]+)")
+_LINK = re.compile(r"(?P<text>\[[^][]*\])?(?<=\])\((?P<target>[^)\s#]+)")
+_FILE_NAME = re.compile(r"\[[\w./-]+\.(md|ipynb)\]")
 _DIRECTIVE = re.compile(r"^<!-- (::: .*?) -->$", re.DOTALL | re.MULTILINE)
 
 
@@ -60,23 +63,43 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     place = page.file.src_uri
+    if place == "README.md":  # alone in its part of the navigation
+        page.meta["hide"] = ["navigation"]
     source = {page: source for source, page in PLACES.items()}.get(place, f"docs/{place}")
+    titles = {page: title for title, page in list_titles(config.nav or [])}
     parts = _FENCES.split(markdown)
-    parts[::2] = [rewrite_links(_DIRECTIVE.sub(r"\1", part), source, place) for part in parts[::2]]
+    parts[::2] = [rewrite_links(_DIRECTIVE.sub(r"\1", part), source, place, titles) for part in parts[::2]]
+    if place == "quickstart.md":
+        parts.append("\n\n[This page as a notebook](quickstart.ipynb), to be run.\n")
     return "".join(parts)
 
 
-def rewrite_links(markdown: str, source: str, place: str) -> str:
-    """Links of the file `source` of the repository, as those of the page `place` of the site."""
+def list_titles(entries: list[Any]) -> Iterator[tuple[str, str]]:
+    """(title, page) of a part of the navigation."""
+    for entry in entries:
+        for title, inner in entry.items():
+            yield from [(title, inner)] if isinstance(inner, str) else list_titles(inner)
 
-    def target(match: re.Match[str]) -> str:
-        if "://" in match[0] or match[0].startswith("mailto:"):
+
+def rewrite_links(markdown: str, source: str, place: str, titles: Mapping[str, str]) -> str:
+    """Links of the file `source` of the repository, as those of the page `place` of the site.
+
+    A link whose text is the name of a file gets the title that the page has in the navigation.
+    """
+
+    def rewrite(match: re.Match[str]) -> str:
+        text, target = match["text"] or "", match["target"]
+        if "://" in target or target.startswith("mailto:"):
             return match[0]
-        named = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[0]))
+        named = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         found = PLACES.get(named) or (named.removeprefix("docs/") if named.startswith("docs/") else None)
-        return match[0] if found is None else posixpath.relpath(found, posixpath.dirname(place) or ".")
+        if found is None:
+            return match[0]
+        if _FILE_NAME.fullmatch(text) and found in titles:
+            text = f"[{titles[found]}]"
+        return f"{text}({posixpath.relpath(found, posixpath.dirname(place) or '.')}"
 
-    return _LINK.sub(target, markdown)
+    return _LINK.sub(rewrite, markdown)
 
 
 def notebook_to_markdown(path: Path) -> str:
@@ -95,7 +118,7 @@ def describe_commands() -> str:
     lines = ["# Commands", "", "What `sketchforge help COMMAND` prints, of every command."]
 
     def add(command: click.Command, parent: click.Context, name: str) -> None:
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
+        context = click.Context(command, info_name=name, parent=parent, terminal_width=78)
         title = context.command_path
         lines.extend(["", f"{'#' * (1 + len(title.split()))} {title}".replace("## sketchforge ", "## "), ""])
         lines.extend(["```text", context.get_help().rstrip(), "```"])
@@ -105,7 +128,7 @@ def describe_commands() -> str:
                 assert found is not None
                 add(found, context, inner)
 
-    whole = click.Context(main, info_name="sketchforge", terminal_width=100)
+    whole = click.Context(main, info_name="sketchforge", terminal_width=78)
     lines.extend(["", "```text", whole.get_help().rstrip(), "```"])
     for name in COMMANDS:
         command = main.get_command(whole, name)
