@@ -52,7 +52,7 @@ eval: install ## measure the sketches in out*/ and the models in runs/ into eval
 	@echo "to be read in a browser: $(abspath eval/report.html)"
 
 docs: $(VENV)/.docs-install ## build the documents as a site, with search, into build/site/; a link that leads nowhere is an error
-	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict -f docs/site/mkdocs.yml
+	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/site/mkdocs.yml
 	@echo "to be read in a browser: $(abspath build/site/index.html)"
 
 test: $(VENV)/.tested-install ## run the tests on all cores (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)

@@ -81,6 +81,10 @@ def test_what_stops_the_build_is_each_thing_that_a_reader_would_miss():
         settings
     )
     assert CONFIG["theme"]["font"] is False
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert (
+        "-m mkdocs build --strict -f docs/site/mkdocs.yml\n" in makefile
+    )  # --quiet would hide what --strict counts
 
 
 @pytest.mark.parametrize(
