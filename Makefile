@@ -13,7 +13,7 @@ MUTANTS ?= 20
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan train-style2paints train-segin compare-systems eval test test-all check format coverage mutate soak clean
+.PHONY: help install demo train-ae train-gan train-style2paints train-segin compare-systems eval docs test test-all check format coverage mutate soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -58,6 +58,10 @@ eval: install ## measure the sketches in out*/ and the models in runs/ into eval
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
 	@echo "to be read in a browser: $(abspath eval/report.html)"
 
+docs: $(VENV)/.docs-install ## build the documents as a site, with search, into build/site/; a link that leads nowhere is an error
+	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/site/mkdocs.yml
+	@echo "to be read in a browser: $(abspath build/site/index.html)"
+
 test: $(VENV)/.tested-install ## run the tests on all cores (SKETCHFORGE_TEST_DATA=DIR adds those on real photos)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not kill"
 
@@ -82,8 +86,8 @@ mutate: $(VENV)/.tested-install ## break losses, steps, metrics and shards in on
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TRAINING_KILLS=50 of each training struck, FUZZ=20000 damaged inputs, SERVER=500 bad servers
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
-clean: ## remove what demo, the trainings and eval made; .venv stays
-	rm -rf eval runs/tom runs/ae runs/gan runs/style2paints runs/segin runs/comparison $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+clean: ## remove what demo, the trainings, eval and docs made; .venv stays
+	rm -rf build/site eval runs/tom runs/ae runs/gan runs/style2paints runs/segin runs/comparison $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +107,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 $(VENV)/.tested-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.docs-install: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 $(VENV)/.dev-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'

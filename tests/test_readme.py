@@ -141,14 +141,3 @@ def test_several_processes_share_the_pairs(newcomer):
     assert sorted(key for batch in names["loader"] for key in batch["key"]) == sorted(
         item["key"] for item in names["loader"].dataset
     )
-
-
-def test_images_that_the_documents_show_exist():
-    for document in [
-        ROOT / "README.md",
-        *(ROOT / "docs").glob("*.md"),
-        *(ROOT / "sketchforge").rglob("*.md"),
-    ]:
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert (document.parent / target).exists(), f"{document.name}: {target}"
