@@ -5,6 +5,7 @@ A file appears when it is complete; one that is there is left as it is. Lists ap
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,7 +18,6 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.images.encode import encode_jpeg
 from sketchforge.shards import schema
-from sketchforge.shards.schema import json_bytes
 from sketchforge.utils.files import atomic_write, remove_abandoned, write_bytes
 from sketchforge.utils.progress import Progress
 
@@ -60,6 +60,7 @@ class ImageFolder:
 
     def list_entries(self, pairs: ImagePairs) -> Iterator[dict[str, Any]]:
         number = find_class(self.source.shards, pairs.sample)
+        # First of all: `datasets` takes the first image of a line for that of `file_name`.
         entry = {
             "file_name": self._name("images", pairs, f"{pairs.stem}.jpg"),
             "text": pairs.sample.caption,
@@ -151,7 +152,7 @@ def write_folders(out: Path, source: PairSource, layout: Layout, progress: Progr
                     num_kept += not files
                     if file is not None:
                         for entry in layout.list_entries(pairs):
-                            file.write(json_bytes(entry) + b"\n")
+                            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
                     progress.advance()
     return num_kept
 
