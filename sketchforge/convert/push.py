@@ -39,7 +39,10 @@ class Upload:
             name_is_fit = name.count("/") == 1
         if not name_is_fit:
             raise UsageError(f"--push {name}: expected the name of a data set, OWNER/NAME")
-        token = huggingface_hub.get_token()
+        try:
+            token = huggingface_hub.get_token()
+        except Exception:  # it may ask a server for one
+            token = None
         if not token:
             raise UsageError(f"--push {name}: no token found; run `hf auth login`, or set HF_TOKEN")
         self._name, self._token = name, token
