@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sketchforge.convert.card import SHEET, write_set_card
 from sketchforge.convert.drawings import pick_names, read_drawings
@@ -66,7 +67,7 @@ def _convert_pairs(options: ConvertOptions, progress: Progress) -> Conversion:
     upload = None if options.push is None else Upload(options.push)
     shards = open_shards(options.shards)
     source = pick_pairs(shards, options.hand, options.per_image)
-    record = {"to": options.to, "shards": shards_digest(shards), "hands": source.names}
+    record: dict[str, Any] = {"to": options.to, "shards": shards_digest(shards), "hands": source.names}
     if options.per_image is not None:
         record["per_image"] = options.per_image
     begin_folder(options.out, record, options.overwrite, _PATTERNS)

@@ -47,7 +47,7 @@ def begin_folder(
 
 def _remove_files(out: Path, patterns: Sequence[str]) -> None:
     """Remove what was made, and folders that are empty then; a card that somebody has edited stays."""
-    folders = set()
+    folders: set[Path] = set()
     for pattern in patterns:
         for path in out.glob(pattern):
             if path.name == CARD and is_edited(read_card(LocalFolder(out)) or b""):

@@ -92,6 +92,27 @@ def test_an_images_bytes_lie_in_a_file_once(converted, samples, splits):
     assert [data.count(samples[key].image) for key in splits["train"]] == [1] * len(splits["train"])
 
 
+def test_large_images_lie_in_a_file_once_too(tmp_path):
+    """Parquet's writers give up a dictionary of more than a megabyte by default."""
+    rng = np.random.default_rng(0)
+    images = [
+        ImagePairs(
+            f"k{n}", RawSample(f"k{n}", rng.bytes(900_000), (b"a", b"b"), {"source": "s"}, "", {}), [0, 1]
+        )
+        for n in range(3)
+    ]
+    shards = SimpleNamespace(
+        classes=[], has_masks=False, styles=["x", "y"], manifest={"shards": [{"bytes": 1}]}, source="out"
+    )
+    source = SimpleNamespace(
+        shards=shards, splits={"train": [0]}, count_images=lambda _: 3, read=lambda *_: iter(images)
+    )
+    parquet.write_parquet(tmp_path, source, RecordedProgress())
+    (path,) = (tmp_path / "data").iterdir()
+    assert path.stat().st_size < 3.1 * 900_000
+    assert pq.read_table(path).num_rows == 6
+
+
 def test_row_groups_and_files_are_bounded_and_part_no_image(
     pair_shards, samples, splits, tmp_path, monkeypatch
 ):

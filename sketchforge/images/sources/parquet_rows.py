@@ -154,7 +154,10 @@ class _Rows:
             raise ParquetError("no column of images")
         self._column = columns.image
         self._starts = [0, *accumulate(sizes)]
-        self._restart(0)
+        self._group = -1
+        self._begin = 0  # the row that the batch begins with
+        self._batch: Sequence[Any] = ()
+        self._batches: Iterator[Any] = iter(())
 
     def read(self, row: int) -> bytes:
         group = bisect_right(self._starts, row) - 1
@@ -170,15 +173,14 @@ class _Rows:
                 if (batch := next(self._batches, None)) is None:
                     raise ParquetError("its row group ends early")
                 self._batch = batch.column(0)
-            value = self._batch[row - self._begin].as_py()
+            value: Any = self._batch[row - self._begin].as_py()
         if isinstance(value, dict):
             value = value.get("bytes")
         return value if isinstance(value, bytes) else b""
 
     def _restart(self, group: int) -> None:
         self._group, self._begin = group, self._starts[group]
-        self._batch: Sequence[Any] = ()
-        self._batches = self._iterate(group)
+        self._batch, self._batches = (), self._iterate(group)
 
     def _iterate(self, group: int) -> Iterator[Any]:
         # A generator, which ends with the first error.
