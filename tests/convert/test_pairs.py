@@ -92,25 +92,29 @@ def test_an_images_bytes_lie_in_a_file_once(converted, samples, splits):
     assert [data.count(samples[key].image) for key in splits["train"]] == [1] * len(splits["train"])
 
 
-def test_large_images_lie_in_a_file_once_too(tmp_path):
-    """Parquet's writers give up a dictionary of more than a megabyte by default."""
+def test_images_of_more_than_a_megabyte_lie_in_a_file_once_too(tmp_path, monkeypatch):
+    """Parquet's writers by default give up a dictionary that is larger, after a thousand rows or so."""
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 5000)
     rng = np.random.default_rng(0)
     images = [
         ImagePairs(
-            f"k{n}", RawSample(f"k{n}", rng.bytes(900_000), (b"a", b"b"), {"source": "s"}, "", {}), [0, 1]
+            f"k{number}",
+            RawSample(f"k{number}", rng.bytes(30_000), (b"a",), {"source": "s"}, "", {}),
+            [0] * 25,
         )
-        for n in range(3)
+        for number in range(80)
     ]
     shards = SimpleNamespace(
-        classes=[], has_masks=False, styles=["x", "y"], manifest={"shards": [{"bytes": 1}]}, source="out"
+        classes=[], has_masks=False, styles=["x"], manifest={"shards": [{"bytes": 1}]}, source="out"
     )
     source = SimpleNamespace(
-        shards=shards, splits={"train": [0]}, count_images=lambda _: 3, read=lambda *_: iter(images)
+        shards=shards, splits={"train": [0]}, count_images=lambda _: 80, read=lambda *_: iter(images)
     )
     parquet.write_parquet(tmp_path, source, RecordedProgress())
     (path,) = (tmp_path / "data").iterdir()
-    assert path.stat().st_size < 3.1 * 900_000
-    assert pq.read_table(path).num_rows == 6
+    assert path.stat().st_size < 1.1 * 80 * 30_000
+    file = pq.ParquetFile(path)
+    assert (file.num_row_groups, file.metadata.num_rows) == (1, 2000)
 
 
 def test_row_groups_and_files_are_bounded_and_part_no_image(

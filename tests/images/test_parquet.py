@@ -66,6 +66,13 @@ def test_every_row_is_an_image_in_any_order(tmp_path, image_type, options):
     assert read(images[place] for place in order) == [rows[place]["bytes"] for place in order]
 
 
+def test_a_row_before_those_in_memory_is_read_again(tmp_path):
+    rows = [{"bytes": f"row {number}".encode(), "path": None} for number in range(50)]
+    images = find_images(write(tmp_path / "a.parquet", {"image": rows}, row_group_size=50))
+    order = [40, 3, 49, 18, 17, 0]
+    assert read(images[place] for place in order) == [rows[place]["bytes"] for place in order]
+
+
 def test_keys_come_of_the_files_name_and_the_rows_number(tmp_path):
     for name in ("data/train-00000-of-00002", "data/train-00001-of-00002"):
         write(tmp_path / f"{name}.parquet", {"image": [image(0), image(1)]})
