@@ -39,14 +39,15 @@ DEFAULTS = defaults_of(RenderOptions)
     epilog="Example: sketchforge render --images photos/ --checkpoints 10 --shards out/",
 )
 @images_option(
-    "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; a list "
-    "of files (.txt); or an index of them (see `sketchforge index`). [default: the built-in photos]"
+    "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; parquet "
+    "files, as in 'set/data/*.parquet'; a list of files (.txt); or an index of them (see `sketchforge index`). "
+    "[default: the built-in photos]"
 )
 @option(
     "--prefix-keys",
     group="Input",
     is_flag=True,
-    help="Put a tar's name before its keys: for tars whose keys repeat.",
+    help="Put a tar's or parquet file's name before its keys: for those whose keys repeat.",
 )
 @option(
     "--labels",

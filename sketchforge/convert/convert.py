@@ -1,4 +1,4 @@
-"""Convert: the strokes of a shard folder in formats that others read.
+"""Convert: a shard folder as a data set that others read, or its strokes in formats that others read.
 
 A file appears when it is complete. A folder is continued by the same command; its record says what it is of.
 """
@@ -9,18 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sketchforge.convert.card import SHEET, write_set_card
 from sketchforge.convert.drawings import pick_names, read_drawings
-from sketchforge.convert.targets import TARGETS, Target
+from sketchforge.convert.output_folder import begin_folder
+from sketchforge.convert.pairs import pick_pairs
+from sketchforge.convert.push import Upload
+from sketchforge.convert.targets import PAIR_TARGETS, TARGETS, Target
 from sketchforge.errors import UsageError
 from sketchforge.options import ConvertOptions
+from sketchforge.shards.schema import CARD
 from sketchforge.shards.shard_set import open_shards, shards_digest
-from sketchforge.utils.files import disk_errors, has_shape, read_json, write_json
+from sketchforge.utils.files import disk_errors
 from sketchforge.utils.outputs import check_local, check_new_file
 from sketchforge.utils.progress import Progress
 
-FORMAT, VERSION = "sketchforge-conversion", 1
-RECORD = "conversion.json"
-_SHAPE = {"format": str, "version": int, "to": str, "shards": str, "hands": [str]}
+# What the files of a folder are called that is replaced.
+_PATTERNS = {
+    "svg": ["*/*.svg"],
+    **{name: [*target.files, CARD, SHEET] for name, target in PAIR_TARGETS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -31,22 +38,59 @@ class Conversion:
     hands: list[str]
     num_images: int
     num_kept: int  # of them, those whose drawings were there already
+    pairs: dict[str, int] | None = None  # of a data set: how many pairs each split has
+    keeps_card: bool = False  # whether a card that somebody has edited was left as it is
+    address: str | None = None  # where it was uploaded to
 
 
 def convert(options: ConvertOptions, progress: Progress | None = None) -> Conversion:
-    """Write the drawings of `options.shards` to `options.out`.
+    """Write the pairs or the drawings of `options.shards` to `options.out`.
 
     Raises UsageError for shards that are missing, unfinished or keep no strokes, an unknown hand, and an output that
-    is something else; SketchforgeError for damaged shards.
+    is something else; SketchforgeError for damaged shards, and an upload that is refused.
     """
     progress = progress or Progress()
-    target = TARGETS[options.to]
-    _check_name(options, target)
+    if options.to in PAIR_TARGETS:
+        return _convert_pairs(options, progress)
+    for value, option in ((options.per_image, "--per-image"), (options.push, "--push")):
+        if value is not None:
+            raise UsageError(
+                f"{option}: is of data sets, --to {', '.join(PAIR_TARGETS)}; not of --to {options.to}"
+            )
+    return _convert_drawings(options, TARGETS[options.to], progress)
+
+
+def _convert_pairs(options: ConvertOptions, progress: Progress) -> Conversion:
+    target = PAIR_TARGETS[options.to]
+    _check_folder(options)
+    target.check()
+    upload = None if options.push is None else Upload(options.push)
+    shards = open_shards(options.shards)
+    source = pick_pairs(shards, options.hand, options.per_image)
+    record: dict[str, Any] = {"to": options.to, "shards": shards_digest(shards), "hands": source.names}
+    if options.per_image is not None:
+        record["per_image"] = options.per_image
+    begin_folder(options.out, record, options.overwrite, _PATTERNS)
+    with disk_errors(options.out):
+        num_kept = target.write(options.out, source, progress)
+        keeps_card = not write_set_card(options.out, options.to, source)
+    pairs = {name: source.count_images(name) * source.sketches_per_image for name in source.splits}
+    address = None if upload is None else upload.send(options.out, progress)
+    return Conversion(options.out, source.names, shards.num_samples, num_kept, pairs, keeps_card, address)
+
+
+def _convert_drawings(options: ConvertOptions, target: Target, progress: Progress) -> Conversion:
+    if target.ending is None:
+        _check_folder(options)
+    else:
+        check_local(options.out, "--out")
+        if options.out.suffix != target.ending:
+            raise UsageError(f"--out {options.out}: expected a file name that ends in {target.ending}")
     shards = open_shards(options.shards).require_strokes()
     names = pick_names(shards, options.hand)
     if target.ending is None:
-        record = {"format": FORMAT, "version": VERSION, "to": options.to}
-        _begin_folder(options, record | {"shards": shards_digest(shards), "hands": names})
+        record = {"to": options.to, "shards": shards_digest(shards), "hands": names}
+        begin_folder(options.out, record, options.overwrite, _PATTERNS)
     else:
         check_new_file(options.out, "--out", options.overwrite)
     with disk_errors(options.out), target.open(options.out, names) as writer:
@@ -60,48 +104,7 @@ def convert(options: ConvertOptions, progress: Progress | None = None) -> Conver
     return Conversion(options.out, names, len(shards.keys), num_kept)
 
 
-def _check_name(options: ConvertOptions, target: Target) -> None:
+def _check_folder(options: ConvertOptions) -> None:
     check_local(options.out, "--out")
-    if target.ending is not None and options.out.suffix != target.ending:
-        raise UsageError(f"--out {options.out}: expected a file name that ends in {target.ending}")
-    if target.ending is None and options.out.is_file():
+    if options.out.is_file():
         raise UsageError(f"--out {options.out}: is a file; --to {options.to} makes a folder")
-
-
-def _begin_folder(options: ConvertOptions, record: dict[str, Any]) -> None:
-    """Begin a folder, or continue one of the same record.
-
-    Raises UsageError for one that holds anything else.
-    """
-    out = options.out
-    earlier = _read_record(out)
-    if earlier is None and out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
-        raise UsageError(
-            f"{out}: holds files that are not of this command; name an empty or a new folder as --out"
-        )
-    if earlier is not None and earlier != record:
-        name = next(name for name in record if earlier.get(name) != record[name])
-        if not options.overwrite:
-            raise UsageError(
-                f"{out}: was made with other {_WORDS.get(name, name)}; name another folder as --out"
-            )
-    if earlier is not None and options.overwrite:
-        with disk_errors(out):
-            for path in out.glob("*/*.svg"):
-                path.unlink()
-            for path in out.iterdir():
-                if path.is_dir() and not any(path.iterdir()):
-                    path.rmdir()
-    with disk_errors(out / RECORD):
-        write_json(out / RECORD, record)
-
-
-_WORDS = {"to": "--to", "hands": "--hand", "shards": "shards"}
-
-
-def _read_record(out: Path) -> dict[str, Any] | None:
-    try:
-        record = read_json(out / RECORD)
-    except (OSError, ValueError):
-        return None
-    return record if has_shape(record, _SHAPE) and record["format"] == FORMAT else None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from sketchforge.convert.pairs import find_class
 from sketchforge.errors import UsageError
 from sketchforge.shards import schema
-from sketchforge.shards.reader import RawSample, raw_samples, read_errors
+from sketchforge.shards.reader import raw_samples, read_errors
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.strokes.stored import StoredHand, strokes_from_json
 from sketchforge.utils.seeding import uniforms
@@ -65,13 +66,9 @@ def read_drawings(
             hands = {hand.name: hand for hand in (stored.hands or [stored.traced()])}
             if missing := [name for name in names if name not in hands]:
                 raise ValueError(f"{member}: has no hand {missing[0]}")
-        word, part = _find_word(shards, sample), find_part(shards, sample.key)
+        number, part = find_class(shards, sample), find_part(shards, sample.key)
+        word = "" if number is None else shards.classes[number]
         yield [LineDrawing(sample.key, word, part, hands[name]) for name in names]
-
-
-def _find_word(shards: ShardSet, sample: RawSample) -> str:
-    number = sample.extras.get(schema.CLASS, b"")
-    return shards.classes[int(number)] if number.isdigit() and int(number) < len(shards.classes) else ""
 
 
 def find_part(shards: ShardSet, key: str) -> str:

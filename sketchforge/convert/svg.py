@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sketchforge.convert.drawings import LineDrawing
+from sketchforge.convert.file_names import name_folders
 from sketchforge.strokes.stored import StoredHand
 from sketchforge.utils.files import remove_abandoned, write_bytes
 
@@ -23,7 +23,9 @@ class SvgFolder:
     """Writes drawings into a folder, a file each."""
 
     def __init__(self, out: Path, names: Sequence[str]) -> None:
-        self.folders = dict(zip(names, _name_folders(out, names), strict=True))
+        self.folders = {
+            name: out / folder for name, folder in zip(names, name_folders(names, "hand"), strict=True)
+        }
 
     def has(self, key: str) -> bool:
         """Whether all drawings of a sample are there."""
@@ -42,15 +44,6 @@ def open_svg_folder(out: Path, names: Sequence[str]) -> Iterator[SvgFolder]:
         folder.mkdir(parents=True, exist_ok=True)
         remove_abandoned(folder)
     yield writer
-
-
-def _name_folders(out: Path, names: Sequence[str]) -> list[Path]:
-    """A folder for each name: small letters, digits and hyphens alone; equal ones are numbered."""
-    plain = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "hand" for name in names]
-    return [
-        out / (word if plain.count(word) == 1 else f"{word}-{number}")
-        for number, word in enumerate(plain, start=1)
-    ]
 
 
 def draw_svg(hand: StoredHand) -> bytes:

@@ -113,10 +113,12 @@ class InspectOptions:
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """`sketchforge convert`: the strokes of shards in other formats."""
+    """`sketchforge convert`: shards as data sets that others read, or their strokes in other formats."""
 
     shards: str | Path
-    to: str  # svg | ndjson | stroke3
+    to: str  # parquet | imagefolder | pix2pix | controlnet (pairs); svg | ndjson | stroke3 (strokes)
     out: Path  # the file or folder to write
     hand: tuple[str, ...] = ()  # whose drawings; (): all
+    per_image: int | None = None  # pairs: sketches of each image, chosen by its key; None: all
+    push: str | None = None  # pairs: the data set on Hugging Face's Hub to upload the folder to, OWNER/NAME
     overwrite: bool = False

@@ -80,9 +80,9 @@ _REMEDIES = {
 
 
 def _name_folder(source: str) -> str:
-    """The topmost folder that an image lies in; "" for none. A tar is no folder."""
+    """The topmost folder that an image lies in; "" for none. A tar or a parquet file is no folder."""
     folder, slash, _ = source.partition("/")
-    return folder if slash and not folder.lower().endswith((".tar", ".tar.gz", ".tgz")) else ""
+    return folder if slash and not folder.lower().endswith((".tar", ".tar.gz", ".tgz", ".parquet")) else ""
 
 
 def _read_table(path: Path) -> dict[str, str]:

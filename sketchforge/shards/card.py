@@ -29,20 +29,33 @@ _MARK = re.compile(rb"<!-- sketchforge: ([0-9a-f]{64}) [^\n]*-->\n\Z")
 
 def dataset_card(manifest: Mapping[str, Any]) -> bytes:
     """The card of a folder with this complete manifest, UTF-8. Text of the manifest enters it escaped."""
-    samples, sketches = _count_samples(manifest), len(manifest["styles"])
-    digests = manifest["digests"]
+    samples, sketches = total_samples(manifest), len(manifest["styles"])
     filled = fill_markdown(
         Path(__file__).parent,
         "dataset_card.md.jinja",
         # The YAML that the Hub and `datasets` read: it holds no text of the manifest, only its numbers.
         captioned=manifest["captioned"],
-        size_category=Markdown(_name_size(samples)),
-        shards_digest=_digest_shards(manifest),
+        size_category=Markdown(size_category(samples)),
+        shards_digest=short_digest(manifest),
         data_files=map(Markdown, write_data_files(manifest)),
         features=map(Markdown, write_features(manifest)),
         title=f"{_plural(samples, 'image')}, {_plural(sketches, 'sketch')} of each",
         facts=_list_facts(manifest),
         members=_list_members(manifest),
+        num_styles=sketches,
+        drawing=describe_drawing(manifest),
+        drawer=describe_terms(manifest),
+        of_one_size=schema.image_side(manifest) is not None,
+    )
+    return sign_card(filled)
+
+
+def describe_drawing(manifest: Mapping[str, Any]) -> Markdown:
+    """Tables of how the sketches were drawn: styles, weights, options and libraries."""
+    digests = manifest["digests"]
+    filled = fill_markdown(
+        Path(__file__).parent,
+        "card_drawing.md.jinja",
         styles=[(style, _shorten(digests.get(style))) for style in manifest["styles"]],
         other_weights=[
             (name, _shorten(digest))
@@ -54,9 +67,17 @@ def dataset_card(manifest: Mapping[str, Any]) -> bytes:
             for name, value in sorted(manifest["options"].items())
         ],
         libraries=sorted(manifest["libraries"].items()),
-        drawer=Markdown(describe_drawer(manifest["options"]["method"], set(digests.values()))),
-        of_one_size=schema.image_side(manifest) is not None,
     )
+    return Markdown(filled)
+
+
+def describe_terms(manifest: Mapping[str, Any]) -> Markdown:
+    """The terms of what drew the sketches."""
+    return Markdown(describe_drawer(manifest["options"]["method"], set(manifest["digests"].values())))
+
+
+def sign_card(filled: str) -> bytes:
+    """A card as a file has it, UTF-8: its last line holds a digest of the rest."""
     text = (filled + "\n").encode(errors="replace")  # a foreign manifest may hold surrogates
     digest = hashlib.sha256(text).hexdigest()
     return (
@@ -75,7 +96,7 @@ def read_card(folder: Folder) -> bytes | None:
 
 
 def is_edited(card: bytes) -> bool:
-    """Whether a card is not, or no longer, as `dataset_card` made one for whatever manifest."""
+    """Whether a card is not, or no longer, as `sign_card` made one of whatever text."""
     mark = _MARK.search(card[-1000:])
     text = card[: -len(mark[0])] if mark else b""
     return mark is None or hashlib.sha256(text).hexdigest().encode() != mark[1]
@@ -86,7 +107,12 @@ def write_card(folder: Folder, manifest: Mapping[str, Any]) -> bool:
 
     Raises OSError.
     """
-    present, card = read_card(folder), dataset_card(manifest)
+    return write_signed_card(folder, dataset_card(manifest))
+
+
+def write_signed_card(folder: Folder, card: bytes) -> bool:
+    """Write a card of `sign_card` unless it is there already; False where an edited one is kept. Raises OSError."""
+    present = read_card(folder)
     if present is not None and is_edited(present):
         return False
     if present != card:
@@ -101,7 +127,7 @@ def remove_card(folder: Folder) -> None:
         folder.remove(schema.CARD)
 
 
-def _name_size(count: int) -> str:
+def size_category(count: int) -> str:
     """Return the Hub's name for a number of samples: 999 -> "n<1K", 1000 -> "1K<n<10K"."""
     power = len(str(count)) - 3  # digits beyond three
     if power <= 0:
@@ -111,12 +137,13 @@ def _name_size(count: int) -> str:
     return f"{_SIZE_LIMITS[power - 1]}<n<{_SIZE_LIMITS[power]}"
 
 
-def _count_samples(manifest: Mapping[str, Any]) -> int:
+def total_samples(manifest: Mapping[str, Any]) -> int:
+    """The samples of a complete manifest."""
     return sum(entry["samples"] for entry in manifest["shards"])
 
 
-def _digest_shards(manifest: Mapping[str, Any]) -> str:
-    """Digest the tars' digests, in order."""
+def short_digest(manifest: Mapping[str, Any]) -> str:
+    """Digest the tars' digests, in order: 16 hex digits."""
     return hashlib.sha256(json_bytes([entry["sha256"] for entry in manifest["shards"]])).hexdigest()[:16]
 
 
@@ -133,29 +160,32 @@ def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ch") else "s")
 
 
-def _describe_size(manifest: Mapping[str, Any]) -> str:
+def describe_size(manifest: Mapping[str, Any]) -> str:
+    """The size of sketches, in words."""
     side = schema.image_side(manifest)
     return "the size of its image" if side is None else f"{side} × {side} pixels"
 
 
 def _list_facts(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
     num_bytes = sum(entry["bytes"] for entry in manifest["shards"])
-    failed = {
-        reason: count for reason, count in manifest["outcomes"].items() if reason != schema.OK and count
-    }
     return [
-        ("images", f"{_count_samples(manifest):,}"),
+        ("images", f"{total_samples(manifest):,}"),
         ("sketches of each", len(manifest["styles"])),
-        ("size", "as the images came" if schema.image_side(manifest) is None else _describe_size(manifest)),
+        ("size", "as the images came" if schema.image_side(manifest) is None else describe_size(manifest)),
         ("captions", "some or all images have one" if manifest["captioned"] else "none"),
         ("tars", f"{manifest['num_shards']:,}, {num_bytes / 1e6:,.1f} MB"),
         *([("classes", f"{len(manifest['classes']):,}")] if manifest["classes"] else []),
         *([("splits", _describe_splits(manifest))] if manifest["splits"] else []),
-        (
-            "inputs left out",
-            ", ".join(f"{count:,} {reason}" for reason, count in sorted(failed.items())) or "none",
-        ),
+        ("inputs left out", describe_failures(manifest)),
     ]
+
+
+def describe_failures(manifest: Mapping[str, Any]) -> str:
+    """Counts of the inputs that failed, by reason; "none"."""
+    failed = {
+        reason: count for reason, count in manifest["outcomes"].items() if reason != schema.OK and count
+    }
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(failed.items())) or "none"
 
 
 def _list_members(manifest: Mapping[str, Any]) -> list[tuple[Markdown, Markdown]]:
@@ -168,7 +198,7 @@ def _list_members(manifest: Mapping[str, Any]) -> list[tuple[Markdown, Markdown]
     first, last = names[1], names[len(manifest["styles"])]
     sketch_names = f"`{first}`" if first == last else f"`{first}` to `{last}`"
     rows.append(
-        (sketch_names, f"its sketches, {bits} a pixel, dark lines on white, {_describe_size(manifest)}")
+        (sketch_names, f"its sketches, {bits} a pixel, dark lines on white, {describe_size(manifest)}")
     )
     if manifest["captioned"]:
         rows.append(("`KEY.txt`", "its caption, UTF-8; empty where it has none"))

@@ -14,6 +14,7 @@ from sketchforge.errors import SketchforgeError
 from sketchforge.images.decode import read_image
 from sketchforge.shards import schema
 from sketchforge.shards.shard_set import ShardSet
+from sketchforge.shards.sidecars import sample_keys
 from sketchforge.utils.files import parse_json
 from sketchforge.utils.tar_headers import Member, members
 from sketchforge.utils.text import count_noun
@@ -71,6 +72,33 @@ def raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample
                 f"{num_styles}; see `sketchforge verify {shards.source}`"
             )
         yield sample
+
+
+def raw_shard_samples(shards: ShardSet, number: int, start: int, stop: int) -> Iterator[RawSample]:
+    """Read samples `start` to `stop` of one shard of a finished set, in stored order, each with a sketch per style.
+
+    No other shard's keys are read, so memory does not grow with the set. Raises SketchforgeError where the shard is
+    damaged or not what the manifest says.
+    """
+    keys = list(sample_keys(shards.folder, [number]))[start:stop]
+    if len(keys) != stop - start:
+        raise shards.damaged(
+            number, f"{start + len(keys)} samples by its sidecar, {stop} or more by the manifest"
+        )
+    missing = set(keys)
+    with read_errors(shards.source, shards.address(number)), shards.open(number) as file:
+        file.seek(0)
+        for key, contents in tar_samples(file, schema.most_bytes(shards.side), missing):
+            missing.discard(key)
+            sample = _parse_sample(key, dict(contents))
+            if len(sample.sketches) != len(shards.styles):
+                raise SketchforgeError(
+                    f"{key} has {count_noun(len(sample.sketches), 'sketch')}, expected {len(shards.styles)}"
+                )
+            yield sample
+            if not missing:
+                return
+        raise SketchforgeError(f"sample {min(missing)} is missing")
 
 
 def _read_raw_samples(shards: ShardSet, wanted: Collection[str]) -> Iterator[RawSample]:

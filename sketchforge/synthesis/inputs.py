@@ -18,6 +18,7 @@ from sketchforge.images.sources import (
     describe_passed_over,
     search_images,
 )
+from sketchforge.images.sources.parquet_rows import is_parquet
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.utils.progress import Progress
 
@@ -159,4 +160,5 @@ def file_name(text: str) -> str:
 
 
 def _in_tar(image: ImageSource) -> bool:
-    return image.image.file is not None and (image.image.offset > 0 or image.image.gzipped)
+    file = image.image.file
+    return file is not None and (image.image.offset > 0 or image.image.gzipped or is_parquet(file.path))

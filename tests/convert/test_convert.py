@@ -16,7 +16,7 @@ from sketchforge.convert.drawings import PARTS, LineDrawing, part_of, simplify_l
 from sketchforge.convert.ndjson import open_ndjson
 from sketchforge.convert.stroke3 import open_stroke3, to_stroke3
 from sketchforge.convert.svg import draw_svg, open_svg_folder
-from sketchforge.convert.targets import TARGETS
+from sketchforge.convert.targets import PAIR_TARGETS, TARGETS
 from sketchforge.errors import UsageError
 from sketchforge.options import ConvertOptions, RenderOptions
 from sketchforge.render.render import render
@@ -388,4 +388,4 @@ def test_every_target_can_be_asked_for():
     from cli.shards.convert import convert_command
 
     (to,) = (parameter for parameter in convert_command.params if parameter.name == "to")
-    assert list(to.type.choices) == list(TARGETS)
+    assert list(to.type.choices) == [*PAIR_TARGETS, *TARGETS]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from sketchforge.errors import UsageError
 from sketchforge.images.sources.folder import extension_of, images_in_folder
 from sketchforge.images.sources.index import index_beside, is_index, open_index
 from sketchforge.images.sources.keys import as_text, check_keys, image_key, readable_extensions
+from sketchforge.images.sources.parquet import images_in_parquet
+from sketchforge.images.sources.parquet_rows import ENDING, is_parquet
 from sketchforge.images.sources.passed_over import PACKAGES, add_counts, count_ending, describe_passed_over
 from sketchforge.images.sources.patterns import check_path, expand_pattern, folder_of, read_list
 from sketchforge.images.sources.remote import (
@@ -48,15 +51,15 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> ImageTable:
 def search_images(
     source: str | Path, prefix_keys: bool = False, progress: Progress | None = None
 ) -> FoundImages:
-    """The images of a folder tree, tar shards, image files, a list of files or an index.
+    """The images of a folder tree, tar shards, parquet files, image files, a list of files or an index.
 
-    source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); an image or a
-    pattern of images; a text file (.txt, .lst) with one path a line, relative to the file's folder; or an index that
+    source: a folder; a tar or several by a glob or brace pattern (`laion/{00000..00009}.tar`); parquet files likewise; an
+    image or a pattern of images; a text file (.txt, .lst) with one path a line, relative to the file's folder; or an index that
     `sketchforge index` has made. One that lies among the images is used unasked, and `progress` told so. Each may be a
     URL (s3://, gs://, https:// and so on), and a line of a list, too.
-    Order: as listed, as patterns expand (globs sorted), as tars hold them; folders by path.
-    prefix_keys: put the tar's name before the keys, for tars whose keys repeat.
-    progress: counts the files or tars that are read.
+    Order: as listed, as patterns expand (globs sorted), as tars and parquet files hold them; folders by path.
+    prefix_keys: put the tar's or parquet file's name before the keys, for those whose keys repeat.
+    progress: counts the files that are read.
     Raises UsageError where no image is found, two images share a key or an index is out of date, SketchforgeError
     where something cannot be read.
     """
@@ -77,8 +80,12 @@ def search_images(
         images = build_table(images_in_remote_folder(name, passed_over))
     else:
         folder, files, states = list_files(name, passed_over)
-        tars, image_files = sort_files(name, files, passed_over)
-        if image_files:
+        tars, image_files, parquets = sort_files(name, files, passed_over)
+        if parquets:
+            read = partial(images_in_parquet, prefix_keys=prefix_keys)
+            images = _read_each(parquets, "parquet file", read, passed_over, progress)
+            check_usable(name, images, "parquet file", len(parquets), passed_over)
+        elif image_files:
             states |= find_states(path for path in image_files if path not in states)
             images = build_table(
                 ImageSource(image_key(relative), as_text(relative), ByteSource.of_file(states[path]))
@@ -88,11 +95,12 @@ def search_images(
             index.check_options(False, prefix_keys)
             images = index.take_tars(name, tars, passed_over)
             progress.note(index.describe(images, len(tars)))
-            check_usable(name, images, len(tars), passed_over)
+            check_usable(name, images, "tar", len(tars), passed_over)
             return FoundImages(images, dict(sorted(passed_over.items())))
         else:
-            images = _read_tars(tars, prefix_keys, passed_over, progress)
-            check_usable(name, images, len(tars), passed_over)
+            read = partial(images_in_tar, prefix_keys=prefix_keys)
+            images = _read_each(tars, "tar", read, passed_over, progress)
+            check_usable(name, images, "tar", len(tars), passed_over)
     check_keys(images)
     return FoundImages(images, dict(sorted(passed_over.items())))
 
@@ -134,55 +142,84 @@ def list_files(source: str, passed_over: Counter[str]) -> tuple[str, dict[str, s
     return folder_of(source), expand_pattern(source, passed_over), {}
 
 
-def sort_files(
-    source: str, files: Mapping[str, str], passed_over: Counter[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The tars or else the images among `files`, path -> name; the others are counted in `passed_over`.
+class SortedFiles(NamedTuple):
+    """Files by their kind, path -> name: all are of one."""
 
-    Raises UsageError where there are both, or neither; `source` is what the user named.
+    tars: dict[str, str]
+    images: dict[str, str]
+    parquets: dict[str, str]
+
+
+def sort_files(source: str, files: Mapping[str, str], passed_over: Counter[str]) -> SortedFiles:
+    """The tars, images or parquet files among `files`, path -> name; the others are counted in `passed_over`.
+
+    Raises UsageError where there are several kinds, or none; `source` is what the user named.
     """
     extensions = readable_extensions()
-    tars = {path: name for path, name in files.items() if is_tar(path)}
-    image_files = {path: name for path, name in files.items() if extension_of(path) in extensions}
-    for path in files:
-        if path not in tars and path not in image_files:
+    found = SortedFiles({}, {}, {})
+    for path, name in files.items():
+        if is_tar(path):
+            found.tars[path] = name
+        elif extension_of(path) in extensions:
+            found.images[path] = name
+        elif is_parquet(path):
+            found.parquets[path] = name
+        else:
             count_ending(passed_over, extension_of(path))
-    if not tars and not image_files:
+    kinds = {kind: paths for kind, paths in found._asdict().items() if paths}
+    if not kinds:
         path = next(iter(files))
         where = path if source == path else f"{source}: {path}"
         package = PACKAGES.get(f".{extension_of(path)}")
         hint = f"; pip install {package} reads such files" if package else ""
         raise UsageError(
-            f"{where}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), an image or a list of "
+            f"{where}: not a folder, a tar ({', '.join(TAR_ENDINGS)}), a parquet file ({ENDING}), an image or a list of "
             f"files ({', '.join('.' + ending for ending in LIST_EXTENSIONS)}){hint}"
         )
-    if tars and image_files:
+    if len(kinds) > 1:
+        first, second, *_ = kinds.items()
         raise UsageError(
-            f"{source}: means tars and images ({next(iter(tars))}, {next(iter(image_files))}); "
-            "name one kind only"
+            f"{source}: means {_KINDS[first[0]]} and {_KINDS[second[0]]} ({next(iter(first[1]))}, "
+            f"{next(iter(second[1]))}); name one kind only"
         )
-    return tars, image_files
+    return found
 
 
-def check_usable(source: str, images: ImageTable, num_tars: int, passed_over: Mapping[str, int]) -> None:
-    """Raise UsageError where tars hold no image, or all of them are damaged; `source` is what the user named."""
+_KINDS = {"tars": "tars", "images": "images", "parquets": "parquet files"}
+
+
+_CONTENTS = {"tar": "members such as KEY.jpg", "parquet file": "rows with images"}
+
+
+def check_usable(
+    source: str, images: ImageTable, kind: str, num_files: int, passed_over: Mapping[str, int]
+) -> None:
+    """Raise UsageError where files hold no image, or all of them are damaged.
+
+    source: what the user named. kind: of the files, as a noun.
+    """
     if images.all_unusable:
         damaged = f", {len(images)} of them damaged" if images else ""
         counts = describe_passed_over(passed_over)
         raise UsageError(
-            f"{source}: no images found in {count_noun(num_tars, 'tar')}{damaged}; expected members such as "
-            f"KEY.jpg{f'; {counts}' if counts else ''}"
+            f"{source}: no images found in {count_noun(num_files, kind)}{damaged}; expected {_CONTENTS[kind]}"
+            f"{f'; {counts}' if counts else ''}"
         )
 
 
-def _read_tars(
-    tars: Mapping[str, str], prefix_keys: bool, passed_over: Counter[str], progress: Progress
+def _read_each(
+    files: Mapping[str, str],
+    kind: str,
+    read: Callable[..., Iterator[ImageSource]],
+    passed_over: Counter[str],
+    progress: Progress,
 ) -> ImageTable:
+    """The images of tars or parquet files, by `read` of each."""
     builder = TableBuilder()
-    with progress.track("tar", len(tars)):
-        for path, name in tars.items():
+    with progress.track(kind, len(files)):
+        for path, name in files.items():
             counts: Counter[str] = Counter()
-            for image in images_in_tar(path, name, prefix_keys, counts):
+            for image in read(path, name, passed_over=counts):
                 builder.add(image)
             add_counts(passed_over, counts)
             progress.advance(found=count_noun(len(builder), "image"))

@@ -11,9 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.images.sources.captions import TABLES, read_captions
 from sketchforge.images.sources.keys import as_text, image_key, readable_extensions
+from sketchforge.images.sources.parquet_rows import is_parquet
 from sketchforge.images.sources.passed_over import (
     BROKEN_LINKS,
+    CAPTIONS_ALONE,
     REPEATED_FOLDERS,
     SHARD_FOLDERS,
     SPECIAL_FILES,
@@ -38,7 +41,8 @@ def images_in_folder(
     """Yield all images under `folder`, at any depth, in byte order of their relative paths.
 
     Images are known by extension (`readable_extensions`, any case); `NAME.txt` and `NAME.json` beside
-    `NAME.jpg` are its caption and metadata. Every other file is counted in `passed_over`, except hidden ones.
+    `NAME.jpg` are its caption and metadata; where there is no `NAME.txt`, a table may give a caption (`read_captions`).
+    Every other file is counted in `passed_over`, except hidden ones.
     listings: is given the `listing_digest` of every folder that is read, by its path relative to `folder`.
     progress: counts files.
     Raises UsageError when there is no image or the folder holds shards, SketchforgeError when a part of the
@@ -74,19 +78,19 @@ def images_among(
             else:
                 others[name] = state
             progress.advance()
-    used: set[str] = set()
+    captions, used = read_captions(others)
     for number in sorted(range(len(names)), key=lambda number: os.fsencode(names[number])):
         name = names[number]
         stem = name[: name.rindex(".")]
         beside = [file if (file := f"{stem}.{ending}") in others else None for ending in ("txt", "json")]
         used.update(filter(None, beside))
         state = FileState(os.path.join(folder, name), sizes[number], modified[number])
-        yield ImageSource(
-            image_key(name),
-            as_text(name),
-            ByteSource.of_file(state),
-            *(None if file is None else ByteSource.of_file(others[file]) for file in beside),
-        )
+        caption, metadata = (None if file is None else ByteSource.of_file(others[file]) for file in beside)
+        if (text := captions.pop(name, "")) and caption is None:
+            caption = ByteSource.of_text(text)
+        yield ImageSource(image_key(name), as_text(name), ByteSource.of_file(state), caption, metadata)
+    if captions:
+        passed_over[CAPTIONS_ALONE] += len(captions)
     for name in sorted(others.keys() - used, key=os.fsencode):
         ending = extension_of(name)
         if others[name].size < 0:
@@ -99,6 +103,8 @@ def images_among(
         hint = ""
         if any(name.endswith((".tar", ".tar.gz", ".tgz")) for name in others):
             hint = f"; there are tars: name them as --images '{folder}/*.tar'"
+        elif any(is_parquet(name) for name in others):
+            hint = f"; there are parquet files: name them as --images '{folder}/**/*.parquet'"
         counts = describe_passed_over(passed_over)
         endings = ", ".join("." + name for name in readable_extensions())
         raise UsageError(
@@ -169,6 +175,8 @@ def _digest_entries(entries: list[os.DirEntry[str]]) -> str:
         if is_folder and _holds_shards(entry.path):
             continue  # a rendering puts one there: its own inputs are the same afterwards
         digest.update(b"%s\0%s\0%d\n" % (os.fsencode(entry.name), target, is_folder))
+        if entry.name.lower() in TABLES:  # what an index has taken from it is not looked at again
+            digest.update(repr(FileState.now(entry.path)[1:]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import REASONS
 from sketchforge.images.sources.folder import INDEX, listing_digest
-from sketchforge.images.sources.index_file import TAR_ROWS, read_index
+from sketchforge.images.sources.index_file import INLINE_TEXT, TAR_ROWS, read_index
 from sketchforge.images.sources.keys import readable_extensions
 from sketchforge.images.sources.passed_over import add_counts
 from sketchforge.images.sources.patterns import is_meant
@@ -148,7 +148,9 @@ def open_index(path: str) -> ImageIndex:
     folder = record["folder"]
     if not is_url(folder):
         folder = os.path.normpath(os.path.join(os.path.dirname(path), folder))
-    return ImageIndex(path, folder, record, columns_of(columns, folder), columns.get(TAR_ROWS))
+    inline = columns.get(INLINE_TEXT)
+    table = columns_of(columns, folder, b"" if inline is None else inline.data)
+    return ImageIndex(path, folder, record, table, columns.get(TAR_ROWS))
 
 
 def index_beside(folder: str, is_folder: bool) -> ImageIndex | None:

@@ -22,6 +22,7 @@ from sketchforge.utils.files import atomic_write, check_format, has_shape, open_
 
 FORMAT, VERSION = "sketchforge-index", 1
 MAX_HEADER = 1 << 30  # bytes
+INLINE_TEXT = "inline.blob"  # uint8: contents that lie in no file of their own, see `table.INLINE`
 TAR_ROWS = "files.rows"  # int64 (files + 1,): the rows of tar i are those from rows[i] to rows[i + 1]
 RECORD_SHAPE = {
     "folder": str,  # that names of files are relative to; ".": where the index lies
@@ -38,7 +39,7 @@ _DTYPES = {"q": ("I64", 8), "i": ("I32", 4), "B": ("U8", 1)}
 
 def write_index(path: Path, columns: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
     """Write an index, by rename. Equal columns and records give equal bytes. Raises OSError."""
-    codes = column_names() | {TAR_ROWS: "q"}
+    codes = column_names() | {TAR_ROWS: "q", INLINE_TEXT: "B"}
     # The widest first, so that each begins at a multiple of its width.
     names = sorted(columns, key=lambda name: (-_DTYPES[codes[name]][1], name))
     header: dict[str, Any] = {
@@ -92,7 +93,7 @@ def read_index(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _map_columns(mapped: mmap.mmap, begin: int, header: Mapping[str, Any]) -> dict[str, np.ndarray]:
     columns, end_of_all = {}, begin
-    codes = column_names() | {TAR_ROWS: "q"}
+    codes = column_names() | {TAR_ROWS: "q", INLINE_TEXT: "B"}
     for name, entry in header.items():
         dtype, width = _DTYPES[codes[name]]
         start, end = entry["data_offsets"]

@@ -18,7 +18,7 @@ from sketchforge.images.decode import REASONS
 from sketchforge.images.sources.find import check_usable, list_files, sort_files
 from sketchforge.images.sources.folder import INDEX, images_in_folder
 from sketchforge.images.sources.index import ENDING, is_index, join_source
-from sketchforge.images.sources.index_file import TAR_ROWS, write_index
+from sketchforge.images.sources.index_file import INLINE_TEXT, TAR_ROWS, write_index
 from sketchforge.images.sources.keys import check_keys, readable_extensions
 from sketchforge.images.sources.passed_over import add_counts
 from sketchforge.images.sources.remote import is_remote_folder
@@ -88,7 +88,9 @@ def make_index(
                 f"{name}: of what lies elsewhere, tars are indexed, into a file here, as in {remedy}"
             )
         folder, files, _ = list_files(name, passed_over)
-        tars, image_files = sort_files(name, files, passed_over)
+        tars, image_files, parquets = sort_files(name, files, passed_over)
+        if parquets:
+            raise UsageError(f"{name}: parquet files, which need no index: their footers say what they hold")
         if image_files:
             raise UsageError(f"{name}: image files; an index holds a folder or tars: name the folder")
         counts, rows = _read_tars_in_processes(tars, prefix_keys, workers, builder, progress)
@@ -99,7 +101,7 @@ def make_index(
         names = list(tars.values())
     images = builder.build()
     if tars:
-        check_usable(name, images, len(tars), passed_over)
+        check_usable(name, images, "tar", len(tars), passed_over)
     check_keys(images)
     path = out or Path(folder) / INDEX
     is_beside = os.path.abspath(path.parent) == os.path.abspath(folder)
@@ -113,6 +115,8 @@ def make_index(
     }
     assert join_source(folder, record["source"])
     columns = {name: np.frombuffer(column, column.typecode) for name, column in builder.columns.items()}
+    if builder.inline:
+        extra[INLINE_TEXT] = np.frombuffer(builder.inline, np.uint8)
     with disk_errors(path):
         write_index(path, drop_absent(columns) | _store_names(names) | extra, record)
     num_damaged = int((columns["image.number"] <= UNUSABLE).sum()) if tars else 0

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 NO_ENDING = "no ending"
 OTHER_ENDINGS = "other endings"
 WITHOUT_IMAGE = {"txt": ".txt without an image", "json": ".json without an image"}
+CAPTIONS_ALONE = "captions without an image"
 BROKEN_LINKS = "broken links"
 REPEATED_FOLDERS = "links to folders read already"
 SHARD_FOLDERS = "folders of shards"
@@ -20,17 +21,20 @@ SPARSE_MEMBERS = "sparse members"
 REPLACED = "members replaced by later ones of the same name"
 FURTHER_IMAGES = "further images of samples"
 SHARED_KEYS = "images whose names share a key"
+REPEATED_ROWS = "further rows of images"  # of parquet files
 
 PACKAGES = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif"}  # which read an ending
 _HINTS = {
     **{ending: f"pip install {package} reads them" for ending, package in PACKAGES.items()},
     ".tar": "name them as --images 'DIR/*.tar'",
+    ".parquet": "name them as --images 'DIR/*.parquet'",
     SHARD_FOLDERS: "name their tars",
     SHARED_KEYS: "unpack the tar and name its folder",
 }
 
 _SINGULAR = {
     OTHER_ENDINGS: "other ending",
+    CAPTIONS_ALONE: "caption without an image",
     BROKEN_LINKS: "broken link",
     REPEATED_FOLDERS: "link to a folder read already",
     SHARD_FOLDERS: "folder of shards",
@@ -41,6 +45,7 @@ _SINGULAR = {
     REPLACED: "member replaced by a later one of the same name",
     FURTHER_IMAGES: "further image of a sample",
     SHARED_KEYS: "image whose name shares a key",
+    REPEATED_ROWS: "further row of an image",
 }
 
 MAX_ENDINGS = 50  # kept apart; the manifest holds them, and a folder may have as many as files

@@ -22,6 +22,7 @@ from sketchforge.images.decode import (
     UNREADABLE,
     ImageError,
 )
+from sketchforge.images.sources.parquet_rows import ParquetError, is_parquet, read_row
 from sketchforge.storage.fetch import MissingFileError, fetch_bytes
 from sketchforge.storage.filesystems import is_url
 from sketchforge.storage.listing import find_status
@@ -52,6 +53,7 @@ class FileState(NamedTuple):
 class ByteSource:
     """`num_bytes` from `offset` on in `file` (in its unpacked contents, if `gzipped`); or `data`.
 
+    Of a parquet file, `offset` is the row, and `num_bytes` but an estimate.
     `reason`: why the bytes are known to be unusable (one of `decode.REASONS`), or None.
     """
 
@@ -66,6 +68,11 @@ class ByteSource:
     def of_file(cls, file: FileState) -> ByteSource:
         return cls(file.size, file)
 
+    @classmethod
+    def of_text(cls, text: str) -> ByteSource:
+        data = text.encode(errors="replace")  # JSON may name halves of characters
+        return cls(len(data), data=data)
+
     def read(self) -> bytes:
         """The bytes.
 
@@ -79,12 +86,14 @@ class ByteSource:
         if self.num_bytes > MAX_BYTES:
             raise ImageError(TOO_LARGE, self.file.path)
         try:
+            if is_parquet(self.file.path):
+                return self._read_row(self.file)
             data = self._read_gzipped(self.file) if self.gzipped else self._read_plain(self.file)
         except FileNotFoundError as error:
             raise ImageError(MISSING if self.file.size < 0 else GONE, self.file.path) from error
         except NotAFileError as error:
             raise ImageError(NOT_A_FILE, self.file.path) from error
-        except (EOFError, zlib.error) as error:
+        except (EOFError, zlib.error, ParquetError) as error:
             raise ImageError(UNREADABLE, f"{self.file.path}: {error}") from error
         except ImageError:
             raise
@@ -114,10 +123,23 @@ class ByteSource:
         stream.seek(self.offset)
         return stream.read(self.num_bytes)
 
+    def _read_row(self, state: FileState) -> bytes:
+        data = read_row(state, self.offset, _open_unchanged)
+        if len(data) > MAX_BYTES:
+            raise ImageError(TOO_LARGE, state.path)
+        return data
+
 
 def open_state(state: FileState) -> BinaryIO:
     """Open a file, here or elsewhere, as it was found. Raises OSError and SketchforgeError."""
     return open_url(state.path, state.size) if is_url(state.path) else open_file(state.path)
+
+
+def _open_unchanged(state: FileState) -> BinaryIO:
+    file = open_state(state)
+    if not is_url(state.path):
+        _check_unchanged(file, state)
+    return file
 
 
 def _check_unchanged(file: BinaryIO, state: FileState) -> None:

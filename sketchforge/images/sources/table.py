@@ -85,7 +85,7 @@ class Places:
     number: np.ndarray
     offset: np.ndarray
     size: np.ndarray
-    inline: bytes | bytearray = b""  # contents that are INLINE
+    inline: bytes | bytearray | memoryview = b""  # contents that are INLINE
 
     def source(self, number: int, offset: int, size: int) -> ByteSource | None:
         """Make the source of the bytes that a row describes."""

@@ -119,7 +119,9 @@ def drop_absent(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: column for name, column in arrays.items() if not name.startswith(absent)}
 
 
-def columns_of(arrays: Mapping[str, np.ndarray], folder: str, inline: bytes | bytearray = b"") -> Columns:
+def columns_of(
+    arrays: Mapping[str, np.ndarray], folder: str, inline: bytes | bytearray | memoryview = b""
+) -> Columns:
     """The columns of a table from the arrays of `column_names`; folder: that of files with relative paths."""
     files = FileTable(
         TextColumn(arrays["files.blob"], arrays["files.ends"]),
