@@ -26,6 +26,7 @@ INSTEAD = {
     "STEPS, BATCH = 64, 2000, 64": "STEPS, BATCH = 64, 2, 4",
     "--size 128 --steps 10000": "--size 64 --steps 2",
     "--size 512": "--size 64",
+    "--per-image 3": "--per-image 1",  # of two
 }
 SMALL = {
     "SKETCHFORGE_RENDER_SIZE": "64",
@@ -45,7 +46,7 @@ SMALL = {
 }
 LEFT = {  # what a page leaves beside its inputs
     "a-million-images.md": ["trial.html", "out/manifest.json"],
-    "controlnet.md": ["out/manifest.json"],
+    "controlnet.md": ["out/manifest.json", "fill/prompt.json"],
     "first-pairs.md": ["gallery.html", "gallery.png", "outline.png", "runs/ae/grid.png", "made.png", "builtin.png"],
     "own-drawings.md": ["mine.png", "felt-svg", "coloured.png", "made/grid.png", "better.png"],
     "retrieval.md": ["out/manifest.json"],
