@@ -124,9 +124,9 @@ class _Apart(nn.Module):
 def _join_convolutions(
     convolutions: Sequence[nn.Conv2d], inputs: slice, groups: int, bias: bool = True
 ) -> nn.Conv2d:
-    """One convolution that has the outputs of all, of these input channels of each; its padding is the caller's."""
+    """One 3x3 convolution that has the outputs of all, of these input channels of each; its padding is the caller's."""
     weight = torch.cat([convolution.weight[:, inputs] for convolution in convolutions]).detach()
-    joined = nn.Conv2d(groups * weight.shape[1], len(weight), weight.shape[2:], groups=groups, bias=bias)
+    joined = nn.Conv2d(groups * weight.shape[1], len(weight), 3, groups=groups, bias=bias)
     joined.weight = nn.Parameter(weight, requires_grad=False)
     if bias:
         biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
