@@ -74,7 +74,7 @@ def _join_generators(generators: Sequence[TomGenerator]) -> nn.Module:
 class _LeanStack(nn.Module):
     """N `LeanGenerator`s of one shape as one network of N groups of channels.
 
-    A tenth of the nodes of ten generators: to convert those takes a minute, and onnxruntime is slower with them.
+    Ten generators side by side take many times as long to convert, and longer in onnxruntime.
     """
 
     def __init__(self, generators: Sequence[LeanGenerator]) -> None:
