@@ -13,7 +13,7 @@ MUTANTS ?= 20
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan train-style2paints train-segin compare-systems eval docs test test-all check format coverage mutate soak clean
+.PHONY: help install demo train-ae train-gan train-style2paints train-segin compare-systems eval docs test test-all check format coverage mutate soak dist clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -85,6 +85,10 @@ mutate: $(VENV)/.tested-install ## break losses, steps, metrics and shards in on
 
 soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TRAINING_KILLS=50 of each training struck, FUZZ=20000 damaged inputs, SERVER=500 bad servers
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
+
+dist: $(VENV)/.tested-install ## build wheel and source archive into dist/, and check what they say of themselves
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 clean: ## remove what demo, the trainings, eval and docs made; .venv stays
 	rm -rf build/site eval runs/tom runs/ae runs/gan runs/style2paints runs/segin runs/comparison $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html

@@ -104,7 +104,7 @@ class Refiner(nn.Module):
                 x = x + skips[side]
             x = self._apply_style(x, side, style)
             if self.noise_map is not None and int(side) == NOISE_ENTERS:
-                vector = style.new_zeros(len(style), NOISE_DIM) if noise is None else noise.vector
+                vector = style.new_zeros(style.shape[0], NOISE_DIM) if noise is None else noise.vector
                 x = torch.cat([x, self.noise_map(vector)], dim=1)
         colour, mask_logits = self.to_rgb(x).chunk(2, dim=1)
         return image.lerp(
@@ -115,8 +115,8 @@ class Refiner(nn.Module):
         return self.modulations[side](x, style) if side in self.modulations else x
 
     def _check(self, image: Tensor, style: Tensor, noise: Noise | None) -> None:
-        _check_shape("image", image, (len(image), 3, self.size, self.size))
-        _check_shape("style", style, (len(image), self.style_dim))
+        _check_shape("image", image, (image.shape[0], 3, self.size, self.size))
+        _check_shape("style", style, (image.shape[0], self.style_dim))
         if noise is None:
             return
         if not self.noise:
@@ -205,7 +205,7 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B,3,S,S) float -> (B,1,5,5) logits. Raises ValueError for other shapes."""
-        _check_shape("image", image, (len(image), 3, self.size, self.size))
+        _check_shape("image", image, (image.shape[0], 3, self.size, self.size))
         x, maps = image, dict[int, Tensor]()
         for name, down in self.downs.items():
             side = int(name)

@@ -87,7 +87,7 @@ class ResidualUnet(nn.Module):
 
     def encode(self, sketch: Tensor) -> dict[int, Tensor]:
         """(B,1,S,S) -> the encoder's maps (B,C,side,side) by side, from S to 16."""
-        _check_tensor("sketch", sketch, (len(sketch), 1, self.size, self.size))
+        _check_tensor("sketch", sketch, (sketch.shape[0], 1, self.size, self.size))
         x, maps = sketch, dict[int, Tensor]()
         for side, down in self.downs.items():
             x = maps[int(side)] = down(x)
@@ -95,7 +95,7 @@ class ResidualUnet(nn.Module):
 
     def join(self, maps: Mapping[int, Tensor], hint: Tensor) -> Tensor:
         """The encoder's maps and hint (B,N) -> the map at the exit of the middle, (B,C,16,16)."""
-        _check_tensor("hint", hint, (len(maps[ENTRY]), self.hint_size))
+        _check_tensor("hint", hint, (maps[ENTRY].shape[0], self.hint_size))
         return self.ups[str(ENTRY)](self.middle(maps[ENTRY], hint))
 
     def decode(self, maps: Mapping[int, Tensor], exit_map: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ class VectorDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Raises ValueError for other shapes."""
-        _check_tensor("image", image, (len(image), 3, self.size, self.size))
+        _check_tensor("image", image, (image.shape[0], 3, self.size, self.size))
         return self.head(self.downs(image).flatten(1))
 
 
@@ -245,7 +245,7 @@ class Style2Paints(nn.Module):
 
     def encode_style(self, image: Tensor) -> Tensor:
         """(B,3,S,S) float in [-1, 1] -> the style hint (B,N). Raises ValueError for other shapes."""
-        _check_tensor("image", image, (len(image), 3, self.size, self.size))
+        _check_tensor("image", image, (image.shape[0], 3, self.size, self.size))
         return self.hint(image)
 
     def encode_content(self, sketch: Tensor) -> dict[int, Tensor]:

@@ -8,12 +8,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """`sketchforge export`: a finished run -> one file with all that synthesis needs, and its model card."""
+    """`sketchforge export`: a finished run -> one file with all that synthesis needs, and its model card.
 
-    run: Path = Path("runs/gan")  # of gan-train or ae-train
+    An `out` that ends in .onnx is for programs without torch: TOM where `tom` is given, else the model of `run`.
+    """
+
+    run: Path | None = (
+        None  # of a training of image models; for .onnx also a file or "builtin"; None: runs/gan
+    )
     out: Path = Path("model.safetensors")
     tom: Path | None = None  # a run of tom-train, or "builtin", of which to include a snapshot; None: none
-    snapshot: str | None = None  # its name or number; None: the first
+    snapshot: str | None = None  # its name or number; None: the first, for .onnx all
     overwrite: bool = False  # replace an existing file
 
 

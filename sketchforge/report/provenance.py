@@ -87,7 +87,6 @@ def _join_command(words: Sequence[object]) -> str:
 
 
 MEASURES = (
-    "What each figure can and cannot tell: docs/measures.md. Weights are never downloaded; what "
-    "lacks them is "
-    "missing, and nothing takes its place under the same name."
+    "What each figure can and cannot tell is in the chapter on measures of sketchforge's documentation. Weights are never "
+    "downloaded; what lacks them is missing, and nothing takes its place under the same name."
 )

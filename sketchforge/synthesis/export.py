@@ -19,6 +19,7 @@ from sketchforge.utils.files import sha256_of, write_bytes
 from sketchforge.utils.outputs import check_new_file
 
 ENDING = ".safetensors"
+DEFAULT_RUN = Path("runs/gan")
 BUILT_ON = "trained_with", "autoencoder", "drawn_by"  # entries of run.json: digests of a training's inputs
 
 
@@ -30,10 +31,10 @@ def export(options: ExportOptions) -> tuple[Path, Path]:
     """
     out, card = options.out, options.out.with_suffix(".md")
     if out.suffix != ENDING:
-        raise UsageError(f"--out {out}: expected a file name that ends in {ENDING}")
+        raise UsageError(f"--out {out}: expected a file name that ends in {ENDING} or .onnx")
     if options.snapshot is not None and options.tom is None:
         raise UsageError(f"--snapshot {options.snapshot}: of which run? add --tom RUN, or --tom builtin")
-    run = find_trained_run(options.run)
+    run = find_trained_run(options.run or DEFAULT_RUN)
     for path in (out, card):
         check_new_file(path, "--out", options.overwrite)
     if out.absolute() == run.model.absolute() or (out.exists() and out.samefile(run.model)):
@@ -70,7 +71,7 @@ def _build_metadata(
 def _load_sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]:
     """(a snapshot of a run with the encoder layers that it needs, the run's name)."""
     run = find_tom(tom)
-    number = _find_snapshot(run, tom, snapshot)
+    number = find_snapshot(run, tom, snapshot)
     sketcher = TomSketcher.from_run(run, number + 1, _cpu_device())
     generator = sketcher.generators[number]
     encoder = truncate_encoder(sketcher.encoder, list(generator.taps))
@@ -79,7 +80,7 @@ def _load_sketch_part(tom: Path, snapshot: str | None) -> tuple[SketchPart, str]
     )
 
 
-def _find_snapshot(run: Path, tom: Path, snapshot: str | None) -> int:
+def find_snapshot(run: Path, tom: Path, snapshot: str | None) -> int:
     """The index of a snapshot in its run; `snapshot` is its name or its number."""
     if snapshot is None:
         return 0

@@ -14,6 +14,7 @@ from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
 from sketchforge.models.segin import Segin
 from sketchforge.models.style2paints import Style2Paints
 from sketchforge.models.style_hint import LITE0
+from sketchforge.utils.files import has_shape
 from sketchforge.utils.markdown import Markdown, escape, fill_markdown
 
 if TYPE_CHECKING:
@@ -139,27 +140,27 @@ def _list_commands(file: str) -> list[str]:
 
 
 def _list_python(file: str, part: SketchPart | None) -> list[str]:
-    lines = ["import sketchforge", "", f"model = sketchforge.load({_quote(file)})"]
+    lines = ["import sketchforge", "", f"model = sketchforge.load({quote_python(file)})"]
     if part is not None:
         lines += ['sketch = model.sketch("photo.jpg")  # uint8 H×W, 0 = ink']
     return [*lines, 'image = model.synthesize("drawing.jpg", "painting.jpg")  # uint8 H×W×3 RGB']
 
 
-def _quote(text: str) -> str:
+def quote_python(text: str) -> str:
     """A Python string literal, in double quotes where the text needs no escapes."""
     return f'"{text}"' if re.fullmatch(r"[\w .+-]*", text) else repr(text)
 
 
-def _list_licences(
-    stored: StoredModel, metadata: Mapping[str, Any], part: SketchPart | None
-) -> list[Markdown]:
-    """The terms of what others made: of sketches, of networks."""
+def list_licences(stored: StoredModel, source: Mapping[str, Any]) -> list[str]:
+    """The terms of what others made that a model of images learnt from, in sentences.
+
+    source: run.json of its training, or what an exported file has of it; entries of another shape say nothing.
+    """
     lines = []
-    source, digests = metadata["exported_from"], metadata["digests"]
-    if "drawn_by" in source:  # its shape was checked with run.json's
+    if has_shape(source.get("drawn_by"), {"method": str, "digests": {...: str}}):
         method, weights = (source["drawn_by"][name] for name in ("method", "digests"))
         lines.append(describe_drawer(method, set(weights.values()), "The sketches that it learnt from"))
-    if encoder_text := describe_encoder({source.get("trained_with")}):
+    if encoder_text := describe_encoder({str(source.get("trained_with"))}):
         lines.append(f"It learnt by an encoder's features, too. {encoder_text}")
     model = stored.autoencoder
     if isinstance(model, Style2Paints) and model.hint.network_name == LITE0:
@@ -167,7 +168,15 @@ def _list_licences(
             "The network of the style hint in the file is EfficientNet-Lite0. Its licence: "
             f"{KNOWN[LITE0].licence}."
         )
-    if part is not None and is_shipped_snapshot({digests["generator"]}):
+    return lines
+
+
+def _list_licences(
+    stored: StoredModel, metadata: Mapping[str, Any], part: SketchPart | None
+) -> list[Markdown]:
+    """The terms of what others made: of sketches, of networks."""
+    lines = list_licences(stored, metadata["exported_from"])
+    if part is not None and is_shipped_snapshot({metadata["digests"]["generator"]}):
         lines.append(
             "The snapshot of TOM in the file is one that comes with sketchforge; its model card "
             "(sketchforge/checkpoints/builtin/tom.md) names the research data that it learnt from. "

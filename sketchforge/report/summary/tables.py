@@ -93,8 +93,8 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             describe_settings("losses", "style"),
             (
                 BESIDE.format(3, "WikiArt"),
-                "The paper does not define Skt-Rec; what ours is: docs/measures.md. How style joins "
-                "in is another "
+                "The paper does not define Skt-Rec; ours is the mean difference of darkness, a little blurred, "
+                "between a sketch and what its own snapshot draws of the image. How style joins in is another "
                 "matter (Table 4), and is told below the name of a run.",
             ),
         ),
