@@ -101,7 +101,7 @@ def test_no_message_names_what_only_a_checkout_has():
 # An image
 
 
-DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "docs/docker/Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_image_is_built_of_what_the_wheel_is_built_of():
