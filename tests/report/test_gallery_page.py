@@ -2,11 +2,9 @@
 
 import configparser
 import fnmatch
-import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,11 @@ from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery import gallery as gallery_module
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.selection import spread_evenly
+from tests.helpers.browser import needs_browser, seen_in_browser
 from tests.helpers.commands import ROOT
 from tests.helpers.folders import contents, members
 from tests.helpers.pages import EVIL, POLICY, Page, fetched
 from tests.helpers.stored import png, store
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
 def sketch(seed: int) -> bytes:
@@ -285,7 +282,7 @@ document.body.replaceChildren(result);
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on PATH")
+@needs_browser
 def test_the_page_works_in_a_browser(tmp_path):
     """45 images on three pages, entered at the second one with the lightbox open."""
     keys = [f"k{number:02d}" for number in range(45)]
@@ -293,18 +290,8 @@ def test_the_page_works_in_a_browser(tmp_path):
     folder = store(tmp_path / "out", [samples], ["thin", "bold"])
     (path,) = gallery(GalleryOptions(folder, html=tmp_path / "page.html"))
     path.write_text(path.read_text().replace("</body>\n", DRIVER))
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom"
-    flags += " --disable-background-networking --disable-component-update --disable-sync"
     state = "page=1&image=k20&style=0"  # the image outweighs the page
-    done = subprocess.run(
-        [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", f"{path.as_uri()}#{state}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    found = re.search("<pre>SEEN(.*)SEEN", done.stdout)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(found[1])
+    seen = seen_in_browser(f"{path.as_uri()}#{state}", tmp_path / "profile")
     steps = [name for name, _ in seen]
 
     def after(name: str, nth: int = 0) -> dict:

@@ -87,7 +87,7 @@ def sketch_page(evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Ite
         notes=list(_list_notes(evaluation)),
         key_to_mark=key_to_mark,
     )
-    return page(f"{title} - measured", asset("sketches/sketches.css"), "", body)
+    return page(f"{title} - measured", asset("sketches/sketches.css") + asset("print.css"), "", body)
 
 
 def _list_facts(evaluation: SketchEvaluation) -> list[str]:

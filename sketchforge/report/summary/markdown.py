@@ -31,7 +31,7 @@ from sketchforge.report.summary.tables import (
     runs_table,
     sketch_tables,
 )
-from sketchforge.report.summary.text import describe_model, facts, folders_of, settings
+from sketchforge.report.summary.text import describe_model, describe_verdict, facts, folders_of, settings
 from sketchforge.utils.markdown import Markdown, escape, fill_markdown
 
 SHEET_CELL = 128  # pixels
@@ -55,16 +55,18 @@ def report_markdown(report: Report, folder: str) -> tuple[str, dict[str, bytes]]
 
     Equal reports give equal text and files. Raises SketchforgeError on damaged shards.
     """
-    images = _Images(folder)
+    images, tables = _Images(folder), paper_tables(report.models)
     remarks = (("To be read with care", report.warnings), ("What is missing", report.gaps))
     text = fill_markdown(
         Path(__file__).parent,
         "report.md.jinja",
         facts=" · ".join(facts(report)),
+        verdict=describe_verdict(report),
         grid_explained=Markdown(GRID_EXPLAINED),
         ranked_explained=Markdown(RANKED_EXPLAINED),
         models=[_describe(model, number, images) for number, model in enumerate(report.models, start=1)],
-        paper_tables=paper_tables(report.models),
+        paper_tables=tables,
+        published_tables=[table.folded for table in tables if table.folded],
         ranking_tables=list(filter(None, [ranking_table(report)])),
         run_tables=list(filter(None, [runs_table(report.models)])),
         curves=[

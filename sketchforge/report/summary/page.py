@@ -25,7 +25,7 @@ from sketchforge.report.sketches.images import image_rows
 from sketchforge.report.sketches.page import describe_shown
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.tables import all_figures, paper_tables, runs_table, sketch_tables
-from sketchforge.report.summary.text import describe_model, facts, folders_of, settings
+from sketchforge.report.summary.text import describe_model, describe_verdict, facts, folders_of, settings
 from sketchforge.report.svg import COLOURS
 
 TITLE = "sketchforge report"
@@ -40,6 +40,9 @@ def write_report_page(path: Path, report: Report) -> None:
 def report_page(report: Report) -> Iterator[Markup]:
     """Yield the page in pieces; equal reports give equal bytes."""
     sections = [
+        Section(
+            "verdict", "Verdict", fill_template("summary/verdict.html", remarks=describe_verdict(report))
+        ),
         Section("images", "What the models make", _render_images(report.models)),
         Section("tables", "Beside the paper", tables_html(paper_tables(report.models))),
         Section("samples", "Best and worst", _render_samples(report.models)),

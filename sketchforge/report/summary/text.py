@@ -5,7 +5,11 @@ from __future__ import annotations
 from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.report.provenance import versions
 from sketchforge.report.summary.content import ModelFindings, Report
+from sketchforge.report.summary.verdict import CARE, GOOD, MEASURED, NEXT, WEAK, verdict
 from sketchforge.utils.text import count_noun
+
+# The words before the sentences of the verdict.
+LABELS = {MEASURED: "Measured", GOOD: "Good", WEAK: "Weak", CARE: "With care", NEXT: "Next"}
 
 
 def facts(report: Report) -> list[str]:
@@ -18,6 +22,11 @@ def facts(report: Report) -> list[str]:
         report.hardware["device"],
         report.hardware["processor"],
     ]
+
+
+def describe_verdict(report: Report) -> list[tuple[str, str, str]]:
+    """(kind, label, sentence) of each remark of the verdict."""
+    return [(kind, LABELS[kind], text) for kind, text in verdict(report)]
 
 
 def describe_model(model: ModelFindings) -> str:
