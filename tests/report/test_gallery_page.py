@@ -118,14 +118,14 @@ def test_of_many_shards_some_are_shown_and_all_are_counted(tmp_path, monkeypatch
     many = store(tmp_path / "many", [plain(f"a{number}", f"b{number}") for number in range(5)], ["s", "t"])
     page = page_of(many, tmp_path)
     assert page.keys == ["a0", "b0", "a4", "b4"]
-    assert "4 of 10 images shown" in page.texts
+    assert "4 of 10 images shown, spread evenly from the first to the last" in page.texts
     assert not [text for text in page.texts if "unfinished" in text]
 
 
 def test_rows_are_spread_evenly(folder, tmp_path):
     page = page_of(folder, tmp_path, rows=4)
     assert page.keys == ["k0", "k3", "k6", "k9"]
-    assert "4 of 10 images shown" in page.texts
+    assert "4 of 10 images shown, spread evenly from the first to the last" in page.texts
     options = GalleryOptions(folder, tmp_path / "sheet.png", html=tmp_path / "page.html")
     assert gallery(options) == [tmp_path / "sheet.png", tmp_path / "page.html"]
     assert len(Page(tmp_path / "page.html").keys) == 10
@@ -248,8 +248,10 @@ function look(did) {
   const lightbox = document.querySelector("#lightbox");
   const name = (id) => document.querySelector(id).alt;
   seen.push([did, {
-    keys: [...document.querySelectorAll("tbody tr:not([hidden]) .key")].map((key) => key.textContent),
+    keys: [...document.querySelectorAll("tbody tr:not([hidden], .elsewhere) .key")].map((key) => key.textContent),
     styles: [...document.querySelectorAll("thead th:not([hidden])")].slice(2).map((cell) => cell.textContent),
+    printed: [...document.querySelectorAll("tbody tr:not([hidden]) .key")].map((key) => key.textContent),
+    told: document.querySelector("#printed").hidden ? "" : document.querySelector("#printed").textContent,
     page: document.querySelector(".page").textContent,
     matches: document.querySelector("#matches").textContent,
     open: lightbox.open ? [name("#shown-photo"), name("#shown-sketch")] : null,
@@ -318,6 +320,10 @@ def test_the_page_works_in_a_browser(tmp_path):
     found = after("filter PHOTOS/K1")
     assert found["keys"] == keys[10:20]
     assert found["matches"] == "10 of 45 match"
+    assert found["printed"] == keys[10:20]
+    assert found["told"] == "10 of these 45 images match “PHOTOS/K1”"
+    assert (start["printed"], start["told"]) == (keys, "")  # on paper there are no pages to turn
+    assert after("uncheck")["told"] == "1 of 2 styles are shown"
     assert after("filter nothing like it")["keys"] == []
     assert after("filter ")["keys"] == keys[:20]
     assert after("uncheck")["styles"] == ["bold"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import encode_jpeg
+from sketchforge.images.contact_sheet import add_caption, contact_sheet, describe_fidelity
+from sketchforge.images.encode import encode_jpeg, encode_png_rgb
 from sketchforge.metrics.estimates import merge_missing
 from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.report.images.samples import (
@@ -34,7 +34,7 @@ from sketchforge.report.summary.tables import (
 from sketchforge.report.summary.text import describe_model, describe_verdict, facts, folders_of, settings
 from sketchforge.utils.markdown import Markdown, escape, fill_markdown
 
-SHEET_CELL = 128  # pixels
+SHEET_CELL = 256  # pixels; larger sketches are reduced
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _describe(model: ModelFindings, number: int, images: _Images) -> dict[str, A
     return {
         "name": model.name,
         "description": describe_model(model),
-        "grid": images.add(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name)),
+        "grid": images.add(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name, model.size)),
         "ranking": describe_ranking(model.ranking),
         "strips": list(_show_strips(number, model, images)),
     }
@@ -119,12 +119,17 @@ def _describe_curves(curves: Curves, number: int, images: _Images) -> dict[str, 
 
 def _describe_sketches(evaluation: SketchEvaluation, number: int, images: _Images) -> dict[str, Any]:
     rows = image_rows(evaluation)
+    sketches = [
+        image.pixels for row in rows for image in row if image.pixels is not None and image.pixels.ndim == 2
+    ]
+    cell = min(SHEET_CELL, max(max(sketch.shape) for sketch in sketches))
     sheet = contact_sheet(
-        [[image.pixels for image in row] for row in rows], [image.heading for image in rows[0]], SHEET_CELL
+        [[image.pixels for image in row] for row in rows], [image.heading for image in rows[0]], cell
     )
-    alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows"
+    fidelity = describe_fidelity(sketches, cell)
+    alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows; {fidelity}"
     return {
-        "folders": folders_of(evaluation),
-        "sheet": images.add(f"sketches-{number}.jpg", encode_jpeg(sheet), alt),
+        "folders": f"{folders_of(evaluation)}; below, {fidelity}",
+        "sheet": images.add(f"sketches-{number}.png", encode_png_rgb(add_caption(sheet, alt)), alt),
         "tables": list(sketch_tables(evaluation, explained=number == 1)),
     }

@@ -61,7 +61,7 @@ def _render_images(models: Sequence[ModelFindings]) -> Iterator[Markup]:
     yield note_html(GRID_EXPLAINED, "faint")
     yield Markup('<div class="grids">\n')
     for model in models:
-        yield from grid_html(model.name, describe_model(model), model.grid)
+        yield from grid_html(model.name, model.size, describe_model(model), model.grid)
     yield Markup("</div>\n")
 
 
@@ -70,7 +70,7 @@ def _render_samples(models: Sequence[ModelFindings]) -> Iterator[Markup]:
         return
     yield note_html(RANKED_EXPLAINED, "faint")
     for model in models:
-        yield from ranking_html(model.name, model.ranking)
+        yield from ranking_html(model.name, model.size, model.ranking)
 
 
 def _render_trainings(report: Report) -> Iterator[Markup]:
