@@ -97,7 +97,7 @@ def begin_log(log: LogFile, arguments: list[str], loggers: tuple[str, ...]) -> l
     log.write("INFO", f"sketchforge {version}: {shlex.join(['sketchforge', *arguments])}")
     handler = _Handler(log)
     undo = [attach(logging.getLogger(name), handler) for name in loggers]
-    before, sys.stdout = sys.stdout, _Logged(sys.stdout, log)  # type: ignore[assignment]
+    before, sys.stdout = sys.stdout, _Logged(sys.stdout, log)
 
     def restore() -> None:
         sys.stdout = before
