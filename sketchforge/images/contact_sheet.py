@@ -213,13 +213,16 @@ def _fit_label(
 
 # Captions: what a sheet or grid shows, below it.
 
+LEAST_CAPTION, MOST_CAPTION = 14, 28  # pixels; a wide sheet is looked at from further away
+
 
 def add_caption(image: np.ndarray, text: str) -> np.ndarray:
     """uint8 H×W×3 -> the same with the text below it, in as many lines as its width asks for."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
-    font, width = ImageFont.load_default(MOST_TYPE - 2), image.shape[1] - 2 * MARGIN
+    width = image.shape[1] - 2 * MARGIN
+    font = ImageFont.load_default(min(MOST_CAPTION, max(LEAST_CAPTION, width // 100)))
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

@@ -128,6 +128,14 @@ def test_images_seen_in_training_are_told_first(images, told):
     assert "--held-out" not in held_out[NEXT]
 
 
+def test_it_says_why_nothing_is_called_good_or_weak():
+    alone = found(models=[model("a", image_row("a", "frechet", 1, 2))])
+    assert alone[WEAK] == "Nothing was measured that chance has, too (see What is missing)."
+    bare = {"sr": Estimate(0.5, None, None, 1)}
+    rows = [ImageRow(name, "s", "mismatched", 1, "f", "w", "p", bare, {"sr": "SR"}) for name in ("a", CHANCE)]
+    assert found(models=[model("a", *rows)])[WEAK].startswith("Too few images for intervals")
+
+
 def test_sketches_stand_beside_people():
     people = row("people", "people", CONTENT, "f_ods", 0.7, 0.8)
     floor = row("reference", "drawings", REALISM, "auc", 0.45, 0.55)

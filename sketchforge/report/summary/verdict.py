@@ -181,13 +181,21 @@ def _list_by_model(found: Mapping[str, Sequence[str]], clause: str) -> list[str]
 
 
 def _describe_want_of_comparison(report: Report) -> str:
+    """Why nothing is called good or weak."""
     if report.models:
-        return "too few images for intervals, so that nothing is told apart from chance"
+        has_chance = any(
+            name in BEYOND_CHANCE for model in report.models for name, *_ in _list_with_chance(model)
+        )
+        return (
+            "too few images for intervals, so that nothing is told apart from chance"
+            if has_chance
+            else "nothing was measured that chance has, too (see What is missing)"
+        )
+    if any(evaluation.drawings or evaluation.options.boundaries for evaluation in report.sketches):
+        return "nothing is told apart from people's"
     return (
         "nothing says yet how good the lines are, for there was nothing of people's to compare them with: "
         "neither boundaries (--boundaries) nor drawings (--drawings)"
-        if not any(evaluation.drawings or evaluation.options.boundaries for evaluation in report.sketches)
-        else "nothing is told apart from people's"
     )
 
 
