@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cli.usage_errors import name_source, spell_out
-from cli.verbosity import add_verbosity_options
+from cli.verbosity import add_verbosity_options, begin_logging
 from sketchforge.errors import SketchforgeError
 
 GENERAL = "General"
@@ -96,6 +96,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         from cli.variables import warn_of_unknown_variables
 
+        begin_logging(ctx)
         warn_of_unknown_variables(ctx)
         started = time.perf_counter()
         try:

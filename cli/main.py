@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -120,10 +121,18 @@ def run(arguments: list[str] | None = None) -> int:
 
     Every error is one line on stderr. Under `--verbose`, an error that is a fault of the program is raised.
     """
-    settings = Verbosity()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = Verbosity(arguments=list(arguments))
+    started = time.perf_counter()
+    code = _run(arguments, settings)
+    if settings.log is not None and settings.log.is_open:  # not of --help
+        settings.log.write("INFO", f"ended after {time.perf_counter() - started:.1f} s, exit code {code}")
+    return code
+
+
+def _run(arguments: list[str], settings: Verbosity) -> int:
     try:
         raise_on_signals()
-        arguments = sys.argv[1:] if arguments is None else arguments
         if not arguments:
             main.main(["--help"], prog_name="sketchforge", standalone_mode=False)
             return 2
@@ -135,7 +144,12 @@ def run(arguments: list[str] | None = None) -> int:
             return _TERMINATED if isinstance(interruption, Terminated) else _INTERRUPTED
         if settings.verbose and not isinstance(error, (SketchforgeError, click.ClickException, OSError)):
             raise
-        return _fail(*_describe_error(error))
+        message, code = _describe_error(error)
+        if settings.log is not None:
+            from cli.log import log_error
+
+            log_error(settings.log, message, error)
+        return _fail(message, code)
 
 
 def _describe_error(error: BaseException) -> tuple[str, int]:

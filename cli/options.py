@@ -13,6 +13,7 @@ import click
 from cli.command import Option
 from cli.interruptions import find_interruption
 from cli.source_types import SourceText, complete_words
+from cli.verbosity import print_error
 
 
 class LocalPath(click.Path):
@@ -181,5 +182,5 @@ def on_interrupt(explain: Callable[[], str], speaks: Callable[[], bool] = lambda
         if interruption is None:
             raise
         if speaks():
-            click.echo(f"\ninterrupted: {explain()}", err=True)
+            print_error(f"\ninterrupted: {explain()}")
         raise interruption from None

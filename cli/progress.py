@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cli.verbosity import current_verbosity, print_note
+from cli.verbosity import current_verbosity, log_line, print_note
 from sketchforge.utils.progress import Progress
 
 QUICK = 2.0  # seconds: a command that takes less needs no bar
+TENTHS = 10  # lines of a log for a whole bar
 FINDING = ("file", "tar")  # units of what comes before a command's own work, and is quick as a rule
 
 
@@ -34,6 +35,7 @@ class Bar(Progress):
 
         self.unit, self.total, self.done = unit, total, done
         self.units.add(unit)
+        self._log(f"{total:,} in all, {done:,} done" if done else f"{total:,} in all")
         interval = 0.2 if sys.stderr.isatty() else 30
         self._bar = tqdm(
             disable=current_verbosity().quiet,
@@ -51,12 +53,21 @@ class Bar(Progress):
 
     def advance(self, **figures: float | str) -> None:
         self.done += 1
+        postfix = ""
         if figures:
             parts = (
                 value if isinstance(value, str) else f"{name} {value:.3g}" for name, value in figures.items()
             )
-            self._bar.set_postfix_str(", ".join(parts), refresh=False)
+            postfix = ", ".join(parts)
+            self._bar.set_postfix_str(postfix, refresh=False)
         self._bar.update()
+        if self.total and self.done * TENTHS // self.total > (self.done - 1) * TENTHS // self.total:
+            self._log(", ".join(filter(None, (f"{self.done:,} of {self.total:,}", postfix))))
+
+    def _log(self, text: str) -> None:
+        """Leave a line in the log of --log, where it stands for the bar."""
+        if self.unit not in FINDING and self.total:
+            log_line(": ".join(filter(None, (self._title, self.unit, text))))
 
     def note(self, text: str) -> None:
         if self._bar is None:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import click
 
 from cli.usage_errors import variable_of
-from cli.verbosity import current_verbosity
+from cli.verbosity import current_verbosity, print_error
 
 PREFIX = "SKETCHFORGE_"
 # Read elsewhere than by the command line: the folder of weights, and the tests' data.
@@ -30,7 +30,7 @@ def warn_of_unknown_variables(context: click.Context) -> None:
     nearest = get_close_matches(unknown[0], [*known, *OTHER_VARIABLES], n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
-    click.echo(f"warning: {unknown[0]}: no option reads this variable{more}{hint}", err=True)
+    print_error(f"warning: {unknown[0]}: no option reads this variable{more}{hint}", "WARNING")
 
 
 def _known_variables(command: click.Command, context: click.Context) -> Iterator[str]:

@@ -9,9 +9,11 @@ import click
 from cli.command import Command
 from cli.eval.image_tables import comparison_tables
 from cli.eval.options import check_output_files, features_option, measuring_options, output_files_options
+from cli.json_output import without_stdout, write_json_output
 from cli.options import defaults_of, on_interrupt, option
 from cli.progress import Bar
 from cli.source_types import SourceText
+from cli.verbosity import print_result
 from sketchforge.options import EvalCompareOptions
 
 DEFAULTS = defaults_of(EvalCompareOptions)
@@ -60,19 +62,15 @@ def compare_command(**values: Any) -> None:
     from sketchforge.metrics.images.compare import compare_images
     from sketchforge.metrics.images.result import image_json
 
-    options = EvalCompareOptions(**values)
+    options = EvalCompareOptions(**without_stdout(values))
     check_output_files(options)
     with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
         evaluation = compare_images(options, Bar())
     for line in comparison_tables(evaluation):
-        click.echo(line)
-    if options.json:
-        from sketchforge.utils.files import write_json
-
-        write_json(options.json, image_json(evaluation))
-        click.echo(options.json)
+        print_result(line)
+    write_json_output(values["json"], lambda: image_json(evaluation))
     if options.html:
         from sketchforge.report.images.comparison_page import write_comparison_page
 
         write_comparison_page(options.html, evaluation, options)
-        click.echo(options.html)
+        print_result(str(options.html))

@@ -17,9 +17,11 @@ from cli.eval.options import (
     output_files_options,
     tom_option,
 )
+from cli.json_output import without_stdout, write_json_output
 from cli.options import PATH, defaults_of, on_interrupt, option
 from cli.progress import Bar
 from cli.source_types import SourceText
+from cli.verbosity import print_result
 from sketchforge.options import EvalImagesOptions
 
 DEFAULTS = defaults_of(EvalImagesOptions)
@@ -96,19 +98,15 @@ def images_command(**values: Any) -> None:
     from sketchforge.metrics.images.evaluate import evaluate_images
     from sketchforge.metrics.images.result import image_json
 
-    options = EvalImagesOptions(**values)
+    options = EvalImagesOptions(**without_stdout(values))
     check_output_files(options)
     with on_interrupt(lambda: "features of the reference are kept; run the same command again"):
         evaluation = evaluate_images(options, Bar())
     for line in model_table(evaluation):
-        click.echo(line)
-    if options.json:
-        from sketchforge.utils.files import write_json
-
-        write_json(options.json, image_json(evaluation))
-        click.echo(options.json)
+        print_result(line)
+    write_json_output(values["json"], lambda: image_json(evaluation))
     if options.html:
         from sketchforge.report.images.model_page import write_model_page
 
         write_model_page(options.html, evaluation, options)
-        click.echo(options.html)
+        print_result(str(options.html))

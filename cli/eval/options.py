@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.json_output import json_option
 from cli.options import (
     ENCODER,
     FILE,
@@ -88,7 +89,7 @@ def measuring_options(defaults: Mapping[str, Any]) -> Callable[[Any], Any]:
 def output_files_options() -> Callable[[Any], Any]:
     """Add --json, --html and --overwrite."""
     return stack_options(
-        option("--json", group="Output", type=FILE, metavar="FILE", help="Write all figures as JSON."),
+        json_option("Write all figures as JSON."),
         option(
             "--html",
             group="Output",

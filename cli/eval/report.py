@@ -11,9 +11,11 @@ import click
 
 from cli.command import Command
 from cli.eval.options import encoders_option, features_option, lpips_option, measuring_options, tom_option
+from cli.json_output import STDOUT, json_option, without_stdout, write_json_output
 from cli.options import FILE, FOLDER, PATH, defaults_of, on_interrupt, option, overwrite_option
 from cli.progress import Bar
 from cli.source_types import SourceText
+from cli.verbosity import print_result
 from sketchforge.options import EvalReportOptions
 
 DEFAULTS = defaults_of(EvalReportOptions)
@@ -120,7 +122,7 @@ OUT = Path("eval")
     metavar="FILE",
     help="Write it as Markdown, with a folder of images beside it.",
 )
-@option("--json", group="Output", type=FILE, metavar="FILE", help="Write everything as JSON.")
+@json_option("Write everything as JSON.")
 @overwrite_option("Replace files that are not sketchforge's.")
 def report_command(**values: Any) -> None:
     """Measure all that has been made and show it in one file, beside the paper's figures.
@@ -129,10 +131,11 @@ def report_command(**values: Any) -> None:
     documentation tells what the report holds.
     """
     from sketchforge.report.summary.collect import make_report
+    from sketchforge.report.summary.json import report_json
     from sketchforge.report.summary.write import check_outputs, write_report
 
-    options = EvalReportOptions(**values)
-    if not (options.html or options.markdown or options.json):
+    options = EvalReportOptions(**without_stdout(values))
+    if not (options.html or options.markdown or values["json"]):
         options = replace(
             options, html=OUT / "report.html", markdown=OUT / "report.md", json=OUT / "report.json"
         )
@@ -141,17 +144,21 @@ def report_command(**values: Any) -> None:
         report = make_report(options, Bar())
         paths = write_report(report)
     for line in _summarize(report):
-        click.echo(line)
+        print_result(line)
     for path in paths:
-        click.echo(path)
+        print_result(str(path))
+    if values["json"] == STDOUT:
+        write_json_output(STDOUT, lambda: report_json(report))
 
 
 def _summarize(report: Any) -> Iterator[str]:
-    """Yield the most important lines: the figures of each model, and what is missing."""
+    """Yield the most important lines: the verdict, the figures of each model, and what is missing."""
     from sketchforge.metrics.estimates import merge_missing
-    from sketchforge.report.summary.text import facts, folders_of
+    from sketchforge.report.summary.text import describe_verdict, facts, folders_of
 
     yield ", ".join(facts(report))
+    for _, label, text in describe_verdict(report):
+        yield f"{label.lower()}: {text}"
     for evaluation in report.sketches:
         yield f"sketches: {folders_of(evaluation)}"
     for model in report.models:

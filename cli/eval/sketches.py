@@ -9,8 +9,10 @@ import click
 from cli.command import Command
 from cli.eval.options import check_output_files, output_files_options
 from cli.eval.sketch_tables import tables
+from cli.json_output import without_stdout, write_json_output
 from cli.options import FOLDER, defaults_of, on_interrupt, option, seed_option
 from cli.progress import Bar
+from cli.verbosity import print_result
 from sketchforge.options import EvalSketchesOptions
 
 DEFAULTS = defaults_of(EvalSketchesOptions)
@@ -77,19 +79,15 @@ def sketches_command(**values: Any) -> None:
     from sketchforge.metrics.sketches.evaluate import evaluate_sketches
     from sketchforge.metrics.sketches.result import as_json
 
-    options = EvalSketchesOptions(**values)
+    options = EvalSketchesOptions(**without_stdout(values))
     check_output_files(options)
     with on_interrupt(lambda: "nothing was written; run the same command again"):
         evaluation = evaluate_sketches(options, Bar())
     for line in tables(evaluation):
-        click.echo(line)
-    if options.json:
-        from sketchforge.utils.files import write_json
-
-        write_json(options.json, as_json(evaluation))
-        click.echo(options.json)
+        print_result(line)
+    write_json_output(values["json"], lambda: as_json(evaluation))
     if options.html:
         from sketchforge.report.sketches.page import write_sketch_page
 
         write_sketch_page(options.html, evaluation)
-        click.echo(options.html)
+        print_result(str(options.html))

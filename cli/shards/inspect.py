@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from cli.command import Command
+from cli.json_output import json_option
 from cli.options import SHARDS, defaults_of, option
 from cli.progress import Bar
 from cli.shards.folders import look_at_each
 from cli.tables import align, fact
+from cli.verbosity import print_result
 from sketchforge.options import InspectOptions
 from sketchforge.utils.text import count_noun
 
@@ -36,18 +38,21 @@ MAX_SIZES = 4  # up to this number, image sizes are listed one by one
     metavar="N",
     help="How many samples to read, spread evenly over all; 0: every one.",
 )
-def inspect_command(folders: tuple[str | Path, ...], samples: int) -> int:
+@json_option("Write it all as JSON.")
+def inspect_command(folders: tuple[str | Path, ...], samples: int, json: Path | None) -> int:
     """Say what the shards in DIR hold: counts, bytes, image sizes, and how much ink each style uses."""
-    from sketchforge.report.gallery.inspect import inspect
+    from sketchforge.report.gallery.inspect import Inspection, inspect
+    from sketchforge.report.gallery.inspection_json import FORMAT, VERSION, inspection_json
 
-    def describe(folder: str | Path) -> None:
+    def look(folder: str | Path) -> Inspection:
         contents = inspect(InspectOptions(folder, samples), Bar())
         if folder != folders[0]:
-            click.echo()
+            print_result("")
         for line in [*_list_facts(folder, contents), "", *_list_ink(contents)]:
-            click.echo(line)
+            print_result(line)
+        return contents
 
-    return look_at_each(folders, describe)
+    return look_at_each(folders, look, inspection_json, {"format": FORMAT, "version": VERSION}, json)
 
 
 def _list_facts(folder: str | Path, contents: Any) -> list[str]:

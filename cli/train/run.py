@@ -14,7 +14,7 @@ import click
 
 from cli.options import on_interrupt
 from cli.progress import Bar
-from cli.verbosity import print_next_step, print_note
+from cli.verbosity import print_error, print_next_step, print_note
 from sketchforge.errors import SketchforgeError
 from sketchforge.utils.text import count_noun
 
@@ -100,7 +100,7 @@ def one_voice(run: Path, overwrite: bool, bar: Bar) -> Iterator[None]:
         _tell_ranks("stopped")
         with suppress(OSError):  # nobody reads what is said, or a worker is gone already
             if speaks():
-                click.echo(f"\ninterrupted: {resume_hint(run, overwrite, bar, cut_off=True)}", err=True)
+                print_error(f"\ninterrupted: {resume_hint(run, overwrite, bar, cut_off=True)}")
             for worker in multiprocessing.active_children():
                 worker.kill()
             # What multiprocessing itself removes where a process may end in its own time.

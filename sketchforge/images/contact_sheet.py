@@ -145,14 +145,18 @@ BACKGROUND = 205  # grey, so that the edge of white paper shows
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[np.ndarray | None]], labels: Sequence[str], cell: int | None = None
+    rows: Sequence[Sequence[np.ndarray | None]],
+    labels: Sequence[str],
+    cell: int | None = None,
+    names: Sequence[str] = (),
 ) -> np.ndarray:
     """Lay images out in a grid, uint8 HxWx3 RGB.
 
     Cells are uint8 HxWx3 RGB or HxW grey; None leaves a gap. All are shown `cell` pixels square, with white
     borders where an image is not square; by default as large as the largest image, at most MAX_CELL.
-    `labels` has one text per column. Raises ValueError when a row has another number of cells than there are
-    labels, or when there is no cell at all.
+    `labels` has one text per column, `names` one per row, written at the left. Raises ValueError when a row has
+    another number of cells than there are labels, when names are given but not for every row, or when there is no
+    cell at all.
     """
     import numpy as np
     from PIL import Image, ImageDraw
@@ -162,14 +166,22 @@ def contact_sheet(
         raise ValueError("a contact sheet needs at least one image and one label")
     if any(len(row) != len(labels) for row in rows):
         raise ValueError(f"rows of {sorted({len(row) for row in rows})} cells, but {len(labels)} labels")
+    if names and len(names) != len(rows):
+        raise ValueError(f"{len(names)} names for {len(rows)} rows")
     cell = cell or min(MAX_CELL, max(max(pixels.shape[:2]) for pixels in images))
     pitch = cell + MARGIN
     header = max(16, round(cell * 0.1)) + MARGIN
-    sheet = np.full((header + len(rows) * pitch, MARGIN + len(labels) * pitch, 3), BACKGROUND, np.uint8)
+    name_font = _load_font(cell)
+    name_width = min(WIDEST_NAME * cell, max((_measure_length(name, name_font) for name in names), default=0))
+    start = MARGIN + (name_width + MARGIN if names else 0)
+    sheet = np.full((header + len(rows) * pitch, start + len(labels) * pitch, 3), BACKGROUND, np.uint8)
     for row_number, row in enumerate(rows):
+        if names:
+            y = header + row_number * pitch
+            _write_label(sheet[y : y + cell, MARGIN : start - MARGIN], names[row_number], name_font, "right")
         for column, pixels in enumerate(row):
             if pixels is not None:
-                top, left = header + row_number * pitch, MARGIN + column * pitch
+                top, left = header + row_number * pitch, start + column * pitch
                 fitted = fit_square(pixels, cell, "pad")
                 sheet[top : top + cell, left : left + cell] = (
                     fitted if fitted.ndim == 3 else fitted[..., None]
@@ -178,7 +190,7 @@ def contact_sheet(
     canvas = ImageDraw.Draw(canvas_image)
     for column, label in enumerate(labels):
         text, font = _fit_label(label, cell, header - MARGIN)
-        middle = (MARGIN + column * pitch + cell / 2, header / 2)
+        middle = (start + column * pitch + cell / 2, header / 2)
         canvas.text(middle, text, fill=(20, 20, 20), font=font, anchor="mm")
     return np.asarray(canvas_image).copy()
 
@@ -197,3 +209,41 @@ def _fit_label(
     while label and font.getlength(label + "…") > width:
         label = label[:-1]
     return label + "…", font
+
+
+# Captions: what a sheet or grid shows, below it.
+
+LEAST_CAPTION, MOST_CAPTION = 14, 28  # pixels; a wide sheet is looked at from further away
+
+
+def add_caption(image: np.ndarray, text: str) -> np.ndarray:
+    """uint8 H×W×3 -> the same with the text below it, in as many lines as its width asks for."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    width = image.shape[1] - 2 * MARGIN
+    font = ImageFont.load_default(min(MOST_CAPTION, max(LEAST_CAPTION, width // 100)))
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(_shorten_label(word, width, font))
+    line_height = _measure_line_height(font)
+    strip = Image.new("L", (image.shape[1], len(lines) * line_height + 2 * MARGIN), BACKGROUND)
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(strip).text((MARGIN, MARGIN + number * line_height), line, TYPE_COLOUR, font)
+    return np.concatenate([image, np.repeat(np.asarray(strip)[..., None], 3, axis=2)])
+
+
+def describe_enlargement(side: int, cell: int) -> str:
+    """The size of images that are shown in cells: "64 pixels, shown at 128"."""
+    return f"{side} pixels" if side == cell else f"{side} pixels, shown at {cell}"
+
+
+def describe_fidelity(sketches: Iterable[np.ndarray], cell: int) -> str:
+    """Whether sketches in cells of so many pixels are the pixels that are stored, or what was done to them."""
+    if all(sketch.shape[:2] == (cell, cell) for sketch in sketches):
+        return "sketches as in the shards, pixel for pixel"
+    return f"sketches fitted into {cell} pixels, which makes greys that are not in the shards"

@@ -33,11 +33,23 @@ def encode_png(grey: np.ndarray, binary: bool) -> bytes:
     return data.tobytes()
 
 
+def encode_png_rgb(pixels: np.ndarray) -> bytes:
+    """uint8 HxWx3 RGB -> PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 JPEG_QUALITY = 95
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 HxWx3 or HxW atomically as a PNG file whose Software entry is GENERATOR."""
+def write_png(path: Path, image: np.ndarray, description: str = "") -> None:
+    """Write uint8 HxWx3 or HxW atomically as a PNG file whose Software entry is GENERATOR.
+
+    description: what it shows, and what made it; its Description entry.
+    """
     from PIL import Image, PngImagePlugin
 
     from sketchforge.utils import files
@@ -45,5 +57,14 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
     text_chunks = PngImagePlugin.PngInfo()
     text_chunks.add_text("Software", GENERATOR)
+    if description:
+        text_chunks.add_itxt("Description", description)
     with files.atomic_write(path) as file:
         Image.fromarray(image).save(file, "PNG", pnginfo=text_chunks)
+
+
+def write_captioned_png(path: Path, image: np.ndarray, caption: str) -> None:
+    """Write uint8 HxWx3 with a caption below it, which is the file's Description, too."""
+    from sketchforge.images.contact_sheet import add_caption
+
+    write_png(path, add_caption(image, caption), caption)

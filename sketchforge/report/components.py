@@ -26,7 +26,7 @@ class Section:
 
 def sections_page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> Iterator[Markup]:
     """Yield a whole page in pieces: title, a line of facts, links to the sections, the sections."""
-    style = asset("sketches/sketches.css") + asset("summary/summary.css")
+    style = "".join(map(asset, ("sketches/sketches.css", "summary/summary.css", "print.css")))
     filled = [
         replace(section, pieces=chain([first], section.pieces))
         for section in sections

@@ -85,9 +85,9 @@ class PageImage:
 ImageRow = tuple[PageImage, ...]  # every row has the same headings
 
 
-def reduce(image: np.ndarray) -> np.ndarray:
-    """uint8 H×W×3 or H×W -> the same with a longer side of at most IMAGE_SIDE pixels."""
-    scale = IMAGE_SIDE / max(image.shape[:2])
+def reduce(image: np.ndarray, side: int = IMAGE_SIDE) -> np.ndarray:
+    """uint8 H×W×3 or H×W -> the same with a longer side of at most `side` pixels."""
+    scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])

@@ -46,6 +46,7 @@ class Table:
     headings: tuple[Heading, ...]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
+    folded: Table | None = None  # to look up; a page shows it closed, below this one
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -23,6 +23,7 @@ from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
 from sketchforge.utils.worker_pool import Task, WorkerLost, worker_pool
 
+FORMAT, VERSION = "sketchforge-verification", 1
 SHARD_SECONDS = 3600.0  # a shard that takes longer is on a disk that does not answer
 WORTH_PROCESSES = 2000  # samples, which take longer than processes to start
 
@@ -37,6 +38,18 @@ class VerifyReport:
     num_bytes: int = 0
     num_failed: int = 0  # inputs that have no sample, by the sidecars
     problems: list[str] = field(default_factory=list)
+
+
+def verification_json(place: str, report: VerifyReport | None, error: str | None) -> dict[str, Any]:
+    """A folder's entry in a document of FORMAT; a folder that could not be verified has no report but an error."""
+    counts = ("shards", "samples", "sketches", "bytes", "failed")
+    return {
+        "folder": place,
+        "error": error,
+        "intact": report is not None and not report.problems,
+        "problems": [] if report is None else list(report.problems),
+        **{name: None if report is None else getattr(report, f"num_{name}") for name in counts},
+    }
 
 
 def verify(place: str | Path, progress: Progress | None = None, workers: int = 1) -> VerifyReport:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sketchforge.checkpoints.runs import MODEL_FILE
 from sketchforge.images.contact_sheet import MAX_CELL, contact_sheet, labelled_grid
 from sketchforge.synthesis.plan import Style
+from sketchforge.synthesis.record import LOCATION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +29,7 @@ class SynthesisGrid:
     """A grid, and what it leaves out."""
 
     image: np.ndarray  # uint8 H×W×3
+    caption: str  # the model, its size, and the size shown at
     left_out: str  # empty where it shows everything
 
 
@@ -60,7 +64,7 @@ def grid_of(
         _describe_left_out(len(sketches), len(plan.sketches), "images" if plan.drawn else "sketches"),
         _describe_left_out(len(styles), len(plan.styles), "styles"),
     ]
-    return SynthesisGrid(grid, " and ".join(filter(None, left_out)))
+    return SynthesisGrid(grid, _describe_grid(plan, cell), " and ".join(filter(None, left_out)))
 
 
 def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> SynthesisGrid:
@@ -72,7 +76,16 @@ def pairs_grid(plan: Plan, result: Callable[[int, int], np.ndarray]) -> Synthesi
         for row, column in shown
     ]
     sheet = contact_sheet(rows, ["sketch", "style", "result"], cell)
-    return SynthesisGrid(sheet, _describe_left_out(len(shown), len(plan.cells), "pairs"))
+    return SynthesisGrid(
+        sheet, _describe_grid(plan, cell), _describe_left_out(len(shown), len(plan.cells), "pairs")
+    )
+
+
+def _describe_grid(plan: Plan, cell: int) -> str:
+    path = Path(plan.by["model"][LOCATION])
+    name = path.parent.name if path.name == MODEL_FILE else path.name
+    shown = "" if cell == plan.model.size else f"; shown at {cell} pixels"
+    return f"{plan.by['command']} by {name}: {plan.describe_model()}{shown}"
 
 
 def _describe_left_out(shown: int, count: int, subject: str) -> str:

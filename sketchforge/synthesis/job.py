@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sketchforge.errors import UsageError
-from sketchforge.images.encode import write_png
+from sketchforge.images.encode import write_captioned_png, write_png
 from sketchforge.options import SynthesisOptions, SynthesizeOptions
 from sketchforge.synthesis import record as records
 from sketchforge.synthesis.grid import SynthesisGrid, grid_of, pairs_grid
@@ -71,7 +71,7 @@ def run_job(options: SynthesisOptions, progress: Progress | None = None) -> Summ
     finally:
         record.write()  # with the notes
     grid = _build_grid(plan, options)
-    write_png(options.out / GRID_FILE, grid.image)
+    write_captioned_png(options.out / GRID_FILE, grid.image, grid.caption)
     return Summary(len(missing), len(plan.cells) - len(missing), options.out / GRID_FILE, grid.left_out)
 
 
@@ -110,7 +110,7 @@ def _write_images(
             keys = [plan.key_of(cell) for cell in batch]
             results = plan.model.generate(fitted, styles, keys, _noise_seed(options), batch_size)
             for cell, image in zip(batch, results, strict=True):
-                write_png(record.folder / plan.name_of(cell), image)
+                write_png(record.folder / plan.name_of(cell), image, plan.describe(cell))
                 progress.advance()
 
 

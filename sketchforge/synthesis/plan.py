@@ -82,6 +82,19 @@ class Plan:
             }
         return files
 
+    def describe_model(self) -> str:
+        """The model that makes the images, its kind, size and steps; the same wherever its file lies."""
+        steps = self.model.metadata.get("steps")
+        trained = f", {count_noun(steps, 'step')}" if isinstance(steps, int) else ""
+        return (
+            f"{self.model.kind}, {self.model.size} pixels{trained}, SHA-256 {self.by['model']['sha256'][:12]}"
+        )
+
+    def describe(self, cell: tuple[int, int]) -> str:
+        """What one image is, for its file."""
+        sketch, style = self.sketches[cell[0]], self.styles[cell[1]]
+        return f"{sketch.name} in the style of {style.name}; {self.describe_model()}"
+
     def key_of(self, cell: tuple[int, int]) -> str:
         return self.key(self.sketches[cell[0]], self.styles[cell[1]])
 

@@ -73,12 +73,16 @@ class Synthesizer:
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
     def __repr__(self) -> str:
-        kind = (
+        return f"<Synthesizer: {self.size} pixels, {self.kind}, on {self.device}>"
+
+    @property
+    def kind(self) -> str:
+        """What makes the images: "refined", "auto-encoder alone" or the name of another system."""
+        return (
             "refined"
             if self.refines
             else {"autoencoder": "auto-encoder alone"}.get(self._system, self._system)
         )
-        return f"<Synthesizer: {self.size} pixels, {kind}, on {self.device}>"
 
     @property
     def size(self) -> int:

@@ -156,7 +156,7 @@ def write_bytes(path: Path, data: bytes | memoryview, sweep: bool = True) -> Non
 
 def write_json(path: Path, value: object, sweep: bool = True) -> None:
     """Write JSON with sorted keys and a final newline, so that equal values are equal bytes."""
-    write_bytes(path, _encode_json(value), sweep)
+    write_bytes(path, encode_json(value), sweep)
 
 
 def read_json(path: Path) -> Any:
@@ -254,12 +254,12 @@ def _compute_checksum(value: Mapping[str, object]) -> str:
 
 
 def _encode_in_pieces(value: Mapping[str, object]) -> Iterator[bytes]:
-    """Yield the bytes of `_encode_json`, each item of the object's lists by itself.
+    """Yield the bytes of `encode_json`, each item of the object's lists by itself.
 
     A manifest may have a hundred thousand shards, and Python's encoder takes seven times the text's bytes for it.
     """
     if not value:
-        yield _encode_json(value)
+        yield encode_json(value)
         return
     separator = "{\n "
     for key in sorted(value):
@@ -281,7 +281,8 @@ def _indent_json(value: object, depth: int) -> str:
     return text.replace("\n", "\n" + " " * depth)
 
 
-def _encode_json(value: object) -> bytes:
+def encode_json(value: object) -> bytes:
+    """The bytes that `write_json` writes."""
     return (_indent_json(value, 0) + "\n").encode("utf-8")
 
 

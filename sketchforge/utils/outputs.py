@@ -15,7 +15,13 @@ _SIGNATURES = {
     ".png": b"tEXtSoftware\0sketchforge",
     ".md": b"# sketchforge report\n",
 }
-_JSON_FORMATS = ("sketchforge-report", "sketchforge-sketch-evaluation", "sketchforge-image-evaluation")
+_JSON_FORMATS = (
+    "sketchforge-report",
+    "sketchforge-sketch-evaluation",
+    "sketchforge-image-evaluation",
+    "sketchforge-inspection",
+    "sketchforge-verification",
+)
 _ENDING_ALIASES = {".htm": ".html", ".markdown": ".md"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def count_noun(count: int, singular: str, plural: str | None = None) -> str:
     """The count with its noun: "1 shard", "1,200 shards", "2 sketches", "0 copies".
@@ -18,3 +20,8 @@ def pluralize(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return f"{noun[:-1]}ies"
     return f"{noun}s"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """The words as a sentence lists them: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

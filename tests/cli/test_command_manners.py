@@ -132,8 +132,8 @@ def test_options_stand_under_headings():
     for words, command, context in every_command():
         own = [option for option in command.params if isinstance(option, click.Option)]
         general = {option.name for option in own if getattr(option, "group", GENERAL) == GENERAL}
-        assert general == {"verbose", "quiet"}, words
-        if len(own) > 2:
+        assert general == {"verbose", "quiet", "log"}, words
+        if len(own) > 3:
             assert f"\n{GENERAL}:\n" in command.get_help(context)
 
 

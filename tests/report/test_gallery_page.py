@@ -2,11 +2,9 @@
 
 import configparser
 import fnmatch
-import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,11 @@ from sketchforge.options import GalleryOptions
 from sketchforge.report.gallery import gallery as gallery_module
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.selection import spread_evenly
+from tests.helpers.browser import needs_browser, seen_in_browser
 from tests.helpers.commands import ROOT
 from tests.helpers.folders import contents, members
 from tests.helpers.pages import EVIL, POLICY, Page, fetched
 from tests.helpers.stored import png, store
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
 def sketch(seed: int) -> bytes:
@@ -121,14 +118,14 @@ def test_of_many_shards_some_are_shown_and_all_are_counted(tmp_path, monkeypatch
     many = store(tmp_path / "many", [plain(f"a{number}", f"b{number}") for number in range(5)], ["s", "t"])
     page = page_of(many, tmp_path)
     assert page.keys == ["a0", "b0", "a4", "b4"]
-    assert "4 of 10 images shown" in page.texts
+    assert "4 of 10 images shown, spread evenly from the first to the last" in page.texts
     assert not [text for text in page.texts if "unfinished" in text]
 
 
 def test_rows_are_spread_evenly(folder, tmp_path):
     page = page_of(folder, tmp_path, rows=4)
     assert page.keys == ["k0", "k3", "k6", "k9"]
-    assert "4 of 10 images shown" in page.texts
+    assert "4 of 10 images shown, spread evenly from the first to the last" in page.texts
     options = GalleryOptions(folder, tmp_path / "sheet.png", html=tmp_path / "page.html")
     assert gallery(options) == [tmp_path / "sheet.png", tmp_path / "page.html"]
     assert len(Page(tmp_path / "page.html").keys) == 10
@@ -251,8 +248,10 @@ function look(did) {
   const lightbox = document.querySelector("#lightbox");
   const name = (id) => document.querySelector(id).alt;
   seen.push([did, {
-    keys: [...document.querySelectorAll("tbody tr:not([hidden]) .key")].map((key) => key.textContent),
+    keys: [...document.querySelectorAll("tbody tr:not([hidden], .elsewhere) .key")].map((key) => key.textContent),
     styles: [...document.querySelectorAll("thead th:not([hidden])")].slice(2).map((cell) => cell.textContent),
+    printed: [...document.querySelectorAll("tbody tr:not([hidden]) .key")].map((key) => key.textContent),
+    told: document.querySelector("#printed").hidden ? "" : document.querySelector("#printed").textContent,
     page: document.querySelector(".page").textContent,
     matches: document.querySelector("#matches").textContent,
     open: lightbox.open ? [name("#shown-photo"), name("#shown-sketch")] : null,
@@ -285,7 +284,7 @@ document.body.replaceChildren(result);
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on PATH")
+@needs_browser
 def test_the_page_works_in_a_browser(tmp_path):
     """45 images on three pages, entered at the second one with the lightbox open."""
     keys = [f"k{number:02d}" for number in range(45)]
@@ -293,18 +292,8 @@ def test_the_page_works_in_a_browser(tmp_path):
     folder = store(tmp_path / "out", [samples], ["thin", "bold"])
     (path,) = gallery(GalleryOptions(folder, html=tmp_path / "page.html"))
     path.write_text(path.read_text().replace("</body>\n", DRIVER))
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom"
-    flags += " --disable-background-networking --disable-component-update --disable-sync"
     state = "page=1&image=k20&style=0"  # the image outweighs the page
-    done = subprocess.run(
-        [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", f"{path.as_uri()}#{state}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    found = re.search("<pre>SEEN(.*)SEEN", done.stdout)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(found[1])
+    seen = seen_in_browser(f"{path.as_uri()}#{state}", tmp_path / "profile")
     steps = [name for name, _ in seen]
 
     def after(name: str, nth: int = 0) -> dict:
@@ -331,6 +320,10 @@ def test_the_page_works_in_a_browser(tmp_path):
     found = after("filter PHOTOS/K1")
     assert found["keys"] == keys[10:20]
     assert found["matches"] == "10 of 45 match"
+    assert found["printed"] == keys[10:20]
+    assert found["told"] == "10 of these 45 images match “PHOTOS/K1”"
+    assert (start["printed"], start["told"]) == (keys, "")  # on paper there are no pages to turn
+    assert after("uncheck")["told"] == "1 of 2 styles are shown"
     assert after("filter nothing like it")["keys"] == []
     assert after("filter ")["keys"] == keys[:20]
     assert after("uncheck")["styles"] == ["bold"]

@@ -132,9 +132,10 @@ def test_sets_stand_beside_each_other(comparison):
     page, found, _ = comparison
     heads = re.findall(r'<table class="images even">\n<thead><tr>(.*?)</tr>', page.source)[0]
     columns = [html.unescape(one) for one in re.findall(r'<th scope="col">(.*?)</th>', heads)]
-    assert columns == ["out (reference)", "ae", NAME, "few"]
+    assert columns == ["out (reference)", "ae (64 pixels)", NAME, "few"]
     alts = [shown["alt"] for tag, shown in page.elements if tag == "img"]
-    counts = [sum(alt.startswith(f"{column}: ") for alt in alts) for column in columns]
+    names = [column.removesuffix(" (64 pixels)") for column in columns]
+    counts = [sum(alt.startswith(f"{name}: ") for alt in alts) for name in names]
     assert counts == [6, 6, 5, 3]  # of the eight files the first cannot be read, few/ has no more
     assert page.source.count("<td>none</td>") == 24 - sum(counts)
     made = [alt for alt in alts if alt.startswith("ae: ")]

@@ -144,23 +144,40 @@ def test_page_markdown_and_json_have_the_same_figures(written):
     shown = figure_cell(Estimate(frechet["value"], frechet["low"], frechet["high"], 6))
     assert f"<b>{shown.value}</b>" in page.source
     assert f"{shown.value} ({shown.interval})" in markdown
-    row = next(row for row in found["tables"][0]["rows"] if row["name"] == "ae")
+    assert found["tables"][0]["rows"][0]["name"] == "ae"
+    row = found["tables"][0]["rows"][0]
     assert row["values"][0] == shown.value
     assert row["values"][-4:] == ["25.9", ".959", "74.2", ".902"]
 
 
-def test_published_rows_without_a_run_stay(written):
-    found = {table["title"][:7]: table for table in written[3]["tables"]}
-    names = [row["name"] for row in found["Table 2"]["rows"]]
-    assert names[:2] == ["vanilla", "vanilla + L_c_tri"]
-    assert names[-1] == "ae"
-    assert "all" not in names
-    vanilla = found["Table 2"]["rows"][0]["values"]
-    assert vanilla[-2:] == ["44.3", "18.7"]
-    assert not any(vanilla[:-2])
-    assert [row["name"] for row in found["Table 1"]["rows"]][-2:] == ["ae", EVIL]
-    assert found["Table 3"]["rows"][-1]["values"][-2:] == ["18.6", ".075"]
-    assert found["Table 4"]["rows"][-1]["values"][-2:] == ["21.6", ".923"]
+def test_own_rows_come_first_and_the_papers_are_folded(written):
+    _, page, markdown, found = written
+    tables = {table["title"][:7]: table for table in found["tables"] if table["folded"]}
+    rows = {title: [row["name"] for row in table["rows"]] for title, table in tables.items()}
+    assert rows == {"Table 1": ["ae", EVIL], "Table 2": ["ae"], "Table 3": ["ae"], "Table 4": ["ae"]}
+    assert tables["Table 2"]["rows"][0]["values"][-2:] == ["25.9", "11.7"]
+    assert tables["Table 3"]["rows"][0]["values"][-2:] == ["18.6", ".075"]
+    assert tables["Table 4"]["rows"][0]["values"][-2:] == ["21.6", ".923"]
+    folded = {title: table["folded"] for title, table in tables.items()}
+    assert [len(table["rows"]) for table in folded.values()] == [9, 6, 3, 4]  # as the paper prints them
+    assert folded["Table 2"]["rows"][0] == {"name": "vanilla", "detail": "", "values": ["44.3", "18.7"]}
+    assert page.source.count("<details><summary>The paper") == 4
+    assert "<details open" not in page.source
+    own, published = markdown.index("## Beside the paper"), markdown.index("## The paper's figures")
+    assert own < markdown.index("## Every figure") < published < markdown.index("| vanilla |")
+
+
+def test_it_opens_with_a_verdict(written):
+    told, page, markdown, found = written
+    assert [remark["kind"] for remark in found["verdict"]][0] == "measured"
+    assert 2 <= len(found["verdict"]) <= 5
+    sections = [shown["id"] for tag, shown in page.elements if tag == "section"]
+    assert sections[0] == "verdict"
+    for remark in found["verdict"]:
+        assert remark["text"] in page.texts
+        assert escape(remark["text"]) in markdown
+        assert remark["text"] in told
+    assert markdown.index("## Verdict") < markdown.index("## What the models make")
 
 
 def test_it_says_what_models_were_measured_on(written):
@@ -223,7 +240,7 @@ def test_what_is_wide_moves_within_itself(written):
     nesting = Nesting(written[1].source)
     assert nesting.outside == nesting.wrong == []
     assert not nesting.open
-    assert re.search(r"\.wide \{ overflow-x: auto", written[1].source)
+    assert re.search(r"\.wide \{[^}]* overflow-x: auto", written[1].source)
 
 
 def test_names_stay_text(written):
@@ -281,7 +298,8 @@ def test_markdown_shows_the_images_that_lie_beside_it(place, written):
             assert files[name].read_text().startswith("<svg xmlns=")
         else:
             with Image.open(files[name]) as image:
-                assert image.format == "JPEG"
+                # Lines do not bear JPEG.
+                assert image.format == ("PNG" if name.startswith("sketches") else "JPEG")
                 assert min(image.size) > 100
         if name.startswith(("made", "best", "worst")):
             assert re.sub(r"\\(.)", r"\1", alt) in alts
@@ -291,7 +309,14 @@ def test_images_of_an_earlier_report_go_and_nothing_else(tmp_path):
     """A report of nothing has no images."""
     folder = tmp_path / "my report.files"
     folder.mkdir()
-    ours = ("made-1.jpg", "best-2-13.jpg", "worst-1-1.jpg", "curve-10.svg", "sketches-3.jpg")
+    ours = (
+        "made-1.jpg",
+        "best-2-13.jpg",
+        "worst-1-1.jpg",
+        "curve-10.svg",
+        "sketches-3.jpg",
+        "sketches-4.png",
+    )
     others = ("made-1.png", "made.jpg", "a-made-1.jpg", "best-1.jpg", "sketches-3.jpg.txt")
     for name in (*ours, *others):
         (folder / name).write_text("")

@@ -21,11 +21,13 @@ from sketchforge.render.plan import plan_render
 from sketchforge.render.render import render
 from sketchforge.report.gallery.gallery import gallery
 from sketchforge.shards.card import write_card
-from sketchforge.shards.reader import path_samples
+from sketchforge.shards.reader import path_samples, read_samples
+from sketchforge.shards.shard_set import open_folder
 from sketchforge.shards.verify import verify
 from sketchforge.shards.writer import Record, write_shard
 from sketchforge.storage.folder import folder_at
 from sketchforge.utils import files
+from tests.helpers.captions import without_caption
 from tests.helpers.commands import environment
 from tests.helpers.folders import contents
 from tests.helpers.photos import make_photos
@@ -281,10 +283,16 @@ def test_sheet_refuses_rows_that_do_not_fit_their_labels():
 
 def test_gallery_shows_samples_from_end_to_end(options, tmp_path):
     (written,) = gallery(GalleryOptions(options.shards, tmp_path / "new" / "sheet.png", rows=3))
+    sheet = without_caption(written)
+    assert sheet.shape[1] > 2 * 48 + 3 * MARGIN  # keys at the left
+    assert 0 < sheet.shape[0] - 3 * (48 + MARGIN) < 48  # three rows and the labels
     with Image.open(written) as image:
-        sheet = np.asarray(image)
-    assert sheet.shape[1] == 2 * 48 + 3 * MARGIN
-    assert (sheet.shape[0] - 48 * 3) < 48  # three rows and the labels
+        told = image.text["Description"]
+    assert "3 of 10 images shown, spread evenly from the first to the last; canny" in told
+    assert told.endswith("sketches as in the shards, pixel for pixel")
+    sketch = read_samples(open_folder(options.shards), [*open_folder(options.shards).keys][-1:])
+    (last,) = sketch.values()
+    assert np.array_equal(sheet[-48 - MARGIN : -MARGIN, -48 - MARGIN : -MARGIN, 0], last.sketches[0])
     assert [path.name for path in written.parent.iterdir()] == ["sheet.png"]
 
 
@@ -293,12 +301,12 @@ def test_gallery_compares_the_same_images(options, tmp_path):
     render(other)
     alone = GalleryOptions(options.shards, tmp_path / "a.png", rows=2)
     both = dataclasses.replace(alone, png=tmp_path / "b.png", compare=other.shards)
-    sheets = [np.asarray(Image.open(*gallery(each))) for each in (alone, both)]
+    sheets = [without_caption(*gallery(each)) for each in (alone, both)]
     width = sheets[0].shape[1]
     below = slice(20, None)
     assert sheets[1].shape[1] == width + 48 + MARGIN
     assert (sheets[1][below, :width] == sheets[0][below]).all()
-    assert (sheets[1][below, width:] != sheets[0][below, MARGIN + 48 : -MARGIN]).any()
+    assert (sheets[1][below, width:] != sheets[0][below, -48 - 2 * MARGIN : -MARGIN]).any()
 
 
 def test_gallery_without_common_samples_is_a_usage_error(options, tmp_path):

@@ -14,6 +14,7 @@ from sketchforge.images.builtin.photos import load_photos
 from sketchforge.synthesis.fitting import prepare_drawing, stitch
 from sketchforge.synthesis.inputs import find_image_inputs
 from sketchforge.synthesis.record import RECORD_FILE
+from tests.helpers.captions import without_caption
 from tests.helpers.photos import scene
 from tests.helpers.synthesis_models import SIZE, ae_run, drawing, gan_run
 
@@ -169,11 +170,11 @@ def test_interrupted_anywhere_the_rest_is_made(call, tmp_path, monkeypatch):
 
     written, write = [], making.write_png
 
-    def struck(path, image):
+    def struck(path, image, description):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, image)
+        write(path, image, description)
 
     with monkeypatch.context() as patched:
         patched.setattr(making, "write_png", struck)
@@ -392,9 +393,21 @@ def test_many_are_capped_in_the_grid(call, tmp_path):
     assert len(list((tmp_path / "out").glob("*--*"))) == 14
 
 
+def test_images_tell_the_model_its_size_and_its_steps(call, tmp_path):
+    call("synthesize", *EVERY)
+    with Image.open(tmp_path / "out" / "grid.png") as image:
+        grid = image.text["Description"]
+    with Image.open(tmp_path / "out" / "cat--klee.png") as image:
+        made = image.text["Description"]
+    record = json.loads((tmp_path / "out" / "outputs.json").read_text())
+    model = f"refined, {SIZE} pixels, 5 steps, SHA-256 {record['model']['sha256'][:12]}"
+    assert grid == f"synthesize by gan: {model}; shown at 128 pixels"
+    assert made == f"cat in the style of klee; {model}"
+
+
 def test_the_grid_shows_results_beneath_their_style_and_beside_their_sketch(call, tmp_path):
     call("synthesize", *EVERY)
-    grid = pixels(tmp_path / "out" / "grid.png")
+    grid = without_caption(tmp_path / "out" / "grid.png")
     result = Image.open(tmp_path / "out" / "cat--klee.png")
     from sketchforge.images.resize import fit_square
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.checkpoints.run_log import RunLog
-from sketchforge.checkpoints.runs import MODEL_FILE, RUN_FILE
+from sketchforge.checkpoints.runs import MODEL_FILE, RUN_FILE, TRAINED_BY
 from sketchforge.errors import SketchforgeError
-from sketchforge.images.encode import write_png
+from sketchforge.images.encode import write_captioned_png
 from sketchforge.utils.files import write_json
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
@@ -113,6 +113,10 @@ def _train_main_process(
     metadata = {name: plan.record[name] for name in ("options", "recipe", "shards")} | {"steps": steps}
     eval_every = options.eval_every or max(steps // NUM_PREVIEWS, 1)
 
+    def describe_grid(step: int) -> str:
+        command = TRAINED_BY[plan.record["format"]]
+        return validation.describe_grid(f"{command}, {options.recipe} recipe", step, steps)
+
     def save(done: Progressed) -> None:
         folder.save(done, trainer.stateful(), trainer.extra())
 
@@ -130,7 +134,7 @@ def _train_main_process(
             start,
             steps,
             log=log.write,
-            evaluate=ImageValidation(run, trainer, validation, best_model),
+            evaluate=ImageValidation(run, trainer, validation, best_model, describe_grid),
             evaluate_at={*range(eval_every, steps, eval_every), steps},
             save=save,
             meet=ranks.meet,
@@ -140,7 +144,7 @@ def _train_main_process(
     if skipped := ranks.all_reduce_sum(batches.skipped):
         progress.note(f"{count_noun(skipped, 'sample')} could not be read; others took their place")
     figures = validation.figures(trainer)
-    write_png(run / GRID_FILE, validation.grid(trainer))
+    write_captioned_png(run / GRID_FILE, validation.grid(trainer), describe_grid(steps))
     waiting_note = f"{waited_seconds / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
     progress.note(f"{waiting_note}; {validation.summary(figures)}")
     results: dict[str, Any] = {"steps_done": steps, "figures": figures}

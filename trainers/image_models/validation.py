@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from torch import Tensor
 from sketchforge.checkpoints.run_log import read_log
 from sketchforge.data.augment import training_pair
 from sketchforge.data.order import SampleOrder
-from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import write_png
+from sketchforge.images.contact_sheet import contact_sheet, describe_enlargement
+from sketchforge.images.encode import write_captioned_png
 from sketchforge.images.tensors import to_grey, to_uint8
 from sketchforge.losses.autoencoder import perceptual, reconstruction
 from sketchforge.metrics.frechet import fit_gaussian, frechet_distance
@@ -168,9 +168,23 @@ class Validation:
             raise_deferred()
             outputs = trainer.synthesize(sketch.expand(len(images), -1, -1, -1), images)
             rows.append([to_uint8(sketch[None])[0, ..., 0], *to_uint8(outputs)])
-        return contact_sheet(
-            rows, [f"{self._input} \\ style", *[""] * len(images)], cell=max(128, images.shape[-1]) // 2 * 2
-        )
+        return contact_sheet(rows, [f"{self._input} \\ style", *[""] * len(images)], cell=self._cell)
+
+    @property
+    def _cell(self) -> int:
+        return max(128, self.images.shape[-1]) // 2 * 2
+
+    def describe_grid(self, model: str, step: int, steps: int) -> str:
+        """The caption of a grid: the model, how far it is trained, its size, and whose images these are.
+
+        model: what trains it, as "ae-train, demo recipe".
+        """
+        size = describe_enlargement(self.images.shape[-1], self._cell)
+        return f"{model}: step {step:,} of {steps:,}; {size}; {self._kind}"
+
+    @property
+    def _kind(self) -> str:
+        return "images held out" if self.prefix == "held_out" else "training images"
 
     @property
     def _stride(self) -> int:
@@ -178,11 +192,10 @@ class Validation:
 
     def summary(self, figures: Mapping[str, float]) -> str:
         """The figures in one line."""
-        image_kind = "images held out" if self.prefix == "held_out" else "training images"
         values = ", ".join(
             f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items()
         )
-        return f"on {len(self.images)} {image_kind}: {values}"
+        return f"on {len(self.images)} {self._kind}: {values}"
 
 
 BEST_FILE = "best.safetensors"  # the model of the step at which a figure was lowest
@@ -227,6 +240,7 @@ class ImageValidation:
     trainer: ImageTrainer
     validation: Validation
     best: BestModel | None
+    describe: Callable[[int], str]  # the caption of the grid of a step
 
     def __call__(self, step: int) -> dict[str, float]:
         figures = self.validation.figures(self.trainer)
@@ -236,5 +250,5 @@ class ImageValidation:
         raise_deferred()  # for the last time: from here on files change
         if self.best is not None:
             self.best.offer(self.trainer, step, figures)
-        write_png(self.run / "previews" / f"{step:06d}.png", grid)
+        write_captioned_png(self.run / "previews" / f"{step:06d}.png", grid, self.describe(step))
         return figures

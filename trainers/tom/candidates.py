@@ -13,13 +13,16 @@ from torch import nn
 from sketchforge.checkpoints.tom import read_snapshot, write_snapshot
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import write_png
+from sketchforge.images.encode import write_captioned_png
+from sketchforge.images.line_art import binarize
 from sketchforge.images.tensors import from_unit, to_uint8
+from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions
 from sketchforge.utils.files import has_shape
 from trainers.tom.selection import has_plateaued
 from trainers.tom.step import TomTrainer
 
 NUM_EVALUATIONS = 40  # over the whole run; each after the plateau ends a style window and adds a candidate
+AS_RENDERED = "black and white as of `render --hands none`; hands draw these lines anew"
 LATEST_PLATEAU = 0.5  # share of the steps; after it every evaluation adds a candidate, plateau or not
 
 
@@ -66,10 +69,11 @@ class Candidates:
         evaluation = self.trainer.evaluate(window)
         photos = to_uint8(self.trainer.validation_photos)
         rows = [
-            [photo, grey_levels(sketch)]
+            [photo, grey_levels(sketch), rendered_levels(sketch)]
             for photo, sketch in zip(photos[:4], evaluation.sketches, strict=False)
         ]
-        sheet = contact_sheet(rows, ["photo", f"step {step}"])
+        sheet = contact_sheet(rows, ["photo", "greys", "as rendered"])
+        caption = f"tom-train: step {step:,}; {photos.shape[1]} pixels; {AS_RENDERED}"
         scores = {
             "step": step,
             "window": window,
@@ -77,7 +81,7 @@ class Candidates:
             "realism": evaluation.realism,
         }
         # Files first: where one cannot be written, this evaluation has not taken place.
-        write_png(self.run / "previews" / f"{step:06d}.png", sheet)
+        write_captioned_png(self.run / "previews" / f"{step:06d}.png", sheet, caption)
         if self.plateau_at is not None and step > self.plateau_at:
             write_snapshot(self.path(step), self.trainer.networks.ema, scores)
         return evaluation.content, evaluation.realism
@@ -113,3 +117,8 @@ class Candidates:
 def grey_levels(sketch: np.ndarray) -> np.ndarray:
     """float (H,W) in [0, 1] -> uint8."""
     return from_unit(torch.from_numpy(sketch)).numpy()
+
+
+def rendered_levels(sketch: np.ndarray) -> np.ndarray:
+    """float (H,W) in [0, 1] -> uint8 of 0 (ink) and 255, as `render --hands none` has it."""
+    return binarize(grey_levels(sketch), RenderOptions.threshold, TOM_LOW_THRESHOLD)

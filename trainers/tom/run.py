@@ -18,7 +18,7 @@ from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.checkpoints.tom import ENCODER_FILE, snapshot_path, write_snapshot
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import write_png
+from sketchforge.images.encode import write_captioned_png
 from sketchforge.images.tensors import to_uint8
 from sketchforge.options import TomTrainOptions
 from sketchforge.utils.files import write_json
@@ -29,7 +29,7 @@ from trainers.distributed import Ranks
 from trainers.loop import Progressed, train
 from trainers.run_folder import LOG_FILE, RunFolder, hold_run
 from trainers.state import STATE_FILE, broadcast_modules
-from trainers.tom.candidates import Candidates, grey_levels
+from trainers.tom.candidates import AS_RENDERED, Candidates, rendered_levels
 from trainers.tom.plan import TomPlan, plan_tom
 from trainers.tom.recipe import TomRecipe
 from trainers.tom.selection import select
@@ -193,12 +193,15 @@ def _finish(plan: TomPlan, trainer: TomTrainer, candidates: Candidates, progress
     )
     photos = to_uint8(trainer.validation_photos)
     rows = [
-        [photos[i], *(grey_levels(sketches[index][i]) for index in chosen)]
+        [photos[i], *(rendered_levels(sketches[index][i]) for index in chosen)]
         for i in range(NUM_VALIDATION_IMAGES)
     ]
-    write_png(
-        run / SHEET_FILE, contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)])
+    caption = (
+        f"tom-train: {count_noun(len(chosen), 'snapshot')}, named by their steps, on validation photos; "
+        f"{photos.shape[1]} pixels; {AS_RENDERED}"
     )
+    sheet = contact_sheet(rows, ["photo", *(snapshot["style"] for snapshot in snapshots)])
+    write_captioned_png(run / SHEET_FILE, sheet, caption)
     write_json(run / RUN_FILE, {**plan.record, "snapshots": snapshots})
     _clear_scratch(run)
 

@@ -24,8 +24,11 @@
     const pages = Math.max(1, Math.ceil(matches.length / PAGE));
     page = Math.min(Math.max(page, 0), pages - 1);
 
-    const here = new Set(matches.slice(page * PAGE, (page + 1) * PAGE));
-    for (const row of rows) row.hidden = !here.has(row);
+    const here = new Set(matches.slice(page * PAGE, (page + 1) * PAGE)), matching = new Set(matches);
+    for (const row of rows) {
+      row.hidden = !matching.has(row);
+      row.classList.toggle("elsewhere", !here.has(row));
+    }
     for (const row of table.rows) {
       boxes.forEach((box, column) => { row.cells[2 + column].hidden = !box.checked; });
     }
@@ -35,6 +38,13 @@
     find("#nothing").hidden = matches.length > 0;
     find("#matches").textContent =
       wanted ? `${matches.length} of ${rows.length} match` : `${rows.length} ${rows.length === 1 ? "image" : "images"}`;
+    // On paper all matches are shown, and what is left out is said.
+    const left = [
+      wanted && `${matches.length} of these ${rows.length} images match “${filter.value.trim()}”`,
+      visible().length < boxes.length && `${visible().length} of ${boxes.length} styles are shown`,
+    ].filter(Boolean);
+    find("#printed").hidden = !left.length;
+    find("#printed").textContent = left.join("; ");
     for (const pager of document.querySelectorAll(".pager")) {
       pager.hidden = rows.length <= PAGE;
       pager.querySelector(".page").textContent = `page ${page + 1} of ${pages}`;
@@ -169,7 +179,7 @@
     if (!next) return;
     const target = cells(next)[cells(row).indexOf(image) + across];
     if (!target) return;
-    if (next.hidden) turn(page + down);
+    if (next.classList.contains("elsewhere")) turn(page + down);
     target.focus();
   }
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sketchforge.errors import UsageError
-from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import write_png
+from sketchforge.images.contact_sheet import contact_sheet, describe_fidelity
+from sketchforge.images.encode import write_captioned_png
 from sketchforge.options import GalleryOptions
-from sketchforge.report.gallery.page import gallery_page
+from sketchforge.report.gallery.page import describe_count, describe_folders, gallery_page
 from sketchforge.report.html import write_page
 from sketchforge.shards.reader import raw_samples, read_samples
 from sketchforge.shards.selection import look_into_some, spread_evenly
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SHEET_ROWS = 8
+SHEET_CELL = 512  # pixels; larger sketches are reduced, on the sheet
 PAGE_ROWS = 200
 
 
@@ -56,23 +57,33 @@ def gallery(options: GalleryOptions) -> list[Path]:
         )
         raise UsageError(f"{problem}; render the same images into both" if options.compare else problem)
     if options.png:
-        _write_sheet(options.png, read, spread_evenly(common, options.rows or SHEET_ROWS))
+        _write_sheet(options.png, read, spread_evenly(common, options.rows or SHEET_ROWS), num_common)
     if options.html:
         chosen = spread_evenly(common, options.rows or PAGE_ROWS)
         _write_page(options.html, folders, read, chosen, num_common)
     return [path for path in (options.png, options.html) if path]
 
 
-def _write_sheet(path: Path, folders: Sequence[ShardSet], chosen: Sequence[str]) -> None:
+def _write_sheet(path: Path, folders: Sequence[ShardSet], chosen: Sequence[str], num_common: int) -> None:
     samples = [read_samples(folder, chosen) for folder in folders]
     rows: list[list[np.ndarray | None]] = []
+    sketches: list[np.ndarray] = []
     for key in chosen:
-        rows.append(
-            [samples[0][key].image, *(sketch for stored in samples for sketch in stored[key].sketches)]
-        )
+        drawn = [sketch for stored in samples for sketch in stored[key].sketches]
+        rows.append([samples[0][key].image, *drawn])
+        sketches += drawn
     labels = ["photo", *(style for folder in folders for style in folder.styles)]
+    cell = min(SHEET_CELL, max(max(sketch.shape) for sketch in sketches))
+    caption = "; ".join(
+        [
+            f"{' and '.join(folder.name for folder in folders)}: "
+            f"{describe_count(len(chosen), num_common, len(folders))}",
+            *describe_folders(folders),
+            describe_fidelity(sketches, cell),
+        ]
+    )
     with disk_errors(path):
-        write_png(path, contact_sheet(rows, labels))
+        write_captioned_png(path, contact_sheet(rows, labels, cell, chosen), caption)
 
 
 def _write_page(

@@ -50,7 +50,7 @@ def gallery_page(
         rows=rows,
         columns=columns,
         sketches_of=sketches_of,
-        facts=[_describe_count(len(rows), num_common, len(folders)), *_describe_folders(folders)],
+        facts=[describe_count(len(rows), num_common, len(folders)), *describe_folders(folders)],
         notes=[_describe_progress(folder) for folder in folders if not _is_finished(folder)],
         data_uri=data_uri,
     )
@@ -58,14 +58,15 @@ def gallery_page(
     return page(f"{title} - sketches", asset("gallery/gallery.css"), asset("gallery/gallery.js"), body)
 
 
-def _describe_count(num_shown: int, num_common: int, num_folders: int) -> str:
+def describe_count(num_shown: int, num_common: int, num_folders: int) -> str:
+    """How many images are shown, and of how many."""
     count = count_noun(num_common, "image")
     if num_shown < num_common:
-        count = f"{num_shown:,} of {count} shown"
+        count = f"{num_shown:,} of {count} shown, spread evenly from the first to the last"
     return f"{count}, those that are in both folders" if num_folders > 1 else count
 
 
-def _describe_folders(folders: Sequence[ShardSet]) -> Iterator[str]:
+def describe_folders(folders: Sequence[ShardSet]) -> Iterator[str]:
     """Each folder's method, sketches per image, size and format; with its name where there are several."""
     for folder in folders:
         options = folder.options

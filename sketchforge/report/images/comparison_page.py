@@ -126,7 +126,8 @@ def _generate_model_column(options: EvalCompareOptions, source: str, name: str) 
         keys = [(reader.read(pair.content, []).key, reader.read(pair.style, []).key) for pair in pairs]
     finally:
         reader.close()
+    heading = f"{name} ({model.size} pixels)"
     return [
-        PageImage(name, f"{name}: the sketch of {content} in the style of {style}", reduce(pixels))
+        PageImage(heading, f"{name}: the sketch of {content} in the style of {style}", reduce(pixels))
         for (content, style), pixels in zip(keys, images, strict=True)
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
+from sketchforge.images.contact_sheet import describe_enlargement
 from sketchforge.metrics.estimates import merge_missing
 from sketchforge.metrics.images.result import ImageEvaluation
 from sketchforge.options import EvalImagesOptions
@@ -20,6 +22,7 @@ from sketchforge.report.components import (
 )
 from sketchforge.report.html import write_page
 from sketchforge.report.images.samples import (
+    GRID_CELL,
     GRID_EXPLAINED,
     RANKED_EXPLAINED,
     ModelSamples,
@@ -51,9 +54,9 @@ def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> I
         f"seed {seed}",
     ]
     sections = [
-        Section("images", "What it makes", _render_images(model["name"], str(model["source"]), samples)),
+        Section("images", "What it makes", _render_images(model, samples)),
         Section("figures", "Figures", table_html(model_figures(found, f"{model['name']}: every figure"))),
-        Section("samples", "Best and worst", _render_samples(model["name"], samples)),
+        Section("samples", "Best and worst", _render_samples(model, samples)),
         Section(
             "care", "To be read with care", notes_html(found.warnings), len(merge_missing(found.warnings))
         ),
@@ -63,16 +66,17 @@ def model_page(found: ImageEvaluation, samples: ModelSamples, command: str) -> I
     return sections_page(f"{model['name']} measured", facts, sections)
 
 
-def _render_images(name: str, source: str, samples: ModelSamples) -> Iterator[Markup]:
+def _render_images(model: Mapping[str, Any], samples: ModelSamples) -> Iterator[Markup]:
     yield note_html(GRID_EXPLAINED, "faint")
     yield Markup('<div class="grids">\n')
-    yield from grid_html(name, source, samples.grid)
+    detail = f"{model['source']}, {describe_enlargement(model['size'], GRID_CELL)}"
+    yield from grid_html(model["name"], model["size"], detail, samples.grid)
     yield Markup("</div>\n")
 
 
-def _render_samples(name: str, samples: ModelSamples) -> Iterator[Markup]:
+def _render_samples(model: Mapping[str, Any], samples: ModelSamples) -> Iterator[Markup]:
     yield note_html(RANKED_EXPLAINED, "faint")
-    yield from ranking_html(name, samples.ranking)
+    yield from ranking_html(model["name"], model["size"], samples.ranking)
 
 
 def _render_provenance(evaluation: ImageEvaluation, command: str) -> Iterator[Markup]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from sketchforge.checkpoints.catalog import AbsentError
 from sketchforge.checkpoints.encoder import load_encoder
-from sketchforge.images.contact_sheet import labelled_grid
+from sketchforge.images.contact_sheet import describe_enlargement, labelled_grid
 from sketchforge.images.resize import fit_square
 from sketchforge.images.tensors import to_tensor
 from sketchforge.losses.autoencoder import perceptual
@@ -192,23 +192,26 @@ GRID_EXPLAINED = (
 RANKED_EXPLAINED = "Sketch, output and image: what is made of sketches in the style of their own image."
 
 
-def grid_html(name: str, detail: str, grid: np.ndarray) -> Iterator[Markup]:
-    """Yield the figure. grid: uint8 H×W×3, from `styles_grid`; detail: stands beside the model's name."""
+def grid_html(name: str, size: int, detail: str, grid: np.ndarray) -> Iterator[Markup]:
+    """Yield the figure. grid: uint8 H×W×3, from `styles_grid`; detail: stands beside the model's name.
+
+    size: of the model's images, in pixels.
+    """
     return fill_template(
-        "images/grid.html", name=name, detail=detail, uri=image_uri(grid), alt=grid_alt(name)
+        "images/grid.html", name=name, detail=detail, uri=image_uri(grid), alt=grid_alt(name, size)
     )
 
 
-def grid_alt(name: str) -> str:
-    return f"{name}: sketches of some images, each drawn out in the styles of all of them"
+def grid_alt(name: str, size: int) -> str:
+    return f"{name}, {size} pixels: sketches of some images, each drawn out in the styles of all of them"
 
 
-def ranking_html(name: str, ranking: Ranking) -> Iterator[Markup]:
-    """Yield the best and worst images under the model's name."""
+def ranking_html(name: str, size: int, ranking: Ranking) -> Iterator[Markup]:
+    """Yield the best and worst images under the model's name. size: of its images, in pixels."""
     return fill_template(
         "images/ranking.html",
         name=name,
-        described=describe_ranking(ranking),
+        described=f"{describe_ranking(ranking)}; {describe_enlargement(size, STRIP_CELL)}",
         ranking=ranking,
         image_uri=image_uri,
         strip_alt=strip_alt,

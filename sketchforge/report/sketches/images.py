@@ -12,11 +12,16 @@ from sketchforge.images.decode import ImageError, read_image
 from sketchforge.metrics.sketches.boundaries import fit_boundaries, read_boundaries
 from sketchforge.metrics.sketches.inputs import DrawingSet, distinct_names, style_names
 from sketchforge.metrics.sketches.result import SketchEvaluation
-from sketchforge.report.html import ImageRow, PageImage, reduce
+from sketchforge.report.html import IMAGE_SIDE, ImageRow, PageImage, reduce
 from sketchforge.shards.reader import raw_samples
 from sketchforge.shards.selection import spread_evenly
 
 IMAGE_ROWS = 5
+SKETCH_SIDE = 1024  # pixels; sketches are line drawings, which are small as files and do not bear reduction
+SIZES_EXPLAINED = (
+    f"Sketches are those of the shards, pixel for pixel up to {SKETCH_SIDE:,} pixels; photos are reduced to "
+    f"{IMAGE_SIDE}."
+)
 
 
 def image_rows(evaluation: SketchEvaluation) -> list[ImageRow]:
@@ -70,7 +75,7 @@ def _read_drawings(drawing_set: DrawingSet, photos: Sequence[str]) -> list[np.nd
 
 
 def _read_image(data: bytes, photo: bool = False) -> np.ndarray:
-    pixels = reduce(read_image(data))
+    pixels = reduce(read_image(data), IMAGE_SIDE if photo else SKETCH_SIDE)
     return pixels if photo else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
 
 

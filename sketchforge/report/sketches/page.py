@@ -17,7 +17,7 @@ from sketchforge.metrics.sketches.inputs import distinct_names
 from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY, Row, SketchEvaluation
 from sketchforge.report.components import images_table, note_html
 from sketchforge.report.html import asset, fill_template, page, write_page
-from sketchforge.report.sketches.images import ImageRow, image_rows
+from sketchforge.report.sketches.images import SIZES_EXPLAINED, ImageRow, image_rows
 from sketchforge.report.sketches.tables import COLUMNS, IN_TRAINING_SET, MEASURED, NEUTRAL, Column
 from sketchforge.report.svg import bar, key_to_mark, plot, scale_of
 from sketchforge.utils.text import count_noun
@@ -87,7 +87,7 @@ def sketch_page(evaluation: SketchEvaluation, images: Sequence[ImageRow]) -> Ite
         notes=list(_list_notes(evaluation)),
         key_to_mark=key_to_mark,
     )
-    return page(f"{title} - measured", asset("sketches/sketches.css"), "", body)
+    return page(f"{title} - measured", asset("sketches/sketches.css") + asset("print.css"), "", body)
 
 
 def _list_facts(evaluation: SketchEvaluation) -> list[str]:
@@ -104,6 +104,7 @@ def _list_facts(evaluation: SketchEvaluation) -> list[str]:
 def describe_shown(rows: Sequence[ImageRow]) -> Iterator[Markup]:
     """Yield images beside their sketches, as a table."""
     yield from images_table(rows, "Some of the images")
+    yield note_html(SIZES_EXPLAINED, "faint")
     if any("(drawings)" in image.heading for image in rows[0]):
         yield note_html("Human drawings are of the photo beside them where there are such.", "faint")
 

@@ -40,6 +40,11 @@ class ModelFindings:
         return entry if isinstance(entry, Mapping) else {}
 
     @property
+    def size(self) -> int:
+        """The side of its images, in pixels."""
+        return int(self.evaluation.models[0]["size"])
+
+    @property
     def steps(self) -> str:
         steps_done = self.run.record.get("steps_done")
         return f"{steps_done:,}" if isinstance(steps_done, int) else "unknown"

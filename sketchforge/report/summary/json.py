@@ -16,9 +16,10 @@ from sketchforge.report.summary.tables import (
     runs_table,
     sketch_tables,
 )
+from sketchforge.report.summary.verdict import verdict
 from sketchforge.report.tables import Table
 
-FORMAT, VERSION = "sketchforge-report", 2
+FORMAT, VERSION = "sketchforge-report", 3
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def report_json(report: Report) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
+        "verdict": [remark._asdict() for remark in verdict(report)],
         "seed": options.seed,
         "samples": options.samples,
         "sketches": [as_json(evaluation) for evaluation in report.sketches],
@@ -102,6 +104,7 @@ def _convert_table(table: Table) -> dict[str, Any]:
             for row in table.rows
         ],
         "notes": list(table.notes),
+        "folded": _convert_table(table.folded) if table.folded else None,
     }
 
 

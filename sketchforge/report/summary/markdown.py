@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sketchforge.images.contact_sheet import contact_sheet
-from sketchforge.images.encode import encode_jpeg
+from sketchforge.images.contact_sheet import add_caption, contact_sheet, describe_fidelity
+from sketchforge.images.encode import encode_jpeg, encode_png_rgb
 from sketchforge.metrics.estimates import merge_missing
 from sketchforge.metrics.sketches.result import SketchEvaluation
 from sketchforge.report.images.samples import (
@@ -31,10 +31,10 @@ from sketchforge.report.summary.tables import (
     runs_table,
     sketch_tables,
 )
-from sketchforge.report.summary.text import describe_model, facts, folders_of, settings
+from sketchforge.report.summary.text import describe_model, describe_verdict, facts, folders_of, settings
 from sketchforge.utils.markdown import Markdown, escape, fill_markdown
 
-SHEET_CELL = 128  # pixels
+SHEET_CELL = 256  # pixels; larger sketches are reduced
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,18 @@ def report_markdown(report: Report, folder: str) -> tuple[str, dict[str, bytes]]
 
     Equal reports give equal text and files. Raises SketchforgeError on damaged shards.
     """
-    images = _Images(folder)
+    images, tables = _Images(folder), paper_tables(report.models)
     remarks = (("To be read with care", report.warnings), ("What is missing", report.gaps))
     text = fill_markdown(
         Path(__file__).parent,
         "report.md.jinja",
         facts=" · ".join(facts(report)),
+        verdict=describe_verdict(report),
         grid_explained=Markdown(GRID_EXPLAINED),
         ranked_explained=Markdown(RANKED_EXPLAINED),
         models=[_describe(model, number, images) for number, model in enumerate(report.models, start=1)],
-        paper_tables=paper_tables(report.models),
+        paper_tables=tables,
+        published_tables=[table.folded for table in tables if table.folded],
         ranking_tables=list(filter(None, [ranking_table(report)])),
         run_tables=list(filter(None, [runs_table(report.models)])),
         curves=[
@@ -96,7 +98,7 @@ def _describe(model: ModelFindings, number: int, images: _Images) -> dict[str, A
     return {
         "name": model.name,
         "description": describe_model(model),
-        "grid": images.add(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name)),
+        "grid": images.add(f"made-{number}.jpg", encode_jpeg(model.grid), grid_alt(model.name, model.size)),
         "ranking": describe_ranking(model.ranking),
         "strips": list(_show_strips(number, model, images)),
     }
@@ -117,12 +119,17 @@ def _describe_curves(curves: Curves, number: int, images: _Images) -> dict[str, 
 
 def _describe_sketches(evaluation: SketchEvaluation, number: int, images: _Images) -> dict[str, Any]:
     rows = image_rows(evaluation)
+    sketches = [
+        image.pixels for row in rows for image in row if image.pixels is not None and image.pixels.ndim == 2
+    ]
+    cell = min(SHEET_CELL, max(max(sketch.shape) for sketch in sketches))
     sheet = contact_sheet(
-        [[image.pixels for image in row] for row in rows], [image.heading for image in rows[0]], SHEET_CELL
+        [[image.pixels for image in row] for row in rows], [image.heading for image in rows[0]], cell
     )
-    alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows"
+    fidelity = describe_fidelity(sketches, cell)
+    alt = f"{folders_of(evaluation)}; {len(rows)} of them in rows; {fidelity}"
     return {
-        "folders": folders_of(evaluation),
-        "sheet": images.add(f"sketches-{number}.jpg", encode_jpeg(sheet), alt),
+        "folders": f"{folders_of(evaluation)}; below, {fidelity}",
+        "sheet": images.add(f"sketches-{number}.png", encode_png_rgb(add_caption(sheet, alt)), alt),
         "tables": list(sketch_tables(evaluation, explained=number == 1)),
     }

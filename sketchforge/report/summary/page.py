@@ -25,7 +25,7 @@ from sketchforge.report.sketches.images import image_rows
 from sketchforge.report.sketches.page import describe_shown
 from sketchforge.report.summary.content import ModelFindings, Report
 from sketchforge.report.summary.tables import all_figures, paper_tables, runs_table, sketch_tables
-from sketchforge.report.summary.text import describe_model, facts, folders_of, settings
+from sketchforge.report.summary.text import describe_model, describe_verdict, facts, folders_of, settings
 from sketchforge.report.svg import COLOURS
 
 TITLE = "sketchforge report"
@@ -40,6 +40,9 @@ def write_report_page(path: Path, report: Report) -> None:
 def report_page(report: Report) -> Iterator[Markup]:
     """Yield the page in pieces; equal reports give equal bytes."""
     sections = [
+        Section(
+            "verdict", "Verdict", fill_template("summary/verdict.html", remarks=describe_verdict(report))
+        ),
         Section("images", "What the models make", _render_images(report.models)),
         Section("tables", "Beside the paper", tables_html(paper_tables(report.models))),
         Section("samples", "Best and worst", _render_samples(report.models)),
@@ -58,7 +61,7 @@ def _render_images(models: Sequence[ModelFindings]) -> Iterator[Markup]:
     yield note_html(GRID_EXPLAINED, "faint")
     yield Markup('<div class="grids">\n')
     for model in models:
-        yield from grid_html(model.name, describe_model(model), model.grid)
+        yield from grid_html(model.name, model.size, describe_model(model), model.grid)
     yield Markup("</div>\n")
 
 
@@ -67,7 +70,7 @@ def _render_samples(models: Sequence[ModelFindings]) -> Iterator[Markup]:
         return
     yield note_html(RANKED_EXPLAINED, "faint")
     for model in models:
-        yield from ranking_html(model.name, model.ranking)
+        yield from ranking_html(model.name, model.size, model.ranking)
 
 
 def _render_trainings(report: Report) -> Iterator[Markup]:

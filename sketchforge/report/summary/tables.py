@@ -1,4 +1,4 @@
-"""The tables of a report: the paper's with the runs' figures beside its own, all figures, runs, sketches."""
+"""The tables of a report: the runs beside the paper's figures, all figures, runs, sketches."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from sketchforge.report.summary.published import (
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 
 BESIDE = (
-    "Columns of the paper: its Table {0}, 1024 pixels, {1}. For the order of variants, not the size "
-    "of figures: "
-    "ours are of other data, sizes and lengths of training."
+    "The paper's figures: its Table {0}, 1024 pixels, {1}. For the order of variants, not the size "
+    "of figures: ours are of other data, sizes and lengths of training."
 )
 Told = Callable[[ModelFindings], str]
 Columns = Sequence[tuple[str, float, Callable[[ModelFindings], Mapping[str, Estimate]]]]
 
 
 def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
-    """The paper's Tables 1 to 4; none without a model, and only Table 1 without an auto-encoder."""
+    """The runs as in the paper's Tables 1 to 4, with the paper's own rows folded below them.
+
+    None without a model, and only the first without an auto-encoder.
+    """
     if not models:
         return []
     autoencoders = [model for model in models if model.run.command == "ae-train"]
@@ -122,10 +124,10 @@ def _build_paper_table(
     describe: Told,
     notes: tuple[str, ...],
 ) -> Table:
-    """The paper's rows in its order; a run stands in place of the row that it corresponds to, others below.
+    """The runs in the order of the paper's rows, those without one last; the paper's rows are a folded table.
 
     columns: (arrow, factor, figures by title) of each measured column. find_row: a run's row, None: none.
-    describe: the small print of a run.
+    describe: the small print of a run. notes: the first is on the paper's figures.
     """
     measured_columns = [
         (name, factor, arrow, figures)
@@ -133,36 +135,41 @@ def _build_paper_table(
         for name in dict.fromkeys(name for model in models for name in figures(model))
     ]
     common_set = _find_common_set(models)
+    row_of = {model.name: find_row(model) for model in models}
+    beside = any(row_of.values())  # else there is nothing of the paper's to stand beside
     headings = [
         Heading(f"{name}{' × 100' if factor == 100 else ''} {arrow}")
         for name, factor, arrow, _ in measured_columns
     ]
-    headings += [Heading(f"paper: {name}", published=True) for name in published_headings]
+    headings += [Heading(f"paper: {name}", published=True) for name in published_headings if beside]
     rows = []
     for name in (*published, None):
-        published_cells = (
-            tuple(Cell(value) for value in published[name]) if name else (Cell(),) * len(published_headings)
-        )
-        row_models = [model for model in models if find_row(model) == name]
-        for model in row_models:
-            cells = tuple(
+        values = published[name] if name else ("",) * len(published_headings)
+        for model in [model for model in models if row_of[model.name] == name]:
+            cells = [
                 figure_cell(figures(model).get(title), factor)
                 for title, factor, _, figures in measured_columns
-            )
+            ]
+            cells += [Cell(value) for value in values if beside]
             detail = [
                 f"beside {name}" if name else "",
                 describe(model),
                 "" if common_set else model.evaluation_set.description,
             ]
-            rows.append(TableRow(model.name, cells + published_cells, "; ".join(filter(None, detail))))
-        if name and not row_models:
-            rows.append(TableRow(name, (Cell(),) * len(measured_columns) + published_cells, published=True))
+            rows.append(TableRow(model.name, tuple(cells), "; ".join(filter(None, detail))))
     counts = sorted({row.count for model in models for row in model.rows() if row.pairs == "mismatched"})
     num_pairs = (
         f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "no"
     )
     note = f"Ours: {num_pairs} mismatched pairs a model{common_set and f', of {common_set}'}."
-    return Table(title, "run", tuple(headings), tuple(rows), (note, *notes))
+    folded = Table(
+        f"The paper's {title.partition(':')[0]}",
+        "method",
+        tuple(Heading(name, published=True) for name in published_headings),
+        tuple(TableRow(name, tuple(map(Cell, published[name])), published=True) for name in published),
+        notes[:1],
+    )
+    return Table(title, "run", tuple(headings), tuple(rows), (note, *notes[0 if beside else 1 :]), folded)
 
 
 def _read_settings(model: ModelFindings) -> dict[str, str]:

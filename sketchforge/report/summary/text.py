@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from sketchforge.images.contact_sheet import describe_enlargement
 from sketchforge.metrics.sketches.result import SketchEvaluation
+from sketchforge.report.images.samples import GRID_CELL
 from sketchforge.report.provenance import versions
 from sketchforge.report.summary.content import ModelFindings, Report
+from sketchforge.report.summary.verdict import CARE, GOOD, MEASURED, NEXT, WEAK, verdict
 from sketchforge.utils.text import count_noun
+
+# The words before the sentences of the verdict.
+LABELS = {MEASURED: "Measured", GOOD: "Good", WEAK: "Weak", CARE: "With care", NEXT: "Next"}
 
 
 def facts(report: Report) -> list[str]:
@@ -20,11 +26,16 @@ def facts(report: Report) -> list[str]:
     ]
 
 
+def describe_verdict(report: Report) -> list[tuple[str, str, str]]:
+    """(kind, label, sentence) of each remark of the verdict."""
+    return [(kind, LABELS[kind], text) for kind, text in verdict(report)]
+
+
 def describe_model(model: ModelFindings) -> str:
     """A model's command, size, steps and evaluation set, to stand beside its name."""
-    size = model.evaluation.models[0]["size"]
     steps = "step" if model.steps == "1" else "steps"
-    return f"{model.run.command}, {size} pixels, {model.steps} {steps}; {model.evaluation_set.description}"
+    size = describe_enlargement(model.size, GRID_CELL)
+    return f"{model.run.command}, {model.steps} {steps}, {size}; {model.evaluation_set.description}"
 
 
 def folders_of(evaluation: SketchEvaluation) -> str:

@@ -18,7 +18,7 @@ from sketchforge.utils.files import disk_errors, write_bytes, write_json
 from sketchforge.utils.outputs import check_output
 
 # Names of the image files beside a Markdown report; files of these names are replaced and removed.
-OURS = re.compile(r"(made|sketches|curve)-\d+\.(jpg|svg)|(best|worst)-\d+-\d+\.jpg")
+OURS = re.compile(r"made-\d+\.jpg|sketches-\d+\.(jpg|png)|curve-\d+\.svg|(best|worst)-\d+-\d+\.jpg")
 
 
 def write_report(report: Report) -> list[Path]:
