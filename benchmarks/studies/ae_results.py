@@ -101,6 +101,8 @@ VARIANTS = {
     "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),
 }
 
+CURVES = ("vanilla", "all", "gan", "gan-features", "joint", "dmi-none", "style-adain")
+
 # What the tables show, by the titles of `eval images`.
 COLUMNS = {
     "LPIPS (squeeze, other weights)": "LPIPS, matched",
@@ -324,14 +326,21 @@ def format_figures(figures: list[dict[str, float]]) -> str:
 
 
 def draw_curves(out: Path) -> None:
-    """frechet-DATA-SIZE.svg: of images held out, in the built-in encoder's features, a line for every seed."""
+    """frechet-DATA-SIZE.svg: of images held out, in the built-in encoder's features, a line for every seed.
+
+    Of some variants, from a quarter of the steps on: what comes before dwarfs it.
+    """
     for (data, size, steps), table in read_tables().items():
         series = {
             VARIANTS[name].what: [
-                [(record["step"], record["held_out_frechet"]) for record in result["curve"]]
+                [
+                    (record["step"], record["held_out_frechet"])
+                    for record in result["curve"]
+                    if record["step"] >= steps / 4
+                ]
                 for result in table.get(name, [])
             ]
-            for name in VARIANTS
+            for name in CURVES
         }
         title = f"Fréchet distance (built-in encoder), {data} of {size} pixels, {steps:,} steps"
         path = out / f"frechet-{data}-{size}.svg"

@@ -12,6 +12,7 @@ from sketchforge.metrics.estimates import Estimate
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 28, 36  # margins: numbers at the left and below, names at the right
+LETTER = 6.2  # width of a letter of names, at most in the mean; longer names take a wider margin
 # Dark enough on white, and apart for the colour-blind (Okabe & Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
@@ -32,21 +33,23 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
     x_ticks = ticks(max(x for x, _ in points))
     y_ticks = ticks_between(min(y for _, y in points), max(y for _, y in points))
     low, high = y_ticks[0], y_ticks[-1]
+    shown = [name for name, runs in series.items() if runs]
+    end = WIDTH - max(RIGHT, math.ceil(32 + LETTER * max(map(len, shown))))
 
     def to_pixels(x: float, y: float) -> tuple[float, float]:
         across, up = x / x_ticks[-1], (y - low) / (high - low)
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+        return LEFT + across * (end - LEFT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}" font-family="sans-serif" font-size="11" fill="#333">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<text x="{LEFT}" y="16" font-size="13">{escape(title)}</text>',
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>',
+        f'<text x="{(LEFT + end) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>',
     ]
     for tick in y_ticks:
         _, y = to_pixels(0, tick)
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{end}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     for tick in x_ticks:
         x, y = to_pixels(tick, low)
@@ -61,8 +64,8 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         y = TOP + 14 + 16 * num_named
         num_named += 1
-        parts.append(f'<path d="M{WIDTH - RIGHT + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{y}">{escape(name)}</text>')
+        parts.append(f'<path d="M{end + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{end + 32}" y="{y}">{escape(name)}</text>')
     return "\n".join(parts) + "\n</svg>\n"
 
 

@@ -50,3 +50,12 @@ def test_ticks_are_round_few_and_reach_the_largest(largest):
     assert found[-2] < largest <= found[-1] * (1 + 1e-9)
     mantissa = found[1] / 10 ** math.floor(math.log10(found[1]) + 1e-9)
     assert round(mantissa, 6) in (1, 2, 2.5, 5)
+
+
+def test_long_names_stay_within_the_drawing():
+    name = "auto-encoder and GAN, together (A.4)"
+    drawn = curves_svg({name: [[(0, 1.0), (10, 2.0)]]}, "", "")
+    at = float(re.search(rf'<text x="([\d.]+)" y="[\d.]+">{re.escape(name)}', drawn)[1])
+    assert at + 5.5 * len(name) <= WIDTH
+    right = max(float(x) for x in re.search('points="([^"]+)', drawn)[1].replace(",", " ").split()[::2])
+    assert right < at
