@@ -247,6 +247,12 @@ DEFAULTS = defaults_of(RenderOptions)
     help="hed, pidinet, teed: weights. [default: looked for as `sketchforge weights path NAME` says]",
 )
 @option(
+    "--drop-blank",
+    group="Output",
+    is_flag=True,
+    help="Leave out images all of whose sketches are blank (less than 0.1 % ink); they are counted and named.",
+)
+@option(
     "--samples-per-shard",
     group="Output",
     type=click.IntRange(min=1),

@@ -51,4 +51,7 @@ def _verify_folder(folder: str | Path, workers: int, prefix: bool) -> None:
             "`sketchforge render` makes damaged shards again"
         )
     failed = f"; {count_noun(report.num_failed, 'input')} failed when rendered" if report.num_failed else ""
-    click.echo(f"{folder}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}")
+    left_out = (
+        f"; {count_noun(report.num_left_out, 'input')} left out as blank" if report.num_left_out else ""
+    )
+    click.echo(f"{folder}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}{left_out}")

@@ -69,6 +69,7 @@ class RenderOptions:
     gpus_per_worker: float = 0.0
     check_digests: bool = False  # detect changed inputs of finished shards by content, not only by size
     retry_failed: bool = False  # render again the shards in which images failed
+    drop_blank: bool = False  # leave out images all of whose sketches are blank
     overwrite: bool = False
 
     @property

@@ -111,6 +111,7 @@ def open_job(plan: RenderPlan) -> RenderJob:
 
     Raises UsageError and SketchforgeError as `open_sketcher` and `refresh_state` do.
     """
+    previous = manifests.output_state(folder_at(plan.options.shards))
     hands = open_hands(plan.options)
     ready = open_sketcher(plan.options)
     finder = open_finder(plan.options, ready)
@@ -126,8 +127,10 @@ def open_job(plan: RenderPlan) -> RenderJob:
         extras=_list_extras(plan.options),
         classes=plan.labels.classes if plan.labels else (),
         splits=plan.splits,
+        # A folder of an older format is continued as it was begun: all of its samples have one schema.
+        quality=previous is None or plan.options.overwrite or previous["quality"],
     )
-    return RenderJob(plan, ready, hands, finder, manifest, refresh_state(plan, manifest))
+    return RenderJob(plan, ready, hands, finder, manifest, refresh_state(plan, manifest, previous))
 
 
 def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object]:
@@ -163,6 +166,8 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
         recorded["grey_levels"] = options.grey_levels
     if options.thin:
         recorded["thin"] = True
+    if options.drop_blank:
+        recorded["drop_blank"] = True
     return {**recorded, **ready.options}
 
 

@@ -64,6 +64,7 @@ class RenderKeywords(SketchKeywords, total=False):
     gpus_per_worker: float
     check_digests: bool
     retry_failed: bool
+    drop_blank: bool
     overwrite: bool
 
 

@@ -143,8 +143,8 @@ def finish(job: RenderJob, summary: RenderSummary) -> None:
     check_failures(job.options, summary)
     if job.plan.mine and not summary.outcomes[schema.OK]:
         raise SketchforgeError(
-            f"{job.options.shards}: no image could be drawn, of {summary.num_failed:,}: "
-            f"{reasons(summary.outcomes)}"
+            f"{job.options.shards}: no image could be drawn, of {sum(summary.outcomes.values()):,}: "
+            f"{reasons(summary.outcomes) or 'all sketches are blank'}"
         )
 
 

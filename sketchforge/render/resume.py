@@ -34,14 +34,17 @@ class FolderState:
     changed: Mapping[int, str] = field(default_factory=dict)
 
 
-def refresh_state(plan: RenderPlan, manifest: Mapping[str, Any]) -> FolderState:
+def refresh_state(
+    plan: RenderPlan, manifest: Mapping[str, Any], previous: Mapping[str, Any] | None
+) -> FolderState:
     """Read the state of the output folder of a run that begins with `manifest`. Writes nothing.
+
+    previous: the manifest that is there, None for a new folder.
 
     Raises UsageError for a folder with other files; for one made with other options; for one made by other
     libraries, if shards are still to be made; and for files in the places of new shards of --overwrite.
     """
     options, folder = plan.options, folder_at(plan.options.shards)
-    previous = manifests.output_state(folder)
     if previous is None:
         return FolderState()
     if options.overwrite:
@@ -58,17 +61,12 @@ def refresh_state(plan: RenderPlan, manifest: Mapping[str, Any]) -> FolderState:
         changed_input = find_changed_input(options, shard) if sizes_differ or options.check_digests else ""
         if sizes_differ or changed_input:
             changed_inputs[shard.number] = changed_input
-        elif not (options.retry_failed and _count_failed(stats)):
+        elif not (options.retry_failed and schema.num_failed(stats["outcomes"])):
             kept_stats[shard.number] = stats
     if len(kept_stats) < len(plan.mine):
         # Other versions of the libraries may inspect a finished folder, but not add shards to it.
         manifests.check_same(options.shards, previous, manifest, ["libraries"])
     return FolderState(previous, kept_stats, changed_inputs)
-
-
-def _count_failed(stats: Mapping[str, Any]) -> int:
-    """Count the inputs of a finished shard that failed."""
-    return sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK)
 
 
 def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:

@@ -181,7 +181,7 @@ def _list_members(manifest: Mapping[str, Any]) -> list[tuple[Markdown, Markdown]
         ),
     }
     rows += [(f"`{schema.extra_member('KEY', extra)}`", extras[extra]) for extra in manifest["extras"]]
-    entries = ", ".join(f"`{name}`" for name in schema.SAMPLE_SHAPE if name != "meta")
+    entries = ", ".join(f"`{name}`" for name in schema.sample_shape(manifest) if name != "meta")
     rows.append(("`KEY.json`", f"{entries}, and `meta`: what came along with the image, as JSON text"))
     return [(Markdown(name), Markdown(contents)) for name, contents in rows]
 

@@ -21,6 +21,7 @@ from sketchforge.utils.versions import installed_version
 # continued.
 IDENTITY = ("options", "styles", "digests", "inputs", "captioned", "extras", "classes", "splits")
 MAX_SIDE = 1 << 14  # pixels
+_LATER_ENTRIES: Mapping[str, Any] = {"quality": False}  # of version 5, as they are in version 4
 
 
 def describe_inputs(images: ImageTable) -> dict[str, Any]:
@@ -51,12 +52,14 @@ def new_manifest(
     extras: Sequence[str] = (),
     classes: Sequence[str] = (),
     splits: Sequence[Mapping[str, Any]] = (),
+    quality: bool = False,
 ) -> dict[str, Any]:
     """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
 
     captioned: whether any input has a caption, so that every sample has a text. passed_over: what was found
     beside the inputs and is not read, kind -> count. extras: of schema.EXTRAS, what every sample has. classes: the
     names of the classes that "cls" numbers. splits: {"name", "shards"} of each, whose shards follow one another.
+    quality: whether every sample tells that of its sketches.
     """
     return {
         "format": schema.FORMAT,
@@ -75,6 +78,7 @@ def new_manifest(
         "complete": False,
         "shards": [],
         "outcomes": {},
+        "quality": quality,
     }
 
 
@@ -122,7 +126,10 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
         raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
-    check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
+    header = manifest if isinstance(manifest, dict) else {}
+    check_format(path, header, schema.FORMAT, schema.VERSION, schema.OLDEST)
+    if int(header["version"]) < schema.VERSION:
+        manifest = {**_LATER_ENTRIES, **manifest}
     bad_entries = [
         name
         for name, shape in schema.MANIFEST_SHAPE.items()

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 FORMAT = "sketchforge-shards"
-VERSION = 4
+VERSION = 5
+OLDEST = 4  # version that is read still: without the quality of sketches, and without appended shards
 MANIFEST = "manifest.json"
 CARD = "README.md"
-OK, FAILED = "ok", "failed"
+OK, FAILED, LEFT_OUT = "ok", "failed", "left out"
+BLANK = "blank"  # the outcome of an input that --drop-blank leaves out
 CLASS, MASK, STROKES = "cls", "mask.png", "strokes.json"
 # What a sample may have beside its image, sketches, caption and description: all samples of a folder or none.
 EXTRAS = (CLASS, MASK, STROKES)
@@ -45,6 +47,7 @@ MANIFEST_SHAPE = {
     "complete": bool,
     "shards": [{"name": str, "samples": int, "failed": int, "sidecar": _FILE_SHAPE, **_FILE_SHAPE}],
     "outcomes": {...: int},
+    "quality": bool,
 }
 # KEY.json: every sample has these entries and no others, so that all have one schema.
 SAMPLE_SHAPE = {
@@ -59,6 +62,19 @@ SAMPLE_SHAPE = {
     "hands": str,  # JSON text of a list: for each sketch, its hand and how it drew; "[]" where none did
     "meta": str,  # JSON text of what came along, "{}" where nothing did
 }
+# And this one, in folders whose manifest says so: columns with an entry for each sketch, in their order.
+QUALITY = "quality"
+QUALITY_SHAPE = {"ink": [float], "components": [int], "blank": [bool]}
+
+
+def sample_shape(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape of every KEY.json of a folder."""
+    return SAMPLE_SHAPE | ({QUALITY: QUALITY_SHAPE} if manifest[QUALITY] else {})
+
+
+def num_failed(outcomes: Mapping[str, int]) -> int:
+    """Count the inputs that failed: neither samples nor left out for their blank sketches."""
+    return sum(count for outcome, count in outcomes.items() if outcome not in (OK, BLANK))
 
 
 def image_side(manifest: Mapping[str, Any]) -> int | None:

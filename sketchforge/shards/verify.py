@@ -35,7 +35,8 @@ class VerifyReport:
     num_samples: int = 0
     num_sketches: int = 0
     num_bytes: int = 0
-    num_failed: int = 0  # inputs that have no sample, by the sidecars
+    num_failed: int = 0  # inputs that have no sample, by the manifest, but for those left out
+    num_left_out: int = 0  # by --drop-blank
     problems: list[str] = field(default_factory=list)
 
 
@@ -70,6 +71,8 @@ def verify(place: str | Path, progress: Progress | None = None, workers: int = 1
             report.problems.append(f"{name}: foreign, the manifest does not know it")
     with progress.track("sample", sum(entry["samples"] for entry in expected.values())):
         _check_shards(folder, manifest, expected, report, progress, _choose_workers(workers, expected))
+    report.num_left_out = manifest["outcomes"].get(schema.BLANK, 0)
+    report.num_failed -= report.num_left_out
     num_inputs = sum(entry["samples"] + entry["failed"] for entry in expected.values())
     report.num_bytes = sum(entry["bytes"] for entry in expected.values())
     if manifest["complete"] and num_inputs != manifest["inputs"]["count"]:
