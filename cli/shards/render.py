@@ -316,6 +316,13 @@ DEFAULTS = defaults_of(RenderOptions)
 @option(
     "--retry-failed", group="Failures", is_flag=True, help="Draw those shards anew in which images failed."
 )
+@option(
+    "--append",
+    group="Output",
+    is_flag=True,
+    help="Put images that a finished folder does not have into new shards of it, by the folder's own options; what is there "
+    "stays as it is.",
+)
 @overwrite_option("Replace the shards that the output folder holds.")
 @dry_run_option()
 def render_command(dry_run: bool, **values: Any) -> None:

@@ -41,6 +41,8 @@ def _verify_folder(folder: str | Path, workers: int, prefix: bool) -> None:
     report = verify(folder, Bar(), workers)
     for problem in report.problems:
         click.echo(f"{folder}: {problem}" if prefix and not problem.startswith(f"{folder}:") else problem)
+    for note in report.notes:
+        click.echo(note)
     counts = (
         f"{count_noun(report.num_samples, 'sample')} with {count_noun(report.num_sketches, 'sketch')} "
         f"in {count_noun(report.num_shards, 'shard')}"

@@ -70,6 +70,7 @@ class RenderOptions:
     check_digests: bool = False  # detect changed inputs of finished shards by content, not only by size
     retry_failed: bool = False  # render again the shards in which images failed
     drop_blank: bool = False  # leave out images all of whose sketches are blank
+    append: bool = False  # put images that a finished folder does not have into new shards of it
     overwrite: bool = False
 
     @property

@@ -65,6 +65,7 @@ class RenderKeywords(SketchKeywords, total=False):
     check_digests: bool
     retry_failed: bool
     drop_blank: bool
+    append: bool
     overwrite: bool
 
 

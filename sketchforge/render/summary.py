@@ -69,6 +69,15 @@ class RenderSummary:
         return slowest(self.stage_seconds)
 
 
+def start_summary(job: RenderJob) -> RenderSummary:
+    """The summary before anything is drawn: the counts of the kept shards."""
+    kept_stats = job.state.kept
+    summary = RenderSummary(num_shards=len(job.plan.mine), num_kept=len(kept_stats), complete=job.is_done)
+    for stats in kept_stats.values():
+        summary.outcomes.update(stats["outcomes"])
+    return summary
+
+
 def slowest(stage_seconds: Mapping[str, float]) -> str | None:
     """The stage that takes most wall-clock time: the one to speed up. None before anything was measured."""
     return max(stage_seconds, key=lambda stage: stage_seconds[stage]) if any(stage_seconds.values()) else None

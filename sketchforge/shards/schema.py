@@ -48,6 +48,16 @@ MANIFEST_SHAPE = {
     "shards": [{"name": str, "samples": int, "failed": int, "sidecar": _FILE_SHAPE, **_FILE_SHAPE}],
     "outcomes": {...: int},
     "quality": bool,
+    "appended": [
+        {
+            "inputs": {"count": int, "sha256": str},
+            "num_shards": int,
+            "splits": [{"name": str, "shards": int}],
+            "passed_over": {...: int},
+            "libraries": {...: str},
+            "options": {},
+        }
+    ],
 }
 # KEY.json: every sample has these entries and no others, so that all have one schema.
 SAMPLE_SHAPE = {
@@ -112,17 +122,17 @@ def shard_files(number: int) -> ShardFiles:
     return ShardFiles(f"{name}.jsonl", f"{name}.tar", f"{name}.stats.json")
 
 
-def is_shard(name: str, num_shards: int) -> bool:
-    """Whether a shard's name is one of the numbers below `num_shards`."""
+def is_shard(name: str, num_shards: int | None = None) -> bool:
+    """Whether a shard's name is one of the numbers below `num_shards`; None: is that of any shard."""
     return (
         re.fullmatch(r"\d{5,15}", name) is not None
         and name == shard_name(int(name))
-        and int(name) < num_shards
+        and (num_shards is None or int(name) < num_shards)
     )
 
 
-def numbers_of_stats(names: Iterable[str], num_shards: int) -> list[int]:
-    """List the numbers below `num_shards` of the shards with stats, in order; names: of the files in the folder.
+def numbers_of_stats(names: Iterable[str], num_shards: int | None = None) -> list[int]:
+    """List the numbers below `num_shards` (None: all) of the shards with stats, in order; names: of the files in the folder.
 
     Counting up to `num_shards`, which a foreign manifest may invent, may not end.
     """
