@@ -49,6 +49,14 @@ DEFAULTS = defaults_of(RenderOptions)
     help="Put a tar's name before its keys: for tars whose keys repeat.",
 )
 @option(
+    "--frames",
+    group="Input",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take at most N frames, evenly spaced, of every animated image (GIF, WebP, APNG, AVIF), and of videos (.mp4, .mov, "
+    ".mkv, .webm, .avi, .mpg), each a sample of its own. [default: an animated image's first frame, no videos]",
+)
+@option(
     "--labels",
     group="Input",
     type=SourceText("folder"),

@@ -24,6 +24,9 @@ class RenderOptions:
     shards: str | Path  # output folder, or the URL of one
     images: str | Path | None = None  # folder, tars, images or list (sources/find.py); None: built-in photos
     prefix_keys: bool = False  # put a tar's name before the keys of its images
+    frames: int | None = (
+        None  # at most so many of each animated image and video; None: stills, without videos
+    )
     labels: str | None = None  # folder | FILE.csv | FILE.tsv: the class of each image; None: none
     masks: str | None = None  # colour | alpha | folder of masks: where each image's subject is; None: none
     split: str | None = None  # such as "train=.9,test=.1": parts of the images by their keys; None: one part

@@ -156,6 +156,8 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
             recorded[name] = getattr(options, name)
     if options.prefix_keys:
         recorded["prefix_keys"] = True
+    if options.frames is not None:
+        recorded["frames"] = options.frames
     if options.masks is not None:
         recorded["masks"] = options.masks if mask_folder(options.masks) is None else "files"
     if plan.labels is not None:

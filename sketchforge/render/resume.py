@@ -6,7 +6,6 @@ changed since, and on request if images failed. A folder made with other options
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.images.sources import ImageSource
+from sketchforge.images.sources.frames import source_digest
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.same_inputs import check_same_inputs
 from sketchforge.shards import manifest as manifests
@@ -100,7 +100,7 @@ def find_changed_input(folder: Folder, shard: PlannedShard, check_digests: bool)
 def has_digest(image: ImageSource, sha256: str) -> bool:
     """Whether an image can be read and its bytes have this SHA-256."""
     try:
-        return hashlib.sha256(image.read()).hexdigest() == sha256
+        return source_digest(image) == sha256
     except ImageError:
         return False
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,71 +10,19 @@ from PIL import Image
 import sketchforge
 from cli.main import run
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.options import RenderOptions
-from sketchforge.render import engines
 from sketchforge.render.render import preview, render
-from sketchforge.shards import appending
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.shard_set import open_shards
 from sketchforge.shards.splits import split_of
 from sketchforge.shards.verify import verify
 from sketchforge.storage.folder import folder_at
-from tests.helpers.folders import contents, lines, members
+from tests.helpers.folders import all_members, contents, lines
 from tests.helpers.photos import make_photos
 from tests.helpers.recorded_progress import RecordedProgress
 from tests.helpers.tars import jpeg, write_tar
 
 OURS = ("README.md", "manifest.json")  # which tell of all shards
-
-
-@pytest.fixture(scope="module")
-def grown(tmp_path_factory) -> Path:
-    """A folder of fourteen images, of which `base` has the first ten; never written to."""
-    return make_photos(tmp_path_factory.mktemp("grown") / "in", 14)
-
-
-@pytest.fixture(scope="module")
-def base(grown, tmp_path_factory) -> RenderOptions:
-    """Ten of the images in three shards; never written to."""
-    folder = tmp_path_factory.mktemp("base")
-    for path in sorted(path for path in grown.rglob("*") if path.is_file()):
-        if int(path.stem[1:]) < 10:
-            target = folder / "in" / path.relative_to(grown)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
-    options = RenderOptions(
-        folder / "out", folder / "in", method="canny", size=48, samples_per_shard=4, batch_size=3, workers=1
-    )
-    render(options)
-    return options
-
-
-@pytest.fixture
-def adding(base, grown, tmp_path) -> RenderOptions:
-    """What adds the other four images to a copy of the ten."""
-    shutil.copytree(base.shards, tmp_path / "out")
-    return dataclasses.replace(
-        base, shards=tmp_path / "out", images=grown, append=True, samples_per_shard=None
-    )
-
-
-@pytest.fixture(scope="module")
-def added(base, grown, tmp_path_factory) -> Path:
-    """The folder with all fourteen; never written to."""
-    out = tmp_path_factory.mktemp("added") / "out"
-    shutil.copytree(base.shards, out)
-    render(dataclasses.replace(base, shards=out, images=grown, append=True))
-    return out
-
-
-def samples_of(out: Path) -> dict[str, bytes]:
-    """Every member of every shard."""
-    return {
-        name: data
-        for number in range(len(list(out.glob("*.tar"))))
-        for name, data in members(out, number).items()
-    }
 
 
 def test_shards_that_are_there_stay_byte_for_byte(base, added):
@@ -89,7 +36,7 @@ def test_shards_that_are_there_stay_byte_for_byte(base, added):
 
 def test_samples_are_those_of_one_rendering_of_all(base, grown, added, tmp_path):
     render(dataclasses.replace(base, images=grown, shards=tmp_path / "all"))
-    assert samples_of(added) == samples_of(tmp_path / "all")
+    assert all_members(added) == all_members(tmp_path / "all")
 
 
 def test_manifest_and_readers_know_all_of_them(added):
@@ -119,7 +66,7 @@ def test_images_alone_that_are_new_may_be_named(adding, grown, added, tmp_path):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
     render(dataclasses.replace(adding, images=tmp_path / "new"))
-    assert samples_of(adding.shards) == samples_of(added)
+    assert all_members(adding.shards) == all_members(added)
 
 
 def test_more_may_be_added_again_and_again(adding, grown):
@@ -130,99 +77,6 @@ def test_more_may_be_added_again_and_again(adding, grown):
     assert [entry["inputs"]["count"] for entry in manifest["appended"]] == [1, 2, 1]
     assert [entry["options"] for entry in manifest["appended"]] == [{"limit": n} for n in (11, 13, 14)]
     assert len(open_shards(adding.shards).keys) == 14
-
-
-# Interruptions.
-
-
-def interrupt(monkeypatch, module, name: str, calls: int) -> None:
-    """Let the function fail at its n-th call from now on."""
-    real, left = getattr(module, name), [calls]
-
-    def struck(*arguments):
-        left[0] -= 1
-        if left[0] <= 0:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(module, name, struck)
-
-
-def test_shards_that_are_not_all_made_are_not_to_be_seen_and_kept(adding, base, monkeypatch):
-    options = dataclasses.replace(adding, samples_per_shard=4, limit=None)
-    assert options.append
-    render_some = engines.render_shards
-
-    def interrupted(job, summary, progress):
-        half = dataclasses.replace(job.plan, shards=job.plan.shards[:1])
-        render_some(dataclasses.replace(job, plan=half), summary, progress)
-        raise KeyboardInterrupt
-
-    small = dataclasses.replace(base, shards=adding.shards, samples_per_shard=2, overwrite=True)
-    render(small)
-    before = contents(adding.shards)
-    more = dataclasses.replace(adding, samples_per_shard=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(engines, "render_shards", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            render(more)
-    visible = {name: data for name, data in contents(adding.shards).items() if not name.startswith(".")}
-    assert visible == before
-    report = verify(adding.shards)
-    assert (report.problems, report.num_samples, len(report.notes)) == ([], 10, 1)
-    assert len(open_shards(adding.shards).keys) == 10
-    summary = render(more)
-    assert (summary.num_kept, summary.num_images) == (1, 2)
-    assert verify(adding.shards).problems == []
-
-
-STEPS = [("take_file", number) for number in (1, 2, 3)] + [
-    ("write_card", 1),
-    ("write_manifest", 1),
-    ("remove_appending", 1),
-    ("remove_folder", 1),
-]
-
-
-@pytest.mark.parametrize(("step", "calls"), STEPS)
-def test_a_run_that_ends_at_any_step_leaves_the_old_folder_or_the_new(
-    adding, added, monkeypatch, step, calls
-):
-    with monkeypatch.context() as patch:
-        interrupt(patch, appending, step, calls)
-        with pytest.raises(KeyboardInterrupt):
-            render(adding)
-    report = verify(adding.shards)
-    expected = 14 if step.startswith("remove") else 10
-    assert (report.problems, report.num_samples) == ([], expected)
-    assert len(open_shards(adding.shards).keys) == expected
-    assert render(adding).num_images == 0  # all are drawn
-    assert contents(adding.shards) == contents(added)
-
-
-def test_other_images_than_those_that_were_begun_are_refused(adding, monkeypatch):
-    with monkeypatch.context() as patch:
-        interrupt(patch, appending, "take_file", 1)
-        patch.setattr(appending, "read_appending", lambda _: None)  # as if it had not come to that yet
-        render(dataclasses.replace(adding, limit=12))
-    inner = adding.shards / appending.APPENDING
-    manifest = json.loads((inner / "manifest.json").read_text())
-    manifests.write_manifest(folder_at(inner), manifest | {"complete": False, "shards": [], "outcomes": {}})
-    with pytest.raises(UsageError, match="2 images are being added .* now 4 images or other ones; .*remove"):
-        render(adding)
-    render(dataclasses.replace(adding, limit=12))
-    assert len(open_shards(adding.shards).keys) == 12
-
-
-def test_overwriting_removes_what_was_to_be_added(adding, monkeypatch):
-    with monkeypatch.context() as patch:
-        interrupt(patch, appending, "take_file", 1)
-        with pytest.raises(KeyboardInterrupt):
-            render(adding)
-    (adding.shards / appending.APPENDING / "mine.txt").write_text("not sketchforge's")
-    render(dataclasses.replace(adding, append=False, overwrite=True))
-    assert [path.name for path in (adding.shards / appending.APPENDING).iterdir()] == ["mine.txt"]
-    assert (verify(adding.shards).problems, len(open_shards(adding.shards).keys)) == ([], 14)
 
 
 # What cannot be added.
@@ -291,7 +145,7 @@ def test_captions_that_come_later_are_refused_and_missing_ones_are_empty(adding,
     render(first)
     render(dataclasses.replace(first, append=True, limit=None))
     assert verify(first.shards).problems == []
-    texts = {name: data for name, data in samples_of(first.shards).items() if name.endswith(".txt")}
+    texts = {name: data for name, data in all_members(first.shards).items() if name.endswith(".txt")}
     assert (len(texts), {data for data in texts.values()}) == (14, {b"a text", b""})
 
 
@@ -318,7 +172,7 @@ def test_changed_images_are_named_and_their_samples_stay(adding, added, grown, t
     told = [note for note in progress.notes if "of other bytes" in note]
     assert len(told) == 1
     assert "1 image (p000.jpg)" in told[0]
-    assert samples_of(adding.shards) == samples_of(added)
+    assert all_members(adding.shards) == all_members(added)
 
 
 def test_an_image_that_failed_and_was_mended_is_new(adding, base, grown, tmp_path):
@@ -333,7 +187,7 @@ def test_an_image_that_failed_and_was_mended_is_new(adding, base, grown, tmp_pat
     assert render(more).num_images == 1
     assert render(more).num_images == 0
     assert verify(first.shards).problems == []
-    assert samples_of(first.shards) == samples_of(base.shards)
+    assert all_members(first.shards) == all_members(base.shards)
 
 
 # Splits and classes.
@@ -371,7 +225,7 @@ def test_classes_keep_their_numbers_and_new_ones_are_refused(base, tmp_path):
     Image.new("RGB", (40, 40), "red").save(images / "dog" / "new.png")
     more = dataclasses.replace(options, append=True)
     render(more)
-    assert samples_of(options.shards)["dog__new_png.cls"] == b"1"
+    assert all_members(options.shards)["dog__new_png.cls"] == b"1"
     make_photos(images / "cat", 1)
     with pytest.raises(UsageError, match="cat/p000.jpg: is of the class cat, which is none of the 2 classes"):
         render(more)

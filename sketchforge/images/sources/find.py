@@ -46,7 +46,7 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> ImageTable:
 
 
 def search_images(
-    source: str | Path, prefix_keys: bool = False, progress: Progress | None = None
+    source: str | Path, prefix_keys: bool = False, progress: Progress | None = None, videos: bool = False
 ) -> FoundImages:
     """The images of a folder tree, tar shards, image files, a list of files or an index.
 
@@ -56,7 +56,8 @@ def search_images(
     URL (s3://, gs://, https:// and so on), and a line of a list, too.
     Order: as listed, as patterns expand (globs sorted), as tars hold them; folders by path.
     prefix_keys: put the tar's name before the keys, for tars whose keys repeat.
-    progress: counts the files or tars that are read.
+    progress: counts the files or tars that are read. videos: take files with a video's ending for images, too; those in
+    tars, in an index and at URLs are passed over all the same.
     Raises UsageError where no image is found, two images share a key or an index is out of date, SketchforgeError
     where something cannot be read.
     """
@@ -72,12 +73,12 @@ def search_images(
             images = index.take_folder(passed_over)
             progress.note(index.describe(images, 0))
             return FoundImages(images, dict(sorted(passed_over.items())))
-        images = build_table(images_in_folder(Path(name), passed_over, progress=progress))
+        images = build_table(images_in_folder(Path(name), passed_over, progress=progress, videos=videos))
     elif is_url(name) and is_remote_folder(name):
         images = build_table(images_in_remote_folder(name, passed_over))
     else:
         folder, files, states = list_files(name, passed_over)
-        tars, image_files = sort_files(name, files, passed_over)
+        tars, image_files = sort_files(name, files, passed_over, videos and not is_url(name))
         if image_files:
             states |= find_states(path for path in image_files if path not in states)
             images = build_table(
@@ -135,13 +136,13 @@ def list_files(source: str, passed_over: Counter[str]) -> tuple[str, dict[str, s
 
 
 def sort_files(
-    source: str, files: Mapping[str, str], passed_over: Counter[str]
+    source: str, files: Mapping[str, str], passed_over: Counter[str], videos: bool = False
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The tars or else the images among `files`, path -> name; the others are counted in `passed_over`.
 
     Raises UsageError where there are both, or neither; `source` is what the user named.
     """
-    extensions = readable_extensions()
+    extensions = readable_extensions(videos)
     tars = {path: name for path, name in files.items() if is_tar(path)}
     image_files = {path: name for path, name in files.items() if extension_of(path) in extensions}
     for path in files:

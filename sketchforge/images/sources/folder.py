@@ -34,13 +34,14 @@ def images_in_folder(
     passed_over: Counter[str],
     listings: dict[str, str] | None = None,
     progress: Progress | None = None,
+    videos: bool = False,
 ) -> Iterator[ImageSource]:
     """Yield all images under `folder`, at any depth, in byte order of their relative paths.
 
     Images are known by extension (`readable_extensions`, any case); `NAME.txt` and `NAME.json` beside
     `NAME.jpg` are its caption and metadata. Every other file is counted in `passed_over`, except hidden ones.
     listings: is given the `listing_digest` of every folder that is read, by its path relative to `folder`.
-    progress: counts files.
+    progress: counts files. videos: take those for images, too, by their endings.
     Raises UsageError when there is no image or the folder holds shards, SketchforgeError when a part of the
     tree cannot be listed.
     """
@@ -49,7 +50,7 @@ def images_in_folder(
             f"{folder}: holds shards made by sketchforge; their images are --images '{folder}/*.tar'"
         )
     yield from images_among(
-        walk_files(str(folder), passed_over, listings=listings), str(folder), passed_over, progress
+        walk_files(str(folder), passed_over, listings=listings), str(folder), passed_over, progress, videos
     )
 
 
@@ -58,9 +59,10 @@ def images_among(
     folder: str,
     passed_over: Counter[str],
     progress: Progress | None = None,
+    videos: bool = False,
 ) -> Iterator[ImageSource]:
     """Yield the images among the files of a folder, which come as (path relative to it, state); as `images_in_folder`."""
-    extensions = frozenset(readable_extensions())
+    extensions = frozenset(readable_extensions(videos))
     names: list[str] = []
     sizes, modified = array("q"), array("q")
     others: dict[str, FileState] = {}
@@ -100,7 +102,7 @@ def images_among(
         if any(name.endswith((".tar", ".tar.gz", ".tgz")) for name in others):
             hint = f"; there are tars: name them as --images '{folder}/*.tar'"
         counts = describe_passed_over(passed_over)
-        endings = ", ".join("." + name for name in readable_extensions())
+        endings = ", ".join("." + name for name in readable_extensions(videos))
         raise UsageError(
             f"{folder}: no images found, looked for {endings}{f'; {counts}' if counts else ''}{hint}"
         )
