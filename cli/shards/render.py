@@ -23,6 +23,7 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.shards.cluster_options import cluster_options
+from cli.shards.input_options import input_options
 from cli.shards.render_messages import describe_estimate, describe_kept, print_render_summary
 from cli.source_types import Names, Pixels, SourceText
 from cli.verbosity import print_next_step
@@ -42,55 +43,12 @@ DEFAULTS = defaults_of(RenderOptions)
     "Folder of images, at any depth; tar shards, as in 'laion/{00000..00009}.tar' or 'laion/*.tar.gz'; a list "
     "of files (.txt); or an index of them (see `sketchforge index`). [default: the built-in photos]"
 )
-@option(
-    "--prefix-keys",
-    group="Input",
-    is_flag=True,
-    help="Put a tar's name before its keys: for tars whose keys repeat.",
-)
-@option(
-    "--frames",
-    group="Input",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Take at most N frames, evenly spaced, of every animated image (GIF, WebP, APNG, AVIF), and of videos (.mp4, .mov, "
-    ".mkv, .webm, .avi, .mpg), each a sample of its own. [default: an animated image's first frame, no videos]",
-)
-@option(
-    "--labels",
-    group="Input",
-    type=SourceText("folder"),
-    metavar="folder|FILE",
-    help="Give every sample a class (KEY.cls): that of the folder it lies in, or of a table of path and class "
-    "(.csv, .tsv).",
-)
-@option(
-    "--masks",
-    group="Input",
-    type=SourceText("head", "colour", "alpha"),
-    metavar="head|colour|alpha|DIR",
-    help="Give every sample a mask of its subject (KEY.mask.png), which hands draw by, too: by a small network, by "
-    "what is unlike the colours of the border, by the image's own transparency, or from a folder.",
-)
+@input_options()
 @option(
     "--split",
     group="Output",
     metavar="NAME=SHARE,...",
     help="Cut the images into parts by their keys, each in shards of its own, as in train=.9,test=.1.",
-)
-@option(
-    "--shuffle-seed",
-    group="Input",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Take the images in an order drawn from this seed. [default: as found]",
-)
-@option(
-    "--limit",
-    group="Input",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Take only the first N images, after shuffling. [default: all]",
 )
 @option(
     "--shards",
