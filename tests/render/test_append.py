@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import shutil
+import sys
+import types
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -10,7 +13,9 @@ from PIL import Image
 import sketchforge
 from cli.main import run
 from sketchforge.errors import SketchforgeError, UsageError
+from sketchforge.render import ray_engine
 from sketchforge.render.render import preview, render
+from sketchforge.shards import appending
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.shard_set import open_shards
@@ -262,3 +267,17 @@ def test_the_command_says_what_is_there_and_what_is_new(adding, monkeypatch, cap
     assert f"{adding.shards}: 14 samples in 4 shards now" in said.err + said.out
     assert run([str(word) for word in words]) == 0
     assert f"{adding.shards}: complete already, 14 samples in 4 shards" in capsys.readouterr().out
+
+
+def test_an_actor_of_ray_finds_new_shards_by_their_numbers(adding, added, monkeypatch):
+    """And makes them where they are not to be seen yet. Ray itself is not needed for it."""
+    job = preview(adding)
+    ray, tally = types.ModuleType("ray"), mock.MagicMock()
+    ray.get = lambda plan: plan
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.chdir(adding.shards.parent)  # for an actor goes there itself
+    renderer = ray_engine._ShardRenderer([job.plan], job.manifest, str(adding.shards.parent), tally)
+    assert renderer.render_shard(3).outcomes["ok"] == 4
+    made = adding.shards / appending.APPENDING / "00003.tar"
+    assert made.read_bytes() == (added / "00003.tar").read_bytes()
+    assert verify(adding.shards).num_samples == 10

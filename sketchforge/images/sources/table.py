@@ -206,14 +206,16 @@ class ImageTable(Sequence[ImageSource]):
 
     def _make(self, rows: np.ndarray) -> Iterator[ImageSource]:
         """Make the images of some rows of the columns."""
-        contents = [repeat(None) if places is None else places.take(rows) for places in self.columns.places]
+        contents = (repeat(None) if places is None else places.take(rows) for places in self.columns.places)
         numbers = self.columns.frames
         frames = repeat(-1) if numbers is None else numbers[rows].tolist()
-        for text, frame, image, *others in zip(
-            self.columns.names.take(rows), frames, *contents, strict=False
-        ):
+        names = self.columns.names.take(rows)
+        for text, frame, image, caption, metadata, mask in zip(names, frames, *contents, strict=False):
             assert image is not None
-            yield ImageSource(*_split_names(text), image, *others, frame=frame if frame >= 0 else None)
+            key, source = _split_names(text)
+            yield ImageSource(
+                key, source, image, caption, metadata, mask, frame=frame if frame >= 0 else None
+            )
 
 
 def _split_names(text: bytes) -> tuple[str, str]:
