@@ -39,6 +39,7 @@ COMMANDS = {
     "app": "cli.app:app_command",
     "encoder-train": "cli.train.encoder:encoder_train_command",
     "weights": "cli.weights:weights_command",
+    "doctor": "cli.doctor:doctor_command",
     "help": "cli.help:help_command",
 }
 
@@ -58,7 +59,7 @@ SECTIONS = {
     ),
     "Measure": ("eval",),
     "Weights": ("weights", "encoder-train"),
-    "Help": ("help",),
+    "Help": ("help", "doctor"),
 }
 HELP_COLUMNS = 120  # help is as wide as the terminal, up to this
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells have it

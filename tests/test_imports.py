@@ -59,7 +59,7 @@ LAYERS = (
         "shards",
         "render",
     ),
-    *("convert", "data", "synthesis", "metrics", "report", "app"),
+    *("convert", "data", "synthesis", "metrics", "report", "app", "doctor"),
 )
 
 

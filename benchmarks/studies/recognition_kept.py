@@ -13,9 +13,11 @@ import numpy as np
 
 from sketchforge.options import RenderOptions
 from sketchforge.render.draw_shards import render_shards
+from sketchforge.render.engines import finish
 from sketchforge.render.job import RenderJob, open_job
 from sketchforge.render.plan import plan_render
-from sketchforge.render.render import complete_manifest, finish, prepare_folder, start_summary
+from sketchforge.render.render import complete_manifest, prepare_folder
+from sketchforge.render.summary import start_summary
 from sketchforge.sketchers.base import Drawing, Sketcher
 from sketchforge.sketchers.factory import ReadySketcher
 from sketchforge.utils.files import atomic_write

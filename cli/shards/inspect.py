@@ -58,6 +58,7 @@ def inspect_command(folders: tuple[str | Path, ...], samples: int, json: Path | 
 def _list_facts(folder: str | Path, contents: Any) -> list[str]:
     from sketchforge.images.sources import describe_passed_over
     from sketchforge.render.summary import reasons
+    from sketchforge.shards.schema import BLANK, num_failed
 
     manifest, options = contents.manifest, contents.manifest["options"]
     shards = manifest["num_shards"]
@@ -73,7 +74,7 @@ def _list_facts(folder: str | Path, contents: Any) -> list[str]:
     geometry = (
         "original sizes (fit keep)" if fit == "keep" else f"size {options.get('size')} pixels, fit {fit}"
     )
-    failed = reasons(contents.failed)
+    failed, blank = reasons(contents.failed), contents.failed.get(BLANK)
     passed_over = describe_passed_over(manifest["passed_over"]).removeprefix("passed over: ")
     rows = [
         ("folder", f"{folder}: {state}"),
@@ -82,7 +83,8 @@ def _list_facts(folder: str | Path, contents: Any) -> list[str]:
         ("geometry", geometry),
         ("sketches", f"{options.get('sketch_format')}{threshold}{levels}{thin}"),
         ("samples", f"{contents.num_samples:,}"),
-        ("failed", f"{count_noun(sum(contents.failed.values()), 'input')}: {failed}" if failed else "0"),
+        ("failed", f"{count_noun(num_failed(contents.failed), 'input')}: {failed}" if failed else "0"),
+        *([("left out", f"{count_noun(blank, 'input')}: blank sketches only")] if blank else []),
         *([("not read", passed_over)] if passed_over else []),
         ("bytes", f"{contents.num_bytes:,}, {contents.num_bytes / contents.num_samples:,.0f} a sample"),
         ("images", _describe_sizes(contents.sizes)),

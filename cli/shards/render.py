@@ -23,6 +23,7 @@ from cli.options import (
 )
 from cli.progress import Bar
 from cli.shards.cluster_options import cluster_options
+from cli.shards.input_options import input_options
 from cli.shards.render_messages import describe_estimate, describe_kept, print_render_summary
 from cli.source_types import Names, Pixels, SourceText
 from cli.verbosity import print_next_step
@@ -43,47 +44,12 @@ DEFAULTS = defaults_of(RenderOptions)
     "files, as in 'set/data/*.parquet'; a list of files (.txt); or an index of them (see `sketchforge index`). "
     "[default: the built-in photos]"
 )
-@option(
-    "--prefix-keys",
-    group="Input",
-    is_flag=True,
-    help="Put a tar's or parquet file's name before its keys: for those whose keys repeat.",
-)
-@option(
-    "--labels",
-    group="Input",
-    type=SourceText("folder"),
-    metavar="folder|FILE",
-    help="Give every sample a class (KEY.cls): that of the folder it lies in, or of a table of path and class "
-    "(.csv, .tsv).",
-)
-@option(
-    "--masks",
-    group="Input",
-    type=SourceText("head", "colour", "alpha"),
-    metavar="head|colour|alpha|DIR",
-    help="Give every sample a mask of its subject (KEY.mask.png), which hands draw by, too: by a small network, by "
-    "what is unlike the colours of the border, by the image's own transparency, or from a folder.",
-)
+@input_options()
 @option(
     "--split",
     group="Output",
     metavar="NAME=SHARE,...",
     help="Cut the images into parts by their keys, each in shards of its own, as in train=.9,test=.1.",
-)
-@option(
-    "--shuffle-seed",
-    group="Input",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Take the images in an order drawn from this seed. [default: as found]",
-)
-@option(
-    "--limit",
-    group="Input",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Take only the first N images, after shuffling. [default: all]",
 )
 @option(
     "--shards",
@@ -248,6 +214,12 @@ DEFAULTS = defaults_of(RenderOptions)
     help="hed, pidinet, teed: weights. [default: looked for as `sketchforge weights path NAME` says]",
 )
 @option(
+    "--drop-blank",
+    group="Output",
+    is_flag=True,
+    help="Leave out images all of whose sketches are blank (less than 0.1 % ink); they are counted and named.",
+)
+@option(
     "--samples-per-shard",
     group="Output",
     type=click.IntRange(min=1),
@@ -310,6 +282,13 @@ DEFAULTS = defaults_of(RenderOptions)
 )
 @option(
     "--retry-failed", group="Failures", is_flag=True, help="Draw those shards anew in which images failed."
+)
+@option(
+    "--append",
+    group="Output",
+    is_flag=True,
+    help="Put images that a finished folder does not have into new shards of it, by the folder's own options; what is there "
+    "stays as it is.",
 )
 @overwrite_option("Replace the shards that the output folder holds.")
 @dry_run_option()

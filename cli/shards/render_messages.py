@@ -56,6 +56,7 @@ def print_render_summary(options: RenderOptions, summary: Any) -> None:
 
 def describe_kept(options: RenderOptions, progress: Bar) -> str:
     """Say of an interrupted run what is kept and how to go on."""
+    from sketchforge.shards.appending import appending_folder
     from sketchforge.shards.manifest import read_manifest
     from sketchforge.shards.schema import numbers_of_stats
     from sketchforge.storage.folder import folder_at
@@ -66,7 +67,9 @@ def describe_kept(options: RenderOptions, progress: Bar) -> str:
     if options.overwrite:
         command += " without --overwrite"
     folder = folder_at(options.shards)
+    if options.append:
+        folder = appending_folder(folder)
     num_shards = read_manifest(folder)["num_shards"]
-    num_finished = len(numbers_of_stats(folder.list(), num_shards))
-    finished = f"{num_finished} of {count_noun(num_shards, 'shard')}"
-    return f"{finished} in {folder} are finished and kept; {command} to continue"
+    num_finished = len(numbers_of_stats(folder.list()))
+    finished = f"{num_finished} of {count_noun(num_shards, 'new shard' if options.append else 'shard')}"
+    return f"{finished} in {options.shards} are finished and kept; {command} to continue"

@@ -58,6 +58,8 @@ def _verify_folder(folder: str | Path, workers: int, prefix: bool) -> VerifyRepo
     report = verify(folder, Bar(), workers)
     for problem in report.problems:
         print_result(f"{folder}: {problem}" if prefix and not problem.startswith(f"{folder}:") else problem)
+    for note in report.notes:
+        print_result(note)
     counts = (
         f"{count_noun(report.num_samples, 'sample')} with {count_noun(report.num_sketches, 'sketch')} "
         f"in {count_noun(report.num_shards, 'shard')}"
@@ -68,5 +70,8 @@ def _verify_folder(folder: str | Path, workers: int, prefix: bool) -> VerifyRepo
         print_error(f"error: {folder}: {problems}; read {counts}; {hint}")
         return report
     failed = f"; {count_noun(report.num_failed, 'input')} failed when rendered" if report.num_failed else ""
-    print_result(f"{folder}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}")
+    left_out = (
+        f"; {count_noun(report.num_left_out, 'input')} left out as blank" if report.num_left_out else ""
+    )
+    print_result(f"{folder}: intact, {counts}, {report.num_bytes / 1e6:,.1f} MB{failed}{left_out}")
     return report

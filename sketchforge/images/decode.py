@@ -127,9 +127,12 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError(UNREADABLE, f"{path}: {error.strerror or error}") from error
 
 
-def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> DecodedImage:
+def decode_image(
+    data: bytes, formats: Sequence[str] = tuple(FORMATS), frame: int | None = None
+) -> DecodedImage:
     """Decode image bytes of one of `formats`; the header is checked before pixels are decoded.
 
+    frame: of an animated image, from 0; None: what a still image shows.
     Raises ImageError.
     """
     from PIL import Image, UnidentifiedImageError
@@ -140,7 +143,7 @@ def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Decode
         with warnings.catch_warnings():
             # Pillow warns of images at half its bomb limit, odd EXIF and palettes: of no use to the user.
             warnings.simplefilter("ignore")
-            return _decode(data, formats)
+            return _decode(data, formats, frame)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -162,14 +165,14 @@ def decode_image(data: bytes, formats: Sequence[str] = tuple(FORMATS)) -> Decode
         raise ImageError(TRUNCATED if is_truncated else UNREADABLE, text[:200]) from error
 
 
-def decode_alpha(data: bytes) -> np.ndarray | None:
+def decode_alpha(data: bytes, frame: int | None = None) -> np.ndarray | None:
     """The transparency of an image that `decode_image` has read, upright: uint8 HxW, 255 = opaque; None for none."""
     import numpy as np
     from PIL import ImageOps
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _load(data, tuple(FORMATS))
+        image = _load(data, tuple(FORMATS), frame)
         with suppress(Exception):  # as in `_convert_to_rgb`
             image = ImageOps.exif_transpose(image)
         alpha = alpha_of(image)
@@ -234,11 +237,20 @@ def _read_two_numbers(data: bytes, length: int) -> tuple[int, int]:
     return int.from_bytes(data[:length], "big"), int.from_bytes(data[length:], "big")
 
 
-def _decode(data: bytes, formats: Sequence[str]) -> DecodedImage:
-    return _convert_to_rgb(_load(data, formats))
+def _decode(data: bytes, formats: Sequence[str], frame: int | None = None) -> DecodedImage:
+    return _convert_to_rgb(_load(data, formats, frame))
 
 
-def _load(data: bytes, formats: Sequence[str]) -> Image.Image:
+def _load(data: bytes, formats: Sequence[str], frame: int | None = None) -> Image.Image:
+    if frame is not None:
+        image = open_image(data, formats)
+        if min(image.size) < MIN_SIDE:
+            raise ImageError(TOO_SMALL, f"{image.width} x {image.height}")
+        image.seek(frame)
+        if frame > 0:  # the library has laid it over those before it
+            image.load()
+            return image
+        return load_pixels(image)
     png = strip_png(data) if "PNG" in formats and data.startswith(PNG_MAGIC) else None
     image = open_image(data if png is None else png.data, formats)
     if min(image.size) < MIN_SIDE:

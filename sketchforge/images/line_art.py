@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-BLANK = 0.001  # ink share below which a sketch counts as blank
-
 
 @dataclass(frozen=True)
 class SketchTone:

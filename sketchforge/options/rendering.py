@@ -24,6 +24,9 @@ class RenderOptions:
     shards: str | Path  # output folder, or the URL of one
     images: str | Path | None = None  # folder, tars, images or list (sources/find.py); None: built-in photos
     prefix_keys: bool = False  # put a tar's name before the keys of its images
+    frames: int | None = (
+        None  # at most so many of each animated image and video; None: stills, without videos
+    )
     labels: str | None = None  # folder | FILE.csv | FILE.tsv: the class of each image; None: none
     masks: str | None = None  # colour | alpha | folder of masks: where each image's subject is; None: none
     split: str | None = None  # such as "train=.9,test=.1": parts of the images by their keys; None: one part
@@ -69,6 +72,8 @@ class RenderOptions:
     gpus_per_worker: float = 0.0
     check_digests: bool = False  # detect changed inputs of finished shards by content, not only by size
     retry_failed: bool = False  # render again the shards in which images failed
+    drop_blank: bool = False  # leave out images all of whose sketches are blank
+    append: bool = False  # put images that a finished folder does not have into new shards of it
     overwrite: bool = False
 
     @property

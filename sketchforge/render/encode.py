@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from sketchforge.images.edge_thinning import suppress_non_maxima
 from sketchforge.images.encode import encode_png
-from sketchforge.images.line_art import BLANK, SketchTone, binarize, quantize_greys
+from sketchforge.images.line_art import SketchTone, binarize, quantize_greys
 from sketchforge.images.resize import pad_white, resize_image
+from sketchforge.images.sketch_quality import SketchQuality, measure_quality
 from sketchforge.shards.schema import MASK, STROKES, json_bytes
 
 if TYPE_CHECKING:
@@ -54,9 +55,14 @@ class EncodedSketches:
 
     pngs: Sequence[bytes]
     seconds: float
-    is_blank: bool  # every one of them
+    quality: Sequence[SketchQuality]  # of each, as it is stored
     hands: str = "[]"  # JSON text: who drew each of them, and how
     extras: Mapping[str, bytes] = field(default_factory=dict)  # of schema.EXTRAS
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether all of them are."""
+        return all(quality.is_blank for quality in self.quality)
 
 
 def sketch_tone(options: RenderOptions) -> SketchTone:
@@ -127,8 +133,8 @@ def encode_sketches(
     else:
         sketches = [quantize_greys(sketch, tone.levels) for sketch in sketches]
     pngs = [encode_png(sketch, tone.thresholds is not None) for sketch in sketches]
-    is_blank = all(1 - sketch.mean() / 255 < BLANK for sketch in sketches)
-    return EncodedSketches(pngs, time.perf_counter() - start, is_blank)
+    quality = [measure_quality(sketch) for sketch in sketches]
+    return EncodedSketches(pngs, time.perf_counter() - start, quality)
 
 
 def _find_subject(picture: DrawnPicture) -> np.ndarray:

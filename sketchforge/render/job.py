@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.options import RenderOptions
@@ -12,6 +12,7 @@ from sketchforge.render.masks import FOREGROUND, HEAD, mask_folder
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.resume import FolderState, refresh_state
 from sketchforge.shards import manifest as manifests
+from sketchforge.shards.appending import appending_folder
 from sketchforge.shards.schema import CLASS, MASK, STROKES
 from sketchforge.shards.splits import format_splits, parse_splits
 from sketchforge.sketchers.factory import ReadySketcher, open_sketcher
@@ -45,7 +46,8 @@ class RenderJob:
     @property
     def folder(self) -> Folder:
         """Where the shards go."""
-        return folder_at(self.options.shards)
+        folder = folder_at(self.options.shards)
+        return appending_folder(folder) if self.options.append else folder
 
     @property
     def todo(self) -> list[PlannedShard]:
@@ -111,6 +113,15 @@ def open_job(plan: RenderPlan) -> RenderJob:
 
     Raises UsageError and SketchforgeError as `open_sketcher` and `refresh_state` do.
     """
+    previous = manifests.output_state(folder_at(plan.options.shards))
+    # A folder of an older format is continued as it was begun: all of its samples have one schema.
+    quality = previous is None or plan.options.overwrite or previous["quality"]
+    job = begin_job(plan, quality)
+    return replace(job, state=refresh_state(plan, job.manifest, previous))
+
+
+def begin_job(plan: RenderPlan, quality: bool) -> RenderJob:
+    """Open the sketcher for a job that begins in a new folder; quality: whether samples tell that of their sketches."""
     hands = open_hands(plan.options)
     ready = open_sketcher(plan.options)
     finder = open_finder(plan.options, ready)
@@ -126,8 +137,9 @@ def open_job(plan: RenderPlan) -> RenderJob:
         extras=_list_extras(plan.options),
         classes=plan.labels.classes if plan.labels else (),
         splits=plan.splits,
+        quality=quality,
     )
-    return RenderJob(plan, ready, hands, finder, manifest, refresh_state(plan, manifest))
+    return RenderJob(plan, ready, hands, finder, manifest, FolderState())
 
 
 def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object]:
@@ -144,6 +156,8 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
             recorded[name] = getattr(options, name)
     if options.prefix_keys:
         recorded["prefix_keys"] = True
+    if options.frames is not None:
+        recorded["frames"] = options.frames
     if options.masks is not None:
         recorded["masks"] = options.masks if mask_folder(options.masks) is None else "files"
     if plan.labels is not None:
@@ -163,6 +177,8 @@ def _collect_options(plan: RenderPlan, ready: ReadySketcher) -> dict[str, object
         recorded["grey_levels"] = options.grey_levels
     if options.thin:
         recorded["thin"] = True
+    if options.drop_blank:
+        recorded["drop_blank"] = True
     return {**recorded, **ready.options}
 
 

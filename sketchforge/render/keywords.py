@@ -45,6 +45,7 @@ class RenderKeywords(SketchKeywords, total=False):
     """All options of `RenderOptions` but the images and the folder."""
 
     prefix_keys: bool
+    frames: int | None
     labels: str | Path | None
     split: str | None
     shuffle_seed: int | None
@@ -64,6 +65,8 @@ class RenderKeywords(SketchKeywords, total=False):
     gpus_per_worker: float
     check_digests: bool
     retry_failed: bool
+    drop_blank: bool
+    append: bool
     overwrite: bool
 
 
@@ -76,7 +79,8 @@ LIMITS: Mapping[str, tuple[float, float | None, tuple[bool, bool]]] = {
     "low_threshold": (0, 1, (False, True)),
     "timeout": (0, None, (True, False)),
     **dict.fromkeys(
-        ("checkpoints", "limit", "samples_per_shard", "batch_size", "num_tasks"), (1, None, (False, False))
+        ("checkpoints", "limit", "frames", "samples_per_shard", "batch_size", "num_tasks"),
+        (1, None, (False, False)),
     ),
     **dict.fromkeys(
         ("shuffle_seed", "hands_seed", "workers", "threads", "max_failures", "task_id", "engine_workers"),

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sketchforge.images.sketch_quality import describe_quality
 from sketchforge.images.sources import ImageSource
 from sketchforge.options import RenderOptions
 from sketchforge.render.encode import DrawnPicture, SketchEncoding, encode_sample, sketch_tone
 from sketchforge.render.job import RenderJob
 from sketchforge.render.plan import PlannedShard, plan_batches
 from sketchforge.render.prepare import Prepared, prepare
-from sketchforge.shards.schema import CLASS, json_bytes
+from sketchforge.shards.schema import BLANK, CLASS, QUALITY, json_bytes
 from sketchforge.shards.writer import Record
 from sketchforge.sketchers.base import Drawing
 from sketchforge.utils.worker_pool import Task, WorkerLost, WorkerPool
@@ -62,9 +63,9 @@ def records(
                 pending.append(early.pop(next_position))
                 next_position += 1
             while pending and (len(pending) > window or _is_done(pending[0])):
-                yield _finish(pending.popleft(), pool)
+                yield _finish(pending.popleft(), job, pool)
     while pending:
-        yield _finish(pending.popleft(), pool)
+        yield _finish(pending.popleft(), job, pool)
 
 
 def _prepare_ahead(
@@ -236,7 +237,7 @@ def _is_done(pending: _Pending) -> bool:
     return pending[1] is None or pending[1].done()
 
 
-def _finish(pending: _Pending, pool: WorkerPool) -> Record:
+def _finish(pending: _Pending, job: RenderJob, pool: WorkerPool) -> Record:
     record, task = pending
     if task is None:
         return record
@@ -244,11 +245,13 @@ def _finish(pending: _Pending, pool: WorkerPool) -> Record:
         encoded = pool.result(task, record.source)
     except WorkerLost as lost:
         return replace(record, reason=lost.reason, seconds={})
+    quality = {QUALITY: describe_quality(encoded.quality)} if job.manifest[QUALITY] else {}
     return replace(
         record,
+        reason=BLANK if encoded.is_blank and job.options.drop_blank else None,
         sketches=encoded.pngs,
         is_blank=encoded.is_blank,
-        metadata={**record.metadata, "hands": encoded.hands},
+        metadata={**record.metadata, "hands": encoded.hands, **quality},
         extras={**record.extras, **encoded.extras},
         seconds={**record.seconds, "encode": encoded.seconds},
     )

@@ -6,7 +6,10 @@ It knows no weights, no threads and no output folder: `render.job` and `render.r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +22,16 @@ from sketchforge.images.sources import (
     builtin_images,
     search_images,
 )
+from sketchforge.images.sources.frames import expand_frames
 from sketchforge.options import RenderOptions
 from sketchforge.render.labels import Labels, read_labels
 from sketchforge.render.masks import add_masks, mask_folder
 from sketchforge.shards.splits import parse_splits, split_of
+from sketchforge.utils.device import default_threads
 from sketchforge.utils.progress import Progress
+
+if TYPE_CHECKING:
+    from sketchforge.utils.worker_pool import WorkerPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +83,12 @@ def plan_render(options: RenderOptions, progress: Progress | None = None) -> Ren
     found = (
         FoundImages(builtin_images(), {})
         if options.images is None
-        else search_images(options.images, options.prefix_keys, progress)
+        else search_images(options.images, options.prefix_keys, progress, options.frames is not None)
     )
-    images = arrange(found.images, options.shuffle_seed, options.limit)
+    images = found.images
+    if options.frames is not None:
+        images = expand_frames(images, options.frames, partial(_open_pool, options, len(images)), progress)
+    images = arrange(images, options.shuffle_seed, options.limit)
     labels = None if options.labels is None else read_labels(options.labels, images)
     if (folder := mask_folder(options.masks)) is not None:
         images = add_masks(images, folder)
@@ -88,6 +99,12 @@ def plan_render(options: RenderOptions, progress: Progress | None = None) -> Ren
     else:
         images, shards, splits = plan_splits(images, samples_per_shard, parse_splits(options.split))
     return RenderPlan(options, images, shards, found.passed_over, splits, labels)
+
+
+def _open_pool(options: RenderOptions, num_files: int) -> AbstractContextManager[WorkerPool]:
+    from sketchforge.utils.worker_pool import worker_pool
+
+    return worker_pool(max(1, min(options.workers or default_threads(), num_files)), options.timeout)
 
 
 def default_samples_per_shard(num_images: int) -> int:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sketchforge.images.decode import NO_MASK, TOO_LARGE, ImageError, decode_alpha, decode_image
+from sketchforge.images.decode import (
+    CHANGED,
+    GONE,
+    NO_MASK,
+    TOO_LARGE,
+    DecodedImage,
+    ImageError,
+    decode_alpha,
+    decode_image,
+)
 from sketchforge.images.encode import encode_jpeg
+from sketchforge.images.frames import is_video, read_video_frame
 from sketchforge.images.resize import fit_longer_side, fit_square, pad_white, shrink_to
 from sketchforge.images.sources import ImageSource
-from sketchforge.images.sources.source import ByteSource
+from sketchforge.images.sources.frames import source_digest
+from sketchforge.images.sources.source import ByteSource, FileState
 from sketchforge.render.masks import ALPHA, COLOUR, HEAD
 from sketchforge.shards.schema import json_bytes
 from sketchforge.utils.stderr import captured_stderr
@@ -76,9 +88,9 @@ def prepare(
     start = time.perf_counter()
     try:
         with captured_stderr() as printed:
-            data = image.read()
-            decoded = decode_image(data)
+            data, decoded = _read_pixels(image)
             mask = None if masks in (None, HEAD) else _read_mask(image, data, masks, decoded.pixels)
+            sha256 = source_digest(image) if data is None else hashlib.sha256(data).hexdigest()
     except ImageError as error:
         return Prepared(error.reason, time.perf_counter() - start, note=printed.text or None)
     caption, metadata, note = _read_caption_and_metadata(image)
@@ -94,9 +106,9 @@ def prepare(
         pixels=drawn,
         foreground=None if mask is None else _fit(mask, size, fit),
         picture_size=picture.shape[:2],
-        jpeg=data if is_unchanged else encode_jpeg(stored),
+        jpeg=data if data is not None and is_unchanged else encode_jpeg(stored),
         stored_size=stored.shape[:2],
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         original_width=width,
         original_height=height,
         caption=caption,
@@ -105,13 +117,25 @@ def prepare(
     )
 
 
+def _read_pixels(image: ImageSource) -> tuple[bytes | None, DecodedImage]:
+    """The bytes of an image, None for a video, which may be larger than memory, and its pixels. Raises ImageError."""
+    if image.frame is None or not is_video(image.source):
+        data = image.read()
+        return data, decode_image(data, frame=image.frame)
+    file = image.image.file
+    assert file is not None  # `search_images` takes videos from files alone
+    if FileState.now(file.path) != file:
+        raise ImageError(CHANGED if os.path.exists(file.path) else GONE, file.path)
+    return None, DecodedImage(read_video_frame(file.path, image.frame), False)
+
+
 def _fit(pixels: np.ndarray, size: int, fit: str) -> np.ndarray:
     """The picture that is drawn from: without the borders of "pad"."""
     return fit_longer_side(pixels, size) if fit == "pad" else fit_square(pixels, size, fit)
 
 
-def _read_mask(image: ImageSource, data: bytes, masks: str, pixels: np.ndarray) -> np.ndarray:
-    """The foreground of an image that was decoded from `data`: uint8 HxW, 255 = subject.
+def _read_mask(image: ImageSource, data: bytes | None, masks: str, pixels: np.ndarray) -> np.ndarray:
+    """The foreground of an image that was decoded from `data`, None for a video: uint8 HxW, 255 = subject.
 
     A source without transparency is all subject. Raises ImageError `no mask` where a file of masks is missing or has
     other proportions than its image.
@@ -125,7 +149,7 @@ def _read_mask(image: ImageSource, data: bytes, masks: str, pixels: np.ndarray) 
 
         return np.rint(find_foreground(pixels) * 255).astype(np.uint8)
     if masks == ALPHA:
-        alpha = decode_alpha(data)
+        alpha = None if data is None else decode_alpha(data, image.frame)
         return np.full((height, width), 255, np.uint8) if alpha is None else alpha
     try:
         assert image.mask is not None  # by `add_masks`

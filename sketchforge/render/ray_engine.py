@@ -75,10 +75,11 @@ class _ShardRenderer:
         ready = open_sketcher(plan.options)
         finder = open_finder(plan.options, ready)
         self._job = RenderJob(plan, ready, open_hands(plan.options), finder, manifest, FolderState())
+        self._shards = {shard.number: shard for shard in plan.shards}
         self._tally = tally
 
     def render_shard(self, number: int) -> RenderSummary:
-        shard = self._job.plan.shards[number]
+        shard = self._shards[number]
         plan = replace(self._job.plan, shards=[shard])
         summary = RenderSummary()
         progress = _TallyProgress(lambda drawn: self._tally.set.remote(shard.number, drawn))

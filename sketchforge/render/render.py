@@ -8,25 +8,25 @@ interrupted.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from sketchforge.errors import SketchforgeError
 from sketchforge.images.sources import describe_passed_over
 from sketchforge.options import RenderOptions
-from sketchforge.render.draw_shards import check_failures, render_shards
+from sketchforge.render.append import append_images, preview_append
+from sketchforge.render.engines import finish, render_by_engine
 from sketchforge.render.job import RenderJob, open_job
 from sketchforge.render.plan import plan_render
 from sketchforge.render.summary import (
     RenderSummary,
     describe_rendering,
     describe_resume,
-    reasons,
+    start_summary,
 )
 from sketchforge.shards import manifest as manifests
 from sketchforge.shards import schema
+from sketchforge.shards.appending import remove_appending
 from sketchforge.shards.card import remove_card, write_card
 from sketchforge.shards.lock import hold_folder, hold_manifest, remove_stale_locks
 from sketchforge.shards.writer import finished_stats
@@ -47,6 +47,8 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
     shards are kept in every case.
     """
     progress = progress or Progress()
+    if options.append:
+        return append_images(options, progress)
     folder = folder_at(options.shards)
     manifests.output_state(folder)  # a folder of other files is refused before anything slow
     plan = plan_render(options, progress)
@@ -62,7 +64,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderSu
             remove_stale_locks(folder)  # left by a run that was killed at its very end
         else:
             prepare_folder(job)
-            _render_by_engine(job, summary, progress)
+            render_by_engine(job, summary, progress)
             complete_manifest(job, summary, progress)
     finish(job, summary)
     return summary
@@ -76,17 +78,10 @@ def preview(options: RenderOptions, progress: Progress | None = None) -> RenderJ
     Raises UsageError where the request cannot be carried out: no images, or an output folder that holds other
     files or was made with other options.
     """
+    if options.append:
+        return preview_append(options, progress)
     manifests.output_state(folder_at(options.shards))
     return open_job(plan_render(options, progress))
-
-
-def start_summary(job: RenderJob) -> RenderSummary:
-    """The summary before anything is drawn: the counts of the kept shards."""
-    kept_stats = job.state.kept
-    summary = RenderSummary(num_shards=len(job.plan.mine), num_kept=len(kept_stats), complete=job.is_done)
-    for stats in kept_stats.values():
-        summary.outcomes.update(stats["outcomes"])
-    return summary
 
 
 def prepare_folder(job: RenderJob) -> None:
@@ -96,25 +91,11 @@ def prepare_folder(job: RenderJob) -> None:
     if previous is not None and job.options.overwrite:
         with disk_errors(job.options.shards):
             manifests.remove_shards(folder, previous)
+            remove_appending(folder)
     if job.todo or previous is None or job.options.overwrite:
         _write_manifest(job, job.manifest)
         with disk_errors(folder.address(schema.CARD)):
             remove_card(folder)  # the folder is not what it describes
-
-
-def _render_by_engine(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
-    """Make the shards still to do: in this process and its workers, or by Ray."""
-    if job.options.engine == "local":
-        render_shards(job, summary, progress)
-        return
-    from sketchforge.render.ray_engine import render_by_ray
-
-    start = time.perf_counter()
-    try:
-        render_by_ray(job, summary, progress)
-    finally:
-        job.folder.sweep()  # after workers that were killed, or ended with the cluster
-    summary.seconds = time.perf_counter() - start
 
 
 def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress) -> None:
@@ -136,16 +117,6 @@ def complete_manifest(job: RenderJob, summary: RenderSummary, progress: Progress
             progress.note(f"{folder.address(schema.CARD)}: was edited, left as it is")
         _write_manifest(job, manifest)  # after the card: a complete folder has one
         remove_stale_locks(folder)
-
-
-def finish(job: RenderJob, summary: RenderSummary) -> None:
-    """Raise SketchforgeError if too many images failed, or all of them."""
-    check_failures(job.options, summary)
-    if job.plan.mine and not summary.outcomes[schema.OK]:
-        raise SketchforgeError(
-            f"{job.options.shards}: no image could be drawn, of {summary.num_failed:,}: "
-            f"{reasons(summary.outcomes)}"
-        )
 
 
 def _write_card(job: RenderJob, manifest: Mapping[str, Any]) -> bool:

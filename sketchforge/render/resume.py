@@ -6,7 +6,6 @@ changed since, and on request if images failed. A folder made with other options
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from sketchforge.errors import UsageError
 from sketchforge.images.decode import ImageError
 from sketchforge.images.sources import ImageSource
-from sketchforge.options import RenderOptions
+from sketchforge.images.sources.frames import source_digest
 from sketchforge.render.plan import PlannedShard, RenderPlan
 from sketchforge.render.same_inputs import check_same_inputs
 from sketchforge.shards import manifest as manifests
@@ -34,50 +33,58 @@ class FolderState:
     changed: Mapping[int, str] = field(default_factory=dict)
 
 
-def refresh_state(plan: RenderPlan, manifest: Mapping[str, Any]) -> FolderState:
+def refresh_state(
+    plan: RenderPlan, manifest: Mapping[str, Any], previous: Mapping[str, Any] | None
+) -> FolderState:
     """Read the state of the output folder of a run that begins with `manifest`. Writes nothing.
+
+    previous: the manifest that is there, None for a new folder.
 
     Raises UsageError for a folder with other files; for one made with other options; for one made by other
     libraries, if shards are still to be made; and for files in the places of new shards of --overwrite.
     """
     options, folder = plan.options, folder_at(plan.options.shards)
-    previous = manifests.output_state(folder)
     if previous is None:
         return FolderState()
     if options.overwrite:
         check_untracked_files(folder, plan.shards[previous["num_shards"] :])
         return FolderState(previous)
     check_same_inputs(options, plan.images, previous, manifest)
-    fingerprint = manifests.fingerprint_of(manifest)
+    state = find_kept_shards(folder, plan, manifest, previous)
+    if len(state.kept) < len(plan.mine):
+        # Other versions of the libraries may inspect a finished folder, but not make shards of it.
+        manifests.check_same(options.shards, previous, manifest, ["libraries"])
+    return state
+
+
+def find_kept_shards(
+    folder: Folder, plan: RenderPlan, manifest: Mapping[str, Any], previous: Mapping[str, Any]
+) -> FolderState:
+    """Find which of the plan's shards in `folder` are finished, as `manifest` has them, and of inputs that are the same."""
+    options, fingerprint = plan.options, manifests.fingerprint_of(manifest)
     kept_stats: dict[int, Mapping[str, Any]] = {}
     changed_inputs: dict[int, str] = {}
     mine = {shard.number: shard for shard in plan.mine}
     for number, stats in finished_stats(folder, mine, fingerprint):
         shard = mine[number]
         sizes_differ = stats["inputs"] != manifests.sizes_digest(shard.inputs)
-        changed_input = find_changed_input(options, shard) if sizes_differ or options.check_digests else ""
+        changed_input = ""
+        if sizes_differ or options.check_digests:
+            changed_input = find_changed_input(folder, shard, options.check_digests)
         if sizes_differ or changed_input:
             changed_inputs[shard.number] = changed_input
-        elif not (options.retry_failed and _count_failed(stats)):
+        elif not (options.retry_failed and schema.num_failed(stats["outcomes"])):
             kept_stats[shard.number] = stats
-    if len(kept_stats) < len(plan.mine):
-        # Other versions of the libraries may inspect a finished folder, but not add shards to it.
-        manifests.check_same(options.shards, previous, manifest, ["libraries"])
     return FolderState(previous, kept_stats, changed_inputs)
 
 
-def _count_failed(stats: Mapping[str, Any]) -> int:
-    """Count the inputs of a finished shard that failed."""
-    return sum(count for outcome, count in stats["outcomes"].items() if outcome != schema.OK)
-
-
-def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:
+def find_changed_input(folder: Folder, shard: PlannedShard, check_digests: bool) -> str:
     """Find the first input whose image is not the one that its shard was drawn from; "" if there is none.
 
     Images are compared by size; with `check_digests` by SHA-256, too.
     """
     try:
-        lines = folder_at(options.shards).read(schema.shard_files(shard.number).sidecar).splitlines()
+        lines = folder.read(schema.shard_files(shard.number).sidecar).splitlines()
         recorded = {line["key"]: (line["bytes"], line.get("sha256")) for line in map(parse_json, lines)}
     except (OSError, ValueError, KeyError, TypeError):
         return ""
@@ -85,14 +92,15 @@ def find_changed_input(options: RenderOptions, shard: PlannedShard) -> str:
         num_bytes, sha256 = recorded.get(image.key, (None, None))
         if num_bytes != image.image.num_bytes:
             return image.source
-        if options.check_digests and sha256 is not None and not _has_digest(image, sha256):
+        if check_digests and sha256 is not None and not has_digest(image, sha256):
             return image.source
     return ""
 
 
-def _has_digest(image: ImageSource, sha256: str) -> bool:
+def has_digest(image: ImageSource, sha256: str) -> bool:
+    """Whether an image can be read and its bytes have this SHA-256."""
     try:
-        return hashlib.sha256(image.read()).hexdigest() == sha256
+        return source_digest(image) == sha256
     except ImageError:
         return False
 

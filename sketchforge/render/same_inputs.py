@@ -24,6 +24,10 @@ def check_same_inputs(
     manifest: Mapping[str, Any],
 ) -> None:
     """Raise UsageError where the folder of the manifest `previous` holds other shards than `manifest` describes."""
+    if previous["appended"]:
+        raise UsageError(
+            f"{options.shards}: images were added to it since; add --append to add more, or choose another folder for --shards"
+        )
     # The number of images decides how many are in a shard, unless --samples-per-shard does, and the size of the sketches
     # that at which they are drawn.
     derived = ("samples_per_shard", "draw_size")
@@ -36,7 +40,7 @@ def check_same_inputs(
         before, now = previous["inputs"].get("count"), manifest["inputs"]["count"]
         change = _find_change(options, images, previous) or ("in another order" if before == now else "")
         raise UsageError(
-            f"{options.shards}: was made from {before} --images, now {now}{change and f': {change}'}; images that were added go into a folder of their own: {_REMEDY}"
+            f"{options.shards}: was made from {before} --images, now {now}{change and f': {change}'}; images that were added go into new shards by --append, or into a folder of their own: {_REMEDY}"
         )
     manifests.check_same(options.shards, previous, manifest, ["options", "captioned", "extras"])
 

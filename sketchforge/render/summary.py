@@ -47,7 +47,8 @@ class RenderSummary:
         self.num_blank += record.is_blank
         if record.reason is not None:
             _log.info("%s: %s", record.source, record.reason)
-        if record.reason is not None and len(self.some_failed) < NAMED_FAILURES:
+        has_failed = record.reason not in (None, schema.BLANK)
+        if record.reason is not None and has_failed and len(self.some_failed) < NAMED_FAILURES:
             self.some_failed.append((record.source, record.reason))
 
     def merge(self, other: RenderSummary) -> None:
@@ -61,11 +62,20 @@ class RenderSummary:
 
     @property
     def num_failed(self) -> int:
-        return sum(self.outcomes.values()) - self.outcomes[schema.OK]
+        return schema.num_failed(self.outcomes)
 
     @property
     def slowest_stage(self) -> str | None:
         return slowest(self.stage_seconds)
+
+
+def start_summary(job: RenderJob) -> RenderSummary:
+    """The summary before anything is drawn: the counts of the kept shards."""
+    kept_stats = job.state.kept
+    summary = RenderSummary(num_shards=len(job.plan.mine), num_kept=len(kept_stats), complete=job.is_done)
+    for stats in kept_stats.values():
+        summary.outcomes.update(stats["outcomes"])
+    return summary
 
 
 def slowest(stage_seconds: Mapping[str, float]) -> str | None:
@@ -75,7 +85,11 @@ def slowest(stage_seconds: Mapping[str, float]) -> str | None:
 
 def reasons(outcomes: Mapping[str, int]) -> str:
     """The failures among `outcomes` as text, the most frequent first: "3 truncated, 1 too small"."""
-    failed = [(count, reason) for reason, count in outcomes.items() if reason != schema.OK and count]
+    failed = [
+        (count, reason)
+        for reason, count in outcomes.items()
+        if reason not in (schema.OK, schema.BLANK) and count
+    ]
     return ", ".join(
         f"{count} {reason}" for count, reason in sorted(failed, key=lambda pair: (-pair[0], pair[1]))
     )
@@ -141,7 +155,11 @@ def describe_outcomes(options: RenderOptions, summary: RenderSummary) -> list[st
         lines += [f"  {source}: {reason}" for source, reason in summary.some_failed]
         if summary.some_failed and summary.num_failed > len(summary.some_failed):
             lines.append("  ...")
-    if summary.num_blank:
+    if dropped := summary.outcomes[schema.BLANK]:
+        lines.append(
+            f"{count_noun(dropped, 'image')} left out by --drop-blank: all sketches blank; the .jsonl files name them"
+        )
+    elif summary.num_blank:
         images = "1 image has" if summary.num_blank == 1 else f"{summary.num_blank} images have"
         lines.append(
             f"{images} blank sketches only; `sketchforge inspect {options.shards}` counts them by style"

@@ -16,7 +16,7 @@ from sketchforge.checkpoints.origins import describe_drawer
 from sketchforge.shards import schema
 from sketchforge.shards.card_features import write_data_files, write_features
 from sketchforge.shards.schema import json_bytes
-from sketchforge.shards.splits import split_ranges
+from sketchforge.shards.splits import shards_by_split
 from sketchforge.storage.folder import Folder
 from sketchforge.strokes.stored import PER_PIXEL
 from sketchforge.utils.markdown import Markdown, escape, fill_markdown
@@ -148,12 +148,17 @@ def short_digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _describe_splits(manifest: Mapping[str, Any]) -> str:
-    ranges = split_ranges(manifest["splits"])
+    ranges = shards_by_split(manifest["splits"])
     counts = {
         name: sum(manifest["shards"][number]["samples"] for number in numbers)
         for name, numbers in ranges.items()
     }
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _describe_appended(manifest: Mapping[str, Any]) -> str:
+    count = sum(entry["inputs"]["count"] for entry in manifest["appended"])
+    return f"{_plural(len(manifest['appended']), 'time')}, {_plural(count, 'image')}"
 
 
 def _plural(count: int, noun: str) -> str:
@@ -174,6 +179,7 @@ def _list_facts(manifest: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("size", "as the images came" if schema.image_side(manifest) is None else describe_size(manifest)),
         ("captions", "some or all images have one" if manifest["captioned"] else "none"),
         ("tars", f"{manifest['num_shards']:,}, {num_bytes / 1e6:,.1f} MB"),
+        *([("added to", _describe_appended(manifest))] if manifest["appended"] else []),
         *([("classes", f"{len(manifest['classes']):,}")] if manifest["classes"] else []),
         *([("splits", _describe_splits(manifest))] if manifest["splits"] else []),
         ("inputs left out", describe_failures(manifest)),
@@ -211,7 +217,7 @@ def _list_members(manifest: Mapping[str, Any]) -> list[tuple[Markdown, Markdown]
         ),
     }
     rows += [(f"`{schema.extra_member('KEY', extra)}`", extras[extra]) for extra in manifest["extras"]]
-    entries = ", ".join(f"`{name}`" for name in schema.SAMPLE_SHAPE if name != "meta")
+    entries = ", ".join(f"`{name}`" for name in schema.sample_shape(manifest) if name != "meta")
     rows.append(("`KEY.json`", f"{entries}, and `meta`: what came along with the image, as JSON text"))
     return [(Markdown(name), Markdown(contents)) for name, contents in rows]
 

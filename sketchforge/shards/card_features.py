@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sketchforge.shards import schema
-from sketchforge.shards.splits import split_ranges
+from sketchforge.shards.splits import shards_by_split
 from sketchforge.strokes.stored import SHAPE as STROKES_SHAPE
 
-_TYPES = {str: "string", int: "int64"}
+_TYPES = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
 def write_data_files(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Which tars are which split: all are train where the folder has no splits. Empty ones cannot be loaded."""
     if not manifest["splits"]:
         yield from ("  - split: train", '    path: "*.tar"')
-    for name, numbers in split_ranges(manifest["splits"]).items():
+    for name, numbers in shards_by_split(manifest["splits"]).items():
         if numbers:
             yield from (f"  - split: {name}", "    path:")
             yield from (f'    - "{schema.shard_name(number)}.tar"' for number in numbers)
@@ -27,7 +27,7 @@ def write_features(manifest: Mapping[str, Any]) -> Iterator[str]:
     for name in schema.sample_members("", len(manifest["styles"]), manifest["captioned"], manifest["extras"]):
         yield f"- name: {name.removeprefix('.')}"
         if name == schema.metadata_member(""):
-            yield from _write_type(schema.SAMPLE_SHAPE, "  ")
+            yield from _write_type(schema.sample_shape(manifest), "  ")
         elif name == schema.extra_member("", schema.STROKES):
             yield from _write_type(STROKES_SHAPE, "  ")
         elif name == schema.extra_member("", schema.CLASS):

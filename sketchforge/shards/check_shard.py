@@ -110,8 +110,11 @@ def _check_sample(
                 data.decode("utf-8")
             elif name.endswith(".json"):
                 metadata = parse_json(data)
-                if not has_shape(metadata, schema.SAMPLE_SHAPE) or len(metadata) != len(schema.SAMPLE_SHAPE):
-                    raise ValueError(f"expected {', '.join(schema.SAMPLE_SHAPE)} and nothing else")
+                shape = schema.sample_shape(manifest)
+                if not has_shape(metadata, shape) or len(metadata) != len(shape):
+                    raise ValueError(f"expected {', '.join(shape)} and nothing else")
+                if manifest[schema.QUALITY]:
+                    _check_quality(metadata[schema.QUALITY], len(manifest["styles"]))
                 if not isinstance(parse_json(metadata["meta"]), dict):
                     raise ValueError("meta: expected the text of a JSON object")
                 if expected is not None and (size := (metadata["width"], metadata["height"])) != expected:
@@ -132,6 +135,11 @@ def _check_sample(
             yield f"{name}: {error.reason}"
         except (ValueError, KeyError, TypeError) as error:
             yield f"{name}: cannot be read ({error})"
+
+
+def _check_quality(quality: Mapping[str, Any], num_sketches: int) -> None:
+    if any(len(quality[column]) != num_sketches for column in schema.QUALITY_SHAPE):
+        raise ValueError(f"{schema.QUALITY}: expected {count_noun(num_sketches, 'entry')} in every column")
 
 
 def _check_strokes(

@@ -21,6 +21,10 @@ from sketchforge.utils.versions import installed_version
 # continued.
 IDENTITY = ("options", "styles", "digests", "inputs", "captioned", "extras", "classes", "splits")
 MAX_SIDE = 1 << 14  # pixels
+_LATER_ENTRIES: Mapping[str, Any] = {
+    "quality": False,
+    "appended": [],
+}  # of version 5, as they are in version 4
 
 
 def describe_inputs(images: ImageTable) -> dict[str, Any]:
@@ -51,12 +55,14 @@ def new_manifest(
     extras: Sequence[str] = (),
     classes: Sequence[str] = (),
     splits: Sequence[Mapping[str, Any]] = (),
+    quality: bool = False,
 ) -> dict[str, Any]:
     """The manifest of a run that has just begun; it records the versions of the distributions `libraries`.
 
     captioned: whether any input has a caption, so that every sample has a text. passed_over: what was found
     beside the inputs and is not read, kind -> count. extras: of schema.EXTRAS, what every sample has. classes: the
     names of the classes that "cls" numbers. splits: {"name", "shards"} of each, whose shards follow one another.
+    quality: whether every sample tells that of its sketches.
     """
     return {
         "format": schema.FORMAT,
@@ -75,6 +81,8 @@ def new_manifest(
         "complete": False,
         "shards": [],
         "outcomes": {},
+        "quality": quality,
+        "appended": [],
     }
 
 
@@ -122,7 +130,10 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
         raise UsageError(f"{error}; expected shards made by `sketchforge render`") from error
     except (OSError, ValueError) as error:
         raise SketchforgeError(f"{path}: cannot be read as a manifest ({error})") from error
-    check_format(path, manifest if isinstance(manifest, dict) else {}, schema.FORMAT, schema.VERSION)
+    header = manifest if isinstance(manifest, dict) else {}
+    check_format(path, header, schema.FORMAT, schema.VERSION, schema.OLDEST)
+    if int(header["version"]) < schema.VERSION:
+        manifest = {**_LATER_ENTRIES, **manifest}
     bad_entries = [
         name
         for name, shape in schema.MANIFEST_SHAPE.items()
@@ -155,8 +166,10 @@ def _find_impossible_entries(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "shards"
     if not set(manifest["extras"]) <= set(schema.EXTRAS):
         yield "extras"
-    if not _are_possible_splits(manifest["splits"], options.get("split"), manifest["num_shards"]):
+    if not _are_possible_splits(manifest, options.get("split")):
         yield "splits"
+    if sum(entry["num_shards"] for entry in manifest["appended"]) > manifest["num_shards"]:
+        yield "appended"
     # A member takes at least 512 bytes of header; an image or a sketch has contents, at least 512 more.
     min_sample_bytes = 1024 * (1 + len(styles)) + 512
     if any(
@@ -165,8 +178,9 @@ def _find_impossible_entries(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "shards"
 
 
-def _are_possible_splits(splits: Sequence[Mapping[str, Any]], shares: object, num_shards: int) -> bool:
-    """Whether these are the splits of the option `shares`, and have so many shards."""
+def _are_possible_splits(manifest: Mapping[str, Any], shares: object) -> bool:
+    """Whether the splits are those of the option `shares`, once for every time that shards were added, and have all shards."""
+    splits = manifest["splits"]
     if shares is None:
         return not splits
     try:
@@ -174,7 +188,9 @@ def _are_possible_splits(splits: Sequence[Mapping[str, Any]], shares: object, nu
     except UsageError:
         return False
     counts = [entry["shards"] for entry in splits]
-    return names == [entry["name"] for entry in splits] and min(counts) >= 0 and sum(counts) == num_shards
+    names *= 1 + len(manifest["appended"])
+    is_whole = min(counts, default=-1) >= 0 and sum(counts) == manifest["num_shards"]
+    return names == [entry["name"] for entry in splits] and is_whole
 
 
 def output_state(folder: Folder) -> dict[str, Any] | None:

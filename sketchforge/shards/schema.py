@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 FORMAT = "sketchforge-shards"
-VERSION = 4
+VERSION = 5
+OLDEST = 4  # version that is read still: without the quality of sketches, and without appended shards
 MANIFEST = "manifest.json"
 CARD = "README.md"
-OK, FAILED = "ok", "failed"
+OK, FAILED, LEFT_OUT = "ok", "failed", "left out"
+BLANK = "blank"  # the outcome of an input that --drop-blank leaves out
 CLASS, MASK, STROKES = "cls", "mask.png", "strokes.json"
 # What a sample may have beside its image, sketches, caption and description: all samples of a folder or none.
 EXTRAS = (CLASS, MASK, STROKES)
@@ -45,6 +47,17 @@ MANIFEST_SHAPE = {
     "complete": bool,
     "shards": [{"name": str, "samples": int, "failed": int, "sidecar": _FILE_SHAPE, **_FILE_SHAPE}],
     "outcomes": {...: int},
+    "quality": bool,
+    "appended": [
+        {
+            "inputs": {"count": int, "sha256": str},
+            "num_shards": int,
+            "splits": [{"name": str, "shards": int}],
+            "passed_over": {...: int},
+            "libraries": {...: str},
+            "options": {},
+        }
+    ],
 }
 # KEY.json: every sample has these entries and no others, so that all have one schema.
 SAMPLE_SHAPE = {
@@ -59,6 +72,19 @@ SAMPLE_SHAPE = {
     "hands": str,  # JSON text of a list: for each sketch, its hand and how it drew; "[]" where none did
     "meta": str,  # JSON text of what came along, "{}" where nothing did
 }
+# And this one, in folders whose manifest says so: columns with an entry for each sketch, in their order.
+QUALITY = "quality"
+QUALITY_SHAPE = {"ink": [float], "components": [int], "blank": [bool]}
+
+
+def sample_shape(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape of every KEY.json of a folder."""
+    return SAMPLE_SHAPE | ({QUALITY: QUALITY_SHAPE} if manifest[QUALITY] else {})
+
+
+def num_failed(outcomes: Mapping[str, int]) -> int:
+    """Count the inputs that failed: neither samples nor left out for their blank sketches."""
+    return sum(count for outcome, count in outcomes.items() if outcome not in (OK, BLANK))
 
 
 def image_side(manifest: Mapping[str, Any]) -> int | None:
@@ -96,17 +122,17 @@ def shard_files(number: int) -> ShardFiles:
     return ShardFiles(f"{name}.jsonl", f"{name}.tar", f"{name}.stats.json")
 
 
-def is_shard(name: str, num_shards: int) -> bool:
-    """Whether a shard's name is one of the numbers below `num_shards`."""
+def is_shard(name: str, num_shards: int | None = None) -> bool:
+    """Whether a shard's name is one of the numbers below `num_shards`; None: is that of any shard."""
     return (
         re.fullmatch(r"\d{5,15}", name) is not None
         and name == shard_name(int(name))
-        and int(name) < num_shards
+        and (num_shards is None or int(name) < num_shards)
     )
 
 
-def numbers_of_stats(names: Iterable[str], num_shards: int) -> list[int]:
-    """List the numbers below `num_shards` of the shards with stats, in order; names: of the files in the folder.
+def numbers_of_stats(names: Iterable[str], num_shards: int | None = None) -> list[int]:
+    """List the numbers below `num_shards` (None: all) of the shards with stats, in order; names: of the files in the folder.
 
     Counting up to `num_shards`, which a foreign manifest may invent, may not end.
     """

@@ -18,7 +18,7 @@ from sketchforge.shards.cache import ShardCache
 from sketchforge.shards.checked import CheckedShards
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.sidecars import finished_shards, sample_keys
-from sketchforge.shards.splits import ALL, held_out_first, split_ranges
+from sketchforge.shards.splits import ALL, held_out_first, shards_by_split
 from sketchforge.shards.writer import read_stats
 from sketchforge.storage.fetch import FetchPolicy
 from sketchforge.storage.folder import Folder, LocalFolder, RemoteFolder, folder_at
@@ -154,9 +154,9 @@ class ShardSet:
         return self
 
     @property
-    def splits(self) -> dict[str, range]:
+    def splits(self) -> dict[str, Sequence[int]]:
         """The numbers of each split's shards; {} where the set has none."""
-        return split_ranges(self.manifest["splits"])
+        return shards_by_split(self.manifest["splits"])
 
     def take_split(self, name: str | None, usual: str) -> ShardSet:
         """Return one split of a finished set as a set of its own.
@@ -172,7 +172,7 @@ class ShardSet:
             known = f"it has {', '.join(splits)}" if splits else "it was rendered without --split"
             raise UsageError(f"{self.source}: has no split {name}; {known}")
         numbers = splits[name]
-        entries = self.manifest["shards"][numbers.start : numbers.stop]
+        entries = [self.manifest["shards"][number] for number in numbers]
         if not any(entry["samples"] for entry in entries):
             raise UsageError(f"{self.source}: its split {name} holds no samples")
         return replace(

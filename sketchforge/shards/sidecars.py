@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
@@ -13,17 +13,18 @@ from sketchforge.utils.files import parse_json
 
 
 def finished_shards(
-    folder: Folder, manifest: Mapping[str, Any], numbers: Container[int] | None = None
+    folder: Folder, manifest: Mapping[str, Any], numbers: Collection[int] | None = None
 ) -> list[int]:
     """List the numbers of the finished shards, in order; of those in `numbers`, where there are any."""
     return list(count_samples(folder, manifest, numbers))
 
 
 def count_samples(
-    folder: Folder, manifest: Mapping[str, Any], numbers: Container[int] | None = None
+    folder: Folder, manifest: Mapping[str, Any], numbers: Collection[int] | None = None
 ) -> dict[int, int]:
     """Count the samples of every finished shard by its stats: number -> samples, in order."""
-    chosen = [n for n in begun_shards(folder, manifest) if numbers is None or n in numbers]
+    wanted = None if numbers is None else frozenset(numbers)
+    chosen = [n for n in begun_shards(folder, manifest) if wanted is None or n in wanted]
     return {number: stats["outcomes"].get(schema.OK, 0) for number, stats in read_all_stats(folder, chosen)}
 
 

@@ -71,10 +71,15 @@ def held_out_first(names: Iterable[str]) -> list[str]:
     return [name for name in HELD_OUT if name in others] + [name for name in others if name not in HELD_OUT]
 
 
-def split_ranges(splits: Sequence[Mapping[str, Any]]) -> dict[str, range]:
-    """The numbers of each split's shards, from the entries of a manifest ({"name", "shards"}), in order."""
-    ranges, start = {}, 0
+def shards_by_split(splits: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[int]]:
+    """The numbers of each split's shards, from the entries of a manifest ({"name", "shards"}), in order.
+
+    A split has several entries where shards were added to a folder.
+    """
+    numbers: dict[str, Sequence[int]] = {}
+    start = 0
     for entry in splits:
-        ranges[entry["name"]] = range(start, start + entry["shards"])
+        added = range(start, start + entry["shards"])
+        numbers[entry["name"]] = [*numbers[entry["name"]], *added] if entry["name"] in numbers else added
         start += entry["shards"]
-    return ranges
+    return numbers

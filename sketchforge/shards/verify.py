@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sketchforge.shards import schema
+from sketchforge.shards.appending import APPENDING, count_inputs, read_appending
 from sketchforge.shards.card import dataset_card, is_edited, read_card
 from sketchforge.shards.check_shard import Finding, find_problems, list_problems
 from sketchforge.shards.manifest import read_manifest
 from sketchforge.shards.sidecars import begun_shards
-from sketchforge.shards.splits import parse_splits, split_of, split_ranges
+from sketchforge.shards.splits import parse_splits, shards_by_split, split_of
 from sketchforge.shards.writer import read_all_stats
 from sketchforge.storage.folder import Folder, can_be_listed, folder_at
 from sketchforge.utils.device import usable_cores
@@ -36,8 +37,10 @@ class VerifyReport:
     num_samples: int = 0
     num_sketches: int = 0
     num_bytes: int = 0
-    num_failed: int = 0  # inputs that have no sample, by the sidecars
+    num_failed: int = 0  # inputs that have no sample, by the manifest, but for those left out
+    num_left_out: int = 0  # by --drop-blank
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is no problem
 
 
 def verification_json(place: str, report: VerifyReport | None, error: str | None) -> dict[str, Any]:
@@ -75,20 +78,30 @@ def verify(place: str | Path, progress: Progress | None = None, workers: int = 1
             f"{folder}: unfinished, {len(expected)} of {count_noun(manifest['num_shards'], 'shard')}; "
             "run the same `sketchforge render` again"
         )
-    if manifest["complete"]:
+    names = folder.list() if can_be_listed(folder) else {}
+    appending = read_appending(folder) if APPENDING in names and manifest["complete"] else None
+    is_arriving = appending is not None and appending["complete"]  # files of it may be in the folder already
+    if appending is not None:
+        report.notes.append(
+            f"{folder}: {count_noun(appending['num_shards'], 'shard')} that are being added are not in it yet; the same "
+            "`sketchforge render --append` again goes on"
+        )
+    if manifest["complete"] and not is_arriving:
         report.problems.extend(_check_card(folder, manifest))
-    for name in sorted(folder.list() if can_be_listed(folder) else ()):
+    num_known = manifest["num_shards"] + (appending["num_shards"] if appending and is_arriving else 0)
+    for name in sorted(names):
         stem, ending = name[:-4], name[-4:]
-        if ending == ".tar" and not schema.is_shard(stem, manifest["num_shards"]):
+        if ending == ".tar" and not schema.is_shard(stem, num_known):
             report.problems.append(f"{name}: foreign, the manifest does not know it")
     with progress.track("sample", sum(entry["samples"] for entry in expected.values())):
         _check_shards(folder, manifest, expected, report, progress, _choose_workers(workers, expected))
+    report.num_left_out = manifest["outcomes"].get(schema.BLANK, 0)
+    report.num_failed -= report.num_left_out
     num_inputs = sum(entry["samples"] + entry["failed"] for entry in expected.values())
     report.num_bytes = sum(entry["bytes"] for entry in expected.values())
-    if manifest["complete"] and num_inputs != manifest["inputs"]["count"]:
+    if manifest["complete"] and num_inputs != (count := count_inputs(manifest)):
         report.problems.append(
-            f"{schema.MANIFEST}: {count_noun(manifest['inputs']['count'], 'input')}, but its shards have "
-            f"{num_inputs}"
+            f"{schema.MANIFEST}: {count_noun(count, 'input')}, but its shards have {num_inputs}"
         )
     return report
 
@@ -105,7 +118,7 @@ def _check_shards(
     tar_of_key: dict[str, str] = {}
     shares = parse_splits(manifest["options"]["split"]) if manifest["splits"] else {}
     split_of_shard = {
-        number: name for name, numbers in split_ranges(manifest["splits"]).items() for number in numbers
+        number: name for name, numbers in shards_by_split(manifest["splits"]).items() for number in numbers
     }
     # Workers need all of it but what it says of other shards, which may be thousands.
     shared = {name: value for name, value in manifest.items() if name != "shards"}

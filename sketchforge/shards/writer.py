@@ -48,7 +48,8 @@ class ShardWriter:
         self.seconds: Counter[str] = Counter()  # stage -> seconds, floats
 
     def add(self, record: Record) -> None:
-        status = schema.OK if record.reason is None else schema.FAILED
+        left_out = schema.LEFT_OUT if record.reason == schema.BLANK else schema.FAILED
+        status = schema.OK if record.reason is None else left_out
         entry = {
             "key": record.key,
             "source": record.source,
@@ -56,7 +57,7 @@ class ShardWriter:
             "status": status,
             "reason": record.reason,
         }
-        if record.reason is None:
+        if record.reason in (None, schema.BLANK):
             entry["sha256"] = record.metadata.get("sha256")
         if record.note is not None:
             entry["note"] = record.note
@@ -166,10 +167,8 @@ def _parse_stats(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     is_valid = isinstance(stats, dict) and stats.get("format") == f"{schema.FORMAT}-stats"
-    is_valid = (
-        is_valid and stats.get("version") == schema.VERSION and files.has_shape(stats, schema.STATS_SHAPE)
-    )
-    return stats if is_valid else None
+    is_valid = is_valid and files.has_shape(stats, {"version": int, **schema.STATS_SHAPE})
+    return stats if is_valid and schema.OLDEST <= stats["version"] <= schema.VERSION else None
 
 
 def finished_stats(

@@ -292,8 +292,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_format(where: object, header: Mapping[str, Any], format_name: str, version: int) -> None:
-    """Raise WrongFormatError for another format, SketchforgeError for another version, with both values."""
+def check_format(
+    where: object, header: Mapping[str, Any], format_name: str, version: int, oldest: int | None = None
+) -> None:
+    """Raise WrongFormatError for another format, SketchforgeError for another version, with both values.
+
+    oldest: the first of the versions up to `version` that are read; None: there is no other.
+    """
     found_format = header.get("format")
     if found_format != format_name:
         description = (
@@ -308,7 +313,7 @@ def check_format(where: object, header: Mapping[str, Any], format_name: str, ver
         found_version = int(header.get("version"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise SketchforgeError(f"{where}: {format_name} file without a readable version number") from None
-    if found_version < version:
+    if found_version < (version if oldest is None else oldest):
         raise SketchforgeError(
             f"{where}: {format_name} version {found_version}, but this sketchforge reads version {version}; "
             "make it anew"

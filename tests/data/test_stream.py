@@ -565,7 +565,7 @@ def without_samples(folder):
 def newer(folder):
     make_set(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files.write_bytes(folder / "manifest.json", files.checksummed_json(manifest | {"version": 5}))
+    files.write_bytes(folder / "manifest.json", files.checksummed_json(manifest | {"version": 6}))
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -574,7 +574,7 @@ def newer(folder):
     [
         (unfinished, UsageError, "unfinished; continue it by the same `sketchforge render` again"),
         (without_samples, UsageError, "holds no samples"),
-        (newer, SketchforgeError, "sketchforge-shards version 5, but this sketchforge reads version 4"),
+        (newer, SketchforgeError, "sketchforge-shards version 6, but this sketchforge reads version 5"),
         (lambda folder: folder.mkdir(), UsageError, "expected shards made by `sketchforge render`"),
         (lambda folder: None, UsageError, "expected shards made by `sketchforge render`"),
     ],

@@ -41,6 +41,12 @@ def members(folder: Path, number: int = 0) -> dict[str, bytes]:
         return {info.name: tar.extractfile(info).read() for info in tar}
 
 
+def all_members(folder: Path) -> dict[str, bytes]:
+    """The members of all shards."""
+    numbers = range(len(list(folder.glob("*.tar"))))
+    return {name: data for number in numbers for name, data in members(folder, number).items()}
+
+
 def stored_sketches(shards: Path) -> dict[str, np.ndarray]:
     """The sketches of a folder by their members' names, bool HxW or uint8 HxW."""
     found = {}

@@ -94,7 +94,7 @@ def test_tar_members_are_free_of_time_and_owner(rendered):
 def test_manifest_and_stats_describe_the_files(rendered):
     manifest = json.loads((rendered.shards / "manifest.json").read_text())
     assert manifest["format"] == "sketchforge-shards"
-    assert manifest["version"] == 4
+    assert manifest["version"] == 5
     assert manifest["complete"]
     assert manifest["outcomes"] == {"ok": 10}
     assert manifest["inputs"]["count"] == 10

@@ -245,9 +245,9 @@ def test_a_file_in_place_of_the_folder_is_refused(rendered, tmp_path):
 
 def test_newer_formats_are_refused(rendered, tmp_path):
     files.write_bytes(
-        tmp_path / "manifest.json", files.checksummed_json({"format": "sketchforge-shards", "version": 5})
+        tmp_path / "manifest.json", files.checksummed_json({"format": "sketchforge-shards", "version": 6})
     )
-    with pytest.raises(UsageError, match="version 5, but this sketchforge reads version 4"):
+    with pytest.raises(UsageError, match="version 6, but this sketchforge reads version 5"):
         render_again(rendered, tmp_path)
 
 

@@ -280,7 +280,7 @@ def test_an_unfinished_run_takes_our_card_away_and_the_finished_one_brings_it(op
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr("sketchforge.render.render.render_shards", stop)
+        stopped.setattr("sketchforge.render.engines.render_shards", stop)
         with pytest.raises(KeyboardInterrupt):
             render(options)
     assert read_card(folder_at(options.shards)) is None

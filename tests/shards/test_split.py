@@ -15,7 +15,7 @@ from sketchforge.render.render import render
 from sketchforge.report.gallery.inspect import inspect
 from sketchforge.shards.manifest import read_manifest, write_manifest
 from sketchforge.shards.shard_set import open_shards
-from sketchforge.shards.splits import held_out_first, parse_splits, split_of, split_ranges
+from sketchforge.shards.splits import held_out_first, parse_splits, shards_by_split, split_of
 from sketchforge.shards.verify import verify
 from sketchforge.storage.folder import folder_at
 from tests.helpers.folders import members
@@ -96,7 +96,7 @@ def test_splits_of_known_keys_never_change():
 def test_every_shard_holds_samples_of_one_split(out):
     manifest = read_manifest(folder_at(out))
     keys = {name: [] for name in SHARES}
-    for name, numbers in split_ranges(manifest["splits"]).items():
+    for name, numbers in shards_by_split(manifest["splits"]).items():
         for number in numbers:
             keys[name] += sorted({member.split(".")[0] for member in members(out, number)})
     assert sum(map(len, keys.values())) == 20

@@ -521,7 +521,7 @@ def test_shards_of_a_newer_version_are_refused(options, tmp_path):
     folder = shards_of(tmp_path / "shards", 4)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 4"):
+    with pytest.raises(SketchforgeError, match="version 99, but this sketchforge reads version 5"):
         train_ae(replace(options, shards=str(folder)))
 
 

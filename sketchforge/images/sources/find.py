@@ -49,7 +49,7 @@ def find_images(source: str | Path, prefix_keys: bool = False) -> ImageTable:
 
 
 def search_images(
-    source: str | Path, prefix_keys: bool = False, progress: Progress | None = None
+    source: str | Path, prefix_keys: bool = False, progress: Progress | None = None, videos: bool = False
 ) -> FoundImages:
     """The images of a folder tree, tar shards, parquet files, image files, a list of files or an index.
 
@@ -59,7 +59,8 @@ def search_images(
     URL (s3://, gs://, https:// and so on), and a line of a list, too.
     Order: as listed, as patterns expand (globs sorted), as tars and parquet files hold them; folders by path.
     prefix_keys: put the tar's or parquet file's name before the keys, for those whose keys repeat.
-    progress: counts the files that are read.
+    progress: counts the files that are read. videos: take files with a video's ending for images, too; those in
+    tars, in an index and at URLs are passed over all the same.
     Raises UsageError where no image is found, two images share a key or an index is out of date, SketchforgeError
     where something cannot be read.
     """
@@ -75,12 +76,12 @@ def search_images(
             images = index.take_folder(passed_over)
             progress.note(index.describe(images, 0))
             return FoundImages(images, dict(sorted(passed_over.items())))
-        images = build_table(images_in_folder(Path(name), passed_over, progress=progress))
+        images = build_table(images_in_folder(Path(name), passed_over, progress=progress, videos=videos))
     elif is_url(name) and is_remote_folder(name):
         images = build_table(images_in_remote_folder(name, passed_over))
     else:
         folder, files, states = list_files(name, passed_over)
-        tars, image_files, parquets = sort_files(name, files, passed_over)
+        tars, image_files, parquets = sort_files(name, files, passed_over, videos and not is_url(name))
         if parquets:
             read = partial(images_in_parquet, prefix_keys=prefix_keys)
             images = _read_each(parquets, "parquet file", read, passed_over, progress)
@@ -150,12 +151,14 @@ class SortedFiles(NamedTuple):
     parquets: dict[str, str]
 
 
-def sort_files(source: str, files: Mapping[str, str], passed_over: Counter[str]) -> SortedFiles:
+def sort_files(
+    source: str, files: Mapping[str, str], passed_over: Counter[str], videos: bool = False
+) -> SortedFiles:
     """The tars, images or parquet files among `files`, path -> name; the others are counted in `passed_over`.
 
     Raises UsageError where there are several kinds, or none; `source` is what the user named.
     """
-    extensions = readable_extensions()
+    extensions = readable_extensions(videos)
     found = SortedFiles({}, {}, {})
     for path, name in files.items():
         if is_tar(path):

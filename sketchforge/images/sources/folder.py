@@ -37,6 +37,7 @@ def images_in_folder(
     passed_over: Counter[str],
     listings: dict[str, str] | None = None,
     progress: Progress | None = None,
+    videos: bool = False,
 ) -> Iterator[ImageSource]:
     """Yield all images under `folder`, at any depth, in byte order of their relative paths.
 
@@ -44,7 +45,7 @@ def images_in_folder(
     `NAME.jpg` are its caption and metadata; where there is no `NAME.txt`, a table may give a caption (`read_captions`).
     Every other file is counted in `passed_over`, except hidden ones.
     listings: is given the `listing_digest` of every folder that is read, by its path relative to `folder`.
-    progress: counts files.
+    progress: counts files. videos: take those for images, too, by their endings.
     Raises UsageError when there is no image or the folder holds shards, SketchforgeError when a part of the
     tree cannot be listed.
     """
@@ -53,7 +54,7 @@ def images_in_folder(
             f"{folder}: holds shards made by sketchforge; their images are --images '{folder}/*.tar'"
         )
     yield from images_among(
-        walk_files(str(folder), passed_over, listings=listings), str(folder), passed_over, progress
+        walk_files(str(folder), passed_over, listings=listings), str(folder), passed_over, progress, videos
     )
 
 
@@ -62,9 +63,10 @@ def images_among(
     folder: str,
     passed_over: Counter[str],
     progress: Progress | None = None,
+    videos: bool = False,
 ) -> Iterator[ImageSource]:
     """Yield the images among the files of a folder, which come as (path relative to it, state); as `images_in_folder`."""
-    extensions = frozenset(readable_extensions())
+    extensions = frozenset(readable_extensions(videos))
     names: list[str] = []
     sizes, modified = array("q"), array("q")
     others: dict[str, FileState] = {}
@@ -106,7 +108,7 @@ def images_among(
         elif any(is_parquet(name) for name in others):
             hint = f"; there are parquet files: name them as --images '{folder}/**/*.parquet'"
         counts = describe_passed_over(passed_over)
-        endings = ", ".join("." + name for name in readable_extensions())
+        endings = ", ".join("." + name for name in readable_extensions(videos))
         raise UsageError(
             f"{folder}: no images found, looked for {endings}{f'; {counts}' if counts else ''}{hint}"
         )

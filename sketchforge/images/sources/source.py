@@ -196,6 +196,9 @@ class ImageSource:
     caption: ByteSource | None = None  # text
     metadata: ByteSource | None = None  # a JSON object
     mask: ByteSource | None = None  # an image, light where the subject is
+    frame: int | None = field(
+        default=None, kw_only=True
+    )  # of an animated image or a video, from 0; None: the image is a still one
 
     def read(self) -> bytes:
         """The encoded image; raises ImageError where it cannot be read."""

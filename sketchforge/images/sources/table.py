@@ -114,6 +114,9 @@ class Columns:
     caption: Places | None = None
     metadata: Places | None = None
     mask: Places | None = None
+    frames: np.ndarray | None = (
+        None  # int32 (N,): of each its frame, from 0, -1 for a still image; None: all are
+    )
 
     @property
     def places(self) -> tuple[Places | None, ...]:
@@ -203,10 +206,16 @@ class ImageTable(Sequence[ImageSource]):
 
     def _make(self, rows: np.ndarray) -> Iterator[ImageSource]:
         """Make the images of some rows of the columns."""
-        contents = [repeat(None) if places is None else places.take(rows) for places in self.columns.places]
-        for text, image, *others in zip(self.columns.names.take(rows), *contents, strict=False):
+        contents = (repeat(None) if places is None else places.take(rows) for places in self.columns.places)
+        numbers = self.columns.frames
+        frames = repeat(-1) if numbers is None else numbers[rows].tolist()
+        names = self.columns.names.take(rows)
+        for text, frame, image, caption, metadata, mask in zip(names, frames, *contents, strict=False):
             assert image is not None
-            yield ImageSource(*_split_names(text), image, *others)
+            key, source = _split_names(text)
+            yield ImageSource(
+                key, source, image, caption, metadata, mask, frame=frame if frame >= 0 else None
+            )
 
 
 def _split_names(text: bytes) -> tuple[str, str]:

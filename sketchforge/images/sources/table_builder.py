@@ -137,7 +137,12 @@ def columns_of(
         for kind in KINDS
         if f"{kind}.number" in arrays
     }
-    return Columns(TextColumn(arrays["names.blob"], arrays["names.ends"]), **kinds)
+    return Columns(
+        TextColumn(arrays["names.blob"], arrays["names.ends"]),
+        kinds["image"],
+        kinds.get("caption"),
+        kinds.get("metadata"),
+    )
 
 
 def build_table(images: Iterable[ImageSource]) -> ImageTable:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.decode import open_image
-from sketchforge.images.line_art import BLANK
+from sketchforge.images.sketch_quality import BLANK
 from sketchforge.options import InspectOptions
 from sketchforge.shards import schema
 from sketchforge.shards.reader import raw_samples, read_errors
