@@ -28,7 +28,8 @@ DEFAULTS = defaults_of(ExportOptions)
     default=DEFAULTS["run"],
     show_default=True,
     metavar="DIR",
-    help="Finished run of `gan-train`, `ae-train`, `style2paints-train` or `segin-train`.",
+    help="Finished run of `gan-train`, `ae-train`, `style2paints-train`, `segin-train` or "
+    "`diffsketching-train`.",
 )
 @option(
     "--out",

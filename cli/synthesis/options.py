@@ -44,7 +44,7 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
             type=MODEL,
             metavar="builtin|FILE|DIR",
             help="The model that comes with the package (128 pixels), a file of `export`, or a run of `gan-train`, "
-            "`ae-train`, `style2paints-train` or `segin-train`. [default: runs/gan, else runs/ae, else builtin]",
+            "`ae-train`, `style2paints-train`, `segin-train` or `diffsketching-train`. [default: runs/gan, else runs/ae, else builtin]",
         ),
         option(
             "--out",

@@ -24,7 +24,8 @@ from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.autoencoder import AutoEncoder
-from sketchforge.models.noise import draw_noise
+from sketchforge.models.diffsketching import DiffSketching
+from sketchforge.models.noise import draw_noise, sample_maps
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.fitting import (
@@ -87,12 +88,17 @@ class Synthesizer:
 
     @property
     def refines(self) -> bool:
-        """True where there is a refiner (`gan-train`), False for the auto-encoder alone, Style2Paints and SEGIN."""
+        """True where there is a refiner (`gan-train`), False for the auto-encoder alone and the other systems."""
         return self._refiner is not None
 
     @property
     def takes_noise(self) -> bool:
-        return self._refiner is not None and self._refiner.noise
+        return self.needs_noise or (self._refiner is not None and self._refiner.noise)
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether every image begins as noise (DiffSketching): where no seed is named, it is 0."""
+        return isinstance(self._autoencoder, DiffSketching)
 
     @property
     def sketcher(self) -> TomSketcher | None:
@@ -117,7 +123,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def style_vectors(self, images: Tensor) -> Tensor:
-        """f_style (Style2Paints: hints; SEGIN: statistics of what it matches) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
+        """f_style (Style2Paints: hints; SEGIN, DiffSketching: statistics of a layer) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
         return self._autoencoder.encode_style(
             images.to(device=self.device, memory_format=torch.channels_last)
         )
@@ -187,7 +193,7 @@ class Synthesizer:
         same. A sketch is made black on white first, as docs/hand-drawn.md says; raw leaves that out. A model that
         takes greys (`takes_grey`) colourises photos in place of sketches.
         noise: a seed; the refiner then gets noise that depends on the seed and the image's key alone.
-        None: no noise. keys: one per result, by default 0, 1, 2, …
+        None: no noise; DiffSketching's begins as that of seed 0. keys: one per result, by default 0, 1, 2, …
         batch_size: the images per batch; by default 1 on a CPU (see above), else 16.
 
         Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
@@ -258,6 +264,10 @@ class Synthesizer:
             images.to(device=self.device, memory_format=torch.channels_last) for images in (sketches, styles)
         )
         model, refiner = self._autoencoder, self._refiner
+        if isinstance(model, DiffSketching):
+            names = range(len(styles)) if keys is None else keys
+            start = sample_maps((3, self.size, self.size), names, noise or 0, self.device)
+            return model.sample(sketches, styles, start, model.sampling)
         if refiner is None:
             return model(sketches, styles).float()
         assert isinstance(model, AutoEncoder)  # which alone is refined
