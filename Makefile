@@ -13,7 +13,7 @@ MUTANTS ?= 20
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan train-style2paints train-segin eval test test-all check format coverage mutate soak clean
+.PHONY: help install demo train-ae train-gan train-style2paints train-segin train-diffsketching eval test test-all check format coverage mutate soak clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -47,6 +47,11 @@ train-segin: install ## train SEGIN on SHARDS (default: the built-in samples, re
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge segin-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
+train-diffsketching: $(VENV)/.diffusion-install ## train DiffSketching on SHARDS (default: the built-in samples, rendered first where need be)
+	@test "$(SHARDS)" != out -o -f out/manifest.json || \
+		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge diffsketching-train --shards $(SHARDS) $(TRAIN_OPTIONS)
+
 eval: install ## measure the sketches in out*/ and the models in runs/ into eval/report.html; nothing has to be trained
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))
 	@echo "to be read in a browser: $(abspath eval/report.html)"
@@ -76,7 +81,7 @@ soak: $(VENV)/.tested-install ## the long campaigns: KILLS=200 renderings and TR
 	$(BIN)/python -m pytest tests/render/test_kills.py tests/render/test_fuzz.py tests/shards/test_hostile_server.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) --fuzz $(FUZZ) --server $(SERVER) --campaign-seed $(SEED)
 
 clean: ## remove what demo, the trainings and eval made; .venv stays
-	rm -rf eval runs/tom runs/ae runs/gan runs/style2paints runs/segin $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+	rm -rf eval runs/tom runs/ae runs/gan runs/style2paints runs/segin runs/diffsketching $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,11 +97,15 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[app,eval]'
 	@touch $@
 
+$(VENV)/.diffusion-install: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[app,eval,diffusion]'
+	@touch $@ $(VENV)/.installed
+
 # Of twelve thousand modules the tests import a quarter: those are compiled then, in less time than all.
 $(VENV)/.tested-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[test]'
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.diffusion-install
 
 $(VENV)/.dev-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
-	@touch $@ $(VENV)/.installed $(VENV)/.tested-install
+	@touch $@ $(VENV)/.installed $(VENV)/.diffusion-install $(VENV)/.tested-install

@@ -71,6 +71,36 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
             help="Of the noise.",
         ),
         option(
+            "--class",
+            "class_name",
+            group="Look",
+            metavar="NAME",
+            help="DiffSketching: class to guide to, of those that the model learnt: finer than the sketch's kind, or against it.",
+        ),
+        option(
+            "--sampling-steps",
+            group="Look",
+            type=click.IntRange(1, 1000),
+            metavar="N",
+            help="DiffSketching: steps of sampling; fewer are quicker. [default: the model's]",
+        ),
+        option(
+            "--strength",
+            group="Look",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="0..1",
+            help="DiffSketching: how far the style image is noised before it is denoised: small values edit it, at 1 nothing is left of "
+            "it. [default: the model's]",
+        ),
+        option(
+            "--sketch-scale",
+            group="Look",
+            type=click.FloatRange(min=0),
+            metavar="X",
+            help="DiffSketching: how strongly the sketch guides, where it is no input of the network; 0: not at all. "
+            "[default: the model's]",
+        ),
+        option(
             "--batch-size",
             group="Machine",
             type=click.IntRange(min=1),

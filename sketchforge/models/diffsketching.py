@@ -40,7 +40,7 @@ class SketchBlend:
     """A batch of second sketches, and how much they count."""
 
     sketches: Tensor  # (B,1,S,S) in [-1, 1]
-    weight: float  # 0: the first sketches alone, 1: the second alone
+    weights: Tensor  # (B,): 0 is the first sketch alone, 1 the second alone
 
 
 class NoisedClassifier(nn.Module):
@@ -123,7 +123,7 @@ class DiffSketching(nn.Module):
         with torch.inference_mode(False):
             sketches, styles, noise = (tensor.clone() for tensor in (sketches, styles, noise))
             if blend is not None:
-                blend = SketchBlend(blend.sketches.clone(), blend.weight)
+                blend = SketchBlend(blend.sketches.clone(), blend.weights.clone())
             start = torch.full((len(styles),), times[0], device=styles.device)
             noisy = self.schedule.add_noise(styles, noise, start)
             return self.denoise(noisy, sketches, times, sampling, blend=blend).clamp(-1, 1)
@@ -159,7 +159,8 @@ class DiffSketching(nn.Module):
         """x̂_0 and ε̂ of x_t (B,3,S,S) at times (B,), without guidance."""
         output = self._apply(noisy, times, sketches)
         if blend is not None and self.condition == CONCATENATION:
-            output = torch.lerp(output, self._apply(noisy, times, blend.sketches), blend.weight)
+            second = self._apply(noisy, times, blend.sketches)
+            output = torch.lerp(output, second, blend.weights.view(-1, 1, 1, 1))
         return self.schedule.read_output(output, noisy, times)
 
     def _apply(self, noisy: Tensor, times: Tensor, sketches: Tensor) -> Tensor:
@@ -193,7 +194,7 @@ class DiffSketching(nn.Module):
                 distance = self.view.distances(predicted.image, sketches)
                 if blend is not None:
                     second = self.view.distances(predicted.image, blend.sketches)
-                    distance = torch.lerp(distance, second, blend.weight)
+                    distance = torch.lerp(distance, second, blend.weights)
                 (slope,) = torch.autograd.grad(distance.sum(), noisy, retain_graph=keeps)
                 move = move + sampling.sketch_scale * to_noise_norm(slope)
         if by_class:

@@ -47,7 +47,6 @@ def write_only_image(plan: Plan, out: Path, noise_seed: int | None, progress: Pr
         for note in sketch.notes:
             progress.note(f"{source.source}: {note}")
         pixels = style.read(plan.model.size)
-        write_png(
-            out, next(iter(plan.model.generate([sketch], [pixels], [plan.key(source, style)], noise_seed)))
-        )
+        keys = [plan.noise_key(source, style)]
+        write_png(out, next(iter(plan.model.generate([sketch], [pixels], keys, noise_seed))))
         progress.advance()

@@ -24,7 +24,7 @@ from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.autoencoder import AutoEncoder
-from sketchforge.models.diffsketching import DiffSketching
+from sketchforge.models.diffsketching import DiffSketching, Sampling, SketchBlend
 from sketchforge.models.noise import draw_noise, sample_maps
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
@@ -70,6 +70,7 @@ class Synthesizer:
         self._system = stored.system
         self.takes_grey = stored.takes_grey  # photos, to be colourised, in place of sketches
         self._autoencoder = stored.autoencoder.to(**placement)
+        self.sampling: Sampling | None = getattr(stored.autoencoder, "sampling", None)  # of DiffSketching
         self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
@@ -127,6 +128,11 @@ class Synthesizer:
         return self._autoencoder.encode_style(
             images.to(device=self.device, memory_format=torch.channels_last)
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that guide it (DiffSketching of shards with classes); () for other models."""
+        return self._autoencoder.classes if isinstance(self._autoencoder, DiffSketching) else ()
 
     # A text is an image, no sequence of them.
     @overload
@@ -238,7 +244,9 @@ class Synthesizer:
         for start in range(0, len(sketches), size):
             batch = slice(start, start + size)
             squares = to_tensor(np.stack([sketch.square for sketch in sketches[batch]])[..., None])
-            result = self.synthesize_tensors(squares, to_tensor(np.stack(styles[batch])), keys[batch], noise)
+            result = self.synthesize_tensors(
+                squares, to_tensor(np.stack(styles[batch])), keys[batch], noise, blend_of(sketches[batch])
+            )
             for sketch, image in zip(sketches[batch], to_uint8(result), strict=True):
                 yield np.ascontiguousarray(sketch.cut(image))
 
@@ -249,12 +257,17 @@ class Synthesizer:
 
     @torch.inference_mode()
     def synthesize_tensors(
-        self, sketches: Tensor, styles: Tensor, keys: Sequence[object] | None = None, noise: int | None = None
+        self,
+        sketches: Tensor,
+        styles: Tensor,
+        keys: Sequence[object] | None = None,
+        noise: int | None = None,
+        blend: SketchBlend | None = None,
     ) -> Tensor:
         """(B,1,S,S), 1 = paper, and (B,3,S,S), float32 in [-1, 1], any device -> (B,3,S,S) on the model's.
 
-        The images are one batch, whatever the device. keys, noise: as for `synthesize`. Raises ValueError for
-        other shapes, and for noise where the model takes none.
+        The images are one batch, whatever the device. keys, noise: as for `synthesize`. blend: second sketches, for a
+        model that samples. Raises ValueError for other shapes, and for noise or a blend where the model takes none.
         """
         if len(sketches) != len(styles):
             raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
@@ -265,9 +278,14 @@ class Synthesizer:
         )
         model, refiner = self._autoencoder, self._refiner
         if isinstance(model, DiffSketching):
+            assert self.sampling is not None
             names = range(len(styles)) if keys is None else keys
             start = sample_maps((3, self.size, self.size), names, noise or 0, self.device)
-            return model.sample(sketches, styles, start, model.sampling)
+            if blend is not None:
+                blend = SketchBlend(blend.sketches.to(self.device), blend.weights.to(self.device))
+            return model.sample(sketches, styles, start, self.sampling, blend)
+        if blend is not None:
+            raise ValueError("two sketches for one image are asked for, but this model takes one")
         if refiner is None:
             return model(sketches, styles).float()
         assert isinstance(model, AutoEncoder)  # which alone is refined
@@ -276,6 +294,15 @@ class Synthesizer:
         if noise is not None:
             sampled = draw_noise(refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
         return refiner(image, style, sampled).float()
+
+
+def blend_of(sketches: Sequence[FittedSketch]) -> SketchBlend | None:
+    """The second sketches of a batch; None where no sketch has one."""
+    if all(sketch.second is None for sketch in sketches):
+        return None
+    squares = [sketch.square if sketch.second is None else sketch.second for sketch in sketches]
+    weights = torch.tensor([sketch.weight for sketch in sketches])
+    return SketchBlend(to_tensor(np.stack(squares)[..., None]), weights)
 
 
 def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:
