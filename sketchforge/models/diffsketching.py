@@ -125,7 +125,7 @@ class DiffSketching(nn.Module):
             if blend is not None:
                 blend = SketchBlend(blend.sketches.clone(), blend.weights.clone())
             start = torch.full((len(styles),), times[0], device=styles.device)
-            noisy = self.schedule.add_noise(styles, noise, start)
+            noisy = self.schedule.add_noise(styles, noise, start).to(memory_format=torch.channels_last)
             return self.denoise(noisy, sketches, times, sampling, blend=blend).clamp(-1, 1)
 
     def denoise(
@@ -157,15 +157,15 @@ class DiffSketching(nn.Module):
         self, noisy: Tensor, times: Tensor, sketches: Tensor, blend: SketchBlend | None = None
     ) -> Prediction:
         """x̂_0 and ε̂ of x_t (B,3,S,S) at times (B,), without guidance."""
-        output = self._apply(noisy, times, sketches)
+        output = self._run_unet(noisy, times, sketches)
         if blend is not None and self.condition == CONCATENATION:
-            second = self._apply(noisy, times, blend.sketches)
+            second = self._run_unet(noisy, times, blend.sketches)
             output = torch.lerp(output, second, blend.weights.view(-1, 1, 1, 1))
         return self.schedule.read_output(output, noisy, times)
 
-    def _apply(self, noisy: Tensor, times: Tensor, sketches: Tensor) -> Tensor:
+    def _run_unet(self, noisy: Tensor, times: Tensor, sketches: Tensor) -> Tensor:
         inputs = torch.cat([noisy, sketches], dim=1) if self.condition == CONCATENATION else noisy
-        return apply_unet(self.unet, inputs, times).float()
+        return apply_unet(self.unet, inputs, times)
 
     def guide(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from trainers.state import Stateful
 CLASS = "class"  # an entry of a micro-batch, where the shards have classes
 LOSSES = ("denoising", "class", "sketch", "identity")
 MOMENTUM = 0.9  # of SGD in fine-tuning
+PREVIEW_STEPS = 5  # of sampling, for a run's figures and grids: hundreds of images, of as many passes each
 
 
 @dataclass
@@ -234,21 +235,23 @@ class DiffSketchingTrainer:
     def synthesize(self, sketches: Tensor, images: Tensor, sampling: Sampling | None = None) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights.
 
-        The noise of a row is that of its number, so that what differs between two calls differs by their inputs alone.
+        sampling: None: the recipe's, in PREVIEW_STEPS at most. The noise of a row is that of its number, so that what
+        differs between two calls differs by their inputs alone.
         """
         sketches, images = (tensor.to(self.device) for tensor in (sketches, images))
+        if sampling is None:
+            sampling = self.recipe.sampling
+            sampling = replace(sampling, steps=min(PREVIEW_STEPS, sampling.steps))
         noise = sample_maps(tuple(images.shape[1:]), range(len(images)), self.seed, self.device)
-        return self.model.sample(sketches, images, noise, sampling or self.recipe.sampling)
+        return self.model.sample(sketches, images, noise, sampling)
 
 
 def count_unet_parameters(
     recipe: DiffSketchingRecipe, pretrained: tuple[nn.Module, Mapping[str, Any]] | None
 ) -> int:
-    """The parameters of the U-net that is trained; nothing of it is computed."""
-    if pretrained is not None:
-        return sum(parameter.numel() for parameter in pretrained[0].parameters())
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_unet(settings_of_unet(recipe)).parameters())
+    """The parameters of the U-net that is trained."""
+    unet = build_unet(settings_of_unet(recipe)) if pretrained is None else pretrained[0]
+    return sum(parameter.numel() for parameter in unet.parameters())
 
 
 def settings_of_unet(recipe: DiffSketchingRecipe) -> dict[str, Any]:
