@@ -8,24 +8,33 @@ import numpy as np
 import torch
 
 from sketchforge.checkpoints.tom import builtin_run, find_tom_run
-from sketchforge.images.builtin.drawings import load_drawings
+from sketchforge.images.builtin.drawings import SUBJECTS, draw
+from sketchforge.images.builtin.pens import PEN_TABLE
 from sketchforge.images.resize import fit_square
 from sketchforge.models.sketch_view import SketchView
 from sketchforge.options import default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.fitting import DRAWN_SIDE
 
+EVERY = 4  # of the built-in subjects, one is drawn: enough to tell how much a channel varies
+
 
 def open_view(tom: Path | None, size: int) -> tuple[SketchView, dict[str, str]]:
     """(P by the first snapshot of a run of tom-train, digests of its encoder and generator).
 
-    tom: None: the built-in run, whatever is in runs/. Its channels are weighed by the built-in drawings, in their
-    order at this size. Raises the errors of `TomSketcher.from_run`.
+    tom: None: the built-in run, whatever is in runs/. Its channels are weighed by some of the built-in drawings at this
+    size. Raises the errors of `TomSketcher.from_run`.
     """
     run = builtin_run() if tom is None else find_tom_run(tom)
     sketcher = TomSketcher.from_run(run, 1, torch.device("cpu"))
     view = SketchView(sketcher.encoder, sketcher.generators[0], size, drawn_size_of(size))
-    drawings = np.stack([fit_square(drawing, size, "crop") for _, drawing in load_drawings(DRAWN_SIDE)])
+    pens = tuple(PEN_TABLE)
+    drawings = np.stack(
+        [
+            fit_square(draw(subject, pens[number % len(pens)], DRAWN_SIDE), size, "crop")
+            for number, subject in enumerate(SUBJECTS[::EVERY])
+        ]
+    )
     view.calibrate(torch.from_numpy(drawings)[:, None].float().div(127.5).sub(1))
     digests = {"encoder": sketcher.digests["encoder"], "generator": sketcher.digests[sketcher.styles[0]]}
     return view.eval().requires_grad_(False), digests
