@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from sketchforge.checkpoints.tom import builtin_run, find_tom_run
-from sketchforge.images.builtin.drawings import SUBJECTS, draw
-from sketchforge.images.builtin.pens import PEN_TABLE
+from sketchforge.images.builtin.drawings import PENS, SUBJECTS, draw
 from sketchforge.images.resize import fit_square
 from sketchforge.models.sketch_view import SketchView
 from sketchforge.options import default_draw_size
@@ -28,10 +27,9 @@ def open_view(tom: Path | None, size: int) -> tuple[SketchView, dict[str, str]]:
     run = builtin_run() if tom is None else find_tom_run(tom)
     sketcher = TomSketcher.from_run(run, 1, torch.device("cpu"))
     view = SketchView(sketcher.encoder, sketcher.generators[0], size, drawn_size_of(size))
-    pens = tuple(PEN_TABLE)
     drawings = np.stack(
         [
-            fit_square(draw(subject, pens[number % len(pens)], DRAWN_SIDE), size, "crop")
+            fit_square(draw(subject, PENS[number % len(PENS)], DRAWN_SIDE), size, "crop")
             for number, subject in enumerate(SUBJECTS[::EVERY])
         ]
     )
