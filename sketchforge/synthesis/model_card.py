@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.origins import describe_drawer, describe_encoder, is_shipped_snapshot
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
+from sketchforge.checkpoints.tensor_files import tensors_digest
 from sketchforge.models.diffsketching import DiffSketching
 from sketchforge.models.segin import Segin
 from sketchforge.models.style2paints import Style2Paints
@@ -177,7 +178,10 @@ def _list_licences(
             "The network of the style hint in the file is EfficientNet-Lite0. Its licence: "
             f"{KNOWN[LITE0].licence}."
         )
-    if part is not None and is_shipped_snapshot({digests["generator"]}):
+    snapshots = set() if part is None else {digests["generator"]}
+    if isinstance(model, DiffSketching):
+        snapshots.add(tensors_digest(model.view.generator.state_dict()))
+    if is_shipped_snapshot(snapshots):
         lines.append(
             "The snapshot of TOM in the file is one that comes with sketchforge; its model card "
             "(sketchforge/checkpoints/builtin/tom.md) names the research data that it learnt from. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -193,12 +194,19 @@ def _interpolate(
 
 
 def _repeat_styles(styles: Sequence[Style], count: int) -> list[Style]:
-    """Every style `count` times, named apart: noise depends on the name. The first keeps its own."""
-    return [
+    """Every style `count` times, named apart: noise depends on the name. The first keeps its own.
+
+    Raises UsageError where another style has such a name already.
+    """
+    repeated = [
         style if number == 1 else replace(style, name=f"{style.name}.{number}")
         for style in styles
         for number in range(1, count + 1)
     ]
+    names = Counter(style.name for style in repeated)
+    if taken := [name for name, number in names.items() if number > 1]:
+        raise UsageError(f"--images-per-sketch: a style is called {taken[0]} already; rename its file")
+    return repeated
 
 
 def _describe_model(options: SynthesisOptions, path: Path, model: Synthesizer) -> str:
