@@ -179,7 +179,7 @@ def _interpolate(
     first, last = sketches
     weights: dict[str, float] = {}
     for number in range(1, options.interpolate + 1):
-        weights[file_name(f"{first.name}~{last.name}-{number}")] = number / (options.interpolate + 1)
+        weights[file_name(f"{first.name}+{last.name}-{number}")] = number / (options.interpolate + 1)
     between = [
         replace(first, name=name, source=f"{weight:.2f} of the way from {first.source} to {last.source}")
         for name, weight in weights.items()

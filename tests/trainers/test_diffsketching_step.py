@@ -14,6 +14,7 @@ from sketchforge.models.diffusion import apply_unet
 from tests.helpers.tiny_diffusion import SIZE, TINY, TUNED, tiny_encoder, tiny_view
 from trainers.diffsketching.recipe import RECIPES
 from trainers.diffsketching.step import DiffSketchingTrainer, widen_input
+from trainers.state import load_part
 
 CPU = torch.device("cpu")
 SMALL = replace(TINY, size=SIZE)
@@ -178,6 +179,11 @@ def test_the_papers_fine_tuning_is_by_momentum():
     trainer = new_trainer(replace(TUNING, tuning_optimizer="sgd"))
     assert isinstance(trainer.networks.tuning_optimizer, torch.optim.SGD)
     assert trainer.networks.tuning_optimizer.defaults["momentum"] == 0.9
+    trainer.step(0, [micro_batch()])
+    saved = trainer.networks.tuning_optimizer.state_dict()
+    other = new_trainer(replace(TUNING, tuning_optimizer="sgd")).networks.tuning_optimizer
+    load_part(other, saved)
+    assert all("momentum_buffer" in moments for moments in other.state.values())
     assert RECIPES["paper"].tuning_optimizer == "sgd"
 
 
