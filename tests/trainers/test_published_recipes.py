@@ -102,7 +102,7 @@ DIFFSKETCHING = {
     "anchor": (0.0, "[P] L has two terms"),
     "sampling_steps": (25, "[C] DDIM"),
     "strength": (0.8, "ours: at 1 a clone of the noise holds nothing of the image"),
-    "sketch_scale": (0.2, "ours: not published"),
+    "sketch_scale": (0.1, "ours: not published"),
     "class_scale": (1.0, "[P] the formula has none"),
     "learning_rate": (1e-4, "ours: not published"),
     "tuning_learning_rate": (1e-3, "[C]"),
