@@ -107,7 +107,8 @@ def _build_view(settings: Mapping[str, Any]) -> SketchView:
 
 def describe_unet(unet: nn.Module) -> dict[str, Any]:
     """The configuration of a UNet2DModel that `build_unet` takes; JSON-serialisable."""
-    config = {name: value for name, value in dict(unet.config).items() if not name.startswith("_")}  # type: ignore[call-overload]
+    stored: Any = unet.config
+    config = {name: value for name, value in dict(stored).items() if not name.startswith("_")}
     described: dict[str, Any] = json.loads(json.dumps(config))
     return described
 

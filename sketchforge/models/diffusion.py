@@ -61,7 +61,7 @@ class NoiseSchedule:
             raise ValueError(
                 f"prediction_type is {settings['prediction_type']!r}, expected {VELOCITY} or {NOISE}"
             )
-        self._scheduler = DDIMScheduler(
+        self._scheduler: Any = DDIMScheduler(
             **self.settings, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
         )
         self.num_times = int(self.settings["num_train_timesteps"])
@@ -160,7 +160,9 @@ def build_unet(settings: Mapping[str, Any]) -> nn.Module:
     require_diffusers()
     from diffusers import UNet2DModel
 
-    return UNet2DModel(**settings)
+    unet: Any = UNet2DModel(**settings)
+    assert isinstance(unet, nn.Module)
+    return unet
 
 
 def apply_unet(unet: nn.Module, inputs: Tensor, times: Tensor) -> Tensor:

@@ -43,14 +43,14 @@ def choose_sampling(model: Synthesizer, options: SynthesisOptions) -> dict[str, 
     sampling = model.sampling
     if options.class_name is not None:
         sampling = replace(sampling, label=_find_class(model, options.class_name))
-    for name, value in (
-        ("steps", options.sampling_steps),
-        ("strength", options.strength),
-        ("sketch_scale", options.sketch_scale),
-    ):
-        if value is not None:
-            sampling = replace(sampling, **{name: value})
-    model.sampling = sampling
+    changes: dict[str, Any] = {
+        "steps": options.sampling_steps,
+        "strength": options.strength,
+        "sketch_scale": options.sketch_scale,
+    }
+    model.sampling = replace(
+        sampling, **{name: value for name, value in changes.items() if value is not None}
+    )
     return given
 
 
