@@ -61,7 +61,8 @@ class NoiseSchedule:
             raise ValueError(
                 f"prediction_type is {settings['prediction_type']!r}, expected {VELOCITY} or {NOISE}"
             )
-        self._scheduler: Any = DDIMScheduler(
+        scheduler_type: Any = DDIMScheduler  # whose attributes mypy does not see
+        self._scheduler = scheduler_type(
             **self.settings, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
         )
         self.num_times = int(self.settings["num_train_timesteps"])
