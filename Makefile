@@ -13,7 +13,7 @@ MUTANTS ?= 20
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-ae train-gan train-style2paints train-segin compare-systems eval docs test test-all check format coverage mutate soak dist clean
+.PHONY: help install demo train-ae train-gan train-style2paints train-segin train-diffsketching compare-systems eval docs test test-all check format coverage mutate soak dist clean
 
 install: $(VENV)/.installed ## create .venv and install sketchforge into it (editable)
 	@echo "installed; now: . $(VENV)/bin/activate"
@@ -46,6 +46,11 @@ train-segin: install ## train SEGIN on SHARDS (default: the built-in samples, re
 	@test "$(SHARDS)" != out -o -f out/manifest.json || \
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge segin-train --shards $(SHARDS) $(TRAIN_OPTIONS)
+
+train-diffsketching: $(VENV)/.diffusion-install ## train DiffSketching on SHARDS (default: the built-in samples, rendered first where need be)
+	@test "$(SHARDS)" != out -o -f out/manifest.json || \
+		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
+	PATH="$(abspath $(BIN)):$$PATH" sketchforge diffsketching-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
 # Seconds of a processor for each system: make compare-systems SHARDS=faces SECONDS=3600
 SECONDS ?= 1200
@@ -91,7 +96,7 @@ dist: $(VENV)/.tested-install ## build wheel and source archive into dist/, and 
 	$(BIN)/twine check --strict dist/*
 
 clean: ## remove what demo, the trainings, eval and docs made; .venv stays
-	rm -rf build/site eval runs/tom runs/ae runs/gan runs/style2paints runs/segin runs/comparison $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
+	rm -rf build/site eval runs/tom runs/ae runs/gan runs/style2paints runs/segin runs/diffsketching runs/comparison $(SHARDS) $(SHARDS)-canny $(SHARDS)-gallery.png $(SHARDS)-gallery.html
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,10 +112,14 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[app,eval]'
 	@touch $@
 
+$(VENV)/.diffusion-install: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[app,eval,diffusion]'
+	@touch $@ $(VENV)/.installed
+
 # Of twelve thousand modules the tests import a quarter: those are compiled then, in less time than all.
 $(VENV)/.tested-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[test]'
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.diffusion-install
 
 $(VENV)/.docs-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
@@ -118,4 +127,4 @@ $(VENV)/.docs-install: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev-install: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
-	@touch $@ $(VENV)/.installed $(VENV)/.tested-install
+	@touch $@ $(VENV)/.installed $(VENV)/.diffusion-install $(VENV)/.tested-install

@@ -14,7 +14,7 @@ The route of the data, step by step:
 | 7. stream | `data` | shards -> image, sketch, variant, style view |
 | 8. auto-encoder | `models.autoencoder`; `trainers.autoencoder` | sketch + style image -> image |
 | 9. refiner | `models.gan`; `trainers.gan` | the auto-encoder's image -> an image with detail |
-|    beside them | `models.style2paints`, `segin`; `trainers.style2paints`, `segin` | sketch + style image -> image |
+|    beside them | `models.style2paints`, `segin`, `diffsketching`; `trainers.style2paints`, `segin`, `diffsketching` | sketch + style image -> image |
 | 10. use | `synthesis` | sketches + style images -> images |
 
 The public names are those of `__all__`; docs/api.md shows their use.

@@ -242,7 +242,7 @@ from cli.main import COMMANDS
 for target in COMMANDS.values():
     importlib.import_module(target.split(":")[0])
 import sketchforge.data.pairs, sketchforge.render.sketch, sketchforge.synthesis.synthesizer
-import trainers.autoencoder.run, trainers.encoder.run, trainers.gan.run, trainers.segin.run, trainers.tom.run
+import trainers.autoencoder.run, trainers.encoder.run, trainers.gan.run, trainers.segin.run, trainers.diffsketching.run, trainers.tom.run
 import trainers.style2paints.run
 import sketchforge.metrics.images.evaluate, sketchforge.report.summary.write
 """

@@ -19,6 +19,7 @@ from trainers.distributed import Ranks
 from trainers.loop import Progressed
 
 STATE_FILE, STATE_VERSION = "state.pt", 3
+MOMENTS = {"step", "exp_avg", "exp_avg_sq", "momentum_buffer"}  # of Adam and of SGD
 
 
 class Stateful(Protocol):
@@ -129,7 +130,7 @@ def load_part(part: Stateful, values: dict[str, Any]) -> None:
     if isinstance(part, torch.optim.Optimizer):
         for parameter, moments in part.state.items():
             shapes = {value.shape for value in moments.values() if isinstance(value, Tensor) and value.dim()}
-            if shapes - {parameter.shape} or not moments.keys() <= {"step", "exp_avg", "exp_avg_sq"}:
+            if shapes - {parameter.shape} or not moments.keys() <= MOMENTS:
                 raise ValueError("the optimiser's moments are those of another network")
 
 

@@ -40,7 +40,7 @@ DEFAULTS = defaults_of(EvalImagesOptions)
     type=PATH,
     required=True,
     metavar="RUN",
-    help="A run of ae-train, gan-train, style2paints-train or segin-train, or a model's file.",
+    help="A run of ae-train, gan-train, style2paints-train, segin-train or diffsketching-train, or a model's file.",
 )
 @option(
     "--shards",

@@ -44,7 +44,7 @@ OUT = Path("eval")
     type=PATH,
     multiple=True,
     metavar="RUN",
-    help="A run of ae-train, gan-train, style2paints-train or segin-train; repeatable.  [default: all in runs/]",
+    help="A run of ae-train, gan-train, style2paints-train, segin-train or diffsketching-train; repeatable.  [default: all in runs/]",
 )
 @option(
     "--held-out",

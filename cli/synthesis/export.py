@@ -26,8 +26,8 @@ DEFAULTS = defaults_of(ExportOptions)
     group="Input",
     type=MODEL,
     metavar="RUN",
-    help="Finished run of `gan-train`, `ae-train`, `style2paints-train` or `segin-train`; for .onnx also an exported "
-    "file, or `builtin`. [default: runs/gan]",
+    help="Finished run of `gan-train`, `ae-train`, `style2paints-train`, `segin-train` or `diffsketching-train`; for .onnx "
+    "also an exported file, or `builtin`. [default: runs/gan]",
 )
 @option(
     "--out",

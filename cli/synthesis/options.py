@@ -44,7 +44,7 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
             type=MODEL,
             metavar="builtin|FILE|DIR",
             help="The model that comes with the package (128 pixels), a file of `export`, or a run of `gan-train`, "
-            "`ae-train`, `style2paints-train` or `segin-train`. [default: runs/gan, else runs/ae, else builtin]",
+            "`ae-train`, `style2paints-train`, `segin-train` or `diffsketching-train`. [default: runs/gan, else runs/ae, else builtin]",
         ),
         option(
             "--out",
@@ -69,6 +69,36 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
             show_default=True,
             metavar="N",
             help="Of the noise.",
+        ),
+        option(
+            "--class",
+            "class_name",
+            group="Look",
+            metavar="NAME",
+            help="DiffSketching: class to guide to, of those that the model learnt: finer than the sketch's kind, or against it.",
+        ),
+        option(
+            "--sampling-steps",
+            group="Look",
+            type=click.IntRange(1, 1000),
+            metavar="N",
+            help="DiffSketching: steps of sampling; fewer are quicker. [default: the model's]",
+        ),
+        option(
+            "--strength",
+            group="Look",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="0..1",
+            help="DiffSketching: how far the style image is noised before it is denoised: small values edit it, at 1 nothing is left of "
+            "it. [default: the model's]",
+        ),
+        option(
+            "--sketch-scale",
+            group="Look",
+            type=click.FloatRange(min=0),
+            metavar="X",
+            help="DiffSketching: how strongly the sketch guides, where it is no input of the network; 0: not at all. "
+            "[default: the model's]",
         ),
         option(
             "--batch-size",

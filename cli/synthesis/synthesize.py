@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from cli.multi_value import ManyCommand
-from cli.options import option
+from cli.options import defaults_of, option
 from cli.synthesis.options import images_input_option, run_and_report, synthesis_options
 from sketchforge.options import SynthesizeOptions
+
+DEFAULTS = defaults_of(SynthesizeOptions)
 
 
 def sketch_options(command: Any) -> Any:
@@ -42,6 +44,24 @@ def sketch_options(command: Any) -> Any:
     group="Input",
     is_flag=True,
     help="Each sketch with the style of its name, not with every style.",
+)
+@option(
+    "--images-per-sketch",
+    group="Look",
+    type=click.IntRange(min=1),
+    default=DEFAULTS["images_per_sketch"],
+    show_default=True,
+    metavar="N",
+    help="Images of each sketch and style, from noise of their own.",
+)
+@option(
+    "--interpolate",
+    group="Look",
+    type=click.IntRange(min=0),
+    default=DEFAULTS["interpolate"],
+    show_default=True,
+    metavar="N",
+    help="DiffSketching: of two sketches, so many images between them, too.",
 )
 def synthesize_command(**values: Any) -> None:
     """Draw sketches out in the style of images, with a trained model.

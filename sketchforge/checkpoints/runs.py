@@ -22,6 +22,8 @@ _SHAPES = {
     "trained_with": str,
     "autoencoder": str,
     "hint": str,
+    "view": str,
+    "unet": str,
     "photos": _INPUT_SHAPE,
     "drawings": _INPUT_SHAPE,
     "shards": _INPUT_SHAPE,
@@ -108,6 +110,8 @@ _IDENTITY = (
     "hint",
     "trained_with",
     "foreground",
+    "view",
+    "unet",
     "autoencoder",
     "shards",
     "photos",
@@ -122,6 +126,8 @@ _OPTIONS = {
     "autoencoder": "--ae",
     "hint": "--hint",
     "foreground": "masks by the foreground head",
+    "view": "--tom",
+    "unet": "--unet",
     "photos": "--images",
     "drawings": "--drawings",
     "shards": "--shards",
@@ -211,6 +217,7 @@ TRAINED_BY = {
     "sketchforge-ae-run": "ae-train",
     "sketchforge-style2paints-run": "style2paints-train",
     "sketchforge-segin-run": "segin-train",
+    "sketchforge-diffsketching-run": "diffsketching-train",
 }
 
 
@@ -219,7 +226,7 @@ class TrainedRun:
     """A finished training of an image model."""
 
     folder: Path
-    command: str  # gan-train | ae-train | style2paints-train | segin-train
+    command: str  # gan-train | ae-train | style2paints-train | segin-train | diffsketching-train
     record: Mapping[str, Any]  # run.json
 
     @property
@@ -275,7 +282,7 @@ def find_trained_run(folder: Path) -> TrainedRun:
         problem = f"holds no {RUN_FILE}" if folder.is_dir() else "no such folder"
         raise UsageError(
             f"{folder}: {problem}; expected the run folder of `sketchforge gan-train`, `ae-train`, "
-            "`style2paints-train` or `segin-train`"
+            "`style2paints-train`, `segin-train` or `diffsketching-train`"
         )
     try:
         record = read_json(path)
@@ -286,7 +293,8 @@ def find_trained_run(folder: Path) -> TrainedRun:
     if command is None:
         raise UsageError(
             f"{folder}: a run of format {str(record['format'])[:80]!r}; "
-            "expected one of `sketchforge gan-train`, `ae-train`, `style2paints-train` or `segin-train`"
+            "expected one of `sketchforge gan-train`, `ae-train`, `style2paints-train`, `segin-train` or "
+            "`diffsketching-train`"
         )
     run = TrainedRun(folder, command, record)
     if record.get("figures") and run.model.is_file():

@@ -1,6 +1,6 @@
 """A whole model on disk, from sketch to finished image.
 
-It holds the auto-encoder, Style2Paints or SEGIN, optionally the refiner, and optionally one generator of TOM with the encoder layers
+It holds the auto-encoder, Style2Paints, SEGIN or DiffSketching, optionally the refiner, and optionally one generator of TOM with the encoder layers
 that it needs. A reader that ignores the generator can still read the rest, so the version is the same with
 and without one.
 """
@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoints import autoencoder as autoencoder_files
+from sketchforge.checkpoints import diffsketching as diffsketching_files
 from sketchforge.checkpoints import segin as segin_files
 from sketchforge.checkpoints import style2paints as style2paints_files
 from sketchforge.checkpoints.autoencoder import SETTINGS as AUTOENCODER_SETTINGS
 from sketchforge.checkpoints.autoencoder import build_autoencoder, read_autoencoder
+from sketchforge.checkpoints.diffsketching import (
+    build_diffsketching,
+    describe_diffsketching,
+    read_diffsketching,
+)
 from sketchforge.checkpoints.segin import build_segin, describe_segin, read_segin
 from sketchforge.checkpoints.style2paints import build_style2paints, read_style2paints, settings_of
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
@@ -26,13 +32,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.diffsketching import DiffSketching
     from sketchforge.models.encoder import Encoder
     from sketchforge.models.gan import Refiner
     from sketchforge.models.segin import Segin
     from sketchforge.models.style2paints import Style2Paints
     from sketchforge.models.tom import TomGenerator
 
-    System = AutoEncoder | Style2Paints | Segin  # sketch, style image -> image
+    System = AutoEncoder | Style2Paints | Segin | DiffSketching  # sketch, style image -> image
 
 
 FORMAT, VERSION = "sketchforge-synthesizer", 3  # 2: maps were doubled by nearest neighbour
@@ -60,7 +67,7 @@ class StoredModel:
 
     @property
     def system(self) -> str:
-        """The name of the first part: autoencoder | style2paints | segin."""
+        """The name of the first part: autoencoder | style2paints | segin | diffsketching."""
         return name_system(self.autoencoder)
 
     @property
@@ -70,12 +77,15 @@ class StoredModel:
 
 
 def name_system(model: System) -> str:
-    """The name of a model's part in files and digests: autoencoder | style2paints | segin."""
+    """The name of a model's part in files and digests: autoencoder | style2paints | segin | diffsketching."""
     from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.diffsketching import DiffSketching
     from sketchforge.models.style2paints import Style2Paints
 
     if isinstance(model, AutoEncoder):
         return "autoencoder"
+    if isinstance(model, DiffSketching):
+        return "diffsketching"
     return "style2paints" if isinstance(model, Style2Paints) else "segin"
 
 
@@ -106,8 +116,11 @@ def write_synthesizer(
 
 def _describe_system(model: System) -> dict[str, Any]:
     from sketchforge.models.autoencoder import AutoEncoder
+    from sketchforge.models.diffsketching import DiffSketching
     from sketchforge.models.style2paints import Style2Paints
 
+    if isinstance(model, DiffSketching):
+        return describe_diffsketching(model)
     if isinstance(model, AutoEncoder):
         return {name: getattr(model, name) for name in AUTOENCODER_SETTINGS}
     return settings_of(model) if isinstance(model, Style2Paints) else describe_segin(model)
@@ -119,11 +132,13 @@ def _build_system(settings: Mapping[str, Any]) -> System:
         return build_style2paints(settings["style2paints"])
     if "segin" in settings:
         return build_segin(settings["segin"])
+    if "diffsketching" in settings:
+        return build_diffsketching(settings["diffsketching"])
     return build_autoencoder(settings["autoencoder"])
 
 
 def read_synthesizer(path: Path) -> tuple[System, Refiner | None, dict[str, Any]]:
-    """Read (auto-encoder, Style2Paints or SEGIN, refiner or None, metadata), in eval mode without gradients.
+    """Read (auto-encoder, Style2Paints, SEGIN or DiffSketching, refiner or None, metadata), in eval mode without gradients.
 
     Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
@@ -132,7 +147,8 @@ def read_synthesizer(path: Path) -> tuple[System, Refiner | None, dict[str, Any]
 
 
 def read_model(path: Path) -> StoredModel:
-    """Read a model of this format, or one of a training alone: `autoencoder.py`, `style2paints.py`, `segin.py`.
+    """Read a model of this format, or one of a training alone: `autoencoder.py`, `style2paints.py`, `segin.py`,
+    `diffsketching.py`.
 
     Raises UsageError for a file of another format, SketchforgeError for a corrupt or newer one.
     """
@@ -146,10 +162,13 @@ def read_model(path: Path) -> StoredModel:
     if format_name == segin_files.FORMAT:
         segin, metadata = read_segin(path)
         return StoredModel(segin, None, None, metadata)
+    if format_name == diffsketching_files.FORMAT:
+        diffsketching, metadata = read_diffsketching(path)
+        return StoredModel(diffsketching, None, None, metadata)
     if format_name not in (None, FORMAT):
         raise UsageError(
             f"{path}: found format {format_name!r}, expected a model of `sketchforge export`, `gan-train`, "
-            "`ae-train`, `style2paints-train` or `segin-train`"
+            "`ae-train`, `style2paints-train`, `segin-train` or `diffsketching-train`"
         )
     return _read_stored_model(path)
 

@@ -25,6 +25,7 @@ COMPILED = (
 EXTRAS = {
     "app": "the page to draw on",
     "datasets": "parquet files, and uploads to Hugging Face's Hub",
+    "diffusion": "training and using DiffSketching",
     "heic": "HEIC images",
     "onnx": "exports as ONNX",
     "remote": "images and shards in stores and at URLs",

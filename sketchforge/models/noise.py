@@ -51,3 +51,16 @@ def _sample_normal(seed: int, key: object, device: torch.device, *shape: int) ->
     """Sample standard normal numbers; each shape has a stream of its own."""
     rng = torch.Generator(device).manual_seed(derive_seed(seed, "noise", key, *shape))
     return torch.randn(shape, generator=rng, device=device)
+
+
+def sample_maps(
+    shape: Sequence[int], keys: Sequence[object], seed: int, device: torch.device = torch.device("cpu")
+) -> Tensor:
+    """Standard normal maps of one shape, (B,*shape) on `device`: each of (seed, its key) alone, on every kind of device.
+
+    Raises ValueError where there are no keys.
+    """
+    if not keys:
+        raise ValueError("no keys given, expected one for each sample")
+    cpu = torch.device("cpu")
+    return torch.stack([_sample_normal(seed, key, cpu, *shape) for key in keys]).to(device)

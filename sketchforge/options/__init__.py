@@ -30,6 +30,7 @@ from sketchforge.options.synthesis import (
 )
 from sketchforge.options.training import (
     AeTrainOptions,
+    DiffSketchingTrainOptions,
     EncoderTrainOptions,
     GanTrainOptions,
     ImageTrainOptions,
@@ -44,6 +45,7 @@ __all__ = [
     "AeTrainOptions",
     "AppOptions",
     "ConvertOptions",
+    "DiffSketchingTrainOptions",
     "EncoderTrainOptions",
     "EvalCompareOptions",
     "EvalImagesOptions",

@@ -33,6 +33,11 @@ class SynthesisOptions:
     out: Path
     noise: bool = False
     seed: int = 0  # of the noise
+    # Of DiffSketching alone; None: what the model was trained with.
+    class_name: str | None = None  # that its classifier guides to; None: no class
+    sampling_steps: int | None = None  # of DDIM; fewer are quicker
+    strength: float | None = None  # share of the noise levels that the style image goes through, above 0 to 1
+    sketch_scale: float | None = None  # how strongly the sketch guides; 0: not at all
     batch_size: int | None = None  # images per batch; None: one on a CPU, else 16
     overwrite: bool = False
     device: str = "auto"
@@ -46,6 +51,8 @@ class SynthesizeOptions(SynthesisOptions):
     sketch: tuple[str, ...] = ()  # as style; none: built-in drawings
     pairs: bool = False  # sketch and style of one name, not every sketch with every style
     raw: bool = False  # take sketches as they are; do not turn them into black on white first
+    images_per_sketch: int = 1  # of each style, from noise of their own
+    interpolate: int = 0  # images between two sketches, of DiffSketching
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,3 +122,20 @@ class SeginTrainOptions(ImageTrainOptions):
     match: str | None = None  # argmax | soft | sift
     input: str | None = None  # sketch | grey: a photo's grey, which is colourised
     non_local: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffSketchingTrainOptions(ImageTrainOptions):
+    """`sketchforge diffsketching-train`: DiffSketching; recipes (demo, paper) in trainers/diffsketching/recipe.py."""
+
+    run: Path = Path("runs/diffsketching")
+    condition: str | None = None  # guidance | concatenation: how a sketch has an effect
+    unet: Path | None = None  # folder of a pretrained UNet2DModel of diffusers; None: random weights
+    tom: Path | None = None  # a run of tom-train whose first snapshot is P; None: the built-in one
+    denoising_steps: int | None = None  # first stage; later steps fine-tune
+    through: int | None = (
+        None  # last steps of DDIM that keep their gradients in fine-tuning; 0: x̂_0 by one step
+    )
+    identity: float | None = None  # λ, weight of the image's identity; the sketch's is 1 − λ
+    sampling_steps: int | None = None  # of DDIM
+    strength: float | None = None  # share of the time steps by which style images are noised, above 0 to 1

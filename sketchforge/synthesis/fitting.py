@@ -25,10 +25,18 @@ class FittedSketch:
     square: np.ndarray  # uint8 S×S, padded
     area: tuple[slice, slice]  # rows and columns that are not padding
     notes: tuple[str, ...] = ()  # for the user to read
+    second: np.ndarray | None = None  # uint8 S×S: another sketch, towards which the image goes
+    weight: float = 0.0  # of the second: 0 to 1
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The model's image of the sketch, S×S×… -> the part that is not padding."""
         return image[self.area]
+
+
+def blend_sketches(first: FittedSketch, second: FittedSketch, weight: float) -> FittedSketch:
+    """A place between two sketches, in the first one's area; its drawing fades one into the other."""
+    faded = cv2.addWeighted(first.square, 1 - weight, second.square, weight, 0)
+    return FittedSketch(first.cut(faded), first.square, first.area, first.notes, second.square, weight)
 
 
 def prepare_drawing(image: np.ndarray, size: int, raw: bool = False) -> FittedSketch:

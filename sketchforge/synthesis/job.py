@@ -54,7 +54,7 @@ def run_job(options: SynthesisOptions, progress: Progress | None = None) -> Summ
     set_threads(options.threads)
     plan = plan_job(options, progress)
     if is_single:
-        write_only_image(plan, options.out, _noise_seed(options), progress)
+        write_only_image(plan, options.out, plan.noise_seed(options), progress)
         return Summary(1, 0, None, "")
     record, done = records.begin_record(options.out, plan.by, plan.describe_files(), options.overwrite)
     if stale := records.remove_stale(options.out, record, done):
@@ -107,8 +107,8 @@ def _write_images(
                 if sketch.notes:
                     record.files[plan.name_of((row, column))]["notes"] = list(sketch.notes)
             styles = [read_style(plan.styles[column]) for _, column in batch]
-            keys = [plan.key_of(cell) for cell in batch]
-            results = plan.model.generate(fitted, styles, keys, _noise_seed(options), batch_size)
+            keys = [plan.noise_key(plan.sketches[row], plan.styles[column]) for row, column in batch]
+            results = plan.model.generate(fitted, styles, keys, plan.noise_seed(options), batch_size)
             for cell, image in zip(batch, results, strict=True):
                 write_png(record.folder / plan.name_of(cell), image, plan.describe(cell))
                 progress.advance()
@@ -123,13 +123,11 @@ def _build_grid(plan: Plan, options: SynthesisOptions) -> SynthesisGrid:
 
     def again(row: int, style: Style) -> np.ndarray:
         sketch = plan.sketches[row]
-        fitted, key = plan.fit(sketch), plan.key(sketch, style)
-        return next(plan.model.generate([fitted], [style.read(plan.model.size)], [key], _noise_seed(options)))
+        fitted, key = plan.fit(sketch), plan.noise_key(sketch, style)
+        return next(
+            plan.model.generate([fitted], [style.read(plan.model.size)], [key], plan.noise_seed(options))
+        )
 
     if isinstance(options, SynthesizeOptions) and options.pairs:
         return pairs_grid(plan, result)
     return grid_of(plan, result, again)
-
-
-def _noise_seed(options: SynthesisOptions) -> int | None:
-    return options.seed if options.noise else None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sketchforge.checkpoints.catalog import KNOWN
 from sketchforge.checkpoints.origins import describe_drawer, describe_encoder, is_shipped_snapshot
 from sketchforge.checkpoints.synthesizer import SketchPart, StoredModel
+from sketchforge.checkpoints.tensor_files import tensors_digest
+from sketchforge.models.diffsketching import DiffSketching
 from sketchforge.models.segin import Segin
 from sketchforge.models.style2paints import Style2Paints
 from sketchforge.models.style_hint import LITE0
@@ -34,6 +36,8 @@ PAPERS = {
     "autoencoder": "Liu, Zhu, Song and Elgammal: Self-Supervised Sketch-to-Image Synthesis, AAAI 2021",
     "style2paints": "Zhang, Ji and Lin: Style Transfer for Anime Sketches with Enhanced Residual U-net and "
     "Auxiliary Classifier GAN, 2017 (Style2Paints V1)",
+    "diffsketching": "Wang et al.: DiffSketching: Sketch Control Image Synthesis with Diffusion Models, 2022 "
+    "(DiffSketching)",
     "segin": "Huang, Liao and Kwong: Semantic Example Guided Image-to-Image Translation, 2019 (SEGIN)",
 }
 SUBJECTS = {False: ("line drawing", "drawing"), True: ("photo in grey", "photo")}  # by takes_grey
@@ -92,6 +96,13 @@ def _list_parts(stored: StoredModel, part: SketchPart | None) -> list[tuple[str,
         modules = {"U-net": model.unet, "style hint": model.hint}
     elif isinstance(model, Segin):
         modules = {"translator": model.translator, "the encoder that matches": model.matcher.encoder}
+    elif isinstance(model, DiffSketching):
+        modules = {
+            "U-net": model.unet,
+            "TOM's encoder, which compares sketches": model.view.encoder,
+            "TOM's generator, which sees images as sketches": model.view.generator,
+            "the classifier of noised images": model.classifier,
+        }
     else:
         modules = {"auto-encoder": model, "refiner": stored.refiner}
     if part is not None:
@@ -176,7 +187,11 @@ def _list_licences(
 ) -> list[Markdown]:
     """The terms of what others made: of sketches, of networks."""
     lines = list_licences(stored, metadata["exported_from"])
-    if part is not None and is_shipped_snapshot({metadata["digests"]["generator"]}):
+    model = stored.autoencoder
+    snapshots = set() if part is None else {metadata["digests"]["generator"]}
+    if isinstance(model, DiffSketching):
+        snapshots.add(tensors_digest(model.view.generator.state_dict()))
+    if is_shipped_snapshot(snapshots):
         lines.append(
             "The snapshot of TOM in the file is one that comes with sketchforge; its model card "
             "(sketchforge/checkpoints/builtin/tom.md) names the research data that it learnt from. "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sketchforge.checkpoints.tom import find_tom_run, tom_run_name
 from sketchforge.errors import UsageError
 from sketchforge.options import MixOptions, SynthesisOptions, SynthesizeOptions, TransferOptions
 from sketchforge.sketchers.tom import TomSketcher
-from sketchforge.synthesis.fitting import FittedSketch, prepare_sketch, prepare_style, stitch
+from sketchforge.synthesis.fitting import FittedSketch, blend_sketches, prepare_sketch, prepare_style, stitch
 from sketchforge.synthesis.inputs import (
     BUILTIN_PHOTOS,
     JOINT,
@@ -27,6 +28,7 @@ from sketchforge.synthesis.inputs import (
     find_image_inputs,
 )
 from sketchforge.synthesis.record import LOCATION
+from sketchforge.synthesis.sampling import choose_sampling
 from sketchforge.synthesis.synthesizer import Synthesizer, draw_sketch, load_model
 from sketchforge.utils.progress import Progress
 from sketchforge.utils.text import count_noun
@@ -61,6 +63,7 @@ class Plan:
     fit: Callable[[ImageInput], FittedSketch]
     drawn: bool  # whether the inputs are made of content images: sketches by TOM, or greys
     by: Mapping[str, Any]  # command, model and options, for the record
+    noise_name: str | None = None  # in place of every sketch's own, where all begin from the same noise
 
     def name_of(self, cell: tuple[int, int]) -> str:
         return f"{self.key_of(cell)}.png"
@@ -100,8 +103,16 @@ class Plan:
 
     @staticmethod
     def key(sketch: ImageInput, style: Style) -> str:
-        """The image's name; its noise depends on this and on the seed."""
+        """The image's name."""
         return f"{sketch.name}{JOINT}{style.name}"
+
+    def noise_key(self, sketch: ImageInput, style: Style) -> str:
+        """What the image's noise depends on, beside the seed."""
+        return f"{self.noise_name or sketch.name}{JOINT}{style.name}"
+
+    def noise_seed(self, options: SynthesisOptions) -> int | None:
+        """The seed of the noise; None: no noise."""
+        return options.seed if options.noise or self.model.needs_noise else None
 
 
 def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
@@ -120,7 +131,8 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
     by: dict[str, Any] = {
         "command": COMMANDS[type(options)],
         "model": {LOCATION: model_name(path), "sha256": model.digest},
-        "options": {"seed": options.seed if options.noise else None},
+        "options": {"seed": options.seed if options.noise or model.needs_noise else None}
+        | choose_sampling(model, options),
     }
     fit: Callable[[ImageInput], FittedSketch]
     if isinstance(options, TransferOptions) and model.takes_grey:
@@ -145,6 +157,12 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
             return model.fit_input(drawing.read(), raw)
 
     sketches, styles = _find_inputs(options, model, progress)
+    noise_name = None
+    if isinstance(options, SynthesizeOptions):
+        if options.interpolate:
+            noise_name = sketches[0].name if sketches else None
+            sketches, fit = _interpolate(sketches, fit, options)
+        styles = _repeat_styles(styles, options.images_per_sketch)
     cells = _pair_inputs(options, sketches, styles, progress)
     drawn = isinstance(options, TransferOptions)
     return Plan(
@@ -155,7 +173,53 @@ def plan_job(options: SynthesisOptions, progress: Progress) -> Plan:
         fit=lru_cache(KEPT_IN_MEMORY)(fit),
         drawn=drawn,
         by=by,
+        noise_name=noise_name,
     )
+
+
+def _interpolate(
+    sketches: Sequence[ImageInput], fit: Callable[[ImageInput], FittedSketch], options: SynthesizeOptions
+) -> tuple[list[ImageInput], Callable[[ImageInput], FittedSketch]]:
+    """(two sketches with places between them, what fits all of them). Raises UsageError for another number, and --pairs."""
+    if options.pairs:
+        raise UsageError(
+            "--interpolate, --pairs: a place between two sketches has no style of its name; leave one out"
+        )
+    if len(sketches) != 2:
+        raise UsageError(
+            f"--interpolate: found {count_noun(len(sketches), 'sketch')}; expected two, to go between"
+        )
+    first, last = sketches
+    weights: dict[str, float] = {}
+    for number in range(1, options.interpolate + 1):
+        weights[file_name(f"{first.name}+{last.name}-{number}")] = number / (options.interpolate + 1)
+    between = [
+        replace(first, name=name, source=f"{weight:.2f} of the way from {first.source} to {last.source}")
+        for name, weight in weights.items()
+    ]
+
+    def fit_between(sketch: ImageInput) -> FittedSketch:
+        if sketch.name not in weights:
+            return fit(sketch)
+        return blend_sketches(fit(first), fit(last), weights[sketch.name])
+
+    return [first, *between, last], fit_between
+
+
+def _repeat_styles(styles: Sequence[Style], count: int) -> list[Style]:
+    """Every style `count` times, named apart: noise depends on the name. The first keeps its own.
+
+    Raises UsageError where another style has such a name already.
+    """
+    repeated = [
+        style if number == 1 else replace(style, name=f"{style.name}.{number}")
+        for style in styles
+        for number in range(1, count + 1)
+    ]
+    names = Counter(style.name for style in repeated)
+    if taken := [name for name, number in names.items() if number > 1]:
+        raise UsageError(f"--images-per-sketch: a style is called {taken[0]} already; rename its file")
+    return repeated
 
 
 def _describe_model(options: SynthesisOptions, path: Path, model: Synthesizer) -> str:
@@ -209,7 +273,8 @@ def _pair_inputs(
     """(sketch, style) indices: every sketch with every style, or with the style of its name (`pairs`)."""
     if not (isinstance(options, SynthesizeOptions) and options.pairs):
         return [(row, column) for row in range(len(sketches)) for column in range(len(styles))]
-    column_of = {style.name: column for column, style in enumerate(styles)}
+    copies = options.images_per_sketch
+    column_of = {style.name: copies * number for number, style in enumerate(styles[::copies])}
     unpaired = [sketch for sketch in sketches if sketch.name not in column_of]
     if unpaired:
         raise UsageError(
@@ -218,12 +283,16 @@ def _pair_inputs(
             f"{unpaired[0].source} ({unpaired[0].name}); "
             f"styles are called {', '.join(list(column_of)[:3])}, …"
         )
-    if num_unused := len(styles) - len(sketches):
+    if num_unused := len(column_of) - len(sketches):
         progress.note(
-            f"--pairs: {num_unused} of {count_noun(len(styles), 'style')} without a sketch of their name, "
+            f"--pairs: {num_unused} of {count_noun(len(column_of), 'style')} without a sketch of their name, "
             "left out"
         )
-    return [(row, column_of[sketch.name]) for row, sketch in enumerate(sketches)]
+    return [
+        (row, column_of[sketch.name] + number)
+        for row, sketch in enumerate(sketches)
+        for number in range(copies)
+    ]
 
 
 def _open_sketcher(

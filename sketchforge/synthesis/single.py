@@ -47,6 +47,7 @@ def write_only_image(plan: Plan, out: Path, noise_seed: int | None, progress: Pr
         for note in sketch.notes:
             progress.note(f"{source.source}: {note}")
         pixels = style.read(plan.model.size)
-        images = plan.model.generate([sketch], [pixels], [plan.key(source, style)], noise_seed)
+        keys = [plan.noise_key(source, style)]
+        images = plan.model.generate([sketch], [pixels], keys, noise_seed)
         write_png(out, next(iter(images)), plan.describe((row, column)))
         progress.advance()

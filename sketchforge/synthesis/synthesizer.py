@@ -24,7 +24,8 @@ from sketchforge.images.line_art import binarize
 from sketchforge.images.resize import fit_square, resize_image, shrink_to
 from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.autoencoder import AutoEncoder
-from sketchforge.models.noise import draw_noise
+from sketchforge.models.diffsketching import DiffSketching, Sampling, SketchBlend
+from sketchforge.models.noise import draw_noise, sample_maps
 from sketchforge.options import TOM_LOW_THRESHOLD, RenderOptions, default_draw_size
 from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.fitting import (
@@ -69,6 +70,7 @@ class Synthesizer:
         self._system = stored.system
         self.takes_grey = stored.takes_grey  # photos, to be colourised, in place of sketches
         self._autoencoder = stored.autoencoder.to(**placement)
+        self.sampling: Sampling | None = getattr(stored.autoencoder, "sampling", None)  # of DiffSketching
         self._refiner = None if stored.refiner is None else stored.refiner.to(**placement)
         self._sketcher = None if stored.sketch_part is None else sketcher_of(stored.sketch_part, device)
 
@@ -91,12 +93,17 @@ class Synthesizer:
 
     @property
     def refines(self) -> bool:
-        """True where there is a refiner (`gan-train`), False for the auto-encoder alone, Style2Paints and SEGIN."""
+        """True where there is a refiner (`gan-train`), False for the auto-encoder alone and the other systems."""
         return self._refiner is not None
 
     @property
     def takes_noise(self) -> bool:
-        return self._refiner is not None and self._refiner.noise
+        return self.needs_noise or (self._refiner is not None and self._refiner.noise)
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether every image begins as noise (DiffSketching): where no seed is named, it is 0."""
+        return isinstance(self._autoencoder, DiffSketching)
 
     @property
     def sketcher(self) -> TomSketcher | None:
@@ -121,10 +128,15 @@ class Synthesizer:
 
     @torch.inference_mode()
     def style_vectors(self, images: Tensor) -> Tensor:
-        """f_style (Style2Paints: hints; SEGIN: statistics of what it matches) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
+        """f_style (Style2Paints: hints; SEGIN, DiffSketching: statistics of a layer) of images: (B,3,S,S) float32 in [-1, 1], any device -> (B,D) on the model's."""
         return self._autoencoder.encode_style(
             images.to(device=self.device, memory_format=torch.channels_last)
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that guide it (DiffSketching of shards with classes); () for other models."""
+        return self._autoencoder.classes if isinstance(self._autoencoder, DiffSketching) else ()
 
     # A text is an image, no sequence of them.
     @overload
@@ -191,7 +203,7 @@ class Synthesizer:
         same. A sketch is made black on white first, as docs/hand-drawn.md says; raw leaves that out. A model that
         takes greys (`takes_grey`) colourises photos in place of sketches.
         noise: a seed; the refiner then gets noise that depends on the seed and the image's key alone.
-        None: no noise. keys: one per result, by default 0, 1, 2, …
+        None: no noise; DiffSketching's begins as that of seed 0. keys: one per result, by default 0, 1, 2, …
         batch_size: the images per batch; by default 1 on a CPU (see above), else 16.
 
         Raises ValueError for lists of different lengths, noise where the model takes none, and arrays that
@@ -236,7 +248,9 @@ class Synthesizer:
         for start in range(0, len(sketches), size):
             batch = slice(start, start + size)
             squares = to_tensor(np.stack([sketch.square for sketch in sketches[batch]])[..., None])
-            result = self.synthesize_tensors(squares, to_tensor(np.stack(styles[batch])), keys[batch], noise)
+            result = self.synthesize_tensors(
+                squares, to_tensor(np.stack(styles[batch])), keys[batch], noise, blend_of(sketches[batch])
+            )
             for sketch, image in zip(sketches[batch], to_uint8(result), strict=True):
                 yield np.ascontiguousarray(sketch.cut(image))
 
@@ -247,12 +261,17 @@ class Synthesizer:
 
     @torch.inference_mode()
     def synthesize_tensors(
-        self, sketches: Tensor, styles: Tensor, keys: Sequence[object] | None = None, noise: int | None = None
+        self,
+        sketches: Tensor,
+        styles: Tensor,
+        keys: Sequence[object] | None = None,
+        noise: int | None = None,
+        blend: SketchBlend | None = None,
     ) -> Tensor:
         """(B,1,S,S), 1 = paper, and (B,3,S,S), float32 in [-1, 1], any device -> (B,3,S,S) on the model's.
 
-        The images are one batch, whatever the device. keys, noise: as for `synthesize`. Raises ValueError for
-        other shapes, and for noise where the model takes none.
+        The images are one batch, whatever the device. keys, noise: as for `synthesize`. blend: second sketches, for a
+        model that samples. Raises ValueError for other shapes, and for noise or a blend where the model takes none.
         """
         if len(sketches) != len(styles):
             raise ValueError(f"{len(sketches)} sketches and {len(styles)} styles: expected as many of each")
@@ -262,6 +281,15 @@ class Synthesizer:
             images.to(device=self.device, memory_format=torch.channels_last) for images in (sketches, styles)
         )
         model, refiner = self._autoencoder, self._refiner
+        if isinstance(model, DiffSketching):
+            assert self.sampling is not None
+            names = range(len(styles)) if keys is None else keys
+            start = sample_maps((3, self.size, self.size), names, noise or 0, self.device)
+            if blend is not None:
+                blend = SketchBlend(blend.sketches.to(self.device), blend.weights.to(self.device))
+            return model.sample(sketches, styles, start, self.sampling, blend)
+        if blend is not None:
+            raise ValueError("two sketches for one image are asked for, but this model takes one")
         if refiner is None:
             return model(sketches, styles).float()
         assert isinstance(model, AutoEncoder)  # which alone is refined
@@ -270,6 +298,15 @@ class Synthesizer:
         if noise is not None:
             sampled = draw_noise(refiner.noise_sides, keys or range(len(styles)), noise).to(self.device)
         return refiner(image, style, sampled).float()
+
+
+def blend_of(sketches: Sequence[FittedSketch]) -> SketchBlend | None:
+    """The second sketches of a batch; None where no sketch has one."""
+    if all(sketch.second is None for sketch in sketches):
+        return None
+    squares = [sketch.square if sketch.second is None else sketch.second for sketch in sketches]
+    weights = torch.tensor([sketch.weight for sketch in sketches])
+    return SketchBlend(to_tensor(np.stack(squares)[..., None]), weights)
 
 
 def sketcher_of(part: SketchPart, device: torch.device) -> TomSketcher:

@@ -58,7 +58,7 @@ def every_command(group=main, path=(), context=None):
         (["tomtrain"], "did you mean tom-train"),
         (
             ["train"],
-            "did you mean tom-train or ae-train or gan-train or style2paints-train or segin-train or encoder-train?",
+            "did you mean tom-train or ae-train or gan-train or style2paints-train or segin-train or diffsketching-train or encoder-train?",
         ),
         (["eval", "sketch"], "did you mean sketches?"),
         (["weights", "chek"], "did you mean check?"),
@@ -384,6 +384,7 @@ WRONG = [  # what the user named cannot be used
     ["gan-train", "--ae", "runs/nowhere"],
     ["style2paints-train", "--shards", "nowhere"],
     ["segin-train", "--shards", "nowhere"],
+    ["diffsketching-train", "--shards", "nowhere"],
     ["encoder-train", "--images", "photos", "--teacher", "nowhere.pth"],
     ["synthesize", "--out", "made", "--model", "nowhere"],
     ["synthesize", "--out", "made", "--model", "unfinished"],

@@ -127,6 +127,7 @@ URL_OPTIONS = [
     ["gan-train", "--run", "gs://bucket/run"],
     ["style2paints-train", "--run", "gs://bucket/run"],
     ["segin-train", "--run", "gs://bucket/run"],
+    ["diffsketching-train", "--run", "gs://bucket/run"],
     ["synthesize", "--out", "s3://bucket/made"],
     ["export", "--out", "s3://bucket/m.safetensors"],
     ["encoder-train", "--images", ".", "--out", "s3://bucket/e.safetensors"],

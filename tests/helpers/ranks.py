@@ -26,11 +26,12 @@ import numpy, torch
 from safetensors.torch import save_file
 from sketchforge.errors import SketchforgeError
 import sketchforge.checkpoints.encoder as encoders, sketchforge.images.builtin.drawings as drawings
-import trainers.autoencoder.recipe as ae, trainers.gan.recipe as gan
+import trainers.autoencoder.recipe as ae, trainers.gan.recipe as gan, trainers.diffsketching.recipe as diffsketching
 import trainers.segin.recipe as segin, trainers.style2paints.recipe as style2paints
 import trainers.tom.run as tom, trainers.tom.step as tom_step, trainers.encoder.student, trainers.image_models.train as image_models
 import trainers.image_models.validation as validation
 from trainers.autoencoder.step import AutoEncoderTrainer
+from trainers.diffsketching.step import DiffSketchingTrainer
 from trainers.encoder.step import DistillTrainer
 from trainers.gan.step import GanTrainer
 from trainers.segin.step import SeginTrainer
@@ -45,6 +46,9 @@ trainers.encoder.student.COMPACT_BLOCKS = NARROW
 image_models.NUM_PREVIEWS, validation.NUM_IMAGES, validation.NUM_LAYOUTS, validation.NUM_SHOWN = 1, 2, 2, 2
 tom_step.NUM_VALIDATION_IMAGES = tom.NUM_VALIDATION_IMAGES = 2
 segin.RECIPES["demo"] = replace(segin.RECIPES["demo"], width=0.03)
+diffsketching.RECIPES["demo"] = replace(
+    diffsketching.RECIPES["demo"], channels=(4, 8), groups=4, sampling_steps=2, tuning_share=0.5
+)
 style2paints.RECIPES["demo"] = replace(style2paints.RECIPES["demo"], width=0.03)
 photos = encoders.calibration_images()[:2]
 encoders.calibration_images = lambda: photos
@@ -76,7 +80,8 @@ def watch(trainer_class):
     trainer_class.step = watched
 
 for trainer_class in (
-    AutoEncoderTrainer, GanTrainer, SeginTrainer, Style2PaintsTrainer, TomTrainer, DistillTrainer
+    AutoEncoderTrainer, DiffSketchingTrainer, GanTrainer, SeginTrainer, Style2PaintsTrainer, TomTrainer,
+    DistillTrainer,
 ):
     watch(trainer_class)
 """
@@ -148,6 +153,7 @@ def command_of(
         "gan-train": [*images, "--ae", str(ae)],
         "style2paints-train": [*images, "--hint", "builtin"],
         "segin-train": images,
+        "diffsketching-train": images,
         "tom-train": [*photos, "--drawings", str(folder / "drawings"), "--run", str(run), "--size", "32",
                       "--steps", "5", "--snapshots", "2"],
         "encoder-train": [*photos, "--teacher", str(folder / "teacher.safetensors"), "--steps", "11",

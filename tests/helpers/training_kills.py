@@ -24,12 +24,16 @@ from dataclasses import replace
 import numpy
 import sketchforge.checkpoints.encoder as encoders, sketchforge.images.builtin.drawings as drawings
 import trainers.autoencoder.recipe as ae, trainers.gan.recipe as gan, trainers.tom.run as tom
+import trainers.diffsketching.recipe as diffsketching
 import trainers.autoencoder.run, trainers.encoder.run, trainers.gan.run, trainers.loop as loop
 import trainers.image_models.train as image_models
 import sketchforge.metrics.images.feature_networks as feature_networks, trainers.image_models.validation as validation
 import torch.utils.tensorboard
 ae.RECIPES["demo"] = replace(
     ae.RECIPES["demo"], width=0.0625, style_dim=32, perceptual=0.0, style_triplet=0.0, content_triplet=0.0
+)
+diffsketching.RECIPES["demo"] = replace(
+    diffsketching.RECIPES["demo"], channels=(4, 8), groups=4, sampling_steps=2, tuning_share=0.5
 )
 gan.RECIPES["demo"] = replace(gan.RECIPES["demo"], width=0.02, perceptual=0.0, r1=0.0)
 tom.SAVE_EVERY, loop.SAVE_SECONDS, image_models.NUM_PREVIEWS = 1, -1, 1
@@ -76,12 +80,16 @@ def command_of(training: str, folder: Path, shards: Path, run: Path) -> list[str
         "gan-train": [*images, "--run", str(run), "--steps", "3", "--ae", str(folder / "twins" / "ae-train")],
         "style2paints-train": [*images, "--run", str(run), "--steps", "3", "--hint", "builtin"],
         "segin-train": [*images, "--run", str(run), "--steps", "3"],
+        "diffsketching-train": [*images, "--run", str(run), "--steps", "4"],
         "encoder-train": ["--images", photos, "--teacher", str(folder / "teacher.safetensors"), "--steps", "12",
                           "--size", "16", "--batch-size", "2", "--out", str(run / "encoder.safetensors")],
     }[training]  # fmt: skip
 
 
-TRAININGS = ("tom-train", "ae-train", "gan-train", "style2paints-train", "segin-train", "encoder-train")
+TRAININGS = (
+    *("tom-train", "ae-train", "gan-train", "style2paints-train", "segin-train", "diffsketching-train"),
+    "encoder-train",
+)
 
 
 def training_campaign(shards: Path, folder: Path, kills: int, seed: int) -> TrainingTally:

@@ -22,6 +22,7 @@ from tests.helpers.synthesis_models import ABOUT, SIZE, ae_run, gan_run, new_aut
 from trainers.autoencoder.recipe import AeRecipe
 from trainers.autoencoder.run import RUN_FORMAT as AE_RUN_FORMAT
 from trainers.autoencoder.step import AutoEncoderTrainer
+from trainers.diffsketching.run import RUN_FORMAT as DIFFSKETCHING_RUN_FORMAT
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.run import RUN_FORMAT as GAN_RUN_FORMAT
 from trainers.gan.step import GanTrainer
@@ -232,7 +233,14 @@ def test_a_model_is_found_by_file_run_or_habit(runs, tmp_path, monkeypatch):
 
 
 def test_formats_of_runs_are_those_of_the_trainers():
-    assert set(TRAINED_BY) == {AE_RUN_FORMAT, GAN_RUN_FORMAT, STYLE2PAINTS_RUN_FORMAT, SEGIN_RUN_FORMAT}
+    formats = {
+        AE_RUN_FORMAT,
+        GAN_RUN_FORMAT,
+        STYLE2PAINTS_RUN_FORMAT,
+        SEGIN_RUN_FORMAT,
+        DIFFSKETCHING_RUN_FORMAT,
+    }
+    assert set(TRAINED_BY) == formats
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,17 @@ def test_a_killed_rank_is_one_line_and_the_same_command_goes_on_to_the_same_byte
     assert all(torch.equal(ended[last][0][name], value) for name, value in expected[last][0].items())
 
 
+@pytest.mark.slow  # every process imports diffusers, which takes as long as all the other trainings
+def test_two_ranks_train_diffsketching_as_one_process_does(ten_sketches, tmp_path_factory):
+    pytest.importorskip("diffusers", reason="the extra `diffusion` is not installed")
+    trainings = ("diffsketching-train",)
+    alone = Ranks(_new(tmp_path_factory, "one"), ten_sketches, 1, 2, trainings=trainings)
+    several = Ranks(_beside(alone, "two"), ten_sketches, 2, 1, trainings=trainings)
+    assert_equal_ranks(several, *trainings)
+    assert_same_rows(several, alone, *trainings)
+    assert_same_networks(several, alone, *trainings)
+
+
 EXCHANGE = """
 import torch
 def work(rank):

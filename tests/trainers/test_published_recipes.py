@@ -11,11 +11,13 @@ from sketchforge.losses.adversarial import r1_weight
 from sketchforge.models.autoencoder import STYLED_SIDES, AutoEncoder
 from sketchforge.options import (
     AeTrainOptions,
+    DiffSketchingTrainOptions,
     GanTrainOptions,
     SeginTrainOptions,
     Style2PaintsTrainOptions,
 )
 from trainers.autoencoder.recipe import LOSSES, AeRecipe, ae_recipe_of
+from trainers.diffsketching.recipe import DiffSketchingRecipe, diffsketching_recipe_of
 from trainers.gan.recipe import GanRecipe, gan_recipe_of
 from trainers.segin.recipe import SeginRecipe, segin_recipe_of
 from trainers.style2paints.recipe import Style2PaintsRecipe, style2paints_recipe_of
@@ -84,6 +86,32 @@ SEGIN = {
     "betas": ((0.5, 0.999), "ours: not published"),
     "ema_decay": (0.0, "ours: no average is mentioned"),
 }
+DIFFSKETCHING = {
+    "size": (256, "[C]"),
+    "steps": (500_000, "ours: of neither stage published"),
+    "batch_size": (4, "[C] of fine-tuning"),
+    "channels": ((128, 128, 256, 256, 512, 512), "[C] 128, multiplied by 1, 1, 2, 2, 4, 4"),
+    "layers": (2, "[C] residual blocks"),
+    "groups": (32, "ours: diffusers' default"),
+    "attention": ((16, 8), "[C] at 16² and 8²"),
+    "classifier_width": (256, "[C] of the noised classifier"),
+    "condition": ("guidance", "[P]"),
+    "tuning_share": (0.1, "ours: not published"),
+    "denoising_steps": (450_000, "ours: steps but for that share"),
+    "through": (0, "ours: the code's sampling has no gradients"),
+    "identity": (0.5, "ours: λ is not published"),
+    "anchor": (0.0, "[P] L has two terms"),
+    "sampling_steps": (25, "[C] DDIM"),
+    "strength": (0.8, "ours: at 1 a clone of the noise holds nothing of the image"),
+    "sketch_scale": (0.1, "ours: not published"),
+    "class_scale": (1.0, "[P] the formula has none"),
+    "learning_rate": (1e-4, "ours: not published"),
+    "tuning_learning_rate": (1e-3, "[C]"),
+    "tuning_optimizer": ("sgd", "[C] momentum .9"),
+    "classifier_learning_rate": (3e-4, "ours: not published"),
+    "betas": ((0.9, 0.999), "ours: not published"),
+    "ema_decay": (0.9999, "ours: not published"),
+}
 STYLE2PAINTS = {
     "size": (256, "[P] figure of the network: the finest maps"),
     "steps": (100_000, "ours: not published"),
@@ -130,8 +158,21 @@ def test_segin_is_as_published(field, value, place):
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "place"), [(field, *printed) for field, printed in DIFFSKETCHING.items()]
+)
+def test_diffsketching_is_as_published(field, value, place):
+    assert getattr(diffsketching_recipe_of(DiffSketchingTrainOptions(recipe="paper")), field) == value, place
+
+
+@pytest.mark.parametrize(
     ("recipe", "published"),
-    [(AeRecipe, AUTOENCODER), (GanRecipe, GAN), (Style2PaintsRecipe, STYLE2PAINTS), (SeginRecipe, SEGIN)],
+    [
+        (AeRecipe, AUTOENCODER),
+        (GanRecipe, GAN),
+        (Style2PaintsRecipe, STYLE2PAINTS),
+        (SeginRecipe, SEGIN),
+        (DiffSketchingRecipe, DIFFSKETCHING),
+    ],
 )
 def test_no_number_of_a_recipe_is_left_out(recipe, published):
     assert {field.name for field in fields(recipe)} == set(published)

@@ -26,11 +26,12 @@ class Subset:
 
 
 def open_micro_batches(
-    plan: ImagePlan[Any], start: int, subset: Subset | None, masks: bool = False
+    plan: ImagePlan[Any], start: int, subset: Subset | None, masks: bool = False, classes: bool = False
 ) -> DevicePrefetch:
     """This rank's micro-batches from step `start` on; a step takes as many as --accumulate says.
 
-    subset: None: all of every batch is of all images. masks: whether each image's mask comes with it.
+    subset: None: all of every batch is of all images. masks, classes: whether each image's mask and class come with
+    it.
     """
     options, recipe, ranks = plan.options, plan.recipe, plan.ranks
     on_gpu = plan.device.type == "cuda"
@@ -40,7 +41,7 @@ def open_micro_batches(
     if subset is not None:
         order = SubsetOrder(plan.shards.shard_sizes, options.seed, subset.size, subset.passes)
     dataset = ShardDataset(
-        plan.shards, order, load_pair, NUM_SKETCHES, options.skip_bad_shards, options.redraw, masks
+        plan.shards, order, load_pair, NUM_SKETCHES, options.skip_bad_shards, options.redraw, masks, classes
     )
     num_workers = options.workers
     if num_workers is None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from sketchforge.checkpoints.run_log import RunLog
 from sketchforge.checkpoints.runs import MODEL_FILE, RUN_FILE, TRAINED_BY
+from sketchforge.data.prefetch import DevicePrefetch
 from sketchforge.errors import SketchforgeError
 from sketchforge.images.encode import write_captioned_png
 from sketchforge.utils.files import write_json
@@ -45,11 +46,14 @@ def train_images(
     subset: Subset | None = None,
     masks: bool = False,
     grey: bool = False,
+    classes: bool = False,
+    previews: int | None = None,
 ) -> None:
     """Train or resume training until the run folder holds a model and a grid of sketches × styles.
 
     subset: whose images are half of every batch; None: there is none. masks: whether it learns from the shards' masks.
-    grey: whether its input is the image's grey in place of a sketch.
+    grey: whether its input is the image's grey in place of a sketch. classes: whether it learns from the shards'
+    classes. previews: evaluations over the whole run, where NUM_PREVIEWS would take too long.
     A second call resumes from the last saved state. On a CPU it then writes the same bytes as an
     uninterrupted run.
     Raises SketchforgeError when a loss is not finite or a shard is damaged; the last good state is kept.
@@ -67,10 +71,11 @@ def train_images(
             start = folder.restore(trainer.stateful(), plan.device, plan.recipe.steps, trainer.load_extra)
             check_start(ranks, run, start)
             broadcast_modules(ranks, trainer.stateful())
+            micro_batches = open_micro_batches(plan, start.step, subset, masks, classes)
             if ranks.is_main_process:
-                _train_main_process(plan, trainer, folder, start, progress, subset, masks, grey)
+                _train_main_process(plan, trainer, folder, start, progress, micro_batches, grey, previews)
             else:
-                _train_other_rank(plan, trainer, start, subset, masks)
+                _train_other_rank(plan, trainer, start, micro_batches)
     except FloatingPointError as error:
         raise SketchforgeError(
             f"{run}: {error}. Begin another --run with another --seed, a larger --batch-size, or --precision float32"
@@ -78,10 +83,10 @@ def train_images(
 
 
 def _train_other_rank(
-    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, subset: Subset | None, masks: bool
+    plan: ImagePlan[Any], trainer: ImageTrainer, start: Progressed, micro_batches: DevicePrefetch
 ) -> None:
     """Train on a rank other than 0: take steps, write and print nothing."""
-    batches = AccumulatedBatches(open_micro_batches(plan, start.step, subset, masks), plan.options.accumulate)
+    batches = AccumulatedBatches(micro_batches, plan.options.accumulate)
     start = start._replace(evaluation_due=False)  # rank 0 evaluates
     with closing(iter(batches)) as stream:
         train(trainer, stream, start, plan.recipe.steps, meet=plan.ranks.meet)
@@ -95,9 +100,9 @@ def _train_main_process(
     folder: RunFolder,
     start: Progressed,
     progress: Progress,
-    subset: Subset | None,
-    masks: bool,
+    micro_batches: DevicePrefetch,
     grey: bool,
+    previews: int | None,
 ) -> None:
     """Train on rank 0 or in the only process: take steps, write all files and print."""
     options, run, steps, ranks = plan.options, plan.options.run, plan.recipe.steps, plan.ranks
@@ -108,10 +113,10 @@ def _train_main_process(
         options.skip_bad_shards,
         grey,
     )
-    micro_batches = open_micro_batches(plan, start.step, subset, masks)
     batches = AccumulatedBatches(micro_batches, options.accumulate)
     metadata = {name: plan.record[name] for name in ("options", "recipe", "shards")} | {"steps": steps}
-    eval_every = options.eval_every or max(steps // NUM_PREVIEWS, 1)
+    num_previews = NUM_PREVIEWS if previews is None else min(previews, NUM_PREVIEWS)
+    eval_every = options.eval_every or max(steps // num_previews, 1)
 
     def describe_grid(step: int) -> str:
         command = TRAINED_BY[plan.record["format"]]

@@ -65,7 +65,8 @@ def generate_images(
             ]
         )
         inputs = torch.stack([_input_of(tensors, model.takes_grey) for tensors in content_tensors])
-        outputs = model.synthesize_tensors(inputs, style_images).cpu()
+        keys = [(pair.content, pair.style, pair.sketch) for pair in batch_pairs]  # of what begins as noise
+        outputs = model.synthesize_tensors(inputs, style_images, keys).cpu()
         if not bool(torch.isfinite(outputs).all()):
             raise SketchforgeError(f"{name}: makes images that are not numbers; train it anew")
         yield GeneratedImages(

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sketchforge.images.line_art import BLANK
+from sketchforge.images.sketch_quality import BLANK
 from sketchforge.metrics.estimates import Estimate
 from sketchforge.metrics.images.result import BETTER, ENOUGH
 from sketchforge.metrics.sketches.result import CONTENT, REALISM, STROKES, VARIETY, Row, SketchEvaluation
@@ -61,7 +61,8 @@ def is_better(figure: Estimate, other: Estimate, lower_is_better: bool) -> bool 
 
 def _compare(report: Report) -> tuple[list[str], list[str]]:
     """What is good and what is weak, in clauses, of sketches and then of models."""
-    good, weak = [], []
+    good: list[str] = []
+    weak: list[str] = []
     for evaluation in report.sketches:
         for clauses, more in zip((good, weak), _compare_sketches(evaluation), strict=True):
             clauses += more
@@ -78,7 +79,8 @@ def _compare(report: Report) -> tuple[list[str], list[str]]:
 
 def _compare_sketches(evaluation: SketchEvaluation) -> tuple[list[str], list[str]]:
     """Styles beside people: their lines, and what styles of one folder share."""
-    good, weak = [], []
+    good: list[str] = []
+    weak: list[str] = []
     people = next(iter(evaluation.of_kind("people")), None)
     reference = next(iter(evaluation.of_kind("reference")), None)
     styles = [row for row in evaluation.of_kind("style") if not row.is_marked]
@@ -118,7 +120,9 @@ def _split(
     rows: Sequence[Row], baseline: Row | None, block: str, name: str, lower_is_better: bool
 ) -> tuple[list[str], list[str], list[str]]:
     """Names of the rows that are better than the baseline, not told apart from it, and worse."""
-    better, level, worse = [], [], []
+    better: list[str] = []
+    level: list[str] = []
+    worse: list[str] = []
     other = baseline.figure(block, name) if baseline else None
     for row in rows if other else ():
         figure = row.figure(block, name)

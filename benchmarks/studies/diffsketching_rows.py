@@ -1,0 +1,305 @@
+"""What DiffSketching's fine-tuning gives: sketches held out, before and after, by one command.
+
+    python benchmarks/studies/diffsketching_rows.py run --data DATA --work DIR --row portraits-64-one-step-0 [--row …]
+    python benchmarks/studies/diffsketching_rows.py table
+    python benchmarks/studies/diffsketching_rows.py picture --run runs/diffsketching --shards out --out FILE.jpg
+
+DATA as for ae_results.py, whose shards in DIR are taken. Of each row a model is trained; COUNT sketches held out are drawn
+out in the style of another image held out, and TOM draws what came of them. Told is how far that drawing is from the given
+sketch and from another's, in the distance that is trained by (L_p) and in one that is not, Skt-Rec's share of ink that
+differs, with their differences. `guidance` rows have both before fine-tuning (the same run, stopped) and after;
+`published` fine-tunes by sampling without gradients, as the public code does: it asserts that no weight changes. A row
+leaves benchmarks/studies/diffsketching_rows/ROW.json. The same command again goes on where it was interrupted, and leaves
+out rows that are there. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from benchmarks.studies.ae_results import Row, add_running, read_row_name, render_shards  # noqa: E402
+from sketchforge.checkpoints.diffsketching import read_diffsketching  # noqa: E402
+from sketchforge.data.augment import training_pair  # noqa: E402
+from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
+from sketchforge.images.tensors import to_uint8  # noqa: E402
+from sketchforge.metrics.images.inputs import SampleReader  # noqa: E402
+from sketchforge.metrics.images.sketch_reconstruction import sketch_distances  # noqa: E402
+from sketchforge.metrics.images.statistics import estimate_means  # noqa: E402
+from sketchforge.models.diffsketching import DiffSketching  # noqa: E402
+from sketchforge.models.noise import sample_maps  # noqa: E402
+from sketchforge.options import DiffSketchingTrainOptions  # noqa: E402
+from sketchforge.shards.shard_set import open_shards  # noqa: E402
+from sketchforge.utils.files import read_json, write_json  # noqa: E402
+from trainers.diffsketching.run import train_diffsketching  # noqa: E402
+from trainers.image_models.validation import read_pairs  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parent / "diffsketching_rows"
+VERSION = 1  # of a row's JSON
+STEPS = {64: 2500, 128: 5000}  # of denoising, by size; --steps for less
+TUNING_STEPS = 250  # after them; --tuning-steps for less
+COUNT = 200  # sketches held out, of as many images as there are, in turn
+BATCH = 16
+
+# What distinguishes a row, by its name.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "one-step": {"through": 0},
+    "last-2": {"through": 2},
+    "published": {},  # fine-tuning by sampling without gradients: none is done, for it changes nothing
+    "concatenation": {"condition": "concatenation"},
+}
+
+
+@dataclass(frozen=True)
+class DiffSketchingRow:
+    """One training and its measurement."""
+
+    data: str
+    size: int
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.size}-{self.variant}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> DiffSketchingRow:
+        """Parse a name such as portraits-64-one-step-0. Raises ValueError for another."""
+        return cls(*read_row_name(name, VARIANTS))
+
+
+def sample_all(
+    model: DiffSketching, sketches: torch.Tensor, styles: torch.Tensor, seed: int, scale: float | None = None
+) -> torch.Tensor:
+    """Images (B,3,S,S) of sketches in styles, each from noise of its own number; scale: of the sketch's guidance."""
+    sampling = model.sampling if scale is None else replace(model.sampling, sketch_scale=scale)
+    shape, made = tuple(styles.shape[1:]), []
+    for start in range(0, len(sketches), BATCH):
+        keys = range(start, min(start + BATCH, len(sketches)))
+        rows = slice(start, start + BATCH)
+        noise = sample_maps(shape, keys, seed)
+        made.append(model.sample(sketches[rows], styles[rows], noise, sampling))
+    return torch.cat(made)
+
+
+@torch.no_grad()
+def compare_sketches(
+    model: DiffSketching, images: torch.Tensor, sketches: torch.Tensor, others: torch.Tensor
+) -> dict[str, np.ndarray]:
+    """How far TOM's drawings of images are from the given sketches and from the others, float64 (B,) each."""
+    values: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(images), BATCH):
+        rows = slice(start, start + BATCH)
+        drawn = to_uint8(model.view.draw(images[rows]))[..., 0]
+        for name, given in (("own", sketches[rows]), ("other", others[rows])):
+            perceptual = model.view.distances(images[rows], given).double().numpy()
+            ink = sketch_distances(drawn, to_uint8(given)[..., 0])["relative"]
+            values.setdefault(f"L_p, {name}", []).append(perceptual)
+            values.setdefault(f"ink, {name}", []).append(ink)
+    return {name: np.concatenate(parts) for name, parts in values.items()}
+
+
+def estimate_distances(
+    values: dict[str, np.ndarray], groups: Sequence[int], seed: int
+) -> dict[str, list[float]]:
+    """(value, low, high) of each, and of other − own."""
+    differences = {
+        f"{measure}, other − own": values[f"{measure}, other"] - values[f"{measure}, own"]
+        for measure in ("L_p", "ink")
+    }
+    estimates = estimate_means(values | differences, list(groups), seed)
+    return {name: [x.value, x.low, x.high] for name, x in estimates.items()}
+
+
+def read_held_out(shards: Path, size: int, count: int) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """(images, sketches, which image each is of): `count` pairs; an image that comes again brings another sketch."""
+    held_out = open_shards(str(shards)).take_held_out("val")
+    pairs, indices = [], [number % held_out.num_samples for number in range(count)]
+    with closing(SampleReader(held_out)) as reader:
+        for number, index in enumerate(indices):
+            sketch = (number + number // held_out.num_samples) % len(held_out.styles)
+            sample = reader.read(index, [sketch])
+            pairs.append(training_pair(sample.image, sample.sketches, size, 0, number, None))
+    return torch.stack([x["image"] for x in pairs]), torch.stack([x["sketch"] for x in pairs]), indices
+
+
+def published_way_changes(run: Path, sketches: torch.Tensor, styles: torch.Tensor) -> dict[str, Any]:
+    """Fine-tune one step by sampling without gradients, as the public code does; how many weights got a gradient."""
+    model, _ = read_diffsketching(run / "model.safetensors")
+    model.unet.requires_grad_(True)
+    times = model.schedule.list_times(model.sampling.steps, model.sampling.strength)
+    noise = sample_maps(tuple(styles.shape[1:]), range(len(styles)), 0)
+    noisy = model.schedule.add_noise(styles, noise, torch.full((len(styles),), times[0]))
+    made = model.denoise(noisy, sketches, times, model.sampling)
+    optimizer = torch.optim.SGD(model.unet.parameters(), 1e-3, 0.9)
+    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    loss = model.view.distances(made, sketches).mean()
+    loss.requires_grad_()  # else torch itself refuses what the public code does
+    loss.backward()
+    optimizer.step()
+    moved = [name for name, value in model.unet.state_dict().items() if not torch.equal(value, before[name])]
+    reached = [name for name, parameter in model.unet.named_parameters() if parameter.grad is not None]
+    return {"weights that moved": len(moved), "weights with a gradient": len(reached), "weights": len(before)}
+
+
+def run_diffsketching_row(
+    row: DiffSketchingRow,
+    data: Path,
+    work: Path,
+    steps: int | None = None,
+    tuning_steps: int = TUNING_STEPS,
+    count: int = COUNT,
+) -> Path:
+    """Train and measure a row, unless its JSON is there; returns the JSON's path."""
+    path = RESULTS / f"{row.name}.json"
+    if path.is_file():
+        return path
+    steps = steps or STEPS[row.size]
+    shards = render_shards(Row(row.data, row.size, "all", row.seed), data, work)
+    tunes = row.variant not in ("published", "concatenation")
+    options = DiffSketchingTrainOptions(
+        shards=str(shards),
+        run=work / "diffsketching" / row.name,
+        size=row.size,
+        seed=row.seed,
+        workers=0,
+        threads=1,
+        device="cpu",
+        denoising_steps=None if row.variant == "concatenation" else steps,
+        **VARIANTS[row.variant],
+    )
+    images, sketches, groups = read_held_out(shards, row.size, count)
+    step = len(images) // 3 or 1
+    styles, others = images.roll(step, 0), sketches.roll(step, 0)
+    figures: dict[str, Any] = {}
+
+    def measure(name: str) -> None:
+        model, _ = read_diffsketching(options.run / "model.safetensors")
+        made = sample_all(model, sketches, styles, row.seed)
+        values = compare_sketches(model, made, sketches, others)
+        figures[name] = estimate_distances(values, groups, row.seed)
+        figures[f"{name}, each"] = {key: each.round(5).tolist() for key, each in values.items()}
+        if name == "before" and row.variant != "concatenation":
+            unguided = sample_all(model, sketches, styles, row.seed, 0.0)
+            figures["without guidance"] = estimate_distances(
+                compare_sketches(model, unguided, sketches, others), groups, row.seed
+            )
+
+    before = work / "diffsketching" / f"{row.name}-before.json"
+    if before.is_file():
+        figures |= read_json(before)
+    else:
+        train_diffsketching(replace(options, steps=steps))
+        measure("before")
+        if row.variant == "published":
+            figures["published way"] = published_way_changes(options.run, sketches[:4], styles[:4])
+        write_json(before, figures)
+    if tunes:
+        train_diffsketching(replace(options, steps=steps + tuning_steps))
+        measure("after")
+        after, first = figures["after, each"], figures["before, each"]
+        gains = {
+            f"{key}, before − after": np.array(first[key]) - np.array(after[key])
+            for key in ("L_p, own", "ink, own")
+        }
+        figures["gain"] = {
+            name: [x.value, x.low, x.high] for name, x in estimate_means(gains, groups, row.seed).items()
+        }
+    model, _ = read_diffsketching(options.run / "model.safetensors")
+    with torch.no_grad():
+        truth = compare_sketches(model, images, sketches, others)
+    figures["the truth's own"] = estimate_distances(truth, groups, row.seed)
+    metadata: dict[str, Any] = {
+        "data": row.data,
+        "size": row.size,
+        "variant": row.variant,
+        "seed": row.seed,
+        "steps": steps,
+        "tuning_steps": tuning_steps if tunes else 0,
+        "sketches": count,
+        "images": len(set(groups)),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    write_json(path, {"format": "diffsketching-rows", "version": VERSION, **metadata, "figures": figures})
+    (work / f"diffsketching-{row.name}.png").write_bytes((options.run / "grid.png").read_bytes())
+    return path
+
+
+def print_table() -> None:
+    """A line for each row and state of its model."""
+    measures = [f"{name}, {of}" for name in ("L_p", "ink") for of in ("own", "other", "other − own")]
+    print(
+        "| " + " | ".join(["row", "steps", "model", *measures]) + " |\n" + "|---" * (len(measures) + 3) + "|"
+    )
+    for path in sorted(RESULTS.glob("*.json")):
+        result = read_json(path)
+        name = f"{result['data']} {result['size']} {result['variant']} {result['seed']}"
+        steps = f"{result['steps']:,} + {result['tuning_steps']}"
+        for state in ("without guidance", "before", "after", "the truth's own"):
+            if state in result["figures"]:
+                cells = ["{:.3g} [{:.3g} {:.3g}]".format(*result["figures"][state][key]) for key in measures]
+                print("| " + " | ".join([name, steps, state, *cells]) + " |")
+        for state in ("gain", "published way"):
+            if state in result["figures"]:
+                print(f"{name}, {state}: {result['figures'][state]}")
+
+
+def draw_picture(run: Path, shards: str, count: int = 6) -> np.ndarray:
+    """uint8 H×W×3: of some images sketch, style, output without and with guidance, and TOM's drawing of it."""
+    model, _ = read_diffsketching(run / "model.safetensors")
+    images, sketches = read_pairs(open_shards(shards), model.size, count)
+    styles = images.roll(1, 0)
+    made = [sample_all(model, sketches, styles, 0, scale) for scale in (0.0, None)]
+    with torch.no_grad():
+        drawn = to_uint8(model.view.draw(made[1]))[..., 0]
+    columns = [to_uint8(styles), *(to_uint8(each) for each in made)]
+    rows: list[list[np.ndarray | None]] = [
+        [to_uint8(sketches)[row, ..., 0], *(column[row] for column in columns), drawn[row]]
+        for row in range(len(images))
+    ]
+    return contact_sheet(rows, ["sketch", "style", "unguided", "guided", "TOM's sketch of it"], cell=128)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("table", help="of the rows that are there")
+    running = add_running(commands, DiffSketchingRow.parse)
+    running.add_argument("--steps", type=int, help=f"of denoising; default: {STEPS}, by size")
+    running.add_argument("--tuning-steps", type=int, default=TUNING_STEPS)
+    running.add_argument("--count", type=int, default=COUNT, help="sketches held out")
+    drawing = commands.add_parser("picture", help="what guidance makes of sketches")
+    drawing.add_argument("--run", type=Path, required=True)
+    drawing.add_argument("--shards", required=True)
+    drawing.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args(arguments)
+    if asked.command == "table":
+        print_table()
+    elif asked.command == "picture":
+        Image.fromarray(draw_picture(asked.run, asked.shards)).save(asked.out, quality=88)
+    else:
+        asked.work.mkdir(parents=True, exist_ok=True)
+        for row in asked.row:
+            print(
+                run_diffsketching_row(
+                    row, asked.data, asked.work, asked.steps, asked.tuning_steps, asked.count
+                ),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""One step of DiffSketching: two stages, whose gradient is whose, and that it learns."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers", reason="the extra `diffusion` is not installed")
+
+from sketchforge.losses.diffsketching import image_identity, sketch_perceptual
+from sketchforge.models.diffsketching import CONCATENATION
+from sketchforge.models.diffusion import apply_unet
+from tests.helpers.tiny_diffusion import SIZE, TINY, TUNED, tiny_encoder, tiny_view
+from trainers.diffsketching.recipe import RECIPES
+from trainers.diffsketching.step import DiffSketchingTrainer, widen_input
+from trainers.state import load_part
+
+CPU = torch.device("cpu")
+SMALL = replace(TINY, size=SIZE)
+TUNING = replace(TUNED, size=SIZE, denoising_steps=0)
+
+
+def micro_batch(count=2, seed=0, classes=False):
+    rng = torch.Generator().manual_seed(seed)
+    batch = {
+        name: torch.rand(count, channels, SIZE, SIZE, generator=rng) * 2 - 1
+        for name, channels in (("image", 3), ("sketch", 1))
+    }
+    return batch | {"position": torch.arange(count)} | ({"class": torch.arange(count) % 2} if classes else {})
+
+
+def new_trainer(recipe=SMALL, **settings):
+    return DiffSketchingTrainer(recipe, tiny_encoder(), tiny_view(), 0, CPU, **settings)
+
+
+def values_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(module, before):
+    return any(not torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def gradients(trainer):
+    return [parameter.grad for parameter in trainer.networks.unet.parameters()]
+
+
+# The first stage.
+
+
+def test_the_first_stage_denoises_by_v():
+    """The loss that is told is that of the U-net's output for v of each position's own noise and time."""
+    trainer, batch = new_trainer(), micro_batch()
+    noisy, noise, times = trainer._noised(batch, 999)
+    output = apply_unet(trainer.networks.unet, noisy, times)
+    share = trainer.schedule.share_at(times)
+    v = share.sqrt() * noise - (1 - share).sqrt() * batch["image"]
+    expected = (output - v).square().mean().item()
+    assert trainer.step(0, [batch]) == {"denoising": pytest.approx(expected, rel=1e-5)}
+
+
+def test_noise_is_of_the_position_alone():
+    trainer, batch = new_trainer(), micro_batch(3)
+    first, second = trainer._noised(batch, 999), trainer._noised({k: v[1:] for k, v in batch.items()}, 999)
+    assert all(torch.equal(a[1:], b) for a, b in zip(first, second, strict=True))
+    assert len(set(first[2].tolist())) == 3
+
+
+def test_micro_batches_are_one_batch():
+    whole, parts = new_trainer(), new_trainer()
+    batch = micro_batch(4)
+    halves = [{name: value[rows] for name, value in batch.items()} for rows in (slice(0, 2), slice(2, 4))]
+    assert whole.step(0, [batch])["denoising"] == pytest.approx(parts.step(0, halves)["denoising"], rel=1e-5)
+    for one, other in zip(gradients(whole), gradients(parts), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_ema_moves_towards_the_unet():
+    trainer = new_trainer()
+    before = values_of(trainer.networks.unet)
+    trainer.step(0, [micro_batch()])  # decay (0 + 1) / (0 + 10)
+    for name, mean in trainer.networks.ema.state_dict().items():
+        expected = 0.1 * before[name] + 0.9 * trainer.networks.unet.state_dict()[name]
+        assert torch.allclose(mean, expected, atol=1e-6)
+
+
+def test_the_classifier_learns_beside_it():
+    trainer = new_trainer(replace(SMALL, classifier_learning_rate=1e-2), classes=("dark", "light"))
+    batch = micro_batch(8, classes=True)
+    batch["image"] = (batch["class"].float() * 1.6 - 0.8).view(-1, 1, 1, 1).expand(-1, 3, SIZE, SIZE).clone()
+    losses = []
+    for number in range(25):
+        batch["position"] = torch.arange(8) + 8 * number
+        losses.append(trainer.step(number, [batch])["class"])
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+    assert "class" not in new_trainer().step(0, [micro_batch()])
+
+
+def test_the_classifier_changes_nothing_of_the_unet():
+    with_classes, without = new_trainer(classes=("a", "b")), new_trainer()
+    with_classes.step(0, [micro_batch(classes=True)])
+    without.step(0, [micro_batch()])
+    assert not changed(with_classes.networks.unet, values_of(without.networks.unet))
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    trainer, batch = new_trainer(), micro_batch()
+    before = values_of(trainer.networks.unet)
+    batch["image"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="denoising nan"):
+        trainer.step(0, [batch])
+    assert not trainer.changing
+    assert not changed(trainer.networks.unet, before)
+
+
+def test_the_sketch_as_an_input_is_learnt_from():
+    trainer = new_trainer(replace(SMALL, condition=CONCATENATION))
+    batch = micro_batch()
+    trainer.step(0, [batch])
+    assert trainer.networks.unet.conv_in.weight.grad[:, 3].abs().sum() > 0
+    other = new_trainer(replace(SMALL, condition=CONCATENATION))
+    assert other.step(0, [batch | {"sketch": -batch["sketch"]}]) != trainer.step(0, [batch])
+
+
+# Fine-tuning.
+
+
+def test_the_second_stage_begins_with_what_would_be_used():
+    trainer = new_trainer(replace(TUNED, size=SIZE, denoising_steps=1))
+    trainer.step(0, [micro_batch()])
+    assert not changed(trainer.networks.unet, values_of(trainer.networks.ema))
+    assert set(trainer.step(1, [micro_batch()])) == {"denoising", "sketch", "identity"}
+
+
+def test_one_step_is_lambda_of_the_clones_image():
+    """L and the anchor by hand: x̂_0 of the image's own noised clone, within the strength."""
+    trainer, batch = new_trainer(replace(TUNING, identity=0.25, anchor=3.0)), micro_batch()
+    net = copy.deepcopy(trainer.networks.unet)
+    told = trainer.step(0, [batch])
+    noisy, noise, times = trainer._noised(batch, 499)  # 2 steps: 999 and 499, of which .8 leaves the second
+    output = apply_unet(net, noisy, times)
+    made = trainer.schedule.read_output(output, noisy, times).image
+    sketch = sketch_perceptual(trainer.view, made, batch["sketch"])
+    identity = image_identity(trainer.encoder, made, batch["image"])
+    denoising = (output - trainer.schedule.target_of(batch["image"], noise, times)).square().mean()
+    (0.25 * identity + 0.75 * sketch + 3 * denoising).backward()
+    assert told == {
+        "denoising": pytest.approx(denoising.item(), rel=1e-5),
+        "sketch": pytest.approx(sketch.item(), rel=1e-5),
+        "identity": pytest.approx(identity.item(), rel=1e-5, abs=1e-7),
+    }
+    for one, parameter in zip(gradients(trainer), net.parameters(), strict=True):
+        assert torch.allclose(one, parameter.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("through", [0, 1, 2])
+def test_gradients_of_the_sketch_reach_the_unet(through):
+    """Without λ and anchor, so that nothing else moves it."""
+    trainer = new_trainer(replace(TUNING, identity=0.0, anchor=0.0, through=through, strength=1.0))
+    before = values_of(trainer.networks.unet)
+    assert "sketch" in trainer.step(0, [micro_batch()])
+    assert all(gradient.abs().sum() > 0 for gradient in gradients(trainer))
+    assert changed(trainer.networks.unet, before)
+    assert all(parameter.grad is None for parameter in trainer.view.parameters())
+
+
+def test_fine_tuning_guides_by_the_images_class():
+    trainer = new_trainer(replace(TUNING, through=1, class_scale=30.0), classes=("a", "b"))
+    batch = micro_batch(classes=True)
+    before = values_of(trainer.networks.classifier)
+    told = trainer.step(0, [batch])
+    assert not changed(trainer.networks.classifier, before)
+    other = new_trainer(replace(TUNING, through=1, class_scale=30.0), classes=("a", "b"))
+    assert other.step(0, [batch | {"class": 1 - batch["class"]}])["sketch"] != told["sketch"]
+
+
+def test_the_papers_fine_tuning_is_by_momentum():
+    trainer = new_trainer(replace(TUNING, tuning_optimizer="sgd"))
+    assert isinstance(trainer.networks.tuning_optimizer, torch.optim.SGD)
+    assert trainer.networks.tuning_optimizer.defaults["momentum"] == 0.9
+    trainer.step(0, [micro_batch()])
+    saved = trainer.networks.tuning_optimizer.state_dict()
+    other = new_trainer(replace(TUNING, tuning_optimizer="sgd")).networks.tuning_optimizer
+    load_part(other, saved)
+    assert all("momentum_buffer" in moments for moments in other.state.values())
+    assert RECIPES["paper"].tuning_optimizer == "sgd"
+
+
+# Using it.
+
+
+def test_images_are_made_by_the_average_and_without_gradients():
+    trainer, batch = new_trainer(), micro_batch()
+    made = trainer.synthesize(batch["sketch"], batch["image"])
+    assert made.shape == (2, 3, SIZE, SIZE)
+    assert not made.requires_grad
+    with torch.no_grad():
+        next(trainer.networks.ema.parameters()).add_(0.1)
+    assert not torch.allclose(trainer.synthesize(batch["sketch"], batch["image"]), made)
+
+
+def test_a_pretrained_unet_takes_a_sketch_and_does_what_it_did():
+    unet = new_trainer().networks.unet
+    wide, x, times = widen_input(unet), torch.randn(2, 3, SIZE, SIZE), torch.tensor([3, 900])
+    inputs = torch.cat([x, torch.randn(2, 1, SIZE, SIZE)], dim=1)
+    assert torch.allclose(apply_unet(wide, inputs, times), apply_unet(unet, x, times), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_four_images_are_learnt_by_heart():
+    """From half of the noise each comes back nearer than the mean of all; of sketches, from all of it."""
+    images = torch.stack([torch.full((3, SIZE, SIZE), level) for level in (-0.9, -0.3, 0.3, 0.9)])
+    images[:, :, 4:12, 4:12] *= -1
+    sketches = (torch.eye(4) * 2 - 1).view(4, 1, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    recipe = replace(
+        SMALL, condition=CONCATENATION, channels=(16, 32), learning_rate=3e-3, strength=1.0, sampling_steps=5,
+        ema_decay=0.95,
+    )  # fmt: skip
+    trainer = new_trainer(recipe)
+    for number in range(200):
+        batch = {"image": images, "sketch": sketches, "position": torch.arange(4) + 4 * number}
+        trainer.step(number, [batch])
+    made = trainer.synthesize(sketches, images.flip(0))
+    error = (made - images).square().mean()
+    assert error < 0.25 * (images.mean(0) - images).square().mean()

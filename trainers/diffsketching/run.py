@@ -1,0 +1,97 @@
+"""One run of DiffSketching: what it adds to `image_models.train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sketchforge.checkpoints.diffsketching import load_unet
+from sketchforge.checkpoints.runs import read_record
+from sketchforge.checkpoints.tensor_files import tensors_digest
+from sketchforge.models.diffusion import require_diffusers
+from sketchforge.models.sketch_view import SketchView
+from sketchforge.options import DiffSketchingTrainOptions
+from sketchforge.shards.shard_set import ShardSet
+from sketchforge.utils.progress import Progress
+from trainers.diffsketching.recipe import DiffSketchingRecipe, diffsketching_recipe_of
+from trainers.diffsketching.step import DiffSketchingTrainer
+from trainers.diffsketching.view import open_view
+from trainers.image_models.folder import train_in_folder
+from trainers.image_models.plan import RUN_VERSION, ImagePlan, plan_images
+from trainers.image_models.train import train_images
+
+RUN_FORMAT = "sketchforge-diffsketching-run"
+PREVIEWS = 2  # over the whole run: an image takes many passes
+
+
+@dataclass(frozen=True)
+class DiffSketchingPlan:
+    """The plan of a training, with what it looks at sketches through."""
+
+    images: ImagePlan[DiffSketchingRecipe]
+    view: SketchView
+    classes: tuple[str, ...]
+    pretrained: tuple[torch.nn.Module, Mapping[str, Any]] | None
+
+    @property
+    def finished(self) -> bool:
+        return self.images.finished
+
+
+def plan_diffsketching(options: DiffSketchingTrainOptions) -> DiffSketchingPlan:
+    """Plan a training. Raises as `plan_images` does, and UsageError without diffusers."""
+    require_diffusers()
+    recipe = diffsketching_recipe_of(options, _read_denoising_steps(options))
+    view, digests = open_view(options.tom, recipe.size)
+    pretrained = None if options.unet is None else load_unet(options.unet, recipe.size)
+    entries: dict[str, Any] = {"view": digests["encoder"] + digests["generator"]}
+    if pretrained is not None:
+        entries["unet"] = tensors_digest(pretrained[0].state_dict())
+    classes: list[str] = []
+
+    def describe_classes(shards: ShardSet) -> dict[str, Any]:
+        classes.extend(shards.classes)
+        return entries | {"classes": shards.classes}
+
+    images = plan_images(options, recipe, RUN_FORMAT, True, describe_classes)
+    return DiffSketchingPlan(images, view, tuple(classes), pretrained)
+
+
+def _read_denoising_steps(options: DiffSketchingTrainOptions) -> int | None:
+    """Those of the run that is continued: more --steps make its second stage longer."""
+    if options.overwrite:
+        return None
+    record = read_record(options.run, RUN_FORMAT, RUN_VERSION) or {}
+    steps = record.get("recipe", {}).get("denoising_steps")
+    return steps if isinstance(steps, int) else None
+
+
+def train_diffsketching(
+    options: DiffSketchingTrainOptions,
+    progress: Progress | None = None,
+    announce: Callable[[DiffSketchingPlan], None] | None = None,
+) -> Path:
+    """Train or resume training; see `train_in_folder`. Raises as `plan_diffsketching` does, too."""
+    return train_in_folder(options.run, lambda: plan_diffsketching(options), _train, progress, announce)
+
+
+def _train(plan: DiffSketchingPlan, progress: Progress) -> None:
+    images, options = plan.images, plan.images.options
+    assert images.encoder is not None  # by `plan_images`, which loads it
+    trainer = DiffSketchingTrainer(
+        images.recipe,
+        images.encoder,
+        plan.view,
+        seed=options.seed,
+        device=images.device,
+        classes=plan.classes,
+        pretrained=plan.pretrained,
+        precision=images.precision,
+        compiled=options.compile,
+        ranks=images.ranks,
+    )
+    train_images(images, trainer, progress, classes=bool(plan.classes), previews=PREVIEWS)
