@@ -20,7 +20,7 @@ SIDE = 256  # of the drawings, in pixels: that of the sets' sketches
 def people_shards(name: str, shards: Path, data: Path, work: Path) -> Path:
     """People's drawings beside the images held out, in a folder of its own, made where it is not.
 
-    An image has a drawing of its own kind, where the set has kinds (the first part of its key), not of itself:
+    An image has a drawing of its own kind, where the set has kinds (the folder that its key begins with), not of itself:
     only what is made of mismatched pairs can be measured. The style bears the name of the set's first snapshot, for
     that is who draws again what is made of a drawing (Skt-Rec).
     """
@@ -43,7 +43,7 @@ def people_shards(name: str, shards: Path, data: Path, work: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with write_shard(folder_at(folder), 0, "", "") as writer:
         for raw in raw_samples(held_out, held_out.keys):
-            kind = raw.key.split("/")[0] if len(kinds) > 1 else kinds[0]
+            kind = raw.key.split("__")[0] if len(kinds) > 1 else kinds[0]
             if not drawings[kind]:
                 continue
             drawing = read_drawing(drawings[kind].pop(0), SIDE, normalise=True)

@@ -67,7 +67,7 @@ def test_what_matched_pairs_are_measured_with_is_the_image(monkeypatch, drawn, s
     """A model that turns images upside down: LPIPS sees it, colours do not."""
 
     class Turned(Copies):
-        def synthesize_tensors(self, sketches, images):
+        def synthesize_tensors(self, sketches, images, keys=None):
             return images.flip(2)
 
     found = measured(monkeypatch, drawn, Turned("style"), lpips=(("squeeze", squeeze),))
@@ -86,7 +86,7 @@ def test_chance_is_what_pairs_have_without_a_model(monkeypatch, drawn):
     class Knows(Copies):
         """It finds the image by the sketch."""
 
-        def synthesize_tensors(self, sketches, images):
+        def synthesize_tensors(self, sketches, images, keys=None):
             found = []
             for sketch in sketches:
                 levels = ((sketch[0] + 1) * 127.5).round().byte().numpy()
@@ -143,7 +143,7 @@ def test_the_models_of_both_stages_are_read(trained, drawn):
 
 def test_images_that_are_not_numbers_are_refused(monkeypatch, drawn):
     class Broken(Copies):
-        def synthesize_tensors(self, sketches, images):
+        def synthesize_tensors(self, sketches, images, keys=None):
             return images * float("nan")
 
     with pytest.raises(SketchforgeError, match="model: makes images that are not numbers"):

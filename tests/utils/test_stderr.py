@@ -56,7 +56,7 @@ def test_what_is_printed_about_a_sound_image_is_dropped(monkeypatch, capfd):
     from sketchforge.render import prepare as module
 
     decode = module.decode_image
-    monkeypatch.setattr(module, "decode_image", lambda data: write(b"unknown tag\n") or decode(data))
+    monkeypatch.setattr(module, "decode_image", lambda data, frame: write(b"unknown tag\n") or decode(data))
     data = b"P6\n16 16\n255\n" + bytes(768)
     prepared = prepare(ImageSource("a", "a.ppm", ByteSource(len(data), data=data)), 16, "crop")
     assert (prepared.reason, prepared.note, capfd.readouterr().err) == (None, None, "")

@@ -37,7 +37,7 @@ class TensorSpec:
     meaning: str  # for the card and the metadata
 
 
-def check_packages() -> None:
+def require_packages() -> None:
     """Raise SketchforgeError where a package of the extra `onnx` is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:

@@ -32,7 +32,7 @@ from sketchforge.synthesis.onnx import ENDING
 from sketchforge.synthesis.onnx.convert import (
     TOLERANCE,
     TensorSpec,
-    check_packages,
+    require_packages,
     convert_network,
     measure_difference,
 )
@@ -101,7 +101,7 @@ def export_onnx(options: ExportOptions) -> OnnxExport:
         )
     for path in (out, card):
         check_new_file(path, "--out", options.overwrite)
-    check_packages()
+    require_packages()
     part = (
         _load_model(options.run or DEFAULT_RUN)
         if options.tom is None
