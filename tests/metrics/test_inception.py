@@ -74,7 +74,8 @@ def test_fid_and_kid_agree_with_torch_fidelitys(weights, network, sets, features
     fidelity.main()
     theirs = json.loads(capsys.readouterr().out)
     found = kernel_distances(*features)[0]
-    assert found == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+    # A small difference of large sums: how far they agree depends on the processor.
+    assert found == pytest.approx(theirs["kernel_inception_distance_mean"], rel=5e-3)
     assert found != 0
     early = FeatureExtractorInceptionV3("early", ["192"], str(weights))
     network = dataclasses.replace(network, describe=lambda squares: early(squares)[0])
@@ -82,7 +83,7 @@ def test_fid_and_kid_agree_with_torch_fidelitys(weights, network, sets, features
     found = frechet_distance(a, b)
     assert a.mean.shape == (192,)
     assert found > 0
-    assert found == pytest.approx(theirs["frechet_inception_distance"], rel=5e-3)  # differs by processor
+    assert found == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
 
 
 def test_fid_of_a_set_with_itself_is_nothing(features):

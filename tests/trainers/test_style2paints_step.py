@@ -229,7 +229,7 @@ def test_four_images_of_one_sketch_are_learnt_by_their_hints():
     sketch = torch.ones(4, 1, 64, 64)
     sketch[:, :, 16:48, 16:18] = -1
     image = colours.view(4, 3, 1, 1).expand(4, 3, 64, 64).clone()
-    trainer = new_trainer(learning_rate=5e-3, ema_decay=0.8)
+    trainer = new_trainer(learning_rate=3e-3, ema_decay=0.8)
     trainer.hint.calibrate(image)
     for number in range(30):
         trainer.step(number, [{"image": image, "sketch": sketch}])
