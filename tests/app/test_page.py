@@ -18,6 +18,7 @@ from sketchforge.app.server import create_app  # noqa: E402
 from tests.helpers.app_server import TOKEN, image_file, line_drawing, open_server  # noqa: E402
 
 expect = playwright.expect
+expect.set_options(timeout=30_000)  # a busy machine takes long to draw
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

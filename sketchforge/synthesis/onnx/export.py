@@ -32,9 +32,9 @@ from sketchforge.synthesis.onnx import ENDING
 from sketchforge.synthesis.onnx.convert import (
     TOLERANCE,
     TensorSpec,
-    require_packages,
     convert_network,
     measure_difference,
+    require_packages,
 )
 from sketchforge.synthesis.onnx.networks import GreysNetwork, ImageNetwork
 from sketchforge.synthesis.synthesizer import Synthesizer
