@@ -59,16 +59,16 @@ TIMED = 8  # images in a batch, for the seconds an image
 OWN = "own"  # the set that a user names
 ERRORS = ("held_out_reconstruction", "seen_reconstruction")  # of log.jsonl: squared error of matched pairs
 COLUMNS = ae_results.COLUMNS | {
-    "Fréchet (builtin)": "Fréchet (built-in)",
+    "Fréchet (builtin relu3_1+relu4_1)": "Fréchet (built-in)",
     "KID (mobilenet_v2)": "KID (MobileNetV2)",
     "KID (efficientnet-lite0)": "KID (EfficientNet-Lite0)",
-    "KID (builtin)": "KID (built-in)",
+    "KID (builtin relu3_1+relu4_1)": "KID (built-in)",
     "diversity, LPIPS (squeeze, other weights)": "diversity",
     "LPIPS (squeeze, other weights) to the style": "LPIPS to the style",
 }
 # Of people's drawings: what needs no picture of what was drawn.
 PEOPLE_COLUMNS = (
-    "Fréchet (mobilenet_v2)", "Fréchet (efficientnet-lite0)", "Fréchet (builtin)", "SR (builtin)", "Skt-Rec", "Sty-Rec",
+    "Fréchet (mobilenet_v2)", "Fréchet (efficientnet-lite0)", "Fréchet (builtin relu3_1+relu4_1)", "SR (builtin)", "Skt-Rec", "Sty-Rec",
 )  # fmt: skip
 BEGIN, END = "<!-- figures: made by compare_systems.py page -->", "<!-- end of figures -->"
 

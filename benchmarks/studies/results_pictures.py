@@ -2,12 +2,13 @@
 
     python benchmarks/studies/results_pictures.py drawings --out docs/images/drawings.jpg
     python benchmarks/studies/results_pictures.py methods --out docs/images/methods.jpg
-    python benchmarks/studies/results_pictures.py models AE=runs/ae AE+GAN=runs/gan --out FILE
+    python benchmarks/studies/results_pictures.py models AE=runs/ae AE+GAN=runs/gan --out FILE [--drawings DIR]
     python benchmarks/studies/results_pictures.py transfer --model runs/gan --out FILE
 
 drawings: S, what TOM learns from by default (the paper's Fig. 16). methods: photos as TOM's snapshots and edge
 detectors draw them (Fig. 5); HED's weights lie where `sketchforge weights path hed` says. models: drawings in
-styles, pairs taken at random and not chosen, by one model beside another (Figs. 4 and 8, 10 to 15).
+styles, pairs taken at random and not chosen, by one model beside another (Figs. 4 and 8, 10 to 15); people's, where
+they are given.
 transfer: photos in the style of others by way of TOM's sketch, beside Gatys et al. (CVPR 2016), who change
 the photo's pixels until features of the built-in encoder agree with the photo's in content, and in their
 products with the style's (Fig. 9d).
@@ -32,6 +33,8 @@ from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.images.builtin.drawings import load_drawings  # noqa: E402
 from sketchforge.images.builtin.photos import load_photos  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
+from sketchforge.images.decode import read_image  # noqa: E402
+from sketchforge.images.hand_drawn import normalize_drawing  # noqa: E402
 from sketchforge.images.resize import fit_square  # noqa: E402
 from sketchforge.images.tensors import to_tensor, to_uint8  # noqa: E402
 from sketchforge.models.encoder import Encoder  # noqa: E402
@@ -76,17 +79,28 @@ def only(sketches: Mapping[str, np.ndarray]) -> np.ndarray:
     return sketch
 
 
-def random_pairs(count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(drawing, photo): drawings without replacement, each with the style of any photo."""
-    drawings, photos = load_drawings(), load_photos()
+def random_pairs(count: int, seed: int, folder: Path | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(drawing, photo): drawings without replacement, each with the style of any photo.
+
+    folder: of people's drawings; None: the built-in ones.
+    """
+    if folder is None:
+        drawings = load_drawings()
+    else:
+        drawings = [
+            (path.stem, normalize_drawing(read_image(path)).sketch) for path in sorted(folder.iterdir())
+        ]
+    photos = load_photos()
     chosen = choose(count, len(drawings), seed, "pictures of results")
     styles = numpy_generator(seed, "styles of pictures").integers(0, len(photos), count)
     return [(drawings[at][1], photos[style][1]) for at, style in zip(chosen, styles, strict=True)]
 
 
-def models_sheet(models: Sequence[tuple[str, Path]], count: int, seed: int) -> np.ndarray:
+def models_sheet(
+    models: Sequence[tuple[str, Path]], count: int, seed: int, folder: Path | None = None
+) -> np.ndarray:
     """Two pairs a row: the drawing, the style, and what each model makes of them."""
-    pairs = random_pairs(count, seed)
+    pairs = random_pairs(count, seed, folder)
     made = []
     for _, path in models:
         model = sketchforge.load(path, device="cpu")
@@ -154,11 +168,14 @@ def main() -> None:
     added["models"].add_argument("models", nargs="+", type=parse_model, metavar="NAME=RUN")
     added["models"].add_argument("--count", type=int, default=12, help="pairs; default: 12")
     added["models"].add_argument("--seed", type=int, default=0, help="of the pairs; default: 0")
+    added["models"].add_argument(
+        "--drawings", type=Path, help="a folder of people's; default: the built-in ones"
+    )
     added["transfer"].add_argument("--model", type=Path, required=True)
     asked = parser.parse_args()
     set_threads(1)
     if asked.command == "models":
-        sheet = models_sheet(asked.models, asked.count, asked.seed)
+        sheet = models_sheet(asked.models, asked.count, asked.seed, asked.drawings)
     elif asked.command == "transfer":
         sheet = transfer_sheet(asked.model)
     else:
