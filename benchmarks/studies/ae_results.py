@@ -316,13 +316,17 @@ def print_tables() -> None:
             print("| " + " | ".join(cells) + " |")
 
 
-def format_figures(figures: list[dict[str, float]]) -> str:
+def format_figures(figures: list[dict[str, Any]]) -> str:
+    """Figures of several seeds: mean, lowest and highest; of one: value and interval, where it has one."""
+    figures = [figure for figure in figures if figure["value"] is not None]
     if not figures:
         return ""
     values = [figure["value"] for figure in figures]
     ends = (figures[0]["low"], figures[0]["high"]) if len(figures) == 1 else (min(values), max(values))
-    value, low, high = (f"{number:#.3g}".rstrip(".") for number in (statistics.mean(values), *ends))
-    return f"{value} [{low} {high}]"
+    value, *interval = (
+        f"{number:#.3g}".rstrip(".") for number in (statistics.mean(values), *ends) if number is not None
+    )
+    return f"{value} [{' '.join(interval)}]" if interval else value
 
 
 def draw_curves(out: Path) -> None:

@@ -104,3 +104,9 @@ def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
     assert drawn.count("<polyline") == 2
     assert ">all losses<" in drawn
     assert ">vanilla<" not in drawn
+
+
+def test_figures_without_an_interval_are_values_and_those_without_a_value_nothing():
+    assert study.format_figures([{"value": 0.5, "low": None, "high": None}]) == "0.500"
+    assert study.format_figures([{"value": None, "low": None, "high": None}]) == ""
+    assert study.format_figures([{"value": 1.0, "low": 0.5, "high": 2.0}]) == "1.00 [0.500 2.00]"
