@@ -50,7 +50,9 @@ class LogFile:
                 raise UsageError(
                     f"{self.path}: is there already and no log of sketchforge's; name another --log"
                 )
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            # A named pipe that nobody reads is refused in place of being waited for.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+            self._descriptor = os.open(self.path, flags, 0o666)
         except OSError as error:
             raise UsageError(f"--log {self.path}: cannot be written ({error.strerror or error})") from error
         self._given_up = False

@@ -96,6 +96,13 @@ def test_files_that_are_no_logs_stay_as_they_are(call, tmp_path):
     assert not (tmp_path / "s3:").exists()
 
 
+def test_a_pipe_that_nobody_reads_is_refused_and_not_waited_for(call, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    code, _, err = call("verify", "nowhere", "--log", "pipe")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--log pipe: cannot be written" in err
+
+
 def test_lines_hold_neither_passwords_nor_control_characters(tmp_path):
     log = LogFile(tmp_path / "a.log")
     log.write("INFO", "from https://me:secret@host/x\nand \x1b[2Jname\r\n")
