@@ -19,10 +19,10 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -135,8 +135,9 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Row:
-    """One training, of the auto-encoder and possibly the GAN, and its measurement."""
+    """One training and its measurement; of a study with variants of its own a subclass names them."""
 
+    variants: ClassVar[Mapping[str, Any]] = VARIANTS
     data: str
     size: int
     variant: str
@@ -147,9 +148,9 @@ class Row:
         return f"{self.data}-{self.size}-{self.variant}-{self.seed}"
 
     @classmethod
-    def parse(cls, name: str) -> Row:
+    def parse(cls, name: str) -> Self:
         """Parse a name such as portraits-128-style-adain-0. Raises ValueError for another."""
-        return cls(*read_row_name(name, VARIANTS))
+        return cls(*read_row_name(name, cls.variants))
 
 
 def read_row_name(name: str, variants: Container[str]) -> tuple[str, int, str, int]:

@@ -19,7 +19,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from benchmarks.studies.ae_results import Row, add_running, read_row_name, render_shards  # noqa: E402
+from benchmarks.studies.ae_results import Row, add_running, render_shards  # noqa: E402
 from sketchforge.checkpoints.diffsketching import read_diffsketching  # noqa: E402
 from sketchforge.data.augment import training_pair  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
@@ -61,23 +61,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class DiffSketchingRow:
-    """One training and its measurement."""
+class DiffSketchingRow(Row):
+    """Such as portraits-64-one-step-0."""
 
-    data: str
-    size: int
-    variant: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.data}-{self.size}-{self.variant}-{self.seed}"
-
-    @classmethod
-    def parse(cls, name: str) -> DiffSketchingRow:
-        """Parse a name such as portraits-64-one-step-0. Raises ValueError for another."""
-        return cls(*read_row_name(name, VARIANTS))
+    variants = VARIANTS
 
 
 def sample_all(

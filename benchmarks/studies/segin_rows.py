@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ from benchmarks.studies.ae_results import (  # noqa: E402
     add_running,
     figures_of,
     measure_row,
-    read_row_name,
     render_shards,
     result_of,
 )
@@ -80,23 +78,10 @@ PUBLISHED = {
 }
 
 
-@dataclass(frozen=True)
-class SeginRow:
-    """One training and its measurement."""
+class SeginRow(Row):
+    """Such as portraits-64-no-gan-0."""
 
-    data: str
-    size: int
-    variant: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.data}-{self.size}-{self.variant}-{self.seed}"
-
-    @classmethod
-    def parse(cls, name: str) -> SeginRow:
-        """Parse a name such as portraits-64-no-gan-0. Raises ValueError for another."""
-        return cls(*read_row_name(name, VARIANTS))
+    variants = VARIANTS
 
 
 def nearest_others(images: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,6 @@ import argparse
 import json
 import statistics
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from benchmarks.studies.ae_results import (  # noqa: E402
     add_running,
     figures_of,
     measure_row,
-    read_row_name,
     render_shards,
     result_of,
 )
@@ -53,23 +51,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Style2PaintsRow:
-    """One training and its measurement."""
+class Style2PaintsRow(Row):
+    """Such as portraits-64-guides-0."""
 
-    data: str
-    size: int
-    variant: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.data}-{self.size}-{self.variant}-{self.seed}"
-
-    @classmethod
-    def parse(cls, name: str) -> Style2PaintsRow:
-        """Parse a name such as portraits-64-guides-0. Raises ValueError for another."""
-        return cls(*read_row_name(name, VARIANTS))
+    variants = VARIANTS
 
 
 def middle_shares(log: list[dict[str, Any]], steps: int) -> list[float]:
