@@ -54,7 +54,7 @@ train-diffsketching: $(VENV)/.diffusion-install ## train DiffSketching on SHARDS
 
 # Seconds of a processor for each system: make compare-systems SHARDS=faces SECONDS=3600
 SECONDS ?= 1200
-compare-systems: install ## train every system on SHARDS for SECONDS each (default: 1200), and write runs/comparison/comparison.md; goes on where it was interrupted
+compare-systems: install $(VENV)/.diffusion-install ## train every system on SHARDS for SECONDS each (default: 1200), and write runs/comparison/comparison.md; goes on where it was interrupted
 	@test "$(SHARDS)" != out -o -f out/manifest.json || \
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
 	$(BIN)/python benchmarks/studies/compare_systems.py all --shards $(SHARDS) --work runs/comparison --seconds $(SECONDS)

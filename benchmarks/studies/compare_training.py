@@ -9,34 +9,59 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sketchforge.checkpoints.diffsketching import read_diffsketching, save_unet
 from sketchforge.options import (
     AeTrainOptions,
+    DiffSketchingTrainOptions,
     GanTrainOptions,
     SeginTrainOptions,
     Style2PaintsTrainOptions,
 )
 from sketchforge.utils.files import write_json
 from trainers.autoencoder.run import train_ae
+from trainers.diffsketching.run import train_diffsketching
 from trainers.gan.run import train_gan
 from trainers.segin.run import train_segin
 from trainers.style2paints.run import train_style2paints
 
 FIRST_STEPS = 20  # by which a system's speed is told first
 NEARLY = 0.95  # of the time, at which a training ends
+SAMPLING_STEPS = 5  # of diffusion: thousands of images are measured, each of four passes
+NEVER = 10**9  # steps after which fine-tuning begins
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of a system: `train` with `options`, beside those that all have."""
+    """One training of a system: `train` with `options`, beside those that all have.
+
+    share: of the system's time, beside the shares of its other stages. leaves: from its run folder, options of the next.
+    """
 
     name: str
     train: Callable[[Any], Path]
     options: type[Any]
     more: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
+    leaves: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
 
 
 def autoencoder(**more: Any) -> Stage:
-    return Stage("ae", train_ae, AeTrainOptions, more)
+    return Stage("ae", train_ae, AeTrainOptions, more, leaves=lambda folder: {"ae": folder})
+
+
+def diffusion(name: str, share: float = 1.0, **more: Any) -> Stage:
+    more = {"sampling_steps": SAMPLING_STEPS} | more
+    return Stage(name, train_diffsketching, DiffSketchingTrainOptions, more, share, leave_unet)
+
+
+def leave_unet(folder: Path) -> dict[str, Path]:
+    """The U-net of a run, as diffusers keeps one: fine-tuning begins with it.
+
+    Not the classifier beside it, which nothing here asks for.
+    """
+    model, _ = read_diffsketching(folder / "model.safetensors")
+    save_unet(folder / "unet", model)
+    return {"unet": folder / "unet"}
 
 
 # Each by its title and its trainings, one after another.
@@ -48,6 +73,15 @@ SYSTEMS: dict[str, tuple[str, tuple[Stage, ...]]] = {
         (Stage("style2paints", train_style2paints, Style2PaintsTrainOptions, {"hint": "builtin"}),),
     ),
     "segin": ("SEGIN", (Stage("segin", train_segin, SeginTrainOptions),)),
+    # How many steps there are of each stage is not known before the time is over, so that each is a run.
+    "diffsketching": (
+        "DiffSketching",
+        (diffusion("denoising", 0.85, denoising_steps=NEVER), diffusion("tuning", 0.15, denoising_steps=0)),
+    ),
+    "concatenation": (
+        "DiffSketching, sketch as an input",
+        (diffusion("denoising", condition="concatenation"),),
+    ),
     # Two of the paper's Table 1 as changes of our own code, all losses as they are.
     "spade": ("auto-encoder, SPADE-like", (autoencoder(dmi="spade", style="none"),)),
     "sketch2art": ("auto-encoder, Sketch2art-like", (autoencoder(dmi="sketch", style="adain"),)),
@@ -83,7 +117,8 @@ def train_system(
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     """(the run of the last stage, steps and seconds of each). run: what the stages' folders begin with."""
     stages = SYSTEMS[system][1]
-    spent, folder, before = {}, Path(), {}
+    whole = sum(stage.share for stage in stages)
+    spent, folder, before = {}, Path(), dict[str, Any]()
     for stage in stages:
         folder = run.with_name(f"{run.name}-{stage.name}")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +130,7 @@ def train_system(
         def train(steps: int, stage: Stage = stage, shared: dict[str, Any] = shared | before) -> None:
             stage.train(stage.options(**shared, steps=steps, **stage.more))
 
-        spent[stage.name] = train_for(seconds / len(stages), train, folder.with_suffix(".clock.json"))
-        before = {"ae": folder}
+        clock = folder.with_suffix(".clock.json")
+        spent[stage.name] = train_for(seconds * stage.share / whole, train, clock)
+        before = dict(stage.leaves(folder))
     return folder, spent

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sketchforge.checkpoints.tensor_files import load_tensors, save_tensors
 from sketchforge.errors import SketchforgeError, UsageError
-from sketchforge.utils.files import read_json
+from sketchforge.utils.files import read_json, write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,12 +114,19 @@ def describe_unet(unet: nn.Module) -> dict[str, Any]:
     return described
 
 
+def save_unet(folder: Path, model: DiffSketching) -> None:
+    """Write U-net and noise schedule as diffusers does, for `load_unet` and for other programs."""
+    unet: Any = model.unet
+    unet.save_pretrained(folder)
+    write_json(folder / SCHEDULER_FILE, {"_class_name": "DDIMScheduler", **model.schedule.settings})
+
+
 def load_unet(folder: Path, size: int) -> tuple[nn.Module, dict[str, Any]]:
     """(a pretrained UNet2DModel, the settings of its noise schedule) from a folder that diffusers wrote.
 
     folder: of the U-net, or of a pipeline that has one in `unet/`. The schedule is that of `scheduler_config.json` beside it or in
-    `scheduler/`; without one it is ours. Checked: that it is a UNet2DModel of three channels in and out, without classes,
-    for images of `size`; that its weights are a safetensors file of these shapes, all finite; that its schedule is one of
+    `scheduler/`; without one it is ours. Checked: that it is a UNet2DModel of three channels in and out (or of those of
+    patches), without classes, for images of `size`; that its weights are a safetensors file of these shapes, all finite; that its schedule is one of
     ours. Raises UsageError for another kind of folder or network, SketchforgeError for damaged files.
     """
     from sketchforge.models.diffusion import SCHEDULE, build_unet, require_diffusers
@@ -133,7 +141,15 @@ def load_unet(folder: Path, size: int) -> tuple[nn.Module, dict[str, Any]]:
                 "UNet2DModel.save_pretrained leaves, as safetensors"
             )
     config = _read_config(config_file)
-    expected = {"_class_name": "UNet2DModel", "in_channels": 3, "out_channels": 3, "sample_size": size}
+    channels = config.get("out_channels")
+    patch = max(isqrt(channels // 3), 1) if isinstance(channels, int) and channels > 0 else 1
+    channels = 3 * patch**2
+    expected = {
+        "_class_name": "UNet2DModel",
+        "in_channels": channels,
+        "out_channels": channels,
+        "sample_size": size // patch,
+    }
     absent = {"class_embed_type": None, "num_class_embeds": None}
     for name, value in (expected | absent).items():
         found = config.get(name)

@@ -30,7 +30,7 @@ class Sampling:
 
     steps: int  # of DDIM over all time steps; `strength` of them are taken
     strength: float  # share of the time steps by which the style image is noised, above 0 to 1; at 1 nothing is left of it
-    sketch_scale: float  # of the sketch's gradient, in norms of the noise; with GUIDANCE alone
+    sketch_scale: float  # of the sketch's gradient: how far x̂_0 moves at a step, at most; with GUIDANCE alone
     class_scale: float  # of the classifier's gradient
     label: int | None = None  # the class asked for; None: no classifier guidance
 
@@ -177,7 +177,8 @@ class DiffSketching(nn.Module):
         keeps: bool = False,
         blend: SketchBlend | None = None,
     ) -> Prediction:
-        """`predict` with ε̂ moved by what guides: ε̂ − √(1−ᾱ_t)·scale·∇ log p(y | x_t), and the sketch's in the same way.
+        """`predict` with ε̂ moved by what guides: ε̂ − √(1−ᾱ_t)·scale·∇ log p(y | x_t), and the sketch's in the same way,
+        of unit size and times √ᾱ_t.
 
         keeps: whether the prediction keeps its graph, for training.
         """
@@ -196,7 +197,10 @@ class DiffSketching(nn.Module):
                     second = self.view.distances(predicted.image, blend.sketches)
                     distance = torch.lerp(distance, second, blend.weights)
                 (slope,) = torch.autograd.grad(distance.sum(), noisy, retain_graph=keeps)
-                move = move + sampling.sketch_scale * to_noise_norm(slope)
+                # √ᾱ: x̂_0 moves by (1−ᾱ)·scale, however noisy x_t is. Without it, x̂_0 would move by 1/√ᾱ times as much,
+                # where little of the image is left by all that there is.
+                share = self.schedule.share_at(times)
+                move = move + sampling.sketch_scale * share.sqrt() * to_noise_norm(slope)
         if by_class:
             assert self.classifier is not None and labels is not None
             move = move - sampling.class_scale * class_slope(self.classifier, noisy, times, labels)

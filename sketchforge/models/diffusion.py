@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from math import isqrt
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.errors import UsageError
@@ -130,22 +132,23 @@ def unet_settings(
     layers: int,
     attention: Sequence[int] = (),
     groups: int = 32,
+    patch: int = 1,
 ) -> dict[str, Any]:
     """The configuration of a UNet2DModel.
 
     size: side of the images. channels: of each level, whose side is half that of the one before. layers: residual blocks a
-    level. attention: the sides that have it. groups: of group norm; divides all channels. Raises ValueError where the
-    levels or groups do not fit.
+    level. attention: the sides that have it. groups: of group norm; divides all channels. patch: side of the squares of
+    pixels that are one place of the first level. Raises ValueError where levels, groups or patches do not fit.
     """
-    if size % 2 ** (len(channels) - 1):
-        raise ValueError(f"size is {size}, which {len(channels)} levels do not divide")
+    if size % (patch * 2 ** (len(channels) - 1)):
+        raise ValueError(f"size is {size}, which {len(channels)} levels of patches of {patch} do not divide")
     if any(width % groups for width in channels):
         raise ValueError(f"channels are {tuple(channels)}, expected multiples of {groups}, the groups")
-    attends = [size >> level in attention for level in range(len(channels))]
+    attends = [(size // patch) >> level in attention for level in range(len(channels))]
     return {
-        "sample_size": size,
-        "in_channels": in_channels,
-        "out_channels": 3,
+        "sample_size": size // patch,
+        "in_channels": in_channels * patch**2,
+        "out_channels": 3 * patch**2,
         "block_out_channels": list(channels),
         "layers_per_block": layers,
         "norm_num_groups": groups,
@@ -167,6 +170,13 @@ def build_unet(settings: Mapping[str, Any]) -> nn.Module:
 
 
 def apply_unet(unet: nn.Module, inputs: Tensor, times: Tensor) -> Tensor:
-    """inputs (B,C,S,S), times (B,) -> (B,3,S,S)."""
-    output: Tensor = unet(inputs, times, return_dict=False)[0]
-    return output
+    """inputs (B,C,S,S), times (B,) -> (B,3,S,S), in patches where the U-net has them."""
+    patch = patch_of(unet)
+    output: Tensor = unet(F.pixel_unshuffle(inputs, patch), times, return_dict=False)[0]
+    return F.pixel_shuffle(output, patch)
+
+
+def patch_of(unet: nn.Module) -> int:
+    """The side in pixels of what is one place of a U-net's first level: 1, unless its images have more than three channels."""
+    config: Any = getattr(unet, "config", None)
+    return 1 if config is None else isqrt(config.out_channels // 3)

@@ -52,7 +52,10 @@ def test_a_training_that_has_had_its_time_is_left_alone(tmp_path):
     assert done["steps"] == 90
 
 
-def test_stages_share_the_time_and_the_second_has_the_first_ones_model(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("shares", "seconds"), [((1, 1), [300, 300]), ((0.85, 0.15), [510, 90])])
+def test_stages_share_the_time_and_the_second_has_what_the_first_leaves(
+    tmp_path, monkeypatch, shares, seconds
+):
     trained, budgets = [], []
     monkeypatch.setattr(
         training_study,
@@ -60,11 +63,14 @@ def test_stages_share_the_time_and_the_second_has_the_first_ones_model(tmp_path,
         lambda seconds, train, clock: budgets.append(seconds) or train(7) or {"steps": 7},
     )
     stages = tuple(
-        training_study.Stage(name, trained.append, lambda **given: given) for name in ("ae", "gan")
+        training_study.Stage(
+            name, trained.append, lambda **given: given, share=share, leaves=lambda folder: {"ae": folder}
+        )
+        for name, share in zip(("ae", "gan"), shares, strict=True)
     )
     monkeypatch.setitem(training_study.SYSTEMS, "gan", ("both", stages))
     run, spent = training_study.train_system("gan", tmp_path / "runs/x", tmp_path, 64, 1, 600)
-    assert budgets == [300, 300]
+    assert budgets == pytest.approx(seconds)
     assert [options.get("ae") for options in trained] == [None, trained[0]["run"]]
     assert run == trained[1]["run"]
     assert set(spent) == {"ae", "gan"}

@@ -67,14 +67,15 @@ def test_classifier_guidance_is_the_papers_formula(guided):
 
 
 def test_the_sketchs_guidance_goes_down_its_distance_by_finite_differences(guided):
-    """By x_t, through the U-net, x̂_0 and P; of the norm that noise has, times the scale."""
+    """By x_t, through the U-net, x̂_0 and P; x̂_0 moves by the scale, times the share of noise."""
     sketches, x, _ = (each.double() for each in rows())
     plain = guided.predict(x, TIMES, sketches)
     moved = guided.guide(x, TIMES, sketches, guided.sampling, None)
-    b = (1 - guided.schedule.share_at(TIMES)).sqrt()
-    move = (moved.noise - plain.noise) / b
+    share = guided.schedule.share_at(TIMES)
+    move = moved.noise - plain.noise
     count = x[0].numel()
-    assert move.flatten(1).norm(dim=1).tolist() == pytest.approx([0.3 * count**0.5] * 2)
+    by = (moved.image - plain.image).flatten(1).norm(dim=1) / count**0.5
+    assert by.tolist() == pytest.approx((0.3 * (1 - share)).flatten().tolist())
 
     def distance(noisy):
         return guided.view.distances(guided.predict(noisy, TIMES, sketches).image, sketches)[0]

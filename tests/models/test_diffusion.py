@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from sketchforge.models.diffusion import (
     Prediction,
     apply_unet,
     build_unet,
+    patch_of,
     unet_settings,
 )
 from tests.helpers.tiny_diffusion import GaussianOracle, tiny_model
@@ -134,7 +136,7 @@ def test_the_demos_unet_is_the_one_that_was_measured():
     from trainers.diffsketching.recipe import RECIPES
     from trainers.diffsketching.step import count_unet_parameters
 
-    assert count_unet_parameters(RECIPES["demo"], None) == 3_416_867
+    assert count_unet_parameters(RECIPES["demo"], None) == 2_476_076
 
 
 def test_attention_is_at_the_sides_that_are_named():
@@ -145,11 +147,38 @@ def test_attention_is_at_the_sides_that_are_named():
     assert apply_unet(unet, torch.zeros(2, 3, 32, 32), torch.tensor([1, 2])).shape == (2, 3, 32, 32)
 
 
+def test_squares_of_pixels_are_one_place_of_a_unet_of_patches():
+    """An image that is even within each square stays so where the U-net gives back what it gets."""
+
+    class Echo(torch.nn.Module):
+        config = SimpleNamespace(out_channels=12)
+
+        def forward(self, inputs, times, return_dict):
+            self.seen = inputs
+            return (inputs[:, :12],)
+
+    echo, images = Echo(), torch.rand(2, 4, 8, 8)
+    assert patch_of(echo) == 2
+    assert torch.equal(apply_unet(echo, images, torch.tensor([1, 2])), images[:, :3])
+    assert echo.seen.shape == (2, 16, 4, 4)
+    assert torch.equal(echo.seen[:, 12:], torch.nn.functional.pixel_unshuffle(images[:, 3:], 2))
+
+
+def test_a_unet_of_patches_has_their_channels_and_side():
+    settings = unet_settings(32, 4, (8, 8), 1, (16,), 4, 2)
+    assert (settings["in_channels"], settings["out_channels"], settings["sample_size"]) == (16, 12, 16)
+    assert settings["down_block_types"] == ["AttnDownBlock2D", "DownBlock2D"]
+    unet = build_unet(settings)
+    assert patch_of(unet) == 2
+    assert apply_unet(unet, torch.zeros(2, 4, 32, 32), torch.tensor([1, 2])).shape == (2, 3, 32, 32)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((20, 3, (8, 8, 8, 8), 1, (), 4), "4 levels do not divide"),
+        ((20, 3, (8, 8, 8, 8), 1, (), 4), "4 levels of patches of 1 do not divide"),
         ((16, 3, (8, 12), 1, (), 8), "multiples of 8"),
+        ((16, 3, (8, 8), 1, (), 8, 16), "2 levels of patches of 16 do not divide"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments, message):

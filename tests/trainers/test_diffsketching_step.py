@@ -200,8 +200,9 @@ def test_images_are_made_by_the_average_and_without_gradients():
     assert not torch.allclose(trainer.synthesize(batch["sketch"], batch["image"]), made)
 
 
-def test_a_pretrained_unet_takes_a_sketch_and_does_what_it_did():
-    unet = new_trainer().networks.unet
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_pretrained_unet_takes_a_sketch_and_does_what_it_did(patch):
+    unet = new_trainer(replace(SMALL, patch=patch)).networks.unet
     wide, x, times = widen_input(unet), torch.randn(2, 3, SIZE, SIZE), torch.tensor([3, 900])
     inputs = torch.cat([x, torch.randn(2, 1, SIZE, SIZE)], dim=1)
     assert torch.allclose(apply_unet(wide, inputs, times), apply_unet(unet, x, times), atol=1e-5)

@@ -15,13 +15,18 @@ pytest.importorskip("diffusers", reason="the extra `diffusion` is not installed"
 import sketchforge
 from cli.main import run as command_line
 from sketchforge.checkpoints import diffsketching as files
-from sketchforge.checkpoints.diffsketching import load_unet, read_diffsketching, write_diffsketching
+from sketchforge.checkpoints.diffsketching import (
+    load_unet,
+    read_diffsketching,
+    save_unet,
+    write_diffsketching,
+)
 from sketchforge.checkpoints.run_log import read_log
 from sketchforge.checkpoints.runs import TRAINED_BY, find_trained_run
 from sketchforge.checkpoints.synthesizer import read_model
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
-from sketchforge.models.diffusion import build_unet, unet_settings
+from sketchforge.models.diffusion import SCHEDULE, NoiseSchedule, build_unet, patch_of, unet_settings
 from sketchforge.options import DiffSketchingTrainOptions, ExportOptions, RenderOptions, SynthesizeOptions
 from sketchforge.render.render import render
 from sketchforge.synthesis.export import export
@@ -29,7 +34,7 @@ from sketchforge.synthesis.job import run_job
 from sketchforge.utils.progress import Progress
 from tests.helpers.photos import scene
 from tests.helpers.previews import few_previews
-from tests.helpers.tiny_diffusion import TINY
+from tests.helpers.tiny_diffusion import TINY, tiny_model
 from trainers.diffsketching import recipe as recipes
 from trainers.diffsketching.recipe import diffsketching_recipe_of
 from trainers.diffsketching.run import RUN_FORMAT, plan_diffsketching, train_diffsketching
@@ -388,6 +393,21 @@ def test_a_pretrained_unet_is_begun_with_and_its_schedule_kept(pretrained, optio
     assert trainer.schedule.settings["prediction_type"] == "epsilon"
     assert trainer.schedule.settings["rescale_betas_zero_snr"] is False
     assert len(plan.images.record["unet"]) == 64
+
+
+def test_a_models_unet_is_kept_as_diffusers_does_and_begun_with(tmp_path):
+    """With its patches, and its schedule."""
+    schedule = NoiseSchedule(SCHEDULE | {"beta_schedule": "squaredcos_cap_v2"})
+    unet = build_unet(unet_settings(16, 3, (4, 8), 1, (), 4, 2))
+    model = tiny_model(unet=unet)
+    model.schedule = schedule
+    save_unet(tmp_path / "unet", model)
+    found, settings = load_unet(tmp_path / "unet", 16)
+    assert settings == schedule.settings
+    assert patch_of(found) == 2
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in unet.state_dict().items())
+    with pytest.raises(UsageError, match="its sample_size is 8, expected 16"):
+        load_unet(tmp_path / "unet", 32)
 
 
 def change_config(folder, **values):

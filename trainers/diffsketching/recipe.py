@@ -26,6 +26,8 @@ class DiffSketchingRecipe:
     layers: int  # residual blocks a level
     groups: int  # of group norm
     attention: tuple[int, ...] = ()  # sides that have it
+    patch: int = 1  # side in pixels of what is one place of the first level
+    schedule: str = "linear"  # of the noise, in diffusers' words
     classifier_width: int = 32  # where the shards have classes
     condition: str = GUIDANCE  # guidance | concatenation
     tuning_share: float = 0.1  # of the steps: fine-tuning, with guidance
@@ -60,14 +62,16 @@ RECIPES = {
     # For the built-in samples or a first try on other images.
     "demo": DiffSketchingRecipe(
         size=64,
-        steps=700,
+        steps=2000,
         batch_size=8,
-        channels=(32, 64, 96, 128),
+        channels=(32, 64, 128),
         layers=1,
         groups=8,
+        patch=2,
+        schedule="squaredcos_cap_v2",
         anchor=1.0,
         sampling_steps=10,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         tuning_learning_rate=2e-4,
         tuning_optimizer="adam",
         betas=(0.9, 0.99),
@@ -89,8 +93,8 @@ RECIPES = {
         identity=0.5,  # ours: λ is not published
         anchor=0.0,  # [P] L has two terms
         sampling_steps=25,  # [C]
-        strength=0.8,  # ours; docs/diffsketching.md says why not 1
-        sketch_scale=0.1,  # ours: of .1, .2 and .4 the nearest to the sketch after a short training
+        strength=0.5,  # ours; docs/diffsketching.md says why not 1
+        sketch_scale=0.1,  # ours: not published
         class_scale=1.0,  # [P] the formula has none
         learning_rate=1e-4,  # ours: not published
         tuning_learning_rate=1e-3,  # [C]

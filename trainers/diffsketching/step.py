@@ -32,7 +32,14 @@ from sketchforge.models.diffsketching import (
     NoisedClassifier,
     Sampling,
 )
-from sketchforge.models.diffusion import SCHEDULE, NoiseSchedule, apply_unet, build_unet, unet_settings
+from sketchforge.models.diffusion import (
+    SCHEDULE,
+    NoiseSchedule,
+    apply_unet,
+    build_unet,
+    patch_of,
+    unet_settings,
+)
 from sketchforge.models.encoder import Encoder
 from sketchforge.models.noise import sample_maps
 from sketchforge.models.sketch_view import SketchView
@@ -86,7 +93,8 @@ class DiffSketchingTrainer:
         self.recipe, self.seed, self.device, self.precision = recipe, seed, device, precision
         self.encoder = channels_last(encoder, device).eval().requires_grad_(False)
         self.view = channels_last(view, device).eval().requires_grad_(False)
-        self.schedule = NoiseSchedule(SCHEDULE if pretrained is None else pretrained[1])
+        ours = SCHEDULE | {"beta_schedule": recipe.schedule}
+        self.schedule = NoiseSchedule(ours if pretrained is None else pretrained[1])
         unet = self._begin_unet(None if pretrained is None else pretrained[0])
         classifier, optimizer_c = None, None
         if self.classes:
@@ -258,7 +266,13 @@ def settings_of_unet(recipe: DiffSketchingRecipe) -> dict[str, Any]:
     """The configuration of the U-net that a recipe begins with."""
     in_channels = 4 if recipe.condition == CONCATENATION else 3
     return unet_settings(
-        recipe.size, in_channels, recipe.channels, recipe.layers, recipe.attention, recipe.groups
+        recipe.size,
+        in_channels,
+        recipe.channels,
+        recipe.layers,
+        recipe.attention,
+        recipe.groups,
+        recipe.patch,
     )
 
 
@@ -266,10 +280,11 @@ def widen_input(unet: nn.Module) -> nn.Module:
     """A UNet2DModel of three input channels -> one of four that does the same, whatever the fourth is."""
     from sketchforge.checkpoints.diffsketching import describe_unet
 
-    widened = build_unet(describe_unet(unet) | {"in_channels": 4})
+    more = patch_of(unet) ** 2
+    widened = build_unet(describe_unet(unet) | {"in_channels": 4 * more})
     state = unet.state_dict()
     first = state["conv_in.weight"]
-    state["conv_in.weight"] = torch.cat([first, torch.zeros_like(first[:, :1])], dim=1)
+    state["conv_in.weight"] = torch.cat([first, torch.zeros_like(first[:, :more])], dim=1)
     widened.load_state_dict(state)
     return widened
 
