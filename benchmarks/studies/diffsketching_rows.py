@@ -4,13 +4,13 @@
     python benchmarks/studies/diffsketching_rows.py table
     python benchmarks/studies/diffsketching_rows.py picture --run runs/diffsketching --shards out --out FILE.jpg
 
-DATA as for ae_results.py, whose shards in DIR are taken. Of each row a model is trained; COUNT sketches held out are drawn
-out in the style of another image held out, and TOM draws what came of them. Told is how far that drawing is from the given
-sketch and from another's, in the distance that is trained by (L_p) and in one that is not, Skt-Rec's share of ink that
-differs, with their differences. `guidance` rows have both before fine-tuning (the same run, stopped) and after;
-`published` fine-tunes by sampling without gradients, as the public code does: it asserts that no weight changes. A row
-leaves benchmarks/studies/diffsketching_rows/ROW.json. The same command again goes on where it was interrupted, and leaves
-out rows that are there. One thread.
+DATA as for ae_results.py, whose shards in DIR are taken. All rows of fine-tuning begin with the same U-net, trained once;
+`concatenation` has one of its own, and none. COUNT sketches held out are drawn out in the style of another image held out, and
+TOM draws what came of them. Told is how far that drawing is from the given sketch and from another's, in the distance that is
+trained by (L_p) and in one that is not, Skt-Rec's share of ink that differs, with their differences: without guidance, before
+fine-tuning and after. `published` fine-tunes by sampling without gradients, as the public code does. A row leaves
+benchmarks/studies/diffsketching_rows/ROW.json. The same command again goes on where it was interrupted, and leaves out rows
+that are there. One thread.
 """
 
 from __future__ import annotations
@@ -30,10 +30,15 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from benchmarks.studies.ae_results import Row, add_running, render_shards  # noqa: E402
-from sketchforge.checkpoints.diffsketching import read_diffsketching  # noqa: E402
+from sketchforge.checkpoints.diffsketching import read_diffsketching, save_unet  # noqa: E402
 from sketchforge.data.augment import training_pair  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
 from sketchforge.images.tensors import to_uint8  # noqa: E402
+from sketchforge.losses.diffsketching import (  # noqa: E402
+    image_identity,
+    sketch_perceptual,
+    weigh_tuning,
+)
 from sketchforge.metrics.images.inputs import SampleReader  # noqa: E402
 from sketchforge.metrics.images.sketch_reconstruction import sketch_distances  # noqa: E402
 from sketchforge.metrics.images.statistics import estimate_means  # noqa: E402
@@ -49,6 +54,9 @@ RESULTS = Path(__file__).resolve().parent / "diffsketching_rows"
 VERSION = 1  # of a row's JSON
 STEPS = {64: 2500, 128: 5000}  # of denoising, by size; --steps for less
 TUNING_STEPS = 250  # after them; --tuning-steps for less
+PUBLISHED_STEPS = 10  # of fine-tuning as published, each a sampling of a batch
+PUBLISHED_BATCH, PUBLISHED_RATE, PUBLISHED_MOMENTUM = 4, 1e-3, 0.9  # as in the public code
+NEVER = 10**9  # steps after which fine-tuning begins
 COUNT = 200  # sketches held out, of as many images as there are, in turn
 BATCH = 16
 
@@ -56,7 +64,7 @@ BATCH = 16
 VARIANTS: dict[str, dict[str, Any]] = {
     "one-step": {"through": 0},
     "last-2": {"through": 2},
-    "published": {},  # fine-tuning by sampling without gradients: none is done, for it changes nothing
+    "published": {},
     "concatenation": {"condition": "concatenation"},
 }
 
@@ -122,23 +130,91 @@ def read_held_out(shards: Path, size: int, count: int) -> tuple[torch.Tensor, to
     return torch.stack([x["image"] for x in pairs]), torch.stack([x["sketch"] for x in pairs]), indices
 
 
-def published_way_changes(run: Path, sketches: torch.Tensor, styles: torch.Tensor) -> dict[str, Any]:
-    """Fine-tune one step by sampling without gradients, as the public code does; how many weights got a gradient."""
-    model, _ = read_diffsketching(run / "model.safetensors")
+def tune_as_published(
+    model: DiffSketching, images: torch.Tensor, sketches: torch.Tensor, identity: float = 0.5
+) -> dict[str, Any]:
+    """Fine-tune as the public code does: batch by batch a sampling without gradients, L of it, a step of SGD.
+
+    images (N,3,S,S), sketches (N,1,S,S). Returns the losses, and how many weights moved and had a gradient.
+    """
     model.unet.requires_grad_(True)
-    times = model.schedule.list_times(model.sampling.steps, model.sampling.strength)
-    noise = sample_maps(tuple(styles.shape[1:]), range(len(styles)), 0)
-    noisy = model.schedule.add_noise(styles, noise, torch.full((len(styles),), times[0]))
-    made = model.denoise(noisy, sketches, times, model.sampling)
-    optimizer = torch.optim.SGD(model.unet.parameters(), 1e-3, 0.9)
+    optimizer = torch.optim.SGD(model.unet.parameters(), PUBLISHED_RATE, PUBLISHED_MOMENTUM)
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
-    loss = model.view.distances(made, sketches).mean()
-    loss.requires_grad_()  # else torch itself refuses what the public code does
-    loss.backward()
-    optimizer.step()
+    times = model.schedule.list_times(model.sampling.steps, model.sampling.strength)
+    losses, reached = [], set[str]()
+    for start in range(0, len(images), PUBLISHED_BATCH):
+        rows = slice(start, start + PUBLISHED_BATCH)
+        noise = sample_maps(tuple(images.shape[1:]), range(start, start + len(images[rows])), 0)
+        begin = torch.full((len(noise),), times[0])
+        made = model.denoise(
+            model.schedule.add_noise(images[rows], noise, begin), sketches[rows], times, model.sampling
+        )
+        made.requires_grad_()  # else torch itself refuses the step
+        loss = weigh_tuning(
+            image_identity(model.view.encoder, made, images[rows]),
+            sketch_perceptual(model.view, made, sketches[rows]),
+            identity,
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        reached |= {name for name, parameter in model.unet.named_parameters() if parameter.grad is not None}
+        optimizer.step()
+        losses.append(round(loss.item(), 5))
+    model.unet.requires_grad_(False)
     moved = [name for name, value in model.unet.state_dict().items() if not torch.equal(value, before[name])]
-    reached = [name for name, parameter in model.unet.named_parameters() if parameter.grad is not None]
-    return {"weights that moved": len(moved), "weights with a gradient": len(reached), "weights": len(before)}
+    return {
+        "losses": losses,
+        "weights that moved": len(moved),
+        "weights with a gradient": len(reached),
+        "weights": len(before),
+    }
+
+
+class HeldOut:
+    """What rows are measured by."""
+
+    def __init__(self, shards: Path, size: int, count: int, seed: int) -> None:
+        self.images, self.sketches, self.groups = read_held_out(shards, size, count)
+        step = len(self.images) // 3 or 1
+        self.styles, self.others, self.seed = self.images.roll(step, 0), self.sketches.roll(step, 0), seed
+
+    def measure(self, model: DiffSketching, scale: float | None = None) -> tuple[dict[str, Any], Any]:
+        """(estimates, values of each) of what a model makes. scale: of the sketch's guidance; None: the model's."""
+        return self._compare(model, sample_all(model, self.sketches, self.styles, self.seed, scale))
+
+    def measure_truth(self, model: DiffSketching) -> dict[str, Any]:
+        """Of the images that the sketches were drawn of."""
+        return self._compare(model, self.images)[0]
+
+    def _compare(self, model: DiffSketching, images: torch.Tensor) -> tuple[dict[str, Any], Any]:
+        values = compare_sketches(model, images, self.sketches, self.others)
+        return estimate_distances(values, self.groups, self.seed), values
+
+
+def train_first_stage(row: DiffSketchingRow, options: DiffSketchingTrainOptions, steps: int) -> Path:
+    """The run of denoising that a row begins with; of `concatenation` all there is."""
+    if row.variant == "concatenation":
+        options = replace(options, condition="concatenation")
+    else:
+        options = replace(options, denoising_steps=NEVER)
+    train_diffsketching(replace(options, steps=steps))
+    return options.run
+
+
+def tune(row: DiffSketchingRow, first: Path, options: DiffSketchingTrainOptions, steps: int) -> Any:
+    """(the fine-tuned model, what is told of the way there)."""
+    model, _ = read_diffsketching(first / "model.safetensors")
+    if row.variant == "published":
+        pairs = read_pairs(
+            open_shards(options.shards).take_split("train", "all"),
+            row.size,
+            PUBLISHED_STEPS * PUBLISHED_BATCH,
+        )
+        return model, tune_as_published(model, *pairs)
+    save_unet(first / "unet", model)
+    changes = VARIANTS[row.variant]
+    train_diffsketching(replace(options, unet=first / "unet", denoising_steps=0, steps=steps, **changes))
+    return read_diffsketching(options.run / "model.safetensors")[0], {}
 
 
 def run_diffsketching_row(
@@ -155,72 +231,42 @@ def run_diffsketching_row(
         return path
     steps = steps or STEPS[row.size]
     shards = render_shards(Row(row.data, row.size, "all", row.seed), data, work)
-    tunes = row.variant not in ("published", "concatenation")
+    condition = "concatenation" if row.variant == "concatenation" else "guidance"
     options = DiffSketchingTrainOptions(
         shards=str(shards),
-        run=work / "diffsketching" / row.name,
+        run=work / "diffsketching" / f"{row.data}-{row.size}-{condition}-{row.seed}",
         size=row.size,
         seed=row.seed,
         workers=0,
         threads=1,
         device="cpu",
-        denoising_steps=None if row.variant == "concatenation" else steps,
-        **VARIANTS[row.variant],
     )
-    images, sketches, groups = read_held_out(shards, row.size, count)
-    step = len(images) // 3 or 1
-    styles, others = images.roll(step, 0), sketches.roll(step, 0)
-    figures: dict[str, Any] = {}
-
-    def measure(name: str) -> None:
-        model, _ = read_diffsketching(options.run / "model.safetensors")
-        made = sample_all(model, sketches, styles, row.seed)
-        values = compare_sketches(model, made, sketches, others)
-        figures[name] = estimate_distances(values, groups, row.seed)
-        figures[f"{name}, each"] = {key: each.round(5).tolist() for key, each in values.items()}
-        if name == "before" and row.variant != "concatenation":
-            unguided = sample_all(model, sketches, styles, row.seed, 0.0)
-            figures["without guidance"] = estimate_distances(
-                compare_sketches(model, unguided, sketches, others), groups, row.seed
-            )
-
-    before = work / "diffsketching" / f"{row.name}-before.json"
-    if before.is_file():
-        figures |= read_json(before)
-    else:
-        train_diffsketching(replace(options, steps=steps))
-        measure("before")
-        if row.variant == "published":
-            figures["published way"] = published_way_changes(options.run, sketches[:4], styles[:4])
-        write_json(before, figures)
-    if tunes:
-        train_diffsketching(replace(options, steps=steps + tuning_steps))
-        measure("after")
-        after, first = figures["after, each"], figures["before, each"]
-        gains = {
-            f"{key}, before − after": np.array(first[key]) - np.array(after[key])
-            for key in ("L_p, own", "ink, own")
-        }
-        figures["gain"] = {
-            name: [x.value, x.low, x.high] for name, x in estimate_means(gains, groups, row.seed).items()
-        }
-    model, _ = read_diffsketching(options.run / "model.safetensors")
-    with torch.no_grad():
-        truth = compare_sketches(model, images, sketches, others)
-    figures["the truth's own"] = estimate_distances(truth, groups, row.seed)
+    first = train_first_stage(row, options, steps)
+    held_out = HeldOut(shards, row.size, count, row.seed)
+    model, _ = read_diffsketching(first / "model.safetensors")
+    figures: dict[str, Any] = {"the truth's own": held_out.measure_truth(model)}
+    figures["before"], before = held_out.measure(model)
+    if condition == "guidance":
+        figures["without guidance"], _ = held_out.measure(model, 0.0)
+        tuned, told = tune(row, first, replace(options, run=work / "diffsketching" / row.name), tuning_steps)
+        figures["after"], after = held_out.measure(tuned)
+        gains = {f"{key}, before − after": before[key] - after[key] for key in ("L_p, own", "ink, own")}
+        estimates = estimate_means(gains, held_out.groups, row.seed)
+        figures["gain"] = {name: [x.value, x.low, x.high] for name, x in estimates.items()}
+        figures |= {"on the way": told} if told else {}
+    published = row.variant == "published"
     metadata: dict[str, Any] = {
         "data": row.data,
         "size": row.size,
         "variant": row.variant,
         "seed": row.seed,
         "steps": steps,
-        "tuning_steps": tuning_steps if tunes else 0,
+        "tuning_steps": 0 if condition == "concatenation" else PUBLISHED_STEPS if published else tuning_steps,
         "sketches": count,
-        "images": len(set(groups)),
+        "images": len(set(held_out.groups)),
     }
     RESULTS.mkdir(exist_ok=True)
     write_json(path, {"format": "diffsketching-rows", "version": VERSION, **metadata, "figures": figures})
-    (work / f"diffsketching-{row.name}.png").write_bytes((options.run / "grid.png").read_bytes())
     return path
 
 
@@ -238,7 +284,7 @@ def print_table() -> None:
             if state in result["figures"]:
                 cells = ["{:.3g} [{:.3g} {:.3g}]".format(*result["figures"][state][key]) for key in measures]
                 print("| " + " | ".join([name, steps, state, *cells]) + " |")
-        for state in ("gain", "published way"):
+        for state in ("gain", "on the way"):
             if state in result["figures"]:
                 print(f"{name}, {state}: {result['figures'][state]}")
 

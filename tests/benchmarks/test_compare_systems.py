@@ -6,6 +6,8 @@ import pytest
 
 import benchmarks.studies.compare_systems as study
 import benchmarks.studies.compare_training as training_study
+from sketchforge.metrics.images import diversity, evaluate
+from tests.helpers.previews import few_previews
 
 
 class Training:
@@ -137,7 +139,9 @@ def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):
 def smoke_runs():
     """Those that no other covers; all of them in the long run."""
     return [
-        pytest.param(system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art") else ())
+        pytest.param(
+            system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art", "concatenation") else ()
+        )
         for system in study.SYSTEMS
     ]
 
@@ -148,6 +152,13 @@ def test_every_system_is_trained_and_measured_on_ones_own_shards(
 ):
     """The smoke run: a step of each, measured by two pairs."""
     monkeypatch.setattr(training_study, "FIRST_STEPS", 1)
+    few_previews(monkeypatch)
+    monkeypatch.setattr(diversity, "STYLES", 2)
+    monkeypatch.setattr(evaluate, "NUM_LAYOUTS", 2)
+    monkeypatch.setattr(study, "TIMED", 1)
+    monkeypatch.setattr(
+        "trainers.diffsketching.view.drawn_size_of", lambda size: size
+    )  # a quarter of the time
     words = ["all", "--shards", str(ten_sketches), "--work", str(tmp_path / "work"), "--seconds", "0.01"]
     study.main([*words, "--pairs", "2", "--system", system])
     (path,) = (tmp_path / "work/rows").glob("*.json")

@@ -145,6 +145,9 @@ def test_recipes_find_their_rows_in_the_paper():
     assert losses_of(recipe("style_triplet", "content_class")) == "L_s_tri + L_c_cls"
     assert {len(row) for row in TABLE_1.values()} == {4}
     assert TABLE_2["all"] == TABLE_1["AE"][:1] + ("11.7",)
+    others = ({"dmi": "spade", "style": "none"}, {"dmi": "sketch", "style": "adain"}, {"dmi": "sketch"})
+    assert [in_table_1("ae-train", full | one) for one in others] == ["SPADE", "Sketch2art", None]
+    assert in_table_1("segin-train", {"dmi": "spade"}) is None
 
 
 def test_thinned_curves_keep_their_mean_and_their_end():

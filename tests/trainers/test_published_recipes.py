@@ -108,7 +108,7 @@ DIFFSKETCHING = {
         0.5,
         "ours: at 1 a clone of the noise holds nothing of the image, at .8 of this schedule 1/600",
     ),
-    "sketch_scale": (0.1, "ours: not published"),
+    "sketch_scale": (0.5, "ours: not published"),
     "class_scale": (1.0, "[P] the formula has none"),
     "learning_rate": (1e-4, "ours: not published"),
     "tuning_learning_rate": (1e-3, "[C]"),

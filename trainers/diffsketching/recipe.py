@@ -37,7 +37,7 @@ class DiffSketchingRecipe:
     anchor: float = 0.0  # weight of the denoising error in fine-tuning, beside L
     sampling_steps: int = 25
     strength: float = 0.8  # share of the time steps by which images are noised before they are denoised
-    sketch_scale: float = 0.1
+    sketch_scale: float = 0.8
     class_scale: float = 2.0
     learning_rate: float = 2e-4
     tuning_learning_rate: float = 1e-3
@@ -75,7 +75,7 @@ RECIPES = {
         tuning_learning_rate=2e-4,
         tuning_optimizer="adam",
         betas=(0.9, 0.99),
-        ema_decay=0.98,
+        ema_decay=0.995,
     ),
     # What is printed, [P], what the authors' code has, [C], or ours.
     "paper": DiffSketchingRecipe(
@@ -94,7 +94,7 @@ RECIPES = {
         anchor=0.0,  # [P] L has two terms
         sampling_steps=25,  # [C]
         strength=0.5,  # ours; docs/diffsketching.md says why not 1
-        sketch_scale=0.1,  # ours: not published
+        sketch_scale=0.5,  # ours: not published
         class_scale=1.0,  # [P] the formula has none
         learning_rate=1e-4,  # ours: not published
         tuning_learning_rate=1e-3,  # [C]

@@ -56,9 +56,18 @@ _STYLE = {"none": "AE", "adain": "AdaIN", "add": "addition", "multiply": "multip
 
 
 def in_table_1(command: str, recipe: Mapping[str, Any]) -> str | None:
-    """The row of a run, by its command and recipe; None: the paper has no such row."""
+    """The row of a run, by its command and recipe; None: the paper has no such row.
+
+    An auto-encoder that joins sketch and style as another system does stands beside that system, which it is not.
+    """
     if command == "gan-train":
         return "AE + GAN"
+    if command != "ae-train":
+        return None
+    if recipe.get("dmi") == "spade":
+        return "SPADE"
+    if (recipe.get("dmi"), recipe.get("style")) == ("sketch", "adain"):
+        return "Sketch2art"
     return "AE" if in_table_2(recipe) == "all" else None
 
 

@@ -64,7 +64,8 @@ def paper_tables(models: Sequence[ModelFindings]) -> list[Table]:
             (
                 BESIDE.format(1, "CelebA-HQ and WikiArt, 40,000 mismatched pairs"),
                 "The paper's AE has all losses; a GAN stands beside its AE + GAN whatever "
-                "auto-encoder it refines.",
+                "auto-encoder it refines. Beside SPADE and Sketch2art stand our auto-encoders that join sketch and style "
+                "as they do (--dmi spade; --dmi sketch --style adain), not those systems.",
             ),
         )
     ]
