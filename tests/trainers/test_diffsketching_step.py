@@ -134,13 +134,19 @@ def test_the_second_stage_begins_with_what_would_be_used():
 
 
 def test_one_step_is_lambda_of_the_clones_image():
-    """L and the anchor by hand: x̂_0 of the image's own noised clone, within the strength."""
+    """L and the anchor by hand: x̂_0 of the image's own noised clone, within the strength, moved by the sketch."""
     trainer, batch = new_trainer(replace(TUNING, identity=0.25, anchor=3.0)), micro_batch()
     net = copy.deepcopy(trainer.networks.unet)
     told = trainer.step(0, [batch])
     noisy, noise, times = trainer._noised(batch, 499)  # 2 steps: 999 and 499, of which .8 leaves the second
+    noisy.requires_grad_()
     output = apply_unet(net, noisy, times)
-    made = trainer.schedule.read_output(output, noisy, times).image
+    plain = trainer.schedule.read_output(output, noisy, times).image
+    distance = trainer.view.distances(plain, batch["sketch"]).sum()
+    (slope,) = torch.autograd.grad(distance, noisy, retain_graph=True)
+    share = trainer.schedule.share_at(times)
+    unit = slope * (slope[0].numel() ** 0.5 / slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
+    made = plain - (1 - share) * trainer.recipe.sketch_scale * unit
     sketch = sketch_perceptual(trainer.view, made, batch["sketch"])
     identity = image_identity(trainer.encoder, made, batch["image"])
     denoising = (output - trainer.schedule.target_of(batch["image"], noise, times)).square().mean()

@@ -192,16 +192,20 @@ class DiffSketchingTrainer:
         noisy, noise, now = self._noised(micro_batch, times[0])
         losses: dict[str, Tensor] = {}
         model = self._model_of(self.networks.unet)
-        if recipe.anchor or recipe.through == ONE_STEP:
+        labels = micro_batch[CLASS].to(self.device) if self.classes else None
+        if recipe.anchor:
             with self._autocast():
-                output = apply_unet(self.networks.unet, noisy, now).float()
-            losses["denoising"] = denoising_error(output, self.schedule.target_of(image, noise, now))
-            made = self.schedule.read_output(output, noisy, now).image
-        if recipe.through != ONE_STEP:
-            start = torch.full_like(now, times[0])
-            clone = self.schedule.add_noise(image, noise, start)
-            labels = micro_batch[CLASS].to(self.device) if self.classes else None
-            made = model.denoise(clone, sketch, times, recipe.sampling, recipe.through, labels)
+                output = apply_unet(self.networks.unet, noisy, now)
+            losses["denoising"] = denoising_error(output.float(), self.schedule.target_of(image, noise, now))
+        with self._autocast():
+            if recipe.through == ONE_STEP:
+                # Guided, as it is sampled: of x̂_0 alone L_p would ask for lines that nobody has told the U-net.
+                made = model.guide(noisy, now, sketch, recipe.sampling, labels, keeps=True).image
+            else:
+                start = torch.full_like(now, times[0])
+                clone = self.schedule.add_noise(image, noise, start)
+                made = model.denoise(clone, sketch, times, recipe.sampling, recipe.through, labels)
+        made = made.float()
         losses["sketch"] = sketch_perceptual(self.view, made, sketch)
         losses["identity"] = image_identity(self.encoder, made, image)
         loss = weigh_tuning(losses["identity"], losses["sketch"], recipe.identity)
