@@ -13,7 +13,7 @@ from sketchforge.models.diffsketching import CONCATENATION
 from sketchforge.models.diffusion import apply_unet
 from tests.helpers.tiny_diffusion import SIZE, TINY, TUNED, tiny_encoder, tiny_view
 from trainers.diffsketching.recipe import RECIPES
-from trainers.diffsketching.step import DiffSketchingTrainer, widen_input
+from trainers.diffsketching.step import DiffSketchingTrainer, blur_lattice, widen_input
 from trainers.state import load_part
 
 CPU = torch.device("cpu")
@@ -134,19 +134,13 @@ def test_the_second_stage_begins_with_what_would_be_used():
 
 
 def test_one_step_is_lambda_of_the_clones_image():
-    """L and the anchor by hand: x̂_0 of the image's own noised clone, within the strength, moved by the sketch."""
+    """L and the anchor by hand: x̂_0 of the image's own noised clone, within the strength."""
     trainer, batch = new_trainer(replace(TUNING, identity=0.25, anchor=3.0)), micro_batch()
     net = copy.deepcopy(trainer.networks.unet)
     told = trainer.step(0, [batch])
     noisy, noise, times = trainer._noised(batch, 499)  # 2 steps: 999 and 499, of which .8 leaves the second
-    noisy.requires_grad_()
     output = apply_unet(net, noisy, times)
-    plain = trainer.schedule.read_output(output, noisy, times).image
-    distance = trainer.view.distances(plain, batch["sketch"]).sum()
-    (slope,) = torch.autograd.grad(distance, noisy, retain_graph=True)
-    share = trainer.schedule.share_at(times)
-    unit = slope * (slope[0].numel() ** 0.5 / slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
-    made = plain - (1 - share) * trainer.recipe.sketch_scale * unit
+    made = trainer.schedule.read_output(output, noisy, times).image
     sketch = sketch_perceptual(trainer.view, made, batch["sketch"])
     identity = image_identity(trainer.encoder, made, batch["image"])
     denoising = (output - trainer.schedule.target_of(batch["image"], noise, times)).square().mean()
@@ -158,6 +152,23 @@ def test_one_step_is_lambda_of_the_clones_image():
     }
     for one, parameter in zip(gradients(trainer), net.parameters(), strict=True):
         assert torch.allclose(one, parameter.grad, atol=1e-5)
+
+
+def test_a_lattice_of_pixels_is_blurred_away_and_even_areas_stay():
+    rows = torch.arange(16).view(1, 1, -1, 1).expand(2, 3, 16, 16)
+    assert torch.allclose(blur_lattice(1.0 - 2.0 * (rows % 2)), torch.zeros(2, 3, 16, 16))
+    ramp = rows.float()
+    assert torch.allclose(blur_lattice(ramp)[:, :, 1:-1], ramp[:, :, 1:-1])
+
+
+def test_of_patches_the_sketch_is_of_the_blurred_image():
+    trainer, batch = new_trainer(replace(TUNING, patch=2)), micro_batch()
+    net = copy.deepcopy(trainer.networks.unet)
+    told = trainer.step(0, [batch])
+    noisy, _, times = trainer._noised(batch, 499)
+    made = trainer.schedule.read_output(apply_unet(net, noisy, times), noisy, times).image
+    expected = sketch_perceptual(trainer.view, blur_lattice(made), batch["sketch"])
+    assert told["sketch"] == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("through", [0, 1, 2])

@@ -192,21 +192,19 @@ class DiffSketchingTrainer:
         noisy, noise, now = self._noised(micro_batch, times[0])
         losses: dict[str, Tensor] = {}
         model = self._model_of(self.networks.unet)
-        labels = micro_batch[CLASS].to(self.device) if self.classes else None
-        if recipe.anchor:
+        if recipe.anchor or recipe.through == ONE_STEP:
             with self._autocast():
-                output = apply_unet(self.networks.unet, noisy, now)
-            losses["denoising"] = denoising_error(output.float(), self.schedule.target_of(image, noise, now))
-        with self._autocast():
-            if recipe.through == ONE_STEP:
-                # Guided, as it is sampled: of x̂_0 alone L_p would ask for lines that nobody has told the U-net.
-                made = model.guide(noisy, now, sketch, recipe.sampling, labels, keeps=True).image
-            else:
-                start = torch.full_like(now, times[0])
-                clone = self.schedule.add_noise(image, noise, start)
-                made = model.denoise(clone, sketch, times, recipe.sampling, recipe.through, labels)
-        made = made.float()
-        losses["sketch"] = sketch_perceptual(self.view, made, sketch)
+                output = apply_unet(self.networks.unet, noisy, now).float()
+            losses["denoising"] = denoising_error(output, self.schedule.target_of(image, noise, now))
+            made = self.schedule.read_output(output, noisy, now).image
+        if recipe.through != ONE_STEP:
+            start = torch.full_like(now, times[0])
+            clone = self.schedule.add_noise(image, noise, start)
+            labels = micro_batch[CLASS].to(self.device) if self.classes else None
+            made = model.denoise(clone, sketch, times, recipe.sampling, recipe.through, labels)
+        # L_p likes a lattice as fine as the patches, which a U-net of patches has at hand; so it is not shown that fine.
+        seen = blur_lattice(made) if recipe.patch > 1 else made
+        losses["sketch"] = sketch_perceptual(self.view, seen, sketch)
         losses["identity"] = image_identity(self.encoder, made, image)
         loss = weigh_tuning(losses["identity"], losses["sketch"], recipe.identity)
         if recipe.anchor:
@@ -291,6 +289,13 @@ def widen_input(unet: nn.Module) -> nn.Module:
     state["conv_in.weight"] = torch.cat([first, torch.zeros_like(first[:, :more])], dim=1)
     widened.load_state_dict(state)
     return widened
+
+
+def blur_lattice(images: Tensor) -> Tensor:
+    """(B,C,S,S) -> the same by 1-2-1 in rows and columns: nothing of what changes from pixel to pixel is left."""
+    line = torch.tensor([0.25, 0.5, 0.25], dtype=images.dtype, device=images.device)
+    kernel = (line[:, None] * line).expand(images.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=images.shape[1])
 
 
 def _adam(recipe: DiffSketchingRecipe, module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:

@@ -132,6 +132,7 @@ def _train_main_process(
         best_model = None
         if options.eval_every:
             best_model = BestModel(run, f"{validation.prefix}_{options.best_by}", metadata)
+        evaluate = ImageValidation(run, trainer, validation, best_model, describe_grid)
         started_at = time.perf_counter()
         train(
             trainer,
@@ -139,7 +140,7 @@ def _train_main_process(
             start,
             steps,
             log=log.write,
-            evaluate=ImageValidation(run, trainer, validation, best_model, describe_grid),
+            evaluate=evaluate,
             evaluate_at={*range(eval_every, steps, eval_every), steps},
             save=save,
             meet=ranks.meet,
@@ -148,8 +149,8 @@ def _train_main_process(
     elapsed, waited_seconds = time.perf_counter() - started_at, micro_batches.waited
     if skipped := ranks.all_reduce_sum(batches.skipped):
         progress.note(f"{count_noun(skipped, 'sample')} could not be read; others took their place")
-    figures = validation.figures(trainer)
-    write_captioned_png(run / GRID_FILE, validation.grid(trainer), describe_grid(steps))
+    figures, grid = evaluate.look(steps)
+    write_captioned_png(run / GRID_FILE, grid, describe_grid(steps))
     waiting_note = f"{waited_seconds / elapsed:.0%} of the time was spent waiting for data" if elapsed else ""
     progress.note(f"{waiting_note}; {validation.summary(figures)}")
     results: dict[str, Any] = {"steps_done": steps, "figures": figures}

@@ -241,12 +241,18 @@ class ImageValidation:
     validation: Validation
     best: BestModel | None
     describe: Callable[[int], str]  # the caption of the grid of a step
+    looked: tuple[int, dict[str, float], np.ndarray] | None = None  # the last step looked at
+
+    def look(self, step: int) -> tuple[dict[str, float], np.ndarray]:
+        """(figures, grid) of the trainer as it is after `step`: made once for the last preview and the end."""
+        if self.looked is None or self.looked[0] != step:
+            self.looked = step, self.validation.figures(self.trainer), self.validation.grid(self.trainer)
+        return dict(self.looked[1]), self.looked[2]
 
     def __call__(self, step: int) -> dict[str, float]:
-        figures = self.validation.figures(self.trainer)
+        figures, grid = self.look(step)
         if self.best is not None:
             figures |= self.validation.frechet(self.trainer)
-        grid = self.validation.grid(self.trainer)
         raise_deferred()  # for the last time: from here on files change
         if self.best is not None:
             self.best.offer(self.trainer, step, figures)
