@@ -52,7 +52,7 @@ from sketchforge.checkpoints.run_log import read_log  # noqa: E402
 from sketchforge.report.svg import curves_svg  # noqa: E402
 from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from sketchforge.synthesis.synthesizer import load_model  # noqa: E402
-from sketchforge.utils.files import write_bytes, write_json  # noqa: E402
+from sketchforge.utils.files import read_json, write_bytes, write_json  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "compare_systems"
 VERSION = 2  # of a row's JSON; 1 had neither people's drawings nor curves
@@ -139,15 +139,17 @@ def measure_size(run: Path) -> dict[str, float]:
 def error_curve(run: Path, spent: dict[str, float]) -> list[list[float]]:
     """[seconds of a processor, squared error of matched pairs] of the last stage, as its log tells.
 
-    Of images held out, where there are some.
+    Of images held out, where there are some. Of a training that has not looked at itself, its end alone.
     """
     pace = spent["seconds"] / spent["steps"]
-    return [
+    points = [
         [record["step"] * pace, record[name]]
         for record in read_log(run / "log.jsonl")
         for name in ERRORS
         if name in record
     ]
+    figures = read_json(run / "run.json")["figures"]
+    return points or [[spent["seconds"], figures[name]] for name in ERRORS if name in figures]
 
 
 def run_system_row(

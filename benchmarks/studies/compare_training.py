@@ -17,7 +17,8 @@ from sketchforge.options import (
     SeginTrainOptions,
     Style2PaintsTrainOptions,
 )
-from sketchforge.utils.files import write_json
+from sketchforge.utils.files import read_json, write_json
+from sketchforge.utils.progress import Progress
 from trainers.autoencoder.run import train_ae
 from trainers.diffsketching.run import train_diffsketching
 from trainers.gan.run import train_gan
@@ -27,7 +28,7 @@ from trainers.style2paints.run import train_style2paints
 FIRST_STEPS = 20  # by which a system's speed is told first
 NEARLY = 0.95  # of the time, at which a training ends
 SAMPLING_STEPS = 5  # of diffusion: thousands of images are measured, each of four passes
-NEVER = 10**9  # steps after which fine-tuning begins
+NEVER = 10**9  # steps: more than there is time for
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ class Stage:
     """One training of a system: `train` with `options`, beside those that all have.
 
     share: of the system's time, beside the shares of its other stages. leaves: from its run folder, options of the next.
+    looks: whether it looks at itself on the way, for the curve; else at the end alone, where that takes minutes.
     """
 
     name: str
-    train: Callable[[Any], Path]
+    train: Callable[..., Path]
     options: type[Any]
     more: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
+    looks: bool = True
     leaves: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
 
 
@@ -51,7 +54,7 @@ def autoencoder(**more: Any) -> Stage:
 
 def diffusion(name: str, share: float = 1.0, **more: Any) -> Stage:
     more = {"sampling_steps": SAMPLING_STEPS} | more
-    return Stage(name, train_diffsketching, DiffSketchingTrainOptions, more, share, leave_unet)
+    return Stage(name, train_diffsketching, DiffSketchingTrainOptions, more, share, False, leave_unet)
 
 
 def leave_unet(folder: Path) -> dict[str, Path]:
@@ -112,6 +115,46 @@ def train_for(
     return done
 
 
+class StopAfter(Progress):
+    """Interrupts a training that has had its time."""
+
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+        self._now, self._until, self.stopped = now, now() + seconds, False
+
+    def advance(self, **figures: float | str) -> None:
+        if self._now() >= self._until:
+            self.stopped = True
+            raise KeyboardInterrupt
+
+
+def train_straight(
+    seconds: float,
+    train: Callable[[int, Progress], None],
+    count_steps: Callable[[], int],
+    clock: Path,
+    now: Callable[[], float] = time.process_time,
+) -> dict[str, float]:
+    """Train without a look at it until it has taken so many seconds, then end it there; return {steps, seconds}.
+
+    train: with this many steps at most. count_steps: those that the run has done. The end, a look at its images, is not of
+    that time.
+    """
+    done: dict[str, float] = {"steps": 0, "seconds": 0.0}
+    if clock.is_file():
+        done = json.loads(clock.read_text())
+    if done["seconds"] < NEARLY * seconds:
+        start, stop = now(), StopAfter(seconds - done["seconds"], now)
+        try:
+            train(NEVER, stop)
+        except KeyboardInterrupt:
+            done = {"steps": count_steps(), "seconds": done["seconds"] + now() - start}
+            write_json(clock, done)
+            if not stop.stopped:
+                raise
+    train(int(done["steps"]), Progress())
+    return done
+
+
 def train_system(
     system: str, run: Path, shards: Path, size: int, seed: int, seconds: float
 ) -> tuple[Path, dict[str, dict[str, float]]]:
@@ -127,10 +170,18 @@ def train_system(
             "workers": 0, "threads": 1, "device": "cpu",
         }  # fmt: skip
 
-        def train(steps: int, stage: Stage = stage, shared: dict[str, Any] = shared | before) -> None:
-            stage.train(stage.options(**shared, steps=steps, **stage.more))
+        def train(
+            steps: int, *progress: Progress, stage: Stage = stage, shared: dict[str, Any] = shared | before
+        ) -> None:
+            stage.train(stage.options(**shared, steps=steps, **stage.more), *progress)
 
-        clock = folder.with_suffix(".clock.json")
-        spent[stage.name] = train_for(seconds * stage.share / whole, train, clock)
+        def count_steps(run: Path = folder) -> int:
+            return int(read_json(run / "run.json").get("steps_done", 0))
+
+        clock, its_seconds = folder.with_suffix(".clock.json"), seconds * stage.share / whole
+        if stage.looks:
+            spent[stage.name] = train_for(its_seconds, train, clock)
+        else:
+            spent[stage.name] = train_straight(its_seconds, train, count_steps, clock)
         before = dict(stage.leaves(folder))
     return folder, spent

@@ -54,6 +54,44 @@ def test_a_training_that_has_had_its_time_is_left_alone(tmp_path):
     assert done["steps"] == 90
 
 
+class Straight:
+    """A training of two seconds a step that asks after each whether to go on, and looks at itself at its end."""
+
+    def __init__(self, fails_after=None):
+        self.done, self.seconds, self.looked_at, self.fails_after = 0, 0.0, [], fails_after
+
+    def __call__(self, steps, progress):
+        while self.done < steps:
+            self.done, self.seconds = self.done + 1, self.seconds + 2
+            if self.done == self.fails_after:
+                raise KeyboardInterrupt
+            progress.advance()
+        self.looked_at.append(self.done)
+
+    def now(self):
+        return self.seconds
+
+
+def test_a_training_without_looks_has_its_seconds_and_ends_there(tmp_path):
+    training = Straight()
+    done = training_study.train_straight(
+        600, training, lambda: training.done, tmp_path / "clock.json", training.now
+    )
+    assert done == {"steps": 300, "seconds": 600}
+    assert training.looked_at == [300]
+
+
+def test_a_training_without_looks_goes_on_with_the_time_that_is_left(tmp_path):
+    first, clock = Straight(fails_after=100), tmp_path / "clock.json"
+    with pytest.raises(KeyboardInterrupt):
+        training_study.train_straight(600, first, lambda: first.done, clock, first.now)
+    first.fails_after = None
+    done = training_study.train_straight(600, first, lambda: first.done, clock, first.now)
+    assert done == {"steps": 300, "seconds": 600}
+    training_study.train_straight(600, first, lambda: first.done, clock, first.now)
+    assert first.done == 300
+
+
 @pytest.mark.parametrize(("shares", "seconds"), [((1, 1), [300, 300]), ((0.85, 0.15), [510, 90])])
 def test_stages_share_the_time_and_the_second_has_what_the_first_leaves(
     tmp_path, monkeypatch, shares, seconds
@@ -140,7 +178,7 @@ def smoke_runs():
     """Those that no other covers; all of them in the long run."""
     return [
         pytest.param(
-            system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art", "concatenation") else ()
+            system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art", "diffsketching") else ()
         )
         for system in study.SYSTEMS
     ]

@@ -62,7 +62,7 @@ RECIPES = {
     # For the built-in samples or a first try on other images.
     "demo": DiffSketchingRecipe(
         size=64,
-        steps=1600,
+        steps=1500,
         batch_size=8,
         channels=(32, 64, 128),
         layers=1,
