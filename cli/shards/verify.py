@@ -67,6 +67,8 @@ def _verify_folder(folder: str | Path, workers: int, prefix: bool) -> VerifyRepo
     if report.problems:
         problems = count_noun(len(report.problems), "problem")
         hint = "the same `sketchforge render` makes damaged shards again"
+        if report.grown:
+            hint = "images were added to it, so that no command makes its shards again: restore the files, or render all images into another folder"
         print_error(f"error: {folder}: {problems}; read {counts}; {hint}")
         return report
     failed = f"; {count_noun(report.num_failed, 'input')} failed when rendered" if report.num_failed else ""

@@ -39,6 +39,7 @@ class VerifyReport:
     num_bytes: int = 0
     num_failed: int = 0  # inputs that have no sample, by the manifest, but for those left out
     num_left_out: int = 0  # by --drop-blank
+    grown: bool = False  # images were added to the folder, so that no command makes all of its shards again
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what is no problem
 
@@ -66,7 +67,7 @@ def verify(place: str | Path, progress: Progress | None = None, workers: int = 1
     progress = progress or Progress()
     folder = folder_at(place)
     manifest = read_manifest(folder)
-    report = VerifyReport()
+    report = VerifyReport(grown=bool(manifest["appended"]))
     if not checksum_holds(folder.read(schema.MANIFEST)):
         report.problems.append(f"{schema.MANIFEST}: altered, its digest of itself does not hold")
     if manifest["complete"]:

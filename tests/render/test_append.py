@@ -132,6 +132,16 @@ def test_a_folder_with_damaged_shards_is_refused(adding, name):
         render(adding)
 
 
+def test_of_a_damaged_folder_that_was_added_to_verify_promises_no_mending(adding, monkeypatch, capsys):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    render(adding)
+    (adding.shards / "00001.tar").unlink()
+    assert run(["verify", str(adding.shards)]) == 1
+    said = capsys.readouterr().err
+    assert "no command makes its shards again: restore the files" in said
+    assert "makes damaged shards again" not in said
+
+
 def test_without_the_option_a_folder_that_was_added_to_is_left_alone(adding):
     render(adding)
     before = contents(adding.shards)
