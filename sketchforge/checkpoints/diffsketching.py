@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ UNET_FILES = (
     "diffusion_pytorch_model.safetensors",
 )  # as diffusers' save_pretrained names them
 SCHEDULER_FILE = "scheduler_config.json"
+PATCHES = (1, 2, 4, 8)  # sides in pixels of what a U-net may take as one place
+MOST_TIMES = 100_000  # of a schedule
 
 
 def write_diffsketching(path: Path, model: DiffSketching, metadata: Mapping[str, Any]) -> None:
@@ -142,12 +143,12 @@ def load_unet(folder: Path, size: int) -> tuple[nn.Module, dict[str, Any]]:
             )
     config = _read_config(config_file)
     channels = config.get("out_channels")
-    patch = max(isqrt(channels // 3), 1) if isinstance(channels, int) and channels > 0 else 1
+    patch = next((side for side in PATCHES if channels == 3 * side**2), 1)
     channels = 3 * patch**2
     expected = {
         "_class_name": "UNet2DModel",
-        "in_channels": channels,
         "out_channels": channels,
+        "in_channels": channels,
         "sample_size": size // patch,
     }
     absent = {"class_embed_type": None, "num_class_embeds": None}
@@ -208,6 +209,11 @@ def _check_schedule(path: Path, schedule: Mapping[str, Any]) -> None:
     if schedule["prediction_type"] not in (VELOCITY, NOISE):
         raise UsageError(
             f"{path}: its prediction_type is {schedule['prediction_type']}, expected {VELOCITY} or {NOISE}"
+        )
+    times = schedule["num_train_timesteps"]
+    if not isinstance(times, int) or not 1 < times <= MOST_TIMES:
+        raise UsageError(
+            f"{path}: its num_train_timesteps is {str(times)[:80]}, expected a number from 2 to {MOST_TIMES}"
         )
     if schedule["prediction_type"] == NOISE and schedule["rescale_betas_zero_snr"]:
         raise UsageError(

@@ -424,6 +424,8 @@ def change_config(folder, **values):
             "its _class_name is UNet2DConditionModel, expected UNet2DModel",
         ),
         ({"out_channels": 6}, "its out_channels is 6, expected 3"),
+        ({"out_channels": 3 * 10**20}, "its out_channels is 300000000000000000000, expected 3"),
+        ({"out_channels": "x"}, "its out_channels is x, expected 3"),
         ({"num_class_embeds": 10}, "its num_class_embeds is 10, expected None"),
         ({"block_out_channels": [8, 8]}, "cannot be read as the U-net of its config.json"),
     ],
@@ -445,6 +447,14 @@ def test_a_schedule_of_which_no_image_can_be_read_is_one_line(pretrained):
     folder, _ = pretrained
     (folder / "scheduler" / "scheduler_config.json").write_text('{"rescale_betas_zero_snr": true}')
     with pytest.raises(UsageError, match="predicts noise and leaves nothing of the image"):
+        load_unet(folder, 64)
+
+
+@pytest.mark.parametrize("times", [0, -5, 10**12, "many", None])
+def test_a_schedule_of_no_or_too_many_times_is_one_line(pretrained, times):
+    folder, _ = pretrained
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"num_train_timesteps": times}))
+    with pytest.raises(UsageError, match=f"its num_train_timesteps is {times}, expected a number from 2"):
         load_unet(folder, 64)
 
 
