@@ -203,7 +203,7 @@ class DiffSketchingTrainer:
             labels = micro_batch[CLASS].to(self.device) if self.classes else None
             made = model.denoise(clone, sketch, times, recipe.sampling, recipe.through, labels)
         # L_p likes a lattice as fine as the patches, which a U-net of patches has at hand; so it is not shown that fine.
-        seen = blur_lattice(made) if recipe.patch > 1 else made
+        seen = blur_lattice(made) if patch_of(self.networks.unet) > 1 else made
         losses["sketch"] = sketch_perceptual(self.view, seen, sketch)
         losses["identity"] = image_identity(self.encoder, made, image)
         loss = weigh_tuning(losses["identity"], losses["sketch"], recipe.identity)
