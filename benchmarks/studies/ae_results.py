@@ -45,7 +45,7 @@ from trainers.gan.run import train_gan  # noqa: E402
 RESULTS = Path(__file__).resolve().parent / "ae_results"
 VERSION = 1  # of a row's JSON
 IMAGES = {"portraits": "faces/stylegan2_256", "paintings": "paintings/pacs"}
-STEPS = {64: 2500, 128: 5000}  # of auto-encoder and GAN each, by size
+STEPS = {64: 2500, 128: 5000, 256: 5000}  # of auto-encoder and GAN each, by size
 SEEDS = (0, 1, 2)
 OFF = {name: 0.0 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
 PAIRS = 1000  # mismatched
@@ -96,6 +96,8 @@ VARIANTS = {
     "translated": Variant("all losses, all translated", options=(("translated", 1.0),)),
     # A.3
     "variational": Variant("all losses, variational f_style (A.3)", options=(("variational", True),)),
+    # A.2: where the sketch enters; of 64 and 128 pixels 32 is no coarser than a quarter of the side
+    "content-64": Variant("all losses, content at 64², too", options=(("content_side", 64),)),
     # A.1: the size of the subset, where there are more images than that
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
     "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),
@@ -163,14 +165,20 @@ def read_row_name(name: str, variants: Container[str]) -> tuple[str, int, str, i
 
 
 def planned_rows() -> Iterator[Row]:
-    """The rows of docs/results.md: three seeds at 128 pixels, one of the others."""
+    """The rows of docs/results.md: three seeds at 128 pixels and of the ways style enters at 64, one of the others."""
     for variant in ("vanilla", "all", "gan"):
         for seed in SEEDS:
             yield Row("portraits", 128, variant, seed)
     for variant in ("all", "gan"):
         yield Row("paintings", 128, variant, 0)
     for variant in VARIANTS:
-        yield Row("portraits", 64, variant, 0)
+        if variant != "content-64":
+            yield Row("portraits", 64, variant, 0)
+    for variant in ("all", "content-64"):
+        yield Row("portraits", 256, variant, 0)
+    for variant in ("all", "style-adain", "style-add"):
+        for seed in SEEDS[1:]:
+            yield Row("portraits", 64, variant, seed)
 
 
 def render_shards(row: Row, data: Path, work: Path) -> Path:

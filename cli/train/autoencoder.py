@@ -39,6 +39,14 @@ DEFAULTS = defaults_of(AeTrainOptions)
     help="How the style enters it (Table 4). [default: the recipe's]",
 )
 @option(
+    "--content-side",
+    group="Training",
+    type=click.IntRange(32, 256),
+    metavar="SIDE",
+    help="Side of the finest map where the sketch enters it: 32, as published, to a quarter of --size. "
+    "[default: the recipe's]",
+)
+@option(
     "--variational/--no-variational",
     group="Training",
     default=DEFAULTS["variational"],

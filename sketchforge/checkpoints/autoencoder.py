@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
 
 FORMAT, VERSION = "sketchforge-autoencoder", 3  # 2: maps were doubled by nearest neighbour
-SETTINGS = ("size", "width", "style_dim", "dmi", "style", "variational")  # arguments of AutoEncoder
+# Arguments of AutoEncoder, and what earlier files do not name.
+SETTINGS = ("size", "width", "style_dim", "dmi", "style", "variational", "content_side")
+LATER = {"variational": False, "content_side": None}
 
 
 def write_autoencoder(path: Path, model: AutoEncoder, metadata: Mapping[str, Any]) -> None:
@@ -26,7 +28,7 @@ def build_autoencoder(settings: Mapping[str, Any]) -> AutoEncoder:
     """The network with the arguments that a file names, untrained; raises KeyError, TypeError or ValueError."""
     from sketchforge.models.autoencoder import AutoEncoder
 
-    settings = {"variational": False} | dict(settings)  # which earlier files do not name
+    settings = LATER | dict(settings)
     return AutoEncoder(**{name: settings[name] for name in SETTINGS})
 
 

@@ -21,7 +21,7 @@ from sketchforge.utils.seeding import torch_generator
 
 SIZES = (64, 128, 256, 512, 1024)
 COARSEST = 8  # side of f_content, whatever the size of the image
-CONTENT_SIDES = (8, 16, 32)  # the maps where content enters
+CONTENT_SIDE = 32  # of the finest map where content enters, as published (A.2: 8, 16, 32)
 STYLED_SIDES = (64, 128, 256, 512)  # the maps that style multiplies (A.2)
 MIN_STYLE_MAPS = 3  # small images have fewer of these maps, so they use their finest ones
 DMI = ("none", "sketch", "feature", "spade")
@@ -36,11 +36,16 @@ def channels_at(table: Mapping[int, int], side: int, width: float) -> int:
     return max(8, 8 * round(table[side] * width / 8))
 
 
+def content_sides(size: int) -> list[int]:
+    """The sides that the finest map may have where content enters, for images of `size`: 32 to size/4."""
+    return [side for side in DECODER_CHANNELS if CONTENT_SIDE <= side <= max(CONTENT_SIDE, size // 4)]
+
+
 @dataclass(frozen=True)
 class ContentFeatures:
     """f_content and the finer maps of a sketch, (B,C,side,side) by side, and the masks m of DMI by side."""
 
-    maps: Mapping[int, Tensor]  # sides 8, 16 and 32
+    maps: Mapping[int, Tensor]  # sides 8, 16, … content_side
     masks: Mapping[int, Tensor]  # the maps, or the sketch as (B,1,side,side) in [0, 1], or empty
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> ContentFeatures:
@@ -61,17 +66,18 @@ class ContentFeatures:
 
 
 class Trunk(nn.Module):
-    """(B,channels,S,S) -> {side: (B,C,side,side)} for sides 32, 16, 8: stride-2 convolutions down to 8²."""
+    """(B,channels,S,S) -> {side: (B,C,side,side)} for sides finest … 16, 8: stride-2 convolutions down to 8²."""
 
-    def __init__(self, channels: int, size: int, width: float) -> None:
+    def __init__(self, channels: int, size: int, width: float, finest: int = CONTENT_SIDE) -> None:
         super().__init__()
+        self.finest = finest
         self.levels = nn.ModuleDict()
         side = size
         while side > COARSEST:
             side //= 2
             out_channels = channels_at(ENCODER_CHANNELS, side, width)
             level: list[nn.Module] = [Down(channels, out_channels)]
-            if side in CONTENT_SIDES:
+            if side <= finest:
                 level.append(ResidualBlock(out_channels))
             self.levels[str(side)] = nn.Sequential(*level)
             channels = out_channels
@@ -80,7 +86,7 @@ class Trunk(nn.Module):
         maps = {}
         for side, level in self.levels.items():
             x = level(x)
-            if int(side) in CONTENT_SIDES:
+            if int(side) <= self.finest:
                 maps[int(side)] = x
         return maps
 
@@ -101,7 +107,9 @@ class StyleEncoder(nn.Module):
 class Decoder(nn.Module):
     """G1: content maps and f_style -> image (B,3,S,S) in [-1, 1], from a learned map of 8² upwards."""
 
-    def __init__(self, size: int, width: float, style_dim: int, dmi: str, style: str) -> None:
+    def __init__(
+        self, size: int, width: float, style_dim: int, dmi: str, style: str, content_side: int
+    ) -> None:
         super().__init__()
         sides = [side for side in DECODER_CHANNELS if side <= size]
         styled_sides = [side for side in sides if side in STYLED_SIDES]
@@ -124,7 +132,7 @@ class Decoder(nn.Module):
         for side in sides:
             if side > COARSEST:
                 self.ups[str(side)] = Up(widths[side // 2], widths[side])
-            if dmi != "none" and side in CONTENT_SIDES:
+            if dmi != "none" and side <= content_side:
                 injection = SpatialNormalization if dmi == "spade" else DualMaskInjection
                 self.injections[str(side)] = injection(widths[side])
             if modulation is not None and side in styled_sides:
@@ -151,12 +159,13 @@ class AutoEncoder(nn.Module):
     size: side of the images in pixels, a power of two in 64..1024. width: factor of all channels.
     style_dim: length of f_style. None means the number of f_content's channels (512 at width 1), so that the
     classifier of Eq. 8 can also classify the content (Eq. 9).
-    dmi (Table 3): the masks of DMI at 8², 16² and 32². "feature": the content's maps. "sketch": the sketch
+    dmi (Table 3): the masks of DMI at 8², 16² … content_side². "feature": the content's maps. "sketch": the sketch
     itself. "none": no masks, content enters at 8² only. "spade", for comparison: in place of DMI the sketch
     modulates normalised features, as in SPADE.
     style (Table 4): how style enters at 64² to 512² (the three finest maps of small images):
     "multiply", "adain" or "add". "none": style enters at 8² only.
     variational (A.3): E_style finds a normal distribution, whose mean is f_style where nothing is trained.
+    content_side: of the finest of these maps, a power of two from 32 to size/4. None means 32, as published.
     Raises ValueError for other values.
     """
 
@@ -168,6 +177,7 @@ class AutoEncoder(nn.Module):
         dmi: str = "feature",
         style: str = "multiply",
         variational: bool = False,
+        content_side: int | None = None,
     ) -> None:
         super().__init__()
         if size not in SIZES:
@@ -177,12 +187,17 @@ class AutoEncoder(nn.Module):
         for name, value, choices in (("dmi", dmi, DMI), ("style", style, STYLES)):
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+        if content_side not in (None, *content_sides(size)):
+            sides = ", ".join(map(str, content_sides(size)))
+            raise ValueError(f"content_side is {content_side}, expected one of {sides} for a size of {size}")
         self.size, self.width, self.dmi, self.style = size, width, dmi, style
+        self.content_side = content_side
+        finest = CONTENT_SIDE if content_side is None else content_side
         self.variational = variational
         self.style_dim = channels_at(ENCODER_CHANNELS, COARSEST, width) if style_dim is None else style_dim
         self.style_encoder = StyleEncoder(size, width, self.style_dim, variational)
-        self.content_encoder = Trunk(1, size, width)
-        self.decoder = Decoder(size, width, self.style_dim, dmi, style)
+        self.content_encoder = Trunk(1, size, width, finest)
+        self.decoder = Decoder(size, width, self.style_dim, dmi, style, finest)
 
     def forward(self, sketch: Tensor, image: Tensor) -> Tensor:
         """sketch (B,1,S,S) float in [-1, 1], 1 = paper; image (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1].

@@ -104,6 +104,33 @@ def test_f_content_is_8_by_8_at_any_size_and_levels_halve():
         assert sides[-1] == 8
 
 
+@pytest.mark.parametrize(
+    ("size", "content_side", "sides"),
+    [(256, 64, [8, 16, 32, 64]), (1024, 256, [8, 16, 32, 64, 128, 256]), (1024, 64, [8, 16, 32, 64])],
+)
+def test_the_sketch_can_enter_at_finer_maps(size, content_side, sides):
+    """At full width, too, where masks and what they mask must have as many channels."""
+    with torch.device("meta"):
+        made = AutoEncoder(size, content_side=content_side)
+        sketch, image = torch.empty(1, 1, size, size), torch.empty(1, 3, size, size)
+    content = made.encode_content(sketch)
+    assert sorted(content.maps) == sorted(content.masks) == sides
+    assert [int(side) for side in made.decoder.injections] == sides
+    assert made.style_encoder.trunk.finest == 32  # nothing of the kind is asked of styles
+    assert made(sketch, image).shape == image.shape
+
+
+def test_lines_are_kept_by_a_finer_map():
+    """A line that moves by four pixels of 256 stays where it is for a mask of 32, and not for one of 64."""
+    sketch = torch.ones(1, 1, 256, 256)
+    sketch[..., 96:98] = -1
+    moved = sketch.roll(4, dims=3)
+    made = AutoEncoder(256, NARROW, dmi="sketch", content_side=64)
+    masks, others = made.encode_content(sketch).masks, made.encode_content(moved).masks
+    assert torch.equal(masks[32], others[32])
+    assert not torch.equal(masks[64], others[64])
+
+
 def test_widths_are_multiples_of_8():
     assert [channels_at(ENCODER_CHANNELS, side, 0.3) for side in (8, 16, 32, 64, 512)] == [152, 80, 40, 16, 8]
     assert channels_at(DECODER_CHANNELS, 1024, 1.0) == 8
@@ -267,6 +294,8 @@ def test_four_images_are_learnt():
         ({"size": 32}, "size is 32, expected one of"),
         ({"width": 0}, "width is 0, expected a factor above 0"),
         ({"dmi": "edges"}, "dmi is 'edges', expected one of none, sketch, feature, spade"),
+        ({"content_side": 16}, "content_side is 16, expected one of 32, 64 for a size of 256"),
+        ({"size": 128, "content_side": 64}, "content_side is 64, expected one of 32 for a size of 128"),
         ({"style": "sum"}, "style is 'sum', expected one of none, adain, add, multiply"),
     ],
 )

@@ -30,6 +30,7 @@ AUTOENCODER = {
     "style_dim": (512, "[P] section 4.1: f_style has 512 numbers"),
     "dmi": ("feature", "[P] A.2 and Table 3: masks are features of the content"),
     "style": ("multiply", "[P] A.2 and Table 4: style multiplies channels"),
+    "content_side": (None, "[P] A.2: content enters at 8², 16² and 32²"),
     "reconstruction": (1.0, "[P] Eq. 12"),
     "style_triplet": (1.0, "[P] Eq. 12, L_s_tri of Eq. 7"),
     "style_class": (1.0, "[P] Eq. 12, L_s_cls of Eq. 8"),

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 
+from sketchforge.checkpoints.autoencoder import read_autoencoder
 from sketchforge.checkpoints.runs import RUN_LOCK
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
@@ -223,6 +224,23 @@ def test_the_state_of_another_seed_is_refused_with_both_values(options):
         train_ae(options)
     shutil.copytree(other.run, options.run, dirs_exist_ok=True)  # and a folder that is wholly another's
     assert "was begun with --seed 7, now asked for --seed 0" in refusal(options, UsageError)
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(finished, options):
+    """0.2.0 knew no content_side, which is None where nothing is asked."""
+    entries = json.loads((options.run / "run.json").read_text())
+    assert entries["recipe"].pop("content_side", "none") is None
+    (options.run / "run.json").write_text(json.dumps(entries))
+    state = torch.load(options.run / "state.pt", weights_only=True)
+    identity = json.loads(state["identity"])
+    del identity["recipe"]["content_side"]
+    torch.save(state | {"identity": json.dumps(identity)}, options.run / "state.pt")
+    asked = dataclasses.replace(options, content_side=32)
+    told = refusal(asked, UsageError)
+    assert "the recipe's content_side None, now asked for the recipe's content_side 32" in told
+    train_ae(options)
+    made, same = (read_autoencoder(run / "model.safetensors")[0] for run in (options.run, finished.run))
+    assert all(torch.equal(value, same.state_dict()[name]) for name, value in made.state_dict().items())
 
 
 def test_the_model_of_another_run_is_refused_and_not_overwritten(finished, options):

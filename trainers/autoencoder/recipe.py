@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
-from sketchforge.models.autoencoder import AutoEncoder
+from sketchforge.models.autoencoder import AutoEncoder, content_sides
 from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.loss_weights import INFINITY, read_weights
@@ -26,7 +26,7 @@ LOSSES = (
 
 # The fields of a recipe that have an option each.
 OVERRIDES = (
-    *("size", "steps", "batch_size", "dmi", "style"),
+    *("size", "steps", "batch_size", "dmi", "style", "content_side"),
     *("translated", "subset", "subset_passes", "style_margin", "content_margin"),
 )
 LIMITS = {  # by option: the lowest and the highest value, in words, too
@@ -51,6 +51,9 @@ class AeRecipe:
     style_dim: int
     dmi: str = "feature"
     style: str = "multiply"
+    # Of the finest map where the sketch enters G1. None, 32, as published (A.2), whatever the size; also the value
+    # of runs that began before there was this setting, so that they can go on.
+    content_side: int | None = None
     # Weights of Eq. 12, which prints 1 for its five terms (recipe "paper"). The authors' code adds LPIPS,
     # summed over a batch of 32, where the other terms are means. Here all terms are means, and the two that
     # make images weigh a hundred times as much as the others.
@@ -82,7 +85,9 @@ class AeRecipe:
 
     def build_model(self) -> AutoEncoder:
         """The untrained network, its weights drawn from torch's random state."""
-        return AutoEncoder(self.size, self.width, self.style_dim, self.dmi, self.style, self.variational)
+        return AutoEncoder(
+            self.size, self.width, self.style_dim, self.dmi, self.style, self.variational, self.content_side
+        )
 
 
 RECIPES = {
@@ -108,6 +113,7 @@ RECIPES = {
         style_dim=512,  # [P] section 4.1
         dmi="feature",  # [P] A.2
         style="multiply",  # [P] A.2
+        content_side=None,  # [P] A.2: 32
         reconstruction=1.0,  # [P] Eq. 12
         perceptual=0.0,  # [P] Eq. 12 has no such term
         style_triplet=1.0,  # [P] Eq. 12
@@ -140,6 +146,9 @@ def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     changes["variational"] = options.variational
     recipe = replace(recipe, **changes)
     check_batches(options, recipe)
+    if recipe.content_side not in (None, *content_sides(recipe.size)):
+        sides = " or ".join(map(str, content_sides(recipe.size)))
+        raise UsageError(f"--content-side {recipe.content_side}: expected {sides} for --size {recipe.size}")
     if not recipe.reconstruction and not recipe.perceptual:
         raise UsageError("--loss: reconstruction and perceptual are both 0; one of them must make images")
     return recipe
