@@ -325,17 +325,20 @@ def print_tables() -> None:
             print("| " + " | ".join(cells) + " |")
 
 
-def format_figures(figures: list[dict[str, Any]]) -> str:
-    """Figures of several seeds: mean, lowest and highest; of one: value and interval, where it has one."""
+def summarize_figures(figures: list[dict[str, Any]]) -> list[float]:
+    """Figures of several seeds: mean, lowest and highest; of one: value, and its interval where it has one; of none: []."""
     figures = [figure for figure in figures if figure["value"] is not None]
     if not figures:
-        return ""
+        return []
     values = [figure["value"] for figure in figures]
     ends = (figures[0]["low"], figures[0]["high"]) if len(figures) == 1 else (min(values), max(values))
-    value, *interval = (
-        f"{number:#.3g}".rstrip(".") for number in (statistics.mean(values), *ends) if number is not None
-    )
-    return f"{value} [{' '.join(interval)}]" if interval else value
+    return [number for number in (statistics.mean(values), *ends) if number is not None]
+
+
+def format_figures(figures: list[dict[str, Any]]) -> str:
+    """What `summarize_figures` tells, as text."""
+    numbers = [f"{number:#.3g}".rstrip(".") for number in summarize_figures(figures)]
+    return f"{numbers[0]} [{' '.join(numbers[1:])}]" if len(numbers) > 1 else "".join(numbers)
 
 
 def draw_curves(out: Path) -> None:

@@ -23,8 +23,6 @@ import json
 import statistics
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,37 +39,22 @@ from benchmarks.studies.ae_results import (  # noqa: E402
     PAIRS,
     Row,
     add_running,
-    figures_of,
-    format_figures,
     measure_row,
     render_shards,
     result_of,
 )
+from benchmarks.studies.compare_page import draw_curves, write_own_page, write_page  # noqa: E402
 from benchmarks.studies.compare_training import SYSTEMS, train_system  # noqa: E402
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
-from sketchforge.report.svg import curves_svg  # noqa: E402
 from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from sketchforge.synthesis.synthesizer import load_model  # noqa: E402
-from sketchforge.utils.files import read_json, write_bytes, write_json  # noqa: E402
+from sketchforge.utils.files import read_json, write_json  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "compare_systems"
 VERSION = 2  # of a row's JSON; 1 had neither people's drawings nor curves
 TIMED = 8  # images in a batch, for the seconds an image
 OWN = "own"  # the set that a user names
 ERRORS = ("held_out_reconstruction", "seen_reconstruction")  # of log.jsonl: squared error of matched pairs
-COLUMNS = ae_results.COLUMNS | {
-    "Fréchet (builtin relu3_1+relu4_1)": "Fréchet (built-in)",
-    "KID (mobilenet_v2)": "KID (MobileNetV2)",
-    "KID (efficientnet-lite0)": "KID (EfficientNet-Lite0)",
-    "KID (builtin relu3_1+relu4_1)": "KID (built-in)",
-    "diversity, LPIPS (squeeze, other weights)": "diversity",
-    "LPIPS (squeeze, other weights) to the style": "LPIPS to the style",
-}
-# Of people's drawings: what needs no picture of what was drawn.
-PEOPLE_COLUMNS = (
-    "Fréchet (mobilenet_v2)", "Fréchet (efficientnet-lite0)", "Fréchet (builtin relu3_1+relu4_1)", "SR (builtin)", "Skt-Rec", "Sty-Rec",
-)  # fmt: skip
-BEGIN, END = "<!-- figures: made by compare_systems.py page -->", "<!-- end of figures -->"
 
 
 @dataclass(frozen=True)
@@ -189,86 +172,6 @@ def run_system_row(
     return path
 
 
-def read_tables(results: Path) -> dict[tuple[str, int, float], dict[str, list[dict[str, Any]]]]:
-    """What rows have left, by (data, size, seconds) and system."""
-    tables: dict[tuple[str, int, float], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
-    for path in sorted(results.glob("*.json")):
-        result = json.loads(path.read_text())
-        table = tables[result["data"], result["size"], result["seconds"]]
-        table.setdefault(result["system"], []).append(result)
-    return {key: {name: table[name] for name in SYSTEMS if name in table} for key, table in tables.items()}
-
-
-def system_tables(results: Path) -> Iterator[str]:
-    """Markdown: for each (data, size, seconds) what is made of machines' and of people's drawings, and what it costs."""
-    for (data, size, seconds), table in read_tables(results).items():
-        yield f"### {data.capitalize()}, {size} pixels, {seconds:,.0f} seconds of a processor each"
-        rows = {name: [figures_of(result) for result in found] for name, found in table.items()}
-        yield _figures_table(rows, COLUMNS)
-        people = {
-            name: [figures_of({"rows": result["people"]}) for result in found if "people" in result]
-            for name, found in table.items()
-        }
-        if any(people.values()):
-            yield "The same models, from people's drawings:"
-            yield _figures_table(people, {title: COLUMNS[title] for title in PEOPLE_COLUMNS})
-        yield "What they cost:"
-        yield _costs_table(table)
-
-
-def _figures_table(rows: dict[str, list[dict[str, Any]]], columns: dict[str, str]) -> str:
-    titles = [title for title in columns if any(title in row for found in rows.values() for row in found)]
-    lines = [_line(["", "seeds", *(columns[title] for title in titles)]), "|---" * (len(titles) + 2) + "|"]
-    for system, found in rows.items():
-        cells = [format_figures([row[title] for row in found if title in row]) for title in titles]
-        lines.append(_line([SYSTEMS[system][0], str(len(found)), *cells]))
-    return "\n".join(lines)
-
-
-def _costs_table(table: dict[str, list[dict[str, Any]]]) -> str:
-    heads = ["", "steps", "million parameters", "G multiply-adds an image", "ms an image", "ms a step"]
-    lines = [_line(heads), "|---" * len(heads) + "|"]
-    for system, results in table.items():
-        sizes, stages = results[0]["sizes"], results[0]["stages"].values()
-        means = [
-            statistics.mean(result["stages"][name]["steps"] for result in results)
-            for name in results[0]["stages"]
-        ]
-        cells = [SYSTEMS[system][0], " + ".join(f"{mean:,.0f}" for mean in means)]
-        cells += [f"{sizes['parameters'] / 1e6:.2f}", f"{sizes['giga_multiply_adds']:.3g}"]
-        cells.append(f"{1000 * sizes['seconds_image']:.3g}")
-        cells.append(" + ".join(f"{1000 * stage['seconds'] / stage['steps']:.0f}" for stage in stages))
-        lines.append(_line(cells))
-    return "\n".join(lines)
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def write_page(out: Path, results: Path = RESULTS) -> None:
-    """The tables between the marks of `out`, what is around them kept; a new page where there is none."""
-    begin, end = f"# Systems on the same shards\n\n{BEGIN}", f"{END}\n"
-    if out.is_file():
-        begin, mark, rest = out.read_text(encoding="utf-8").partition(BEGIN)
-        _, second, end = rest.partition(END)
-        if not mark or not second:
-            sys.exit(f"{out}: found no '{BEGIN}' and '{END}', between which figures are written")
-        begin, end = begin + mark, second + end
-    write_bytes(out, "\n\n".join([begin, *system_tables(results), end]).encode())
-
-
-def draw_curves(out: Path, results: Path = RESULTS) -> None:
-    """systems-DATA-SIZE.svg: squared error of matched pairs over seconds of a processor."""
-    for (data, size, seconds), table in read_tables(results).items():
-        series = {SYSTEMS[name][0]: [result["curve"] for result in found] for name, found in table.items()}
-        title = f"Squared error of matched pairs, {data} of {size} pixels"
-        path = out / f"systems-{data}-{size}.svg"
-        path.write_text(
-            curves_svg(series, title, "seconds of a processor (GAN: of its own)"), encoding="utf-8"
-        )
-
-
 def compare_all(asked: argparse.Namespace) -> None:
     """Every system on the user's shards; rows, page and curves in `work`."""
     results, systems = asked.work / "rows", asked.system or list(SYSTEMS)
@@ -280,9 +183,9 @@ def compare_all(asked: argparse.Namespace) -> None:
             flush=True,
         )
         run_system_row(row, asked.shards, None, asked.work, asked.seconds, results, asked.pairs)
-        write_page(asked.work / "comparison.md", results)
         draw_curves(asked.work, results)
-    print(asked.work / "comparison.md")
+        page = write_own_page(asked.work, results)
+    print(page)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -308,9 +211,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     asked = build_parser().parse_args(arguments)
     if asked.command == "page":
-        write_page(asked.out)
+        write_page(asked.out, RESULTS)
     elif asked.command == "curves":
-        draw_curves(asked.out)
+        draw_curves(asked.out, RESULTS)
     elif asked.command == "all":
         asked.work.mkdir(parents=True, exist_ok=True)
         compare_all(asked)

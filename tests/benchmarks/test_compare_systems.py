@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import benchmarks.studies.compare_page as pages
 import benchmarks.studies.compare_systems as study
 import benchmarks.studies.compare_training as training_study
 from sketchforge.metrics.images import diversity, evaluate
@@ -146,11 +147,11 @@ def test_the_page_has_figures_of_machines_and_people_and_costs_and_keeps_what_is
     rows = [{"name": "run", "titles": {"frechet": "Fréchet (mobilenet_v2)"}, "frechet": people}]
     row_of(tmp_path, people=rows)
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n")
+    page.write_text(f"before\n{pages.BEGIN}\nold\n{pages.END}\nafter\n")
     for _ in range(2):
-        study.write_page(page, tmp_path)
+        pages.write_page(page, tmp_path)
         written = page.read_text()
-        assert written.startswith("before\n") and written.endswith(f"{study.END}\nafter\n")
+        assert written.startswith("before\n") and written.endswith(f"{pages.END}\nafter\n")
         assert "old" not in written
         assert written.count("### Portraits, 64 pixels, 600 seconds of a processor each") == 1
         assert "| auto-encoder and GAN | 1 | 250 [240 260] |" in written
@@ -163,8 +164,62 @@ def test_a_page_without_marks_is_left_alone(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("mine")
     with pytest.raises(SystemExit, match="found no"):
-        study.write_page(page, tmp_path)
+        pages.write_page(page, tmp_path)
     assert page.read_text() == "mine"
+
+
+def figures_row(directory, system, frechet, found_again, seed=0):
+    """A row with a distance, of which less is better, and Sty-Rec, of which more is; each with a width of .2."""
+    figures = {"name": "run", "titles": {"frechet": "Fréchet (mobilenet_v2)", "style": "Sty-Rec"}}
+    for name, value in (("frechet", frechet), ("style", found_again)):
+        figures[name] = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    row_of(directory, system=system, rows=[figures], seed=seed)
+
+
+def test_the_best_is_named_with_those_that_cannot_be_told_from_it(tmp_path):
+    figures_row(tmp_path, "ae", 2.0, 0.5)
+    figures_row(tmp_path, "segin", 1.85, 0.9)
+    figures_row(tmp_path, "style2paints", 1.6, 0.1)
+    (table,) = pages.read_tables(tmp_path).values()
+    lines = pages.best_table(table).splitlines()[2:]
+    assert lines == [
+        "| Fréchet (MobileNetV2) (less is better) | Style2Paints V1 |  |",
+        "| Sty-Rec (more is better) | SEGIN |  |",
+    ]
+    figures_row(tmp_path, "segin", 1.75, 0.65)
+    (table,) = pages.read_tables(tmp_path).values()
+    lines = pages.best_table(table).splitlines()[2:]
+    assert lines == [
+        "| Fréchet (MobileNetV2) (less is better) | Style2Paints V1 | SEGIN |",
+        "| Sty-Rec (more is better) | SEGIN | auto-encoder |",
+    ]
+
+
+def test_of_several_seeds_the_lowest_and_the_highest_are_the_interval(tmp_path):
+    figures_row(tmp_path, "ae", 1.0, 0.5)
+    figures_row(tmp_path, "ae", 3.0, 0.5, seed=1)
+    figures_row(tmp_path, "segin", 2.9, 0.5)
+    (table,) = pages.read_tables(tmp_path).values()
+    (line, *_) = pages.best_table(table).splitlines()[2:]
+    assert line == "| Fréchet (MobileNetV2) (less is better) | auto-encoder | SEGIN |"
+
+
+def test_ones_own_page_has_tables_the_best_curves_and_the_grids_that_are_there(tmp_path):
+    results = tmp_path / "rows"
+    results.mkdir()
+    for system, frechet in (("ae", 1.0), ("segin", 2.0)):
+        figures_row(results, system, frechet, 0.5)
+        path = next(results.glob(f"{system}-*.json"))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"curve": [[1, 2]]}))
+    (tmp_path / "segin-portraits-64-0.png").write_bytes(b"")
+    page = pages.write_own_page(tmp_path, results).read_text()
+    assert (
+        page.index("| auto-encoder | 1 |")
+        < page.index("## Which is best at what")
+        < page.index("## What they make")
+    )
+    assert "](segin-portraits-64-0.png)" in page and "](ae-portraits-64-0.png)" not in page
+    assert "](systems-portraits-64.svg)" in page
 
 
 def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):
@@ -206,3 +261,4 @@ def test_every_system_is_trained_and_measured_on_ones_own_shards(
     page = (tmp_path / "work/comparison.md").read_text()
     assert f"| {study.SYSTEMS[system][0]} | 1 |" in page
     assert (tmp_path / "work/systems-own-64.svg").is_file()
+    assert f"]({system}-own-64-0.png)" in page
