@@ -52,12 +52,13 @@ train-diffsketching: $(VENV)/.diffusion-install ## train DiffSketching on SHARDS
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge diffsketching-train --shards $(SHARDS) $(TRAIN_OPTIONS)
 
-# Seconds of a processor for each system: make compare-systems SHARDS=faces SECONDS=3600
+# Seconds of a processor for each system: make compare-systems SHARDS=faces SECONDS=3600 COMPARISON=runs/faces
 SECONDS ?= 1200
-compare-systems: install $(VENV)/.diffusion-install ## train every system on SHARDS for SECONDS each (default: 1200), and write runs/comparison/comparison.md; goes on where it was interrupted
+COMPARISON ?= runs/comparison
+compare-systems: install $(VENV)/.diffusion-install ## train every system on SHARDS for SECONDS each (default: 1200), and write COMPARISON/comparison.md (default: runs/comparison); goes on where it was interrupted
 	@test "$(SHARDS)" != out -o -f out/manifest.json || \
 		PATH="$(abspath $(BIN)):$$PATH" sketchforge render --checkpoints 10 --shards out/
-	$(BIN)/python benchmarks/studies/compare_systems.py all --shards $(SHARDS) --work runs/comparison --seconds $(SECONDS)
+	$(BIN)/python benchmarks/studies/compare_systems.py all --shards $(SHARDS) --work $(COMPARISON) --seconds $(SECONDS)
 
 eval: install ## measure the sketches in out*/ and the models in runs/ into eval/report.html; nothing has to be trained
 	PATH="$(abspath $(BIN)):$$PATH" sketchforge eval report $(if $(filter-out out,$(SHARDS)),--shards $(SHARDS))

@@ -46,7 +46,7 @@ from benchmarks.studies.ae_results import (  # noqa: E402
 from benchmarks.studies.compare_page import draw_curves, write_own_page, write_page  # noqa: E402
 from benchmarks.studies.compare_training import SYSTEMS, train_system  # noqa: E402
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
-from sketchforge.shards.shard_set import open_shards  # noqa: E402
+from sketchforge.shards.shard_set import open_shards, shards_digest  # noqa: E402
 from sketchforge.synthesis.synthesizer import load_model  # noqa: E402
 from sketchforge.utils.files import read_json, write_json  # noqa: E402
 
@@ -146,17 +146,33 @@ def run_system_row(
 ) -> Path:
     """Train and measure a row, unless its JSON is there; returns the JSON's path.
 
-    What a JSON of version 1 lacks is added to it.
+    What a JSON of version 1 lacks is added to it. Ends with one line where it is of other shards or another time.
     """
     path = results / f"{row.name}.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
+    if found and row.data == OWN:
+        asked = {"seconds": seconds, "shards": shards_digest(open_shards(str(shards))), "pairs": pairs}
+        for name, value in asked.items():
+            if name in found and found[name] != value:
+                sys.exit(
+                    f"{path}: is of {name} {str(found[name])[:12]}, asked for {str(value)[:12]}; "
+                    "take another --work (make: COMPARISON=DIR), or remove this one"
+                )
     if found.get("version") == VERSION:
         return path
     run, spent = train_system(row.system, work / "systems" / row.name, shards, row.size, row.seed, seconds)
-    split = "val" if "val" in open_shards(str(shards)).splits else None
+    opened = open_shards(str(shards))
+    split = "val" if "val" in opened.splits else None
     if not found:
-        metadata = {"system": row.system, "data": row.data, "size": row.size, "seed": row.seed}
+        metadata: dict[str, Any] = {
+            "system": row.system,
+            "data": row.data,
+            "size": row.size,
+            "seed": row.seed,
+        }
         kept = result_of(measure_row(shards, run, data, work, pairs, split))
+        if row.data == OWN:
+            metadata |= {"shards": shards_digest(opened), "pairs": pairs}
         found = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
         (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
         results.mkdir(parents=True, exist_ok=True)

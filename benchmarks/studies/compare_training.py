@@ -28,6 +28,7 @@ from trainers.style2paints.run import train_style2paints
 FIRST_STEPS = 20  # by which a system's speed is told first
 NEARLY = 0.95  # of the time, at which a training ends
 SAMPLING_STEPS = 5  # of diffusion: thousands of images are measured, each of four passes
+CLOCK_SECONDS = 5  # after which the time that is spent is written down
 NEVER = 10**9  # steps: more than there is time for
 
 
@@ -116,12 +117,16 @@ def train_for(
 
 
 class StopAfter(Progress):
-    """Interrupts a training that has had its time."""
+    """Interrupts a training that has had its time. spent: is told, now and then, how much that is so far."""
 
-    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+    def __init__(self, seconds: float, now: Callable[[], float], spent: Callable[[float], None]) -> None:
         self._now, self._until, self.stopped = now, now() + seconds, False
+        self._start, self._spent, self._told = now(), spent, now()
 
     def advance(self, **figures: float | str) -> None:
+        if self._now() >= self._told + CLOCK_SECONDS:
+            self._told = self._now()
+            self._spent(self._told - self._start)
         if self._now() >= self._until:
             self.stopped = True
             raise KeyboardInterrupt
@@ -143,11 +148,16 @@ def train_straight(
     if clock.is_file():
         done = json.loads(clock.read_text())
     if done["seconds"] < NEARLY * seconds:
-        start, stop = now(), StopAfter(seconds - done["seconds"], now)
+        before = done["seconds"]
+
+        def spent(more: float) -> None:  # of a training that is killed, too
+            write_json(clock, {"steps": count_steps(), "seconds": before + more})
+
+        start, stop = now(), StopAfter(seconds - before, now, spent)
         try:
             train(NEVER, stop)
         except KeyboardInterrupt:
-            done = {"steps": count_steps(), "seconds": done["seconds"] + now() - start}
+            done = {"steps": count_steps(), "seconds": before + now() - start}
             write_json(clock, done)
             if not stop.stopped:
                 raise

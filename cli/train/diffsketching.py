@@ -119,13 +119,19 @@ def _describe(plan: Any) -> list[str]:
         lines.append("the sketch is an input of the U-net; no fine-tuning")
     else:
         through = f"the last {count_noun(recipe.through, 'step')}" if recipe.through else "one step"
+        denoising = min(recipe.denoising_steps, recipe.steps)
         lines.append(
-            f"{count_noun(recipe.denoising_steps, 'step')} of denoising, "
-            f"{recipe.steps - recipe.denoising_steps} of fine-tuning through {through}, λ {recipe.identity:g}"
+            f"{count_noun(denoising, 'step')} of denoising, "
+            f"{recipe.steps - denoising} of fine-tuning through {through}, λ {recipe.identity:g}"
         )
-    lines.append(
-        f"classifier of noised images: {count_noun(len(plan.classes), 'class')}"
-        if plan.classes
-        else "no classifier: the shards have no classes (render --labels)"
-    )
+    if plan.pretrained is not None:
+        lines.append(
+            f"a pretrained U-net: its {recipe.schedule} schedule, noised to {recipe.strength:g} of it, learning rate {recipe.learning_rate:g}"
+        )
+    if plan.classes:
+        lines.append(f"classifier of noised images: {count_noun(len(plan.classes), 'class')}")
+    elif recipe.denoising_steps == 0:
+        lines.append("no classifier: it would be trained by denoising, of which there are no steps")
+    else:
+        lines.append("no classifier: the shards have no classes (render --labels)")
     return lines

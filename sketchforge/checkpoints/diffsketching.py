@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,13 @@ UNET_FILES = (
     "diffusion_pytorch_model.safetensors",
 )  # as diffusers' save_pretrained names them
 SCHEDULER_FILE = "scheduler_config.json"
+# Of diffusers, those that noise images as ours does, by discrete variances; how they sample does not matter. Others (of
+# stochastic differential equations, of flows) noise them in another way.
+SCHEDULERS = (
+    "DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler",
+    "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler",
+)  # fmt: skip
 PATCHES = (1, 2, 4, 8)  # sides in pixels of what a U-net may take as one place
 MOST_TIMES = 100_000  # of a schedule
 
@@ -130,7 +137,7 @@ def load_unet(folder: Path, size: int) -> tuple[nn.Module, dict[str, Any]]:
     patches), without classes, for images of `size`; that its weights are a safetensors file of these shapes, all finite; that its schedule is one of
     ours. Raises UsageError for another kind of folder or network, SketchforgeError for damaged files.
     """
-    from sketchforge.models.diffusion import SCHEDULE, build_unet, require_diffusers
+    from sketchforge.models.diffusion import SCHEDULE, require_diffusers
 
     require_diffusers()
     inner = folder / "unet" if (folder / "unet").is_dir() else folder
@@ -158,9 +165,7 @@ def load_unet(folder: Path, size: int) -> tuple[nn.Module, dict[str, Any]]:
             continue  # a network of any size
         if found != value:
             raise UsageError(f"--unet {folder}: its {name} is {str(found)[:80]}, expected {value}")
-    unet = _fill_unet(
-        weights_file, {name: x for name, x in config.items() if not name.startswith("_")}, build_unet
-    )
+    unet = _read_unet(inner, weights_file)
     candidates = (inner / SCHEDULER_FILE, folder / "scheduler" / SCHEDULER_FILE)
     scheduler_file = next((path for path in candidates if path.is_file()), None)
     schedule: dict[str, Any] = dict(SCHEDULE)
@@ -168,6 +173,7 @@ def load_unet(folder: Path, size: int) -> tuple[nn.Module, dict[str, Any]]:
         # Where a file lacks a setting, it is diffusers' default, not ours.
         defaults = schedule | {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
         found_schedule = _read_config(scheduler_file)
+        _check_scheduler(scheduler_file, found_schedule)
         schedule = {name: found_schedule.get(name, value) for name, value in defaults.items()}
         _check_schedule(scheduler_file, schedule)
     return unet, schedule
@@ -183,24 +189,47 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _fill_unet(
-    path: Path, config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], nn.Module]
-) -> nn.Module:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read_unet(folder: Path, path: Path) -> nn.Module:
+    """The network of a folder, by diffusers, which knows the names that weights had in earlier versions."""
+    from diffusers import UNet2DModel
+    from diffusers.utils import logging
 
+    unet_type: Any = UNet2DModel
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it would warn of is an error below
     try:
-        unet = build(config)
-        state = load_file(path)
-        unet.load_state_dict(state)
-    except (SafetensorError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        unet, found = unet_type.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
+        for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if found[what]:
+                raise ValueError(f"{what.replace('_', ' ')}: {found[what][0]}")
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SketchforgeError(
             f"{path}: cannot be read as the U-net of its config.json ({reason[:200]})"
         ) from error
-    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+    finally:
+        logging.set_verbosity(verbosity)
+    if not all(bool(tensor.isfinite().all()) for tensor in unet.state_dict().values()):
         raise SketchforgeError(f"{path}: has weights that are not finite; restore the file")
-    return unet
+    network: nn.Module = unet
+    return network
+
+
+def _check_scheduler(path: Path, config: Mapping[str, Any]) -> None:
+    """Raise UsageError for a scheduler of another kind, and for variances of its own."""
+    kind = config.get("_class_name", SCHEDULERS[0])
+    if kind not in SCHEDULERS:
+        raise UsageError(
+            f"{path}: is of a {str(kind)[:80]}, expected one of {', '.join(SCHEDULERS[:3])} and their like"
+        )
+    if config.get("trained_betas") is not None:
+        raise UsageError(f"{path}: has trained_betas of its own, expected a beta_schedule by name")
 
 
 def _check_schedule(path: Path, schedule: Mapping[str, Any]) -> None:

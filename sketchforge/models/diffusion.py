@@ -73,14 +73,15 @@ class NoiseSchedule:
     def list_times(self, steps: int, strength: float = 1.0) -> list[int]:
         """The time steps of a sampling, from the noisiest: those of `steps` trailing ones that are within `strength`.
 
-        strength: 0 to 1, the share of all time steps that is gone through; at least one step is left. Raises
-        ValueError for numbers out of range.
+        strength: 0 to 1, the share of all time steps that is gone through. Where no trailing step is within it, the last
+        time step that is. Raises ValueError for numbers out of range.
         """
         if not 1 <= steps <= self.num_times or not 0 < strength <= 1:
             raise ValueError(f"{steps=}, {strength=}: expected 1 to {self.num_times} steps, and above 0 to 1")
         self._scheduler.set_timesteps(steps)
         times: list[int] = self._scheduler.timesteps.tolist()
-        return [time for time in times if time < strength * self.num_times] or times[-1:]
+        latest = max(round(strength * self.num_times), 1) - 1
+        return [time for time in times if time <= latest] or [latest]
 
     def add_noise(self, images: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """x_t of images x_0 and ε, (B,3,S,S) each, at times (B,): a sample of q(x_t | x_0)."""

@@ -37,13 +37,22 @@ class SketchView(nn.Module):
     def draw(self, images: Tensor) -> Tensor:
         """P: images (B,3,S,S) in [-1, 1] -> grey sketches (B,1,S,S) in [-1, 1], 1 = paper.
 
-        Drawn at D, as sketches in shards are drawn at more than a small model's size, and reduced by means of areas.
+        Drawn at D, as sketches in shards are: more than a small model's size, whose sketches are means of areas, and less than a
+        large one's, whose sketches are enlarged.
         """
         if self.drawn_size != images.shape[-1]:
-            images = F.interpolate(images, size=self.drawn_size, mode="bilinear", align_corners=False)
+            images = self._resize(images, self.drawn_size)
         features = self.encoder(images, list(self.generator.taps))
         sketches = self.generator(self.generator.prepare(features))
+        if self.size > self.drawn_size:
+            return self._resize(sketches, self.size)
         return F.adaptive_avg_pool2d(sketches, self.size)
+
+    @staticmethod
+    def _resize(images: Tensor, size: int) -> Tensor:
+        """Bilinear; where it reduces, every pixel counts, and so has a gradient."""
+        reduces = size < images.shape[-1]
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=reduces)
 
     def distances(self, images: Tensor, sketches: Tensor) -> Tensor:
         """L_p of each, (B,): channel-weighted squared distance of F_s of P(images) and of sketches (B,1,S,S).

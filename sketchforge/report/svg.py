@@ -13,8 +13,8 @@ from sketchforge.metrics.estimates import Estimate
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 28, 36  # margins: numbers at the left and below, names at the right
 LETTER = 6.2  # width of a letter of names, at most in the mean; longer names take a wider margin
-# Dark enough on white, and apart for the colour-blind (Okabe & Ito).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# Dark enough on white, and apart for the colour-blind (Okabe & Ito; grey in place of their yellow).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#888888")
 
 Points = Sequence[tuple[float, float]]
 
@@ -22,7 +22,8 @@ Points = Sequence[tuple[float, float]]
 def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str) -> str:
     """Draw an SVG document: a colour for every name, a line for each of its runs.
 
-    series: name -> runs, each of points (x, y) with x ascending. Values that are not finite are left out.
+    series: name -> runs, each of points (x, y) with x ascending; of one point, a dot. Values that are not finite are
+    left out.
     The y axis begins at 0, or at a round number below 0 where there are negative values. A name without runs
     is not shown, but takes a colour, so that the names after it keep theirs from one image to the next.
     Raises ValueError where there is no finite point.
@@ -60,7 +61,12 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
             continue
         colour = COLOURS[number % len(COLOURS)]
         for run in runs:
-            path = " ".join("{:.1f},{:.1f}".format(*to_pixels(x, y)) for x, y in run if math.isfinite(y))
+            places = [to_pixels(x, y) for x, y in run if math.isfinite(y)]
+            if len(places) == 1:
+                (x, y) = places[0]
+                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+                continue
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         y = TOP + 14 + 16 * num_named
         num_named += 1

@@ -10,8 +10,6 @@ from sketchforge.options import SynthesisOptions, SynthesizeOptions
 from sketchforge.synthesis.synthesizer import Synthesizer
 from sketchforge.utils.text import count_noun
 
-MOST_STEPS = 1000  # of sampling: as many as there are noise levels
-
 
 def choose_sampling(model: Synthesizer, options: SynthesisOptions) -> dict[str, Any]:
     """Set how the model samples as the options say; returns what of it was asked for, by option, for the record.
@@ -39,7 +37,7 @@ def choose_sampling(model: Synthesizer, options: SynthesisOptions) -> dict[str, 
         return {}
     if model.sampling is None:
         raise UsageError(f"--{next(iter(given))}: is of models of diffsketching-train alone; leave it out")
-    _check_ranges(options)
+    _check_ranges(options, model.num_times)
     sampling = model.sampling
     if options.class_name is not None:
         sampling = replace(sampling, label=_find_class(model, options.class_name))
@@ -54,9 +52,10 @@ def choose_sampling(model: Synthesizer, options: SynthesisOptions) -> dict[str, 
     return given
 
 
-def _check_ranges(options: SynthesisOptions) -> None:
-    if options.sampling_steps is not None and not 1 <= options.sampling_steps <= MOST_STEPS:
-        raise UsageError(f"--sampling-steps {options.sampling_steps}: expected 1 to {MOST_STEPS}")
+def _check_ranges(options: SynthesisOptions, num_times: int) -> None:
+    """num_times: of the model's noise schedule."""
+    if options.sampling_steps is not None and not 1 <= options.sampling_steps <= num_times:
+        raise UsageError(f"--sampling-steps {options.sampling_steps}: expected 1 to {num_times}")
     if options.strength is not None and not 0 < options.strength <= 1:
         raise UsageError(f"--strength {options.strength}: expected a share above 0, at most 1")
     if options.sketch_scale is not None and not 0 <= options.sketch_scale < float("inf"):

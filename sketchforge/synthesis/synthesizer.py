@@ -97,6 +97,12 @@ class Synthesizer:
         return self._refiner is not None
 
     @property
+    def num_times(self) -> int:
+        """The time steps of the noise schedule of a model that samples; 0 of others."""
+        model = self._autoencoder
+        return model.schedule.num_times if isinstance(model, DiffSketching) else 0
+
+    @property
     def takes_noise(self) -> bool:
         return self.needs_noise or (self._refiner is not None and self._refiner.noise)
 

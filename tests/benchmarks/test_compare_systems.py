@@ -93,6 +93,28 @@ def test_a_training_without_looks_goes_on_with_the_time_that_is_left(tmp_path):
     assert first.done == 300
 
 
+def test_the_time_of_a_training_that_is_killed_counts(tmp_path):
+    """It is written down now and then: what goes on afterwards has what is left, but for the last seconds."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(steps, progress):
+        while training.done < 200:
+            training.done, training.seconds = training.done + 1, training.seconds + 2
+            progress.advance()
+        raise Killed
+
+    training, clock = Straight(), tmp_path / "clock.json"
+    with pytest.raises(Killed):
+        training_study.train_straight(600, kill, lambda: training.done, clock, training.now)
+    assert json.loads(clock.read_text())["seconds"] == pytest.approx(
+        400, abs=2 + training_study.CLOCK_SECONDS
+    )
+    done = training_study.train_straight(600, training, lambda: training.done, clock, training.now)
+    assert done["steps"] == pytest.approx(300, abs=4)
+
+
 @pytest.mark.parametrize(("shares", "seconds"), [((1, 1), [300, 300]), ((0.85, 0.15), [510, 90])])
 def test_stages_share_the_time_and_the_second_has_what_the_first_leaves(
     tmp_path, monkeypatch, shares, seconds
@@ -193,6 +215,21 @@ def test_the_best_is_named_with_those_that_cannot_be_told_from_it(tmp_path):
         "| Fréchet (MobileNetV2) (less is better) | Style2Paints V1 | SEGIN |",
         "| Sty-Rec (more is better) | SEGIN | auto-encoder |",
     ]
+
+
+def test_a_row_of_other_shards_or_another_time_is_not_shown_for_them(tmp_path, monkeypatch, ten_sketches):
+    monkeypatch.setattr(study, "train_system", lambda *_: pytest.fail("trained"))
+    row = study.SystemRow("segin", study.OWN, 64, 0)
+    digest = study.shards_digest(study.open_shards(str(ten_sketches)))
+    own = {"system": "segin", "data": study.OWN, "shards": digest, "pairs": 8, "seconds": 600.0}
+    path = row_of(tmp_path, **own)
+    given = (row, ten_sketches, None, tmp_path)
+    assert study.run_system_row(*given, 600.0, tmp_path, 8) == path
+    with pytest.raises(SystemExit, match="is of seconds 600.0, asked for 900.0; take another --work"):
+        study.run_system_row(*given, 900.0, tmp_path, 8)
+    row_of(tmp_path, **own | {"shards": "0" * 64})
+    with pytest.raises(SystemExit, match="is of shards 000000000000, asked for"):
+        study.run_system_row(*given, 600.0, tmp_path, 8)
 
 
 def test_of_several_seeds_the_lowest_and_the_highest_are_the_interval(tmp_path):

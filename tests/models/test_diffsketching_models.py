@@ -243,6 +243,26 @@ def test_through_all_steps_the_gradient_is_that_of_the_whole_sampling():
     assert last[0].item() != pytest.approx(expected, rel=1e-2)
 
 
+def test_through_more_steps_the_guided_gradient_goes_farther_back():
+    """Of two last steps it is not that of the last alone: what guides keeps the chain."""
+    model = tiny_model(steps=3, strength=1.0).double()
+    model.unet.requires_grad_(True)
+    sketches, _, noise = (each.double() for each in rows())
+    times = steps_of(model)
+    slopes = []
+    for through in (1, 2, 3):
+        loss = model.denoise(noise, sketches, times, model.sampling, through).square().mean()
+        slopes.append(torch.autograd.grad(loss, model.unet.conv_out.weight)[0])
+    assert all((slopes[b] - slopes[a]).norm() > 1e-3 * slopes[a].norm() for a, b in ((0, 1), (1, 2), (0, 2)))
+
+
+def test_images_are_in_range():
+    model = tiny_model()
+    sketches, styles, noise = rows()
+    made = model(sketches, 3 * styles, noise)
+    assert made.abs().max() == 1
+
+
 # P, and what it compares.
 
 
@@ -253,6 +273,19 @@ def test_a_sketch_has_the_models_size_and_depends_on_the_image():
     assert drawn.shape == (2, 1, 16, 16)
     assert drawn.abs().max() <= 1
     assert not torch.allclose(drawn[0], drawn[1])
+
+
+def test_of_large_images_every_pixel_counts_and_sketches_are_enlarged():
+    """D below S, as of 256 pixels and more: no pixel is passed over, and lines are no staircases of squares."""
+    view = tiny_view(size=32, drawn_size=14)
+    _, images, _ = rows(size=32)
+    images.requires_grad_(True)
+    drawn = view.draw(images)
+    assert drawn.shape == (2, 1, 32, 32)
+    (slope,) = torch.autograd.grad(drawn.square().sum(), images)
+    assert slope[:, :, 2:-2, 2:-2].abs().sum(1).min() > 0
+    steps = drawn.detach().diff(dim=3)
+    assert (steps.abs() < 1e-7).float().mean() < 0.1  # enlarged by repetition half of them would be 0
 
 
 def test_an_images_own_sketch_is_at_no_distance():

@@ -20,6 +20,7 @@ from sketchforge.models.diffusion import (
     unet_settings,
 )
 from tests.helpers.tiny_diffusion import GaussianOracle, tiny_model
+from trainers.diffsketching.recipe import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,17 @@ def test_the_share_of_the_image_is_the_product_of_linear_variances_stretched_to_
     assert torch.allclose(schedule.image_share.double(), stretched, atol=1e-6)
     assert schedule.image_share[-1] == 0
     assert (schedule.image_share.diff() < 0).all()
+
+
+def test_the_demos_share_of_the_image_is_a_squared_cosine_stretched_to_nothing():
+    """Nichol and Dhariwal 2021, Eq. 17, of variances of .999 at most; then as above."""
+    found = NoiseSchedule(SCHEDULE | {"beta_schedule": RECIPES["demo"].schedule}).image_share
+    left = (
+        torch.linspace(0, 1, 1001, dtype=torch.float64).add(0.008).div(1.008).mul(torch.pi / 2).cos().square()
+    )
+    kept = (left[1:] / left[:-1]).clamp(min=0.001).cumprod(0).sqrt()
+    stretched = ((kept - kept[-1]) * kept[0] / (kept[0] - kept[-1])).square()
+    assert torch.allclose(found.double(), stretched, atol=1e-5)
 
 
 def test_noised_images_have_the_mean_and_deviation_of_the_closed_form(schedule):
@@ -84,7 +96,15 @@ def test_steps_are_those_of_diffusers_where_it_ends_at_the_image(schedule):
 
 @pytest.mark.parametrize(
     ("steps", "strength", "first", "count"),
-    [(10, 1.0, 999, 10), (10, 0.8, 799, 8), (30, 1.0, 999, 30), (1, 1.0, 999, 1), (4, 0.1, 249, 1)],
+    [
+        (10, 1.0, 999, 10),
+        (10, 0.8, 799, 8),
+        (30, 1.0, 999, 30),
+        (1, 1.0, 999, 1),
+        (4, 0.1, 99, 1),
+        (1, 0.8, 799, 1),
+        (5, 1e-5, 0, 1),
+    ],
 )
 def test_time_steps_trail_and_begin_within_the_strength(schedule, steps, strength, first, count):
     times = schedule.list_times(steps, strength)

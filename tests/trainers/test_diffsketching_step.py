@@ -171,6 +171,24 @@ def test_of_patches_the_sketch_is_of_the_blurred_image():
     assert told["sketch"] == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("through", [1, 2])
+def test_through_the_last_steps_it_is_of_the_guided_sampling_of_the_clone(through):
+    """By hand: from the first time within the strength, guided by the image's own sketch, with so many steps' gradients."""
+    recipe = replace(TUNING, identity=0.0, anchor=0.0, through=through, sampling_steps=5, sketch_scale=0.5)
+    trainer, batch = new_trainer(recipe), micro_batch()
+    net = copy.deepcopy(trainer.networks.unet)
+    told = trainer.step(0, [batch])
+    times = [799, 599, 399, 199]
+    _, noise, _ = trainer._noised(batch, times[0])
+    clone = trainer.schedule.add_noise(batch["image"], noise, torch.full((2,), times[0]))
+    made = trainer._model_of(net).denoise(clone, batch["sketch"], times, recipe.sampling, through)
+    expected = sketch_perceptual(trainer.view, made, batch["sketch"])
+    expected.backward()
+    assert told["sketch"] == pytest.approx(expected.item(), rel=1e-5)
+    for one, parameter in zip(gradients(trainer), net.parameters(), strict=True):
+        assert torch.allclose(one, parameter.grad, atol=1e-5)
+
+
 @pytest.mark.parametrize("through", [0, 1, 2])
 def test_gradients_of_the_sketch_reach_the_unet(through):
     """Without λ and anchor, so that nothing else moves it."""
@@ -190,6 +208,30 @@ def test_fine_tuning_guides_by_the_images_class():
     assert not changed(trainer.networks.classifier, before)
     other = new_trainer(replace(TUNING, through=1, class_scale=30.0), classes=("a", "b"))
     assert other.step(0, [batch | {"class": 1 - batch["class"]}])["sketch"] != told["sketch"]
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_either_stage_has_its_own_learning_rate(kind):
+    recipe = replace(TUNING, tuning_optimizer=kind, learning_rate=1e-3, tuning_learning_rate=1e-5)
+    net = new_trainer(recipe).networks
+    rates = [group["lr"] for each in (net.optimizer, net.tuning_optimizer) for group in each.param_groups]
+    assert rates == [1e-3, 1e-5]
+
+
+def test_the_average_of_the_second_stage_begins_anew():
+    """What is averaged is of fine-tuning alone: its first step counts for nine tenths, whenever it comes."""
+    trainer = new_trainer(replace(TUNED, size=SIZE, denoising_steps=30, ema_decay=0.999))
+    before = values_of(trainer.networks.unet)
+    trainer.step(30, [micro_batch()])
+    for name, mean in trainer.networks.ema.state_dict().items():
+        expected = 0.1 * before[name] + 0.9 * trainer.networks.unet.state_dict()[name]
+        assert torch.allclose(mean, expected, atol=1e-6)
+
+
+def test_the_recipes_schedule_is_the_one_that_is_learnt():
+    trainer = new_trainer(replace(SMALL, schedule="squaredcos_cap_v2"))
+    assert trainer.schedule.settings["beta_schedule"] == "squaredcos_cap_v2"
+    assert trainer.model.schedule is trainer.schedule
 
 
 def test_the_papers_fine_tuning_is_by_momentum():

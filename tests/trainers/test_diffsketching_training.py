@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 pytest.importorskip("diffusers", reason="the extra `diffusion` is not installed")
 
@@ -146,6 +147,10 @@ def test_an_interrupted_run_ends_with_the_same_bytes(finished, options, step):
     assert results_of(options.run) == results_of(finished.run)
 
 
+def test_more_steps_are_of_the_second_stage(finished):
+    assert plan_diffsketching(replace(finished, steps=6)).images.recipe.denoising_steps == 2
+
+
 @pytest.mark.slow
 def test_more_steps_make_the_second_stage_longer(options):
     train_diffsketching(replace(options, steps=2))
@@ -194,6 +199,21 @@ def test_shards_with_classes_train_a_classifier(with_classes):
     model, _ = read_diffsketching(with_classes.run / "model.safetensors")
     assert model.classes == ("cats", "dogs")
     assert model.classifier.num_classes == 2
+
+
+def test_a_classifier_that_nothing_teaches_is_left_out(with_classes, tmp_path, capsys):
+    """Fine-tuning alone trains none: it would guide by chance."""
+    options = replace(with_classes, run=tmp_path / "run", condition=None, denoising_steps=0)
+    assert plan_diffsketching(options).classes == ()
+    assert plan_diffsketching(options).images.record["classes"] == []
+    assert plan_diffsketching(replace(options, denoising_steps=1)).classes == ("cats", "dogs")
+
+
+def test_channels_are_weighed_when_the_view_is_opened():
+    """By drawings: a channel that says nothing counts less than one that tells them apart."""
+    view, _ = open_view(None, 64)
+    for tap in ("relu1_2", "relu2_2", "relu3_2"):
+        assert len(set(view.weight_of(tap).tolist())) > 4
 
 
 def test_tom_draws_at_what_it_draws_shards_at_but_no_more_than_twice():
@@ -393,6 +413,94 @@ def test_a_pretrained_unet_is_begun_with_and_its_schedule_kept(pretrained, optio
     assert trainer.schedule.settings["prediction_type"] == "epsilon"
     assert trainer.schedule.settings["rescale_betas_zero_snr"] is False
     assert len(plan.images.record["unet"]) == 64
+
+
+def test_a_pretrained_unet_is_noised_as_much_as_the_recipe_asks_and_learns_gently(
+    pretrained, options, monkeypatch
+):
+    """Its linear schedule leaves at half of the steps what the demo's cosine leaves at .8; a strength that is named stays."""
+    folder, _ = pretrained
+    demo = replace(TINY, schedule="squaredcos_cap_v2", learning_rate=2e-3, sampling_steps=10)
+    monkeypatch.setitem(recipes.RECIPES, "demo", demo)
+    recipe = plan_diffsketching(replace(options, unet=folder)).images.recipe
+    shares = [
+        NoiseSchedule(SCHEDULE | changes).image_share[time].item()
+        for changes, time in (
+            ({"beta_schedule": "squaredcos_cap_v2"}, 799),
+            ({"rescale_betas_zero_snr": False}, round(recipe.strength * 1000) - 1),
+        )
+    ]
+    assert shares[0] == pytest.approx(shares[1], abs=1e-3)
+    assert (recipe.schedule, recipe.learning_rate) == ("linear", 1e-4)
+    named = plan_diffsketching(replace(options, unet=folder, strength=0.7)).images.recipe
+    assert named.strength == 0.7
+
+
+def test_a_run_that_begins_with_our_own_unet_keeps_strength_and_schedule(tmp_path, options):
+    model = tiny_model(unet=build_unet(unet_settings(64, 3, (4, 8), 1, (), 4)))
+    save_unet(tmp_path / "unet", model)
+    recipe = plan_diffsketching(replace(options, unet=tmp_path / "unet")).images.recipe
+    assert (recipe.strength, recipe.schedule) == (0.5, "linear")  # of 2 steps the one within .8 is at 499
+
+
+def test_more_steps_of_sampling_than_times_are_one_line(pretrained, options):
+    folder, _ = pretrained
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"num_train_timesteps": 50}')
+    with pytest.raises(UsageError, match="--sampling-steps 60: the schedule of --unet .* has 50 time steps"):
+        plan_diffsketching(replace(options, unet=folder, sampling_steps=60))
+
+
+def test_weights_with_the_names_of_earlier_versions_are_read(tmp_path):
+    """Attention once had query, key, value and proj_attn."""
+    torch.manual_seed(0)
+    unet = build_unet(unet_settings(16, 3, (4, 8), 1, (8,), 4))
+    unet.save_pretrained(tmp_path)
+    earlier = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    state = {}
+    for name, value in unet.state_dict().items():
+        for new, old in earlier.items():
+            name = name.replace(new, old)
+        state[name] = value
+    assert state.keys() != unet.state_dict().keys()
+    save_file(state, tmp_path / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    found, _ = load_unet(tmp_path, 16)
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in unet.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("conv_out.bias"), "missing keys: conv_out.bias"),
+        (lambda state: state.update(more=torch.zeros(1)), "unexpected keys: more"),
+        (lambda state: state["conv_out.bias"].fill_(torch.nan), "has weights that are not finite"),
+    ],
+)
+def test_weights_that_are_not_those_of_the_unet_are_one_line(pretrained, change, message, capsys):
+    folder, unet = pretrained
+    state = dict(unet.state_dict())
+    change(state)
+    save_file(state, folder / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    with pytest.raises(SketchforgeError, match=message):
+        load_unet(folder, 64)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"_class_name": "ScoreSdeVeScheduler"},
+            "is of a ScoreSdeVeScheduler, expected one of DDIMScheduler",
+        ),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "is of a FlowMatchEulerDiscreteScheduler"),
+        ({"trained_betas": [0.1, 0.2]}, "has trained_betas of its own"),
+    ],
+)
+def test_a_schedule_of_another_kind_is_one_line(pretrained, config, message):
+    folder, _ = pretrained
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=message):
+        load_unet(folder, 64)
 
 
 def test_a_models_unet_is_kept_as_diffusers_does_and_begun_with(tmp_path):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
 from sketchforge.models.diffsketching import CONCATENATION, CONDITIONS, GUIDANCE, Sampling
+from sketchforge.models.diffusion import SCHEDULE, NoiseSchedule
 from sketchforge.options import DiffSketchingTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.optimization import recipe_record
 
+PRETRAINED_LEARNING_RATE = 1e-4  # at most, of weights that have learnt already
 ONE_STEP = 0  # of `through`: x̂_0 of one step
 LARGEST = 512  # pixels; beyond that diffusion works on codes of images
 
@@ -130,6 +133,32 @@ def diffsketching_recipe_of(
     if denoising_steps is None:
         denoising_steps = recipe.steps - round(recipe.tuning_share * recipe.steps)
     return replace(recipe, denoising_steps=denoising_steps)
+
+
+def begin_with_pretrained(
+    recipe: DiffSketchingRecipe, options: DiffSketchingTrainOptions, settings: Mapping[str, Any]
+) -> DiffSketchingRecipe:
+    """The recipe for a pretrained U-net with the noise schedule of these settings: its own schedule, learnt on gently.
+
+    Where the options name no strength, images are noised as much as they would be by the recipe's schedule: that of
+    time steps in which as much is left of them. Raises UsageError for more steps of sampling than the schedule has times.
+    """
+    theirs = NoiseSchedule(settings)
+    if recipe.sampling_steps > theirs.num_times:
+        raise UsageError(
+            f"--sampling-steps {recipe.sampling_steps}: the schedule of --unet {options.unet} has {theirs.num_times} time steps"
+        )
+    strength = recipe.strength
+    if options.strength is None:
+        ours = NoiseSchedule(SCHEDULE | {"beta_schedule": recipe.schedule})
+        left = ours.image_share[ours.list_times(recipe.sampling_steps, strength)[0]]
+        strength = (int((theirs.image_share - left).abs().argmin()) + 1) / theirs.num_times
+    return replace(
+        recipe,
+        schedule=str(settings["beta_schedule"]),
+        strength=strength,
+        learning_rate=min(recipe.learning_rate, PRETRAINED_LEARNING_RATE),
+    )
 
 
 def _check_values(options: DiffSketchingTrainOptions, recipe: DiffSketchingRecipe) -> None:

@@ -17,7 +17,11 @@ from sketchforge.models.sketch_view import SketchView
 from sketchforge.options import DiffSketchingTrainOptions
 from sketchforge.shards.shard_set import ShardSet
 from sketchforge.utils.progress import Progress
-from trainers.diffsketching.recipe import DiffSketchingRecipe, diffsketching_recipe_of
+from trainers.diffsketching.recipe import (
+    DiffSketchingRecipe,
+    begin_with_pretrained,
+    diffsketching_recipe_of,
+)
 from trainers.diffsketching.step import DiffSketchingTrainer
 from trainers.diffsketching.view import open_view
 from trainers.image_models.folder import train_in_folder
@@ -47,15 +51,20 @@ def plan_diffsketching(options: DiffSketchingTrainOptions) -> DiffSketchingPlan:
     require_diffusers()
     recipe = diffsketching_recipe_of(options, _read_denoising_steps(options))
     view, digests = open_view(options.tom, recipe.size)
-    pretrained = None if options.unet is None else load_unet(options.unet, recipe.size)
+    pretrained = None
+    if options.unet is not None:
+        pretrained = load_unet(options.unet, recipe.size)
+        recipe = begin_with_pretrained(recipe, options, pretrained[1])
     entries: dict[str, Any] = {"view": digests["encoder"] + digests["generator"]}
     if pretrained is not None:
         entries["unet"] = tensors_digest(pretrained[0].state_dict())
     classes: list[str] = []
 
     def describe_classes(shards: ShardSet) -> dict[str, Any]:
-        classes.extend(shards.classes)
-        return entries | {"classes": shards.classes}
+        # The first stage alone teaches the classifier: without one it would guide by chance.
+        if recipe.denoising_steps != 0:
+            classes.extend(shards.classes)
+        return entries | {"classes": classes}
 
     images = plan_images(options, recipe, RUN_FORMAT, True, describe_classes)
     return DiffSketchingPlan(images, view, tuple(classes), pretrained)
