@@ -62,12 +62,11 @@ def curves_svg(series: Mapping[str, Sequence[Points]], title: str, x_label: str)
         colour = COLOURS[number % len(COLOURS)]
         for run in runs:
             places = [to_pixels(x, y) for x, y in run if math.isfinite(y)]
-            if len(places) == 1:
-                (x, y) = places[0]
-                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-                continue
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+            if len(places) == 1:
+                (x, top) = places[0]
+                parts.append(f'<circle cx="{x:.1f}" cy="{top:.1f}" r="3" fill="{colour}"/>')
         y = TOP + 14 + 16 * num_named
         num_named += 1
         parts.append(f'<path d="M{end + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')

@@ -18,19 +18,24 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom"
     " --disable-background-networking --disable-component-update --disable-sync"
 )
+TRIES = 5
 
 
 def seen_in_browser(address: str, profile: Path, *flags: str) -> Any:
-    """What a page has written, as JSON between two SEEN, into an element `pre`."""
-    done = subprocess.run(
-        [str(CHROMIUM), *FLAGS.split(), *flags, f"--user-data-dir={profile}", address],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    found = re.search("<pre>SEEN(.*)SEEN", done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    return json.loads(html.unescape(found[1]))
+    """What a page has written, as JSON between two SEEN, into an element `pre`.
+
+    On a busy machine the browser's virtual time may end before it has drawn a frame: then the page is opened again.
+    """
+    for _ in range(TRIES):
+        done = subprocess.run(
+            [str(CHROMIUM), *FLAGS.split(), *flags, f"--user-data-dir={profile}", address],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if found := re.search("<pre>SEEN(.*)SEEN", done.stdout, re.DOTALL):
+            return json.loads(html.unescape(found[1]))
+    pytest.fail(done.stderr[-2000:])
 
 
 def seen_at_width(page: str, width: int, script: str, folder: Path) -> Any:

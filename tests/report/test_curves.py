@@ -29,6 +29,8 @@ def test_every_run_is_a_line_and_every_name_is_told_once():
     svg = curves_svg({"all": [[(1, 1)], [(1, 2)]], "<none>": [[(2, 3)]]}, "a & b", "steps")
     ElementTree.fromstring(svg)  # well-formed
     assert len(lines(svg)) == 3
+    assert svg.count("<circle ") == 3  # of one point a line shows nothing
+    assert "<circle " not in curves_svg({"a": [[(1, 1), (2, 1)]]}, "", "")
     assert svg.count(">all<") == 1
     assert svg.count("&lt;none&gt;") == 1
 

@@ -186,7 +186,7 @@ def test_through_the_last_steps_it_is_of_the_guided_sampling_of_the_clone(throug
     expected.backward()
     assert told["sketch"] == pytest.approx(expected.item(), rel=1e-5)
     for one, parameter in zip(gradients(trainer), net.parameters(), strict=True):
-        assert torch.allclose(one, parameter.grad, atol=1e-5)
+        assert (one - parameter.grad).norm() <= 1e-3 * parameter.grad.norm()
 
 
 @pytest.mark.parametrize("through", [0, 1, 2])
