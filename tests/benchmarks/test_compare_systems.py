@@ -1,6 +1,7 @@
 """The comparison of systems: each has the same time, whatever a step takes, and interruptions cost no more."""
 
 import json
+from functools import cache
 
 import pytest
 
@@ -9,6 +10,10 @@ import benchmarks.studies.compare_systems as study
 import benchmarks.studies.compare_training as training_study
 from sketchforge.metrics.images import diversity, evaluate
 from tests.helpers.previews import few_previews
+from tests.helpers.tiny_diffusion import TINY
+from trainers.diffsketching import recipe as diffsketching_recipe
+from trainers.diffsketching import run as diffsketching_run
+from trainers.image_models import validation
 
 
 class Training:
@@ -270,7 +275,7 @@ def smoke_runs():
     """Those that no other covers; all of them in the long run."""
     return [
         pytest.param(
-            system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art", "diffsketching") else ()
+            system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art", "concatenation") else ()
         )
         for system in study.SYSTEMS
     ]
@@ -289,6 +294,9 @@ def test_every_system_is_trained_and_measured_on_ones_own_shards(
     monkeypatch.setattr(
         "trainers.diffsketching.view.drawn_size_of", lambda size: size
     )  # a quarter of the time
+    monkeypatch.setitem(diffsketching_recipe.RECIPES, "demo", TINY)
+    monkeypatch.setattr(diffsketching_run, "open_view", cache(diffsketching_run.open_view))  # a second each
+    monkeypatch.setattr(validation, "NUM_IMAGES", 2)
     words = ["all", "--shards", str(ten_sketches), "--work", str(tmp_path / "work"), "--seconds", "0.01"]
     study.main([*words, "--pairs", "2", "--system", system])
     (path,) = (tmp_path / "work/rows").glob("*.json")
