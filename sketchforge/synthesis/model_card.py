@@ -26,8 +26,12 @@ LONGEST = 200  # characters; longer values of the metadata, which anybody may ha
 FIGURES = {
     "reconstruction": "mean squared error of the image given back from its own sketch and style, on [-1, 1]",
     "perceptual": "mean squared distance of the frozen encoder's features of the two",
-    "reconstruction_mirrored": "the same error with the style image mirrored",
+    "reconstruction_mirrored": "the error of the image given back with the style image mirrored",
+    "reconstruction_turned": "the same with the style image upside down",
     "leak": "change of the image when the style image is mirrored, over that when it is another's",
+    "style_mirrored": "cosine of the style's vector and that of the image mirrored",
+    "style_turned": "the same of the image upside down",
+    "style_other": "the same of another image",
     "lattice": "share of the fine variation in even areas that is locked to the pixel grid",
 }
 

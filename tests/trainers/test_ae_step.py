@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sketchforge.checkpoints.autoencoder import read_autoencoder
 from sketchforge.checkpoints.encoder import load_encoder
 from sketchforge.losses.autoencoder import sample_style, style_prior
 from trainers.autoencoder.recipe import LOSSES, AeRecipe
 from trainers.autoencoder.step import AutoEncoderTrainer, is_translated
+from trainers.distributed import Ranks
 
 TINY = AeRecipe(
     size=64, steps=6, batch_size=8, width=0.0625, style_dim=32, subset=8, subset_passes=2, learning_rate=1e-3
@@ -168,6 +170,15 @@ def test_the_perceptual_term_sees_images_shifted_anew_in_every_step(encoder, mon
     assert not any(torch.equal(target, batch["image"]) for target in seen)
 
 
+def test_the_perceptual_term_teaches_the_decoder(encoder):
+    """Its gradient goes through what is decoded, not through the image."""
+    trainer = trainer_of(encoder, **OFF | {"perceptual": 1.0, "reconstruction": 0.0})
+    losses = trainer.losses(eight_samples(), torch.Generator().manual_seed(0))
+    assert set(losses) == {"perceptual"}
+    losses["perceptual"].backward()
+    assert trainer.networks.model.decoder.to_rgb.weight.grad.abs().sum() > 0
+
+
 def test_a_variational_style_is_drawn_for_what_is_decoded_and_compared_by_its_mean():
     """A.3, by hand: the first draw of the step's random numbers decodes; the triplet and the class see means."""
     trainer, batch = (
@@ -226,19 +237,133 @@ def test_the_plain_step_has_the_gradient_of_plain_inputs_times_the_weight():
     torch.testing.assert_close(model.decoder.to_rgb.weight.grad, expected, rtol=1e-3, atol=1e-6)
 
 
+def halves_of(batch):
+    return [{name: value[rows] for name, value in batch.items()} for rows in (slice(0, 4), slice(4, 8))]
+
+
+def test_the_plain_step_of_two_micro_batches_is_that_of_both():
+    """Their mean, so that an accumulated batch counts as much as a whole one."""
+    batch, gradients = eight_samples(), []
+    for parts in ([batch], halves_of(batch)):
+        trainer = trainer_of(**OFF | {"reconstruction": 3.0}, plain_step=True)
+        trainer.networks.optimizer.step = lambda: None
+        trainer.step(0, parts)
+        gradients.append(trainer.networks.model.decoder.to_rgb.weight.grad)
+    whole, parts = gradients
+    assert (parts - whole).norm() < 0.3 * whole.norm()  # of statistics of halves
+
+
+def test_the_plain_step_is_one_of_the_optimiser_and_enters_the_average():
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0}, plain_step=True, ema_decay=0.0)
+    net, weights = trainer.networks, []
+    step = net.optimizer.step
+    net.optimizer.step = lambda: (step(), weights.append(net.model.decoder.to_rgb.weight.clone()))
+    told = trainer.step(0, [eight_samples()])
+    assert set(told) == {"reconstruction", "plain_reconstruction"}
+    assert len(weights) == 2
+    assert not torch.equal(*weights)
+    assert torch.equal(net.ema.decoder.to_rgb.weight, weights[1])
+
+
+class RecordedRanks(Ranks):
+    """One rank that notes what it is asked to average."""
+
+    def average_gradients(self, parameters):
+        noted.append(("gradients", len(list(parameters))))
+
+    def average_buffers(self, module):
+        noted.append(("buffers", type(module).__name__))
+
+
+noted = []
+
+
+def test_all_ranks_share_both_steps_of_the_optimiser():
+    """Gradients and statistics of the plain step, too: else the ranks' networks would part."""
+    noted.clear()
+    recipe = replace(TINY, **OFF | {"reconstruction": 1.0}, plain_step=True)
+    trainer = AutoEncoderTrainer(recipe, None, num_images=8, seed=0, device=CPU, ranks=RecordedRanks())
+    trainer.step(0, [eight_samples()])
+    count = len(list(trainer.networks.model.parameters()))
+    assert noted == [("gradients", count), ("buffers", "AutoEncoder")] * 2
+
+
+def test_a_plain_step_that_is_not_finite_changes_no_weight(monkeypatch):
+    trainer = trainer_of(**OFF | {"reconstruction": 1.0}, plain_step=True)
+    calls = []
+    monkeypatch.setattr(
+        "trainers.autoencoder.step.reconstruction",
+        lambda output, image: (
+            calls.append(0) or F.mse_loss(output, image) * (1 if len(calls) == 1 else torch.nan)
+        ),
+    )
+    trainer.networks.optimizer.step = lambda: calls.append("stepped")
+    with pytest.raises(FloatingPointError, match="plain_reconstruction nan"):
+        trainer.step(0, [eight_samples()])
+    assert calls.count("stepped") == 1  # that of the first
+
+
+def test_the_later_learning_rate_is_there_when_the_optimiser_steps():
+    trainer = trainer_of(
+        **OFF | {"reconstruction": 1.0}, learning_rate=1e-3, later_learning_rate=1e-4, subset=4
+    )
+    optimizer, seen = trainer.networks.optimizer, []
+    optimizer.step = lambda: seen.append({group["name"]: group["lr"] for group in optimizer.param_groups})
+    for group in (0, 1):
+        trainer.step(group, [eight_samples(group=torch.full((8,), group))])
+    assert seen == [
+        {"style_encoder": 1e-3, "content_encoder": 1e-3, "decoder": 1e-3},
+        {"style_encoder": 1e-4, "content_encoder": 1e-3, "decoder": 1e-4},
+    ]
+
+
+def test_the_optimisers_have_the_recipes_betas():
+    net = trainer_of(betas=(0.3, 0.7)).networks
+    groups = [*net.optimizer.param_groups, *net.head_optimizer.param_groups]
+    assert {group["betas"] for group in groups} == {(0.3, 0.7)}
+
+
+def test_what_is_compiled_are_the_parts_of_the_model(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    trainer = AutoEncoderTrainer(TINY, None, num_images=8, seed=0, device=CPU, compiled=True)
+    assert compiled == list(trainer.networks.model.children())
+
+
+def test_what_is_kept_and_used_is_the_average(tmp_path):
+    trainer = trainer_of()
+    with torch.no_grad():
+        trainer.networks.ema.decoder.to_rgb.bias.fill_(0.5)
+    trainer.write_model(tmp_path / "m.safetensors", {})
+    kept, _ = read_autoencoder(tmp_path / "m.safetensors")
+    batch = eight_samples()
+    assert torch.equal(kept.decoder.to_rgb.bias, torch.full((3,), 0.5))
+    with torch.no_grad():
+        style = trainer.networks.ema.eval().encode_style(batch["image"])
+    torch.testing.assert_close(trainer.encode_style(batch["image"]), style)
+    torch.testing.assert_close(
+        trainer.synthesize(batch["sketch"], batch["image"]), kept(batch["sketch"], batch["image"])
+    )
+
+
 def test_a_batch_that_spans_two_subsets_belongs_to_the_later():
     trainer = trainer_of(**OFF | {"reconstruction": 1.0, "subset": 4})
     assert trainer._find_subset([eight_samples(group=torch.tensor([0, 1] * 4))]) == 1
 
 
 def test_content_is_not_to_be_told_apart_by_its_mean_over_positions():
-    """Eq. 9 by hand, of the plain sketches."""
-    trainer, batch = trainer_of(**OFF | {"reconstruction": 1.0, "content_class": 1.0}), eight_samples()
-    net = trainer.networks
-    with torch.no_grad():
-        chances = net.head(net.model.encode_content(batch["sketch"]).pooled).softmax(1)
-    expected = (chances - 1 / 8).square().sum(1).mean()
-    torch.testing.assert_close(losses_of(trainer, batch)["content_class"], expected, rtol=0.05, atol=1e-8)
+    """Eq. 9 by hand: of the plain sketches where Eq. 10 has them encoded anyway, else of what is decoded."""
+    batch = eight_samples()
+    decoded = torch.where(TRANSLATED[:, None, None, None], batch["variant"], batch["sketch"])
+    for compared, sketches in ((1.0, batch["sketch"]), (0.0, decoded)):
+        changes = OFF | {"reconstruction": 1.0, "content_class": 1.0, "content_triplet": compared}
+        trainer = trainer_of(**changes)
+        net = trainer.networks
+        with torch.no_grad():
+            net.head.weight.mul_(30)  # so that chances differ
+            chances = net.head(net.model.encode_content(sketches).pooled).softmax(1)
+        expected = (chances - 1 / 8).square().sum(1).mean()
+        torch.testing.assert_close(losses_of(trainer, batch)["content_class"], expected, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize("group", [-1, 1.0, "1", None])

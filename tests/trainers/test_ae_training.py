@@ -365,7 +365,15 @@ def test_images_held_out_are_measured_and_shown(options, finished, tmp_path):
     notes = Notes()
     train_ae(held_out, notes)
     found = json.loads((held_out.run / "run.json").read_text())["figures"]
-    names = ("reconstruction", "perceptual", "reconstruction_mirrored", "leak", "lattice")
+    names = (
+        "reconstruction",
+        "perceptual",
+        "reconstruction_mirrored",
+        "reconstruction_turned",
+        "leak",
+        "lattice",
+    )
+    names += ("style_mirrored", "style_turned", "style_other")
     assert set(found) == {f"held_out_{name}" for name in names}
     assert any("on 3 images held out" in note for note in notes.notes)
     assert (held_out.run / "grid.png").read_bytes() != (finished / "grid.png").read_bytes()
@@ -384,6 +392,7 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder,
     validation = Validation(open_shards(ten_sketches), 64, held_out=False)
     found = new_trainer(encoder)
     found.synthesize = lambda sketches, images: images
+    found.encode_style = lambda images: images.flatten(1)
     figures = validation.figures(found)
     assert (figures["seen_reconstruction"], figures["seen_perceptual"]) == (0, 0)
     # All of the style's layout comes out; the ratio is that of the images themselves.
@@ -391,6 +400,15 @@ def test_figures_are_of_matched_pairs_and_the_grid_of_all(ten_sketches, encoder,
     mirrored, other = ((images - changed).square().mean() for changed in (images.flip(3), images.roll(-1, 0)))
     assert figures["seen_reconstruction_mirrored"] == pytest.approx(float(mirrored), rel=1e-4)
     assert figures["seen_leak"] == pytest.approx(float(mirrored / other), rel=1e-4)
+    turned = (images - images.flip(2, 3)).square().mean()
+    assert figures["seen_reconstruction_turned"] == pytest.approx(float(turned), rel=1e-4)
+    for name, changed in {
+        "mirrored": images.flip(3),
+        "turned": images.flip(2, 3),
+        "other": images.roll(-1, 0),
+    }.items():
+        cosine = torch.cosine_similarity(images.flatten(1), changed.flatten(1)).mean()
+        assert figures[f"seen_style_{name}"] == pytest.approx(float(cosine), rel=1e-3)
     assert len(validation.images) == 10
     assert validation.images.shape[1:] == (3, 64, 64)
     sheet = validation.grid(found)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sketchforge.checkpoints.synthesizer import read_model
 from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator, r1_penalty
 from sketchforge.losses.autoencoder import reconstruction
 from sketchforge.models.autoencoder import AutoEncoder
@@ -51,6 +52,19 @@ def test_r1_is_of_real_images_and_as_large_as_it_is_rare(number):
         loss = loss + 4 * 3.0 / 2 * r1_penalty(judge, batch["image"])
     expected = torch.autograd.grad(loss, list(judge.parameters()), allow_unused=True)
     trainer.step(number, [batch])
+    for found, wanted in zip(gradients_of(judge), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_r1_is_of_images_as_they_are(monkeypatch):
+    """At the data's own points, whatever D is otherwise shown."""
+    monkeypatch.setattr(gan_step, "diff_augment", lambda images, policy, rng: images * 0)
+    trainer, batch = trainer_of(r1=3.0, augment="color"), two_samples()
+    judge = trainer.networks.discriminator
+    blank = torch.zeros_like(batch["image"])
+    loss = hinge_discriminator(judge(blank), judge(blank)) + 6.0 * r1_penalty(judge, batch["image"])
+    expected = torch.autograd.grad(loss, list(judge.parameters()), allow_unused=True)
+    trainer.step(0, [batch])
     for found, wanted in zip(gradients_of(judge), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
 
@@ -163,6 +177,80 @@ def test_the_perceptual_term_counts_as_often_as_its_weight():
     torch.testing.assert_close(added[1], 2 * terms["perceptual"], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(added[2], 6 * terms["perceptual"], rtol=1e-3, atol=1e-4)
     assert abs(added[0]) < 1e-4
+
+
+def test_the_perceptual_term_teaches_the_refiner():
+    """Its gradient goes through what is refined, not through the image."""
+    slopes = []
+    for weight in (0.0, 1000.0):
+        trainer = trainer_of(perceptual=weight)
+        trainer.encoder = orthogonal_encoder(torch.Generator().manual_seed(0), ((4, 4), (6, 6), (8, 8)))
+        trainer.step(1, [two_samples()])
+        slopes.append(
+            torch.cat([grad.flatten() for grad in gradients_of(trainer.networks.refiner) if grad is not None])
+        )
+    assert (slopes[1] - slopes[0]).norm() > slopes[0].norm()
+
+
+def test_in_bfloat16_the_step_is_nearly_the_same():
+    """Autocast reaches every network: what comes of it differs, and little."""
+    told = []
+    for precision in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        autoencoder = AutoEncoder(64, 0.0625).eval().requires_grad_(False)
+        trainer = GanTrainer(
+            replace(TINY, r1=1.0), autoencoder, None, seed=0, device=CPU, precision=precision
+        )
+        trainer.encoder = orthogonal_encoder(torch.Generator().manual_seed(0), ((4, 4), (6, 6), (8, 8)))
+        trainer.recipe = replace(trainer.recipe, perceptual=1.0)
+        inside = {}
+        networks = {
+            "judge": trainer.networks.discriminator, "refiner": trainer.networks.refiner, "encoder": trainer.encoder,
+            "autoencoder": trainer.autoencoder.decoder,
+        }  # fmt: skip
+        for name, network in networks.items():
+            convolution = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
+            convolution.register_forward_hook(
+                lambda _, inputs, output, name=name, inside=inside: inside.update({name: output.dtype})
+            )
+        told.append(trainer.step(0, [two_samples()]))
+        assert inside == dict.fromkeys(networks, precision)
+    for name, value in told[0].items():
+        assert told[1][name] == pytest.approx(value, rel=0.1, abs=0.02), name
+    assert told[0] != told[1]
+
+
+def test_the_optimisers_have_the_recipes_betas_and_rates():
+    recipe = replace(TINY, betas=(0.3, 0.7), learning_rate=1e-3, discriminator_learning_rate=2e-3)
+    trainer = GanTrainer(recipe, AutoEncoder(64, 0.0625), None, seed=0, device=CPU)
+    groups = [each.param_groups[0] for each in (trainer.networks.optimizer_g, trainer.networks.optimizer_d)]
+    assert [(group["betas"], group["lr"]) for group in groups] == [((0.3, 0.7), 1e-3), ((0.3, 0.7), 2e-3)]
+
+
+def test_what_is_compiled_are_both_players_and_the_parts_of_the_auto_encoder(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    autoencoder = AutoEncoder(64, 0.0625).eval().requires_grad_(False)
+    trainer = GanTrainer(TINY, autoencoder, None, seed=0, device=CPU, compiled=True)
+    players = [trainer.networks.refiner, trainer.networks.discriminator]
+    assert compiled == [*trainer.autoencoder.children(), *players]
+
+
+def test_what_is_kept_is_the_average_and_the_auto_encoder(tmp_path):
+    trainer, batch = trainer_of(), two_samples()
+    with torch.no_grad():
+        for parameter in trainer.networks.ema.parameters():
+            parameter.add_(0.05)
+    trainer.write_model(tmp_path / "m.safetensors", {})
+    kept = read_model(tmp_path / "m.safetensors")
+    averages = trainer.networks.ema.state_dict()
+    assert all(torch.equal(value, averages[name]) for name, value in kept.refiner.state_dict().items())
+    torch.testing.assert_close(
+        kept.autoencoder.encode_style(batch["image"]),
+        trainer.encode_style(batch["image"]),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("compiled", [False, True])

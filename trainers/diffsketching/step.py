@@ -242,6 +242,12 @@ class DiffSketchingTrainer:
     def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:
         write_diffsketching(path, self.model, metadata)
 
+    @torch.no_grad()
+    def encode_style(self, images: Tensor) -> Tensor:
+        """(B,3,S,S) in [-1, 1] -> what stands in for f_style (B,D), by the frozen encoder."""
+        images = images.to(self.device, memory_format=torch.channels_last)
+        return self.model.encode_style(images).float()
+
     def synthesize(self, sketches: Tensor, images: Tensor, sampling: Sampling | None = None) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights.
 

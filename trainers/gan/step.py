@@ -202,6 +202,12 @@ class GanTrainer:
         write_synthesizer(path, self.autoencoder, self.networks.ema, metadata)
 
     @torch.no_grad()
+    def encode_style(self, images: Tensor) -> Tensor:
+        """(B,3,S,S) in [-1, 1] -> f_style (B,D), by the frozen auto-encoder."""
+        images = images.to(self.device, memory_format=torch.channels_last)
+        return self.autoencoder.encode_style(images).float()
+
+    @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights, without noise."""
         images = images.to(self.device, memory_format=torch.channels_last)

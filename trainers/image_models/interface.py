@@ -47,6 +47,9 @@ class ImageTrainer(TrainingStep[Sequence[MicroBatch]], Protocol):
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights."""
 
+    def encode_style(self, images: Tensor) -> Tensor:
+        """(B,3,S,S) in [-1, 1] -> f_style, or what stands in for it, (B,D), by the EMA weights."""
+
     def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:
         """Write the EMA weights to a self-contained file."""
 

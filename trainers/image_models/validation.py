@@ -24,7 +24,7 @@ from sketchforge.metrics.images.feature_networks import open_features
 from sketchforge.metrics.images.features import features_of
 from sketchforge.metrics.images.generate import mismatched_pairs
 from sketchforge.metrics.images.lattice import lattice_power, locked_share
-from sketchforge.metrics.images.layout_leak import layout_changes, leak_ratio
+from sketchforge.metrics.images.layout_leak import layout_changes, leak_ratio, style_cosines
 from sketchforge.shards.open_shard import OpenShard
 from sketchforge.shards.shard_set import DamagedError, ShardSet
 from sketchforge.utils.signals import raise_deferred
@@ -35,6 +35,7 @@ NUM_SHOWN = 6  # of them in the grid
 NUM_LAYOUTS = 16  # pairs whose style images are mirrored and exchanged
 NUM_MISMATCHED = 128  # pairs of sketch and style for the Fréchet distance
 BATCH = 16
+SUMMARIZED = ("reconstruction", "perceptual", "leak", "lattice", "frechet")
 
 
 def read_pairs(
@@ -95,8 +96,8 @@ class Validation:
     def figures(self, trainer: ImageTrainer) -> dict[str, float]:
         """Mean errors of matched pairs: reconstruction (MSE on [-1, 1]); with an encoder, perceptual, too.
 
-        Beside them the error with the style image mirrored and the layout leak, on the first NUM_LAYOUTS
-        pairs, and the share of the lattice in even areas.
+        Beside them, on the first NUM_LAYOUTS pairs, the errors with the style image mirrored and turned, the layout leak
+        and the cosines of f_style, and the share of the lattice in even areas.
         """
         sums: dict[str, float] = {}
         pixels = []
@@ -128,12 +129,17 @@ class Validation:
                 self.images[rows],
                 self.images[(rows + 1) % len(self.images)],
             )
-            for name, values in changes.items():
+            cosines = style_cosines(
+                trainer.encode_style, self.images[rows], self.images[(rows + 1) % len(self.images)]
+            )
+            for name, values in (changes | {f"style_{name}": x for name, x in cosines.items()}).items():
                 sums[name] += float(values.sum())
-        return {
-            f"{self.prefix}_reconstruction_mirrored": sums["error_mirrored"] / count,
-            f"{self.prefix}_leak": leak_ratio(sums["change_mirrored"], sums["change_other"]),
-        }
+        means = {
+            "reconstruction_mirrored": sums["error_mirrored"] / count,
+            "reconstruction_turned": sums["error_turned"] / count,
+            "leak": leak_ratio(sums["change_mirrored"], sums["change_other"]),
+        } | {name: sums[name] / count for name in ("style_mirrored", "style_turned", "style_other")}
+        return {f"{self.prefix}_{name}": value for name, value in means.items()}
 
     @torch.no_grad()
     def frechet(self, trainer: ImageTrainer) -> dict[str, float]:
@@ -191,10 +197,9 @@ class Validation:
         return max(1, len(self.images) // NUM_SHOWN)
 
     def summary(self, figures: Mapping[str, float]) -> str:
-        """The figures in one line."""
-        values = ", ".join(
-            f"{name.removeprefix(self.prefix + '_')} {value:.4f}" for name, value in figures.items()
-        )
+        """The figures of SUMMARIZED in one line; the log has them all."""
+        named = {name.removeprefix(f"{self.prefix}_"): value for name, value in figures.items()}
+        values = ", ".join(f"{name} {named[name]:.4f}" for name in SUMMARIZED if name in named)
         return f"on {len(self.images)} {self._kind}: {values}"
 
 

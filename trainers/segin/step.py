@@ -197,6 +197,12 @@ class SeginTrainer:
         write_segin(path, self.model, metadata)
 
     @torch.no_grad()
+    def encode_style(self, images: Tensor) -> Tensor:
+        """(B,3,S,S) in [-1, 1] -> what stands in for f_style (B,D), by the EMA weights."""
+        images = images.to(self.device, memory_format=torch.channels_last)
+        return self.model.encode_style(images).float()
+
+    @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         """(B,1,S,S), sketches or greys, (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights."""
         sketches, images = (

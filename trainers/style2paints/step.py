@@ -203,6 +203,12 @@ class Style2PaintsTrainer:
         write_style2paints(path, Style2Paints(self.networks.ema, self.hint), metadata)
 
     @torch.no_grad()
+    def encode_style(self, images: Tensor) -> Tensor:
+        """(B,3,S,S) in [-1, 1] -> the style hint (B,D), by the frozen network."""
+        images = images.to(self.device, memory_format=torch.channels_last)
+        return self.hint(images).float()
+
+    @torch.no_grad()
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         """(B,1,S,S), (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1], by the EMA weights."""
         sketches, images = (
