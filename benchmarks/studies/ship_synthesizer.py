@@ -125,7 +125,7 @@ def measure(data: Path, work: Path) -> None:
         figures = image_json(found)["rows"]
         (work / f"{run}.json").write_text(json.dumps(figures, indent=1))
         for row in figures:
-            print(run, row["name"], {name: value["value"] for name, value in row["figures"].items()})
+            print(run, row["name"], {title: row[name]["value"] for name, title in row["titles"].items()})
 
 
 def write(run: Path, out: Path) -> None:

@@ -107,7 +107,7 @@ DIFFSKETCHING = {
     "sampling_steps": (25, "[C] DDIM"),
     "strength": (
         0.5,
-        "ours: at 1 a clone of the noise holds nothing of the image, at .8 of this schedule 1/600",
+        "ours: at 1 a clone of the noise holds nothing of the image, at .8 of this schedule 1/900",
     ),
     "sketch_scale": (0.5, "ours: not published"),
     "class_scale": (1.0, "[P] the formula has none"),
