@@ -100,7 +100,6 @@ VARIANTS = {
     "content-64": Variant("all losses, content at 64², too", options=(("content_side", 64),)),
     # A.1: the size of the subset, where there are more images than that
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
-    "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),
 }
 
 CURVES = ("vanilla", "all", "gan", "gan-features", "joint", "dmi-none", "style-adain")

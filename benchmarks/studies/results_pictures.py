@@ -3,12 +3,13 @@
     python benchmarks/studies/results_pictures.py drawings --out docs/images/drawings.jpg
     python benchmarks/studies/results_pictures.py methods --out docs/images/methods.jpg
     python benchmarks/studies/results_pictures.py models AE=runs/ae AE+GAN=runs/gan --out FILE [--drawings DIR]
+    python benchmarks/studies/results_pictures.py grids AE=runs/ae AE+GAN=runs/gan --out FILE
     python benchmarks/studies/results_pictures.py transfer --model runs/gan --out FILE
 
 drawings: S, what TOM learns from by default (the paper's Fig. 16). methods: photos as TOM's snapshots and edge
 detectors draw them (Fig. 5); HED's weights lie where `sketchforge weights path hed` says. models: drawings in
-styles, pairs taken at random and not chosen, by one model beside another (Figs. 4 and 8, 10 to 15); people's, where
-they are given.
+styles, pairs taken at random and not chosen, by one model beside another (Figs. 4 and 8, 10 and 11); people's, where
+they are given. grids: some drawings in each of some styles, taken as much at random (Figs. 12 to 15), a block for each model.
 transfer: photos in the style of others by way of TOM's sketch, beside Gatys et al. (CVPR 2016), who change
 the photo's pixels until features of the built-in encoder agree with the photo's in content, and in their
 products with the style's (Fig. 9d).
@@ -110,6 +111,21 @@ def models_sheet(
     return contact_sheet(rows, ["drawing", "style", *(name for name, _ in models)] * 2, 112)
 
 
+def grids_sheet(models: Sequence[tuple[str, Path]], count: int, seed: int) -> np.ndarray:
+    """`count` drawings down, as many styles across; the models' blocks beside each other."""
+    pairs = random_pairs(count, seed)
+    drawings, styles = [drawing for drawing, _ in pairs], [style for _, style in pairs]
+    rows: list[list[np.ndarray | None]] = [[None], *([drawing] for drawing in drawings)]
+    labels = ["drawing"]
+    for name, path in models:
+        model = sketchforge.load(path, device="cpu")
+        rows[0] += styles
+        for row, drawing in zip(rows[1:], drawings, strict=True):
+            row += model.synthesize([drawing] * count, styles)
+        labels += [name, *[""] * (count - 1)]
+    return contact_sheet(rows, labels, 96)
+
+
 def transfer_sheet(model_path: Path) -> np.ndarray:
     photos = whole_photos()
     styles = [*photos[3:], *photos[:3]]
@@ -162,12 +178,15 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
-    added = {name: commands.add_parser(name) for name in ("drawings", "methods", "models", "transfer")}
+    added = {
+        name: commands.add_parser(name) for name in ("drawings", "methods", "models", "grids", "transfer")
+    }
     for command in added.values():
         command.add_argument("--out", type=Path, required=True)
-    added["models"].add_argument("models", nargs="+", type=parse_model, metavar="NAME=RUN")
-    added["models"].add_argument("--count", type=int, default=12, help="pairs; default: 12")
-    added["models"].add_argument("--seed", type=int, default=0, help="of the pairs; default: 0")
+    for name, count in (("models", 12), ("grids", 6)):
+        added[name].add_argument("models", nargs="+", type=parse_model, metavar="NAME=RUN")
+        added[name].add_argument("--count", type=int, default=count, help=f"pairs; default: {count}")
+        added[name].add_argument("--seed", type=int, default=0, help="of the pairs; default: 0")
     added["models"].add_argument(
         "--drawings", type=Path, help="a folder of people's; default: the built-in ones"
     )
@@ -176,6 +195,8 @@ def main() -> None:
     set_threads(1)
     if asked.command == "models":
         sheet = models_sheet(asked.models, asked.count, asked.seed, asked.drawings)
+    elif asked.command == "grids":
+        sheet = grids_sheet(asked.models, asked.count, asked.seed)
     elif asked.command == "transfer":
         sheet = transfer_sheet(asked.model)
     else:
