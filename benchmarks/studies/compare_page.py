@@ -161,6 +161,11 @@ def write_own_page(work: Path, results: Path) -> Path:
                 "The best by a figure need not be so by eye, or with more time: look at the pictures, and at whether the curves "
                 "still fall. Intervals are over images; another seed differs, too."
             )
+        gaps = {name: reason for found in table.values() for name, reason in found[0].get("gaps", {}).items()}
+        if gaps:
+            parts.append(
+                "Not measured: " + "; ".join(f"{name} ({reason})" for name, reason in gaps.items()) + "."
+            )
         parts.append(f"![Squared error of matched pairs over seconds](systems-{data}-{size}.svg)")
         parts.append("## What they make")
         parts.append(

@@ -170,9 +170,11 @@ def run_system_row(
             "size": row.size,
             "seed": row.seed,
         }
-        kept = result_of(measure_row(shards, run, data, work, pairs, split))
+        evaluation = measure_row(shards, run, data, work, pairs, split)
+        kept = result_of(evaluation)
         if row.data == OWN:
-            metadata |= {"shards": shards_digest(opened), "pairs": pairs}
+            gaps = {gap.block: gap.reason for gap in evaluation.gaps}
+            metadata |= {"shards": shards_digest(opened), "pairs": pairs, "gaps": gaps}
         found = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
         (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
         results.mkdir(parents=True, exist_ok=True)

@@ -252,7 +252,9 @@ def test_ones_own_page_has_tables_the_best_curves_and_the_grids_that_are_there(t
     for system, frechet in (("ae", 1.0), ("segin", 2.0)):
         figures_row(results, system, frechet, 0.5)
         path = next(results.glob(f"{system}-*.json"))
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"curve": [[1, 2]]}))
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"curve": [[1, 2]], "gaps": {"LPIPS": "no weights"}})
+        )
     (tmp_path / "segin-portraits-64-0.png").write_bytes(b"")
     page = pages.write_own_page(tmp_path, results).read_text()
     assert (
@@ -262,6 +264,7 @@ def test_ones_own_page_has_tables_the_best_curves_and_the_grids_that_are_there(t
     )
     assert "](segin-portraits-64-0.png)" in page and "](ae-portraits-64-0.png)" not in page
     assert "](systems-portraits-64.svg)" in page
+    assert "Not measured: LPIPS (no weights)." in page
 
 
 def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):
