@@ -73,6 +73,9 @@ class JointTrainer:
     def write_model(self, path: Path, metadata: Mapping[str, Any]) -> None:
         self.gan.write_model(path, metadata)
 
+    def encode_style(self, images: Tensor) -> Tensor:
+        return self.gan.encode_style(images)
+
     def synthesize(self, sketches: Tensor, images: Tensor) -> Tensor:
         return self.gan.synthesize(sketches, images)
 

@@ -156,7 +156,7 @@ def write_own_page(work: Path, results: Path) -> Path:
     parts = ["# Systems on the same shards", *system_tables(results)]
     for (data, size, _), table in read_tables(results).items():
         if len(table) > 1:
-            parts += ["## Which is best at what", best_table(table)]
+            parts += [f"## Which is best at what: {data}, {size} pixels", best_table(table)]
             parts.append(
                 "The best by a figure need not be so by eye, or with more time: look at the pictures, and at whether the curves "
                 "still fall. Intervals are over images; another seed differs, too."
@@ -167,7 +167,7 @@ def write_own_page(work: Path, results: Path) -> Path:
                 "Not measured: " + "; ".join(f"{name} ({reason})" for name, reason in gaps.items()) + "."
             )
         parts.append(f"![Squared error of matched pairs over seconds](systems-{data}-{size}.svg)")
-        parts.append("## What they make")
+        parts.append(f"## What they make: {data}, {size} pixels")
         parts.append(
             "Sketches at the left, style images above, none of them chosen; the diagonal is matched."
         )

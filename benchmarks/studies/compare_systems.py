@@ -119,12 +119,14 @@ def measure_size(run: Path) -> dict[str, float]:
     }
 
 
-def error_curve(run: Path, spent: dict[str, float]) -> list[list[float]]:
+def error_curve(run: Path, spent: dict[str, dict[str, float]]) -> list[list[float]]:
     """[seconds of a processor, squared error of matched pairs] of the last stage, as its log tells.
 
-    Of images held out, where there are some. Of a training that has not looked at itself, its end alone.
+    spent: by all stages. Of images held out, where there are some. Of trainings that have not looked at themselves, the
+    end of all alone.
     """
-    pace = spent["seconds"] / spent["steps"]
+    last = list(spent.values())[-1]
+    pace = last["seconds"] / last["steps"]
     points = [
         [record["step"] * pace, record[name]]
         for record in read_log(run / "log.jsonl")
@@ -132,7 +134,8 @@ def error_curve(run: Path, spent: dict[str, float]) -> list[list[float]]:
         if name in record
     ]
     figures = read_json(run / "run.json")["figures"]
-    return points or [[spent["seconds"], figures[name]] for name in ERRORS if name in figures]
+    seconds = sum(stage["seconds"] for stage in spent.values())
+    return points or [[seconds, figures[name]] for name in ERRORS if name in figures]
 
 
 def run_system_row(
@@ -146,18 +149,10 @@ def run_system_row(
 ) -> Path:
     """Train and measure a row, unless its JSON is there; returns the JSON's path.
 
-    What a JSON of version 1 lacks is added to it. Ends with one line where it is of other shards or another time.
+    What a JSON of version 1 lacks is added to it.
     """
     path = results / f"{row.name}.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
-    if found and row.data == OWN:
-        asked = {"seconds": seconds, "shards": shards_digest(open_shards(str(shards))), "pairs": pairs}
-        for name, value in asked.items():
-            if name in found and found[name] != value:
-                sys.exit(
-                    f"{path}: is of {name} {str(found[name])[:12]}, asked for {str(value)[:12]}; "
-                    "take another --work (make: COMPARISON=DIR), or remove this one"
-                )
     if found.get("version") == VERSION:
         return path
     run, spent = train_system(row.system, work / "systems" / row.name, shards, row.size, row.seed, seconds)
@@ -179,7 +174,7 @@ def run_system_row(
         (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
         results.mkdir(parents=True, exist_ok=True)
         write_json(path, found | {"format": "system-comparison", "version": 1})
-    found["curve"] = error_curve(run, list(spent.values())[-1])
+    found["curve"] = error_curve(run, spent)
     if data and row.data != OWN:
         from compare_people import people_shards
 
@@ -190,9 +185,23 @@ def run_system_row(
     return path
 
 
+def check_rows(results: Path, asked: dict[str, Any]) -> None:
+    """End with one line where a row is of other shards, another time or another number of pairs: one table shows all."""
+    for path in sorted(results.glob("*.json")):
+        found = json.loads(path.read_text())
+        for name, value in asked.items():
+            if found.get(name) != value:
+                sys.exit(
+                    f"{path}: is of {name} {str(found.get(name, 'not known'))[:12]}, asked for {str(value)[:12]}; "
+                    "take another --work (make: COMPARISON=DIR), or remove this one"
+                )
+
+
 def compare_all(asked: argparse.Namespace) -> None:
     """Every system on the user's shards; rows, page and curves in `work`."""
     results, systems = asked.work / "rows", asked.system or list(SYSTEMS)
+    digest = shards_digest(open_shards(str(asked.shards)))
+    check_rows(results, {"seconds": asked.seconds, "shards": digest, "pairs": asked.pairs})
     for at, system in enumerate(systems):
         row = SystemRow(system, OWN, asked.size, asked.seed)
         left = asked.seconds * (len(systems) - at) / 60

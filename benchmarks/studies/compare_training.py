@@ -148,10 +148,14 @@ def train_straight(
     if clock.is_file():
         done = json.loads(clock.read_text())
     if done["seconds"] < NEARLY * seconds:
-        before = done["seconds"]
+        before, saved = done["seconds"], done["steps"]
 
-        def spent(more: float) -> None:  # of a training that is killed, too
-            write_json(clock, {"steps": count_steps(), "seconds": before + more})
+        def spent(more: float) -> None:
+            """Of a training that is killed: what its last saved step had taken, to the nearest look at the clock."""
+            nonlocal saved
+            if (steps := count_steps()) != saved:
+                saved = steps
+                write_json(clock, {"steps": steps, "seconds": before + more})
 
         start, stop = now(), StopAfter(seconds - before, now, spent)
         try:

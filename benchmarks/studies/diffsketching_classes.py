@@ -9,7 +9,7 @@ five for training; U-net and noised classifier learn of these (the demo recipe's
 drawn out in the style of another photo held out: without a class, with that of their own photo, and with the next kind's,
 from the same noise. A judge that had no part in it, logistic regression of EfficientNet-Lite0's features of the training
 photos shrunk to the model's size, says of what kind each image is; told is how often that is the kind of the sketch and how often the one that
-was asked for. A run leaves benchmarks/studies/diffsketching_classes/kinds-SIZE-SEED.json. The same command again goes on where it
+was asked for. A run leaves benchmarks/studies/diffsketching_classes/kinds-SIZE-STEPS-SEED.json. The same command again goes on where it
 was interrupted. One thread.
 """
 
@@ -127,7 +127,7 @@ def tell_kinds(
 
 def run_kinds(data: Path, work: Path, seed: int, steps: int = STEPS, count: int = COUNT) -> Path:
     """Train and measure, unless the JSON is there; returns its path."""
-    path = RESULTS / f"kinds-{SIZE}-{seed}.json"
+    path = RESULTS / f"kinds-{SIZE}-{steps}-{seed}.json"
     if path.is_file():
         return path
     shards = render_kinds(data, work)

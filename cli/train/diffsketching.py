@@ -92,7 +92,7 @@ class Through(click.ParamType):
     type=click.FloatRange(0, 1, min_open=True),
     metavar="0..1",
     help="How far style images are noised before they are denoised; at 1 nothing is left of them. "
-    "[default: the recipe's, .8]",
+    "[default: the recipe's]",
 )
 @machine_options(DEFAULTS, encoder="Frozen encoder whose features tell an image's identity.")
 def diffsketching_train_command(dry_run: bool, **values: Any) -> None:

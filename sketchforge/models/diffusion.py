@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from math import isqrt
+from math import ceil, isqrt
 from typing import Any, NamedTuple
 
 import torch
@@ -80,8 +80,9 @@ class NoiseSchedule:
             raise ValueError(f"{steps=}, {strength=}: expected 1 to {self.num_times} steps, and above 0 to 1")
         self._scheduler.set_timesteps(steps)
         times: list[int] = self._scheduler.timesteps.tolist()
-        latest = max(round(strength * self.num_times), 1) - 1
-        return [time for time in times if time <= latest] or [latest]
+        return [time for time in times if time < strength * self.num_times] or [
+            ceil(strength * self.num_times) - 1
+        ]
 
     def add_noise(self, images: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """x_t of images x_0 and ε, (B,3,S,S) each, at times (B,): a sample of q(x_t | x_0)."""

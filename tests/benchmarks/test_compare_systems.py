@@ -98,8 +98,8 @@ def test_a_training_without_looks_goes_on_with_the_time_that_is_left(tmp_path):
     assert first.done == 300
 
 
-def test_the_time_of_a_training_that_is_killed_counts(tmp_path):
-    """It is written down now and then: what goes on afterwards has what is left, but for the last seconds."""
+def test_of_a_training_that_is_killed_the_time_of_what_was_saved_counts(tmp_path):
+    """It goes on from the step that was saved, with the time that this one had taken."""
 
     class Killed(BaseException):
         pass
@@ -110,12 +110,15 @@ def test_the_time_of_a_training_that_is_killed_counts(tmp_path):
             progress.advance()
         raise Killed
 
+    def saved():
+        return training.done // 60 * 60
+
     training, clock = Straight(), tmp_path / "clock.json"
     with pytest.raises(Killed):
-        training_study.train_straight(600, kill, lambda: training.done, clock, training.now)
-    assert json.loads(clock.read_text())["seconds"] == pytest.approx(
-        400, abs=2 + training_study.CLOCK_SECONDS
-    )
+        training_study.train_straight(600, kill, saved, clock, training.now)
+    told = json.loads(clock.read_text())
+    assert told == {"steps": 180, "seconds": pytest.approx(360, abs=2 + training_study.CLOCK_SECONDS)}
+    training.done = 180
     done = training_study.train_straight(600, training, lambda: training.done, clock, training.now)
     assert done["steps"] == pytest.approx(300, abs=4)
 
@@ -222,19 +225,23 @@ def test_the_best_is_named_with_those_that_cannot_be_told_from_it(tmp_path):
     ]
 
 
-def test_a_row_of_other_shards_or_another_time_is_not_shown_for_them(tmp_path, monkeypatch, ten_sketches):
+def test_rows_of_other_shards_or_another_time_are_not_shown_for_them(tmp_path, monkeypatch, ten_sketches):
+    """Of whichever system; and rows that do not say what they are of."""
     monkeypatch.setattr(study, "train_system", lambda *_: pytest.fail("trained"))
-    row = study.SystemRow("segin", study.OWN, 64, 0)
+    (tmp_path / "rows").mkdir()
+    words = ["all", "--shards", str(ten_sketches), "--work", str(tmp_path), "--system", "ae", "--pairs", "8"]
     digest = study.shards_digest(study.open_shards(str(ten_sketches)))
     own = {"system": "segin", "data": study.OWN, "shards": digest, "pairs": 8, "seconds": 600.0}
-    path = row_of(tmp_path, **own)
-    given = (row, ten_sketches, None, tmp_path)
-    assert study.run_system_row(*given, 600.0, tmp_path, 8) == path
-    with pytest.raises(SystemExit, match="is of seconds 600.0, asked for 900.0; take another --work"):
-        study.run_system_row(*given, 900.0, tmp_path, 8)
-    row_of(tmp_path, **own | {"shards": "0" * 64})
-    with pytest.raises(SystemExit, match="is of shards 000000000000, asked for"):
-        study.run_system_row(*given, 600.0, tmp_path, 8)
+    for changes, message in (
+        ({"seconds": 900.0}, "is of seconds 900.0, asked for 600.0; take another --work"),
+        ({"shards": "0" * 64}, "is of shards 000000000000, asked for"),
+        ({"pairs": None}, "is of pairs None, asked for 8"),
+    ):
+        row_of(tmp_path / "rows", **own | changes)
+        with pytest.raises(SystemExit, match=message):
+            study.main([*words, "--seconds", "600"])
+    row_of(tmp_path / "rows", **own)
+    study.check_rows(tmp_path / "rows", {"seconds": 600.0, "shards": digest, "pairs": 8})
 
 
 def test_of_several_seeds_the_lowest_and_the_highest_are_the_interval(tmp_path):
@@ -265,6 +272,13 @@ def test_ones_own_page_has_tables_the_best_curves_and_the_grids_that_are_there(t
     assert "](segin-portraits-64-0.png)" in page and "](ae-portraits-64-0.png)" not in page
     assert "](systems-portraits-64.svg)" in page
     assert "Not measured: LPIPS (no weights)." in page
+
+
+def test_the_one_point_of_trainings_that_did_not_look_is_after_all_their_stages(tmp_path):
+    (tmp_path / "run.json").write_text('{"figures": {"held_out_reconstruction": 0.2}}')
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "denoising": 0.5}\n')
+    stages = {"denoising": {"steps": 90, "seconds": 340.0}, "tuning": {"steps": 7, "seconds": 60.0}}
+    assert study.error_curve(tmp_path, stages) == [[400, 0.2]]
 
 
 def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):

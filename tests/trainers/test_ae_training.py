@@ -460,6 +460,10 @@ def test_weights_and_sizes_that_cannot_be(tiny):
         ({"translated": 1.5}, "--translated 1.5: expected a share from 0 to 1"),
         ({"content_side": 64}, "--content-side 64: expected 32 for --size 64"),
         ({"size": 256, "content_side": 48}, "--content-side 48: expected 32 or 64 for --size 256"),
+        (
+            {"size": 256, "content_side": 64, "dmi": "none"},
+            "--content-side: by --dmi none the sketch enters at 8",
+        ),
         ({"subset": 1}, "--subset 1: expected 2 images or more"),
         ({"subset_passes": 0}, "--subset-passes 0: expected 1 pass or more"),
         ({"style_margin": -0.1}, "--style-margin -0.1: expected a difference of cosines from 0 to 2"),

@@ -185,8 +185,8 @@ def test_through_the_last_steps_it_is_of_the_guided_sampling_of_the_clone(throug
     expected = sketch_perceptual(trainer.view, made, batch["sketch"])
     expected.backward()
     assert told["sketch"] == pytest.approx(expected.item(), rel=1e-5)
-    for one, parameter in zip(gradients(trainer), net.parameters(), strict=True):
-        assert (one - parameter.grad).norm() <= 1e-3 * parameter.grad.norm()
+    for found, parameter in zip(gradients(trainer), net.parameters(), strict=True):
+        assert (found - parameter.grad).norm() <= 1e-3 * parameter.grad.norm()
 
 
 @pytest.mark.parametrize("through", [0, 1, 2])

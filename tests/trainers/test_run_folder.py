@@ -235,10 +235,9 @@ def test_a_run_from_before_a_setting_was_there_goes_on(finished, options):
     identity = json.loads(state["identity"])
     del identity["recipe"]["content_side"]
     torch.save(state | {"identity": json.dumps(identity)}, options.run / "state.pt")
-    asked = dataclasses.replace(options, content_side=32)
-    told = refusal(asked, UsageError)
-    assert "the recipe's content_side None, now asked for the recipe's content_side 32" in told
-    train_ae(options)
+    told = refusal(dataclasses.replace(options, dmi="sketch"), UsageError)
+    assert "the recipe's dmi feature, now asked for the recipe's dmi sketch" in told
+    train_ae(dataclasses.replace(options, content_side=32))  # which is what None means
     made, same = (read_autoencoder(run / "model.safetensors")[0] for run in (options.run, finished.run))
     assert all(torch.equal(value, same.state_dict()[name]) for name, value in made.state_dict().items())
 

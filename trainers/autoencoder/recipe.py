@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sketchforge.errors import UsageError
-from sketchforge.models.autoencoder import AutoEncoder, content_sides
+from sketchforge.models.autoencoder import CONTENT_SIDE, AutoEncoder, content_sides
 from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.loss_weights import INFINITY, read_weights
@@ -149,6 +149,10 @@ def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
     if recipe.content_side not in (None, *content_sides(recipe.size)):
         sides = " or ".join(map(str, content_sides(recipe.size)))
         raise UsageError(f"--content-side {recipe.content_side}: expected {sides} for --size {recipe.size}")
+    if recipe.content_side == CONTENT_SIDE:
+        recipe = replace(recipe, content_side=None)
+    if recipe.content_side and recipe.dmi == "none":
+        raise UsageError("--content-side: by --dmi none the sketch enters at 8² alone; leave it out")
     if not recipe.reconstruction and not recipe.perceptual:
         raise UsageError("--loss: reconstruction and perceptual are both 0; one of them must make images")
     return recipe

@@ -140,19 +140,22 @@ def begin_with_pretrained(
 ) -> DiffSketchingRecipe:
     """The recipe for a pretrained U-net with the noise schedule of these settings: its own schedule, learnt on gently.
 
-    Where the options name no strength, images are noised as much as they would be by the recipe's schedule: that of
-    time steps in which as much is left of them. Raises UsageError for more steps of sampling than the schedule has times.
+    Where the options name no strength and the schedule is another, images are noised as nearly as much as by the recipe's as the steps of
+    sampling allow: from the one at which as much is left of them. Raises UsageError for more steps of sampling than the
+    schedule has times.
     """
     theirs = NoiseSchedule(settings)
     if recipe.sampling_steps > theirs.num_times:
         raise UsageError(
-            f"--sampling-steps {recipe.sampling_steps}: the schedule of --unet {options.unet} has {theirs.num_times} time steps"
+            f"{recipe.sampling_steps} steps of sampling are more than the {theirs.num_times} time steps of --unet {options.unet}; "
+            "name fewer by --sampling-steps"
         )
-    strength = recipe.strength
-    if options.strength is None:
-        ours = NoiseSchedule(SCHEDULE | {"beta_schedule": recipe.schedule})
+    strength, ours = recipe.strength, NoiseSchedule(SCHEDULE | {"beta_schedule": recipe.schedule})
+    if options.strength is None and theirs.settings != ours.settings:
         left = ours.image_share[ours.list_times(recipe.sampling_steps, strength)[0]]
-        strength = (int((theirs.image_share - left).abs().argmin()) + 1) / theirs.num_times
+        times = theirs.list_times(recipe.sampling_steps)
+        begin = min(times, key=lambda time: abs(float(theirs.image_share[time] - left)))
+        strength = (begin + 1) / theirs.num_times
     return replace(
         recipe,
         schedule=str(settings["beta_schedule"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from trainers.image_models.plan import RUN_VERSION, ImagePlan, plan_images
 from trainers.image_models.train import train_images
 
 RUN_FORMAT = "sketchforge-diffsketching-run"
+AS_BEGUN = ("strength", "schedule", "learning_rate")  # of a recipe, what a pretrained U-net changes
 PREVIEWS = 2  # over the whole run: an image takes many passes
 
 
@@ -49,20 +50,31 @@ class DiffSketchingPlan:
 def plan_diffsketching(options: DiffSketchingTrainOptions) -> DiffSketchingPlan:
     """Plan a training. Raises as `plan_images` does, and UsageError without diffusers."""
     require_diffusers()
-    recipe = diffsketching_recipe_of(options, _read_denoising_steps(options))
+    begun = {} if options.overwrite else read_record(options.run, RUN_FORMAT, RUN_VERSION) or {}
+    found = begun.get("recipe", {})
+    recipe = diffsketching_recipe_of(options, _denoising_steps_of(found))
     view, digests = open_view(options.tom, recipe.size)
     pretrained = None
     if options.unet is not None:
         pretrained = load_unet(options.unet, recipe.size)
         recipe = begin_with_pretrained(recipe, options, pretrained[1])
+        # A run of 0.2.0 goes on as it was begun, by the recipe's own.
+        recipe = replace(
+            recipe,
+            **{
+                name: found[name]
+                for name in AS_BEGUN
+                if name in found and getattr(options, name, None) is None
+            },
+        )
     entries: dict[str, Any] = {"view": digests["encoder"] + digests["generator"]}
     if pretrained is not None:
         entries["unet"] = tensors_digest(pretrained[0].state_dict())
     classes: list[str] = []
 
     def describe_classes(shards: ShardSet) -> dict[str, Any]:
-        # The first stage alone teaches the classifier: without one it would guide by chance.
-        if recipe.denoising_steps != 0:
+        # The first stage alone teaches the classifier: without one it would guide by chance. A run of 0.2.0 may have it.
+        if recipe.denoising_steps != 0 or begun.get("classes"):
             classes.extend(shards.classes)
         return entries | {"classes": classes}
 
@@ -70,12 +82,9 @@ def plan_diffsketching(options: DiffSketchingTrainOptions) -> DiffSketchingPlan:
     return DiffSketchingPlan(images, view, tuple(classes), pretrained)
 
 
-def _read_denoising_steps(options: DiffSketchingTrainOptions) -> int | None:
-    """Those of the run that is continued: more --steps make its second stage longer."""
-    if options.overwrite:
-        return None
-    record = read_record(options.run, RUN_FORMAT, RUN_VERSION) or {}
-    steps = record.get("recipe", {}).get("denoising_steps")
+def _denoising_steps_of(found: Mapping[str, Any]) -> int | None:
+    """Those of the run that is continued, by its recipe: more --steps make its second stage longer."""
+    steps = found.get("denoising_steps")
     return steps if isinstance(steps, int) else None
 
 
