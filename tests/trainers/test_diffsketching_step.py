@@ -267,6 +267,15 @@ def test_a_pretrained_unet_takes_a_sketch_and_does_what_it_did(patch):
     assert torch.allclose(apply_unet(wide, inputs, times), apply_unet(unet, x, times), atol=1e-5)
 
 
+@pytest.mark.parametrize("through", [0, 1])
+def test_fine_tuning_brings_its_loss_down(through):
+    """Of the same noised clones in every step, so that nothing else changes it."""
+    recipe = replace(TUNING, identity=0.0, anchor=0.0, through=through, tuning_learning_rate=3e-3)
+    trainer, batch = new_trainer(recipe), micro_batch()
+    losses = [trainer.step(number, [batch])["sketch"] for number in range(30)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
 @pytest.mark.slow
 def test_four_images_are_learnt_by_heart():
     """From half of the noise each comes back nearer than the mean of all; of sketches, from all of it."""
