@@ -305,12 +305,20 @@ def figures_of(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
-def print_tables() -> None:
+def print_tables(seed: int | None = None) -> None:
     """A table for each (data, size, steps).
 
-    Of one seed: the figure and its interval over images. Of several: their mean, the lowest and the highest.
+    Of one seed: the figure and its interval over images. Of several: their mean, the lowest and the highest. seed: of this
+    one alone; None: of all.
     """
-    for (data, size, steps), table in read_tables().items():
+    for (data, size, steps), rows in read_tables().items():
+        table = {
+            name: kept
+            for name, found in rows.items()
+            if (kept := [x for x in found if seed in (None, x["seed"])])
+        }
+        if not table:
+            continue
         titles = [
             title for title in COLUMNS if any(title in figures_of(r) for rs in table.values() for r in rs)
         ]
@@ -376,7 +384,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the rows of docs/results.md, and which are there")
-    commands.add_parser("table", help="of the rows that are there")
+    tables = commands.add_parser("table", help="of the rows that are there")
+    tables.add_argument("--seed", type=int, help="of this one alone; default: of all")
     drawing = commands.add_parser("curves", help="of the rows that are there, as SVG")
     drawing.add_argument("--out", type=Path, required=True)
     running = add_running(commands, Row.parse)
@@ -386,7 +395,7 @@ def main(arguments: list[str] | None = None) -> None:
         for row in planned_rows():
             print(f"{row.name}{'  done' if (RESULTS / f'{row.name}.json').is_file() else ''}")
     elif asked.command == "table":
-        print_tables()
+        print_tables(asked.seed)
     elif asked.command == "curves":
         draw_curves(asked.out)
     else:
