@@ -208,7 +208,8 @@ def _read_unet(folder: Path, path: Path) -> nn.Module:
         for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if found[what]:
                 raise ValueError(f"{what.replace('_', ' ')}: {found[what][0]}")
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    # A configuration that anybody may have written: no groups are a division by zero.
+    except (ArithmeticError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SketchforgeError(
             f"{path}: cannot be read as the U-net of its config.json ({reason[:200]})"

@@ -552,6 +552,7 @@ def change_config(folder, **values):
         ({"out_channels": "x"}, "its out_channels is x, expected 3"),
         ({"num_class_embeds": 10}, "its num_class_embeds is 10, expected None"),
         ({"block_out_channels": [8, 8]}, "cannot be read as the U-net of its config.json"),
+        ({"norm_num_groups": 0}, "cannot be read as the U-net of its config.json"),
     ],
 )
 def test_a_unet_of_another_kind_is_one_line(pretrained, values, message):
