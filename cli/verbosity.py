@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sketchforge.utils.stderr import open_stderr
+
 if TYPE_CHECKING:
     from cli.log import LogFile
 
@@ -57,7 +59,8 @@ def print_result(text: str) -> None:
 def print_error(text: str, level: str = "ERROR") -> None:
     """Print a line on stderr, under `--quiet`, too."""
     _log(current_verbosity(), level, text)
-    click.echo(text, err=True)
+    with open_stderr():
+        click.echo(text, err=True)
 
 
 def log_line(text: str) -> None:

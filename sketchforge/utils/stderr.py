@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 MAX_LENGTH = 200  # characters kept of what was printed
 _STDERR = 2
+_WAIT = 5.0  # seconds that a message waits for another thread's block: a file that never ends is no reason for silence
+_turn = threading.RLock()  # of the process's stderr, which one block at a time may lead elsewhere
 # Absolute paths of POSIX and Windows, up to their last part: they say where this machine keeps its files.
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,'\"()<>]+[/\\])*")
 
@@ -25,8 +28,27 @@ def captured_stderr() -> Iterator[CapturedText]:
     """Keep what is printed to stderr, by whatever code of this process, until the block ends.
 
     It goes into a pipe that takes some 64 KiB and loses the rest: it never blocks, and never fills memory or
-    disk. For processes with one thread that prints.
+    disk. Blocks of other threads wait for this one; what else prints meanwhile says so by `open_stderr`.
     """
+    with _turn:
+        yield from _capture()
+
+
+@contextmanager
+def open_stderr() -> Iterator[None]:
+    """Print to stderr in this block, and it arrives there, whatever another thread keeps just then.
+
+    An interruption's message came to nothing while a thread of the page was decoding a photo.
+    """
+    has_turn = _turn.acquire(timeout=_WAIT)
+    try:
+        yield
+    finally:
+        if has_turn:
+            _turn.release()
+
+
+def _capture() -> Iterator[CapturedText]:
     captured = CapturedText()
     try:
         kept = os.dup(_STDERR)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from sketchforge.images.sources import ImageSource
 from sketchforge.images.sources.source import ByteSource
 from sketchforge.render.prepare import prepare
-from sketchforge.utils.stderr import MAX_LENGTH, captured_stderr, one_line
+from sketchforge.utils.stderr import MAX_LENGTH, captured_stderr, one_line, open_stderr
 from tests.helpers.commands import run_cli
 from tests.helpers.folders import lines
 from tests.helpers.photos import make_photos, scene
@@ -68,6 +69,39 @@ def test_later_output_goes_where_it_went_before(capfd):
     write(b"after\n")
     assert printed.text == "inside"
     assert capfd.readouterr().err == "after\n"
+
+
+def decode_until(ended, inside, kept):
+    """Keep stderr from the moment that `inside` is set until `ended` is."""
+    with captured_stderr() as printed:
+        inside.set()
+        assert ended.wait(60)
+    kept.append(printed.text)
+
+
+def test_a_message_waits_until_another_thread_has_decoded(capfd):
+    inside, ended, kept = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=decode_until, args=(ended, inside, kept))
+    thread.start()
+    assert inside.wait(60)
+    ended.set()
+    with open_stderr():
+        write(b"interrupted\n")
+    thread.join(60)
+    assert (kept, capfd.readouterr().err) == ([""], "interrupted\n")
+
+
+def test_a_decoder_that_never_ends_does_not_keep_a_message(monkeypatch):
+    monkeypatch.setattr("sketchforge.utils.stderr._WAIT", 0.0)
+    inside, ended, kept = threading.Event(), threading.Event(), []
+    thread = threading.Thread(target=decode_until, args=(ended, inside, kept))
+    thread.start()
+    assert inside.wait(60)
+    with open_stderr():
+        write(b"too early\n")
+    ended.set()
+    thread.join(60)
+    assert kept == ["too early"]
 
 
 def test_output_without_end_neither_blocks_nor_fills_anything():
