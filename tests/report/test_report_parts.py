@@ -131,6 +131,7 @@ def test_recipes_find_their_rows_in_the_paper():
     assert in_table_2(recipe("style_class", "content_class")) == "vanilla + L_s_cls + L_c_cls"
     assert in_table_2(recipe("content_class")) is None
     assert in_table_2(recipe(dmi="none")) is None
+    assert [in_table_2(recipe(style=style)) for style in ("adain", "add", "none")] == ["vanilla", None, None]
     assert [in_table_1(*one) for one in (("ae-train", full), ("gan-train", {}), ("ae-train", recipe()))] == [
         "AE", "AE + GAN", None,
     ]  # fmt: skip

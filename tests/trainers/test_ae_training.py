@@ -442,6 +442,26 @@ def test_other_options_are_refused_and_fresh_begins_anew(trained):
     assert json.loads((trained.run / "run.json").read_text())["options"]["seed"] == 1
 
 
+def test_a_run_goes_on_with_the_style_that_it_began_with(trained, tmp_path):
+    """Defaults change: recipes multiplied until 0.2.0, where they use AdaIN now. Here it is the other way round."""
+    earlier = replace(trained, run=tmp_path / "earlier", style="adain")
+    train_ae(earlier)
+    train_ae(replace(earlier, style=None, steps=5))
+    assert read_autoencoder(earlier.run / "model.safetensors")[0].style == "adain"
+    with pytest.raises(UsageError, match="recipe"):
+        train_ae(replace(earlier, style="multiply", steps=6))
+    train_ae(replace(earlier, style=None, overwrite=True))
+    assert read_autoencoder(earlier.run / "model.safetensors")[0].style == TINY.style == "multiply"
+
+
+@pytest.mark.parametrize("recipe", ["multiply", {"style": ["multiply"]}, {"style": "sum"}])
+def test_a_recipe_that_is_none_is_refused_as_another(trained, recipe):
+    path = trained.run / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"recipe": recipe}))
+    with pytest.raises(SketchforgeError):
+        train_ae(replace(trained, steps=8))
+
+
 def test_damaged_state_is_named(trained):
     (trained.run / "state.pt").write_bytes(b"nothing")
     with pytest.raises(

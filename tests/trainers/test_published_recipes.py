@@ -200,3 +200,8 @@ def test_the_large_recipe_is_the_demo_s_at_full_size():
     assert gan_recipe_of(GanTrainOptions(recipe="large", r1=0.0)).r1 == 0
     assert gan_recipe_of(GanTrainOptions(recipe="large", discriminator="features")).r1 == 0
     assert gan_recipe_of(GanTrainOptions(recipe="large", discriminator="features", r1=2.0)).r1 == 2
+
+
+@pytest.mark.parametrize(("name", "style"), [("demo", "adain"), ("large", "adain"), ("paper", "multiply")])
+def test_style_enters_by_adain_where_nothing_is_reproduced(name, style):
+    assert ae_recipe_of(AeTrainOptions(shards="out", recipe=name)).style == style

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from sketchforge.checkpoints.runs import read_record
 from sketchforge.errors import UsageError
+from sketchforge.models.modulation import STYLES
 from sketchforge.options import AeTrainOptions
 from sketchforge.utils.progress import Progress
 from trainers.autoencoder.recipe import AeRecipe, ae_recipe_of
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.image_models.batches import Subset
 from trainers.image_models.folder import train_in_folder
-from trainers.image_models.plan import ImagePlan, plan_images
+from trainers.image_models.plan import RUN_VERSION, ImagePlan, plan_images
 from trainers.image_models.train import train_images
 
 RUN_FORMAT = "sketchforge-ae-run"
@@ -20,7 +23,7 @@ RUN_FORMAT = "sketchforge-ae-run"
 
 def plan_ae(options: AeTrainOptions) -> ImagePlan[AeRecipe]:
     """Plan a training. Raises as `plan_images` does, and UsageError for triplet losses on a single image."""
-    recipe = ae_recipe_of(options)
+    recipe = _as_begun(options, ae_recipe_of(options))
     plan = plan_images(options, recipe, RUN_FORMAT, bool(recipe.perceptual))
     triplets = [name for name in ("style_triplet", "content_triplet") if getattr(recipe, name)]
     if plan.shards.num_samples < 2 and triplets:
@@ -38,6 +41,15 @@ def train_ae(
 ) -> Path:
     """Train or resume training; see `train_in_folder`. Raises as `plan_ae` does, too."""
     return train_in_folder(options.run, lambda: plan_ae(options), _train, progress, announce)
+
+
+def _as_begun(options: AeTrainOptions, recipe: AeRecipe) -> AeRecipe:
+    """The recipe, with the style of the run that is continued: until 0.2.0 recipes multiplied where they use AdaIN now."""
+    if options.style is not None or options.overwrite:
+        return recipe
+    begun = (read_record(options.run, RUN_FORMAT, RUN_VERSION) or {}).get("recipe")
+    style = begun.get("style") if isinstance(begun, dict) else None
+    return replace(recipe, style=style) if isinstance(style, str) and style in STYLES else recipe
 
 
 def _train(plan: ImagePlan[AeRecipe], progress: Progress) -> None:

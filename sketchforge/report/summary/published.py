@@ -74,9 +74,10 @@ def in_table_1(command: str, recipe: Mapping[str, Any]) -> str | None:
 def in_table_2(recipe: Mapping[str, Any]) -> str | None:
     """The row of the auto-encoder's losses; None: the paper has no such row.
 
-    Only the paper's final model has rows: other DMI and other ways of joining style are in Tables 3 and 4.
+    Only the paper's final model has rows, by multiplication, and ours, by AdaIN: other DMI and other ways of joining
+    style are in Tables 3 and 4.
     """
-    if (recipe.get("dmi"), recipe.get("style")) != ("feature", "multiply"):
+    if recipe.get("dmi") != "feature" or recipe.get("style") not in ("multiply", "adain"):
         return None
     return _LOSSES.get(frozenset(name for name in SELF_SUPERVISED if recipe.get(name)))
 
