@@ -22,7 +22,7 @@ from sketchforge.utils.seeding import torch_generator
 SIZES = (64, 128, 256, 512, 1024)
 COARSEST = 8  # side of f_content, whatever the size of the image
 CONTENT_SIDE = 32  # of the finest map where content enters, as published (A.2: 8, 16, 32)
-STYLED_SIDES = (64, 128, 256, 512)  # the maps that style multiplies (A.2)
+STYLED_SIDES = (64, 128, 256, 512)  # the maps where style enters again (A.2)
 MIN_STYLE_MAPS = 3  # small images have fewer of these maps, so they use their finest ones
 DMI = ("none", "sketch", "feature", "spade")
 
