@@ -166,6 +166,11 @@ def write_own_page(work: Path, results: Path) -> Path:
             parts.append(
                 "Not measured: " + "; ".join(f"{name} ({reason})" for name, reason in gaps.items()) + "."
             )
+        if not all(found[0].get("held_out", True) for found in table.values()):
+            parts.append(
+                "**Measured on the images that they learnt from**, for the shards have no part `val`: whoever learns by heart wins. "
+                "Render with `--split train=.8,val=.2` for images that none of them has seen."
+            )
         parts.append(f"![Squared error of matched pairs over seconds](systems-{data}-{size}.svg)")
         parts.append(f"## What they make: {data}, {size} pixels")
         parts.append(

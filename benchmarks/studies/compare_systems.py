@@ -169,7 +169,12 @@ def run_system_row(
         kept = result_of(evaluation)
         if row.data == OWN:
             gaps = {gap.block: gap.reason for gap in evaluation.gaps}
-            metadata |= {"shards": shards_digest(opened), "pairs": pairs, "gaps": gaps}
+            metadata |= {
+                "shards": shards_digest(opened),
+                "pairs": pairs,
+                "gaps": gaps,
+                "held_out": split is not None,
+            }
         found = {**metadata, "seconds": seconds, "stages": spent, "sizes": measure_size(run), **kept}
         (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
         results.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The exemplar-based auto-encoder (paper section 4.1 and appendix A): a sketch and a style image -> an image.
 
 E_style encodes the style image as a vector, E_content encodes the sketch as maps, and the decoder G1 builds
-the image. Content enters it as masks on its features, style as factors of its channels.
+the image. Content enters it as masks on its features, style as factors of its channels, or as their mean and deviation.
 
 Shape letters: B batch, C channels, S side of the image, D length of the style vector.
 """

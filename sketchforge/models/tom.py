@@ -20,7 +20,7 @@ CONTRAST_FLOOR = 0.01
 
 
 class LeanGenerator(nn.Module):
-    """Encoder taps of one photo -> one sketch, coarse to fine, about 58 thousand parameters.
+    """Encoder taps of one photo -> one sketch, coarse to fine, about 96 thousand parameters.
 
     Departure: the authors feed pool3 alone to 512-512-256 channels, 121 GMAC a sketch at 256². Fine lines
     must then be guessed from a map an eighth the size. Here each ×2 is concatenated with the encoder's own

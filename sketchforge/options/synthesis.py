@@ -30,7 +30,7 @@ class SynthesisOptions:
         None  # an exported file, a run folder or "builtin"; None: runs/gan, runs/ae or built-in
     )
     style: tuple[str, ...] = ()  # images as `find_images` takes them; none: built-in photos
-    out: Path
+    out: Path = Path("made")
     noise: bool = False
     seed: int = 0  # of the noise
     # Of DiffSketching alone; None: what the model was trained with.
