@@ -73,7 +73,7 @@ def every_command(group=main, path=(), context=None):
             ["render", "--size=64", "a", "--dry-run", "b", "--fit", "pad"],
             "sketchforge render --images a --shards b --size=64 --dry-run --fit pad",
         ),
-        (["synthesize", "a.png", "b.jpg"], "sketchforge synthesize --sketch a.png --style b.jpg --out DIR"),
+        (["synthesize", "a.png", "b.jpg"], "sketchforge synthesize --sketch a.png --style b.jpg\n"),
         (["ae-train", "out"], "sketchforge ae-train --shards out"),
         (["gallery", "a", "b"], "unexpected argument b; sketchforge gallery takes one DIR"),
         (["-v", "verify", "-q", "x"], "--verbose and --quiet exclude each other"),
