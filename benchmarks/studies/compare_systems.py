@@ -153,6 +153,10 @@ def run_system_row(
     """
     path = results / f"{row.name}.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
+    if found and found["seconds"] != seconds:
+        sys.exit(
+            f"{path}: has {found['seconds']:g} seconds, asked for {seconds:g}; remove it to make it anew"
+        )
     if found.get("version") == VERSION:
         return path
     run, spent = train_system(row.system, work / "systems" / row.name, shards, row.size, row.seed, seconds)
