@@ -286,6 +286,19 @@ def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "train_system", lambda *_: pytest.fail("trained"))
     row = study.SystemRow("segin", "portraits", 64, 0)
     assert study.run_system_row(row, tmp_path, None, tmp_path, 600, tmp_path) == path
+    with pytest.raises(SystemExit, match="has 600 seconds, asked for 1200; remove it"):
+        study.run_system_row(row, tmp_path, None, tmp_path, 1200, tmp_path)
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_ones_own_page_says_whether_images_were_learnt_from(tmp_path, held_out):
+    results = tmp_path / "rows"
+    results.mkdir()
+    figures_row(results, "ae", 1.0, 0.5)
+    path = next(results.glob("*.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"held_out": held_out}))
+    page = pages.write_own_page(tmp_path, results).read_text()
+    assert ("Measured on the images that they learnt from" in page) is not held_out
 
 
 def smoke_runs():

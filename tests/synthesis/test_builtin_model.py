@@ -62,6 +62,20 @@ def test_the_same_command_gives_the_same_bytes_wherever_the_package_lies(call, t
     assert record["model"]["file"] == "builtin"
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("synthesize", ["--sketch", "drawing.png", "--style", "painting.png"]),
+        ("transfer", ["--content", "painting.png", "--style", "painting.png"]),
+    ],
+)
+def test_without_a_folder_named_images_go_to_made(call, tmp_path, command, words):
+    code, printed, _ = call(command, *words)
+    assert code == 0
+    assert "made: 1 image" in printed
+    assert (tmp_path / "made" / "outputs.json").is_file()
+
+
 def test_named_it_is_told_in_one_line(call):
     _, out, _ = call(*SYNTHESIZE, "made.png", "--model", "builtin")
     assert out.splitlines()[0].startswith("using builtin: 128 pixels, ")
