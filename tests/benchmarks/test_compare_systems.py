@@ -332,6 +332,7 @@ def test_every_system_is_trained_and_measured_on_ones_own_shards(
     (path,) = (tmp_path / "work/rows").glob("*.json")
     row = json.loads(path.read_text())
     assert row["curve"][-1][1] > 0
+    assert row["held_out"] is False  # these shards have no part `val`
     assert all(stage["steps"] == 1 for stage in row["stages"].values())
     page = (tmp_path / "work/comparison.md").read_text()
     assert f"| {study.SYSTEMS[system][0]} | 1 |" in page
