@@ -4,11 +4,14 @@
     python benchmarks/studies/diffsketching_rows.py table
     python benchmarks/studies/diffsketching_rows.py picture --run runs/diffsketching --shards out --out FILE.jpg
 
-DATA as for ae_results.py, whose shards in DIR are taken. All rows of fine-tuning begin with the same U-net, trained once;
-`concatenation` has one of its own, and none. COUNT sketches held out are drawn out in the style of another image held out, and
-TOM draws what came of them. Told is how far that drawing is from the given sketch and from another's, in the distance that is
-trained by (L_p) and in one that is not, Skt-Rec's share of ink that differs, with their differences: without guidance, before
-fine-tuning and after. `published` fine-tunes by sampling without gradients, as the public code does. A row leaves
+DATA as for ae_results.py, whose shards in DIR are taken, and the weights pidinet. All rows of fine-tuning begin with the same
+U-net, trained once; `concatenation` has one of its own, and none. COUNT sketches held out are drawn out in the style of another
+image held out, and TOM draws what came of them. Told is how far that drawing is from the given sketch and from another's, in the
+distance that is trained by (L_p) and in Skt-Rec's share of ink that differs, with their differences: without guidance, before
+fine-tuning and after. The TOM that draws also guides; so PiDiNet, which has no part in it, draws what came of them, too: told is the share of
+ink that differs from its drawing of the image that the sketch is of, and of another's. `published` fine-tunes by sampling without
+gradients, as the public code does; `denoising` is the control, as many more steps of the first stage; `longer` and `denoising-longer` take LONGER times as many.
+A row leaves
 benchmarks/studies/diffsketching_rows/ROW.json. The same command again goes on where it was interrupted, and leaves out rows
 that are there. One thread.
 """
@@ -44,27 +47,34 @@ from sketchforge.metrics.images.sketch_reconstruction import sketch_distances  #
 from sketchforge.metrics.images.statistics import estimate_means  # noqa: E402
 from sketchforge.models.diffsketching import DiffSketching  # noqa: E402
 from sketchforge.models.noise import sample_maps  # noqa: E402
-from sketchforge.options import DiffSketchingTrainOptions  # noqa: E402
+from sketchforge.options import DiffSketchingTrainOptions, RenderOptions  # noqa: E402
 from sketchforge.shards.shard_set import open_shards  # noqa: E402
+from sketchforge.sketchers.base import Sketcher  # noqa: E402
+from sketchforge.sketchers.factory import open_sketcher  # noqa: E402
 from sketchforge.utils.files import read_json, write_json  # noqa: E402
 from trainers.diffsketching.run import train_diffsketching  # noqa: E402
 from trainers.image_models.validation import read_pairs  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "diffsketching_rows"
-VERSION = 1  # of a row's JSON
+VERSION = 2  # of a row's JSON
 STEPS = {64: 2500, 128: 5000}  # of denoising, by size; --steps for less
 TUNING_STEPS = 250  # after them; --tuning-steps for less
+LONGER = 4  # times as many, of the rows of that name
 PUBLISHED_STEPS = 10  # of fine-tuning as published, each a sampling of a batch
 PUBLISHED_BATCH, PUBLISHED_RATE, PUBLISHED_MOMENTUM = 4, 1e-3, 0.9  # as in the public code
 NEVER = 10**9  # steps after which fine-tuning begins
 COUNT = 200  # sketches held out, of as many images as there are, in turn
 BATCH = 16
+MEASURES = ("L_p", "ink", "edges")
 
 # What distinguishes a row, by its name.
 VARIANTS: dict[str, dict[str, Any]] = {
     "one-step": {"through": 0},
     "last-2": {"through": 2},
     "published": {},
+    "longer": {"through": 0},
+    "denoising": {"denoising_steps": NEVER},
+    "denoising-longer": {"denoising_steps": NEVER},
     "concatenation": {"condition": "concatenation"},
 }
 
@@ -112,7 +122,8 @@ def estimate_distances(
     """(value, low, high) of each, and of other − own."""
     differences = {
         f"{measure}, other − own": values[f"{measure}, other"] - values[f"{measure}, own"]
-        for measure in ("L_p", "ink")
+        for measure in MEASURES
+        if f"{measure}, own" in values
     }
     estimates = estimate_means(values | differences, list(groups), seed)
     return {name: [x.value, x.low, x.high] for name, x in estimates.items()}
@@ -170,11 +181,25 @@ def tune_as_published(
     }
 
 
+def open_edges(data: Path, work: Path) -> Sketcher:
+    """PiDiNet, which neither draws sketches for training nor guides."""
+    weights = data / "weights/pidinet/pidinet_bsds_vanilla_fp32.safetensors"
+    options = RenderOptions(work / "edges", method="pidinet", edge_weights=weights, device="cpu", threads=1)
+    return open_sketcher(options).sketcher
+
+
+def draw_edges(edges: Sketcher, images: torch.Tensor) -> np.ndarray:
+    """(B,3,S,S) in [-1, 1] -> uint8 (B,S,S), 255 = paper."""
+    return np.concatenate([edges.draw(to_uint8(part)).result()[:, 0] for part in images.split(BATCH)])
+
+
 class HeldOut:
     """What rows are measured by."""
 
-    def __init__(self, shards: Path, size: int, count: int, seed: int) -> None:
+    def __init__(self, shards: Path, size: int, count: int, seed: int, edges: Sketcher) -> None:
+        """edges: what draws images beside TOM."""
         self.images, self.sketches, self.groups = read_held_out(shards, size, count)
+        self.edges, self.drawn = edges, draw_edges(edges, self.images)
         step = len(self.images) // 3 or 1
         self.styles, self.others, self.seed = self.images.roll(step, 0), self.sketches.roll(step, 0), seed
 
@@ -188,6 +213,9 @@ class HeldOut:
 
     def _compare(self, model: DiffSketching, images: torch.Tensor) -> tuple[dict[str, Any], Any]:
         values = compare_sketches(model, images, self.sketches, self.others)
+        drawn, step = draw_edges(self.edges, images), len(images) // 3 or 1
+        for name, given in (("own", self.drawn), ("other", np.roll(self.drawn, step, 0))):
+            values[f"edges, {name}"] = sketch_distances(drawn, given)["relative"]
         return estimate_distances(values, self.groups, self.seed), values
 
 
@@ -213,7 +241,9 @@ def tune(row: DiffSketchingRow, first: Path, options: DiffSketchingTrainOptions,
         return model, tune_as_published(model, *pairs)
     save_unet(first / "unet", model)
     changes = VARIANTS[row.variant]
-    train_diffsketching(replace(options, unet=first / "unet", denoising_steps=0, steps=steps, **changes))
+    train_diffsketching(
+        replace(options, unet=first / "unet", steps=steps, **({"denoising_steps": 0} | changes))
+    )
     return read_diffsketching(options.run / "model.safetensors")[0], {}
 
 
@@ -230,6 +260,7 @@ def run_diffsketching_row(
     if path.is_file():
         return path
     steps = steps or STEPS[row.size]
+    tuning_steps *= LONGER if row.variant.endswith("longer") else 1
     shards = render_shards(Row(row.data, row.size, "all", row.seed), data, work)
     condition = "concatenation" if row.variant == "concatenation" else "guidance"
     options = DiffSketchingTrainOptions(
@@ -242,7 +273,7 @@ def run_diffsketching_row(
         device="cpu",
     )
     first = train_first_stage(row, options, steps)
-    held_out = HeldOut(shards, row.size, count, row.seed)
+    held_out = HeldOut(shards, row.size, count, row.seed, open_edges(data, work))
     model, _ = read_diffsketching(first / "model.safetensors")
     figures: dict[str, Any] = {"the truth's own": held_out.measure_truth(model)}
     figures["before"], before = held_out.measure(model)
@@ -250,7 +281,10 @@ def run_diffsketching_row(
         figures["without guidance"], _ = held_out.measure(model, 0.0)
         tuned, told = tune(row, first, replace(options, run=work / "diffsketching" / row.name), tuning_steps)
         figures["after"], after = held_out.measure(tuned)
-        gains = {f"{key}, before − after": before[key] - after[key] for key in ("L_p, own", "ink, own")}
+        gains = {
+            f"{key}, before − after": before[key] - after[key]
+            for key in (f"{each}, own" for each in MEASURES)
+        }
         estimates = estimate_means(gains, held_out.groups, row.seed)
         figures["gain"] = {name: [x.value, x.low, x.high] for name, x in estimates.items()}
         figures |= {"on the way": told} if told else {}
@@ -272,7 +306,7 @@ def run_diffsketching_row(
 
 def print_table() -> None:
     """A line for each row and state of its model."""
-    measures = [f"{name}, {of}" for name in ("L_p", "ink") for of in ("own", "other", "other − own")]
+    measures = [f"{name}, {of}" for name in MEASURES for of in ("own", "other", "other − own")]
     print(
         "| " + " | ".join(["row", "steps", "model", *measures]) + " |\n" + "|---" * (len(measures) + 3) + "|"
     )

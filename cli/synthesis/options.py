@@ -79,6 +79,13 @@ def synthesis_options(styles: str) -> Callable[[Any], Any]:
             help="DiffSketching: class to guide to, of those that the model learnt: finer than the sketch's kind, or against it.",
         ),
         option(
+            "--class-scale",
+            group="Look",
+            type=click.FloatRange(min=0),
+            metavar="X",
+            help="DiffSketching: how strongly --class guides. [default: the model's]",
+        ),
+        option(
             "--sampling-steps",
             group="Look",
             type=click.IntRange(1, 1000),

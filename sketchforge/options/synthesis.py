@@ -35,6 +35,7 @@ class SynthesisOptions:
     seed: int = 0  # of the noise
     # Of DiffSketching alone; None: what the model was trained with.
     class_name: str | None = None  # that its classifier guides to; None: no class
+    class_scale: float | None = None  # how strongly the class guides
     sampling_steps: int | None = None  # of DDIM; fewer are quicker
     strength: float | None = None  # share of the noise levels that the style image goes through, above 0 to 1
     sketch_scale: float | None = None  # how strongly the sketch guides; 0: not at all

@@ -18,6 +18,7 @@ def choose_sampling(model: Synthesizer, options: SynthesisOptions) -> dict[str, 
     """
     asked = {
         "class": options.class_name,
+        "class-scale": options.class_scale,
         "sampling-steps": options.sampling_steps,
         "strength": options.strength,
         "sketch-scale": options.sketch_scale,
@@ -44,6 +45,7 @@ def choose_sampling(model: Synthesizer, options: SynthesisOptions) -> dict[str, 
     changes: dict[str, Any] = {
         "steps": options.sampling_steps,
         "strength": options.strength,
+        "class_scale": options.class_scale,
         "sketch_scale": options.sketch_scale,
     }
     model.sampling = replace(
@@ -58,8 +60,12 @@ def _check_ranges(options: SynthesisOptions, num_times: int) -> None:
         raise UsageError(f"--sampling-steps {options.sampling_steps}: expected 1 to {num_times}")
     if options.strength is not None and not 0 < options.strength <= 1:
         raise UsageError(f"--strength {options.strength}: expected a share above 0, at most 1")
-    if options.sketch_scale is not None and not 0 <= options.sketch_scale < float("inf"):
-        raise UsageError(f"--sketch-scale {options.sketch_scale}: expected 0 or more")
+    scales = {"--class-scale": options.class_scale, "--sketch-scale": options.sketch_scale}
+    for name, scale in scales.items():
+        if scale is not None and not 0 <= scale < float("inf"):
+            raise UsageError(f"{name} {scale}: expected 0 or more")
+    if options.class_scale is not None and options.class_name is None:
+        raise UsageError("--class-scale: is of --class; name a class, too")
 
 
 def _find_class(model: Synthesizer, name: str) -> int:

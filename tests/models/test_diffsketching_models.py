@@ -80,11 +80,23 @@ def test_the_sketchs_guidance_goes_down_its_distance_by_finite_differences(guide
     def distance(noisy):
         return guided.view.distances(guided.predict(noisy, TIMES, sketches).image, sketches)[0]
 
-    found = slopes_by_differences(distance, x[:1].expand_as(x).clone() * 0 + x, count=12)
+    found = slopes_by_differences(distance, x, count=12)
     own = [(index, slope) for index, slope in found if index < count]
     ratio = {round(slope / move.flatten()[index].item(), 6) for index, slope in own}
     assert max(ratio) == pytest.approx(min(ratio), rel=1e-3)
     assert min(ratio) > 0
+
+
+def test_class_and_sketch_guide_together_each_by_its_own(guided):
+    """What both move is what each moves by itself, added up."""
+    sketches, x, _ = (each.double() for each in rows())
+    labels, plain = torch.tensor([1, 0]), guided.predict(x, TIMES, sketches).noise
+    both = replace(guided.sampling, class_scale=3.0)
+    by_class = guided.guide(x, TIMES, sketches, replace(both, sketch_scale=0.0), labels).noise - plain
+    by_sketch = guided.guide(x, TIMES, sketches, both, None).noise - plain
+    assert by_class.abs().max() > 0
+    assert by_sketch.abs().max() > 0
+    assert torch.allclose(guided.guide(x, TIMES, sketches, both, labels).noise, plain + by_class + by_sketch)
 
 
 def test_guidance_that_is_off_changes_nothing(guided):

@@ -147,6 +147,29 @@ def test_an_interrupted_run_ends_with_the_same_bytes(finished, options, step):
     assert results_of(options.run) == results_of(finished.run)
 
 
+def test_a_run_with_a_classifier_and_the_sketch_as_an_input_ends_with_the_same_bytes(with_classes, tmp_path):
+    options = replace(with_classes, run=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train_diffsketching(options, StopAt(1))
+    train_diffsketching(options)
+    assert results_of(options.run) == results_of(with_classes.run)
+
+
+def test_a_run_through_the_last_steps_of_sampling_ends_with_the_same_bytes(with_classes, tmp_path):
+    """Of both stages, with a class that guides, interrupted within the second."""
+    whole, halves = (
+        replace(
+            with_classes, run=tmp_path / name, condition="guidance", through=1, denoising_steps=1, steps=3
+        )
+        for name in ("whole", "halves")
+    )
+    train_diffsketching(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train_diffsketching(halves, StopAt(2))
+    train_diffsketching(halves)
+    assert results_of(halves.run) == results_of(whole.run)
+
+
 def test_more_steps_are_of_the_second_stage(finished):
     assert plan_diffsketching(replace(finished, steps=6)).images.recipe.denoising_steps == 2
 
@@ -329,6 +352,18 @@ def test_a_class_is_guided_to_by_its_name(with_classes, tmp_path, monkeypatch):
     assert not np.array_equal(images[0], images[2])
 
 
+def test_the_scale_of_a_class_says_how_far_it_moves(with_classes, tmp_path, monkeypatch):
+    """At 0 to what there is without a class."""
+    write_inputs(tmp_path, monkeypatch)
+    synthesize(with_classes.run, tmp_path / "without")
+    without, moves = pixels_of("without/sketch--style.png"), []
+    for scale in (0.0, 10.0, 100.0):
+        out = tmp_path / str(scale)
+        synthesize(with_classes.run, out, class_name="dogs", class_scale=scale)
+        moves.append(np.abs(pixels_of(out / "sketch--style.png") - without).mean())
+    assert moves[0] == 0 < moves[1] < moves[2]
+
+
 def test_the_seed_counts_without_noise_being_asked_for(finished, tmp_path, monkeypatch):
     write_inputs(tmp_path, monkeypatch)
     for seed in (0, 1):
@@ -355,6 +390,8 @@ def test_an_image_is_edited_by_little_strength(finished, tmp_path, monkeypatch):
         ({"sampling_steps": 0}, "--sampling-steps 0: expected 1 to 1000"),
         ({"strength": 1.5}, "--strength 1.5: expected a share above 0"),
         ({"sketch_scale": -1.0}, "--sketch-scale -1.0: expected 0 or more"),
+        ({"class_scale": float("inf")}, "--class-scale inf: expected 0 or more"),
+        ({"class_scale": 3.0}, "--class-scale: is of --class; name a class, too"),
         ({"images_per_sketch": 0}, "--images-per-sketch 0: expected 1 or more"),
         ({"interpolate": 2}, "--interpolate: found 1 sketch; expected two"),
         ({"interpolate": 2, "pairs": True}, "--interpolate, --pairs"),
