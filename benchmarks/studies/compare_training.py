@@ -172,12 +172,16 @@ def train_straight(
 def train_system(
     system: str, run: Path, shards: Path, size: int, seed: int, seconds: float
 ) -> tuple[Path, dict[str, dict[str, float]]]:
-    """(the run of the last stage, steps and seconds of each). run: what the stages' folders begin with."""
+    """(the run of the last stage, which is `run`; steps and seconds of each stage).
+
+    Other stages have folders in `stages` beside run's own folder: what is in that one is compared.
+    """
     stages = SYSTEMS[system][1]
     whole = sum(stage.share for stage in stages)
     spent, folder, before = {}, Path(), dict[str, Any]()
     for stage in stages:
-        folder = run.with_name(f"{run.name}-{stage.name}")
+        last = stage is stages[-1]
+        folder = run if last else run.parent.parent / "stages" / f"{run.name}-{stage.name}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         shared = {
             "shards": str(shards), "run": folder, "size": size, "seed": seed,

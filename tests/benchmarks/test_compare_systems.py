@@ -143,7 +143,8 @@ def test_stages_share_the_time_and_the_second_has_what_the_first_leaves(
     run, spent = training_study.train_system("gan", tmp_path / "runs/x", tmp_path, 64, 1, 600)
     assert budgets == pytest.approx(seconds)
     assert [options.get("ae") for options in trained] == [None, trained[0]["run"]]
-    assert run == trained[1]["run"]
+    assert run == trained[1]["run"] == tmp_path / "runs/x"
+    assert trained[0]["run"] == tmp_path / "stages/x-ae"
     assert set(spent) == {"ae", "gan"}
 
 
@@ -301,17 +302,7 @@ def test_ones_own_page_says_whether_images_were_learnt_from(tmp_path, held_out):
     assert ("Measured on the images that they learnt from" in page) is not held_out
 
 
-def smoke_runs():
-    """Those that no other covers; all of them in the long run."""
-    return [
-        pytest.param(
-            system, marks=pytest.mark.slow if system in ("ae", "spade", "sketch2art", "concatenation") else ()
-        )
-        for system in study.SYSTEMS
-    ]
-
-
-@pytest.mark.parametrize("system", smoke_runs())
+@pytest.mark.parametrize("system", study.SYSTEMS)
 def test_every_system_is_trained_and_measured_on_ones_own_shards(
     tmp_path, monkeypatch, ten_sketches, quick_measures, system
 ):

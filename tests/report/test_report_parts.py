@@ -115,6 +115,22 @@ def test_a_folder_named_twice_counts_once(folders):
     assert [str(folder.path) for folder in found.shards] == ["out", "out-else"]
 
 
+def test_systems_of_a_comparison_are_found_as_runs_are(tmp_path, monkeypatch):
+    """In place of the folder that holds them; what the systems are built on is not, nor what is no folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "ae",
+        "comparison/systems/gan-own",
+        "comparison/systems/.half",
+        "comparison/stages/gan-own-ae",
+    ):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs/comparison/systems/gan-own.clock.json").write_text("{}")
+    gaps = {gap.row: gap.reason for gap in find_inputs([], []).gaps if gap.row}
+    assert set(gaps) == {"ae", "gan-own"}
+    assert gaps["gan-own"].startswith("runs/comparison/systems/gan-own: holds no run.json")
+
+
 def test_recipes_find_their_rows_in_the_paper():
     def recipe(*names, dmi="feature", style="multiply"):
         return {name: 0.1 if name in names else 0.0 for name in SELF_SUPERVISED} | {

@@ -17,6 +17,7 @@ from sketchforge.shards.shard_set import ShardSet, open_folder
 from sketchforge.utils.text import count_noun
 
 OWN_SHARDS, OWN_RUNS = "out", "runs"
+COMPARED = "systems"  # in a folder of runs/: where a comparison of systems leaves their runs
 LEARNED_EDGES = ("hed", "pidinet", "teed")  # methods of `render`
 
 
@@ -29,7 +30,7 @@ class ReportInputs:
 
 
 def find_inputs(shards: Sequence[Path], models: Sequence[Path]) -> ReportInputs:
-    """Open the shard folders and runs; by default, (), out/ and out-*/, and the folders in runs/.
+    """Open the shard folders and runs; by default, (), out/ and out-*/, and the folders in runs/, those of a comparison too.
 
     What exists and cannot be used becomes a gap, as does what is missing of a full report (TOM's, Canny's and
     learned edges' sketches, an auto-encoder, a GAN). Raises UsageError for a path that is named and does not
@@ -80,8 +81,7 @@ def find_folders(
 def _find_runs(
     named_runs: Sequence[Path], gaps: list[MissingMetric]
 ) -> tuple[dict[str, TrainedRun], dict[str, Path]]:
-    default_runs = sorted(path for path in Path(OWN_RUNS).glob("*") if path.is_dir() and path.name[0] != ".")
-    paths = _deduplicate([path.parent if path.is_file() else path for path in named_runs]) or default_runs
+    paths = _deduplicate([path.parent if path.is_file() else path for path in named_runs]) or _own_runs()
     finished, tom_runs = {}, {}
     for path, name in zip(paths, short_names(paths), strict=True):
         if _is_tom_run(path):
@@ -92,6 +92,19 @@ def _find_runs(
         except SketchforgeError as error:
             gaps.append(MissingMetric(name, "images", str(error)))
     return finished, tom_runs
+
+
+def _own_runs() -> list[Path]:
+    """The folders in runs/, and in place of that of a comparison those of its systems."""
+    found: list[Path] = []
+    for path in _folders_in(Path(OWN_RUNS)):
+        compared = [] if (path / RUN_FILE).exists() else _folders_in(path / COMPARED)
+        found += compared or [path]
+    return found
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_dir() and path.name[0] != ".")
 
 
 def _is_tom_run(path: Path) -> bool:
