@@ -330,6 +330,26 @@ def test_what_is_compiled_are_the_parts_of_the_model(monkeypatch):
     assert compiled == list(trainer.networks.model.children())
 
 
+@pytest.mark.parametrize(  # seconds of torch's tracing each
+    "part",
+    [
+        "decoder",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("style_encoder", "content_encoder")),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # by torch.compile
+def test_a_step_of_a_compiled_part_is_what_it_is_without(part):
+    """Inductor's own code is left out: a minute on a CPU."""
+    plain, compiled = trainer_of(), trainer_of()
+    getattr(compiled.networks.model, part).compile(backend="aot_eager")
+    for number in range(2):
+        losses = [trainer.step(number, [eight_samples()]) for trainer in (plain, compiled)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    gradients = [[each.grad for each in trainer.networks.model.parameters()] for trainer in (plain, compiled)]
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_what_is_kept_and_used_is_the_average(tmp_path):
     trainer = trainer_of()
     with torch.no_grad():

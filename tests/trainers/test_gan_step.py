@@ -128,6 +128,17 @@ def test_a_step_works_with_a_compiled_discriminator():
     )
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # by torch.compile
+def test_a_step_of_a_compiled_refiner_is_what_it_is_without():
+    plain, compiled = trainer_of(), trainer_of()
+    compiled.networks.refiner.compile(backend="aot_eager")
+    losses = [trainer.step(0, [two_samples()]) for trainer in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    gradients = [gradients_of(trainer.networks.refiner) for trainer in (plain, compiled)]
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_r1_works_beside_a_compiled_discriminator():
     """torch.compile has no gradient of a gradient. Inductor's own code is left out: a minute on a CPU."""
     trainer, batch = trainer_of(r1=1.0), two_samples()
