@@ -278,7 +278,7 @@ def test_fine_tuning_brings_its_loss_down(through):
 
 @pytest.mark.slow
 def test_four_images_are_learnt_by_heart():
-    """From half of the noise each comes back nearer than the mean of all; of sketches, from all of it."""
+    """From pure noise, each by its sketch: far nearer than the mean of all is."""
     images = torch.stack([torch.full((3, SIZE, SIZE), level) for level in (-0.9, -0.3, 0.3, 0.9)])
     images[:, :, 4:12, 4:12] *= -1
     sketches = (torch.eye(4) * 2 - 1).view(4, 1, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3)

@@ -41,7 +41,7 @@ class DiffSketchingRecipe:
     sampling_steps: int = 25
     strength: float = 0.8  # share of the time steps by which images are noised before they are denoised
     sketch_scale: float = 0.8
-    class_scale: float = 2.0
+    class_scale: float = 30.0  # docs/diffsketching.md says how it was chosen
     learning_rate: float = 2e-4
     tuning_learning_rate: float = 1e-3
     tuning_optimizer: str = "sgd"  # sgd, of momentum .9 | adam
