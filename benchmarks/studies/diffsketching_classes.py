@@ -21,9 +21,8 @@ interrupted. One thread.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,27 +30,26 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from diffsketching_class_sets import (  # noqa: E402
+    IMAGES,
+    Answers,
+    judge_of,
+    read_classes,
+    render_classes,
+)
 from PIL import Image  # noqa: E402
-from recognition_classifier import logistic_answers  # noqa: E402
-from recognition_features import Scale, describe  # noqa: E402
 from results_pictures import random_pairs  # noqa: E402
 
 from benchmarks.studies.diffsketching_rows import BATCH, NEVER, sample_all  # noqa: E402
 from sketchforge.checkpoints.diffsketching import read_diffsketching  # noqa: E402
-from sketchforge.data.augment import training_pair  # noqa: E402
 from sketchforge.images.contact_sheet import contact_sheet  # noqa: E402
-from sketchforge.images.decode import read_image  # noqa: E402
-from sketchforge.images.tensors import to_uint8  # noqa: E402
 from sketchforge.metrics.images.statistics import estimate_means  # noqa: E402
 from sketchforge.models.diffsketching import DiffSketching  # noqa: E402
 from sketchforge.models.noise import sample_maps  # noqa: E402
-from sketchforge.options import DiffSketchingTrainOptions, RenderOptions  # noqa: E402
-from sketchforge.render.render import render  # noqa: E402
-from sketchforge.shards.open_shard import OpenShard  # noqa: E402
-from sketchforge.shards.shard_set import ShardSet, open_shards  # noqa: E402
+from sketchforge.options import DiffSketchingTrainOptions  # noqa: E402
+from sketchforge.shards.shard_set import open_shards  # noqa: E402
 from sketchforge.synthesis.synthesizer import load_model  # noqa: E402
 from sketchforge.utils.files import read_json, write_json  # noqa: E402
 from trainers.diffsketching.run import train_diffsketching  # noqa: E402
@@ -62,100 +60,10 @@ SIZE, STEPS = 64, 2500
 COUNT, TRIES = 150, 80  # sketches held out; of training
 SCALES = (2.0, 10.0, 30.0, 100.0, 300.0)
 WORSE = 0.1  # of L_p
-ANIMALS, TONES = "animals", "tones"
-IMAGES = {ANIMALS: "photos/pacs", TONES: "faces/stylegan2_256"}
-JUDGE = "efficientnet"
 WITHOUT, OWN, NEXT = "no class", "its own class", "the next class"
-Answers = Callable[[torch.Tensor], np.ndarray]  # images (N,3,S,S) in [-1, 1] -> the class of each (N,)
 
 
-def mean_tones(images: np.ndarray) -> np.ndarray:
-    """uint8 N×H×W×3 -> mean lightness and yellowness (L*, b*) of each, (N,2)."""
-    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in images]
-    return np.array([each.mean((0, 1))[[0, 2]] for each in lab])
-
-
-def name_tones(tones: np.ndarray, medians: np.ndarray) -> list[str]:
-    """The class of each (N,2), in the order in which shards count classes when sorted."""
-    names = []
-    for light, warm in tones > medians:
-        names.append(f"{'light' if light else 'dark'}-{'warm' if warm else 'cool'}")
-    return names
-
-
-def write_tones(images: Path, table: Path) -> np.ndarray:
-    """The table of path and class that `render --labels` takes; returns the medians of all images, (2,)."""
-    paths = sorted(images.iterdir())
-    shrunk = [cv2.resize(read_image(path), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for path in paths]
-    tones = mean_tones(np.stack(shrunk))
-    medians = np.median(tones, axis=0)
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "class"])
-        rows.writerows(zip((path.name for path in paths), name_tones(tones, medians), strict=True))
-    return medians
-
-
-def render_classes(classes: str, data: Path, work: Path) -> tuple[Path, np.ndarray | None]:
-    """Render the images, where they are not, in parts train and val; returns the shards, and the medians of tones."""
-    shards, labels, medians = work / f"{classes}-classes", "folder", None
-    if classes == TONES:
-        medians = write_tones(data / IMAGES[TONES], work / "tones.csv")
-        labels = str(work / "tones.csv")
-    render(
-        RenderOptions(
-            shards,
-            str(data / IMAGES[classes]),
-            split="train=.8,val=.2",
-            labels=labels,
-            tom=Path("builtin"),
-            hands="none",
-            workers=1,
-            threads=1,
-        )
-    )
-    return shards, medians
-
-
-def judge_of(
-    names: tuple[str, ...],
-    photos: torch.Tensor,
-    classes: np.ndarray,
-    medians: np.ndarray | None,
-    data: Path,
-    work: Path,
-) -> Answers:
-    """What says of what class images are: the medians where there are some, else what is learnt of the training photos."""
-    if medians is not None:
-        return lambda made: np.array(
-            [names.index(name) for name in name_tones(mean_tones(to_uint8(made)), medians)]
-        )
-    learnt = describe(JUDGE, to_uint8(photos), data, work)
-    scale = Scale.of(learnt)
-    return lambda made: logistic_answers(
-        scale(learnt), classes, 1, scale(describe(JUDGE, to_uint8(made), data, work))
-    ).argmax(1)
-
-
-def read_kinds(
-    shards: ShardSet, size: int, count: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """(images (N,3,S,S), a sketch of each (N,1,S,S), in [-1, 1], and classes (N,)), evenly spread; count: None: all."""
-    places = [(number, row) for number, samples in enumerate(shards.shard_sizes) for row in range(samples)]
-    chosen = np.unique(np.linspace(0, len(places) - 1, count or len(places)).round().astype(int))
-    pairs, labels = [], []
-    for turn, (number, row) in enumerate(places[at] for at in chosen):
-        shard = OpenShard(shards, number)
-        sample = shard.read(row, [turn % len(shards.styles)])
-        labels.append(shard.read_class(row))
-        shard.close()
-        pairs.append(training_pair(sample.image, sample.sketches, size, 0, turn, None))
-    images, sketches = (torch.stack([pair[name] for pair in pairs]) for name in ("image", "sketch"))
-    return images, sketches, np.array(labels)
-
-
-def sample_kinds(
+def sample_classes(
     model: DiffSketching, sketches: torch.Tensor, styles: torch.Tensor, labels: np.ndarray, seed: int
 ) -> torch.Tensor:
     """(N,3,S,S), each guided to a class of its own (N,), from noise of its own number."""
@@ -224,7 +132,7 @@ def try_scales(
     tries = []
     for scale in (0.0, *SCALES):
         model.sampling = replace(model.sampling, class_scale=scale)
-        made = sample_kinds(model, sketches, styles, asked, seed)
+        made = sample_classes(model, sketches, styles, asked, seed)
         seen, error = float((judge(made) == asked).mean()), float(sketch_errors(model, made, sketches).mean())
         tries.append({"class_scale": scale, "seen": seen, "L_p": error})
         print(f"scale {scale:g}: seen {seen:.2f}, L_p {error:.2f}", file=sys.stderr, flush=True)
@@ -251,7 +159,7 @@ def run_classes(
     path = RESULTS / f"{classes}-{SIZE}-{steps}-{seed}.json"
     if path.is_file():
         return path
-    shards, medians = render_classes(classes, data, work)
+    shards, medians = render_classes(classes, SIZE, data, work)
     run = run_of(work, classes, steps, seed)
     train_diffsketching(
         DiffSketchingTrainOptions(
@@ -261,7 +169,7 @@ def run_classes(
     )  # fmt: skip
     model, _ = read_diffsketching(run / "model.safetensors")
     opened = open_shards(str(shards))
-    photos, drawn, learnt = read_kinds(opened.take_split("train", "all"), SIZE)
+    photos, drawn, learnt = read_classes(opened.take_split("train", "all"), SIZE)
     judge = judge_of(model.classes, photos, learnt, medians, data, work)
     some = np.unique(np.linspace(0, len(photos) - 1, TRIES).round().astype(int))
     tries = try_scales(
@@ -273,14 +181,14 @@ def run_classes(
         seed,
     )
     model.sampling = replace(model.sampling, class_scale=choose_scale(tries))
-    images, sketches, own = read_kinds(opened.take_held_out("val"), SIZE, count)
+    images, sketches, own = read_classes(opened.take_held_out("val"), SIZE, count)
     next_classes = (own + 1) % len(model.classes)
     styles = images.roll(len(images) // 3, 0)
     made = {
         "the images themselves": images,
         WITHOUT: sample_all(model, sketches, styles, seed),
-        OWN: sample_kinds(model, sketches, styles, own, seed),
-        NEXT: sample_kinds(model, sketches, styles, next_classes, seed),
+        OWN: sample_classes(model, sketches, styles, own, seed),
+        NEXT: sample_classes(model, sketches, styles, next_classes, seed),
     }
     figures = tell_classes(
         {request: judge(each) for request, each in made.items()},

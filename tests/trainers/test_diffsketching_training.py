@@ -170,6 +170,17 @@ def test_a_run_through_the_last_steps_of_sampling_ends_with_the_same_bytes(with_
     assert results_of(halves.run) == results_of(whole.run)
 
 
+def test_a_run_that_was_begun_with_another_scale_of_classes_keeps_it(with_classes, tmp_path, monkeypatch):
+    """As those of 0.2.0 were; anew it has today's."""
+    options = replace(with_classes, run=tmp_path / "run", steps=1)
+    with monkeypatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "demo", replace(TINY, class_scale=2.0))
+        train_diffsketching(options)
+    recipe = plan_diffsketching(replace(options, steps=2)).images.recipe
+    assert recipe.class_scale == 2.0
+    assert plan_diffsketching(replace(options, overwrite=True)).images.recipe.class_scale == 30.0
+
+
 def test_more_steps_are_of_the_second_stage(finished):
     assert plan_diffsketching(replace(finished, steps=6)).images.recipe.denoising_steps == 2
 

@@ -53,6 +53,8 @@ def plan_diffsketching(options: DiffSketchingTrainOptions) -> DiffSketchingPlan:
     begun = {} if options.overwrite else read_record(options.run, RUN_FORMAT, RUN_VERSION) or {}
     found = begun.get("recipe", {})
     recipe = diffsketching_recipe_of(options, _denoising_steps_of(found))
+    scale = found.get("class_scale")  # until 0.2.0 that of the demo was another; no option names it
+    recipe = replace(recipe, class_scale=scale) if isinstance(scale, float) else recipe
     view, digests = open_view(options.tom, recipe.size)
     pretrained = None
     if options.unet is not None:
