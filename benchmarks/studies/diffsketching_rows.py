@@ -6,12 +6,13 @@
 
 DATA as for ae_results.py, whose shards in DIR are taken, and the weights pidinet. All rows of fine-tuning begin with the same
 U-net, trained once; `concatenation` has one of its own, and none. COUNT sketches held out are drawn out in the style of another
-image held out, and TOM draws what came of them. Told is how far that drawing is from the given sketch and from another's, in the
-distance that is trained by (L_p) and in Skt-Rec's share of ink that differs, with their differences: without guidance, before
-fine-tuning and after. The TOM that draws also guides; so PiDiNet, which has no part in it, draws what came of them, too: told is the share of
-ink that differs from its drawing of the image that the sketch is of, and of another's. `published` fine-tunes by sampling without
-gradients, as the public code does; `denoising` is the control, as many more steps of the first stage; `longer` and `denoising-longer` take LONGER times as many.
-A row leaves
+image held out, and TOM draws what came of them. Told is how far that drawing is from the given sketch and from that of a third
+image, in the distance that is trained by (L_p) and in Skt-Rec's share of ink that differs, with their differences: without
+guidance, before fine-tuning and after. The TOM that draws also guides; so PiDiNet, which has no part in it, draws what came of
+them, too: told is the share of ink that differs from its drawing of the image that the sketch is of, and of the third.
+`published` fine-tunes by sampling without gradients, as the public code does; `denoising` is the control: as many more steps of
+denoising alone, at twice the learning rate of fine-tuning, from the same weights; `longer` and `denoising-longer` take LONGER
+times as many. Rows of one call share what they begin with. A row leaves
 benchmarks/studies/diffsketching_rows/ROW.json. The same command again goes on where it was interrupted, and leaves out rows
 that are there. One thread.
 """
@@ -23,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +203,9 @@ class HeldOut:
         self.images, self.sketches, self.groups = read_held_out(shards, size, count)
         self.edges, self.drawn = edges, draw_edges(edges, self.images)
         step = len(self.images) // 3 or 1
-        self.styles, self.others, self.seed = self.images.roll(step, 0), self.sketches.roll(step, 0), seed
+        self.styles, self.seed = self.images.roll(step, 0), seed
+        self.third = np.roll(np.arange(len(self.images)), 2 * step)  # neither sketch nor style is of these
+        self.others = self.sketches[self.third]
 
     def measure(self, model: DiffSketching, scale: float | None = None) -> tuple[dict[str, Any], Any]:
         """(estimates, values of each) of what a model makes. scale: of the sketch's guidance; None: the model's."""
@@ -213,10 +217,26 @@ class HeldOut:
 
     def _compare(self, model: DiffSketching, images: torch.Tensor) -> tuple[dict[str, Any], Any]:
         values = compare_sketches(model, images, self.sketches, self.others)
-        drawn, step = draw_edges(self.edges, images), len(images) // 3 or 1
-        for name, given in (("own", self.drawn), ("other", np.roll(self.drawn, step, 0))):
+        drawn = draw_edges(self.edges, images)
+        for name, given in (("own", self.drawn), ("other", self.drawn[self.third])):
             values[f"edges, {name}"] = sketch_distances(drawn, given)["relative"]
         return estimate_distances(values, self.groups, self.seed), values
+
+
+@cache
+def open_held_out(shards: Path, size: int, count: int, seed: int, data: Path, work: Path) -> HeldOut:
+    return HeldOut(shards, size, count, seed, open_edges(data, work))
+
+
+@cache
+def measure_beginning(first: Path, held_out: HeldOut) -> tuple[dict[str, Any], Any]:
+    """(estimates by state, values of each before fine-tuning) of the first stage's model."""
+    model, _ = read_diffsketching(first / "model.safetensors")
+    figures: dict[str, Any] = {"the truth's own": held_out.measure_truth(model)}
+    figures["before"], before = held_out.measure(model)
+    if model.condition == "guidance":
+        figures["without guidance"], _ = held_out.measure(model, 0.0)
+    return figures, before
 
 
 def train_first_stage(row: DiffSketchingRow, options: DiffSketchingTrainOptions, steps: int) -> Path:
@@ -257,7 +277,7 @@ def run_diffsketching_row(
 ) -> Path:
     """Train and measure a row, unless its JSON is there; returns the JSON's path."""
     path = RESULTS / f"{row.name}.json"
-    if path.is_file():
+    if path.is_file() and read_json(path).get("version") == VERSION:
         return path
     steps = steps or STEPS[row.size]
     tuning_steps *= LONGER if row.variant.endswith("longer") else 1
@@ -273,14 +293,13 @@ def run_diffsketching_row(
         device="cpu",
     )
     first = train_first_stage(row, options, steps)
-    held_out = HeldOut(shards, row.size, count, row.seed, open_edges(data, work))
-    model, _ = read_diffsketching(first / "model.safetensors")
-    figures: dict[str, Any] = {"the truth's own": held_out.measure_truth(model)}
-    figures["before"], before = held_out.measure(model)
+    held_out = open_held_out(shards, row.size, count, row.seed, data, work)
+    beginning, before = measure_beginning(first, held_out)
+    figures = dict(beginning)
     if condition == "guidance":
-        figures["without guidance"], _ = held_out.measure(model, 0.0)
         tuned, told = tune(row, first, replace(options, run=work / "diffsketching" / row.name), tuning_steps)
         figures["after"], after = held_out.measure(tuned)
+        figures["after, without guidance"], _ = held_out.measure(tuned, 0.0)
         gains = {
             f"{key}, before − after": before[key] - after[key]
             for key in (f"{each}, own" for each in MEASURES)
@@ -314,9 +333,12 @@ def print_table() -> None:
         result = read_json(path)
         name = f"{result['data']} {result['size']} {result['variant']} {result['seed']}"
         steps = f"{result['steps']:,} + {result['tuning_steps']}"
-        for state in ("without guidance", "before", "after", "the truth's own"):
+        for state in ("without guidance", "before", "after", "after, without guidance", "the truth's own"):
             if state in result["figures"]:
-                cells = ["{:.3g} [{:.3g} {:.3g}]".format(*result["figures"][state][key]) for key in measures]
+                told = result["figures"][state]
+                cells = [
+                    "{:.3g} [{:.3g} {:.3g}]".format(*told[key]) if key in told else "" for key in measures
+                ]
                 print("| " + " | ".join([name, steps, state, *cells]) + " |")
         for state in ("gain", "on the way"):
             if state in result["figures"]:

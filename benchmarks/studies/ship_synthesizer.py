@@ -5,7 +5,7 @@
     python benchmarks/studies/ship_synthesizer.py write --work DIR --out sketchforge/checkpoints/builtin
     python benchmarks/studies/ship_synthesizer.py pictures --out docs/images
 
-`train` composes the pictures (synthesizer_images.py), renders them with the ten hands from the built-in snapshots,
+`measure` takes the runs in WORK, else the model that ships. `train` composes the pictures (synthesizer_images.py), renders them with the ten hands from the built-in snapshots,
 and trains the auto-encoder and then the GAN (--gan-steps 0: not that one); more --ae-steps or --gan-steps continue a training that has ended.
 `write` leaves synthesizer.safetensors, of the GAN or with --run ae of the auto-encoder alone, with weights in float16, which are computed with in float32. `pictures` draws built-in
 samples by the model that ships, as `synthesize`, `mix` and `transfer` do without arguments. One thread.
@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from synthesizer_images import write_images  # noqa: E402
 
+import sketchforge  # noqa: E402
 from sketchforge.checkpoints.runs import MODEL_FILE, find_trained_run  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_model, write_synthesizer  # noqa: E402
 from sketchforge.metrics.images.evaluate import evaluate_images  # noqa: E402
@@ -56,6 +57,7 @@ from trainers.gan.run import train_gan  # noqa: E402
 SIZE = 128
 AE_STEPS, GAN_STEPS = 8000, 1200
 EMA = 0.995  # the demo's average is of its last 50 steps
+BUILTIN = Path(sketchforge.__file__).parent / "checkpoints/builtin"
 FILE = "synthesizer.safetensors"  # its card, with the ending .md, has to be there
 QUALITY = 88  # of JPEGs
 PARTS = ("train", "held-out")
@@ -87,14 +89,18 @@ def main() -> None:
         draw_pictures(asked.out)
 
 
+def render_parts(data: Path, work: Path, parts: tuple[str, ...]) -> None:
+    """The pictures and the shards of these parts, where they are not."""
+    if not (work / "pictures").is_dir():
+        write_images(data, work / "pictures.new")
+        (work / "pictures.new").rename(work / "pictures")
+    for part in parts:
+        source, shards = str(work / "pictures" / part), work / "shards" / part
+        render(RenderOptions(shards, source, tom=Path("builtin"), workers=1, threads=1))
+
+
 def train(data: Path, work: Path, ae_steps: int, gan_steps: int) -> None:
-    if not (work / "shards" / PARTS[-1] / "manifest.json").is_file():
-        if not (work / "pictures" / PARTS[-1]).is_dir():
-            write_images(data, work / "pictures.new")
-            (work / "pictures.new").rename(work / "pictures")
-        for part in PARTS:
-            source, shards = str(work / "pictures" / part), work / "shards" / part
-            render(RenderOptions(shards, source, tom=Path("builtin"), workers=1, threads=1))
+    render_parts(data, work, PARTS)
     shared: dict[str, Any] = {
         "shards": str(work / "shards/train"), "validation": str(work / "shards/held-out"),
         "size": SIZE, "workers": 0, "threads": 1, "device": "cpu",
@@ -108,14 +114,17 @@ def train(data: Path, work: Path, ae_steps: int, gan_steps: int) -> None:
 
 
 def measure(data: Path, work: Path) -> None:
-    """Of the cutouts held out: figures of `sketchforge eval images`, of auto-encoder and GAN, as JSON."""
+    """Of the cutouts held out: figures of `sketchforge eval images`, of auto-encoder and GAN, or of the model that ships, as JSON."""
     weights = data / "weights"
-    for run in (name for name in ("ae", "gan") if (work / name / MODEL_FILE).is_file()):
+    render_parts(data, work, ("held-out",))
+    models = {name: work / name for name in ("ae", "gan") if (work / name / MODEL_FILE).is_file()}
+    for run, model in (models or {"builtin": BUILTIN / FILE}).items():
         found = evaluate_images(
             EvalImagesOptions(
-                model=work / run, shards=str(work / "shards/held-out"), samples=500,
+                model=model, shards=str(work / "shards/held-out"), samples=500,
                 features=(
                     ("mobilenet_v2", weights / "mobilenet_v2/mobilenet_v2_tvkeys_fp16.safetensors"),
+                    ("efficientnet-lite0", weights / "efficientnet_lite0/efficientnet_lite0_fp16.safetensors"),
                     ("builtin", None),
                 ),
                 lpips=(("squeeze", weights / "squeezenet/squeezenet1_1_features_tvkeys.safetensors"),),
