@@ -4,6 +4,7 @@ import json
 from functools import cache
 
 import pytest
+import torch
 
 import benchmarks.studies.compare_page as pages
 import benchmarks.studies.compare_systems as study
@@ -280,6 +281,33 @@ def test_the_one_point_of_trainings_that_did_not_look_is_after_all_their_stages(
     (tmp_path / "log.jsonl").write_text('{"step": 1, "denoising": 0.5}\n')
     stages = {"denoising": {"steps": 90, "seconds": 340.0}, "tuning": {"steps": 7, "seconds": 60.0}}
     assert study.error_curve(tmp_path, stages) == [[400, 0.2]]
+
+
+def test_a_curve_is_told_by_the_clock_of_the_last_stage(tmp_path):
+    (tmp_path / "run.json").write_text('{"figures": {}}')
+    looks = "".join(
+        json.dumps({"step": step, "held_out_reconstruction": error}) + "\n"
+        for step, error in ((10, 0.5), (30, 0.2))
+    )
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "reconstruction": 0.9}\n' + looks)
+    stages = {"ae": {"steps": 7, "seconds": 10.0}, "gan": {"steps": 30, "seconds": 60.0}}
+    assert study.error_curve(tmp_path, stages) == [[20, 0.5], [60, 0.2]]
+
+
+def test_multiplications_and_seconds_are_those_of_one_image(tmp_path, monkeypatch):
+    class Lines:
+        """Each image: 64 rows by a matrix of 64 × 32, in two seconds."""
+
+        size, num_parameters, clock = 64, 5, 0.0
+
+        def synthesize_tensors(self, sketches, images):
+            Lines.clock += 2.0 * len(sketches)
+            return sketches.view(-1, 64) @ torch.ones(64, 32)
+
+    monkeypatch.setattr(study, "load_model", lambda *_: Lines())
+    monkeypatch.setattr(study.time, "process_time", lambda: Lines.clock)
+    found = study.measure_size(tmp_path)
+    assert found == {"parameters": 5, "giga_multiply_adds": 64 * 64 * 32 / 1e9, "seconds_image": 2.0}
 
 
 def test_rows_that_are_there_are_left_alone(tmp_path, monkeypatch):

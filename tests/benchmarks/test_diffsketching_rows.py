@@ -7,6 +7,7 @@ import torch
 pytest.importorskip("diffusers", reason="the extra `diffusion` is not installed")
 
 import benchmarks.studies.diffsketching_rows as study
+from sketchforge.utils.files import write_json
 from tests.helpers.tiny_diffusion import rows, tiny_model
 
 
@@ -31,6 +32,30 @@ def test_own_and_others_sketches_are_told_apart():
     assert np.abs(values["L_p, own"]).max() < 1e-6 * values["L_p, other"].min()
     assert np.array_equal(values["ink, own"], np.zeros(4))
     assert (values["ink, other"] > 0).all()
+
+
+def test_a_row_of_an_earlier_version_has_what_it_has_in_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    figures = {"L_p, own": [1.0, 0.5, 2.0], "ink, own": [0.25, 0.125, 0.5]}
+    row = {"data": "portraits", "size": 64, "variant": "last-2", "seed": 0, "steps": 2500, "tuning_steps": 60}
+    write_json(tmp_path / "row.json", row | {"figures": {"after": figures}})
+    study.print_table()
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(
+        "| portraits 64 last-2 0 | 2,500 + 60 | after | 1 [0.5 2] |  |  | 0.25 [0.125 0.5] |"
+    )
+
+
+def test_what_sketches_are_compared_with_is_of_neither_the_style_nor_themselves(monkeypatch):
+    """Sampling begins at the style image, whose own sketch is therefore no third one."""
+    indices = [number % 121 for number in range(200)]
+    pairs = torch.arange(200.0).view(-1, 1, 1, 1).expand(-1, 3, 8, 8), torch.arange(200.0).view(-1, 1, 1, 1)
+    monkeypatch.setattr(study, "read_held_out", lambda *_: (*pairs, indices))
+    monkeypatch.setattr(study, "draw_edges", lambda edges, images: np.zeros(len(images)))
+    held_out = study.HeldOut(None, 64, 200, 0, None)
+    for number in range(200):
+        style, other = int(held_out.styles[number, 0, 0, 0]), int(held_out.others[number, 0, 0, 0])
+        assert len({indices[number], indices[style], indices[other]}) == 3
 
 
 def test_what_is_told_are_means_and_their_difference():

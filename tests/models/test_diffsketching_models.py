@@ -1,7 +1,9 @@
 """What guides DiffSketching, against finite differences; sampling by seed and key; P and the classifier."""
 
+import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from sketchforge.models.diffsketching import (
     DiffSketching,
     NoisedClassifier,
     SketchBlend,
+    _encode_times,
     class_slope,
     to_noise_norm,
 )
@@ -122,6 +125,39 @@ def test_slopes_have_the_norm_of_noise_row_by_row():
     slope = torch.stack([torch.ones(3, 2, 2), 5 * torch.ones(3, 2, 2), torch.zeros(3, 2, 2)])
     expected = torch.stack([torch.ones(3, 2, 2), torch.ones(3, 2, 2), torch.zeros(3, 2, 2)])
     assert torch.allclose(to_noise_norm(slope), expected)
+
+
+def test_what_stands_in_for_a_style_are_means_and_deviations_of_channels():
+    model = tiny_model()
+    _, images, _ = rows()
+    features = model.view.encoder(images, ["relu3_1"])["relu3_1"].double().numpy()
+    expected = np.concatenate([features.mean((2, 3)), features.std((2, 3), ddof=1)], axis=1)
+    assert model.encode_style(images).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_times_are_sines_and_cosines_of_two_frequencies():
+    angles = np.array([[0, 0], [7, 0.07]])
+    expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    assert _encode_times(torch.tensor([0, 7]), 4).numpy() == pytest.approx(expected)
+
+
+def test_the_time_scales_and_shifts_what_the_classifier_normalises():
+    """Where images have no effect the shift alone is left, and the scale where there is no shift."""
+    model = tiny_model(classes=("cat", "dog"))
+    _, images, _ = rows()
+    for part in ("scale", "shift"):
+        classifier = copy.deepcopy(model.classifier)
+        with torch.no_grad():
+            for conv, shift in zip(classifier.convs, classifier.shifts, strict=True):
+                count = len(conv.weight)
+                if part == "shift":
+                    conv.weight.zero_()
+                kept = slice(0, count) if part == "scale" else slice(count, None)
+                weight = shift.weight[kept].clone()
+                shift.weight.zero_()
+                shift.weight[kept] = weight
+            logits = [classifier(images, torch.full((2,), time)) for time in (10, 900)]
+        assert not torch.allclose(*logits, atol=1e-4)
 
 
 # Sampling.
@@ -253,6 +289,26 @@ def test_through_all_steps_the_gradient_is_that_of_the_whole_sampling():
     expected = ((above - below) / (2 * step)).item()
     assert slope[0].item() == pytest.approx(expected, rel=1e-3)
     assert last[0].item() != pytest.approx(expected, rel=1e-2)
+
+
+def test_what_guides_the_last_step_is_not_gone_through_itself():
+    """By hand: its slope moves the noise as a number that the U-net does not change."""
+    model = tiny_model(steps=3, strength=1.0).double()
+    model.unet.requires_grad_(True)
+    sketches, _, noisy = (each.double() for each in rows())
+    times, weights = steps_of(model), list(model.unet.parameters())
+    made = model.denoise(noisy, sketches, times, model.sampling, through=1)
+    found = torch.autograd.grad(made.square().mean(), weights)
+    for index, time in enumerate(times):
+        now = torch.full((2,), time)
+        guided = model.guide(noisy, now, sketches, model.sampling, None)
+        if index + 1 < len(times):
+            noisy = model.schedule.step(guided, times[index + 1]).detach()
+    plain = model.predict(noisy, now, sketches)
+    noise = plain.noise + (guided.noise - plain.noise).detach()
+    made = model.schedule.step(model.schedule.replace_noise(plain, noise, now), None)
+    for one, expected in zip(found, torch.autograd.grad(made.square().mean(), weights), strict=True):
+        assert torch.allclose(one, expected, rtol=1e-6)
 
 
 def test_through_more_steps_the_guided_gradient_goes_farther_back():

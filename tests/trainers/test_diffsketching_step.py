@@ -169,6 +169,8 @@ def test_of_patches_the_sketch_is_of_the_blurred_image():
     made = trainer.schedule.read_output(apply_unet(net, noisy, times), noisy, times).image
     expected = sketch_perceptual(trainer.view, blur_lattice(made), batch["sketch"])
     assert told["sketch"] == pytest.approx(expected.item(), rel=1e-5)
+    identity = image_identity(trainer.encoder, made, batch["image"])  # of all that is there
+    assert told["identity"] == pytest.approx(identity.item(), rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("through", [1, 2])
@@ -274,6 +276,25 @@ def test_fine_tuning_brings_its_loss_down(through):
     trainer, batch = new_trainer(recipe), micro_batch()
     losses = [trainer.step(number, [batch])["sketch"] for number in range(30)]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_two_images_are_told_apart_by_what_is_left_of_them():
+    """Without a sketch: each noised clone comes back as its own image, and not as the other."""
+    images = torch.stack([torch.full((3, SIZE, SIZE), level) for level in (-0.7, 0.7)])
+    images[:, :, 4:12, 4:12] *= -1
+    recipe = replace(
+        SMALL, denoising_steps=None, channels=(8, 16), learning_rate=5e-3, sketch_scale=0.0, strength=0.5,
+        sampling_steps=10, ema_decay=0.9,
+    )  # fmt: skip
+    trainer = new_trainer(recipe)
+    sketches = torch.ones(2, 1, SIZE, SIZE)
+    for number in range(40):
+        batch = {"image": images.repeat(4, 1, 1, 1), "sketch": sketches.repeat(4, 1, 1, 1)}
+        trainer.step(number, [batch | {"position": torch.arange(8) + 8 * number}])
+    made = trainer.synthesize(sketches, images)
+    errors = [(made - each).square().mean() for each in (images, images.flip(0))]
+    assert errors[0] < 0.25 * errors[1]
+    assert (made - images).square().mean() < 0.7 * images.square().mean()  # that of grey
 
 
 @pytest.mark.slow

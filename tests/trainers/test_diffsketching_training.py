@@ -25,11 +25,14 @@ from sketchforge.checkpoints.diffsketching import (
 from sketchforge.checkpoints.run_log import read_log
 from sketchforge.checkpoints.runs import TRAINED_BY, find_trained_run
 from sketchforge.checkpoints.synthesizer import read_model
+from sketchforge.checkpoints.tom import builtin_run
 from sketchforge.errors import SketchforgeError, UsageError
 from sketchforge.images.builtin.drawings import draw
+from sketchforge.images.tensors import to_tensor, to_uint8
 from sketchforge.models.diffusion import SCHEDULE, NoiseSchedule, build_unet, patch_of, unet_settings
 from sketchforge.options import DiffSketchingTrainOptions, ExportOptions, RenderOptions, SynthesizeOptions
 from sketchforge.render.render import render
+from sketchforge.sketchers.tom import TomSketcher
 from sketchforge.synthesis.export import export
 from sketchforge.synthesis.job import run_job
 from sketchforge.utils.progress import Progress
@@ -255,6 +258,16 @@ def test_tom_draws_at_what_it_draws_shards_at_but_no_more_than_twice():
 
 
 # Using it.
+
+
+def test_p_draws_what_the_snapshot_draws_for_shards():
+    """Black on white, of the same pixels; by tensors with gradients, so not to the last grey."""
+    view, _ = open_view(None, 64)
+    drawn = TomSketcher.from_run(builtin_run(), 1, torch.device("cpu")).draw(STYLE[None, :64, :64]).result()
+    with torch.no_grad():
+        found = to_uint8(view.draw(to_tensor(STYLE[None, :64, :64])))[0, ..., 0]
+    assert np.abs(found.astype(float) - drawn[0, 0]).mean() < 2
+    assert found.min() < 64 < 192 < np.median(found)
 
 
 def test_the_model_synthesizes_as_the_others_do(finished):
