@@ -102,6 +102,7 @@ VARIANTS = {
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
 }
 
+STY_REC = "Sty-Rec"
 STYLE = "multiply"  # as published, where a variant says nothing else
 CURVES = ("vanilla", "all", "gan", "gan-features", "joint", "dmi-none", "style-adain")
 
@@ -308,11 +309,21 @@ def figures_of(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
+def chance_of(result: dict[str, Any], title: str) -> float | None:
+    """What a row tells of chance by this title: for Sty-Rec, of style vectors of other images."""
+    for figures in result["rows"]:
+        for name, found in figures["titles"].items():
+            if figures["name"] == CHANCE and found == title:
+                return float(figures[name]["value"])
+    return None
+
+
 def print_tables(seed: int | None = None) -> None:
     """A table for each (data, size, steps).
 
-    Of one seed: the figure and its interval over images. Of several: their mean, the lowest and the highest. seed: of this
-    one alone; None: of all.
+    Of one seed: the figure and its interval over images. Of several: their mean, and from the lowest end of their intervals
+    to the highest. Beside Sty-Rec, which is of each model's own encoder, stands that of chance. seed: of this one alone; None:
+    of all.
     """
     for (data, size, steps), rows in read_tables().items():
         table = {
@@ -327,22 +338,31 @@ def print_tables(seed: int | None = None) -> None:
         ]
         print(f"\n{data}, {size} pixels, {steps:,} steps\n")
         heads = ["", "seeds", *(COLUMNS[title] for title in titles), "paper"]
+        at = titles.index(STY_REC) + 1 if STY_REC in titles else None
+        if at is not None:
+            heads.insert(at + 2, "Sty-Rec of chance")
         print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
         for variant in (name for name in VARIANTS if name in table):
             rows = [figures_of(result) for result in table[variant]]
             cells = [format_figures([row[title] for row in rows if title in row]) for title in titles]
+            if at is not None:
+                found = [x for result in table[variant] if (x := chance_of(result, STY_REC)) is not None]
+                cells.insert(at, f"{statistics.mean(found):.3f}" if found else "")
             cells = [VARIANTS[variant].what, str(len(rows)), *cells, PUBLISHED.get(variant, "")]
             print("| " + " | ".join(cells) + " |")
 
 
 def summarize_figures(figures: list[dict[str, Any]]) -> list[float]:
-    """Figures of several seeds: mean, lowest and highest; of one: value, and its interval where it has one; of none: []."""
+    """Of one seed: value, and its interval where it has one. Of several: mean, and from the lowest end of their intervals to the
+    highest, so that both images and seeds are in it. Of none: []."""
     figures = [figure for figure in figures if figure["value"] is not None]
     if not figures:
         return []
     values = [figure["value"] for figure in figures]
-    ends = (figures[0]["low"], figures[0]["high"]) if len(figures) == 1 else (min(values), max(values))
-    return [number for number in (statistics.mean(values), *ends) if number is not None]
+    lows, highs = ([x for figure in figures if (x := figure[end]) is not None] for end in ("low", "high"))
+    if len(figures) > 1:  # of what has no interval the seeds themselves
+        lows, highs = [*lows, *values], [*highs, *values]
+    return [statistics.mean(values), *([min(lows), max(highs)] if lows and highs else [])]
 
 
 def format_figures(figures: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from sketchforge.report.summary.published import (
     in_table_4,
     losses_of,
 )
+from sketchforge.report.summary.tables import paper_tables
 from sketchforge.report.svg import BOTTOM, HEIGHT, TOP, curves_svg, ticks_between
 from sketchforge.report.tables import Cell, Heading, Table, TableRow, figure_cell
 from sketchforge.shards.shard_set import open_shards, shards_digest
@@ -129,6 +131,25 @@ def test_systems_of_a_comparison_are_found_as_runs_are(tmp_path, monkeypatch):
     gaps = {gap.row: gap.reason for gap in find_inputs([], []).gaps if gap.row}
     assert set(gaps) == {"ae", "gan-own"}
     assert gaps["gan-own"].startswith("runs/comparison/systems/gan-own: holds no run.json")
+
+
+def test_systems_that_the_paper_has_no_row_of_stand_below_those_it_has():
+    def model(name, command):
+        return SimpleNamespace(
+            name=name,
+            run=SimpleNamespace(command=command),
+            recipe={},
+            figures=lambda *_: {},
+            matched=lambda: {},
+            rows=lambda: [],
+            evaluation_set=SimpleNamespace(description="out"),
+        )
+
+    commands = ("segin-train", "gan-train", "style2paints-train", "diffsketching-train")
+    models = [model(command.removesuffix("-train"), command) for command in commands]
+    (table,) = paper_tables(models)
+    assert [row.name for row in table.rows] == ["gan", "segin", "style2paints", "diffsketching"]
+    assert [bool(row.cells[-1].value) for row in table.rows] == [True, False, False, False]
 
 
 def test_recipes_find_their_rows_in_the_paper():

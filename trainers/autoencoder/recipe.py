@@ -24,7 +24,7 @@ LOSSES = (
 )
 
 # How style enters but for the recipe "paper". Departure from A.2, where it multiplies: with AdaIN a style is found again
-# better and matched pairs are nearer, with each of three seeds, in the time of 3 % more steps (docs/results.md).
+# better and matched pairs are nearer, with each of three seeds, at 3 % more time a step (docs/results.md).
 OURS = "adain"
 
 # The fields of a recipe that have an option each.
