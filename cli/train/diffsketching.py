@@ -114,7 +114,7 @@ def _describe(plan: Any) -> list[str]:
     from trainers.diffsketching.step import count_unet_parameters
 
     recipe = plan.images.recipe
-    lines = describe_run(plan.images, count_unet_parameters(recipe, plan.pretrained))
+    lines = describe_run(plan.images, count_unet_parameters(recipe, plan.pretrained), "some four times")
     if recipe.denoising_steps is None:
         lines.append("the sketch is an input of the U-net; no fine-tuning")
     else:

@@ -45,8 +45,11 @@ def run_training(
     print_summary(options, bar, next_step or ("synthesize", "--model", options.run, "--out", "made/"))
 
 
-def describe_run(plan: Any, parameters: int) -> list[str]:
-    """Return the lines that say what a training will do. plan: of trainers/image_models/train.py."""
+def describe_run(plan: Any, parameters: int, larger: str = "up to twice") -> list[str]:
+    """Return the lines that say what a training will do. plan: of trainers/image_models/train.py.
+
+    larger: how many times as long a step takes at 128 pixels as at 64.
+    """
     options, recipe = plan.options, plan.recipe
     device = plan.record["options"]["device"]
     threads = f" with {count_noun(plan.record['options']['threads'], 'thread')}" if device == "cpu" else ""
@@ -60,7 +63,7 @@ def describe_run(plan: Any, parameters: int) -> list[str]:
         f"{device}{threads}, {plan.record['options']['precision']} -> {options.run}",
     ]
     if options.recipe == "demo" and recipe.size == 64:
-        lines.append("64 pixels: a demonstration; --size 128 takes about four times as long a step")
+        lines.append(f"64 pixels: a demonstration; --size 128 takes {larger} as long a step")
     if plan.shards.side < recipe.size:
         lines.append(f"the shards have {plan.shards.side} pixels and are enlarged to {recipe.size}")
     return lines
