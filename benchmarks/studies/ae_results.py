@@ -20,11 +20,16 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch.nn.functional as F  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 from benchmarks.studies.ae_joint import train_joint  # noqa: E402
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
@@ -56,7 +61,8 @@ class Variant:
     """What distinguishes a row.
 
     off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
-    joint: auto-encoder and GAN learn together, by their recipes.
+    joint: auto-encoder and GAN learn together, by their recipes. nearest: maps are doubled by nearest neighbour, as in the
+    authors' code.
     """
 
     what: str
@@ -65,6 +71,7 @@ class Variant:
     refined: bool = False
     gan: tuple[tuple[str, Any], ...] = ()
     joint: bool = False
+    nearest: bool = False
 
 
 def without(*on: str) -> tuple[str, ...]:
@@ -98,6 +105,8 @@ VARIANTS = {
     "variational": Variant("all losses, variational f_style (A.3)", options=(("variational", True),)),
     # A.2: where the sketch enters; of 64 and 128 pixels 32 is no coarser than a quarter of the side
     "content-64": Variant("all losses, content at 64², too", options=(("content_side", 64),)),
+    # What doubles maps
+    "nearest": Variant("all losses, maps doubled by nearest neighbour", nearest=True),
     # A.1: the size of the subset, where there are more images than that
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
 }
@@ -200,6 +209,19 @@ def render_shards(row: Row, data: Path, work: Path) -> Path:
     return shards
 
 
+def nearest_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """`upsample_conv` by nearest neighbour in place of bilinear: x (B,C,H,W), weight (D,C,3,3) -> (B,D,2H,2W)."""
+    doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return F.conv2d(F.pad(doubled, (1, 1, 1, 1), mode="replicate"), weight)
+
+
+def doubling_of(variant: Variant) -> AbstractContextManager[Any]:
+    """Within it maps are doubled as the variant asks."""
+    if not variant.nearest:
+        return nullcontext()
+    return mock.patch("sketchforge.models.layers.upsample_conv", nearest_conv)
+
+
 def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]:
     """(the shards, the run of the model to be measured); the auto-encoder under a GAN is that of "all"."""
     shards, variant = render_shards(row, data, work), VARIANTS[row.variant]
@@ -279,8 +301,9 @@ def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
     if path.is_file():
         return path
     steps = steps or STEPS[row.size]
-    shards, run = train_row(row, data, work, steps)
-    kept = result_of(measure_row(shards, run, data, work))
+    with doubling_of(VARIANTS[row.variant]):
+        shards, run = train_row(row, data, work, steps)
+        kept = result_of(measure_row(shards, run, data, work))
     curve = [record for record in read_log(run / "log.jsonl") if "held_out_frechet" in record]
     metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
     RESULTS.mkdir(exist_ok=True)

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import benchmarks.studies.ae_results as study
 from sketchforge.images.encode import write_png
+from sketchforge.models import layers
 from tests.helpers.previews import few_previews
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.gan import recipe as gan_recipe
@@ -93,6 +95,17 @@ def test_intervals_are_over_images_with_one_seed_and_over_both_with_several(tmp_
     assert "portraits, 64 pixels, 7 steps" in printed
     assert "| vanilla | 1 | 250 [240 260] | FID 44.3, LPIPS 18.7 |" in printed
     assert "| all losses | 3 | 225 [120 330] |" in printed
+
+
+def test_nearest_neighbour_is_of_its_rows_alone():
+    """Each pixel four times, then the kernel; bilinear again afterwards."""
+    x, weight = torch.arange(4.0).view(1, 1, 2, 2), torch.zeros(1, 1, 3, 3)
+    weight[0, 0, 1, 1] = 2.0
+    expected = 2 * x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with study.doubling_of(study.VARIANTS["nearest"]):
+        assert torch.equal(layers.upsample_conv(x, weight), expected)
+    with study.doubling_of(study.VARIANTS["all"]):
+        assert not torch.equal(layers.upsample_conv(x, weight), expected)
 
 
 def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
