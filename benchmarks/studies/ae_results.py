@@ -5,11 +5,11 @@
     python benchmarks/studies/ae_results.py table
     python benchmarks/studies/ae_results.py curves --out DIR  # Fréchet distance over steps (the paper's Fig. 6)
 
-DATA holds faces/stylegan2_256 or paintings/pacs, and the weights mobilenet_v2, efficientnet_lite0 and
-squeezenet. Its images are rendered once into DIR with the built-in snapshots, four of five for training, the
-others held out (by the hash of their keys); all figures are of images held out. A row is trained, measured
-as by `sketchforge eval images`, and leaves benchmarks/studies/ae_results/ROW.json. The same command again
-goes on where it was interrupted, and leaves out rows that are there. One thread.
+DATA holds faces/stylegan2_256, paintings/pacs or, for "mixture", all that IMAGES names, and the weights mobilenet_v2,
+efficientnet_lite0 and squeezenet. Its images are rendered once into DIR with the built-in snapshots, four of five for training, the
+others held out (by the hash of their keys); all figures are of images held out. A row is trained for STEPS, measured
+as by `sketchforge eval images`, and leaves benchmarks/studies/ae_results/ROW.json; with other --steps ROW-STEPS.json, of a
+training of its own. The same command again goes on where it was interrupted, and leaves out rows that are there. One thread.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from unittest import mock
@@ -29,7 +30,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch.nn.functional as F  # noqa: E402
-from torch import Tensor  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 from benchmarks.studies.ae_joint import train_joint  # noqa: E402
 from sketchforge.checkpoints.run_log import read_log  # noqa: E402
@@ -49,8 +50,16 @@ from trainers.gan.run import train_gan  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "ae_results"
 VERSION = 1  # of a row's JSON
-IMAGES = {"portraits": "faces/stylegan2_256", "paintings": "paintings/pacs"}
-STEPS = {64: 2500, 128: 5000, 256: 5000}  # of auto-encoder and GAN each, by size
+IMAGES = {
+    "portraits": ("faces/stylegan2_256",),
+    "paintings": ("paintings/pacs",),
+    "mixture": (
+        "faces/stylegan2_256", "faces/celebahq_1024", "paintings/pacs", "photos/pacs", "photos/cutouts",
+        "photos/bsds500/train", "photos/bsds500/val",
+    ),
+}  # fmt: skip
+STEPS = {64: 600, 128: 600, 256: 300}  # of auto-encoder and GAN each, by size
+LONGER = 1800  # steps of the pair that is trained longer
 SEEDS = (0, 1, 2)
 OFF = {name: 0.0 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
 PAIRS = 1000  # mismatched
@@ -61,8 +70,8 @@ class Variant:
     """What distinguishes a row.
 
     off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
-    joint: auto-encoder and GAN learn together, by their recipes. nearest: maps are doubled by nearest neighbour, as in the
-    authors' code.
+    gan: fields of GanTrainOptions. joint: auto-encoder and GAN learn together, by their recipes. nearest: maps are doubled by
+    nearest neighbour, as in the authors' code. padding: of the networks' convolutions, as nn.Conv2d names it.
     """
 
     what: str
@@ -72,6 +81,7 @@ class Variant:
     gan: tuple[tuple[str, Any], ...] = ()
     joint: bool = False
     nearest: bool = False
+    padding: str = "zeros"
 
 
 def without(*on: str) -> tuple[str, ...]:
@@ -85,6 +95,12 @@ VARIANTS = {
     "gan": Variant("all losses, GAN", refined=True),
     "gan-features": Variant(
         "all losses, GAN, D on features", refined=True, gan=(("discriminator", "features"),)
+    ),
+    # as long as 600 steps of D on pixels
+    "gan-features-400": Variant(
+        "all losses, GAN, D on features, as much time",
+        refined=True,
+        gan=(("discriminator", "features"), ("steps", 400)),
     ),
     "joint": Variant("all losses, GAN, together (A.4)", joint=True),
     # Table 2
@@ -100,6 +116,9 @@ VARIANTS = {
     "style-add": Variant("all losses, addition", options=(("style", "add"),)),
     # Section 4.1: what is decoded
     "plain": Variant("all losses, nothing translated", options=(("translated", 0.0),)),
+    "plain-adain": Variant(
+        "all losses, AdaIN, nothing translated", options=(("translated", 0.0), ("style", "adain"))
+    ),
     "translated": Variant("all losses, all translated", options=(("translated", 1.0),)),
     # A.3
     "variational": Variant("all losses, variational f_style (A.3)", options=(("variational", True),)),
@@ -107,8 +126,13 @@ VARIANTS = {
     "content-64": Variant("all losses, content at 64², too", options=(("content_side", 64),)),
     # What doubles maps
     "nearest": Variant("all losses, maps doubled by nearest neighbour", nearest=True),
-    # A.1: the size of the subset, where there are more images than that
+    # What lies beyond the border
+    "adain-replicate": Variant(
+        "all losses, AdaIN, borders repeated", options=(("style", "adain"),), padding="replicate"
+    ),
+    # A.1: the size of the subset, where there are more images than that; the demo's is 500
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
+    "subset-2000": Variant("all losses, subsets of 2,000", options=(("subset", 2000),)),
 }
 
 STY_REC = "Sty-Rec"
@@ -165,6 +189,11 @@ class Row:
         return cls(*read_row_name(name, cls.variants))
 
 
+def named_by_steps(row: Row, steps: int) -> str:
+    """The row's name; with the steps, where they are not those of the tables."""
+    return row.name if steps == STEPS[row.size] else f"{row.name}-{steps}"
+
+
 def read_row_name(name: str, variants: Container[str]) -> tuple[str, int, str, int]:
     """(data, size, variant, seed) of a row's name. Raises ValueError for another, or another variant."""
     data, size, rest = name.split("-", 2)
@@ -183,13 +212,38 @@ def planned_rows() -> Iterator[Row]:
     for variant in ("all", "gan"):
         yield Row("paintings", 128, variant, 0)
     for variant in VARIANTS:
-        if variant != "content-64":
+        if variant not in ("content-64", "subset-2000", "adain-replicate"):
             yield Row("portraits", 64, variant, 0)
+    for variant in ("all", "subset-2000"):
+        yield Row("mixture", 64, variant, 0)
     for variant in ("all", "content-64"):
         yield Row("portraits", 256, variant, 0)
     for variant in ("all", "style-adain", "style-add"):
         for seed in SEEDS[1:]:
             yield Row("portraits", 64, variant, seed)
+
+
+def planned_names() -> list[str]:
+    """What the rows leave, those that are trained longer, too."""
+    longer = [named_by_steps(Row("portraits", 128, name, 2), LONGER) for name in ("vanilla", "all")]
+    return [*(row.name for row in planned_rows()), *longer]
+
+
+def list_images(name: str, data: Path, work: Path) -> Path:
+    """The folder of a collection's images; of several folders a list of their files.
+
+    Keys decide what is held out; so paths in the list are by way of a link to `data`, and the same on every machine.
+    """
+    folders = IMAGES[name]
+    if len(folders) == 1:
+        return data / folders[0]
+    if not (link := work / "images").is_symlink():
+        link.symlink_to(data.resolve(), target_is_directory=True)
+    paths = [path for folder in folders for path in sorted((data / folder).rglob("*"))]
+    listed = work / f"{name}.txt"
+    names = [path.relative_to(data).as_posix() for path in paths if path.suffix in (".jpg", ".png")]
+    listed.write_text("".join(f"images/{path}\n" for path in names), encoding="utf-8")
+    return listed
 
 
 def render_shards(row: Row, data: Path, work: Path) -> Path:
@@ -198,7 +252,7 @@ def render_shards(row: Row, data: Path, work: Path) -> Path:
     render(
         RenderOptions(
             shards,
-            str(data / IMAGES[row.data]),
+            str(list_images(row.data, data, work)),
             split="train=.8,val=.2",
             tom=Path("builtin"),
             hands="none",  # Skt-Rec asks the snapshots themselves
@@ -215,11 +269,27 @@ def nearest_conv(x: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(F.pad(doubled, (1, 1, 1, 1), mode="replicate"), weight)
 
 
-def doubling_of(variant: Variant) -> AbstractContextManager[Any]:
-    """Within it maps are doubled as the variant asks."""
-    if not variant.nearest:
-        return nullcontext()
-    return mock.patch("sketchforge.models.layers.upsample_conv", nearest_conv)
+@contextmanager
+def networks_of(variant: Variant) -> Iterator[None]:
+    """Within it maps are doubled, and borders padded, as the variant asks."""
+    with ExitStack() as patches:
+        if variant.nearest:
+            patches.enter_context(mock.patch("sketchforge.models.layers.upsample_conv", nearest_conv))
+        if variant.padding != "zeros":
+            padded = PaddedModules(variant.padding)
+            for module in ("layers", "autoencoder", "modulation"):
+                patches.enter_context(mock.patch(f"sketchforge.models.{module}.nn", padded))
+        yield
+
+
+class PaddedModules:
+    """torch.nn, but for Conv2d, whose borders are padded by this mode."""
+
+    def __init__(self, mode: str) -> None:
+        self.Conv2d = partial(nn.Conv2d, padding_mode=mode)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(nn, name)
 
 
 def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]:
@@ -230,7 +300,7 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
         "eval_every": max(steps // 10, 1), "workers": 0, "threads": 1, "device": "cpu",
     }  # fmt: skip
     autoencoder = "all" if variant.refined else row.variant
-    run = work / "runs" / Row(row.data, row.size, autoencoder, row.seed).name
+    run = work / "runs" / named_by_steps(Row(row.data, row.size, autoencoder, row.seed), steps)
     if variant.joint:
         train_joint(GanTrainOptions(**shared, run=run))
         return shards, run
@@ -238,8 +308,8 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
     style_and_more = {"style": STYLE} | dict(variant.options)
     train_ae(AeTrainOptions(**shared, run=run, losses=losses, **style_and_more))
     if variant.refined:
-        refined = work / "runs" / row.name
-        train_gan(GanTrainOptions(**shared, run=refined, ae=run, **dict(variant.gan)))
+        refined = work / "runs" / named_by_steps(row, steps)
+        train_gan(GanTrainOptions(**shared | dict(variant.gan), run=refined, ae=run))
         run = refined
     return shards, run
 
@@ -297,18 +367,19 @@ def result_of(evaluation: ImageEvaluation) -> dict[str, Any]:
 
 def run_row(row: Row, data: Path, work: Path, steps: int | None = None) -> Path:
     """Train and measure a row, unless its JSON is there; returns the JSON's path."""
-    path = RESULTS / f"{row.name}.json"
+    steps = steps or STEPS[row.size]
+    name = named_by_steps(row, steps)
+    path = RESULTS / f"{name}.json"
     if path.is_file():
         return path
-    steps = steps or STEPS[row.size]
-    with doubling_of(VARIANTS[row.variant]):
+    with networks_of(VARIANTS[row.variant]):
         shards, run = train_row(row, data, work, steps)
         kept = result_of(measure_row(shards, run, data, work))
     curve = [record for record in read_log(run / "log.jsonl") if "held_out_frechet" in record]
     metadata = {"data": row.data, "size": row.size, "variant": row.variant, "seed": row.seed, "steps": steps}
     RESULTS.mkdir(exist_ok=True)
     write_json(path, {"format": "ae-results", "version": VERSION, **metadata, **kept, "curve": curve})
-    (work / f"{row.name}.png").write_bytes((run / "grid.png").read_bytes())
+    (work / f"{name}.png").write_bytes((run / "grid.png").read_bytes())
     return path
 
 
@@ -412,7 +483,8 @@ def draw_curves(out: Path) -> None:
             for name in CURVES
         }
         title = f"Fréchet distance (built-in encoder), {data} of {size} pixels, {steps:,} steps"
-        path = out / f"frechet-{data}-{size}.svg"
+        longer = "" if steps == STEPS[size] else f"-{steps}"
+        path = out / f"frechet-{data}-{size}{longer}.svg"
         path.write_text(curves_svg(series, title, "steps (GAN: of its own)"), encoding="utf-8")
 
 
@@ -438,8 +510,8 @@ def main(arguments: list[str] | None = None) -> None:
     running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
     asked = parser.parse_args(arguments)
     if asked.command == "list":
-        for row in planned_rows():
-            print(f"{row.name}{'  done' if (RESULTS / f'{row.name}.json').is_file() else ''}")
+        for name in planned_names():
+            print(f"{name}{'  done' if (RESULTS / f'{name}.json').is_file() else ''}")
     elif asked.command == "table":
         print_tables(asked.seed)
     elif asked.command == "curves":

@@ -9,6 +9,7 @@ import torch
 
 import benchmarks.studies.ae_results as study
 from sketchforge.images.encode import write_png
+from sketchforge.images.sources.find import find_images
 from sketchforge.models import layers
 from tests.helpers.previews import few_previews
 from trainers.autoencoder import recipe as ae_recipe
@@ -41,7 +42,7 @@ def test_a_refined_row_leaves_its_figures_once(tmp_path, monkeypatch, capsys):
         blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         write_png(folder / f"{number}.png", np.kron(blocks, np.ones((8, 8, 1), np.uint8)))
     monkeypatch.setattr(study, "RESULTS", tmp_path)
-    monkeypatch.setattr(study, "IMAGES", {"portraits": "faces"})
+    monkeypatch.setattr(study, "IMAGES", {"portraits": ("faces",)})
     monkeypatch.setattr(study, "PAIRS", 4)
     real = study.EvalImagesOptions
     monkeypatch.setattr(
@@ -63,6 +64,7 @@ def test_a_refined_row_leaves_its_figures_once(tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(recipes, "demo", replace(recipes["demo"], **changes))
     row = study.Row("portraits", 64, "gan", 0)
     path = study.run_row(row, tmp_path / "data", tmp_path / "work", steps=2)
+    assert path.name == "portraits-64-gan-0-2.json"
     result = json.loads(path.read_text())
     assert (result["variant"], result["steps"], len(result["curve"])) == ("gan", 2, 2)
     assert {"layout leak", "lattice", "Sty-Rec", "Skt-Rec"} <= set(study.figures_of(result))
@@ -102,10 +104,44 @@ def test_nearest_neighbour_is_of_its_rows_alone():
     x, weight = torch.arange(4.0).view(1, 1, 2, 2), torch.zeros(1, 1, 3, 3)
     weight[0, 0, 1, 1] = 2.0
     expected = 2 * x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    with study.doubling_of(study.VARIANTS["nearest"]):
+    with study.networks_of(study.VARIANTS["nearest"]):
         assert torch.equal(layers.upsample_conv(x, weight), expected)
-    with study.doubling_of(study.VARIANTS["all"]):
+    with study.networks_of(study.VARIANTS["all"]):
         assert not torch.equal(layers.upsample_conv(x, weight), expected)
+
+
+def test_borders_are_repeated_for_their_rows_alone():
+    """Of a map of ones a convolution of ones gives 9 everywhere; with zeros beyond the border 4 in its corners."""
+    x = torch.ones(1, 1, 4, 4)
+    for variant, corner in (("adain-replicate", 9), ("all", 4)):
+        with study.networks_of(study.VARIANTS[variant]):
+            conv = layers.ResidualBlock(1).change[0]
+        torch.nn.init.ones_(conv.weight)
+        assert (conv(x)[0, 0, 0, 0], conv(x)[0, 0, 1, 1]) == (corner, 9)
+    assert torch.nn.Conv2d(1, 1, 3).padding_mode == "zeros"
+
+
+def test_a_mixture_lists_all_folders_under_the_same_keys_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "IMAGES", {"mixture": ("faces", "photos/dogs"), "portraits": ("faces",)})
+    keys = []
+    for machine in (tmp_path / "a", tmp_path / "b/c"):
+        for name in ("faces/1.png", "faces/table.tsv", "photos/dogs/1.jpg", "photos/cats/1.jpg"):
+            (machine / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            write_png(machine / "data" / name, np.zeros((8, 8, 3), np.uint8))
+        (machine / "work").mkdir()
+        listed = study.list_images("mixture", machine / "data", machine / "work")
+        assert study.list_images("mixture", machine / "data", machine / "work") == listed
+        keys.append([image.key for image in find_images(listed)])
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 2
+    assert study.list_images("portraits", tmp_path / "a/data", tmp_path) == tmp_path / "a/data/faces"
+
+
+def test_rows_of_other_steps_than_the_tables_are_of_their_own():
+    row = study.Row("portraits", 128, "all", 2)
+    assert study.named_by_steps(row, study.STEPS[128]) == "portraits-128-all-2"
+    assert study.named_by_steps(row, 1800) == "portraits-128-all-2-1800"
+    assert {"portraits-128-all-2", "portraits-128-all-2-1800"} <= set(study.planned_names())
 
 
 def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
@@ -113,7 +149,7 @@ def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
     for seed in (0, 1):
         store_row(tmp_path, "all", seed, (1, 0, 2), [(10, 4.0), (20, 3.0 + seed)])
     study.draw_curves(tmp_path)
-    drawn = (tmp_path / "frechet-portraits-64.svg").read_text()
+    drawn = (tmp_path / "frechet-portraits-64-7.svg").read_text()
     assert drawn.count("<polyline") == 2
     assert ">all losses<" in drawn
     assert ">vanilla<" not in drawn
