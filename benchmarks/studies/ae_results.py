@@ -22,7 +22,6 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from unittest import mock
@@ -62,6 +61,7 @@ STEPS = {64: 600, 128: 600, 256: 300}  # of auto-encoder and GAN each, by size
 LONGER = 1800  # steps of the pair that is trained longer
 SEEDS = (0, 1, 2)
 OFF = {name: 0.0 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
+RGB = 3  # channels
 PAIRS = 1000  # mismatched
 
 
@@ -71,7 +71,8 @@ class Variant:
 
     off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
     gan: fields of GanTrainOptions. joint: auto-encoder and GAN learn together, by their recipes. nearest: maps are doubled by
-    nearest neighbour, as in the authors' code. padding: of the networks' convolutions, as nn.Conv2d names it.
+    nearest neighbour, as in the authors' code. padding: of the networks' convolutions, as nn.Conv2d names it; ends: of those
+    that take a sketch or an image, or make one, alone.
     """
 
     what: str
@@ -82,6 +83,7 @@ class Variant:
     joint: bool = False
     nearest: bool = False
     padding: str = "zeros"
+    ends: bool = False
 
 
 def without(*on: str) -> tuple[str, ...]:
@@ -129,6 +131,12 @@ VARIANTS = {
     # What lies beyond the border
     "adain-replicate": Variant(
         "all losses, AdaIN, borders repeated", options=(("style", "adain"),), padding="replicate"
+    ),
+    "adain-replicate-ends": Variant(
+        "all losses, AdaIN, borders of sketches and images repeated",
+        options=(("style", "adain"),),
+        padding="replicate",
+        ends=True,
     ),
     # A.1: the size of the subset, where there are more images than that; the demo's is 500
     "subset-100": Variant("all losses, subsets of 100", options=(("subset", 100),)),
@@ -212,7 +220,7 @@ def planned_rows() -> Iterator[Row]:
     for variant in ("all", "gan"):
         yield Row("paintings", 128, variant, 0)
     for variant in VARIANTS:
-        if variant not in ("content-64", "subset-2000", "adain-replicate"):
+        if variant not in ("content-64", "subset-2000", "adain-replicate", "adain-replicate-ends"):
             yield Row("portraits", 64, variant, 0)
     for variant in ("all", "subset-2000"):
         yield Row("mixture", 64, variant, 0)
@@ -276,17 +284,23 @@ def networks_of(variant: Variant) -> Iterator[None]:
         if variant.nearest:
             patches.enter_context(mock.patch("sketchforge.models.layers.upsample_conv", nearest_conv))
         if variant.padding != "zeros":
-            padded = PaddedModules(variant.padding)
+            padded = PaddedModules(variant.padding, variant.ends)
             for module in ("layers", "autoencoder", "modulation"):
                 patches.enter_context(mock.patch(f"sketchforge.models.{module}.nn", padded))
         yield
 
 
 class PaddedModules:
-    """torch.nn, but for Conv2d, whose borders are padded by this mode."""
+    """torch.nn, but for Conv2d, whose borders are padded by this mode; ends: of few channels alone, grey or RGB."""
 
-    def __init__(self, mode: str) -> None:
-        self.Conv2d = partial(nn.Conv2d, padding_mode=mode)
+    def __init__(self, mode: str, ends: bool) -> None:
+        self.mode, self.ends = mode, ends
+
+    def Conv2d(self, channels: int, width: int, *arguments: Any, **options: Any) -> nn.Conv2d:  # noqa: N802
+        padded = not self.ends or min(channels, width) <= RGB
+        return nn.Conv2d(
+            channels, width, *arguments, padding_mode=self.mode if padded else "zeros", **options
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(nn, name)
