@@ -71,8 +71,8 @@ class Variant:
 
     off: losses with weight 0. options: fields of AeTrainOptions. refined: by the GAN, as it is by default.
     gan: fields of GanTrainOptions. joint: auto-encoder and GAN learn together, by their recipes. nearest: maps are doubled by
-    nearest neighbour, as in the authors' code. padding: of the networks' convolutions, as nn.Conv2d names it; ends: of those
-    that take a sketch or an image, or make one, alone.
+    nearest neighbour, as in the authors' code. ends: borders are repeated by those convolutions alone that take a sketch or an image, or
+    make one.
     """
 
     what: str
@@ -82,7 +82,6 @@ class Variant:
     gan: tuple[tuple[str, Any], ...] = ()
     joint: bool = False
     nearest: bool = False
-    padding: str = "zeros"
     ends: bool = False
 
 
@@ -130,12 +129,11 @@ VARIANTS = {
     "nearest": Variant("all losses, maps doubled by nearest neighbour", nearest=True),
     # What lies beyond the border
     "adain-replicate": Variant(
-        "all losses, AdaIN, borders repeated", options=(("style", "adain"),), padding="replicate"
+        "all losses, AdaIN, borders repeated", options=(("style", "adain"), ("padding", "replicate"))
     ),
     "adain-replicate-ends": Variant(
         "all losses, AdaIN, borders of sketches and images repeated",
         options=(("style", "adain"),),
-        padding="replicate",
         ends=True,
     ),
     # A.1: the size of the subset, where there are more images than that; the demo's is 500
@@ -144,7 +142,7 @@ VARIANTS = {
 }
 
 STY_REC = "Sty-Rec"
-STYLE = "multiply"  # as published, where a variant says nothing else
+PUBLISHED_OPTIONS = {"style": "multiply", "padding": "zeros"}  # where a variant says nothing else
 CURVES = ("vanilla", "all", "gan", "gan-features", "joint", "dmi-none", "style-adain")
 
 # What the tables show, by the titles of `eval images`.
@@ -283,24 +281,18 @@ def networks_of(variant: Variant) -> Iterator[None]:
     with ExitStack() as patches:
         if variant.nearest:
             patches.enter_context(mock.patch("sketchforge.models.layers.upsample_conv", nearest_conv))
-        if variant.padding != "zeros":
-            padded = PaddedModules(variant.padding, variant.ends)
-            for module in ("layers", "autoencoder", "modulation"):
-                patches.enter_context(mock.patch(f"sketchforge.models.{module}.nn", padded))
+        if variant.ends:
+            for module in ("layers", "autoencoder"):
+                patches.enter_context(mock.patch(f"sketchforge.models.{module}.nn", EndsRepeated()))
         yield
 
 
-class PaddedModules:
-    """torch.nn, but for Conv2d, whose borders are padded by this mode; ends: of few channels alone, grey or RGB."""
-
-    def __init__(self, mode: str, ends: bool) -> None:
-        self.mode, self.ends = mode, ends
+class EndsRepeated:
+    """torch.nn, but for Conv2d of few channels, grey or RGB, whose borders are repeated."""
 
     def Conv2d(self, channels: int, width: int, *arguments: Any, **options: Any) -> nn.Conv2d:  # noqa: N802
-        padded = not self.ends or min(channels, width) <= RGB
-        return nn.Conv2d(
-            channels, width, *arguments, padding_mode=self.mode if padded else "zeros", **options
-        )
+        options["padding_mode"] = "replicate" if min(channels, width) <= RGB else "zeros"
+        return nn.Conv2d(channels, width, *arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(nn, name)
@@ -319,8 +311,7 @@ def train_row(row: Row, data: Path, work: Path, steps: int) -> tuple[Path, Path]
         train_joint(GanTrainOptions(**shared, run=run))
         return shards, run
     losses = tuple((name, 0.0) for name in variant.off)
-    style_and_more = {"style": STYLE} | dict(variant.options)
-    train_ae(AeTrainOptions(**shared, run=run, losses=losses, **style_and_more))
+    train_ae(AeTrainOptions(**shared, run=run, losses=losses, **PUBLISHED_OPTIONS | dict(variant.options)))
     if variant.refined:
         refined = work / "runs" / named_by_steps(row, steps)
         train_gan(GanTrainOptions(**shared | dict(variant.gan), run=refined, ae=run))

@@ -107,7 +107,7 @@ def train(data: Path, work: Path, ae_steps: int, gan_steps: int) -> None:
     }  # fmt: skip
     for recipes in (ae_recipes.RECIPES, gan_recipes.RECIPES):
         recipes["demo"] = replace(recipes["demo"], ema_decay=EMA)
-    print(train_ae(AeTrainOptions(**shared, run=work / "ae", steps=ae_steps, style="multiply")), flush=True)
+    print(train_ae(AeTrainOptions(**shared, run=work / "ae", steps=ae_steps)), flush=True)
     if not gan_steps:
         return
     print(train_gan(GanTrainOptions(**shared, run=work / "gan", ae=work / "ae", steps=gan_steps)), flush=True)

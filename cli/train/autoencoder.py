@@ -47,6 +47,13 @@ DEFAULTS = defaults_of(AeTrainOptions)
     "[default: the recipe's]",
 )
 @option(
+    "--padding",
+    group="Training",
+    type=click.Choice(["zeros", "replicate"]),
+    help="What its convolutions see beyond the border: zeros, as published, or the outermost pixels again, which "
+    "leaves no frame. A refiner on top does as it does. [default: the recipe's]",
+)
+@option(
     "--variational/--no-variational",
     group="Training",
     default=DEFAULTS["variational"],

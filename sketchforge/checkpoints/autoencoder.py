@@ -12,10 +12,11 @@ from sketchforge.errors import SketchforgeError
 if TYPE_CHECKING:
     from sketchforge.models.autoencoder import AutoEncoder
 
-FORMAT, VERSION = "sketchforge-autoencoder", 3  # 2: maps were doubled by nearest neighbour
+# Versions until 2 are not read: their maps were doubled by nearest neighbour. Of 3, all padding is zeros.
+FORMAT, VERSION, OLDEST = "sketchforge-autoencoder", 4, 3
 # Arguments of AutoEncoder, and what earlier files do not name.
-SETTINGS = ("size", "width", "style_dim", "dmi", "style", "variational", "content_side")
-LATER = {"variational": False, "content_side": None}
+SETTINGS = ("size", "width", "style_dim", "dmi", "style", "variational", "content_side", "padding")
+LATER = {"variational": False, "content_side": None, "padding": "zeros"}
 
 
 def write_autoencoder(path: Path, model: AutoEncoder, metadata: Mapping[str, Any]) -> None:
@@ -37,7 +38,7 @@ def read_autoencoder(path: Path) -> tuple[AutoEncoder, dict[str, Any]]:
 
     Raises SketchforgeError for a corrupt, foreign or newer file.
     """
-    tensors, metadata = load_tensors(path, FORMAT, VERSION)
+    tensors, metadata = load_tensors(path, FORMAT, VERSION, OLDEST)
     try:
         model = build_autoencoder(metadata["model"])
         model.load_state_dict(tensors)

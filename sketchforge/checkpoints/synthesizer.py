@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     System = AutoEncoder | Style2Paints | Segin | DiffSketching  # sketch, style image -> image
 
 
-FORMAT, VERSION = "sketchforge-synthesizer", 3  # 2: maps were doubled by nearest neighbour
-REFINER_SETTINGS = ("size", "width", "style_dim", "noise")  # arguments of Refiner
+# Versions until 2 are not read: their maps were doubled by nearest neighbour. Of 3, all padding is zeros.
+FORMAT, VERSION, OLDEST = "sketchforge-synthesizer", 4, 3
+REFINER_SETTINGS = ("size", "width", "style_dim", "noise", "padding")  # arguments of Refiner
+LATER_REFINER_SETTINGS = {"padding": "zeros"}  # what earlier files do not name
 GENERATOR_SETTINGS = ("taps", "tap_channels", "widths")  # arguments of the generators
 
 
@@ -187,14 +189,15 @@ def _read_format(path: Path) -> str | None:
 def _read_stored_model(path: Path) -> StoredModel:
     from sketchforge.models.gan import Refiner
 
-    tensors, metadata = load_tensors(path, FORMAT, VERSION)
+    tensors, metadata = load_tensors(path, FORMAT, VERSION, OLDEST)
     try:
         settings = metadata["models"]
         autoencoder = _build_system(settings)
         autoencoder.load_state_dict(_select_by_prefix(tensors, f"{name_system(autoencoder)}."))
         refiner = None
         if "refiner" in settings:
-            refiner = Refiner(**{name: settings["refiner"][name] for name in REFINER_SETTINGS})
+            found = LATER_REFINER_SETTINGS | settings["refiner"]
+            refiner = Refiner(**{name: found[name] for name in REFINER_SETTINGS})
             refiner.load_state_dict(_select_by_prefix(tensors, "refiner."))
             refiner.eval().requires_grad_(False)
         sketch_part = _build_sketch_part(settings, tensors) if "generator" in settings else None

@@ -66,11 +66,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read (tensors, metadata) from a file that `save_tensors` wrote.
+def load_tensors(
+    path: Path, format_name: str, version: int, oldest: int | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read (tensors, metadata) from a file that `save_tensors` wrote, of `version`, or of `oldest` and later.
 
-    Raises WrongFormatError for another format, SketchforgeError for a file that is missing, corrupt or newer than
-    `version`.
+    Raises WrongFormatError for another format, SketchforgeError for a file that is missing, corrupt or of another
+    version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -81,7 +83,7 @@ def load_tensors(path: Path, format_name: str, version: int) -> tuple[dict[str, 
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
-            check_format(path, header, format_name, version)
+            check_format(path, header, format_name, version, oldest)
             metadata = parse_json(header["metadata"])
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}

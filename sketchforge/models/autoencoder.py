@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sketchforge.models.layers import Down, ResidualBlock, Up
+from sketchforge.models.layers import PADDINGS, Down, Padding, ResidualBlock, Up
 from sketchforge.models.modulation import STYLES, DualMaskInjection, Multiplication, SpatialNormalization
 from sketchforge.utils.seeding import torch_generator
 
@@ -68,7 +68,9 @@ class ContentFeatures:
 class Trunk(nn.Module):
     """(B,channels,S,S) -> {side: (B,C,side,side)} for sides finest … 16, 8: stride-2 convolutions down to 8²."""
 
-    def __init__(self, channels: int, size: int, width: float, finest: int = CONTENT_SIDE) -> None:
+    def __init__(
+        self, channels: int, size: int, width: float, finest: int = CONTENT_SIDE, padding: Padding = "zeros"
+    ) -> None:
         super().__init__()
         self.finest = finest
         self.levels = nn.ModuleDict()
@@ -76,9 +78,9 @@ class Trunk(nn.Module):
         while side > COARSEST:
             side //= 2
             out_channels = channels_at(ENCODER_CHANNELS, side, width)
-            level: list[nn.Module] = [Down(channels, out_channels)]
+            level: list[nn.Module] = [Down(channels, out_channels, padding)]
             if side <= finest:
-                level.append(ResidualBlock(out_channels))
+                level.append(ResidualBlock(out_channels, padding))
             self.levels[str(side)] = nn.Sequential(*level)
             channels = out_channels
 
@@ -94,9 +96,9 @@ class Trunk(nn.Module):
 class StyleEncoder(nn.Module):
     """E_style: image (B,3,S,S) -> f_style (B,D); variational: (B,2D), its mean and the logarithm of its variance."""
 
-    def __init__(self, size: int, width: float, style_dim: int, variational: bool) -> None:
+    def __init__(self, size: int, width: float, style_dim: int, variational: bool, padding: Padding) -> None:
         super().__init__()
-        self.trunk = Trunk(3, size, width)
+        self.trunk = Trunk(3, size, width, padding=padding)
         channels = channels_at(ENCODER_CHANNELS, COARSEST, width)
         self.head = nn.Conv2d(channels, 2 * style_dim if variational else style_dim, 4)
 
@@ -108,7 +110,14 @@ class Decoder(nn.Module):
     """G1: content maps and f_style -> image (B,3,S,S) in [-1, 1], from a learned map of 8² upwards."""
 
     def __init__(
-        self, size: int, width: float, style_dim: int, dmi: str, style: str, content_side: int
+        self,
+        size: int,
+        width: float,
+        style_dim: int,
+        dmi: str,
+        style: str,
+        content_side: int,
+        padding: Padding,
     ) -> None:
         super().__init__()
         sides = [side for side in DECODER_CHANNELS if side <= size]
@@ -121,8 +130,10 @@ class Decoder(nn.Module):
         self.base = nn.Parameter(torch.randn(1, base_channels, COARSEST, COARSEST))
         # A convolution of the concatenated base and content is the sum of a convolution of the content and a
         # learned map that is the same for all sketches. The base is that map itself, which halves the work.
-        self.enter = nn.Conv2d(content_channels, base_channels, 3, padding=1, bias=False)
-        self.block = ResidualBlock(base_channels)
+        self.enter = nn.Conv2d(
+            content_channels, base_channels, 3, padding=1, bias=False, padding_mode=padding
+        )
+        self.block = ResidualBlock(base_channels, padding)
         self.ups = nn.ModuleDict()
         self.injections = nn.ModuleDict()
         # Every variant of Table 4 needs some input of colour: at 8², as in the authors' code, style always
@@ -137,7 +148,7 @@ class Decoder(nn.Module):
                 self.injections[str(side)] = injection(widths[side])
             if modulation is not None and side in styled_sides:
                 self.modulations[str(side)] = modulation(style_dim, widths[side])
-        self.to_rgb = nn.Conv2d(widths[size], 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(widths[size], 3, 3, padding=1, padding_mode=padding)
 
     def forward(self, content: ContentFeatures, style: Tensor) -> Tensor:
         x = self.block(self.enter(content.bottleneck) + self.base)
@@ -166,6 +177,8 @@ class AutoEncoder(nn.Module):
     "multiply", "adain" or "add". "none": style enters at 8² only.
     variational (A.3): E_style finds a normal distribution, whose mean is f_style where nothing is trained.
     content_side: of the finest of these maps, a power of two from 32 to size/4. None means 32, as published.
+    padding: what convolutions see beyond the border. "zeros", as published: grey beyond the paper, which leaves a frame of one
+    pixel and bars along the border. "replicate": the outermost pixels again, as `Up` does always; SPADE's have zeros even so.
     Raises ValueError for other values.
     """
 
@@ -178,26 +191,29 @@ class AutoEncoder(nn.Module):
         style: str = "multiply",
         variational: bool = False,
         content_side: int | None = None,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"size is {size}, expected one of {', '.join(map(str, SIZES))}")
         if width <= 0:
             raise ValueError(f"width is {width}, expected a factor above 0")
-        for name, value, choices in (("dmi", dmi, DMI), ("style", style, STYLES)):
+        for name, value, choices in (
+            ("dmi", dmi, DMI), ("style", style, STYLES), ("padding", padding, PADDINGS),
+        ):  # fmt: skip
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
         if content_side not in (None, *content_sides(size)):
             sides = ", ".join(map(str, content_sides(size)))
             raise ValueError(f"content_side is {content_side}, expected one of {sides} for a size of {size}")
         self.size, self.width, self.dmi, self.style = size, width, dmi, style
-        self.content_side = content_side
+        self.content_side, self.padding = content_side, padding
         finest = CONTENT_SIDE if content_side is None else content_side
         self.variational = variational
         self.style_dim = channels_at(ENCODER_CHANNELS, COARSEST, width) if style_dim is None else style_dim
-        self.style_encoder = StyleEncoder(size, width, self.style_dim, variational)
-        self.content_encoder = Trunk(1, size, width, finest)
-        self.decoder = Decoder(size, width, self.style_dim, dmi, style, finest)
+        self.style_encoder = StyleEncoder(size, width, self.style_dim, variational, padding)
+        self.content_encoder = Trunk(1, size, width, finest, padding)
+        self.decoder = Decoder(size, width, self.style_dim, dmi, style, finest, padding)
 
     def forward(self, sketch: Tensor, image: Tensor) -> Tensor:
         """sketch (B,1,S,S) float in [-1, 1], 1 = paper; image (B,3,S,S) in [-1, 1] -> (B,3,S,S) in [-1, 1].

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sketchforge.models.autoencoder import MIN_STYLE_MAPS, SIZES, STYLED_SIDES, channels_at
-from sketchforge.models.layers import SLOPE, Down, ResidualBlock, Up
+from sketchforge.models.layers import PADDINGS, SLOPE, Down, Padding, ResidualBlock, Up
 from sketchforge.models.modulation import Multiplication
 from sketchforge.models.noise import NOISE_DIM, Noise
 from sketchforge.models.upsample_conv import upsample_conv
@@ -35,7 +35,7 @@ class Refiner(nn.Module):
     """G2: the auto-encoder's image and f_style -> an image with the detail that a squared error blurs.
 
     size: side of the images in pixels, a power of two in 64..1024. width: factor of all channels.
-    style_dim: length of f_style. noise: whether the network has inputs for noise.
+    style_dim: length of f_style. noise: whether the network has inputs for noise. padding: as for AutoEncoder.
     noise_sides: sides of the maps for `draw_noise`; empty without noise.
     Raises ValueError for other values.
 
@@ -50,22 +50,27 @@ class Refiner(nn.Module):
     EMA of its vectors is shorter than 1, and the EMA weights had a norm of 1.2.
     """
 
-    def __init__(self, size: int, width: float, style_dim: int, noise: bool = True) -> None:
+    def __init__(
+        self, size: int, width: float, style_dim: int, noise: bool = True, padding: Padding = "zeros"
+    ) -> None:
         super().__init__()
         _check_sizes(size, width)
+        if padding not in PADDINGS:
+            raise ValueError(f"padding is {padding!r}, expected one of {', '.join(PADDINGS)}")
         self.size, self.width, self.style_dim, self.noise = size, width, style_dim, noise
+        self.padding = padding
         widths = {side: channels_at(CHANNELS, side, width) for side in CHANNELS if BOTTLENECK <= side <= size}
         finer_sides = [side for side in widths if side > BOTTLENECK]
         self.noise_sides = tuple(finer_sides) if noise else ()
         self.downs = nn.ModuleDict()
         channels = 3
         for side in reversed(list(widths)[:-1]):
-            self.downs[str(side)] = Down(channels, widths[side])
+            self.downs[str(side)] = Down(channels, widths[side], padding)
             channels = widths[side]
         style_channels = channels_at(STYLE_CHANNELS, BOTTLENECK, width)
         self.style_map = VectorMap(style_dim, style_channels, BOTTLENECK // 2)
         channels += style_channels
-        self.blocks = nn.Sequential(ResidualBlock(channels), ResidualBlock(channels))
+        self.blocks = nn.Sequential(ResidualBlock(channels, padding), ResidualBlock(channels, padding))
         self.noise_map = None
         self.ups = nn.ModuleDict()
         for side in finer_sides:
@@ -82,7 +87,7 @@ class Refiner(nn.Module):
         self.modulations = nn.ModuleDict(
             {str(side): Multiplication(style_dim, widths[side]) for side in styled_sides}
         )
-        self.to_rgb = nn.Conv2d(channels, 6, 3, padding=1)
+        self.to_rgb = nn.Conv2d(channels, 6, 3, padding=1, padding_mode=padding)
 
     def forward(self, image: Tensor, style: Tensor, noise: Noise | None = None) -> Tensor:
         """image (B,3,S,S) float in [-1, 1], style (B,D) -> (B,3,S,S) in [-1, 1].

@@ -5,6 +5,8 @@ Shape letters: B batch, C channels, H, W height and width.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from sketchforge.models.upsample_conv import upsample_conv
 SLOPE = 0.2  # of LeakyReLU
 REDUCTION = 8  # of channels, in the middle of squeeze-and-excitation
 
+Padding = Literal["zeros", "replicate"]  # what convolutions see beyond the border, as torch names it
+PADDINGS: tuple[Padding, ...] = ("zeros", "replicate")
+
 
 def count_parameters(module: nn.Module) -> int:
     """The number of trainable parameters."""
@@ -21,11 +26,14 @@ def count_parameters(module: nn.Module) -> int:
 
 
 class Down(nn.Sequential):
-    """Half the side: 4x4 convolution of stride 2, BatchNorm, LeakyReLU; (B,C,H,W) -> (B,width,H/2,W/2)."""
+    """Half the side: 4x4 convolution of stride 2, BatchNorm, LeakyReLU; (B,C,H,W) -> (B,width,H/2,W/2).
 
-    def __init__(self, channels: int, width: int) -> None:
+    padding: one of PADDINGS.
+    """
+
+    def __init__(self, channels: int, width: int, padding: Padding = "zeros") -> None:
         super().__init__(
-            nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
+            nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False, padding_mode=padding),
             nn.BatchNorm2d(width),
             nn.LeakyReLU(SLOPE),
         )
@@ -49,15 +57,15 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, squeeze-and-excitation, the input added; keeps the shape."""
+    """Two 3x3 convolutions, squeeze-and-excitation, the input added; keeps the shape. padding: one of PADDINGS."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: Padding = "zeros") -> None:
         super().__init__()
         self.change = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False, padding_mode=padding),
             nn.BatchNorm2d(channels),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False, padding_mode=padding),
             nn.BatchNorm2d(channels),
             # LeakyReLU in place of the usual ReLU: the middle of a narrow network has only one or two
             # channels, and a channel that a ReLU keeps at 0 gets no gradient and never learns again.

@@ -81,6 +81,7 @@ class AeTrainOptions(ImageTrainOptions):
     dmi: str | None = None  # none | sketch | feature | spade
     style: str | None = None  # none | adain | add | multiply
     content_side: int | None = None  # of the finest map where the sketch enters the decoder, 32 to size/4
+    padding: str | None = None  # zeros | replicate: what convolutions see beyond the border
     variational: bool = False  # f_style as a normal distribution (A.3)
     translated: float | None = None  # share decoded from translated style and sketch (section 4.1)
     subset: int | None = None  # k of Eq. 8: images that are classes at a time

@@ -11,6 +11,7 @@ import benchmarks.studies.ae_results as study
 from sketchforge.images.encode import write_png
 from sketchforge.images.sources.find import find_images
 from sketchforge.models import layers
+from sketchforge.models.autoencoder import AutoEncoder
 from tests.helpers.previews import few_previews
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.gan import recipe as gan_recipe
@@ -110,15 +111,30 @@ def test_nearest_neighbour_is_of_its_rows_alone():
         assert not torch.equal(layers.upsample_conv(x, weight), expected)
 
 
-def test_borders_are_repeated_for_their_rows_alone():
-    """Of a map of ones a convolution of ones gives 9 everywhere; with zeros beyond the border 4 in its corners."""
-    x = torch.ones(1, 1, 4, 4)
-    for variant, corner in (("adain-replicate", 9), ("all", 4)):
+def test_borders_of_sketches_and_images_are_repeated_for_their_row_alone():
+    for variant, ends in (
+        ("adain-replicate-ends", "replicate"),
+        ("adain-replicate", "zeros"),
+        ("all", "zeros"),
+    ):
         with study.networks_of(study.VARIANTS[variant]):
-            conv = layers.ResidualBlock(1).change[0]
-        torch.nn.init.ones_(conv.weight)
-        assert (conv(x)[0, 0, 0, 0], conv(x)[0, 0, 1, 1]) == (corner, 9)
+            made = AutoEncoder(64, 0.0625)
+        levels = made.content_encoder.levels, made.style_encoder.trunk.levels
+        found = [level["32"][0][0].padding_mode for level in levels] + [made.decoder.to_rgb.padding_mode]
+        assert found == [ends] * 3
+        assert levels[0]["16"][0][0].padding_mode == made.decoder.enter.padding_mode == "zeros"
     assert torch.nn.Conv2d(1, 1, 3).padding_mode == "zeros"
+
+
+def test_rows_are_as_published_but_for_what_they_name(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(study, "render_shards", lambda *_: tmp_path)
+    monkeypatch.setattr(study, "train_ae", asked.append)
+    for variant in ("all", "style-adain", "adain-replicate"):
+        study.train_row(study.Row("portraits", 64, variant, 0), tmp_path, tmp_path, 600)
+    assert [(x.style, x.padding) for x in asked] == [
+        ("multiply", "zeros"), ("adain", "zeros"), ("adain", "replicate"),
+    ]  # fmt: skip
 
 
 def test_a_mixture_lists_all_folders_under_the_same_keys_everywhere(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from sketchforge.models.autoencoder import (
     ContentFeatures,
     channels_at,
 )
-from sketchforge.models.layers import SLOPE, SqueezeExcitation, count_parameters
+from sketchforge.models.layers import PADDINGS, SLOPE, SqueezeExcitation, count_parameters
 from sketchforge.models.modulation import STYLES, Multiplication
 
 SWITCHES = list(itertools.product(DMI, STYLES))
@@ -294,6 +294,7 @@ def test_four_images_are_learnt():
         ({"size": 32}, "size is 32, expected one of"),
         ({"width": 0}, "width is 0, expected a factor above 0"),
         ({"dmi": "edges"}, "dmi is 'edges', expected one of none, sketch, feature, spade"),
+        ({"padding": "reflect"}, "padding is 'reflect', expected one of zeros, replicate"),
         ({"content_side": 16}, "content_side is 16, expected one of 32, 64 for a size of 256"),
         ({"size": 128, "content_side": 64}, "content_side is 64, expected one of 32 for a size of 128"),
         ({"style": "sum"}, "style is 'sum', expected one of none, adain, add, multiply"),
@@ -310,3 +311,32 @@ def test_other_shapes_are_refused():
         made(images(), images())
     with pytest.raises(ValueError, match=r"image is \(2,3,128,128\), expected \(B,3,64,64\)"):
         made(sketches(), images(size=128))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_only_with_repeated_borders_does_an_even_picture_have_none(padding):
+    """Blank paper and a style of one colour look the same everywhere, along the border, too; so does what is made of even maps."""
+    torch.manual_seed(0)
+    made = AutoEncoder(64, NARROW, padding=padding).eval()
+    with torch.no_grad():
+        made.decoder.base.copy_(made.decoder.base.mean((2, 3), keepdim=True).expand_as(made.decoder.base))
+        content = made.encode_content(torch.ones(1, 1, 64, 64))
+        trunk = made.style_encoder.trunk(torch.full((1, 3, 64, 64), 0.5))
+        maps = [*content.maps.values(), *trunk.values()]
+        even = content.apply(lambda x: x.mean((2, 3), keepdim=True).expand_as(x))
+        maps.append(made.decode(even, torch.randn(1, made.style_dim)))
+    spreads = [(x.amax((2, 3)) - x.amin((2, 3))).max().item() for x in maps]
+    if padding == "replicate":
+        assert max(spreads) < 1e-5
+    else:
+        assert min(spreads) > 1e-4
+
+
+def test_repeated_borders_change_nothing_far_from_the_border():
+    """The same weights: of the finest map the outermost pixels alone differ."""
+    zeros, repeated = AutoEncoder(256, NARROW), AutoEncoder(256, NARROW, padding="replicate")
+    repeated.load_state_dict(zeros.state_dict())
+    x = torch.rand(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    level = [made.eval().content_encoder.levels["128"](x) for made in (zeros, repeated)]
+    assert torch.equal(level[0][..., 1:-1, 1:-1], level[1][..., 1:-1, 1:-1])
+    assert not torch.equal(*level)

@@ -10,7 +10,7 @@ from torch import nn
 from sketchforge.losses.adversarial import hinge_discriminator, r1_penalty
 from sketchforge.models.autoencoder import SIZES
 from sketchforge.models.gan import Discriminator, Excitation, NoisyUp, Refiner, VectorMap
-from sketchforge.models.layers import Up, count_parameters
+from sketchforge.models.layers import PADDINGS, Up, count_parameters
 from sketchforge.models.noise import NOISE_DIM, Noise, draw_noise
 
 NARROW = 0.0625
@@ -94,6 +94,22 @@ def test_levels_halve_and_style_and_gates_are_where_published(size, styled, gate
     assert [int(side) for side in made.modulations] == styled
     assert [int(side) for side in judge.downs] == halves
     assert [int(side) for side in judge.gates] == gated
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_only_with_repeated_borders_is_an_even_image_refined_evenly(padding):
+    """By every kind of layer that has a border."""
+    made = refiner(padding=padding).eval()
+    entering = {
+        made.downs["32"]: 3,
+        made.blocks[0].change[0]: None,
+        made.blocks[1].change[3]: None,
+        made.to_rgb: None,
+    }
+    with torch.no_grad():
+        maps = [x(torch.full((1, n or x.in_channels, 16, 16), 0.5)) for x, n in entering.items()]
+    spreads = [(x.amax((2, 3)) - x.amin((2, 3))).max().item() for x in maps]
+    assert max(spreads) < 1e-5 if padding == "replicate" else min(spreads) > 1e-3
 
 
 def test_full_size_is_of_the_published_order():

@@ -10,6 +10,7 @@ from sketchforge.losses.adversarial import hinge_discriminator, hinge_generator,
 from sketchforge.losses.autoencoder import reconstruction
 from sketchforge.models.autoencoder import AutoEncoder
 from sketchforge.models.encoder import orthogonal_encoder
+from sketchforge.models.layers import PADDINGS
 from trainers.gan import step as gan_step
 from trainers.gan.recipe import GanRecipe
 from trainers.gan.step import R1_EVERY, GanTrainer
@@ -38,6 +39,12 @@ def trainer_of(**changes):
 
 def gradients_of(network):
     return [parameter.grad for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_a_refiner_sees_beyond_the_border_what_its_auto_encoder_does(padding):
+    trainer = GanTrainer(TINY, AutoEncoder(64, 0.0625, padding=padding), None, seed=0, device=CPU)
+    assert trainer.networks.refiner.padding == trainer.networks.ema.padding == padding
 
 
 @pytest.mark.parametrize("number", [0, 1, R1_EVERY])

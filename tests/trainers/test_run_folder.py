@@ -24,7 +24,7 @@ from tests.helpers.previews import few_previews
 from tests.helpers.recorded_progress import RecordedProgress
 from trainers.autoencoder import recipe as ae_recipe
 from trainers.autoencoder.recipe import AeRecipe
-from trainers.autoencoder.run import train_ae
+from trainers.autoencoder.run import plan_ae, train_ae
 from trainers.autoencoder.step import AutoEncoderTrainer
 from trainers.run_folder import RunFolder, hold_run
 from trainers.tom.run import train_tom
@@ -240,6 +240,23 @@ def test_a_run_from_before_a_setting_was_there_goes_on(finished, options):
     train_ae(dataclasses.replace(options, content_side=32))  # which is what None means
     made, same = (read_autoencoder(run / "model.safetensors")[0] for run in (options.run, finished.run))
     assert all(torch.equal(value, same.state_dict()[name]) for name, value in made.state_dict().items())
+
+
+def test_a_run_from_before_padding_was_a_setting_goes_on_with_zeros(options, monkeypatch):
+    """Until 0.2.0 there were zeros beyond the border, and none named them."""
+    begun = dataclasses.replace(options, run=options.run.with_name("zeros"), padding="zeros")
+    train_ae(begun)
+    entries = json.loads((begun.run / "run.json").read_text())
+    assert entries["recipe"].pop("padding", "none") is None
+    (begun.run / "run.json").write_text(json.dumps(entries))
+    plain = dataclasses.replace(begun, padding=None)
+    monkeypatch.setitem(ae_recipe.RECIPES, "demo", dataclasses.replace(TINY, padding="replicate"))
+    assert plan_ae(plain).recipe.padding is None
+    assert plan_ae(dataclasses.replace(plain, overwrite=True)).recipe.padding == "replicate"
+    told = refusal(dataclasses.replace(begun, padding="replicate"), UsageError)
+    assert "the recipe's padding None, now asked for the recipe's padding replicate" in told
+    train_ae(plain)
+    assert read_autoencoder(begun.run / "model.safetensors")[0].padding == "zeros"
 
 
 def test_the_model_of_another_run_is_refused_and_not_overwritten(finished, options):

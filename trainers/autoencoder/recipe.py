@@ -7,6 +7,7 @@ from typing import Any
 
 from sketchforge.errors import UsageError
 from sketchforge.models.autoencoder import CONTENT_SIDE, AutoEncoder, content_sides
+from sketchforge.models.layers import Padding
 from sketchforge.options import AeTrainOptions
 from trainers.image_models.plan import check_batches
 from trainers.loss_weights import INFINITY, read_weights
@@ -26,10 +27,14 @@ LOSSES = (
 # How style enters but for the recipe "paper". Departure from A.2, where it multiplies: with AdaIN a style is found again
 # better and matched pairs are nearer, with each of three seeds, at 3 % more time a step (docs/results.md).
 OURS = "adain"
+# What convolutions see beyond the border but for the recipe "paper". Departure from the authors' code, which has zeros: these are
+# grey beyond the paper, and leave a frame of a pixel and bars along the border (docs/auto-encoder.md).
+OUR_PADDING: Padding = "replicate"
+ZEROS: Padding = "zeros"
 
 # The fields of a recipe that have an option each.
 OVERRIDES = (
-    *("size", "steps", "batch_size", "dmi", "style", "content_side"),
+    *("size", "steps", "batch_size", "dmi", "style", "content_side", "padding"),
     *("translated", "subset", "subset_passes", "style_margin", "content_margin"),
 )
 LIMITS = {  # by option: the lowest and the highest value, in words, too
@@ -57,6 +62,8 @@ class AeRecipe:
     # Of the finest map where the sketch enters G1. None, 32, as published (A.2), whatever the size; also the value
     # of runs that began before there was this setting, so that they can go on.
     content_side: int | None = None
+    # What convolutions see beyond the border. None: zeros; also the value of runs that began before there was this setting.
+    padding: Padding | None = None
     # Weights of Eq. 12, which prints 1 for its five terms (recipe "paper"). The authors' code adds LPIPS,
     # summed over a batch of 32, where the other terms are means. Here all terms are means, and the two that
     # make images weigh a hundred times as much as the others.
@@ -89,7 +96,14 @@ class AeRecipe:
     def build_model(self) -> AutoEncoder:
         """The untrained network, its weights drawn from torch's random state."""
         return AutoEncoder(
-            self.size, self.width, self.style_dim, self.dmi, self.style, self.variational, self.content_side
+            self.size,
+            self.width,
+            self.style_dim,
+            self.dmi,
+            self.style,
+            self.variational,
+            self.content_side,
+            self.padding or ZEROS,
         )
 
 
@@ -102,12 +116,15 @@ RECIPES = {
         width=0.25,
         style_dim=128,
         style=OURS,
+        padding=OUR_PADDING,
         learning_rate=1e-3,
         later_learning_rate=1e-3,
         ema_decay=0.98,
     ),
     # The demo's losses at full size, on one large GPU or several.
-    "large": AeRecipe(size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512, style=OURS),
+    "large": AeRecipe(
+        size=1024, steps=100_000, batch_size=16, width=1.0, style_dim=512, style=OURS, padding=OUR_PADDING
+    ),
     # What is printed, [P], or else what the authors' code does, [C]. Where neither says: margins of .5.
     "paper": AeRecipe(
         size=1024,  # [P] section 5
@@ -118,6 +135,7 @@ RECIPES = {
         dmi="feature",  # [P] A.2
         style="multiply",  # [P] A.2
         content_side=None,  # [P] A.2: 32
+        padding=None,  # [C] zeros
         reconstruction=1.0,  # [P] Eq. 12
         perceptual=0.0,  # [P] Eq. 12 has no such term
         style_triplet=1.0,  # [P] Eq. 12
@@ -155,6 +173,8 @@ def ae_recipe_of(options: AeTrainOptions) -> AeRecipe:
         raise UsageError(f"--content-side {recipe.content_side}: expected {sides} for --size {recipe.size}")
     if recipe.content_side == CONTENT_SIDE:
         recipe = replace(recipe, content_side=None)
+    if recipe.padding == ZEROS:
+        recipe = replace(recipe, padding=None)
     if recipe.content_side and recipe.dmi == "none":
         raise UsageError("--content-side: by --dmi none the sketch enters at 8² alone; leave it out")
     if not recipe.reconstruction and not recipe.perceptual:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sketchforge.checkpoints.runs import read_record
 from sketchforge.errors import UsageError
+from sketchforge.models.layers import PADDINGS
 from sketchforge.models.modulation import STYLES
 from sketchforge.options import AeTrainOptions
 from sketchforge.utils.progress import Progress
@@ -44,12 +45,19 @@ def train_ae(
 
 
 def _as_begun(options: AeTrainOptions, recipe: AeRecipe) -> AeRecipe:
-    """The recipe, with the style of the run that is continued: until 0.2.0 recipes multiplied where they use AdaIN now."""
-    if options.style is not None or options.overwrite:
-        return recipe
+    """The recipe, with style and padding of the run that is continued, where the options name none.
+
+    Until 0.2.0 recipes multiplied where they use AdaIN now, and padded by zeros, without naming it.
+    """
     begun = (read_record(options.run, RUN_FORMAT, RUN_VERSION) or {}).get("recipe")
-    style = begun.get("style") if isinstance(begun, dict) else None
-    return replace(recipe, style=style) if isinstance(style, str) and style in STYLES else recipe
+    if options.overwrite or not isinstance(begun, dict):
+        return recipe
+    style, padding = begun.get("style"), begun.get("padding")
+    if options.style is None and isinstance(style, str) and style in STYLES:
+        recipe = replace(recipe, style=style)
+    if options.padding is None and padding in (None, *PADDINGS):
+        recipe = replace(recipe, padding=padding)
+    return recipe
 
 
 def _train(plan: ImagePlan[AeRecipe], progress: Progress) -> None:

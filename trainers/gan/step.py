@@ -77,7 +77,9 @@ class GanTrainer:
         self.autoencoder = channels_last(autoencoder, device).eval().requires_grad_(False)
         self.encoder = None if encoder is None else channels_last(encoder, device)
         with seed_torch(seed, "refiner"):
-            refiner = Refiner(recipe.size, recipe.width, autoencoder.style_dim, recipe.noise)
+            refiner = Refiner(
+                recipe.size, recipe.width, autoencoder.style_dim, recipe.noise, autoencoder.padding
+            )
         with seed_torch(seed, "discriminator"):
             discriminator = self._build_discriminator()
         refiner, discriminator = channels_last(refiner, device), channels_last(discriminator, device)
