@@ -50,7 +50,6 @@ from authors_tom import AS_CODED, PaperJudged  # noqa: E402
 
 from sketchforge.checkpoints.encoder import calibrate_on_photos, load_encoder  # noqa: E402
 from sketchforge.data.dataset import NUMBERS  # noqa: E402
-from sketchforge.models.autoencoder import AutoEncoder  # noqa: E402
 from sketchforge.models.encoder import VGG16_BLOCKS, Encoder, freeze  # noqa: E402
 from sketchforge.models.layers import count_parameters  # noqa: E402
 from sketchforge.options import AeTrainOptions, GanTrainOptions, TomTrainOptions  # noqa: E402
@@ -146,7 +145,7 @@ def gan_sides(layout: Layout) -> dict[str, Side]:
     options = GanTrainOptions(recipe=layout.recipe, size=layout.size, batch_size=layout.batch_size)
     recipe = gan_recipe.gan_recipe_of(options)
     before = ae_recipe.RECIPES[layout.recipe]  # the auto-encoder that is refined is of the same recipe
-    autoencoder = AutoEncoder(layout.size, before.width, before.style_dim, before.dmi, before.style)
+    autoencoder = replace(before, size=layout.size).build_model()
     encoder = load_encoder("builtin") if recipe.perceptual else None
     ours = GanTrainer(recipe, autoencoder, encoder, 0, layout.device, layout.precision)
     batch = random_batch(layout)

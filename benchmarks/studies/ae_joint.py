@@ -83,7 +83,9 @@ class JointTrainer:
 def train_joint(options: GanTrainOptions) -> None:
     """Train or resume, as `train_gan`, by both recipes of that name and size; `options.ae` is not read."""
     shared = ("size", "steps", "batch_size")
-    ae_options = AeTrainOptions(shards=options.shards, recipe=options.recipe, style="multiply")
+    ae_options = AeTrainOptions(
+        shards=options.shards, recipe=options.recipe, style="multiply", padding="zeros"
+    )
     ae_recipe = ae_recipe_of(replace(ae_options, **{name: getattr(options, name) for name in shared}))
     with hold_run(options.run):
         entries = {"joint": ae_recipe.record()}

@@ -88,7 +88,8 @@ def run_row(name: str, seed: int, data: Path, work: Path, steps: int) -> Path:
         run=work / "runs" / f"{name}-{seed}",
         steps=steps,
         seed=seed,
-        style="multiply",  # the default when the rows were made
+        style="multiply",  # the defaults when the rows were made
+        padding="zeros",
         workers=0,
         threads=1,
         device="cpu",

@@ -32,7 +32,8 @@ def auto_encoder(name: str, seed: int, data: Path, work: Path, steps: int) -> di
         run=work / f"ae-{steps}" / f"{name}-{seed}",
         steps=steps,
         seed=seed,
-        style="multiply",  # the default when the rows were made
+        style="multiply",  # the defaults when the rows were made
+        padding="zeros",
         workers=0,
         threads=1,
         device="cpu",
