@@ -89,7 +89,7 @@ def test_the_file_reads_as_a_runs_model_does(runs):
     assert source == {"run": "gan", "command": "gan-train", "tom": {"run": "builtin", "snapshot": STYLES[0]}}
     with safe_open(str(out), framework="pt") as file:
         assert file.metadata()["format"] == "sketchforge-synthesizer"
-        assert file.metadata()["version"] == "3"
+        assert file.metadata()["version"] == "4"
         assert str(runs) not in json.dumps(file.metadata())  # where it lay is nobody's business
     assert read_model(runs / "gan" / "model.safetensors").sketch_part is None
 

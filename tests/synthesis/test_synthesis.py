@@ -253,7 +253,7 @@ def test_formats_of_runs_are_those_of_the_trainers():
             {"format": "sketchforge-tom-snapshot"},
             "found format 'sketchforge-tom-snapshot', expected a model",
         ),
-        ("newer", {"version": "9"}, "version 9, but this sketchforge reads version 3"),
+        ("newer", {"version": "9"}, "version 9, but this sketchforge reads version 4"),
         ("cut", 5000, "cannot be read as"),
         ("emptied", {"metadata": "{}"}, "not a usable model"),
     ],
