@@ -28,14 +28,14 @@ ABOUT = {
 
 def new_autoencoder(size=SIZE, seed=0):
     torch.manual_seed(seed)
-    model = AutoEncoder(size, 0.0625).eval().requires_grad_(False)
+    model = AutoEncoder(size, 0.0625, padding="replicate").eval().requires_grad_(False)
     model.decoder.to_rgb.weight.mul_(20)  # or a model that has learnt nothing would make nothing but grey
     return model
 
 
 def new_refiner(noise=True, seed=1):
     torch.manual_seed(seed)
-    model = Refiner(SIZE, 0.02, new_autoencoder().style_dim, noise).eval().requires_grad_(False)
+    model = Refiner(SIZE, 0.02, new_autoencoder().style_dim, noise, "replicate").eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if "noise_scale" in name:
             parameter.fill_(0.3)

@@ -73,7 +73,10 @@ def test_equal_to_the_refining_trainer_bit_for_bit(model):
 
 
 def test_equal_to_the_auto_encoding_trainer_bit_for_bit(runs):
-    recipe = AeRecipe(size=SIZE, steps=5, batch_size=4, width=0.0625, style_dim=new_autoencoder().style_dim)
+    made = new_autoencoder()
+    recipe = AeRecipe(
+        size=SIZE, steps=5, batch_size=4, width=0.0625, style_dim=made.style_dim, padding=made.padding
+    )
     trained = AutoEncoderTrainer(recipe, None, 4, seed=0, device=CPU)
     trained.networks.ema.load_state_dict(new_autoencoder().state_dict())
     loaded = sketchforge.load(runs / "ae" / "model.safetensors", "cpu")
