@@ -206,3 +206,11 @@ def test_the_large_recipe_is_the_demo_s_at_full_size():
 @pytest.mark.parametrize(("name", "style"), [("demo", "adain"), ("large", "adain"), ("paper", "multiply")])
 def test_style_enters_by_adain_where_nothing_is_reproduced(name, style):
     assert ae_recipe_of(AeTrainOptions(shards="out", recipe=name)).style == style
+
+
+@pytest.mark.parametrize(
+    ("name", "padding"), [("demo", "replicate"), ("large", "replicate"), ("paper", "zeros")]
+)
+def test_borders_are_repeated_where_nothing_is_reproduced(name, padding):
+    recipe = ae_recipe_of(AeTrainOptions(shards="out", recipe=name, size=64))
+    assert recipe.build_model().padding == padding
