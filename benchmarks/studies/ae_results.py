@@ -58,7 +58,6 @@ IMAGES = {
     ),
 }  # fmt: skip
 STEPS = {64: 600, 128: 600, 256: 300}  # of auto-encoder and GAN each, by size
-LONGER = 1800  # steps of the pair that is trained longer
 SEEDS = (0, 1, 2)
 OFF = {name: 0.0 for name in ("style_triplet", "style_class", "content_triplet", "content_class")}
 RGB = 3  # channels
@@ -214,25 +213,20 @@ def planned_rows() -> Iterator[Row]:
     for variant in ("vanilla", "all", "gan"):
         for seed in SEEDS:
             yield Row("portraits", 128, variant, seed)
-    yield Row("portraits", 128, "style-adain", 0)
+    for variant in ("style-adain", "adain-replicate", "adain-replicate-ends"):
+        yield Row("portraits", 128, variant, 0)
     for variant in ("all", "gan"):
         yield Row("paintings", 128, variant, 0)
     for variant in VARIANTS:
-        if variant not in ("content-64", "subset-2000", "adain-replicate", "adain-replicate-ends"):
+        if variant not in ("content-64", "subset-2000", "adain-replicate-ends"):
             yield Row("portraits", 64, variant, 0)
     for variant in ("all", "subset-2000"):
         yield Row("mixture", 64, variant, 0)
     for variant in ("all", "content-64"):
         yield Row("portraits", 256, variant, 0)
-    for variant in ("all", "style-adain", "style-add"):
+    for variant in ("all", "style-adain", "style-add", "adain-replicate"):
         for seed in SEEDS[1:]:
             yield Row("portraits", 64, variant, seed)
-
-
-def planned_names() -> list[str]:
-    """What the rows leave, those that are trained longer, too."""
-    longer = [named_by_steps(Row("portraits", 128, name, 2), LONGER) for name in ("vanilla", "all")]
-    return [*(row.name for row in planned_rows()), *longer]
 
 
 def list_images(name: str, data: Path, work: Path) -> Path:
@@ -515,8 +509,8 @@ def main(arguments: list[str] | None = None) -> None:
     running.add_argument("--steps", type=int, help=f"default: {STEPS}, by size")
     asked = parser.parse_args(arguments)
     if asked.command == "list":
-        for name in planned_names():
-            print(f"{name}{'  done' if (RESULTS / f'{name}.json').is_file() else ''}")
+        for row in planned_rows():
+            print(f"{row.name}{'  done' if (RESULTS / f'{row.name}.json').is_file() else ''}")
     elif asked.command == "table":
         print_tables(asked.seed)
     elif asked.command == "curves":
