@@ -93,7 +93,7 @@ def test_it_is_small():
 
 
 def test_its_weights_are_stored_in_half_precision():
-    tensors, _ = load_tensors(builtin_model(), "sketchforge-synthesizer", 3)
+    tensors, _ = load_tensors(builtin_model(), "sketchforge-synthesizer", 4)
     assert {str(x.dtype) for x in tensors.values() if x.is_floating_point()} == {"torch.float16"}
 
 
