@@ -496,6 +496,15 @@ def add_running(commands: Any, parse: Callable[[str], Any]) -> argparse.Argument
     return running
 
 
+def parse_trained_rows(documentation: str) -> argparse.Namespace:
+    """work and row, a list, of a command about rows that are trained."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=raw)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--row", type=Row.parse, action="append", required=True)
+    return parser.parse_args()
+
+
 def main(arguments: list[str] | None = None) -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)

@@ -11,7 +11,6 @@ images made and for the real ones, the mean of its size one pixel from the borde
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from benchmarks.studies.ae_results import Row  # noqa: E402
+from benchmarks.studies.ae_results import VARIANTS, networks_of, parse_trained_rows  # noqa: E402
 from benchmarks.studies.diffsketching_rows import read_held_out  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_model  # noqa: E402
 from sketchforge.images.tensors import to_uint8  # noqa: E402
@@ -49,18 +48,13 @@ def measure_bars(images: np.ndarray) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--row", type=Row.parse, action="append", required=True)
-    asked = parser.parse_args()
+    asked = parse_trained_rows(__doc__ or "")
     torch.set_num_threads(1)
     for row in asked.row:
         images, sketches, _ = read_held_out(asked.work / row.data, row.size, COUNT)
-        model = read_model(asked.work / "runs" / row.name / "model.safetensors").autoencoder
         styles = images.roll(-OTHER, 0)
-        with torch.no_grad():
+        with torch.no_grad(), networks_of(VARIANTS[row.variant]):
+            model = read_model(asked.work / "runs" / row.name / "model.safetensors").autoencoder
             made = torch.cat(
                 [
                     model(sketches[start : start + BATCH], styles[start : start + BATCH])

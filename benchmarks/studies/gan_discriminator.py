@@ -9,7 +9,6 @@ sketches, with the noise of training; how many of each are on their side of 0; a
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
 
-from benchmarks.studies.ae_results import Row  # noqa: E402
+from benchmarks.studies.ae_results import parse_trained_rows  # noqa: E402
 from benchmarks.studies.diffsketching_rows import read_held_out  # noqa: E402
 from sketchforge.checkpoints.encoder import load_encoder  # noqa: E402
 from sketchforge.checkpoints.synthesizer import read_model  # noqa: E402
@@ -67,12 +66,7 @@ def judge(trainer: GanTrainer, images: torch.Tensor, sketches: torch.Tensor) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--row", type=Row.parse, action="append", required=True)
-    asked = parser.parse_args()
+    asked = parse_trained_rows(__doc__ or "")
     torch.set_num_threads(1)
     for row in asked.row:
         images, sketches, _ = read_held_out(asked.work / row.data, row.size, COUNT)
