@@ -164,6 +164,17 @@ def test_rows_of_other_steps_than_the_tables_are_of_their_own():
     assert study.named_by_steps(row, 1800) == "portraits-128-all-2-1800"
 
 
+def test_a_discriminator_of_features_has_as_much_time_by_fewer_steps_of_its_own(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(study, "render_shards", lambda *_: tmp_path)
+    monkeypatch.setattr(study, "train_ae", asked.append)
+    monkeypatch.setattr(study, "train_gan", asked.append)
+    study.train_row(study.Row("portraits", 64, "gan-features-400", 0), tmp_path, tmp_path, 600)
+    below, refining = asked
+    assert (below.steps, below.run.name) == (600, "portraits-64-all-0")
+    assert (refining.steps, refining.discriminator, refining.ae) == (400, "features", below.run)
+
+
 def test_curves_have_a_line_for_every_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "RESULTS", tmp_path)
     for seed in (0, 1):
