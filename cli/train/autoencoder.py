@@ -50,7 +50,7 @@ DEFAULTS = defaults_of(AeTrainOptions)
     "--padding",
     group="Training",
     type=click.Choice(["zeros", "replicate"]),
-    help="What its convolutions see beyond the border: zeros, as published, or the outermost pixels again, which "
+    help="What its convolutions see beyond the border: zeros, as is usual, or the outermost pixels again, which "
     "leaves no frame. A refiner on top does as it does. [default: the recipe's]",
 )
 @option(

@@ -177,7 +177,7 @@ class AutoEncoder(nn.Module):
     "multiply", "adain" or "add". "none": style enters at 8² only.
     variational (A.3): E_style finds a normal distribution, whose mean is f_style where nothing is trained.
     content_side: of the finest of these maps, a power of two from 32 to size/4. None means 32, as published.
-    padding: what convolutions see beyond the border. "zeros", as published: grey beyond the paper, which leaves a frame of one
+    padding: what convolutions see beyond the border. "zeros", as is usual: grey beyond the paper, which leaves a frame of one
     pixel and bars along the border. "replicate": the outermost pixels again, as `Up` does always; SPADE's have zeros even so.
     Raises ValueError for other values.
     """

@@ -31,7 +31,7 @@ AUTOENCODER = {
     "dmi": ("feature", "[P] A.2 and Table 3: masks are features of the content"),
     "style": ("multiply", "[P] A.2 and Table 4: style multiplies channels"),
     "content_side": (None, "[P] A.2: content enters at 8², 16² and 32²"),
-    "padding": (None, "[C] convolutions see zeros beyond the border"),
+    "padding": (None, "ours: neither says; zeros, as is usual"),
     "reconstruction": (1.0, "[P] Eq. 12"),
     "style_triplet": (1.0, "[P] Eq. 12, L_s_tri of Eq. 7"),
     "style_class": (1.0, "[P] Eq. 12, L_s_cls of Eq. 8"),

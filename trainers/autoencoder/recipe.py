@@ -27,7 +27,7 @@ LOSSES = (
 # How style enters but for the recipe "paper". Departure from A.2, where it multiplies: with AdaIN a style is found again
 # better and matched pairs are nearer, with each of three seeds, at 3 % more time a step (docs/results.md).
 OURS = "adain"
-# What convolutions see beyond the border but for the recipe "paper". Departure from the authors' code, which has zeros: these are
+# What convolutions see beyond the border but for the recipe "paper". Neither paper nor code tells; zeros, as is usual, are
 # grey beyond the paper, and leave a frame of a pixel and bars along the border (docs/auto-encoder.md).
 OUR_PADDING: Padding = "replicate"
 ZEROS: Padding = "zeros"
@@ -135,7 +135,7 @@ RECIPES = {
         dmi="feature",  # [P] A.2
         style="multiply",  # [P] A.2
         content_side=None,  # [P] A.2: 32
-        padding=None,  # [C] zeros
+        padding=None,  # neither says; zeros, as is usual
         reconstruction=1.0,  # [P] Eq. 12
         perceptual=0.0,  # [P] Eq. 12 has no such term
         style_triplet=1.0,  # [P] Eq. 12
